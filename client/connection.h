@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * One connection to the daemon, as libsegment and segmentctl use it: connect, say hello, ask, get the answer. Internal to
+ * client/: nothing of it is exported from libsegment. A connection is used by one thread at a time; libsegment locks.
+ */
+#ifndef CLIENT_CONNECTION_H
+#define CLIENT_CONNECTION_H
+
+#include <stdbool.h>
+
+#include "client/protocol.h"
+
+#define CONNECTION_ERROR_SIZE	1024
+
+struct connection {
+	int fd;				/* -1: not connected */
+	uint64_t serial;		/* of the last request */
+	bool hello_pending;		/* its reply was not read yet */
+	uint32_t version;		/* 0 until HELLO is answered */
+	uint64_t session;		/* the daemon's number for it, likewise */
+	char error[CONNECTION_ERROR_SIZE];	/* the sentence of the last failure */
+};
+
+#define CONNECTION_NULL	{ .fd = -1 }
+
+/* The daemon's socket: path if not NULL, else $SEGMENTD_SOCKET, else the built-in default. */
+const char *connection_socket_path(const char *path);
+
+/* Connects and sends HELLO; its reply is read with the first request's. 0 or a negative errno, with a sentence in error. */
+int connection_open(struct connection *connection, const char *path);
+void connection_close(struct connection *connection);
+
+/*
+ * Sends a request and waits for its reply. request: complete but for size, type, flags and serial of its header, which
+ * are filled in here. The reply is written to reply, reply_size bytes at most; *ret_size is its size. fds (n_fds of them,
+ * -1 where none came) take what the reply brings; NULL, 0: none is expected, and the kernel drops what comes.
+ *
+ * 0: a good reply. Negative errno: the daemon's status, and its sentence in error; or -ENOTCONN when the connection broke
+ * (it is closed then), -EPROTO when the daemon broke the rules, -EMFILE when this process is out of descriptors.
+ */
+int connection_request(struct connection *connection, enum protocol_type type,
+    struct protocol_header *request, size_t request_size,
+    void *reply, size_t reply_size, size_t *ret_size, int *fds, unsigned n_fds);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The wire: what client and daemon say to each other over the daemon's SOCK_SEQPACKET socket.
+ *
+ * One message is one request or one reply. Every message starts with a struct protocol_header; all fields are of fixed
+ * width and in the machine's byte order (both ends are on one machine); all padding is explicit and zero. Strings sit in
+ * fixed fields, end with a NUL and are zero behind it. Numbers are never reused.
+ *
+ * Order: HELLO is the first message of a session, once; its reply need not be awaited before the next request is sent.
+ * Serials rise with each request (the first is 1 or more); a reply carries its request's serial and type. A request that
+ * is repeated with its serial is answered again and done once. A request that would wait (WAIT) holds up later requests
+ * of its session until it is answered.
+ *
+ * A reply with a negative status holds, after the header, a sentence that ends with a NUL. A peer that breaks these rules
+ * is answered once with serial 0, type 0 and -EPROTO, with a sentence, and is disconnected. An unknown type in a well
+ * formed message is answered with -EOPNOTSUPP, and nothing else happens.
+ *
+ * fds travel only from the daemon to the client, only with a good reply to ATTACH or CREATE. A client must not send a
+ * request that returns an fd before it has read the reply to the one before: the daemon waits until it has.
+ */
+#ifndef CLIENT_PROTOCOL_H
+#define CLIENT_PROTOCOL_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PROTOCOL_MAGIC		UINT32_C(0x44474553)	/* "SEGD" */
+#define PROTOCOL_VERSION	1
+#define PROTOCOL_MESSAGE_MAX	32768		/* bytes of one message, either way */
+#define PROTOCOL_REQUEST_MAX	1024		/* bytes of one request */
+#define PROTOCOL_NAME_SIZE	136		/* 128 bytes, NUL, zero */
+#define PROTOCOL_FDS_MAX	2		/* fds of one reply */
+
+enum protocol_type {
+	PROTOCOL_HELLO = 1,
+	PROTOCOL_ATTACH = 2,
+	PROTOCOL_DETACH = 3,
+	PROTOCOL_CREATE = 4,
+	PROTOCOL_REMOVE = 5,
+	PROTOCOL_LIST = 6,
+	PROTOCOL_SHOW = 7,
+	PROTOCOL_HOLDERS = 8,
+	PROTOCOL_CLIENTS = 9,
+	PROTOCOL_WAIT = 10,
+	PROTOCOL_METRICS = 11,
+	PROTOCOL_TYPE_N
+};
+
+/* Of struct protocol_header. */
+#define PROTOCOL_REPLY		UINT16_C(0x0001)	/* set in replies, clear in requests */
+#define PROTOCOL_MORE		UINT16_C(0x0002)	/* rows: more follow, ask again with the last row's cursor */
+
+struct protocol_header {
+	uint32_t size;			/* of the whole message, in bytes */
+	uint16_t type;			/* enum protocol_type */
+	uint16_t flags;
+	uint64_t serial;
+	int32_t status;			/* replies: 0 or a negative errno; requests: 0 */
+	uint32_t zero;
+};
+static_assert(sizeof(struct protocol_header) == 24, "wire");
+
+/* HELLO */
+
+struct protocol_hello {
+	struct protocol_header header;
+	uint32_t magic;			/* PROTOCOL_MAGIC */
+	uint32_t version_min;		/* the versions that the client speaks */
+	uint32_t version_max;
+	uint32_t zero;
+	uint64_t features;		/* bits, none so far; unknown ones are ignored */
+};
+static_assert(sizeof(struct protocol_hello) == 48, "wire");
+
+struct protocol_welcome {
+	struct protocol_header header;
+	uint32_t version;		/* the one that is spoken from here on */
+	uint32_t zero;
+	uint64_t features;
+	uint64_t session;		/* its number, as `segmentctl clients` shows it */
+	char release[32];		/* the daemon's, as in "0.1.0" */
+};
+static_assert(sizeof(struct protocol_welcome) == 80, "wire");
+
+/* ATTACH and CREATE */
+
+#define PROTOCOL_ACCESS_READ	UINT32_C(0x1)
+#define PROTOCOL_ACCESS_WRITE	UINT32_C(0x2)	/* with READ: a writable mapping is readable */
+
+#define PROTOCOL_ATTACH_OWNED	UINT32_C(0x1)	/* only a segment that is one's own uid's or root's */
+
+struct protocol_attach {
+	struct protocol_header header;
+	uint32_t access;		/* PROTOCOL_ACCESS_* */
+	uint32_t flags;			/* PROTOCOL_ATTACH_* */
+	uint64_t generation;		/* the one that is wanted, or 0 for any; another: -ESTALE */
+	char name[PROTOCOL_NAME_SIZE];
+	char layout[PROTOCOL_NAME_SIZE];	/* empty: any */
+};
+static_assert(sizeof(struct protocol_attach) == 312, "wire");
+
+struct protocol_create {
+	struct protocol_header header;
+	uint64_t size_bytes;
+	uint32_t flags;			/* none so far */
+	uint32_t zero;
+	char name[PROTOCOL_NAME_SIZE];
+};
+static_assert(sizeof(struct protocol_create) == 176, "wire");
+
+#define PROTOCOL_ATTACHED_DONTDUMP	UINT32_C(0x1)	/* the mapping is to stay out of core dumps */
+
+/*
+ * The reply to both; data's fd comes with it. The segment is provisioned already: otherwise ATTACH is answered with
+ * -EAGAIN (WAIT says when), and so is CREATE: the segment exists then, and is attached when it is ready.
+ * map_bytes is what to map (the object's size, which never changes), size_bytes what is provisioned of it now.
+ */
+struct protocol_attached {
+	struct protocol_header header;
+	uint64_t generation;
+	uint64_t size_bytes;
+	uint64_t map_bytes;
+	uint64_t alignment_bytes;	/* the mapping's address: a multiple of this, for huge pages */
+	uint32_t attachment;		/* its id */
+	uint32_t access;
+	uint32_t flags;			/* PROTOCOL_ATTACHED_* */
+	uint32_t n_locks;
+};
+static_assert(sizeof(struct protocol_attached) == 72, "wire");
+
+/* DETACH: answered with a header. The kernel has the last word: what is still mapped stays attached. */
+
+struct protocol_detach {
+	struct protocol_header header;
+	uint32_t attachment;
+	uint32_t zero;
+	uint64_t generation;
+};
+static_assert(sizeof(struct protocol_detach) == 40, "wire");
+
+/* REMOVE: answered with a header once the segment drains, or with NOW once its name is gone. */
+
+#define PROTOCOL_REMOVE_NOW	UINT32_C(0x1)
+
+struct protocol_remove {
+	struct protocol_header header;
+	uint32_t flags;
+	uint32_t zero;
+	char name[PROTOCOL_NAME_SIZE];
+};
+static_assert(sizeof(struct protocol_remove) == 168, "wire");
+
+/* LIST, SHOW: a segment as a row. */
+
+enum protocol_state {
+	PROTOCOL_DECLARED = 0,
+	PROTOCOL_PROVISIONING = 1,
+	PROTOCOL_READY = 2,
+	PROTOCOL_DRAINING = 3,
+	PROTOCOL_GONE = 4,
+	PROTOCOL_FAILED = 5,
+	PROTOCOL_STATE_N
+};
+
+struct protocol_segment {
+	uint64_t cursor;		/* its place in the order of making */
+	uint64_t generation;
+	uint64_t size_bytes;
+	uint64_t max_size_bytes;
+	uint64_t resident_bytes;	/* in memory now, by the kernel's count */
+	uint64_t locked_bytes;
+	uint64_t huge_bytes;		/* mapped by huge pages when it was provisioned, by the kernel's count */
+	uint64_t progress_bytes;	/* provisioned so far */
+	uint64_t total_bytes;		/* to be provisioned: progress ends here */
+	uint64_t recoveries;
+	uint32_t readers;		/* attachments, those without a session included */
+	uint32_t writers;
+	uint32_t unsupervised;		/* of them: without a session, kept by the kernel's word */
+	uint32_t owner;
+	uint32_t group;
+	uint16_t mode;
+	uint8_t state;			/* enum protocol_state */
+	uint8_t backend;		/* the configuration's order: memfd, posix, sysv, file */
+	uint8_t page_size_asked;	/* the configuration's order: auto, base, transparent, 2MiB, 1GiB */
+	uint8_t lifetime;		/* persistent, attached */
+	uint8_t flags;			/* PROTOCOL_SEGMENT_* */
+	uint8_t zero[5];
+	char name[PROTOCOL_NAME_SIZE];
+};
+static_assert(sizeof(struct protocol_segment) == 248, "wire");
+
+#define PROTOCOL_SEGMENT_CREATED	UINT8_C(0x1)	/* from a template */
+#define PROTOCOL_SEGMENT_REQUIRED	UINT8_C(0x2)
+#define PROTOCOL_SEGMENT_DEGRADED	UINT8_C(0x4)	/* placement = "prefer", and not all was had: SHOW says what */
+
+struct protocol_list {
+	struct protocol_header header;
+	uint64_t cursor;		/* rows after this one; 0: from the first */
+};
+static_assert(sizeof(struct protocol_list) == 32, "wire");
+
+/* The reply: PROTOCOL_MORE when there are more than fit. */
+struct protocol_listed {
+	struct protocol_header header;
+	uint32_t n_rows;
+	uint32_t row_size;		/* of one row, in bytes: a later version may append to it */
+	/* rows follow */
+};
+static_assert(sizeof(struct protocol_listed) == 32, "wire");
+
+struct protocol_show {
+	struct protocol_header header;
+	char name[PROTOCOL_NAME_SIZE];
+};
+static_assert(sizeof(struct protocol_show) == 160, "wire");
+
+/*
+ * The reply: two texts follow, each ended by a NUL that its length counts. reason: why it failed, or what it has not as
+ * asked, or what it waits for; empty if nothing. keys: a line a key of the definition, its columns separated by tabs:
+ * key, value as written in a file, "default" or "set", "live", "drained" or "never".
+ */
+struct protocol_shown {
+	struct protocol_header header;
+	struct protocol_segment segment;
+	uint32_t reason_len;
+	uint32_t keys_len;
+};
+static_assert(sizeof(struct protocol_shown) == 280, "wire");
+
+/* HOLDERS: a row an attachment of one segment; the reply is a struct protocol_listed with these rows. */
+
+struct protocol_holders {
+	struct protocol_header header;
+	uint64_t cursor;
+	char name[PROTOCOL_NAME_SIZE];
+};
+static_assert(sizeof(struct protocol_holders) == 168, "wire");
+
+#define PROTOCOL_HOLDER_UNSUPERVISED	UINT32_C(0x1)	/* its session is gone, or gave it back; memory is still mapped */
+#define PROTOCOL_HOLDER_UNMARKED	UINT32_C(0x2)	/* counted by its session: somebody disturbs the kernel's marks */
+
+struct protocol_holder {
+	uint64_t cursor;
+	uint64_t session;		/* 0: none */
+	uint64_t since_ns;		/* since 1970 */
+	uint32_t attachment;
+	uint32_t access;
+	uint32_t flags;			/* PROTOCOL_HOLDER_* */
+	uint32_t uid;
+	int32_t pid;			/* of who attached; 0 where its pid namespace hides it */
+	uint32_t zero;
+	char command[32];		/* empty where that process is gone */
+};
+static_assert(sizeof(struct protocol_holder) == 80, "wire");
+
+/* CLIENTS: a row a session; one's own, all for administrators. */
+
+struct protocol_clients {
+	struct protocol_header header;
+	uint64_t cursor;
+};
+static_assert(sizeof(struct protocol_clients) == 32, "wire");
+
+struct protocol_client {
+	uint64_t cursor;		/* the session's number */
+	uint64_t since_ns;
+	uint64_t requests;
+	uint32_t uid;
+	uint32_t gid;
+	int32_t pid;
+	uint32_t attachments;
+	char command[32];
+};
+static_assert(sizeof(struct protocol_client) == 72, "wire");
+
+/*
+ * WAIT: answered when the segment is neither declared nor being provisioned; or, unless progress is PROTOCOL_WAIT_STATE,
+ * when at least a hundredth of total has been provisioned beyond progress. -ENOENT: no such segment, or it went away.
+ */
+#define PROTOCOL_WAIT_STATE	UINT64_MAX
+
+struct protocol_wait {
+	struct protocol_header header;
+	uint64_t progress_bytes;	/* what the client has seen */
+	char name[PROTOCOL_NAME_SIZE];
+};
+static_assert(sizeof(struct protocol_wait) == 168, "wire");
+
+struct protocol_waited {
+	struct protocol_header header;
+	uint64_t progress_bytes;
+	uint64_t total_bytes;
+	uint32_t state;			/* enum protocol_state */
+	uint32_t reason_len;		/* as in struct protocol_shown; the text follows */
+};
+static_assert(sizeof(struct protocol_waited) == 48, "wire");
+
+/* METRICS: a header alone; the reply is a header and an OpenMetrics text that ends with a NUL. */
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * What the configuration says of a segment. A definition is data: checked, with all defaults filled in, and never
+ * changed afterwards. It knows no kernel object; whoever needs to keep one takes a reference.
+ */
+#ifndef CONF_DEFINITION_H
+#define CONF_DEFINITION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define DEFINITION_NAME_MAX	128	/* bytes of a segment's name, without the NUL */
+#define DEFINITION_LAYOUT_MAX	128
+#define DEFINITION_ALLOW_MAX	256	/* entries of `allow` */
+#define DEFINITION_LOCKS_MAX	1024
+
+enum definition_backend {
+	DEFINITION_MEMFD,
+	DEFINITION_POSIX,
+	DEFINITION_SYSV,
+	DEFINITION_FILE,
+	DEFINITION_BACKEND_N
+};
+
+enum definition_page_size {
+	DEFINITION_PAGE_AUTO,		/* huge where the host lets us, base otherwise */
+	DEFINITION_PAGE_BASE,
+	DEFINITION_PAGE_TRANSPARENT,
+	DEFINITION_PAGE_2MIB,
+	DEFINITION_PAGE_1GIB,
+	DEFINITION_PAGE_SIZE_N
+};
+
+enum definition_numa {
+	DEFINITION_NUMA_ANY,
+	DEFINITION_NUMA_LOCAL,
+	DEFINITION_NUMA_BIND,
+	DEFINITION_NUMA_INTERLEAVE,
+	DEFINITION_NUMA_PREFERRED,
+	DEFINITION_NUMA_N
+};
+
+enum definition_placement {
+	DEFINITION_REQUIRE,		/* had as asked, or the segment fails */
+	DEFINITION_PREFER,		/* go on, and say so */
+	DEFINITION_PLACEMENT_N
+};
+
+enum definition_lifetime {
+	DEFINITION_PERSISTENT,
+	DEFINITION_ATTACHED,		/* ends with its last attachment, after linger */
+	DEFINITION_LIFETIME_N
+};
+
+enum definition_on_death {
+	DEFINITION_ROLLBACK,
+	DEFINITION_KEEP,
+	DEFINITION_ZERO,
+	DEFINITION_POISON,
+	DEFINITION_ON_DEATH_N
+};
+
+enum definition_on_unclean {
+	DEFINITION_UNCLEAN_KEEP,
+	DEFINITION_UNCLEAN_ZERO,
+	DEFINITION_UNCLEAN_FAIL,
+	DEFINITION_ON_UNCLEAN_N
+};
+
+/* One entry of `allow`: access beyond owner, group and others. */
+struct definition_allow {
+	bool is_group;
+	bool write;			/* "rw"; else "r" */
+	uint32_t id;			/* uid or gid, looked up when the file was read */
+	char *name;			/* as written */
+};
+
+/* One entry of `locks`: a lock of ours (offset, length, undo), or an application's mutex (at, init). */
+struct definition_lock {
+	char *name;
+	bool is_mutex;
+	uint64_t offset_bytes;
+	uint64_t length_bytes;
+	uint64_t undo_bytes;
+	uint64_t at_bytes;
+	bool init;
+	enum definition_on_death on_death;
+};
+
+struct definition {
+	unsigned n_refs;
+	char *name;			/* of a template: with its %U, and matched as a prefix */
+	char *file;			/* where it was read, and */
+	unsigned line;
+	bool is_template;
+
+	uint64_t size_bytes;		/* a template's: 0, the creator says */
+	uint64_t max_size_bytes;
+	uint32_t max_count;		/* templates only */
+	enum definition_backend backend;
+	enum definition_page_size page_size;
+	enum definition_numa numa;
+	uint64_t numa_nodes;		/* bit N: node N, for bind, interleave, preferred */
+	enum definition_placement placement;
+	enum definition_lifetime lifetime;
+	uint64_t linger_ms;
+	bool prefault;
+	bool mlock;
+	bool required;
+	bool scrub;
+	bool dump;
+
+	bool has_owner;			/* false: the daemon's uid (of a template: the creator's) */
+	bool has_group;
+	uint32_t owner;
+	uint32_t group;
+	char *owner_name;		/* as written, or NULL */
+	char *group_name;
+	uint16_t mode;			/* permission bits, 0777 at most */
+	struct definition_allow *allow;
+	size_t n_allow;
+
+	char *layout;			/* or NULL */
+	char *init;			/* or NULL */
+	struct definition_lock *locks;
+	size_t n_locks;
+
+	char *object;			/* posix, or NULL */
+	bool has_key;			/* sysv */
+	uint32_t key;
+	char *path;			/* file, or NULL */
+	bool sync;			/* file: false is "none" */
+	uint64_t sync_ms;
+	enum definition_on_unclean on_unclean;
+};
+
+/* A new definition with one reference and nothing filled in, or NULL when memory is short. */
+struct definition *definition_new(void);
+struct definition *definition_ref(struct definition *definition);
+/* Gives a reference back; the last one frees. Accepts NULL; returns NULL. */
+struct definition *definition_unref(struct definition *definition);
+
+/*
+ * A definition made from a template for one created segment: name and size are the creator's, everything else is the
+ * template's. uid and gid own it unless the template says who does. NULL when memory is short.
+ */
+struct definition *definition_instantiate(const struct definition *template_, const char *name,
+    uint64_t size_bytes, uint32_t uid, uint32_t gid);
+
+/* Whether a creator with this uid may make `name` from the template: its prefix, %U replaced by the uid, and more. */
+bool definition_matches(const struct definition *template_, const char *name, uint32_t uid);
+
+/* Whether a string is a segment's name: [A-Za-z0-9][A-Za-z0-9._-]*, at most DEFINITION_NAME_MAX bytes. */
+bool definition_name_valid(const char *name);
+
+/* Words of the configuration for a value, as in "memfd", "2MiB", "bind". */
+const char *definition_backend_name(enum definition_backend backend);
+const char *definition_page_size_name(enum definition_page_size page_size);
+const char *definition_lifetime_name(enum definition_lifetime lifetime);
+
+#endif

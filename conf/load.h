@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Reads a deployment's configuration: the main file, then segments.d/ *.conf beside it in name order. All problems of
+ * all files are reported, not the first. Pure: it reads files and the user database, and touches no kernel object.
+ */
+#ifndef CONF_LOAD_H
+#define CONF_LOAD_H
+
+#include "conf/definition.h"
+
+#define CONF_DEFAULT_FILE	"/etc/segmentd/segmentd.conf"	/* configure's sysconfdir replaces it */
+#define CONF_FILE_MAX_BYTES	(16u << 20)	/* a larger file is refused */
+
+/* Limits for each uid. */
+struct conf_limits {
+	uint32_t clients;
+	uint32_t attachments;
+	uint64_t bytes;			/* of segments that it created */
+};
+
+struct conf_daemon {
+	char *socket;
+	uint16_t socket_mode;
+	char *state_dir;
+	char *admin_group;		/* or NULL when it was set to "" */
+	bool has_admin_gid;		/* false: there is no such group on this host, only root administers */
+	uint32_t admin_gid;
+	uint32_t workers;		/* 0: one a CPU */
+	uint64_t memory_reserve_bytes;
+	struct conf_limits limits;
+};
+
+/* An orphan rule; exactly one of posix and is_sysv. */
+struct conf_orphan {
+	char *posix;			/* glob, or NULL */
+	bool is_sysv;
+	bool has_user, has_key, has_mode;
+	uint32_t user, key, mode;
+	uint64_t after_ms;
+	bool remove;			/* else report */
+};
+
+struct conf {
+	struct conf_daemon daemon;
+	struct definition **segments;
+	size_t n_segments;
+	struct definition **templates;
+	size_t n_templates;
+	struct conf_orphan *orphans;
+	size_t n_orphans;
+};
+
+/* One thing that is wrong. */
+struct conf_problem {
+	char *file;
+	unsigned line;			/* 0: the file as a whole */
+	char *key;			/* path of the key, as in "segments[2].size"; or NULL */
+	char *text;			/* what was found, what was expected, what to do */
+};
+
+struct conf_report {
+	struct conf_problem *problems;
+	size_t n_problems;
+	size_t n_left_out;		/* past the bound on problems, counted only */
+};
+
+#define CONF_REPORT_NULL	{ 0 }
+#define CONF_REPORT_MAX		1000
+
+/* Positive results. */
+enum {
+	CONF_E_INVALID = 1		/* the report says why */
+};
+
+/*
+ * Loads path and the segments.d beside it. 0: *ret_conf is whole. CONF_E_INVALID: nothing is returned, *report names
+ * everything that is wrong. Negative errno: memory ran short.
+ */
+int conf_load(const char *path, struct conf_report *report, struct conf **ret_conf);
+
+/* A configuration of defaults and nothing else, as from an empty file. */
+int conf_new_default(struct conf **ret_conf);
+
+struct conf *conf_free(struct conf *conf);
+void conf_report_deinit(struct conf_report *report);
+
+/* One problem as a line: file:line: key: text. Returns what snprintf would. */
+int conf_problem_format(const struct conf_problem *problem, char *buf, size_t size);
+
+#endif

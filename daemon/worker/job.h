@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * What the daemon and its worker processes say to each other: one job, one result, over a SOCK_SEQPACKET pair that the
+ * worker finds as its standard input. The fd that a job is about comes with it; the worker closes it. The worker ends at
+ * end of file. Both ends are the same executable, so the layout needs no version.
+ */
+#ifndef DAEMON_WORKER_JOB_H
+#define DAEMON_WORKER_JOB_H
+
+#include <stdint.h>
+
+#define JOB_ARGV0	"segmentd-worker"	/* argv[0] that makes the executable a worker */
+#define JOB_TEXT_SIZE	768
+
+enum job_kind {
+	JOB_POPULATE = 1,		/* make a range resident, of the pages asked for; verify it */
+	JOB_FREE = 2,			/* give a range's pages back by punching holes */
+	JOB_CLOSE = 3,			/* close the fd, whose last reference may take long */
+};
+
+enum job_pages {
+	JOB_PAGES_BASE,			/* base pages, even where the host would give huge ones */
+	JOB_PAGES_AUTO,			/* huge ones by advice or collapse where the host lets us; base pages else */
+};
+
+struct job {
+	uint64_t id;
+	uint32_t kind;			/* enum job_kind */
+	uint32_t pages;			/* enum job_pages */
+	uint64_t offset_bytes;		/* of the range; a multiple of the huge page size for populate */
+	uint64_t length_bytes;
+	uint64_t reserve_bytes;		/* of available memory that must stay free */
+};
+
+/* status of a result that is no errno */
+#define JOB_E_MEMORY	1		/* refused by our own check before a limit was met; the text says which */
+
+struct job_result {
+	uint64_t id;
+	int32_t status;			/* 0, JOB_E_*, or a negative errno */
+	uint32_t zero;
+	uint64_t resident_bytes;	/* of the range, by mincore */
+	uint64_t huge_bytes;		/* mapped by huge pages, by smaps */
+	char text[JOB_TEXT_SIZE];	/* why not; ends with a NUL */
+};
+
+/* The worker's main: serves jobs from standard input until end of file. Returns the process's exit status. */
+int worker_main(void);
+
+#endif

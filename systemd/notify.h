@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* What the daemon tells its service manager. Every call does nothing, at no cost, where there is none. */
+#ifndef SYSTEMD_NOTIFY_H
+#define SYSTEMD_NOTIFY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/base.h"
+
+bool notify_present(void);			/* $NOTIFY_SOCKET is set */
+void notify_ready(void);			/* READY=1, once */
+void notify_status(const char *format, ...) BASE_PRINTF(1, 2);	/* STATUS= */
+void notify_stopping(void);			/* STOPPING=1 */
+void notify_watchdog(void);			/* WATCHDOG=1 */
+
+/* How often notify_watchdog() must be called at the latest, in milliseconds: half of what the manager asks; 0: never. */
+uint64_t notify_watchdog_interval_ms(void);
+
+#endif
