@@ -13,6 +13,9 @@
 
 #define CONNECTION_ERROR_SIZE	1024
 
+/* Where the daemon of a host listens unless its configuration says otherwise. */
+#define CONNECTION_DEFAULT_SOCKET	"/run/segmentd/segmentd.sock"
+
 struct connection {
 	int fd;				/* -1: not connected */
 	uint64_t serial;		/* of the last request */
@@ -20,6 +23,7 @@ struct connection {
 	uint32_t version;		/* 0 until HELLO is answered */
 	uint64_t session;		/* the daemon's number for it, likewise */
 	char error[CONNECTION_ERROR_SIZE];	/* the sentence of the last failure */
+	_Alignas(8) char buffer[PROTOCOL_MESSAGE_MAX];	/* a message as it came; too large for the stack of some threads */
 };
 
 #define CONNECTION_NULL	{ .fd = -1 }
@@ -27,7 +31,10 @@ struct connection {
 /* The daemon's socket: path if not NULL, else $SEGMENTD_SOCKET, else the built-in default. */
 const char *connection_socket_path(const char *path);
 
-/* Connects and sends HELLO; its reply is read with the first request's. 0 or a negative errno, with a sentence in error. */
+/*
+ * Connects and sends HELLO; its reply is read with the first request's. 0 or a negative errno, with a sentence in error.
+ * The connection must be CONNECTION_NULL or closed.
+ */
 int connection_open(struct connection *connection, const char *path);
 void connection_close(struct connection *connection);
 
@@ -36,8 +43,9 @@ void connection_close(struct connection *connection);
  * are filled in here. The reply is written to reply, reply_size bytes at most; *ret_size is its size. fds (n_fds of them,
  * -1 where none came) take what the reply brings; NULL, 0: none is expected, and the kernel drops what comes.
  *
- * 0: a good reply. Negative errno: the daemon's status, and its sentence in error; or -ENOTCONN when the connection broke
- * (it is closed then), -EPROTO when the daemon broke the rules, -EMFILE when this process is out of descriptors.
+ * 0: a good reply. Negative errno: the daemon's status, and its sentence in error; or -ENOTCONN when the connection broke,
+ * -EPROTO when the daemon broke the rules (the connection is closed after both), -EMFILE when this process is out of
+ * descriptors: the reply is there, its fds are not.
  */
 int connection_request(struct connection *connection, enum protocol_type type,
     struct protocol_header *request, size_t request_size,

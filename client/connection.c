@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * One connection to the daemon: a blocking SOCK_SEQPACKET socket, one send and one receive a request. It believes nothing
+ * that it is sent: a reply is taken only with the size, type and serial that it must have, and fds are closed wherever
+ * they were not asked for. It does not reconnect, has no lock and knows no segment: that is libsegment's part.
+ */
+#include "config.h"
+
+#include "client/connection.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/base.h"
+
+/* More than any reply may bring: so too many fds are told from descriptors that ran out. */
+#define CONTROL_FDS	8
+
+#define HELLO_SERIAL	1
+#define ERRNO_MAX	4095
+
+/* A message as it came, in the connection's buffer; owns its fds. */
+struct message {
+	size_t size_bytes;
+	bool truncated;			/* longer than any message may be */
+	bool fds_lost;			/* the kernel dropped fds */
+	int fds[CONTROL_FDS];
+	unsigned n_fds;
+};
+
+static int BASE_PRINTF(3, 4)
+fail(struct connection *connection, int r, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(connection->error, sizeof(connection->error), format, args);
+	va_end(args);
+	return r;
+}
+
+/* The peer broke the rules: nothing that it says is worth another look. */
+static int BASE_PRINTF(2, 3)
+fail_protocol(struct connection *connection, const char *format, ...)
+{
+	char what[256];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	connection_close(connection);
+	return fail(connection, -EPROTO, "the daemon broke the protocol: %s; the connection was closed "
+	    "(are daemon and library of the same release?)", what);
+}
+
+static int
+fail_broken(struct connection *connection)
+{
+	connection_close(connection);
+	return fail(connection, -ENOTCONN, "the connection to segmentd was lost: the daemon was stopped or restarted");
+}
+
+static int
+fail_nofile(struct connection *connection, int r)
+{
+	struct rlimit limit = { 0 };
+
+	(void)getrlimit(RLIMIT_NOFILE, &limit);
+	return fail(connection, r, "no file descriptor could be had: this process has used up its RLIMIT_NOFILE of %llu "
+	    "(raise it with `ulimit -n` or LimitNOFILE=, or close descriptors), or a security module forbids the transfer",
+	    (unsigned long long)limit.rlim_cur);
+}
+
+static void
+message_close_fds(struct message *message)
+{
+	for (unsigned i = 0; i < message->n_fds; i++)
+		close_fd(&message->fds[i]);
+	message->n_fds = 0;
+}
+
+static void
+message_take_fds(struct message *message, struct msghdr *msg)
+{
+	struct cmsghdr *cmsg;
+
+	for (cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+		size_t n;
+
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
+			if (message->n_fds < CONTROL_FDS)
+				message->fds[message->n_fds++] = fd;
+			else
+				(void)close(fd);
+		}
+	}
+}
+
+/*
+ * Receives one message. with_fds: without it there is no room for fds, and the kernel drops what comes. 0, or a negative
+ * errno as recvmsg(2) had it; -ECONNRESET also for the end of file.
+ */
+static int
+message_receive(struct message *message, struct connection *connection, bool with_fds, int flags)
+{
+	union {
+		char bytes[CMSG_SPACE(CONTROL_FDS * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { .iov_base = connection->buffer, .iov_len = sizeof(connection->buffer) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	message->n_fds = 0;
+	if (with_fds) {
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof(control.bytes);
+	}
+	do
+		n = recvmsg(connection->fd, &msg, flags | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if (with_fds)
+		message_take_fds(message, &msg);
+	if (n == 0) {
+		message_close_fds(message);
+		return -ECONNRESET;
+	}
+	message->size_bytes = (size_t)n;
+	message->truncated = msg.msg_flags & MSG_TRUNC;
+	message->fds_lost = msg.msg_flags & MSG_CTRUNC;
+	return 0;
+}
+
+/* The daemon's sentence of a refusal, for people: control characters would let it move their cursor. */
+static int
+message_refusal(struct connection *connection, const struct protocol_header *header)
+{
+	size_t length = header->size - sizeof(*header);
+	const char *text = connection->buffer + sizeof(*header);
+
+	if (header->status < -ERRNO_MAX)
+		return fail_protocol(connection, "a status of %d is no errno", (int)header->status);
+	if (length == 0 || text[length - 1] != '\0')
+		return fail_protocol(connection, "a refusal came without a sentence that ends");
+	(void)snprintf(connection->error, sizeof(connection->error), "%s", text);
+	for (char *p = connection->error; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+	return header->status;
+}
+
+/* What holds for every message from the daemon. 0 and its header, or -EPROTO, or the last word of a daemon that hangs up. */
+static int
+message_check(const struct message *message, struct connection *connection, struct protocol_header *ret_header)
+{
+	struct protocol_header header;
+	int r;
+
+	if (message->truncated)
+		return fail_protocol(connection, "a message is longer than %d bytes", PROTOCOL_MESSAGE_MAX);
+	if (message->size_bytes < sizeof(header))
+		return fail_protocol(connection, "a message of %zu bytes is shorter than a header", message->size_bytes);
+	memcpy(&header, connection->buffer, sizeof(header));
+	if (header.size != message->size_bytes)
+		return fail_protocol(connection, "a message of %zu bytes says that it has %u", message->size_bytes,
+		    (unsigned)header.size);
+	if (!(header.flags & PROTOCOL_REPLY) || (header.flags & ~(PROTOCOL_REPLY | PROTOCOL_MORE)) || header.zero)
+		return fail_protocol(connection, "a message is no reply (flags 0x%x)", (unsigned)header.flags);
+	if (header.status > 0)
+		return fail_protocol(connection, "a status of %d is no errno", (int)header.status);
+	if (header.serial == 0 && header.type == 0 && header.status < 0) {
+		r = message_refusal(connection, &header);
+		connection_close(connection);
+		return r;
+	}
+	*ret_header = header;
+	return 0;
+}
+
+/*
+ * The connection is broken, yet the daemon may have said why before it hung up: that is in the queue still. Returns its
+ * status, or -ENOTCONN when it said nothing.
+ */
+static int
+receive_last_word(struct connection *connection)
+{
+	struct protocol_header header;
+	struct message message;
+	int r;
+
+	do {
+		/* The error of the socket is reported once, ahead of what is queued. */
+		r = message_receive(&message, connection, false, MSG_DONTWAIT);
+		if (r == -ECONNRESET)
+			r = message_receive(&message, connection, false, MSG_DONTWAIT);
+		if (r < 0)
+			return fail_broken(connection);
+		r = message_check(&message, connection, &header);
+	} while (r == 0);
+	return r;
+}
+
+static bool
+is_broken(int r)
+{
+	return r == -ECONNRESET || r == -EPIPE || r == -ENOTCONN || r == -ECONNREFUSED;
+}
+
+static int
+send_request(struct connection *connection, const void *request, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = send(connection->fd, request, size, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+static int
+check_welcome(struct connection *connection, const struct protocol_header *header)
+{
+	struct protocol_welcome welcome;
+	int r;
+
+	connection->hello_pending = false;
+	if (header->status < 0) {
+		r = message_refusal(connection, header);
+		connection_close(connection);
+		return r;
+	}
+	if (header->size != sizeof(welcome))
+		return fail_protocol(connection, "its welcome has %u bytes, not %zu", (unsigned)header->size, sizeof(welcome));
+	memcpy(&welcome, connection->buffer, sizeof(welcome));
+	if (welcome.version != PROTOCOL_VERSION)
+		return fail_protocol(connection, "it chose version %u, which was not offered", (unsigned)welcome.version);
+	connection->version = welcome.version;
+	connection->session = welcome.session;
+	return 0;
+}
+
+/*
+ * Waits for the reply to the connection's last request. What is older is dropped: a daemon that was restarted in between
+ * answers at least once, so a reply may come twice. 0: it is in the buffer, *message holds its fds.
+ */
+static int
+receive_reply(struct connection *connection, bool with_fds, struct protocol_header *ret_header, struct message *message)
+{
+	struct protocol_header header;
+	bool welcome;
+	int r;
+
+	for (;;) {
+		r = message_receive(message, connection, with_fds, 0);
+		if (is_broken(r))
+			return receive_last_word(connection);
+		if (r < 0) {
+			connection_close(connection);
+			return fail(connection, r, "receiving from segmentd failed: %s", strerrordesc_np(-r));
+		}
+		r = message_check(message, connection, &header);
+		if (r < 0)
+			break;
+		welcome = header.type == PROTOCOL_HELLO && header.serial == HELLO_SERIAL;
+		if (header.serial == connection->serial && !connection->hello_pending) {
+			*ret_header = header;
+			return 0;
+		}
+		if (header.serial == 0 || header.serial > connection->serial ||
+		    (connection->hello_pending && !welcome)) {
+			r = fail_protocol(connection, "a reply to request %llu came, where %llu was asked",
+			    (unsigned long long)header.serial, (unsigned long long)connection->serial);
+			break;
+		}
+		if (connection->hello_pending) {
+			r = check_welcome(connection, &header);
+			if (r < 0)
+				break;
+		}
+		message_close_fds(message);
+	}
+	message_close_fds(message);
+	return r;
+}
+
+/* Judges the reply to the request: its type, its status, its size and its fds. */
+static int
+check_reply(struct connection *connection, const struct protocol_header *header, const struct message *message,
+    enum protocol_type type, size_t reply_size, unsigned n_fds)
+{
+	if (header->type != type)
+		return fail_protocol(connection, "a reply of type %u came to a request of type %u", (unsigned)header->type,
+		    (unsigned)type);
+	if (message->n_fds > n_fds || (header->status < 0 && message->n_fds > 0))
+		return fail_protocol(connection, "a reply brought %u fds that nobody asked for", message->n_fds);
+	if (header->status < 0)
+		return message_refusal(connection, header);
+	if (header->size > reply_size)
+		return fail_protocol(connection, "a reply of type %u has %u bytes, more than %zu", (unsigned)type,
+		    (unsigned)header->size, reply_size);
+	return 0;
+}
+
+const char *
+connection_socket_path(const char *path)
+{
+	if (!path)
+		path = secure_getenv("SEGMENTD_SOCKET");
+	return path && *path ? path : CONNECTION_DEFAULT_SOCKET;
+}
+
+static int
+connect_to(struct connection *connection, const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	cleanup_close int fd = -1;
+	int r;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return fail(connection, -ENAMETOOLONG, "the socket's path has %zu bytes, and %zu are allowed: '%.40s...'",
+		    strlen(path), sizeof(address.sun_path) - 1, path);
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && fd < 3) {
+		/* A program that closed its standard streams must not have them replaced by ours. */
+		int moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+		r = -errno;
+		(void)close(fd);
+		fd = moved;
+		errno = -r;
+	}
+	if (fd < 0)
+		return errno == EMFILE ? fail_nofile(connection, -EMFILE) :
+		    fail(connection, -errno, "no socket could be had: %s", strerrordesc_np(errno));
+	do
+		r = connect(fd, (struct sockaddr *)&address, sizeof(address));
+	while (r < 0 && errno == EINTR);
+	if (r < 0) {
+		r = -errno;
+		if (r == -ENOENT || r == -ECONNREFUSED)
+			return fail(connection, r, "there is no segmentd at '%s' (%s): is it running, and is "
+			    "$SEGMENTD_SOCKET right?", path, strerrordesc_np(-r));
+		return fail(connection, r, "connecting to segmentd at '%s' failed: %s", path, strerrordesc_np(-r));
+	}
+	connection->fd = take_fd(&fd);
+	return 0;
+}
+
+int
+connection_open(struct connection *connection, const char *path)
+{
+	struct protocol_hello hello = {
+		.header = { .size = sizeof(hello), .type = PROTOCOL_HELLO, .serial = HELLO_SERIAL },
+		.magic = PROTOCOL_MAGIC,
+		.version_min = PROTOCOL_VERSION,
+		.version_max = PROTOCOL_VERSION,
+	};
+	int r;
+
+	r = connect_to(connection, connection_socket_path(path));
+	if (r < 0)
+		return r;
+	connection->serial = HELLO_SERIAL;
+	connection->hello_pending = true;
+	connection->version = 0;
+	connection->session = 0;
+	r = send_request(connection, &hello, sizeof(hello));
+	if (is_broken(r))
+		return receive_last_word(connection);
+	if (r < 0) {
+		connection_close(connection);
+		return fail(connection, r, "sending to segmentd failed: %s", strerrordesc_np(-r));
+	}
+	return 0;
+}
+
+void
+connection_close(struct connection *connection)
+{
+	close_fd(&connection->fd);
+	connection->hello_pending = false;
+}
+
+int
+connection_request(struct connection *connection, enum protocol_type type,
+    struct protocol_header *request, size_t request_size,
+    void *reply, size_t reply_size, size_t *ret_size, int *fds, unsigned n_fds)
+{
+	struct protocol_header header;
+	struct message message;
+	int r;
+
+	for (unsigned i = 0; i < n_fds; i++)
+		fds[i] = -1;
+	if (connection->fd < 0)
+		return fail(connection, -ENOTCONN, "there is no connection to segmentd");
+	*request = (struct protocol_header){
+		.size = (uint32_t)request_size,
+		.type = (uint16_t)type,
+		.serial = ++connection->serial,
+	};
+	r = send_request(connection, request, request_size);
+	if (is_broken(r))
+		return receive_last_word(connection);
+	if (r < 0)
+		return fail(connection, r, "sending to segmentd failed: %s", strerrordesc_np(-r));
+	r = receive_reply(connection, n_fds > 0, &header, &message);
+	if (r < 0)
+		return r;
+	r = check_reply(connection, &header, &message, type, reply_size, n_fds);
+	if (r < 0)
+		goto out;
+	memcpy(reply, connection->buffer, header.size);
+	*ret_size = header.size;
+	if (n_fds > 0 && message.fds_lost) {
+		/* Fewer came than there was room for: it was this process that had none left. */
+		r = fail_nofile(connection, -EMFILE);
+		goto out;
+	}
+	memcpy(fds ? fds : message.fds, message.fds, message.n_fds * sizeof(int));
+	message.n_fds = 0;
+out:
+	message_close_fds(&message);
+	return r;
+}
