@@ -5,6 +5,7 @@ include tests/layers/local.mk
 include tests/manual/local.mk
 include tests/conf/local.mk
 include tests/host/local.mk
+include tests/service/local.mk
 include tests/client/local.mk
 include tests/segmentctl/local.mk
 include tests/daemon/local.mk

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Tells the service manager how we are: ready, what we are at, alive, stopping. It refuses to become a fault: whether a
+ * message arrives is the manager's business, and a daemon without one runs all the same.
+ */
+#include "config.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <systemd/sd-daemon.h>
+
+#include "systemd/notify.h"
+
+#define STATUS_PREFIX		"STATUS="
+#define STATUS_CUT		"..."
+#define STATUS_TEXT_BYTES	1024	/* of the sentence as we are given it */
+#define STATUS_MESSAGE_BYTES	1024	/* of the message, so that it is a line to read in `systemctl status` */
+
+static bool ready_sent;
+
+bool
+notify_present(void)
+{
+	const char *socket = getenv("NOTIFY_SOCKET");
+
+	return socket && socket[0] != '\0';
+}
+
+static void
+notify_send(const char *message)
+{
+	/* Nobody could do anything about a manager that does not listen, least of all this process. */
+	(void)sd_notify(0, message);
+}
+
+void
+notify_ready(void)
+{
+	if (ready_sent || !notify_present())
+		return;
+	ready_sent = true;
+	notify_send("READY=1");
+}
+
+/* Takes a trailing UTF-8 sequence away that ends before its last byte: the manager drops a status that is not UTF-8. */
+static size_t
+status_whole_length(const char *text, size_t len)
+{
+	size_t start = len, wanted;
+	unsigned char lead;
+
+	while (start > 0 && len - start < 3 && ((unsigned char)text[start - 1] & 0xc0) == 0x80)
+		start--;
+	if (start == 0)
+		return len;
+	lead = (unsigned char)text[start - 1];
+	wanted = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+	return len - start + 1 < wanted ? start - 1 : len;
+}
+
+/*
+ * Writes the message for text. A newline would begin a field of its own: a name or path that holds one could say
+ * READY=1 or MAINPID= in our name. So control characters go out as \n or \xNN.
+ */
+static void
+status_write_message(char *message, size_t size, const char *text)
+{
+	size_t len = strlen(STATUS_PREFIX), limit = size - sizeof(STATUS_CUT), n;
+
+	memcpy(message, STATUS_PREFIX, len);
+	for (; *text != '\0'; text++) {
+		unsigned char c = (unsigned char)*text;
+		char piece[5];
+
+		if (c == '\n')
+			(void)snprintf(piece, sizeof(piece), "\\n");
+		else if (c < 0x20 || c == 0x7f)
+			(void)snprintf(piece, sizeof(piece), "\\x%02x", (unsigned)c);
+		else
+			(void)snprintf(piece, sizeof(piece), "%c", c);
+		n = strlen(piece);
+		if (len + n > limit) {
+			len = status_whole_length(message, len);
+			memcpy(message + len, STATUS_CUT, strlen(STATUS_CUT));
+			len += strlen(STATUS_CUT);
+			break;
+		}
+		memcpy(message + len, piece, n);
+		len += n;
+	}
+	message[len] = '\0';
+}
+
+void
+notify_status(const char *format, ...)
+{
+	char text[STATUS_TEXT_BYTES + 1], message[STATUS_MESSAGE_BYTES];
+	va_list args;
+	int r;
+
+	if (!notify_present())
+		return;
+	va_start(args, format);
+	r = vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (r < 0)
+		return;
+	status_write_message(message, sizeof(message), text);
+	notify_send(message);
+}
+
+void
+notify_stopping(void)
+{
+	if (notify_present())
+		notify_send("STOPPING=1");
+}
+
+void
+notify_watchdog(void)
+{
+	if (notify_present())
+		notify_send("WATCHDOG=1");
+}
+
+uint64_t
+notify_watchdog_interval_ms(void)
+{
+	uint64_t usec = 0;
+
+	/* It also says no where $WATCHDOG_PID names another process than this one. */
+	if (!notify_present() || sd_watchdog_enabled(0, &usec) <= 0)
+		return 0;
+	return max_u64(usec / 2 / 1000, 1);
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* What the service manager hears from us, at a socket that plays its part. */
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+
+#include "systemd/notify.h"
+#include "tests/service/suite.h"
+
+static char directory[] = "/tmp/check_notify.XXXXXX";
+static char path[sizeof(directory) + 16];
+static int manager = -1;
+static char heard[65536];
+
+static void
+manager_start(void)
+{
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	(void)snprintf(path, sizeof(path), "%s/notify", directory);
+	manager = suite_bind(path, SOCK_DGRAM);
+	ck_assert_int_eq(setenv("NOTIFY_SOCKET", path, 1), 0);
+}
+
+static void
+manager_stop(void)
+{
+	(void)unlink(path);
+	(void)rmdir(directory);
+	close_fd(&manager);
+}
+
+/* The next message is this one, and it is the only one. */
+static void
+assert_heard(const char *expected)
+{
+	ck_assert(suite_receive(manager, heard, sizeof(heard)));
+	ck_assert_str_eq(heard, expected);
+	ck_assert(!suite_receive(manager, heard, sizeof(heard)));
+}
+
+START_TEST(ready_is_said_once)
+{
+	ck_assert(notify_present());
+	notify_ready();
+	assert_heard("READY=1");
+	notify_ready();
+	ck_assert(!suite_receive(manager, heard, sizeof(heard)));
+}
+END_TEST
+
+START_TEST(stopping_and_watchdog_are_said)
+{
+	notify_stopping();
+	assert_heard("STOPPING=1");
+	notify_watchdog();
+	assert_heard("WATCHDOG=1");
+	notify_watchdog();
+	assert_heard("WATCHDOG=1");
+}
+END_TEST
+
+START_TEST(status_is_formatted)
+{
+	notify_status("provisioning %d of %d segments (%s)", 2, 3, "größe");
+	assert_heard("STATUS=provisioning 2 of 3 segments (größe)");
+}
+END_TEST
+
+START_TEST(status_cannot_smuggle_a_field_in)
+{
+	notify_status("segment '%s'", "a\nREADY=1\r\t\x7f");
+	assert_heard("STATUS=segment 'a\\nREADY=1\\x0d\\x09\\x7f'");
+}
+END_TEST
+
+START_TEST(long_status_is_cut)
+{
+	char text[20000];
+
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	notify_status("%s", text);
+	ck_assert(suite_receive(manager, heard, sizeof(heard)));
+	ck_assert_uint_le(strlen(heard), 1024);
+	ck_assert_uint_ge(strlen(heard), 1000);
+	ck_assert_str_eq(heard + strlen(heard) - 6, "xxx...");
+
+	memset(text, '\n', sizeof(text) - 1);
+	notify_status("%s", text);
+	ck_assert(suite_receive(manager, heard, sizeof(heard)));
+	ck_assert_uint_le(strlen(heard), 1024);
+	ck_assert_str_eq(heard + strlen(heard) - 5, "\\n...");
+}
+END_TEST
+
+/* Wherever the cut falls, what is left is whole: a four-byte character is there with all its bytes or not at all. */
+START_TEST(cut_leaves_utf8_whole)
+{
+	char text[2048];
+	size_t at, len;
+
+	for (len = 0; len < (size_t)_i; len++)
+		text[len] = 'x';
+	for (; len + 4 < sizeof(text); len += 4)
+		memcpy(text + len, "\xf0\x9f\x99\x82", 4);
+	text[len] = '\0';
+	notify_status("%s", text);
+	ck_assert(suite_receive(manager, heard, sizeof(heard)));
+	len = strlen(heard);
+	ck_assert_str_eq(heard + len - 3, "...");
+	at = strlen("STATUS=") + (size_t)_i;
+	ck_assert_uint_gt(len, at + 900);
+	ck_assert_uint_eq((len - 3 - at) % 4, 0);
+}
+END_TEST
+
+START_TEST(without_a_manager_nothing_happens)
+{
+	ck_assert_int_eq(unsetenv("NOTIFY_SOCKET"), 0);
+	ck_assert_int_eq(setenv("WATCHDOG_USEC", "2000000", 1), 0);
+	ck_assert(!notify_present());
+	notify_ready();
+	notify_status("nobody listens");
+	notify_watchdog();
+	notify_stopping();
+	ck_assert_uint_eq(notify_watchdog_interval_ms(), 0);
+	ck_assert(!suite_receive(manager, heard, sizeof(heard)));
+	/* A manager that comes later (a test's, at that) is told. */
+	ck_assert_int_eq(setenv("NOTIFY_SOCKET", path, 1), 0);
+	notify_ready();
+	assert_heard("READY=1");
+}
+END_TEST
+
+START_TEST(manager_that_went_away_is_survived)
+{
+	ck_assert_int_eq(unlink(path), 0);
+	notify_ready();
+	notify_status("nobody listens");
+	notify_watchdog();
+	notify_stopping();
+}
+END_TEST
+
+START_TEST(watchdog_is_due_at_half_the_time)
+{
+	char pid[32];
+
+	ck_assert_int_eq(unsetenv("WATCHDOG_PID"), 0);
+	ck_assert_int_eq(unsetenv("WATCHDOG_USEC"), 0);
+	ck_assert_uint_eq(notify_watchdog_interval_ms(), 0);
+	ck_assert_int_eq(setenv("WATCHDOG_USEC", "3000000", 1), 0);
+	ck_assert_uint_eq(notify_watchdog_interval_ms(), 1500);
+	ck_assert_int_eq(setenv("WATCHDOG_USEC", "1", 1), 0);
+	ck_assert_uint_eq(notify_watchdog_interval_ms(), 1);
+	ck_assert_int_eq(setenv("WATCHDOG_USEC", "soon", 1), 0);
+	ck_assert_uint_eq(notify_watchdog_interval_ms(), 0);
+
+	ck_assert_int_eq(setenv("WATCHDOG_USEC", "3000000", 1), 0);
+	(void)snprintf(pid, sizeof(pid), "%jd", (intmax_t)getpid());
+	ck_assert_int_eq(setenv("WATCHDOG_PID", pid, 1), 0);
+	ck_assert_uint_eq(notify_watchdog_interval_ms(), 1500);
+	ck_assert_int_eq(setenv("WATCHDOG_PID", "1", 1), 0);
+	ck_assert_uint_eq(notify_watchdog_interval_ms(), 0);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("notify");
+	TCase *tcase = tcase_create("manager");
+
+	tcase_add_checked_fixture(tcase, manager_start, manager_stop);
+	tcase_add_test(tcase, ready_is_said_once);
+	tcase_add_test(tcase, stopping_and_watchdog_are_said);
+	tcase_add_test(tcase, status_is_formatted);
+	tcase_add_test(tcase, status_cannot_smuggle_a_field_in);
+	tcase_add_test(tcase, long_status_is_cut);
+	tcase_add_loop_test(tcase, cut_leaves_utf8_whole, 0, 4);
+	tcase_add_test(tcase, without_a_manager_nothing_happens);
+	tcase_add_test(tcase, manager_that_went_away_is_survived);
+	tcase_add_test(tcase, watchdog_is_due_at_half_the_time);
+	suite_add_tcase(suite, tcase);
+	return suite_run(suite);
+}
