@@ -30,7 +30,7 @@ struct memory_headroom {
 	uint64_t bytes;			/* that may be allocated now: the least of all limits */
 	enum memory_limit limit;	/* which one is the least */
 	uint64_t limit_bytes;		/* its setting: MemAvailable, or max or high of the cgroup */
-	uint64_t used_bytes;		/* the reserve, or the cgroup's current use */
+	uint64_t used_bytes;		/* the reserve, or the cgroup's use without the page cache it would give up */
 	char where[256];		/* the file that says so, as in /sys/fs/cgroup/a/memory.max */
 };
 
@@ -40,10 +40,18 @@ struct memory_headroom {
  * opening /proc/meminfo.
  */
 int memory_new(struct memory **ret_memory);
+/* The same below another root directory, for tests. */
+int memory_new_at(const char *root, struct memory **ret_memory);
 struct memory *memory_free(struct memory *memory);
 
 /* What may be allocated now while reserve_bytes of the available memory stay free. 0 or the negative errno of reading. */
 int memory_headroom(struct memory *memory, uint64_t reserve_bytes, struct memory_headroom *ret_headroom);
+/*
+ * The same for who needs to know only whether needed_bytes can be had: page cache that a cgroup would give up is looked
+ * at, which costs more than all the rest, only where needed_bytes do not fit without it.
+ */
+int memory_headroom_for(struct memory *memory, uint64_t reserve_bytes, uint64_t needed_bytes,
+    struct memory_headroom *ret_headroom);
 
 /* How huge pages are to be had for shared memory, and the size of one (2 MiB on x86-64). */
 enum memory_huge memory_huge(uint64_t *ret_page_bytes);

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* Sentences about what a host does not give: cause, figures, remedy. */
+#include "config.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "base/base.h"
+#include "host/findings.h"
+#include "host/memory.h"
+
+#define SIZE_TEXT	32
+
+const char *
+findings_size(char *buf, size_t size, uint64_t bytes)
+{
+	static const struct {
+		uint64_t bytes;
+		const char *name;
+	} units[] = { { TIB, "TiB" }, { GIB, "GiB" }, { MIB, "MiB" }, { KIB, "KiB" }, { 1, "B" } };
+	size_t i = 0;
+
+	while (i < BASE_ARRAY_SIZE(units) - 1 && bytes < units[i].bytes)
+		i++;
+	if (bytes % units[i].bytes == 0)
+		(void)snprintf(buf, size, "%llu %s", (unsigned long long)(bytes / units[i].bytes),
+		    units[i].name);
+	else
+		(void)snprintf(buf, size, "%.1f %s", (double)bytes / (double)units[i].bytes, units[i].name);
+	return buf;
+}
+
+static bool
+ends_with(const char *s, const char *end)
+{
+	size_t len = strlen(s), n = strlen(end);
+
+	return len >= n && streq(s + len - n, end);
+}
+
+/* The limit's setting with room for needed_bytes, in whole MiB, as systemd and a shell take it. */
+static uint64_t
+enough_mib(uint64_t used_bytes, uint64_t needed_bytes)
+{
+	uint64_t sum;
+
+	if (!checked_add(used_bytes, needed_bytes, &sum) || !checked_add(sum, 64 * MIB, &sum))
+		return UINT64_MAX / MIB;
+	return sum / MIB + 1;
+}
+
+void
+findings_memory(char *buf, size_t size, uint64_t needed_bytes, const struct memory_headroom *headroom)
+{
+	char needed[SIZE_TEXT], left[SIZE_TEXT], limit[SIZE_TEXT], used[SIZE_TEXT];
+	const char *where = headroom->where;
+	unsigned long long mib = enough_mib(headroom->used_bytes, needed_bytes);
+
+	(void)findings_size(needed, sizeof(needed), needed_bytes);
+	(void)findings_size(left, sizeof(left), headroom->bytes);
+	(void)findings_size(limit, sizeof(limit), headroom->limit_bytes);
+	(void)findings_size(used, sizeof(used), headroom->used_bytes);
+	if (headroom->limit == MEMORY_LIMIT_AVAILABLE) {
+		(void)snprintf(buf, size, "%s of memory are needed, but %s are left: MemAvailable in %s is %s, of "
+		    "which memory_reserve keeps %s. Remedy: a smaller segment, a smaller memory_reserve, or "
+		    "more memory", needed, left, where, limit, used);
+	} else if (ends_with(where, "memory.memsw.limit_in_bytes")) {
+		(void)snprintf(buf, size, "%s of memory are needed, but the memory cgroup leaves %s: %s is %s "
+		    "(memory and swap), %s are in use. Remedy: a smaller segment, or `echo %lluM > %s`",
+		    needed, left, where, limit, used, mib, where);
+	} else {
+		(void)snprintf(buf, size, "%s of memory are needed, but the memory cgroup leaves %s: %s is %s, %s "
+		    "are in use. Remedy: a smaller segment, `echo %lluM > %s`, or %s=%lluM in the unit "
+		    "that it belongs to", needed, left, where, limit, used, mib, where,
+		    ends_with(where, "memory.high") ? "MemoryHigh" : "MemoryMax", mib);
+	}
+}
+
+void
+findings_memlock(char *buf, size_t size, uint64_t needed_bytes, uint64_t left_bytes)
+{
+	char needed[SIZE_TEXT], left[SIZE_TEXT], limit[SIZE_TEXT] = "unlimited";
+	struct rlimit rlimit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &rlimit) == 0 && rlimit.rlim_cur != RLIM_INFINITY)
+		(void)findings_size(limit, sizeof(limit), rlimit.rlim_cur);
+	(void)snprintf(buf, size, "%s are to be locked in memory, but %s are left of what this process may lock: "
+	    "RLIMIT_MEMLOCK is %s. Remedy: LimitMEMLOCK=infinity or AmbientCapabilities=CAP_IPC_LOCK in the unit, "
+	    "`ulimit -l unlimited` in the shell that starts it, or mlock = false",
+	    findings_size(needed, sizeof(needed), needed_bytes), findings_size(left, sizeof(left), left_bytes),
+	    limit);
+}
+
+void
+findings_worker_killed(char *buf, size_t size, int signal, const struct memory_headroom *headroom)
+{
+	char left[SIZE_TEXT], limit[SIZE_TEXT];
+
+	if (signal != SIGKILL) {
+		(void)snprintf(buf, size, "the worker process was ended by signal %d (%s) while it allocated memory. "
+		    "Remedy: `journalctl -k` may say why; then try again", signal, strsignal(signal));
+		return;
+	}
+	(void)snprintf(buf, size, "the worker process was killed (SIGKILL) while it allocated memory, most likely by the "
+	    "kernel's out-of-memory killer, when others took the memory meanwhile: now %s %s %s, with %s left. "
+	    "Remedy: `journalctl -k -g oom` names who used it; a smaller segment, or more memory",
+	    headroom->where, headroom->limit == MEMORY_LIMIT_AVAILABLE ? "has" : "is",
+	    findings_size(limit, sizeof(limit), headroom->limit_bytes),
+	    findings_size(left, sizeof(left), headroom->bytes));
+}
+
+void
+findings_page_size(char *buf, size_t size, const char *page_size, uint64_t size_bytes, uint64_t huge_bytes)
+{
+	char asked[SIZE_TEXT], had[SIZE_TEXT];
+	const char *remedy;
+	uint64_t page_bytes;
+
+	if (streq(page_size, "2MiB") || streq(page_size, "1GiB"))
+		remedy = streq(page_size, "2MiB") ?
+		    "enlarge the pool by `echo N > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`" :
+		    "enlarge the pool by `echo N > /sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages`";
+	else if (memory_huge(&page_bytes) == MEMORY_HUGE_NONE)
+		remedy = "`echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled`";
+	else
+		remedy = "memory is too fragmented for more: `echo 1 > /proc/sys/vm/compact_memory`, then try "
+		    "again, or start earlier at boot";
+	(void)snprintf(buf, size, "page_size = \"%s\" was asked for, but %s of %s are on huge pages. Remedy: %s, or "
+	    "placement = \"prefer\"", page_size, findings_size(had, sizeof(had), huge_bytes),
+	    findings_size(asked, sizeof(asked), size_bytes), remedy);
+}
+
+void
+findings_nofile(char *buf, size_t size)
+{
+	struct rlimit limit = { 0 };
+
+	(void)getrlimit(RLIMIT_NOFILE, &limit);
+	(void)snprintf(buf, size, "out of file descriptors: RLIMIT_NOFILE is %llu (its hard limit %llu). Remedy: "
+	    "LimitNOFILE=%llu in the unit, or `ulimit -n` in the shell that starts it",
+	    (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_max,
+	    (unsigned long long)limit.rlim_max * 4);
+}
