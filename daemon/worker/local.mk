@@ -1,1 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+noinst_LTLIBRARIES += daemon/worker/libworker.la
+daemon_worker_libworker_la_SOURCES = \
+	daemon/worker/job.h \
+	daemon/worker/populate.c daemon/worker/populate.h \
+	daemon/worker/verify.c daemon/worker/verify.h \
+	daemon/worker/worker.c

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Making a range of an object resident, and giving its pages back.
+ *
+ * At a memory cgroup's limit the kernel refuses nothing: it kills who allocates. So a range is populated in steps, and
+ * each begins with the question whether there is memory for it. Others allocate meanwhile, other workers among them, so
+ * that more is asked for than the step takes; and this is a process that may be killed.
+ *
+ * The object may be in use: clients may map it and store. Nothing here stores to it: pages are populated by madvise, or,
+ * where the kernel has no such advice, by an atomic addition of nothing.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/base.h"
+#include "daemon/worker/populate.h"
+#include "host/findings.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25		/* 6.1; glibc 2.37 */
+#endif
+
+/*
+ * Between two questions. Larger steps ask less often and drain the kernel's per-CPU lists less often, which collapse does
+ * each time; smaller ones come nearer to a limit. 16 MiB are 2 ms of work with huge pages, a question is 10 us.
+ */
+#define STEP_BYTES	(16 * MIB)
+
+/* Left alone for what else lives in the cgroup: page tables, sockets, stacks. */
+#define SLACK_BYTES	(8 * MIB)
+
+/* Of one call that said "try again", before it is done another way. */
+#define TRIES		3
+
+#define FREE_BYTES	(32 * MIB)	/* given back by one call: others fault in between */
+
+struct range {
+	int fd;
+	uint64_t offset;		/* in the object */
+	void *area;			/* the whole reservation */
+	size_t area_bytes;
+	char *start;			/* on a huge page's boundary */
+	size_t length;
+	size_t page_bytes;
+	size_t huge_bytes;
+	enum memory_huge huge;
+};
+
+static void
+range_unmap(struct range *range)
+{
+	if (range->area)
+		(void)munmap(range->area, range->area_bytes);
+	range->area = NULL;
+}
+
+/* Maps the job's range so that huge pages can map it. */
+static int
+range_map(struct range *range, struct job_result *result)
+{
+	size_t map_bytes = round_up(range->length, range->page_bytes);
+	void *at;
+
+	range->area_bytes = map_bytes + range->huge_bytes;
+	at = mmap(NULL, range->area_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at != MAP_FAILED) {
+		range->area = at;
+		range->start = (char *)(uintptr_t)round_up((uintptr_t)at, range->huge_bytes);
+		at = mmap(range->start, map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		    range->fd, (off_t)range->offset);
+	}
+	if (at == MAP_FAILED) {
+		int r = -errno;
+
+		(void)snprintf(result->text, sizeof(result->text),
+		    "cannot map %zu bytes at offset %llu to populate them: %s", map_bytes,
+		    (unsigned long long)range->offset, strerror(-r));
+		return r;
+	}
+	return 0;
+}
+
+/* Populates [at, at + length) with whatever pages the mapping's advice gives. */
+static int
+populate_plain(struct range *range, char *at, size_t length)
+{
+	while (madvise(at, length, MADV_POPULATE_WRITE) < 0) {
+		if (errno == EINTR || errno == EAGAIN)
+			continue;
+		if (errno != EINVAL)
+			return errno == EFAULT ? -ENOMEM : -errno;
+		/*
+		 * COMPAT(linux 5.14): no MADV_POPULATE_WRITE. Reserving first makes a full file system an error; what
+		 * is then punched by a client and cannot be had again is SIGBUS, which costs this worker.
+		 */
+		while (fallocate(range->fd, FALLOC_FL_KEEP_SIZE,
+		    (off_t)(range->offset + (uint64_t)(at - range->start)), (off_t)length) < 0)
+			if (errno != EINTR)
+				return -errno;
+		for (size_t i = 0; i < length; i += range->page_bytes)
+			(void)__atomic_fetch_add(at + i, 0, __ATOMIC_RELAXED);
+		return 0;
+	}
+	return 0;
+}
+
+static int
+collapse(char *at, size_t length)
+{
+	for (unsigned i = 0; i < TRIES; i++) {
+		if (madvise(at, length, MADV_COLLAPSE) == 0)
+			return 0;
+		if (errno != EAGAIN && errno != EBUSY && errno != EINTR)
+			break;
+	}
+	return -errno;
+}
+
+/*
+ * Populates whole blocks of a huge page by collapse: a range without any page is not collapsed, so that one base page is
+ * populated in each block before, and given up for the huge one at once. A block that cannot be had so is had of base
+ * pages; the caller counts.
+ */
+static int
+populate_collapse(struct range *range, char *at, size_t length)
+{
+	int r;
+
+	for (size_t i = 0; i < length; i += range->huge_bytes) {
+		r = populate_plain(range, at + i, range->page_bytes);
+		if (r < 0)
+			return r;
+	}
+	if (collapse(at, length) == 0)
+		return 0;
+	for (size_t i = 0; i < length; i += range->huge_bytes) {
+		if (collapse(at + i, range->huge_bytes) == 0)
+			continue;
+		r = populate_plain(range, at + i, range->huge_bytes);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int
+populate_step(struct range *range, char *at, size_t length)
+{
+	size_t whole = range->huge == MEMORY_HUGE_COLLAPSE ? length & ~(range->huge_bytes - 1) : 0;
+	int r = 0;
+
+	if (whole)
+		r = populate_collapse(range, at, whole);
+	if (r == 0 && whole < length)
+		r = populate_plain(range, at + whole, round_up(length - whole, range->page_bytes));
+	return r;
+}
+
+/*
+ * Whether there is memory for a step: for as much as it may take and for as much again, since another worker may have
+ * asked the same question a moment ago. What is resident already takes nothing, but is only counted where it matters.
+ */
+static int
+check_step(const struct range *range, const char *at, size_t length, const struct job *job,
+    struct memory *memory, struct job_result *result)
+{
+	uint64_t needed = 2 * length + SLACK_BYTES, resident;
+	struct memory_headroom headroom;
+	int r;
+
+	r = memory_headroom_for(memory, job->reserve_bytes, needed, &headroom);
+	if (r < 0) {
+		(void)snprintf(result->text, sizeof(result->text), "cannot ask how much memory is available: %s",
+		    strerror(-r));
+		return r;
+	}
+	if (headroom.bytes >= needed)
+		return 0;
+	r = verify_resident(at, length, &resident);
+	if (r == 0 && resident == length)
+		return 0;
+	findings_memory(result->text, sizeof(result->text),
+	    range->length - (uint64_t)(at - range->start) + SLACK_BYTES, &headroom);
+	return JOB_E_MEMORY;
+}
+
+static int
+populate_steps(struct range *range, const struct job *job, struct memory *memory,
+    struct job_result *result)
+{
+	size_t step = max_u64(STEP_BYTES, range->huge_bytes);
+
+	for (size_t done = 0; done < range->length;) {
+		size_t length = min_u64(step, range->length - done);
+		int r = check_step(range, range->start + done, length, job, memory, result);
+
+		if (r)
+			return r;
+		r = populate_step(range, range->start + done, length);
+		if (r < 0) {
+			(void)snprintf(result->text, sizeof(result->text),
+			    "the kernel did not populate %zu bytes at offset %llu: %s%s", length,
+			    (unsigned long long)(range->offset + done), strerror(-r), r == -ENOMEM ?
+			    " (no page is to be had: memory, the file system's size or its node is full)" : "");
+			return r;
+		}
+		done += length;
+	}
+	return 0;
+}
+
+/* Whether the range is one of the object's. */
+static int
+check_range(const struct range *range, struct job_result *result)
+{
+	struct stat st;
+	int r = -EINVAL;
+
+	if (fstat(range->fd, &st) < 0) {
+		r = -errno;
+		(void)snprintf(result->text, sizeof(result->text), "cannot ask for the object's size: %s",
+		    strerror(-r));
+	} else if (range->offset % range->huge_bytes)
+		(void)snprintf(result->text, sizeof(result->text),
+		    "offset %llu: a multiple of %zu is expected", (unsigned long long)range->offset,
+		    range->huge_bytes);
+	else if (range->offset + range->length > round_up((uint64_t)st.st_size, range->page_bytes))
+		(void)snprintf(result->text, sizeof(result->text),
+		    "%zu bytes at offset %llu are asked for, but the object ends at %llu", range->length,
+		    (unsigned long long)range->offset, (unsigned long long)st.st_size);
+	else
+		r = 0;
+	return r;
+}
+
+int
+populate_range(int fd, const struct job *job, struct memory *memory, struct verify *verify,
+    struct job_result *result)
+{
+	struct range range = { .fd = fd, .offset = job->offset_bytes, .length = job->length_bytes };
+	uint64_t huge_bytes;
+	int r;
+
+	range.huge = memory_huge(&huge_bytes);
+	range.huge_bytes = huge_bytes;
+	range.page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	if (job->pages == JOB_PAGES_BASE)
+		range.huge = MEMORY_HUGE_NONE;
+	r = check_range(&range, result);
+	if (r < 0)
+		return r;
+	r = range_map(&range, result);
+	if (r == 0) {
+		/* A kernel without huge pages knows no advice about them. */
+		(void)madvise(range.start, range.length,
+		    range.huge == MEMORY_HUGE_NONE ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+		(void)madvise(range.start, range.length, MADV_DONTDUMP);
+		r = populate_steps(&range, job, memory, result);
+	}
+	if (range.area && (r == 0 || r == JOB_E_MEMORY)) {
+		int verified = verify_resident(range.start, range.length, &result->resident_bytes);
+
+		if (verified == 0)
+			verified = verify_huge(verify, range.start,
+			    round_up(range.length, range.page_bytes), &result->huge_bytes);
+		if (verified < 0 && r == 0) {
+			r = verified;
+			(void)snprintf(result->text, sizeof(result->text),
+			    "populated, but the kernel does not tell what is resident: %s", strerror(-r));
+		}
+	}
+	range_unmap(&range);
+	return r;
+}
+
+int
+populate_free_range(int fd, const struct job *job, struct job_result *result)
+{
+	for (uint64_t done = 0; done < job->length_bytes;) {
+		uint64_t length = min_u64(FREE_BYTES, job->length_bytes - done);
+
+		if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		    (off_t)(job->offset_bytes + done), (off_t)length) < 0) {
+			int r = -errno;
+
+			if (r == -EINTR)
+				continue;
+			(void)snprintf(result->text, sizeof(result->text),
+			    "cannot give %llu bytes at offset %llu back: %s", (unsigned long long)length,
+			    (unsigned long long)(job->offset_bytes + done), strerror(-r));
+			return r;
+		}
+		done += length;
+	}
+	return 0;
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A worker: a process that allocates for the daemon, so that it is the one that the kernel kills when memory runs short.
+ * It serves one job after the other from its standard input and owns nothing between them. It has no privilege, cannot
+ * gain any, and ends with the daemon.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "base/base.h"
+#include "daemon/worker/job.h"
+#include "daemon/worker/populate.h"
+#include "daemon/worker/verify.h"
+#include "host/memory.h"
+
+#define WORKER_SOCKET	STDIN_FILENO
+#define WORKER_FDS_MAX	8		/* taken with one message to be closed again; the kernel drops the rest */
+
+struct worker {
+	struct memory *memory;
+	struct verify verify;
+};
+
+/* Gives every capability up, for good. Those of the bounding set only who has CAP_SETPCAP; nobody needs more. */
+static void
+drop_privileges(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+	(void)syscall(SYS_capset, &header, none);	/* giving up needs no right */
+}
+
+/*
+ * Signals act as they do on anybody, whatever the daemon had blocked or ignored, except those that a terminal or a
+ * service manager sends to the whole group: the daemon hears them too, and a worker that died of one would look like one
+ * that met a limit. It ends at end of file.
+ */
+static void
+reset_signals(void)
+{
+	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
+	sigset_t none;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		(void)signal(sig, SIG_DFL);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(ignored); i++)
+		(void)signal(ignored[i], SIG_IGN);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void
+offer_to_oom_killer(void)
+{
+	cleanup_close int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	/* Without it the kernel may choose another process of the cgroup: the checks before each step remain. */
+	if (fd >= 0 && write(fd, "1000", 4) < 0)
+		return;
+}
+
+static void
+become_worker(void)
+{
+	const struct rlimit no_core = { 0, 0 };
+
+	(void)prctl(PR_SET_NAME, "segmentd-worker", 0, 0, 0);
+	reset_signals();
+	offer_to_oom_killer();
+	(void)setrlimit(RLIMIT_CORE, &no_core);		/* what it maps is its clients' */
+	drop_privileges();
+	/* Last, since a change of credentials clears it. A daemon that is gone already shows as end of file. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+}
+
+/* Takes the fds out of a message: one is returned, and any other number is closed, and -1. */
+static int
+message_take_fd(struct msghdr *message)
+{
+	int fd = -1, n_fds = 0;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; CMSG_LEN((i + 1) * sizeof(int)) <= c->cmsg_len; i++, n_fds++) {
+			close_fd(&fd);
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+		}
+	}
+	if (n_fds != 1 || (message->msg_flags & MSG_CTRUNC))
+		close_fd(&fd);
+	return fd;
+}
+
+/*
+ * Receives one job and its fd. 1: *ret_job and *ret_fd; a message that is no job has id 0 or its own, and fd -1.
+ * 0: end of file. Negative errno otherwise.
+ */
+static int
+receive_job(struct job *ret_job, int *ret_fd)
+{
+	union {
+		char bytes[CMSG_SPACE(WORKER_FDS_MAX * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct job job = { 0 };
+	struct iovec iov = { .iov_base = &job, .iov_len = sizeof(job) };
+	struct msghdr message = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t n;
+	int fd;
+
+	do
+		n = recvmsg(WORKER_SOCKET, &message, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	fd = message_take_fd(&message);
+	if (n == 0 && fd < 0 && !(message.msg_flags & MSG_CTRUNC))
+		return 0;
+	if ((size_t)n != sizeof(job) || (message.msg_flags & MSG_TRUNC)) {
+		close_fd(&fd);
+		if ((size_t)n < sizeof(job.id))
+			job.id = 0;
+	}
+	*ret_job = job;
+	*ret_fd = fd;
+	return 1;
+}
+
+static bool
+job_has_range(const struct job *job)
+{
+	uint64_t end;
+
+	return job->length_bytes && checked_add(job->offset_bytes, job->length_bytes, &end) &&
+	    end <= INT64_MAX - GIB;
+}
+
+static int
+refuse(struct job_result *result, const char *what)
+{
+	(void)snprintf(result->text, sizeof(result->text), "not a job: %s", what);
+	return -EPROTO;
+}
+
+/* Does the job; consumes fd, before the result is sent: the daemon may then rely on its being closed. */
+static int
+do_job(struct worker *worker, const struct job *job, int fd, struct job_result *result)
+{
+	cleanup_close int owned = fd;
+
+	if (fd < 0)
+		return refuse(result, "one message of a job's size with one descriptor is expected");
+	switch (job->kind) {
+	case JOB_POPULATE:
+		if (job->pages != JOB_PAGES_BASE && job->pages != JOB_PAGES_AUTO)
+			return refuse(result, "unknown kind of pages");
+		if (!job_has_range(job))
+			return refuse(result, "an empty range, or one beyond any object's end");
+		return populate_range(owned, job, worker->memory, &worker->verify, result);
+	case JOB_FREE:
+		if (!job_has_range(job))
+			return refuse(result, "an empty range, or one beyond any object's end");
+		return populate_free_range(owned, job, result);
+	case JOB_CLOSE:
+		return 0;
+	default:
+		return refuse(result, "unknown kind");
+	}
+}
+
+static int
+serve(struct worker *worker)
+{
+	for (;;) {
+		struct job_result result = { 0 };
+		struct job job;
+		int fd, r;
+
+		r = receive_job(&job, &fd);
+		if (r <= 0)
+			return r;
+		result.id = job.id;
+		result.status = do_job(worker, &job, fd, &result);
+		do
+			r = send(WORKER_SOCKET, &result, sizeof(result), MSG_NOSIGNAL) < 0 ? -errno : 0;
+		while (r == -EINTR);
+		if (r < 0)
+			return r == -EPIPE || r == -ECONNRESET ? 0 : r;
+	}
+}
+
+int
+worker_main(void)
+{
+	struct worker worker = { .verify = VERIFY_NULL };
+	int r;
+
+	become_worker();
+	r = memory_new(&worker.memory);
+	if (r == 0) {
+		verify_init(&worker.verify);
+		r = serve(&worker);
+		verify_deinit(&worker.verify);
+	}
+	worker.memory = memory_free(worker.memory);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
