@@ -1,1 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+# Tests of the real daemon, through the harness.
+if HAVE_CHECK
+SYSTEM_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+
+check_PROGRAMS += tests/system/check_harness
+tests_system_check_harness_SOURCES = tests/system/check_harness.c
+tests_system_check_harness_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_harness_LDADD = $(HARNESS_LIBS)
+endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* The harness: client processes, and the words by which they stop and go on. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "tests/harness.h"
+#include "tests/harness-internal.h"
+
+#define WORD_MAX	64
+
+void
+harness_await_readable(int fd, const char *what)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	int r;
+
+	do
+		r = poll(&poll_fd, 1, HARNESS_TIMEOUT_MS);
+	while (r < 0 && errno == EINTR);
+	harness_assert(r == 1, "waited %d ms for %s", HARNESS_TIMEOUT_MS, what);
+}
+
+pid_t
+harness_fork(void)
+{
+	pid_t pid = fork();
+
+	harness_assert(pid >= 0, "fork: %s", strerror(errno));
+	if (pid == 0)
+		harness_in_child = true;
+	return pid;
+}
+
+void
+harness_child_start(struct harness_child *child, harness_child_fn fn, void *arg)
+{
+	pid_t parent = getpid();
+	int pair[2];
+
+	harness_assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0,
+	    "socketpair: %s", strerror(errno));
+	child->pid = harness_fork();
+	if (child->pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(HARNESS_EXIT_FAILED);
+		(void)close(pair[0]);
+		fn(pair[1], arg);
+		_exit(0);
+	}
+	(void)close(pair[1]);
+	child->control = pair[0];
+	child->pidfd = (int)syscall(SYS_pidfd_open, child->pid, 0);
+	harness_assert(child->pidfd >= 0, "pidfd_open: %s", strerror(errno));
+	(void)fcntl(child->pidfd, F_SETFD, FD_CLOEXEC);
+}
+
+void
+harness_say(int control, const char *word)
+{
+	ssize_t n = send(control, word, strlen(word), MSG_NOSIGNAL);
+
+	harness_assert(n == (ssize_t)strlen(word), "could not say '%s': %s", word, strerror(errno));
+}
+
+void
+harness_expect(int control, const char *word)
+{
+	char got[WORD_MAX];
+	ssize_t n;
+
+	harness_await_readable(control, word);
+	n = recv(control, got, sizeof(got) - 1, 0);
+	got[n > 0 ? n : 0] = 0;
+	harness_assert(n > 0, "the other side ended where '%s' was expected", word);
+	harness_assert(streq(got, word), "heard '%s' where '%s' was expected", got, word);
+}
+
+int
+harness_child_await(struct harness_child *child)
+{
+	int status;
+
+	harness_await_readable(child->pidfd, "a client process's end");
+	harness_assert(waitpid(child->pid, &status, 0) == child->pid, "waitpid: %s", strerror(errno));
+	child->pid = 0;
+	close_fd(&child->pidfd);
+	close_fd(&child->control);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+void
+harness_child_await_success(struct harness_child *child)
+{
+	int status = harness_child_await(child);
+
+	harness_assert(status == 0, "a client process ended with %d instead of 0", status);
+}
+
+void
+harness_child_kill(struct harness_child *child)
+{
+	int status;
+
+	harness_assert(kill(child->pid, SIGKILL) == 0, "kill: %s", strerror(errno));
+	status = harness_child_await(child);
+	harness_assert(status == -SIGKILL, "a client process ended with %d before it was killed", status);
+}
+
+void
+harness_become(uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups)
+{
+	harness_assert(setgroups(n_groups, groups) == 0, "setgroups: %s", strerror(errno));
+	harness_assert(setresgid(gid, gid, gid) == 0, "setresgid: %s", strerror(errno));
+	harness_assert(setresuid(uid, uid, uid) == 0, "setresuid: %s", strerror(errno));
+	/* A changed uid makes a process undumpable: its /proc/self would be root's, unlike that of a login. */
+	harness_assert(prctl(PR_SET_DUMPABLE, 1) == 0, "prctl: %s", strerror(errno));
+}

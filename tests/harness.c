@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* The harness: failing, skipping, and the daemon's life. */
+#include "config.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "tests/harness.h"
+#include "tests/harness-internal.h"
+
+#define LOG_MAX		(256 * 1024)
+#define DAEMONS_MAX	8
+
+bool harness_in_child;
+
+/* Those whose log is shown, and whose directory is removed, when the test fails. */
+static struct harness_daemon *daemons[DAEMONS_MAX];
+static pid_t daemons_owner;
+
+static void
+show_logs(void)
+{
+	for (unsigned i = 0; i < DAEMONS_MAX; i++) {
+		if (daemons[i])
+			(void)fprintf(stderr, "--- log of the daemon in %s (last status '%s'):\n%s---\n",
+			    daemons[i]->dir, daemons[i]->status, harness_daemon_log(daemons[i]));
+	}
+}
+
+void
+harness_fail(const char *format, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	if (harness_in_child) {
+		(void)fprintf(stderr, "client process %d: %s\n", (int)getpid(), text);
+		_exit(HARNESS_EXIT_FAILED);
+	}
+	show_logs();
+	ck_abort_msg("%s", text);
+	abort();	/* not reached */
+}
+
+void
+harness_fail_at(const char *file, int line, const char *condition, const char *format, ...)
+{
+	char text[768];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	harness_fail("%s:%d: not %s: %s", file, line, condition, text);
+}
+
+void
+harness_skip(const char *format, ...)
+{
+	va_list ap;
+
+	(void)printf("SKIP: ");
+	va_start(ap, format);
+	(void)vprintf(format, ap);
+	va_end(ap);
+	(void)printf("\n");
+	(void)fflush(stdout);
+	for (unsigned i = 0; i < DAEMONS_MAX; i++) {
+		if (daemons[i]) {
+			harness_daemon_kill(daemons[i]);
+			harness_daemon_remove(daemons[i]);
+		}
+	}
+	exit(EXIT_SUCCESS);
+}
+
+void
+harness_need_root(void)
+{
+	if (geteuid() != 0)
+		harness_skip("this test gives processes other uids, and so needs root");
+}
+
+unsigned
+harness_scale(void)
+{
+	const char *text = getenv("SEGMENTD_TEST_SCALE");
+	unsigned long scale = text ? strtoul(text, NULL, 10) : 1;
+
+	return scale < 1 ? 1 : scale > 10000 ? 10000 : (unsigned)scale;
+}
+
+bool
+harness_has_sanitizers(void)
+{
+#ifdef WITH_SANITIZERS
+	return true;
+#else
+	return false;
+#endif
+}
+
+int
+harness_run(Suite *suite)
+{
+	SRunner *runner = srunner_create(suite);
+	int n_failed;
+
+	/* A client that writes to a daemon that hung up wants EPIPE, not death. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	srunner_run_all(runner, CK_ENV);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int
+remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+	(void)status, (void)kind, (void)where;
+	return remove(path) != 0 && errno != ENOENT;
+}
+
+static void
+remove_tree(const char *dir)
+{
+	(void)nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* At the test's end: those daemons that were not stopped by then belong to a failed test. */
+static void
+end_test(void)
+{
+	if (getpid() != daemons_owner)
+		return;
+	for (unsigned i = 0; i < DAEMONS_MAX; i++) {
+		if (!daemons[i])
+			continue;
+		if (daemons[i]->pid > 0)
+			(void)kill(daemons[i]->pid, SIGKILL);
+		remove_tree(daemons[i]->dir);
+	}
+}
+
+static void
+remember(struct harness_daemon *daemon)
+{
+	if (daemons_owner != getpid()) {
+		daemons_owner = getpid();
+		memset(daemons, 0, sizeof(daemons));
+		(void)atexit(end_test);
+	}
+	for (unsigned i = 0; i < DAEMONS_MAX; i++) {
+		if (!daemons[i] || daemons[i] == daemon) {
+			daemons[i] = daemon;
+			return;
+		}
+	}
+	harness_fail("more than %d daemons in one test", DAEMONS_MAX);
+}
+
+static void
+forget(const struct harness_daemon *daemon)
+{
+	for (unsigned i = 0; i < DAEMONS_MAX; i++) {
+		if (daemons[i] == daemon)
+			daemons[i] = NULL;
+	}
+}
+
+void
+harness_daemon_configure(struct harness_daemon *daemon, const char *daemon_keys, const char *body)
+{
+	FILE *f = fopen(daemon->config, "we");
+
+	harness_assert(f, "%s: %s", daemon->config, strerror(errno));
+	(void)fprintf(f, "daemon = {\n\tsocket = \"%s\";\n\tstate_dir = \"%s\";\n\tadmin_group = \"\";\n%s\n};\n%s\n",
+	    daemon->socket, daemon->state, daemon_keys ? daemon_keys : "", body ? body : "");
+	harness_assert(fclose(f) == 0, "%s: %s", daemon->config, strerror(errno));
+}
+
+void
+harness_daemon_prepare(struct harness_daemon *daemon, const char *daemon_keys, const char *body)
+{
+	*daemon = (struct harness_daemon)HARNESS_DAEMON_NULL;
+	(void)snprintf(daemon->dir, sizeof(daemon->dir), "/tmp/segmentd-test-XXXXXX");
+	harness_assert(mkdtemp(daemon->dir), "%s: %s", daemon->dir, strerror(errno));
+	harness_assert(chmod(daemon->dir, 0755) == 0, "chmod: %s", strerror(errno));
+	(void)snprintf(daemon->config, sizeof(daemon->config), "%s/segmentd.conf", daemon->dir);
+	(void)snprintf(daemon->socket, sizeof(daemon->socket), "%s/socket", daemon->dir);
+	(void)snprintf(daemon->state, sizeof(daemon->state), "%s/state", daemon->dir);
+	(void)snprintf(daemon->log, sizeof(daemon->log), "%s/log", daemon->dir);
+	(void)snprintf(daemon->notify, sizeof(daemon->notify), "%s/notify", daemon->dir);
+	harness_assert(mkdir(daemon->state, 0700) == 0, "%s: %s", daemon->state, strerror(errno));
+	harness_daemon_configure(daemon, daemon_keys, body);
+	remember(daemon);
+}
+
+static void
+listen_notify(struct harness_daemon *daemon)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	close_fd(&daemon->notify_fd);
+	(void)unlink(daemon->notify);
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", daemon->notify);
+	daemon->notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	harness_assert(daemon->notify_fd >= 0, "socket: %s", strerror(errno));
+	harness_assert(bind(daemon->notify_fd, (struct sockaddr *)&address, sizeof(address)) == 0,
+	    "%s: %s", daemon->notify, strerror(errno));
+	(void)chmod(daemon->notify, 0666);
+}
+
+/* In the new process: its environment is the harness's, its fds are none but the log. */
+static void
+exec_daemon(const struct harness_daemon *daemon)
+{
+	const char *program = daemon->program ? daemon->program : HARNESS_DAEMON_PROGRAM;
+	int null_fd = open("/dev/null", O_RDONLY);
+	int log_fd = open(daemon->log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)dup2(null_fd, 0);
+	(void)dup2(log_fd, 1);
+	(void)dup2(log_fd, 2);
+	(void)syscall(SYS_close_range, 3u, ~0u, 0u);
+	(void)signal(SIGPIPE, SIG_DFL);
+	(void)setenv("NOTIFY_SOCKET", daemon->notify, 1);
+	(void)unsetenv("JOURNAL_STREAM");
+	(void)unsetenv("LISTEN_FDS");
+	(void)unsetenv("LISTEN_PID");
+	(void)unsetenv("WATCHDOG_USEC");
+	(void)unsetenv("WATCHDOG_PID");
+	if (daemon->before_exec)
+		daemon->before_exec(daemon->before_exec_arg);
+	(void)execl(program, "segmentd", "-c", daemon->config, (char *)NULL);
+	(void)fprintf(stderr, "%s: %s\n", program, strerror(errno));
+	_exit(127);
+}
+
+void
+harness_daemon_launch(struct harness_daemon *daemon)
+{
+	listen_notify(daemon);
+	daemon->status[0] = 0;
+	daemon->pid = fork();
+	harness_assert(daemon->pid >= 0, "fork: %s", strerror(errno));
+	if (daemon->pid == 0)
+		exec_daemon(daemon);
+	daemon->pidfd = (int)syscall(SYS_pidfd_open, daemon->pid, 0);
+	harness_assert(daemon->pidfd >= 0, "pidfd_open: %s", strerror(errno));
+	(void)fcntl(daemon->pidfd, F_SETFD, FD_CLOEXEC);
+}
+
+/* Reads what was said to the service manager. Whether it was that the daemon is ready. */
+static bool
+read_notify(struct harness_daemon *daemon)
+{
+	char text[4096];
+	bool ready = false;
+	ssize_t n;
+
+	while ((n = recv(daemon->notify_fd, text, sizeof(text) - 1, MSG_DONTWAIT)) > 0) {
+		char *save = NULL;
+
+		text[n] = 0;
+		for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+			if (streq(line, "READY=1"))
+				ready = true;
+			if (strncmp(line, "STATUS=", 7) == 0)
+				(void)snprintf(daemon->status, sizeof(daemon->status), "%s", line + 7);
+		}
+	}
+	return ready;
+}
+
+void
+harness_daemon_await_ready(struct harness_daemon *daemon)
+{
+	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+
+	for (;;) {
+		struct pollfd fds[2] = {
+			{ .fd = daemon->notify_fd, .events = POLLIN },
+			{ .fd = daemon->pidfd, .events = POLLIN },
+		};
+		uint64_t now = clock_monotonic_ns();
+
+		harness_assert(now < deadline, "the daemon was not ready after %d ms", HARNESS_TIMEOUT_MS);
+		(void)poll(fds, 2, (int)((deadline - now) / NS_PER_MS) + 1);
+		if (fds[0].revents && read_notify(daemon))
+			return;
+		if (fds[1].revents)
+			harness_fail("the daemon ended with %d before it was ready",
+			    harness_daemon_await_exit(daemon));
+	}
+}
+
+void
+harness_daemon_start(struct harness_daemon *daemon, const char *daemon_keys, const char *body)
+{
+	harness_daemon_prepare(daemon, daemon_keys, body);
+	harness_daemon_launch(daemon);
+	harness_daemon_await_ready(daemon);
+}
+
+int
+harness_daemon_await_exit(struct harness_daemon *daemon)
+{
+	int status;
+
+	harness_await_readable(daemon->pidfd, "the daemon's end");
+	harness_assert(waitpid(daemon->pid, &status, 0) == daemon->pid, "waitpid: %s", strerror(errno));
+	daemon->pid = 0;
+	close_fd(&daemon->pidfd);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+void
+harness_daemon_remove(struct harness_daemon *daemon)
+{
+	forget(daemon);
+	close_fd(&daemon->notify_fd);
+	remove_tree(daemon->dir);
+}
+
+void
+harness_daemon_stop(struct harness_daemon *daemon)
+{
+	int status;
+
+	harness_assert(kill(daemon->pid, SIGTERM) == 0, "kill: %s", strerror(errno));
+	status = harness_daemon_await_exit(daemon);
+	harness_assert(status == 0, "after SIGTERM the daemon ended with %d instead of 0", status);
+	harness_daemon_remove(daemon);
+}
+
+void
+harness_daemon_kill(struct harness_daemon *daemon)
+{
+	if (daemon->pid <= 0)
+		return;
+	(void)kill(daemon->pid, SIGKILL);
+	(void)harness_daemon_await_exit(daemon);
+}
+
+const char *
+harness_daemon_log(const struct harness_daemon *daemon)
+{
+	static char text[LOG_MAX];
+	cleanup_close int fd = open(daemon->log, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+
+	text[n > 0 ? n : 0] = 0;
+	return text;
+}
+
+void
+harness_daemon_await_log(const struct harness_daemon *daemon, const char *text)
+{
+	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+
+	while (!strstr(harness_daemon_log(daemon), text)) {
+		harness_assert(clock_monotonic_ns() < deadline, "the log does not say '%s'", text);
+		(void)poll(NULL, 0, 1);		/* a file gives no event of its growth that poll sees */
+	}
+}
