@@ -156,6 +156,15 @@ bool definition_matches(const struct definition *template_, const char *name, ui
 /* Whether a string is a segment's name: [A-Za-z0-9][A-Za-z0-9._-]*, at most DEFINITION_NAME_MAX bytes. */
 bool definition_name_valid(const char *name);
 
+/* The words of the configuration, in the order of their enums; NULL ends each. */
+extern const char *const definition_backend_names[];
+extern const char *const definition_page_size_names[];
+extern const char *const definition_numa_names[];
+extern const char *const definition_placement_names[];
+extern const char *const definition_lifetime_names[];
+extern const char *const definition_on_death_names[];
+extern const char *const definition_on_unclean_names[];
+
 /* Words of the configuration for a value, as in "memfd", "2MiB", "bind". */
 const char *definition_backend_name(enum definition_backend backend);
 const char *definition_page_size_name(enum definition_page_size page_size);

@@ -9,7 +9,9 @@
 
 #include "conf/definition.h"
 
-#define CONF_DEFAULT_FILE	"/etc/segmentd/segmentd.conf"	/* configure's sysconfdir replaces it */
+/* The main file where none is named: segmentd/segmentd.conf below configure's sysconfdir. */
+const char *conf_default_file(void);
+#define CONF_DEFAULT_FILE	(conf_default_file())
 #define CONF_FILE_MAX_BYTES	(16u << 20)	/* a larger file is refused */
 
 /* Limits for each uid. */
@@ -78,6 +80,20 @@ enum {
  * everything that is wrong. Negative errno: memory ran short.
  */
 int conf_load(const char *path, struct conf_report *report, struct conf **ret_conf);
+
+/* A configuration file's contents, as they are sent from elsewhere. */
+struct conf_text {
+	const char *name;		/* for problems: the file's name where it came from */
+	const char *bytes;
+	size_t length;
+};
+
+/*
+ * The same from memory: the main file's text and those of segments.d, in their order. No file is read: @include is
+ * refused with a sentence.
+ */
+int conf_load_texts(const struct conf_text *texts, size_t n_texts, struct conf_report *report,
+    struct conf **ret_conf);
 
 /* A configuration of defaults and nothing else, as from an empty file. */
 int conf_new_default(struct conf **ret_conf);

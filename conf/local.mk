@@ -1,1 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
+noinst_LTLIBRARIES += conf/libconf.la
+conf_libconf_la_SOURCES = \
+	conf/check.c conf/check.h \
+	conf/definition.c conf/definition.h \
+	conf/describe.c \
+	conf/file.c conf/file.h \
+	conf/keys.c conf/keys.h \
+	conf/load.c conf/load.h \
+	conf/nearest.c \
+	conf/read.c conf/read.h \
+	conf/report.c conf/report.h \
+	conf/source.c conf/source.h \
+	conf/units.c conf/units.h \
+	conf/value.c conf/value.h
+conf_libconf_la_CPPFLAGS = $(AM_CPPFLAGS) $(CONFIG_CFLAGS) -DCONF_SYSCONFDIR='"$(sysconfdir)"'
+conf_libconf_la_LIBADD = $(CONFIG_LIBS)
+
+EXTRA_DIST += conf/segmentd.conf conf/segments.d.README
+
+# A configuration that is there already is its administrator's, and stays as it is.
+install-data-local: install-conf
+.PHONY: install-conf uninstall-conf
+install-conf:
+	$(MKDIR_P) "$(DESTDIR)$(sysconfdir)/segmentd/segments.d"
+	test -e "$(DESTDIR)$(sysconfdir)/segmentd/segmentd.conf" || \
+		$(INSTALL_DATA) $(srcdir)/conf/segmentd.conf "$(DESTDIR)$(sysconfdir)/segmentd/segmentd.conf"
+	$(INSTALL_DATA) $(srcdir)/conf/segments.d.README "$(DESTDIR)$(sysconfdir)/segmentd/segments.d/README"
+
+# Removed only as long as it is the one that was shipped.
+uninstall-local: uninstall-conf
+uninstall-conf:
+	-! cmp -s $(srcdir)/conf/segmentd.conf "$(DESTDIR)$(sysconfdir)/segmentd/segmentd.conf" || \
+		rm -f "$(DESTDIR)$(sysconfdir)/segmentd/segmentd.conf"
+	-rm -f "$(DESTDIR)$(sysconfdir)/segmentd/segments.d/README"
+	-rmdir "$(DESTDIR)$(sysconfdir)/segmentd/segments.d" "$(DESTDIR)$(sysconfdir)/segmentd"

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The one table of configuration keys. What a key may be, what it is when it is not given, what a reload does with it
+ * and what segmentd.conf(5) says of it: all of it is in its row, and nowhere else.
+ */
+#include "config.h"
+
+#include "conf/keys.h"
+
+#include "base/base.h"
+#include "conf/load.h"
+#include "conf/units.h"
+
+#define BOTH		(KEYS_OF_SEGMENT | KEYS_OF_TEMPLATE)
+#define OF_POSIX	(1u << DEFINITION_POSIX)
+#define OF_SYSV		(1u << DEFINITION_SYSV)
+#define OF_FILE		(1u << DEFINITION_FILE)
+#define COUNT_MAX	1000000
+#define STRING_MAX	4095
+
+/* A field at its offset; those that a row does not use are named so, since 0 is a field as well. */
+#define AT(type, field)	.offset = offsetof(struct type, field), .name_offset = KEYS_NO_FIELD, \
+	.flag_offset = KEYS_NO_FIELD
+#define ACCOUNT(type, id, name, flag)	.offset = offsetof(struct type, id), \
+	.name_offset = name, .flag_offset = flag
+#define NOWHERE		.offset = KEYS_NO_FIELD, .name_offset = KEYS_NO_FIELD, .flag_offset = KEYS_NO_FIELD
+
+static const char *const access_words[] = { "r", "rw", NULL };
+static const char *const action_words[] = { "report", "remove", NULL };
+
+static const struct keys_row rows[] = {
+	/* the file */
+	{ KEYS_TOP, "daemon", KEYS_TYPE_TABLE, NOWHERE, .reload = KEYS_LIVE,
+	  .fallback_words = "all of its keys at their defaults",
+	  .help = "The daemon itself. It stands in one file only." },
+	{ KEYS_TOP, "segments", KEYS_TYPE_LIST, NOWHERE, .reload = KEYS_LIVE, .max = 65536,
+	  .fallback_words = "none", .help = "The segments that the daemon provides." },
+	{ KEYS_TOP, "templates", KEYS_TYPE_LIST, NOWHERE, .reload = KEYS_LIVE, .max = 1024,
+	  .fallback_words = "none", .help = "What clients may create." },
+	{ KEYS_TOP, "orphans", KEYS_TYPE_LIST, NOWHERE, .reload = KEYS_LIVE, .max = 1024,
+	  .fallback_words = "none",
+	  .refusal = "orphan rules are not supported by this version; remove them",
+	  .help = "What to do with System V and POSIX objects that no living process holds." },
+
+	/* daemon */
+	{ KEYS_DAEMON, "socket", KEYS_TYPE_PATH, AT(conf_daemon, socket), .max = 107,
+	  .reload = KEYS_NEVER, .fallback = "\"/run/segmentd/segmentd.sock\"",
+	  .range = "an absolute path of at most 107 bytes",
+	  .help = "The socket that clients connect to." },
+	{ KEYS_DAEMON, "socket_mode", KEYS_TYPE_MODE, AT(conf_daemon, socket_mode), .max = 0777,
+	  .reload = KEYS_LIVE, .fallback = "\"0666\"",
+	  .help = "Its permissions: who may write to it may connect. What a client then may attach is a matter of "
+	      "each segment's own permissions." },
+	{ KEYS_DAEMON, "state_dir", KEYS_TYPE_PATH, AT(conf_daemon, state_dir), .max = STRING_MAX,
+	  .reload = KEYS_NEVER, .fallback = "\"/run/segmentd\"", .range = "an absolute path",
+	  .help = "The daemon's own directory. It is made with mode 0700 when it does not exist, and locked while the "
+	      "daemon lives: two daemons never share one." },
+	{ KEYS_DAEMON, "admin_group", KEYS_TYPE_ADMIN_GROUP, AT(conf_daemon, admin_group),
+	  .max = 255, .reload = KEYS_LIVE, .fallback = "\"segmentd\"",
+	  .range = "a group; \"\" for none",
+	  .help = "Members administer the daemon, as root and the daemon's own user do. The default group need not "
+	      "exist; another one has to." },
+	{ KEYS_DAEMON, "workers", KEYS_TYPE_UINT, AT(conf_daemon, workers), .max = 256,
+	  .reload = KEYS_LIVE, .fallback = "0",
+	  .help = "Worker processes that provision memory at once; 0: one a CPU." },
+	{ KEYS_DAEMON, "memory_reserve", KEYS_TYPE_SIZE, AT(conf_daemon, memory_reserve_bytes),
+	  .max = UNITS_SIZE_MAX, .reload = KEYS_LIVE, .fallback = "\"512MiB\"",
+	  .help = "Nothing is provisioned that would leave less than this much of the host's memory available." },
+	{ KEYS_DAEMON, "limits", KEYS_TYPE_TABLE, NOWHERE, .reload = KEYS_LIVE,
+	  .fallback_words = "all of its keys at their defaults",
+	  .help = "What each user may have at once. Root is held to them, too." },
+
+	/* daemon.limits */
+	{ KEYS_LIMITS, "clients", KEYS_TYPE_UINT, AT(conf_limits, clients), .min = 1,
+	  .max = COUNT_MAX, .reload = KEYS_LIVE, .fallback = "4096", .help = "Connections." },
+	{ KEYS_LIMITS, "attachments", KEYS_TYPE_UINT, AT(conf_limits, attachments), .min = 1,
+	  .max = COUNT_MAX, .reload = KEYS_LIVE, .fallback = "1024",
+	  .help = "Attachments, over all segments." },
+	{ KEYS_LIMITS, "bytes", KEYS_TYPE_SIZE, AT(conf_limits, bytes), .max = UNITS_SIZE_MAX,
+	  .reload = KEYS_LIVE, .fallback = "\"1GiB\"",
+	  .help = "Memory of the segments that the user created from templates; 0: nobody creates any." },
+
+	/* a segment or a template */
+	{ KEYS_DEFINITION, "name", KEYS_TYPE_NAME, BOTH, AT(definition, name), .required = true,
+	  .fallback_words = "required", .reload = KEYS_NEVER,
+	  .range = "a letter or digit, then letters, digits, dots, underscores and hyphens; at most 128 bytes",
+	  .help = "What clients ask for. No two segments share a name. A template's name is the beginning of what "
+	      "may be created from it, with something to follow; %U in it stands for the creator's uid, and one "
+	      "letter or digit at least comes before it. No segment and no other template may have a name that a "
+	      "template stands for." },
+	{ KEYS_DEFINITION, "size", KEYS_TYPE_SIZE, KEYS_OF_SEGMENT, AT(definition, size_bytes),
+	  .min = 1, .max = UNITS_SIZE_MAX, .required = true, .fallback_words = "required",
+	  .reload = KEYS_LIVE,
+	  .help = "Bytes of data. Memory comes in pages: the rest of the last one is there as well. A reload may raise "
+	      "it up to max_size while clients stay attached, and never lowers it." },
+	{ KEYS_DEFINITION, "max_size", KEYS_TYPE_SIZE, BOTH, AT(definition, max_size_bytes), .min = 1,
+	  .max = UNITS_SIZE_MAX, .fallback_words = "the value of size; required in a template",
+	  .reload = KEYS_NEVER,
+	  .help = "What size can be raised to. Address space is set aside for it, memory is not. In a template: the "
+	      "largest size that may be created." },
+	{ KEYS_DEFINITION, "max_count", KEYS_TYPE_UINT, KEYS_OF_TEMPLATE, AT(definition, max_count),
+	  .min = 1, .max = COUNT_MAX, .reload = KEYS_LIVE, .fallback = "100",
+	  .help = "How many segments of the template there may be at once." },
+	{ KEYS_DEFINITION, "backend", KEYS_TYPE_WORD, BOTH, AT(definition, backend),
+	  .words = definition_backend_names, .n_honoured = 1, .instead = "memfd",
+	  .reload = KEYS_NEVER, .fallback = "\"memfd\"",
+	  .help = "What holds its pages. This version has memfd only." },
+	{ KEYS_DEFINITION, "object", KEYS_TYPE_TEXT, BOTH, .backends = OF_POSIX,
+	  AT(definition, object), .max = 255, .reload = KEYS_NEVER,
+	  .refusal = "backend \"posix\" is not supported by this version; remove it, and use \"memfd\"",
+	  .fallback_words = "none", .range = "a slash and a name without slashes, as in \"/order-book\"",
+	  .help = "posix: the object's name. Not supported by this version." },
+	{ KEYS_DEFINITION, "key", KEYS_TYPE_NUMBER, BOTH, .backends = OF_SYSV,
+	  .offset = offsetof(struct definition, key), .name_offset = KEYS_NO_FIELD,
+	  .flag_offset = offsetof(struct definition, has_key), .min = 1, .max = UINT32_MAX,
+	  .reload = KEYS_NEVER, .fallback_words = "none",
+	  .refusal = "backend \"sysv\" is not supported by this version; remove it, and use \"memfd\"",
+	  .help = "sysv: the segment's key, as in 0x7A2F. Not supported by this version." },
+	{ KEYS_DEFINITION, "path", KEYS_TYPE_PATH, BOTH, .backends = OF_FILE, AT(definition, path),
+	  .max = STRING_MAX, .reload = KEYS_NEVER, .fallback_words = "none",
+	  .range = "an absolute path",
+	  .refusal = "backend \"file\" is not supported by this version; remove it, and use \"memfd\"",
+	  .help = "file: where its contents are. Not supported by this version." },
+	{ KEYS_DEFINITION, "sync", KEYS_TYPE_SYNC, BOTH, .backends = OF_FILE,
+	  AT(definition, sync_ms), .min = 1, .max = UNITS_TIME_MAX_MS, .reload = KEYS_LIVE,
+	  .fallback = "\"none\"", .range = "\"none\", or a time from 1ms to 87600h",
+	  .refusal = "backend \"file\" is not supported by this version; remove it, and use \"memfd\"",
+	  .help = "file: how often its contents are written to disk. Not supported by this version." },
+	{ KEYS_DEFINITION, "on_unclean", KEYS_TYPE_WORD, BOTH, .backends = OF_FILE,
+	  AT(definition, on_unclean), .words = definition_on_unclean_names, .reload = KEYS_LIVE,
+	  .fallback = "\"keep\"",
+	  .refusal = "backend \"file\" is not supported by this version; remove it, and use \"memfd\"",
+	  .help = "file: what becomes of contents that were in use when the host went down. Not supported by this "
+	      "version." },
+	{ KEYS_DEFINITION, "page_size", KEYS_TYPE_WORD, BOTH, AT(definition, page_size),
+	  .words = definition_page_size_names, .n_honoured = 3, .instead = "auto",
+	  .reload = KEYS_DRAINED, .fallback = "\"auto\"",
+	  .help = "auto: huge pages where the host gives them, base pages otherwise. base: base pages. transparent: "
+	      "transparent huge pages. This version does not support 2MiB and 1GiB, the pages of the hugetlb pools." },
+	{ KEYS_DEFINITION, "prefault", KEYS_TYPE_BOOL, BOTH, AT(definition, prefault),
+	  .reload = KEYS_DRAINED, .fallback = "true",
+	  .help = "All of its memory is there before it is ready: no client waits for a page, or dies for want of one." },
+	{ KEYS_DEFINITION, "mlock", KEYS_TYPE_BOOL, BOTH, AT(definition, mlock),
+	  .reload = KEYS_DRAINED, .fallback_words = "the value of prefault",
+	  .help = "Its memory stays in RAM and is never swapped out. It needs prefault, and a large enough "
+	      "RLIMIT_MEMLOCK or CAP_IPC_LOCK." },
+	{ KEYS_DEFINITION, "numa", KEYS_TYPE_NUMA, BOTH, AT(definition, numa),
+	  .words = definition_numa_names, .n_honoured = 1, .instead = "any",
+	  .reload = KEYS_DRAINED, .fallback = "\"any\"",
+	  .range = "any, local, bind:N[,N], interleave:N-M or preferred:N, of the nodes 0 to 63",
+	  .help = "The nodes that its memory is on. This version has any only." },
+	{ KEYS_DEFINITION, "placement", KEYS_TYPE_WORD, BOTH, AT(definition, placement),
+	  .words = definition_placement_names, .reload = KEYS_DRAINED, .fallback = "\"require\"",
+	  .help = "require: what page_size, mlock and numa ask for is had, or the segment fails. prefer: it is made "
+	      "ready without, and segmentctl show says so." },
+	{ KEYS_DEFINITION, "owner", KEYS_TYPE_USER, BOTH,
+	  ACCOUNT(definition, owner, offsetof(struct definition, owner_name),
+	      offsetof(struct definition, has_owner)), .reload = KEYS_LIVE,
+	  .fallback_words = "the daemon's user; of a template: the creator",
+	  .range = "a user's name, or a uid as a string", .help = "The user that the mode's first digit is about." },
+	{ KEYS_DEFINITION, "group", KEYS_TYPE_GROUP, BOTH,
+	  ACCOUNT(definition, group, offsetof(struct definition, group_name),
+	      offsetof(struct definition, has_group)), .reload = KEYS_LIVE,
+	  .fallback_words = "the daemon's group; of a template: the creator's",
+	  .range = "a group's name, or a gid as a string", .help = "The group that its second digit is about." },
+	{ KEYS_DEFINITION, "mode", KEYS_TYPE_MODE, BOTH, AT(definition, mode), .max = 0666,
+	  .reload = KEYS_LIVE, .fallback = "\"0600\"",
+	  .range = "octal digits 0, 4 and 6, as in \"0640\"",
+	  .help = "Who may attach, as bits on a file: r for reading, w for writing. A writable mapping can be read, so "
+	      "w alone is refused; x means nothing, and is refused, too." },
+	{ KEYS_DEFINITION, "allow", KEYS_TYPE_LIST, BOTH, NOWHERE, .max = DEFINITION_ALLOW_MAX,
+	  .reload = KEYS_LIVE, .fallback = "( )",
+	  .help = "Who else may attach, beyond owner, group and others." },
+	{ KEYS_DEFINITION, "layout", KEYS_TYPE_TEXT, BOTH, AT(definition, layout),
+	  .max = DEFINITION_LAYOUT_MAX, .reload = KEYS_DRAINED, .fallback_words = "none",
+	  .range = "a text of at most 128 bytes, as in \"order-book/3\"",
+	  .help = "A name for how the data is laid out. Clients that ask for another one are refused." },
+	{ KEYS_DEFINITION, "init", KEYS_TYPE_PATH, KEYS_OF_SEGMENT, AT(definition, init),
+	  .max = STRING_MAX, .reload = KEYS_DRAINED, .fallback_words = "none: all bytes are zero",
+	  .range = "an absolute path",
+	  .refusal = "initial contents are not supported by this version; remove it, and write them with "
+	      "segmentctl write",
+	  .help = "A file with the contents that it starts with. Not supported by this version." },
+	{ KEYS_DEFINITION, "required", KEYS_TYPE_BOOL, KEYS_OF_SEGMENT, AT(definition, required),
+	  .reload = KEYS_LIVE, .fallback = "true",
+	  .help = "The daemon's start is complete once it is ready. false: others do not wait for it." },
+	{ KEYS_DEFINITION, "lifetime", KEYS_TYPE_WORD, BOTH, AT(definition, lifetime),
+	  .words = definition_lifetime_names, .reload = KEYS_LIVE, .fallback = "\"persistent\"",
+	  .fallback_words = "in a template: \"attached\"",
+	  .help = "persistent: it is there as long as the daemon is. attached: it ends with its last attachment." },
+	{ KEYS_DEFINITION, "linger", KEYS_TYPE_TIME, BOTH, AT(definition, linger_ms),
+	  .max = UNITS_TIME_MAX_MS, .reload = KEYS_LIVE, .fallback = "\"0s\"",
+	  .help = "How long a segment with lifetime attached stays after its last attachment ended." },
+	{ KEYS_DEFINITION, "scrub", KEYS_TYPE_BOOL, BOTH, AT(definition, scrub),
+	  .reload = KEYS_LIVE, .fallback = "false",
+	  .help = "When its last attachment ends, its memory is given back and new, zeroed memory is provisioned." },
+	{ KEYS_DEFINITION, "dump", KEYS_TYPE_BOOL, BOTH, AT(definition, dump),
+	  .reload = KEYS_DRAINED, .fallback = "true",
+	  .help = "false: clients keep it out of their core dumps." },
+	{ KEYS_DEFINITION, "locks", KEYS_TYPE_LIST, BOTH, NOWHERE, .max = DEFINITION_LOCKS_MAX,
+	  .reload = KEYS_DRAINED, .fallback = "( )",
+	  .refusal = "locks are not supported by this version; remove them",
+	  .help = "Robust locks, and the bytes that they protect. Not supported by this version." },
+
+	/* allow */
+	{ KEYS_ALLOW, "user", KEYS_TYPE_USER, ACCOUNT(definition_allow, id,
+	      offsetof(struct definition_allow, name), KEYS_NO_FIELD), .reload = KEYS_LIVE,
+	  .fallback_words = "none", .range = "a user's name, or a uid as a string",
+	  .help = "Who; either user or group is given." },
+	{ KEYS_ALLOW, "group", KEYS_TYPE_GROUP, ACCOUNT(definition_allow, id,
+	      offsetof(struct definition_allow, name), offsetof(struct definition_allow, is_group)),
+	  .reload = KEYS_LIVE, .fallback_words = "none",
+	  .range = "a group's name, or a gid as a string", .help = "Who; likewise." },
+	{ KEYS_ALLOW, "access", KEYS_TYPE_FLAG, AT(definition_allow, write), .words = access_words,
+	  .required = true, .fallback_words = "required", .reload = KEYS_LIVE,
+	  .help = "r: for reading. rw: for reading and writing." },
+
+	/* locks */
+	{ KEYS_LOCK, "name", KEYS_TYPE_NAME, AT(definition_lock, name), .required = true,
+	  .fallback_words = "required", .reload = KEYS_DRAINED,
+	  .range = "as a segment's name", .help = "What clients find it by." },
+	{ KEYS_LOCK, "offset", KEYS_TYPE_SIZE, AT(definition_lock, offset_bytes),
+	  .max = UNITS_SIZE_MAX, .reload = KEYS_DRAINED, .fallback = "\"0B\"",
+	  .help = "The first of the bytes that it protects." },
+	{ KEYS_LOCK, "length", KEYS_TYPE_SIZE, AT(definition_lock, length_bytes),
+	  .max = UNITS_SIZE_MAX, .reload = KEYS_DRAINED, .fallback = "\"0B\"",
+	  .help = "How many they are. The ranges of two locks do not overlap." },
+	{ KEYS_LOCK, "undo", KEYS_TYPE_SIZE, AT(definition_lock, undo_bytes), .max = GIB,
+	  .reload = KEYS_DRAINED, .fallback = "\"64KiB\"",
+	  .help = "Room for the old bytes of one section." },
+	{ KEYS_LOCK, "at", KEYS_TYPE_SIZE, AT(definition_lock, at_bytes), .max = UNITS_SIZE_MAX,
+	  .reload = KEYS_DRAINED, .fallback_words = "none",
+	  .help = "Where an application's own pthread_mutex_t is; offset, length and undo are not given then." },
+	{ KEYS_LOCK, "init", KEYS_TYPE_BOOL, AT(definition_lock, init), .reload = KEYS_DRAINED,
+	  .fallback = "false", .help = "That mutex is made by the daemon." },
+	{ KEYS_LOCK, "on_death", KEYS_TYPE_WORD, AT(definition_lock, on_death),
+	  .words = definition_on_death_names, .reload = KEYS_DRAINED, .fallback = "\"rollback\"",
+	  .fallback_words = "of a mutex: \"keep\"",
+	  .help = "What becomes of the bytes when its owner dies. A mutex has keep and zero." },
+
+	/* orphans */
+	{ KEYS_ORPHAN, "posix", KEYS_TYPE_TEXT, AT(conf_orphan, posix), .max = 255,
+	  .reload = KEYS_LIVE, .fallback_words = "none", .range = "a pattern, as in \"/psm_*\"",
+	  .help = "POSIX objects by name; either posix or sysv is given." },
+	{ KEYS_ORPHAN, "sysv", KEYS_TYPE_TABLE, NOWHERE, .reload = KEYS_LIVE,
+	  .fallback_words = "none", .help = "System V segments that all of its keys are true of." },
+	{ KEYS_ORPHAN, "after", KEYS_TYPE_TIME, AT(conf_orphan, after_ms), .max = UNITS_TIME_MAX_MS,
+	  .reload = KEYS_LIVE, .fallback = "\"30s\"", .help = "How long nobody has held it." },
+	{ KEYS_ORPHAN, "action", KEYS_TYPE_FLAG, AT(conf_orphan, remove), .words = action_words,
+	  .reload = KEYS_LIVE, .fallback = "\"report\"", .help = "What to do with it." },
+
+	/* orphans.sysv */
+	{ KEYS_ORPHAN_SYSV, "user", KEYS_TYPE_USER, ACCOUNT(conf_orphan, user, KEYS_NO_FIELD,
+	      offsetof(struct conf_orphan, has_user)), .reload = KEYS_LIVE,
+	  .fallback_words = "any", .range = "a user's name, or a uid as a string", .help = "Its owner." },
+	{ KEYS_ORPHAN_SYSV, "key", KEYS_TYPE_NUMBER, .offset = offsetof(struct conf_orphan, key),
+	  .name_offset = KEYS_NO_FIELD, .flag_offset = offsetof(struct conf_orphan, has_key),
+	  .max = UINT32_MAX, .reload = KEYS_LIVE, .fallback_words = "any", .help = "Its key." },
+	{ KEYS_ORPHAN_SYSV, "mode", KEYS_TYPE_MODE, .offset = offsetof(struct conf_orphan, mode),
+	  .name_offset = KEYS_NO_FIELD, .flag_offset = offsetof(struct conf_orphan, has_mode),
+	  .max = 0777, .reload = KEYS_LIVE, .fallback_words = "any", .help = "Its permissions." },
+};
+
+static const char *const reload_names[KEYS_RELOAD_N] = { "live", "drained", "never" };
+static const char *const scope_names[KEYS_SCOPE_N] = { "the file", "daemon", "daemon.limits",
+	"segments and templates", "allow", "locks", "orphans", "orphans.sysv" };
+static const char *const type_names[KEYS_TYPE_N] = { "boolean", "integer", "size", "time", "mode",
+	"word", "word", "name", "string", "path", "user", "group", "group", "nodes", "time", "integer",
+	"group of keys", "list of groups" };
+
+const struct keys_row *
+keys_rows(size_t *ret_n)
+{
+	*ret_n = BASE_ARRAY_SIZE(rows);
+	return rows;
+}
+
+const struct keys_row *
+keys_find(enum keys_scope scope, const char *key)
+{
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(rows); i++)
+		if (rows[i].scope == scope && streq(rows[i].key, key))
+			return &rows[i];
+	return NULL;
+}
+
+const char *
+keys_reload_name(enum keys_reload reload)
+{
+	return reload < KEYS_RELOAD_N ? reload_names[reload] : "unknown";
+}
+
+const char *
+keys_scope_name(enum keys_scope scope)
+{
+	return scope < KEYS_SCOPE_N ? scope_names[scope] : "unknown";
+}
+
+const char *
+keys_type_name(enum keys_type type)
+{
+	return type < KEYS_TYPE_N ? type_names[type] : "unknown";
+}
