@@ -1,3 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
+# The daemon: everything but main is a library that the tests link, too.
 sbin_PROGRAMS += daemon/segmentd
+noinst_LTLIBRARIES += daemon/libdaemon.la
+
+daemon_libdaemon_la_CPPFLAGS = $(AM_CPPFLAGS) $(EVENT_CFLAGS)
+daemon_libdaemon_la_CFLAGS = $(AM_CFLAGS) $(PIE_CFLAGS)
+daemon_libdaemon_la_SOURCES = \
+	daemon/access.c daemon/access.h \
+	daemon/accounts.c daemon/accounts.h \
+	daemon/attachment.c daemon/attachment.h \
+	daemon/backend/backend.c daemon/backend/backend.h \
+	daemon/backend/memfd.c \
+	daemon/budget.c daemon/budget.h \
+	daemon/holding.c daemon/holding.h \
+	daemon/kernelcount.c daemon/kernelcount.h \
+	daemon/listener.c daemon/listener.h \
+	daemon/log.c daemon/log.h \
+	daemon/manager.c daemon/manager.h \
+	daemon/privileges.c daemon/privileges.h \
+	daemon/provision.c daemon/provision.h \
+	daemon/registry.c daemon/registry.h \
+	daemon/requests.c daemon/requests.h \
+	daemon/requests_metrics.c \
+	daemon/requests_query.c \
+	daemon/requests_segment.c \
+	daemon/segment.c daemon/segment.h \
+	daemon/session.c daemon/session.h \
+	daemon/slices.c daemon/slices.h \
+	daemon/workers.c daemon/workers.h
+daemon_libdaemon_la_LIBADD = \
+	daemon/worker/libworker.la host/libhost.la conf/libconf.la systemd/libservice.la \
+	$(EVENT_LIBS) $(SYSTEMD_LIBS) $(CONFIG_LIBS)
+
 daemon_segmentd_SOURCES = daemon/main.c
+daemon_segmentd_CPPFLAGS = $(AM_CPPFLAGS) -DSEGMENTD_CONF_FILE='"$(sysconfdir)/segmentd/segmentd.conf"'
+daemon_segmentd_CFLAGS = $(AM_CFLAGS) $(PIE_CFLAGS)
+daemon_segmentd_LDFLAGS = $(AM_LDFLAGS) $(PIE_LDFLAGS)
+daemon_segmentd_LDADD = daemon/libdaemon.la

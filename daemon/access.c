@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * As on a file: the first class that fits decides (owner, then group, then others), root passes, and `allow` adds to it
+ * as an ACL's entries would. Writing needs reading, too: a shared mapping that can be written can be read.
+ */
+#include "config.h"
+
+#include "base/base.h"
+#include "client/protocol.h"
+#include "daemon/access.h"
+
+void
+identity_deinit(struct identity *identity)
+{
+	free(identity->groups);
+	*identity = (struct identity) IDENTITY_NULL;
+}
+
+bool
+identity_in_group(const struct identity *identity, uint32_t gid)
+{
+	if (identity->gid == gid)
+		return true;
+	for (size_t i = 0; i < identity->n_groups; i++)
+		if (identity->groups[i] == gid)
+			return true;
+	return false;
+}
+
+uint32_t
+access_owner(const struct definition *definition)
+{
+	return definition->has_owner ? definition->owner : (uint32_t)geteuid();
+}
+
+uint32_t
+access_group(const struct definition *definition)
+{
+	return definition->has_group ? definition->group : (uint32_t)getegid();
+}
+
+/* rwx bits of one class to PROTOCOL_ACCESS_*. */
+static uint32_t
+access_of_bits(unsigned bits)
+{
+	uint32_t access = 0;
+
+	if (bits & 4)
+		access |= PROTOCOL_ACCESS_READ;
+	if ((bits & 6) == 6)
+		access |= PROTOCOL_ACCESS_WRITE;
+	return access;
+}
+
+uint32_t
+access_allowed(const struct definition *definition, const struct identity *identity)
+{
+	uint32_t access;
+
+	if (identity->uid == 0)
+		return PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE;
+	if (identity->uid == access_owner(definition))
+		access = access_of_bits(definition->mode >> 6);
+	else if (identity_in_group(identity, access_group(definition)))
+		access = access_of_bits(definition->mode >> 3);
+	else
+		access = access_of_bits(definition->mode);
+	for (size_t i = 0; i < definition->n_allow; i++) {
+		const struct definition_allow *allow = &definition->allow[i];
+
+		if (allow->is_group ? identity_in_group(identity, allow->id) : identity->uid == allow->id)
+			access |= access_of_bits(allow->write ? 6 : 4);
+	}
+	return access;
+}

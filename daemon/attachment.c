@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* An attachment keeps its segment's counts and its uid's charge, and gives both back in its own end. */
+#include "config.h"
+
+#include "base/base.h"
+#include "client/protocol.h"
+#include "daemon/attachment.h"
+#include "daemon/kernelcount.h"
+#include "daemon/segment.h"
+
+#define ATTACHMENT_ID_MAX	0x3ffffffdu	/* 30 bits, and two that no attachment can have */
+
+static bool
+attachment_id_in_use(const struct segment *segment, uint32_t id)
+{
+	const struct attachment *attachment;
+
+	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry)
+		if (attachment->id == id)
+			return true;
+	return false;
+}
+
+/* The next id; after 2^30 of them they come round, and those still in use are passed over. */
+static uint32_t
+attachment_next_id(struct segment *segment)
+{
+	do {
+		if (segment->last_id == ATTACHMENT_ID_MAX) {
+			segment->last_id = 0;
+			segment->ids_wrapped = true;
+		}
+		segment->last_id++;
+	} while (segment->ids_wrapped && attachment_id_in_use(segment, segment->last_id));
+	return segment->last_id;
+}
+
+static void
+attachment_count(const struct attachment *attachment, int by)
+{
+	struct segment *segment = attachment->segment;
+
+	if (attachment->access & PROTOCOL_ACCESS_WRITE)
+		segment->n_writers += (uint32_t)by;
+	else
+		segment->n_readers += (uint32_t)by;
+	if (!attachment->session)
+		segment->n_unsupervised += (uint32_t)by;
+}
+
+int
+attachment_new(struct segment *segment, const struct identity *identity, uint64_t session,
+    uint32_t access, struct accounts *accounts, struct attachment_list *session_list,
+    struct attachment **ret_attachment, int *ret_fd)
+{
+	cleanup_close int fd = -1;
+	struct attachment *attachment;
+	struct charge charge = CHARGE_NULL;
+	int r;
+
+	r = segment_watch(segment);
+	if (r)
+		return r;
+	r = accounts_charge(accounts, identity->uid, ACCOUNTS_ATTACHMENTS, 1, &charge);
+	if (r)
+		return r;
+	r = segment->holding.backend->open(&segment->holding.object, access & PROTOCOL_ACCESS_WRITE, &fd);
+	attachment = r ? NULL : malloc(sizeof(*attachment));
+	if (!attachment) {
+		charge_deinit(&charge);
+		return r ? r : -ENOMEM;
+	}
+	*attachment = (struct attachment) {
+		.segment = segment,
+		.id = attachment_next_id(segment),
+		.access = access,
+		.uid = identity->uid,
+		.pid = identity->pid,
+		.session = session,
+		.since_ns = clock_realtime_ns(),
+		.charge = charge,
+	};
+	/* A hostile writer can lock the byte before us; its neighbours are served all the same. */
+	attachment->is_marked = kernelcount_mark(fd, attachment->id) == 0;
+	TAILQ_INSERT_TAIL(&segment->attachments, attachment, segment_entry);
+	LIST_INSERT_HEAD(session_list, attachment, session_entry);
+	segment->was_attached = true;
+	attachment_count(attachment, 1);
+	*ret_attachment = attachment;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+bool
+attachment_is_held(const struct attachment *attachment)
+{
+	if (!attachment->is_marked)
+		return attachment->session != 0;
+	return kernelcount_held(attachment->segment->holding.object.fd, attachment->id);
+}
+
+void
+attachment_give_up(struct attachment *attachment)
+{
+	if (!attachment->session)
+		return;
+	attachment_count(attachment, -1);
+	LIST_REMOVE(attachment, session_entry);
+	attachment->session = 0;
+	attachment_count(attachment, 1);
+	if (!attachment_is_held(attachment)) {
+		struct segment *segment = attachment->segment;
+
+		attachment_free(attachment);
+		segment_on_fewer(segment);
+	}
+}
+
+void
+attachment_free(struct attachment *attachment)
+{
+	struct segment *segment = attachment->segment;
+
+	attachment_count(attachment, -1);
+	if (attachment->session)
+		LIST_REMOVE(attachment, session_entry);
+	if (segment->look_next == attachment)
+		segment->look_next = TAILQ_NEXT(attachment, segment_entry);
+	TAILQ_REMOVE(&segment->attachments, attachment, segment_entry);
+	charge_deinit(&attachment->charge);
+	free(attachment);
+}

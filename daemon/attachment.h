@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A client's hold on a segment. It begins when a description of the segment's own is marked for it, and ends when the
+ * kernel says that the mark is free: neither a detach nor a session's death ends it while anybody still maps.
+ */
+#ifndef DAEMON_ATTACHMENT_H
+#define DAEMON_ATTACHMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "daemon/access.h"
+#include "daemon/accounts.h"
+
+struct segment;
+struct attachment;
+
+LIST_HEAD(attachment_list, attachment);
+TAILQ_HEAD(attachment_queue, attachment);
+
+struct attachment {
+	struct segment *segment;
+	uint32_t id;			/* in its segment; also the slot of its mark */
+	uint32_t access;		/* PROTOCOL_ACCESS_* */
+	uint32_t uid;
+	int32_t pid;			/* of who asked for it */
+	uint64_t session;		/* its session's number; 0: none any more */
+	uint64_t since_ns;		/* since 1970 */
+	bool is_marked;			/* false: somebody disturbs the marks, and the session's word counts */
+	struct charge charge;
+	TAILQ_ENTRY(attachment) segment_entry;	/* in the order of ids */
+	LIST_ENTRY(attachment) session_entry;	/* only while session is not 0 */
+};
+
+/*
+ * Opens a description for it, marks it, and enters the attachment into the segment's books and the session's list.
+ * *ret_fd is the description, which the caller sends and closes. 0, ACCOUNTS_E_LIMIT, or a negative errno.
+ */
+int attachment_new(struct segment *segment, const struct identity *identity, uint64_t session,
+    uint32_t access, struct accounts *accounts, struct attachment_list *session_list,
+    struct attachment **ret_attachment, int *ret_fd);
+
+/* Whether the kernel still knows a holder. */
+bool attachment_is_held(const struct attachment *attachment);
+
+/*
+ * The session gives it up: it ends if nobody holds it any more, and stays without supervision otherwise. The
+ * attachment may be freed.
+ */
+void attachment_give_up(struct attachment *attachment);
+
+/* Takes it out of all books and frees it. */
+void attachment_free(struct attachment *attachment);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* The table of backends: a new one is a row here and a file beside this one. */
+#include "config.h"
+
+#include "daemon/backend/backend.h"
+
+static const struct backend *const backend_table[DEFINITION_BACKEND_N] = {
+	[DEFINITION_MEMFD] = &backend_memfd,
+};
+
+const struct backend *
+backend_find(enum definition_backend backend)
+{
+	if ((unsigned)backend >= DEFINITION_BACKEND_N)
+		return NULL;
+	return backend_table[backend];
+}

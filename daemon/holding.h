@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * What the daemon holds of a segment's memory: the object, and where it is locked a mapping, since pages stay locked only
+ * as long as the mapping that locked them.
+ */
+#ifndef DAEMON_HOLDING_H
+#define DAEMON_HOLDING_H
+
+#include <stddef.h>
+
+#include "daemon/backend/backend.h"
+#include "daemon/slices.h"
+#include "daemon/workers.h"
+
+struct holding {
+	const struct backend *backend;
+	struct backend_object object;
+	void *map;			/* NULL: not mapped */
+	uint64_t locked_bytes;		/* from its start */
+	uint64_t huge_bytes;		/* mapped by huge pages, when they were made */
+};
+
+#define HOLDING_NULL	{ .object = BACKEND_OBJECT_NULL }
+
+/* Maps the whole object, aligned for huge pages and kept out of core dumps. 0 or a negative errno. */
+int holding_map(struct holding *holding);
+
+/*
+ * Gives a holding back without holding up the loop: its pages by a worker where nobody else has them, its mapping in
+ * slices. Consumes *holding. first: before all other jobs, since memory is short. Where memory is too short even for the
+ * books of that, it is closed at once.
+ */
+void holding_release(struct holding *holding, struct workers *workers, bool first);
+
+#endif

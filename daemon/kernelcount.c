@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * inotify merges neighbouring events and can overflow: an event says *look*, and never how many. Looks are handed out
+ * by the loop's turn, none longer than LOOK_NS, and one that cost much is not repeated before eight times its cost has
+ * passed, so that a storm of closes on a segment with thousands of holders cannot take the loop.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/inotify.h>
+
+#include "base/base.h"
+#include "daemon/kernelcount.h"
+
+#define MARK_BASE	((off_t)1 << 40)	/* far past every size that could be mapped with sense */
+#define LOOK_NS		(NS_PER_MS / 2)		/* of looking in one turn of the loop */
+#define CHEAP_NS	(NS_PER_MS / 20)	/* a look below it may come as often as it likes */
+#define REST_FACTOR	8
+
+static void
+kernelcount_make_due(struct kernelcount_watch *watch)
+{
+	struct kernelcount *kernelcount = watch->kernelcount;
+
+	watch->is_dirty = true;
+	if (watch->is_due)
+		return;
+	watch->is_due = true;
+	TAILQ_INSERT_TAIL(&kernelcount->due, watch, due_entry);
+}
+
+static void
+kernelcount_undue(struct kernelcount_watch *watch)
+{
+	if (!watch->is_due)
+		return;
+	TAILQ_REMOVE(&watch->kernelcount->due, watch, due_entry);
+	watch->is_due = false;
+}
+
+/* One look, or a piece of one. The watch may be gone afterwards. */
+static void
+kernelcount_look(struct kernelcount_watch *watch, uint64_t now_ns, uint64_t until_ns)
+{
+	struct kernelcount *kernelcount = watch->kernelcount;
+	int wd = watch->wd;
+	struct kernelcount_watch *same;
+	bool is_done;
+
+	kernelcount_undue(watch);
+	watch->is_dirty = false;
+	is_done = watch->look(watch, until_ns);
+
+	/* What was found may have ended the segment and the watch in it. */
+	HASH_FIND_INT(kernelcount->by_wd, &wd, same);
+	if (same != watch)
+		return;
+	watch->spent_ns += clock_monotonic_ns() - now_ns;
+	if (!is_done) {
+		kernelcount_make_due(watch);
+		return;
+	}
+	watch->not_before_ns = 0;
+	if (watch->spent_ns > CHEAP_NS)
+		watch->not_before_ns = now_ns + REST_FACTOR * watch->spent_ns;
+	watch->spent_ns = 0;
+}
+
+/* Works on what is due, and sets the timer for what is left. */
+static void
+kernelcount_run(struct kernelcount *kernelcount)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+	uint64_t until_ns = now_ns + LOOK_NS;
+	uint64_t next_ns = UINT64_MAX;
+	struct kernelcount_watch *watch, *next;
+	struct timeval delay = { 0 };
+
+	for (watch = TAILQ_FIRST(&kernelcount->due); watch; watch = next) {
+		next = TAILQ_NEXT(watch, due_entry);
+		if (now_ns >= until_ns) {
+			next_ns = now_ns;
+			break;
+		}
+		if (watch->not_before_ns > now_ns) {
+			next_ns = min_u64(next_ns, watch->not_before_ns);
+			continue;
+		}
+		kernelcount_look(watch, now_ns, until_ns);
+		now_ns = clock_monotonic_ns();
+	}
+	if (TAILQ_EMPTY(&kernelcount->due))
+		return;
+	if (next_ns != UINT64_MAX && next_ns > now_ns)
+		delay.tv_usec = (suseconds_t)min_u64((next_ns - now_ns) / 1000 + 1, 500000);
+	(void)event_add(&kernelcount->due_event, &delay);
+}
+
+static void
+kernelcount_on_due(evutil_socket_t fd, short what, void *arg)
+{
+	kernelcount_run(arg);
+}
+
+static void
+kernelcount_on_event(struct kernelcount *kernelcount, const struct inotify_event *event)
+{
+	struct kernelcount_watch *watch;
+
+	kernelcount->n_events++;
+	if (event->mask & IN_Q_OVERFLOW) {
+		/* Something was lost: look everywhere. */
+		kernelcount->n_overflows++;
+		for (watch = kernelcount->by_wd; watch; watch = watch->hh.next)
+			kernelcount_make_due(watch);
+		return;
+	}
+	if (event->mask & IN_IGNORED)
+		return;
+	HASH_FIND_INT(kernelcount->by_wd, &event->wd, watch);
+	if (watch)
+		kernelcount_make_due(watch);
+}
+
+static void
+kernelcount_on_inotify(evutil_socket_t fd, short what, void *arg)
+{
+	struct kernelcount *kernelcount = arg;
+	char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	ssize_t n = read(fd, buf, sizeof(buf));
+
+	for (ssize_t at = 0; at < n;) {
+		const struct inotify_event *event = (const void *)(buf + at);
+
+		kernelcount_on_event(kernelcount, event);
+		at += (ssize_t)(sizeof(*event) + event->len);
+	}
+	kernelcount_run(kernelcount);
+}
+
+int
+kernelcount_init(struct kernelcount *kernelcount, struct event_base *base)
+{
+	*kernelcount = (struct kernelcount) { .base = base, .inotify_fd = -1 };
+	TAILQ_INIT(&kernelcount->due);
+	kernelcount->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (kernelcount->inotify_fd < 0)
+		return -errno;
+	if (event_assign(&kernelcount->inotify_event, base, kernelcount->inotify_fd, EV_READ | EV_PERSIST,
+		kernelcount_on_inotify, kernelcount) ||
+	    evtimer_assign(&kernelcount->due_event, base, kernelcount_on_due, kernelcount) ||
+	    event_add(&kernelcount->inotify_event, NULL))
+		return -ENOMEM;
+	return 0;
+}
+
+void
+kernelcount_deinit(struct kernelcount *kernelcount)
+{
+	if (kernelcount->inotify_fd < 0)
+		return;
+	if (event_initialized(&kernelcount->inotify_event))
+		(void)event_del(&kernelcount->inotify_event);
+	if (event_initialized(&kernelcount->due_event))
+		(void)event_del(&kernelcount->due_event);
+	close_fd(&kernelcount->inotify_fd);
+}
+
+int
+kernelcount_watch(struct kernelcount *kernelcount, struct kernelcount_watch *watch, int fd,
+    kernelcount_look_fn look)
+{
+	char path[32];
+	int wd;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	wd = inotify_add_watch(kernelcount->inotify_fd, path, IN_CLOSE_WRITE | IN_CLOSE_NOWRITE);
+	if (wd < 0)
+		return -errno;
+	*watch = (struct kernelcount_watch) { .wd = wd, .look = look, .kernelcount = kernelcount };
+	HASH_ADD_INT(kernelcount->by_wd, wd, watch);
+	return 0;
+}
+
+void
+kernelcount_unwatch(struct kernelcount_watch *watch)
+{
+	struct kernelcount *kernelcount = watch->kernelcount;
+
+	if (watch->wd < 0)
+		return;
+	kernelcount_undue(watch);
+	HASH_DEL(kernelcount->by_wd, watch);
+	(void)inotify_rm_watch(kernelcount->inotify_fd, watch->wd);
+	watch->wd = -1;
+}
+
+int
+kernelcount_mark(int fd, uint32_t slot)
+{
+	struct flock lock = {
+		.l_type = F_RDLCK,
+		.l_whence = SEEK_SET,
+		.l_start = MARK_BASE + slot,
+		.l_len = 1,
+	};
+
+	return fcntl(fd, F_OFD_SETLK, &lock) ? -errno : 0;
+}
+
+bool
+kernelcount_held(int own_fd, uint32_t slot)
+{
+	struct flock lock = {
+		.l_type = F_WRLCK,
+		.l_whence = SEEK_SET,
+		.l_start = MARK_BASE + slot,
+		.l_len = 1,
+	};
+
+	if (fcntl(own_fd, F_OFD_GETLK, &lock))
+		return true;
+	return lock.l_type != F_UNLCK;
+}
+
+bool
+kernelcount_alone(int own_fd)
+{
+	if (fcntl(own_fd, F_SETLEASE, F_WRLCK))
+		return false;
+	/* Given back at once: an open in between would wait for it. */
+	(void)fcntl(own_fd, F_SETLEASE, F_UNLCK);
+	return true;
+}

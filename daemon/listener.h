@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The daemon's door: its state directory, which it locks for life, its socket, and who comes in. A socket that a dead
+ * daemon left is taken over only under the state directory's lock; one that somebody listens on never is.
+ */
+#ifndef DAEMON_LISTENER_H
+#define DAEMON_LISTENER_H
+
+#include "conf/load.h"
+#include "daemon/session.h"
+
+struct listener {
+	struct session_host *host;
+	int lock_fd;
+	int fd;
+	int reserve_fd;			/* given up to tell a peer that descriptors ran out */
+	bool is_inherited;
+	char *path;			/* of a socket of our own making, to be removed at the end */
+	struct event event;
+	struct event resume_event;
+	uint64_t n_accepted;		/* counters, for metrics */
+	uint64_t n_refused;
+};
+
+/* Locks the state directory, makes or inherits the socket. 0, or a negative errno that has been logged. */
+int listener_init(struct listener *listener, struct session_host *host, const struct conf_daemon *conf);
+/* Starts to accept. */
+int listener_start(struct listener *listener);
+void listener_deinit(struct listener *listener);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* Entries to the journal or lines on standard error; never both, and never a failure of the caller. */
+#include "config.h"
+
+#include <stdarg.h>
+
+#include "daemon/log.h"
+#include "systemd/journal.h"
+
+static bool log_to_journal;
+static bool log_verbose;		/* $SEGMENTD_DEBUG: what clients do at will, too */
+
+static const char *
+log_priority_name(int priority)
+{
+	switch (priority) {
+	case LOG_ERR:
+		return "error";
+	case LOG_WARNING:
+		return "warning";
+	case LOG_NOTICE:
+		return "notice";
+	case LOG_DEBUG:
+		return "debug";
+	default:
+		return "info";
+	}
+}
+
+void
+log_open(void)
+{
+	log_to_journal = journal_is_stderr();
+	log_verbose = getenv("SEGMENTD_DEBUG") != NULL;
+}
+
+void
+log_write(int priority, const struct log_about *about, const char *format, ...)
+{
+	static const struct log_about nothing;
+	char text[2048];
+	va_list args;
+
+	if (!about)
+		about = &nothing;
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+
+	if (priority == LOG_DEBUG && !log_verbose)
+		return;
+	if (log_to_journal) {
+		struct journal_fields fields = {
+			.segment = about->segment,
+			.client_pid = about->client_pid,
+			.has_client_uid = about->has_client_uid,
+			.client_uid = about->client_uid,
+			.error = -about->error,
+		};
+
+		if (journal_send(priority, &fields, text) == 0)
+			return;
+	}
+	if (about->error)
+		(void)fprintf(stderr, "segmentd: %s: %s: %s\n", log_priority_name(priority), text,
+		    strerror(-about->error));
+	else
+		(void)fprintf(stderr, "segmentd: %s: %s\n", log_priority_name(priority), text);
+}
+
+bool
+log_allowed(struct log_limit *limit)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+
+	if (now_ns - limit->begun_ns >= limit->interval_ns) {
+		if (limit->n_dropped)
+			log_write(LOG_WARNING, NULL, "%u more entries like the following were left out",
+			    limit->n_dropped);
+		limit->begun_ns = now_ns;
+		limit->n_logged = 0;
+		limit->n_dropped = 0;
+	}
+	if (limit->n_logged >= limit->burst) {
+		limit->n_dropped++;
+		return false;
+	}
+	limit->n_logged++;
+	return true;
+}

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Start: privileges, the state directory's lock and the socket, then the segments; clients are served while those are
+ * being provisioned. Readiness is told once every required segment is ready. Stop: nothing new comes in, workers are
+ * killed, the rest is given back; memory that clients map stays theirs.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <signal.h>
+
+#include "base/base.h"
+#include "daemon/listener.h"
+#include "daemon/log.h"
+#include "daemon/manager.h"
+#include "daemon/privileges.h"
+#include "daemon/requests.h"
+#include "host/limits.h"
+#include "systemd/notify.h"
+
+#define STATUS_MS	200		/* between two lines of status, at the least */
+#define WORKERS_MAX	64
+
+struct manager {
+	const struct conf *conf;
+	struct event_base *base;
+	struct accounts accounts;
+	struct workers workers;
+	struct provisioner provisioner;
+	struct kernelcount kernelcount;
+	struct registry registry;
+	struct session_host sessions;
+	struct listener listener;
+	struct requests requests;
+	struct event *signals[2];
+	struct event watchdog_event;
+	struct event status_event;
+	struct timeval watchdog_interval;
+	bool is_ready;			/* the service manager was told */
+	bool is_stopping;
+	uint64_t started_ns;
+};
+
+/* How far the start has come. */
+struct manager_progress {
+	uint64_t n, n_ready, n_failed, n_required_left, n_required_failed;
+	uint64_t done_bytes, total_bytes;
+};
+
+static void
+manager_count(const struct manager *manager, struct manager_progress *ret_progress)
+{
+	const struct segment *segment;
+
+	*ret_progress = (struct manager_progress) { 0 };
+	TAILQ_FOREACH(segment, &manager->registry.in_order, entry) {
+		bool is_required = segment->is_declared && segment->definition->required;
+
+		ret_progress->n++;
+		if (segment->state == PROTOCOL_READY)
+			ret_progress->n_ready++;
+		else if (segment->state == PROTOCOL_FAILED)
+			ret_progress->n_failed++;
+		if (is_required && segment->state == PROTOCOL_FAILED)
+			ret_progress->n_required_failed++;
+		if (is_required && segment->state < PROTOCOL_READY)
+			ret_progress->n_required_left++;
+		if (segment->provision) {
+			ret_progress->done_bytes += segment->provision->done_bytes;
+			ret_progress->total_bytes += segment->provision->total_bytes;
+		}
+	}
+}
+
+static void
+manager_tell(struct manager *manager)
+{
+	char done[32], total[32];
+	struct manager_progress progress;
+
+	manager_count(manager, &progress);
+	if (progress.total_bytes)
+		notify_status("%" PRIu64 " of %" PRIu64 " segments ready, %s of %s provisioned",
+		    progress.n_ready, progress.n,
+		    findings_size(done, sizeof(done), progress.done_bytes),
+		    findings_size(total, sizeof(total), progress.total_bytes));
+	else if (progress.n_failed)
+		notify_status("%" PRIu64 " of %" PRIu64 " segments ready, %" PRIu64 " failed",
+		    progress.n_ready, progress.n, progress.n_failed);
+	else
+		notify_status("%" PRIu64 " segments ready", progress.n_ready);
+	if (manager->is_ready || progress.n_required_left || progress.n_required_failed)
+		return;
+	manager->is_ready = true;
+	notify_ready();
+	log_write(LOG_INFO, NULL, "ready after %" PRIu64 " ms: %" PRIu64 " of %" PRIu64 " segments, socket '%s'",
+	    (clock_monotonic_ns() - manager->started_ns) / NS_PER_MS, progress.n_ready, progress.n,
+	    manager->conf->daemon.socket);
+}
+
+static void
+manager_on_status(evutil_socket_t fd, short what, void *arg)
+{
+	manager_tell(arg);
+}
+
+static void
+manager_log_change(const struct segment *segment)
+{
+	const struct log_about about = { .segment = segment->definition->name };
+	const char *name = segment->definition->name;
+	char size[32];
+
+	switch (segment->state) {
+	case PROTOCOL_READY:
+		(void)findings_size(size, sizeof(size), segment->definition->size_bytes);
+		if (segment->reason)
+			log_write(LOG_WARNING, &about, "segment '%s' (%s) is ready, but not as asked: %s", name, size,
+			    segment->reason);
+		else
+			/* A created or scrubbed one at its clients' will: not for everybody's log. */
+			log_write(segment->is_declared && !segment->definition->scrub ? LOG_INFO : LOG_DEBUG, &about,
+			    "segment '%s' (%s) is ready", name, size);
+		break;
+	case PROTOCOL_FAILED:
+		log_write(LOG_ERR, &about, "segment '%s' (%s:%u) could not be provisioned: %s", name,
+		    segment->definition->file, segment->definition->line, segment->reason ? segment->reason : "");
+		break;
+	case PROTOCOL_DRAINING:
+		if (!segment_n_attached(segment))
+			break;
+		log_write(LOG_NOTICE, &about, "segment '%s' is being removed and waits for %u that are attached", name,
+		    segment_n_attached(segment));
+		break;
+	case PROTOCOL_GONE:
+		log_write(segment->is_declared ? LOG_NOTICE : LOG_DEBUG, &about, "segment '%s' is gone", name);
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+manager_on_change(struct segment *segment, void *arg)
+{
+	static const struct timeval now = { 0 }, later = { .tv_usec = STATUS_MS * 1000 };
+	struct manager *manager = arg;
+
+	if (manager->is_stopping)
+		return;
+	manager_log_change(segment);
+	/* Status is counted seldom; readiness is told at once when it may have come. */
+	if (!manager->is_ready && segment->state >= PROTOCOL_READY)
+		(void)evtimer_add(&manager->status_event, &now);
+	else if (!evtimer_pending(&manager->status_event, NULL))
+		(void)evtimer_add(&manager->status_event, &later);
+}
+
+static void
+manager_on_signal(evutil_socket_t signal, short what, void *arg)
+{
+	struct manager *manager = arg;
+
+	log_write(LOG_NOTICE, NULL, "stopping on signal %d (%s)", (int)signal, strsignal((int)signal));
+	notify_stopping();
+	manager->is_stopping = true;
+	(void)event_base_loopbreak(manager->base);
+}
+
+static void
+manager_on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+	struct manager *manager = arg;
+
+	notify_watchdog();
+	(void)evtimer_add(&manager->watchdog_event, &manager->watchdog_interval);
+}
+
+static unsigned
+manager_n_workers(const struct conf *conf)
+{
+	cpu_set_t cpus;
+	unsigned n = conf->daemon.workers;
+
+	if (n == 0 && sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
+		n = (unsigned)CPU_COUNT(&cpus);
+	return (unsigned)min_u64(max_u64(n, 1), WORKERS_MAX);
+}
+
+static int
+manager_init_loop(struct manager *manager)
+{
+	struct event_config *config = event_config_new();
+
+	if (!config)
+		return -ENOMEM;
+	(void)event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+	(void)event_config_require_features(config, EV_FEATURE_ET | EV_FEATURE_EARLY_CLOSE);
+	manager->base = event_base_new_with_config(config);
+	event_config_free(config);
+	if (!manager->base)
+		return -ENOMEM;
+	manager->signals[0] = evsignal_new(manager->base, SIGTERM, manager_on_signal, manager);
+	manager->signals[1] = evsignal_new(manager->base, SIGINT, manager_on_signal, manager);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(manager->signals); i++)
+		if (!manager->signals[i] || evsignal_add(manager->signals[i], NULL))
+			return -ENOMEM;
+	if (evtimer_assign(&manager->status_event, manager->base, manager_on_status, manager) ||
+	    evtimer_assign(&manager->watchdog_event, manager->base, manager_on_watchdog, manager))
+		return -ENOMEM;
+	return 0;
+}
+
+static int
+manager_start_watchdog(struct manager *manager)
+{
+	uint64_t ms = notify_watchdog_interval_ms();
+
+	if (!ms)
+		return 0;
+	manager->watchdog_interval = (struct timeval) {
+		.tv_sec = (time_t)(ms / 1000),
+		.tv_usec = (suseconds_t)(ms % 1000 * 1000),
+	};
+	return evtimer_add(&manager->watchdog_event, &manager->watchdog_interval) ? -ENOMEM : 0;
+}
+
+static void
+manager_init_sessions(struct manager *manager)
+{
+	manager->sessions = (struct session_host) {
+		.base = manager->base,
+		.accounts = &manager->accounts,
+		.dispatch = requests_dispatch,
+		.on_end = requests_on_session_end,
+		.arg = &manager->requests,
+	};
+	TAILQ_INIT(&manager->sessions.sessions);
+	manager->requests = (struct requests) {
+		.registry = &manager->registry,
+		.sessions = &manager->sessions,
+		.workers = &manager->workers,
+		.kernelcount = &manager->kernelcount,
+		.provisioner = &manager->provisioner,
+		.has_admin_gid = manager->conf->daemon.has_admin_gid,
+		.admin_gid = manager->conf->daemon.admin_gid,
+		.started_ns = manager->started_ns,
+	};
+}
+
+static int
+manager_init(struct manager *manager)
+{
+	const struct conf *conf = manager->conf;
+	int r = manager_init_loop(manager);
+
+	if (r)
+		return r;
+	accounts_init(&manager->accounts, &conf->daemon.limits);
+	workers_init(&manager->workers, manager->base, manager_n_workers(conf));
+	manager_init_sessions(manager);
+	r = provisioner_init(&manager->provisioner, manager->base, &manager->workers, conf->daemon.memory_reserve_bytes);
+	if (r)
+		return r;
+	r = kernelcount_init(&manager->kernelcount, manager->base);
+	if (r) {
+		log_write(LOG_ERR, &(struct log_about) { .error = r },
+		    "inotify is not to be had; raise fs.inotify.max_user_instances");
+		return r;
+	}
+	r = registry_init(&manager->registry, manager->base, &manager->kernelcount, &manager->provisioner,
+	    &manager->accounts, manager_on_change, manager);
+	if (r)
+		return r;
+	return listener_init(&manager->listener, &manager->sessions, &conf->daemon);
+}
+
+static int
+manager_start(struct manager *manager)
+{
+	static const struct timeval now = { 0 };
+	int r;
+
+	r = privileges_drop();
+	if (r) {
+		log_write(LOG_ERR, &(struct log_about) { .error = r }, "cannot give up privileges");
+		return r;
+	}
+	r = listener_start(&manager->listener);
+	if (r == 0)
+		r = manager_start_watchdog(manager);
+	if (r == 0)
+		r = registry_declare(&manager->registry, manager->conf);
+	if (r == 0 && evtimer_add(&manager->status_event, &now))
+		r = -ENOMEM;
+	return r;
+}
+
+static void
+manager_deinit(struct manager *manager)
+{
+	struct session *session;
+
+	manager->is_stopping = true;
+	listener_deinit(&manager->listener);
+	while ((session = TAILQ_FIRST(&manager->sessions.sessions))) {
+		requests_on_session_end(session, &manager->requests);
+		(void)session_free(session);
+	}
+	/* Before the segments, whose provisioning they work on. */
+	workers_deinit(&manager->workers);
+	registry_deinit(&manager->registry);
+	kernelcount_deinit(&manager->kernelcount);
+	provisioner_deinit(&manager->provisioner);
+	accounts_deinit(&manager->accounts);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(manager->signals); i++)
+		if (manager->signals[i])
+			event_free(manager->signals[i]);
+	if (event_initialized(&manager->status_event))
+		(void)event_del(&manager->status_event);
+	if (event_initialized(&manager->watchdog_event))
+		(void)event_del(&manager->watchdog_event);
+	if (manager->base)
+		event_base_free(manager->base);
+	libevent_global_shutdown();
+}
+
+int
+manager_run(const struct conf *conf)
+{
+	struct manager *manager = calloc(1, sizeof(*manager));
+	int r;
+
+	if (!manager)
+		return -ENOMEM;
+	manager->conf = conf;
+	manager->started_ns = clock_monotonic_ns();
+	manager->kernelcount.inotify_fd = -1;
+	manager->listener.fd = manager->listener.lock_fd = manager->listener.reserve_fd = -1;
+	TAILQ_INIT(&manager->registry.in_order);
+	TAILQ_INIT(&manager->sessions.sessions);
+	LIST_INIT(&manager->workers.list);
+
+	/* A write to a peer that has gone is an error, and a broken lease no reason to end. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGIO, SIG_IGN);
+	(void)limits_raise_nofile();
+	r = manager_init(manager);
+	if (r == 0)
+		r = manager_start(manager);
+	if (r == 0 && event_base_dispatch(manager->base) < 0)
+		r = -EIO;
+	if (r)
+		log_write(LOG_ERR, &(struct log_about) { .error = r }, "cannot go on");
+	manager_deinit(manager);
+	free(manager);
+	return r;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Provisioning: judge, create, size, seal, populate by workers, lock in slices, verify from the kernel. A step that fails
+ * leaves nothing behind. What was asked for and not had is said in a text.
+ */
+#ifndef DAEMON_PROVISION_H
+#define DAEMON_PROVISION_H
+
+#include "conf/definition.h"
+#include "daemon/budget.h"
+#include "daemon/holding.h"
+#include "daemon/slices.h"
+#include "daemon/workers.h"
+#include "host/findings.h"
+
+/* What all provisioning shares. */
+struct provisioner {
+	struct event_base *base;
+	struct workers *workers;
+	struct budget budget;
+	uint64_t locked_bytes;		/* by all holdings, as the daemon counts them */
+};
+
+struct provision;
+
+/* r: 0, or -errno with the reason in the provision's text; the provision may be freed in it. */
+typedef void (*provision_done_fn)(struct provision *provision, int r);
+typedef void (*provision_progress_fn)(struct provision *provision);
+
+struct provision_piece {
+	struct provision *provision;
+	struct workers_job job;
+	bool is_busy;
+};
+
+struct provision {
+	struct provisioner *provisioner;
+	const struct definition *definition;
+	struct holding *holding;	/* the segment's; filled in here */
+	provision_done_fn done;
+	provision_progress_fn progress;
+	void *owner;
+
+	uint64_t total_bytes;		/* to make resident, from the start of the object */
+	uint64_t next_bytes;		/* handed to workers up to here */
+	uint64_t done_bytes;
+	uint64_t resident_bytes;	/* of them, by the workers' word from the kernel */
+	uint64_t huge_bytes;
+	uint64_t promised_bytes;	/* of the budget, still to be given back */
+	uint64_t promised_lock_bytes;
+	bool lock;			/* lock what is populated */
+	bool is_scrub;			/* the object is there already; its pages go first */
+	int failed;			/* negative errno; waits for busy pieces to end */
+	bool memory_short;		/* its pages must be given back before anything else */
+	struct slices locking;
+	struct provision_piece free_piece;
+	unsigned n_pieces;
+	unsigned n_busy;
+	char text[FINDINGS_TEXT_SIZE];	/* why it failed, or what was not had as asked */
+	struct provision_piece pieces[];	/* as many as workers run at once */
+};
+
+int provisioner_init(struct provisioner *provisioner, struct event_base *base, struct workers *workers,
+    uint64_t memory_reserve_bytes);
+void provisioner_deinit(struct provisioner *provisioner);
+
+/*
+ * Starts to provision the definition into *holding, or with is_scrub to give its pages new ones. done may be called
+ * before this returns only for *ret_provision == NULL: then r says how it went, and text holds the sentence.
+ * 0: under way. PROVISION_E_DONE: nothing had to wait. Negative errno: it failed, and text says why.
+ */
+enum {
+	PROVISION_E_DONE = 1
+};
+
+int provision_start(struct provisioner *provisioner, const struct definition *definition, struct holding *holding,
+    bool is_scrub, provision_done_fn done, provision_progress_fn progress, void *owner,
+    struct provision **ret_provision, char *text, size_t text_size);
+
+/* Gives up: done is called with -ECANCELED when no worker is at it any more. */
+void provision_cancel(struct provision *provision);
+
+struct provision *provision_free(struct provision *provision);
+
+#endif

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* The registry owns every segment: it enters them, and frees them when they are gone. */
+#include "config.h"
+
+#include "base/base.h"
+#include "daemon/registry.h"
+
+static void
+registry_on_change(struct segment *segment, void *arg)
+{
+	struct registry *registry = arg;
+
+	registry->on_change(segment, registry->on_change_arg);
+	if (segment->state != PROTOCOL_GONE)
+		return;
+	HASH_DELETE(hh, registry->by_name, segment);
+	TAILQ_REMOVE(&registry->in_order, segment, entry);
+	(void)segment_free(segment);
+}
+
+int
+registry_init(struct registry *registry, struct event_base *base, struct kernelcount *kernelcount,
+    struct provisioner *provisioner, struct accounts *accounts, registry_change_fn on_change, void *on_change_arg)
+{
+	*registry = (struct registry) {
+		.host = {
+			.base = base,
+			.kernelcount = kernelcount,
+			.provisioner = provisioner,
+			.on_change = registry_on_change,
+			.on_change_arg = registry,
+		},
+		.accounts = accounts,
+		.on_change = on_change,
+		.on_change_arg = on_change_arg,
+		/* Microseconds since 1970: a segment that an earlier daemon made never has the same one. */
+		.last_generation = clock_realtime_ns() / 1000,
+	};
+	TAILQ_INIT(&registry->in_order);
+	return 0;
+}
+
+void
+registry_deinit(struct registry *registry)
+{
+	struct segment *segment;
+
+	while ((segment = TAILQ_FIRST(&registry->in_order))) {
+		HASH_DELETE(hh, registry->by_name, segment);
+		TAILQ_REMOVE(&registry->in_order, segment, entry);
+		(void)segment_free(segment);
+	}
+	for (size_t i = 0; i < registry->n_templates; i++)
+		(void)definition_unref(registry->templates[i].definition);
+	free(registry->templates);
+}
+
+static int
+registry_add(struct registry *registry, struct definition *definition, struct segment **ret_segment)
+{
+	struct segment *segment;
+	int r = segment_new(&registry->host, definition, ++registry->last_generation, &segment);
+
+	if (r)
+		return r;
+	segment->cursor = ++registry->last_cursor;
+	HASH_ADD_KEYPTR(hh, registry->by_name, segment->definition->name, strlen(segment->definition->name), segment);
+	TAILQ_INSERT_TAIL(&registry->in_order, segment, entry);
+	*ret_segment = segment;
+	return 0;
+}
+
+static void
+registry_start(struct registry *registry, bool required)
+{
+	struct segment *segment, *next;
+
+	for (segment = TAILQ_FIRST(&registry->in_order); segment; segment = next) {
+		next = TAILQ_NEXT(segment, entry);
+		if (segment->state == PROTOCOL_DECLARED && segment->definition->required == required)
+			segment_start(segment);
+	}
+}
+
+int
+registry_declare(struct registry *registry, const struct conf *conf)
+{
+	registry->templates = calloc(conf->n_templates + 1, sizeof(*registry->templates));
+	if (!registry->templates)
+		return -ENOMEM;
+	for (size_t i = 0; i < conf->n_templates; i++)
+		registry->templates[i].definition = definition_ref(conf->templates[i]);
+	registry->n_templates = conf->n_templates;
+
+	for (size_t i = 0; i < conf->n_segments; i++) {
+		struct segment *segment;
+		int r = registry_add(registry, conf->segments[i], &segment);
+
+		if (r)
+			return r;
+		segment->is_declared = true;
+	}
+	registry_start(registry, true);
+	registry_start(registry, false);
+	return 0;
+}
+
+static struct registry_template *
+registry_find_template(struct registry *registry, const char *name, uint32_t uid)
+{
+	for (size_t i = 0; i < registry->n_templates; i++)
+		if (definition_matches(registry->templates[i].definition, name, uid))
+			return &registry->templates[i];
+	return NULL;
+}
+
+int
+registry_create(struct registry *registry, const char *name, uint64_t size_bytes,
+    const struct identity *identity, uint64_t session, uint64_t serial, struct segment **ret_segment)
+{
+	struct registry_template *template_;
+	struct definition *definition;
+	struct charge charge = CHARGE_NULL;
+	struct segment *segment;
+	int r;
+
+	if (registry_find(registry, name))
+		return REGISTRY_E_EXISTS;
+	template_ = registry_find_template(registry, name, identity->uid);
+	if (!template_)
+		return REGISTRY_E_NO_TEMPLATE;
+	if (size_bytes == 0 || size_bytes > template_->definition->max_size_bytes)
+		return REGISTRY_E_SIZE;
+	if (template_->n_segments >= template_->definition->max_count)
+		return REGISTRY_E_COUNT;
+	r = accounts_charge(registry->accounts, identity->uid, ACCOUNTS_BYTES, size_bytes, &charge);
+	if (r)
+		return r == ACCOUNTS_E_LIMIT ? REGISTRY_E_LIMIT : r;
+	definition = definition_instantiate(template_->definition, name, size_bytes, identity->uid, identity->gid);
+	r = definition ? registry_add(registry, definition, &segment) : -ENOMEM;
+	(void)definition_unref(definition);
+	if (r) {
+		charge_deinit(&charge);
+		return r;
+	}
+	segment->bytes_charge = charge;
+	segment->template_count = &template_->n_segments;
+	template_->n_segments++;
+	segment->created_session = session;
+	segment->created_serial = serial;
+	segment_start(segment);
+	*ret_segment = segment;
+	return 0;
+}
+
+struct segment *
+registry_find(const struct registry *registry, const char *name)
+{
+	struct segment *segment;
+
+	HASH_FIND(hh, registry->by_name, name, strlen(name), segment);
+	return segment;
+}
+
+struct segment *
+registry_after(const struct registry *registry, uint64_t cursor)
+{
+	struct segment *segment;
+
+	TAILQ_FOREACH(segment, &registry->in_order, entry)
+		if (segment->cursor > cursor)
+			return segment;
+	return NULL;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* All segments, by name and in the order of their making; and the templates that more can be made from. */
+#ifndef DAEMON_REGISTRY_H
+#define DAEMON_REGISTRY_H
+
+#include "conf/load.h"
+#include "daemon/segment.h"
+
+struct registry_template {
+	struct definition *definition;
+	uint32_t n_segments;
+};
+
+/* Hears of a segment's new state; the segment is still there, also when it is gone. */
+typedef void (*registry_change_fn)(struct segment *segment, void *arg);
+
+struct registry {
+	struct segment_host host;
+	struct accounts *accounts;
+	registry_change_fn on_change;
+	void *on_change_arg;
+	struct segment *by_name;
+	TAILQ_HEAD(, segment) in_order;
+	uint64_t last_cursor;
+	uint64_t last_generation;
+	struct registry_template *templates;
+	size_t n_templates;
+};
+
+enum {
+	REGISTRY_E_EXISTS = 1,
+	REGISTRY_E_NO_TEMPLATE = 2,	/* none lets this uid make that name */
+	REGISTRY_E_SIZE = 3,		/* 0, or more than the template's max_size */
+	REGISTRY_E_COUNT = 4,		/* the template's max_count is reached */
+	REGISTRY_E_LIMIT = 5,		/* the uid's limit of bytes is reached */
+};
+
+int registry_init(struct registry *registry, struct event_base *base, struct kernelcount *kernelcount,
+    struct provisioner *provisioner, struct accounts *accounts, registry_change_fn on_change, void *on_change_arg);
+void registry_deinit(struct registry *registry);
+
+/* Takes in what the configuration declares, and starts it: required ones first. 0 or -ENOMEM. */
+int registry_declare(struct registry *registry, const struct conf *conf);
+
+/* Makes a segment from a template for its creator, and starts it. 0, REGISTRY_E_*, or -ENOMEM. */
+int registry_create(struct registry *registry, const char *name, uint64_t size_bytes,
+    const struct identity *identity, uint64_t session, uint64_t serial, struct segment **ret_segment);
+
+struct segment *registry_find(const struct registry *registry, const char *name);
+
+/* The first segment after a cursor, in the order of making, or NULL. */
+struct segment *registry_after(const struct registry *registry, uint64_t cursor);
+
+#endif

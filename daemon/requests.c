@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* From a peer's bytes to a handler: nothing of a message is used before its row has checked it. */
+#include "config.h"
+
+#include "base/base.h"
+#include "daemon/log.h"
+#include "daemon/requests.h"
+
+#define STRINGS_MAX	2
+
+struct requests_row {
+	const char *name;
+	uint32_t size;			/* of the whole message */
+	enum requests_privilege privilege;
+	bool sends_fds;			/* held back while an earlier reply with fds is unread */
+	bool is_done_once;		/* a repeated one gets its first answer's status, and is not done again */
+	requests_handler_fn handler;
+	uint16_t strings[STRINGS_MAX];	/* offsets of fields of PROTOCOL_NAME_SIZE, 0: none */
+	uint16_t zeros[STRINGS_MAX];	/* offsets of 32-bit fields that must be 0, 0: none */
+};
+
+static int requests_hello(struct requests *requests, struct session *session, const struct protocol_header *request);
+
+static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
+	[PROTOCOL_HELLO] = {
+		.name = "hello",
+		.size = sizeof(struct protocol_hello),
+		.handler = requests_hello,
+		.zeros = { offsetof(struct protocol_hello, zero) },
+	},
+	[PROTOCOL_ATTACH] = {
+		.name = "attach",
+		.size = sizeof(struct protocol_attach),
+		.sends_fds = true,
+		.handler = requests_attach,
+		.strings = { offsetof(struct protocol_attach, name), offsetof(struct protocol_attach, layout) },
+	},
+	[PROTOCOL_DETACH] = {
+		.name = "detach",
+		.size = sizeof(struct protocol_detach),
+		.handler = requests_detach,
+		.zeros = { offsetof(struct protocol_detach, zero) },
+	},
+	[PROTOCOL_CREATE] = {
+		.name = "create",
+		.size = sizeof(struct protocol_create),
+		.sends_fds = true,
+		.handler = requests_create,
+		.strings = { offsetof(struct protocol_create, name) },
+		.zeros = { offsetof(struct protocol_create, zero), offsetof(struct protocol_create, flags) },
+	},
+	[PROTOCOL_REMOVE] = {
+		.name = "remove",
+		.size = sizeof(struct protocol_remove),
+		.is_done_once = true,
+		.handler = requests_remove,
+		.strings = { offsetof(struct protocol_remove, name) },
+		.zeros = { offsetof(struct protocol_remove, zero) },
+	},
+	[PROTOCOL_LIST] = {
+		.name = "list",
+		.size = sizeof(struct protocol_list),
+		.handler = requests_list,
+	},
+	[PROTOCOL_SHOW] = {
+		.name = "show",
+		.size = sizeof(struct protocol_show),
+		.handler = requests_show,
+		.strings = { offsetof(struct protocol_show, name) },
+	},
+	[PROTOCOL_HOLDERS] = {
+		.name = "holders",
+		.size = sizeof(struct protocol_holders),
+		.handler = requests_holders,
+		.strings = { offsetof(struct protocol_holders, name) },
+	},
+	[PROTOCOL_CLIENTS] = {
+		.name = "clients",
+		.size = sizeof(struct protocol_clients),
+		.handler = requests_clients,
+	},
+	[PROTOCOL_WAIT] = {
+		.name = "wait",
+		.size = sizeof(struct protocol_wait),
+		.handler = requests_wait,
+		.strings = { offsetof(struct protocol_wait, name) },
+	},
+	[PROTOCOL_METRICS] = {
+		.name = "metrics",
+		.size = sizeof(struct protocol_header),
+		.privilege = REQUESTS_ADMINISTRATOR,
+		.handler = requests_metrics,
+	},
+};
+
+static int
+requests_violation(struct session *session, const char *how)
+{
+	session->violation = how;
+	return SESSION_E_VIOLATION;
+}
+
+static int
+requests_hello(struct requests *requests, struct session *session, const struct protocol_header *request)
+{
+	const struct protocol_hello *hello = (const void *)request;
+	struct protocol_welcome *welcome = (void *)&requests->reply;
+	int r;
+
+	if (hello->magic != PROTOCOL_MAGIC)
+		return requests_violation(session, "the first message is not segmentd's");
+	if (hello->version_min > PROTOCOL_VERSION || hello->version_max < PROTOCOL_VERSION)
+		return session_refuse(session, request, -EPROTONOSUPPORT,
+		    "this daemon (segmentd %s) speaks version %d of the protocol, the client %u to %u: "
+		    "upgrade the older of the two", PACKAGE_VERSION, PROTOCOL_VERSION,
+		    hello->version_min, hello->version_max);
+	*welcome = (struct protocol_welcome) { .version = PROTOCOL_VERSION, .session = session->id };
+	(void)snprintf(welcome->release, sizeof(welcome->release), "%s", PACKAGE_VERSION);
+	r = session_reply(session, request, &welcome->header, sizeof(*welcome), 0, NULL, 0);
+	if (r == 0)
+		session->is_greeted = true;
+	return r;
+}
+
+/* A string's field: ends with a NUL, and is zero behind it. */
+static bool
+requests_string_valid(const char *field)
+{
+	size_t len = strnlen(field, PROTOCOL_NAME_SIZE);
+
+	if (len == PROTOCOL_NAME_SIZE)
+		return false;
+	for (size_t i = len; i < PROTOCOL_NAME_SIZE; i++)
+		if (field[i])
+			return false;
+	return true;
+}
+
+/* NULL: the message keeps to the row's form; else how it does not. */
+static const char *
+requests_check_form(const struct requests_row *row, const struct protocol_header *request)
+{
+	const char *bytes = (const char *)request;
+
+	if (request->size != row->size)
+		return "the message has not the size of its type";
+	for (size_t i = 0; i < STRINGS_MAX; i++) {
+		uint32_t zero;
+
+		if (row->strings[i] && !requests_string_valid(bytes + row->strings[i]))
+			return "a string does not end, or has bytes behind its end";
+		if (!row->zeros[i])
+			continue;
+		memcpy(&zero, bytes + row->zeros[i], sizeof(zero));
+		if (zero)
+			return "a field that must be zero is not";
+	}
+	return NULL;
+}
+
+static const char *
+requests_check_header(const struct session *session, const struct protocol_header *request)
+{
+	if (request->flags || request->status || request->zero)
+		return "the header has bits that requests have not";
+	if (request->serial == 0 || request->serial < session->serial)
+		return "serials must rise";
+	if (!session->is_greeted && request->type != PROTOCOL_HELLO)
+		return "the first message must be HELLO";
+	if (session->is_greeted && request->type == PROTOCOL_HELLO && request->serial != session->serial)
+		return "HELLO was said already";
+	return NULL;
+}
+
+/* A request that was done already, and is asked again since its answer may have been lost: the same answer. */
+static int
+requests_repeat(struct session *session, const struct protocol_header *request)
+{
+	struct protocol_header reply;
+
+	if (session->status)
+		return session_refuse(session, request, session->status,
+		    "this request was answered before: %s", strerror(-session->status));
+	return session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
+}
+
+int
+requests_dispatch(struct session *session, const struct protocol_header *request, void *arg)
+{
+	struct requests *requests = arg;
+	const struct requests_row *row = NULL;
+	const char *wrong = requests_check_header(session, request);
+
+	if (wrong)
+		return requests_violation(session, wrong);
+	if (request->type < PROTOCOL_TYPE_N && requests_table[request->type].handler)
+		row = &requests_table[request->type];
+	if (!row)
+		return session_refuse(session, request, -EOPNOTSUPP,
+		    "request type %u is not known to this daemon (segmentd %s)", request->type, PACKAGE_VERSION);
+	wrong = requests_check_form(row, request);
+	if (wrong)
+		return requests_violation(session, wrong);
+	if (row->privilege == REQUESTS_ADMINISTRATOR && !requests_is_administrator(requests, &session->identity))
+		return session_refuse(session, request, -EPERM,
+		    "'%s' is for administrators: root, and members of daemon.admin_group", row->name);
+	if (row->is_done_once && request->serial == session->serial)
+		return requests_repeat(session, request);
+	if (row->sends_fds && !session_may_send_fds(session))
+		return SESSION_E_FULL;
+	return row->handler(requests, session, request);
+}
+
+/* What a creator leaves that never attached it goes with the creator: nobody else has been promised it. */
+static void
+requests_drop_created(struct session *session, struct segment *segment)
+{
+	if (!segment || segment->created_session != session->id || segment->was_attached)
+		return;
+	segment_remove(segment, true);
+}
+
+void
+requests_on_session_end(struct session *session, void *arg)
+{
+	struct segment *segment = session->waiter.segment;
+	struct attachment *attachment;
+
+	segment_waiter_cancel(&session->waiter);
+	requests_drop_created(session, segment);
+	/* Each ends if the kernel knows no holder any more, and stays unsupervised otherwise. */
+	while ((attachment = LIST_FIRST(&session->attachments)))
+		attachment_give_up(attachment);
+}
+
+bool
+requests_is_administrator(const struct requests *requests, const struct identity *identity)
+{
+	if (identity->uid == 0 || identity->uid == (uint32_t)geteuid())
+		return true;
+	return requests->has_admin_gid && identity_in_group(identity, requests->admin_gid);
+}
+
+struct segment *
+requests_find(struct requests *requests, struct session *session, const char *name)
+{
+	struct segment *segment = registry_find(requests->registry, name);
+
+	if (!segment)
+		return NULL;
+	if (!access_allowed(segment->definition, &session->identity) &&
+	    !requests_is_administrator(requests, &session->identity))
+		return NULL;
+	return segment;
+}
+
+int
+requests_refuse_unknown(struct session *session, const struct protocol_header *request, const char *name)
+{
+	return session_refuse(session, request, -ENOENT,
+	    "there is no segment '%.*s' that uid %u may attach; `segmentctl list` shows those there are",
+	    DEFINITION_NAME_MAX, definition_name_valid(name) ? name : "(not a valid name)", session->identity.uid);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The one table of requests: type, size, who may, what it does. Everything that can be checked by a row is checked before
+ * its handler runs; a new request is a row and a handler.
+ */
+#ifndef DAEMON_REQUESTS_H
+#define DAEMON_REQUESTS_H
+
+#include "daemon/registry.h"
+#include "daemon/session.h"
+
+enum requests_privilege {
+	REQUESTS_ANYONE,
+	REQUESTS_ADMINISTRATOR,
+};
+
+/* What handlers work on. */
+struct requests {
+	struct registry *registry;
+	struct session_host *sessions;
+	struct workers *workers;
+	struct kernelcount *kernelcount;
+	struct provisioner *provisioner;
+	bool has_admin_gid;
+	uint32_t admin_gid;
+	uint64_t started_ns;		/* monotonic */
+	/* The reply under construction: there is one at a time, since there is one thread. */
+	union {
+		struct protocol_header header;
+		uint64_t align;
+		char bytes[PROTOCOL_MESSAGE_MAX];
+	} reply;
+};
+
+/* Results as session_host.dispatch. The message is the row's size, and zero where it must be. */
+typedef int (*requests_handler_fn)(struct requests *requests, struct session *session,
+    const struct protocol_header *request);
+
+/* session_host's dispatch and on_end, with struct requests as arg. */
+int requests_dispatch(struct session *session, const struct protocol_header *request, void *arg);
+void requests_on_session_end(struct session *session, void *arg);
+
+bool requests_is_administrator(const struct requests *requests, const struct identity *identity);
+
+/* The segment, if it exists for this session; otherwise NULL, as if there were none. */
+struct segment *requests_find(struct requests *requests, struct session *session, const char *name);
+/* Answers that there is none. */
+int requests_refuse_unknown(struct session *session, const struct protocol_header *request, const char *name);
+
+/* The handlers, a file a family. */
+int requests_attach(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_detach(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_create(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_remove(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_wait(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_list(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_show(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_holders(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_clients(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_metrics(struct requests *requests, struct session *session, const struct protocol_header *request);
+
+#endif

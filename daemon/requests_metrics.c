@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The daemon's figures as OpenMetrics text: a row a metric. Totals only; a segment's own are in `list`, so that the number
+ * of series does not grow with what clients create.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+
+#include "base/base.h"
+#include "daemon/requests.h"
+
+struct metrics_sums {
+	uint64_t by_state[PROTOCOL_STATE_N];
+	uint64_t readers, writers, unsupervised;
+	uint64_t size_bytes, resident_bytes;
+};
+
+enum metrics_type {
+	METRICS_GAUGE,
+	METRICS_COUNTER,
+};
+
+struct metrics_row {
+	const char *name;
+	enum metrics_type type;
+	const char *unit;		/* or NULL */
+	const char *help;
+	uint64_t (*value)(const struct requests *requests, const struct metrics_sums *sums);
+};
+
+#define METRICS_VALUE(name_, expression_)							\
+	static uint64_t										\
+	metrics_##name_(const struct requests *requests BASE_UNUSED,				\
+	    const struct metrics_sums *sums BASE_UNUSED)					\
+	{											\
+		return (uint64_t)(expression_);							\
+	}
+
+METRICS_VALUE(declared, sums->by_state[PROTOCOL_DECLARED])
+METRICS_VALUE(provisioning, sums->by_state[PROTOCOL_PROVISIONING])
+METRICS_VALUE(ready, sums->by_state[PROTOCOL_READY])
+METRICS_VALUE(draining, sums->by_state[PROTOCOL_DRAINING])
+METRICS_VALUE(failed, sums->by_state[PROTOCOL_FAILED])
+METRICS_VALUE(readers, sums->readers)
+METRICS_VALUE(writers, sums->writers)
+METRICS_VALUE(unsupervised, sums->unsupervised)
+METRICS_VALUE(size, sums->size_bytes)
+METRICS_VALUE(resident, sums->resident_bytes)
+METRICS_VALUE(locked, requests->provisioner->locked_bytes)
+METRICS_VALUE(promised, requests->provisioner->budget.promised_bytes)
+METRICS_VALUE(sessions, requests->sessions->n_sessions)
+METRICS_VALUE(accepted, requests->sessions->last_id)
+METRICS_VALUE(requests, requests->sessions->n_requests)
+METRICS_VALUE(violations, requests->sessions->n_violations)
+METRICS_VALUE(workers, requests->workers->n)
+METRICS_VALUE(jobs, requests->workers->n_jobs)
+METRICS_VALUE(worker_deaths, requests->workers->n_deaths)
+METRICS_VALUE(kernel_events, requests->kernelcount->n_events)
+METRICS_VALUE(kernel_overflows, requests->kernelcount->n_overflows)
+METRICS_VALUE(uptime, (clock_monotonic_ns() - requests->started_ns) / NS_PER_SEC)
+
+static const struct metrics_row metrics_table[] = {
+	{ "segmentd_segments_declared", METRICS_GAUGE, NULL, "Segments that wait to be provisioned.", metrics_declared },
+	{ "segmentd_segments_provisioning", METRICS_GAUGE, NULL, "Segments being provisioned.", metrics_provisioning },
+	{ "segmentd_segments_ready", METRICS_GAUGE, NULL, "Segments that can be attached.", metrics_ready },
+	{ "segmentd_segments_draining", METRICS_GAUGE, NULL, "Segments that wait for their last holder.", metrics_draining },
+	{ "segmentd_segments_failed", METRICS_GAUGE, NULL, "Segments that could not be provisioned.", metrics_failed },
+	{ "segmentd_attached_readers", METRICS_GAUGE, NULL, "Attachments for reading.", metrics_readers },
+	{ "segmentd_attached_writers", METRICS_GAUGE, NULL, "Attachments for writing.", metrics_writers },
+	{ "segmentd_attached_unsupervised", METRICS_GAUGE, NULL, "Attachments whose session is gone.", metrics_unsupervised },
+	{ "segmentd_segments_size_bytes", METRICS_GAUGE, "bytes", "Sizes of all segments.", metrics_size },
+	{ "segmentd_segments_resident_bytes", METRICS_GAUGE, "bytes", "Of them in memory.", metrics_resident },
+	{ "segmentd_segments_locked_bytes", METRICS_GAUGE, "bytes", "Of them locked in memory.", metrics_locked },
+	{ "segmentd_promised_bytes", METRICS_GAUGE, "bytes", "Promised to provisioning, not resident yet.", metrics_promised },
+	{ "segmentd_sessions", METRICS_GAUGE, NULL, "Connected clients.", metrics_sessions },
+	{ "segmentd_sessions_accepted", METRICS_COUNTER, NULL, "Connections accepted.", metrics_accepted },
+	{ "segmentd_requests", METRICS_COUNTER, NULL, "Requests answered.", metrics_requests },
+	{ "segmentd_protocol_violations", METRICS_COUNTER, NULL, "Clients disconnected for it.", metrics_violations },
+	{ "segmentd_workers", METRICS_GAUGE, NULL, "Worker processes.", metrics_workers },
+	{ "segmentd_worker_jobs", METRICS_COUNTER, NULL, "Jobs given to workers.", metrics_jobs },
+	{ "segmentd_worker_deaths", METRICS_COUNTER, NULL, "Workers that died at a job.", metrics_worker_deaths },
+	{ "segmentd_kernel_events", METRICS_COUNTER, NULL, "Closes of descriptions told by inotify.", metrics_kernel_events },
+	{ "segmentd_kernel_event_overflows", METRICS_COUNTER, NULL, "Overflows, each with a look at all.", metrics_kernel_overflows },
+	{ "segmentd_uptime_seconds", METRICS_GAUGE, "seconds", "Since the daemon started.", metrics_uptime },
+};
+
+static void
+metrics_sum(const struct requests *requests, struct metrics_sums *ret_sums)
+{
+	const struct segment *segment;
+
+	*ret_sums = (struct metrics_sums) { 0 };
+	TAILQ_FOREACH(segment, &requests->registry->in_order, entry) {
+		ret_sums->by_state[segment->state]++;
+		ret_sums->readers += segment->n_readers;
+		ret_sums->writers += segment->n_writers;
+		ret_sums->unsupervised += segment->n_unsupervised;
+		ret_sums->size_bytes += segment->definition->size_bytes;
+		ret_sums->resident_bytes += segment_resident_bytes(segment);
+	}
+}
+
+int
+requests_metrics(struct requests *requests, struct session *session, const struct protocol_header *request)
+{
+	char *text = requests->reply.bytes + sizeof(struct protocol_header);
+	size_t size = sizeof(requests->reply) - sizeof(struct protocol_header);
+	size_t len = 0;
+	struct metrics_sums sums;
+
+	metrics_sum(requests, &sums);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(metrics_table); i++) {
+		const struct metrics_row *row = &metrics_table[i];
+		bool is_counter = row->type == METRICS_COUNTER;
+
+		len += (size_t)snprintf(text + len, size - len, "# TYPE %s %s\n", row->name,
+		    is_counter ? "counter" : "gauge");
+		if (row->unit)
+			len += (size_t)snprintf(text + len, size - len, "# UNIT %s %s\n", row->name, row->unit);
+		len += (size_t)snprintf(text + len, size - len, "# HELP %s %s\n%s%s %" PRIu64 "\n", row->name, row->help,
+		    row->name, is_counter ? "_total" : "", row->value(requests, &sums));
+	}
+	len += (size_t)snprintf(text + len, size - len, "# EOF\n");
+	return session_reply(session, request, &requests->reply.header, sizeof(struct protocol_header) + len + 1, 0,
+	    NULL, 0);
+}

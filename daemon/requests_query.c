@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Requests that only look: list, show, holders, clients. Rows come in pages of one message; a page's cursor is the last
+ * row's, so that nothing is remembered between pages and the bound on a turn of the loop holds for any number of rows.
+ */
+#include "config.h"
+
+#include "base/base.h"
+#include "conf/keys.h"
+#include "daemon/requests.h"
+#include "host/process.h"
+
+static void
+requests_describe(const struct segment *segment, struct protocol_segment *row)
+{
+	const struct definition *definition = segment->definition;
+
+	*row = (struct protocol_segment) {
+		.cursor = segment->cursor,
+		.generation = segment->generation,
+		.size_bytes = definition->size_bytes,
+		.max_size_bytes = definition->max_size_bytes,
+		.resident_bytes = segment_resident_bytes(segment),
+		.locked_bytes = segment->holding.locked_bytes,
+		.huge_bytes = segment->holding.huge_bytes,
+		.readers = segment->n_readers,
+		.writers = segment->n_writers,
+		.unsupervised = segment->n_unsupervised,
+		.owner = access_owner(definition),
+		.group = access_group(definition),
+		.mode = definition->mode,
+		.state = (uint8_t)segment->state,
+		.backend = (uint8_t)definition->backend,
+		.page_size_asked = (uint8_t)definition->page_size,
+		.lifetime = (uint8_t)definition->lifetime,
+		.flags = (uint8_t)((segment->is_declared ? 0 : PROTOCOL_SEGMENT_CREATED) |
+		    (definition->required ? PROTOCOL_SEGMENT_REQUIRED : 0) |
+		    (segment->state == PROTOCOL_READY && segment->reason ? PROTOCOL_SEGMENT_DEGRADED : 0)),
+	};
+	if (segment->provision) {
+		row->progress_bytes = segment->provision->done_bytes;
+		row->total_bytes = segment->provision->total_bytes;
+	} else if (segment->state == PROTOCOL_READY && definition->prefault) {
+		row->progress_bytes = definition->size_bytes;
+		row->total_bytes = definition->size_bytes;
+	}
+	(void)snprintf(row->name, sizeof(row->name), "%s", definition->name);
+}
+
+/* A page of rows that read /proc is short: each costs some microseconds. */
+#define SLOW_ROWS_MAX	48
+
+/* A page of rows under construction in the reply. */
+struct requests_page {
+	struct requests *requests;
+	uint32_t row_size;
+	uint32_t max_rows;		/* 0: as many as fit */
+	uint32_t n_rows;
+	bool has_more;
+};
+
+/* Room for one more row, or NULL. */
+static void *
+requests_page_next(struct requests_page *page)
+{
+	size_t at = sizeof(struct protocol_listed) + (size_t)page->n_rows * page->row_size;
+
+	if (at + page->row_size > sizeof(page->requests->reply) || (page->max_rows && page->n_rows == page->max_rows)) {
+		page->has_more = true;
+		return NULL;
+	}
+	page->n_rows++;
+	return page->requests->reply.bytes + at;
+}
+
+static int
+requests_page_reply(struct requests_page *page, struct session *session, const struct protocol_header *request)
+{
+	struct protocol_listed *reply = (void *)&page->requests->reply;
+
+	reply->n_rows = page->n_rows;
+	reply->row_size = page->row_size;
+	return session_reply(session, request, &reply->header,
+	    sizeof(*reply) + (size_t)page->n_rows * page->row_size, page->has_more ? PROTOCOL_MORE : 0, NULL, 0);
+}
+
+int
+requests_list(struct requests *requests, struct session *session, const struct protocol_header *request)
+{
+	const struct protocol_list *list = (const void *)request;
+	struct requests_page page = { .requests = requests, .row_size = sizeof(struct protocol_segment) };
+	bool is_admin = requests_is_administrator(requests, &session->identity);
+	struct segment *segment = registry_after(requests->registry, list->cursor);
+
+	for (; segment; segment = TAILQ_NEXT(segment, entry)) {
+		struct protocol_segment *row;
+
+		if (!is_admin && !access_allowed(segment->definition, &session->identity))
+			continue;
+		row = requests_page_next(&page);
+		if (!row)
+			break;
+		requests_describe(segment, row);
+	}
+	return requests_page_reply(&page, session, request);
+}
+
+/* The keys' text under construction. */
+struct requests_keys {
+	char *buf;
+	size_t size;
+	size_t len;
+};
+
+static void
+requests_add_key(const struct keys_value *value, void *arg)
+{
+	struct requests_keys *keys = arg;
+	int n = snprintf(keys->buf + keys->len, keys->size - keys->len, "%s\t%s\t%s\t%s\n", value->key, value->text,
+	    value->is_default ? "default" : "set", keys_reload_name(value->reload));
+
+	/* A line that does not fit is left out whole. */
+	if (n < 0 || (size_t)n >= keys->size - keys->len)
+		keys->buf[keys->len] = '\0';
+	else
+		keys->len += (size_t)n;
+}
+
+int
+requests_show(struct requests *requests, struct session *session, const struct protocol_header *request)
+{
+	const struct protocol_show *show = (const void *)request;
+	struct segment *segment = requests_find(requests, session, show->name);
+	struct protocol_shown *reply = (void *)&requests->reply;
+	const char *reason;
+	struct requests_keys keys;
+	size_t reason_len;
+	int r;
+
+	if (!segment)
+		return requests_refuse_unknown(session, request, show->name);
+	requests_describe(segment, &reply->segment);
+	reason = segment->reason ? segment->reason : "";
+	reason_len = strlen(reason) + 1;
+	memcpy(reply + 1, reason, reason_len);
+	keys = (struct requests_keys) {
+		.buf = (char *)(reply + 1) + reason_len,
+		.size = sizeof(requests->reply) - sizeof(*reply) - reason_len,
+	};
+	keys.buf[0] = '\0';
+	r = keys_describe(segment->definition, requests_add_key, &keys);
+	if (r)
+		return session_refuse(session, request, r, "the daemon is out of memory");
+	reply->reason_len = (uint32_t)reason_len;
+	reply->keys_len = (uint32_t)keys.len + 1;
+	return session_reply(session, request, &reply->header, sizeof(*reply) + reason_len + keys.len + 1, 0, NULL, 0);
+}
+
+int
+requests_holders(struct requests *requests, struct session *session, const struct protocol_header *request)
+{
+	const struct protocol_holders *holders = (const void *)request;
+	struct requests_page page = {
+		.requests = requests,
+		.row_size = sizeof(struct protocol_holder),
+		.max_rows = SLOW_ROWS_MAX,
+	};
+	struct segment *segment = requests_find(requests, session, holders->name);
+	struct attachment *attachment;
+
+	if (!segment)
+		return requests_refuse_unknown(session, request, holders->name);
+	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry) {
+		struct protocol_holder *row;
+
+		if (attachment->id <= holders->cursor)
+			continue;
+		row = requests_page_next(&page);
+		if (!row)
+			break;
+		*row = (struct protocol_holder) {
+			.cursor = attachment->id,
+			.session = attachment->session,
+			.since_ns = attachment->since_ns,
+			.attachment = attachment->id,
+			.access = attachment->access,
+			.flags = (attachment->session ? 0 : PROTOCOL_HOLDER_UNSUPERVISED) |
+			    (attachment->is_marked ? 0 : PROTOCOL_HOLDER_UNMARKED),
+			.uid = attachment->uid,
+			.pid = attachment->pid,
+		};
+		/* Only while its session vouches for the pid: afterwards it may be another process's. */
+		if (attachment->session)
+			process_command(attachment->pid, row->command, sizeof(row->command));
+	}
+	return requests_page_reply(&page, session, request);
+}
+
+static uint32_t
+requests_count_attachments(const struct session *session)
+{
+	const struct attachment *attachment;
+	uint32_t n = 0;
+
+	LIST_FOREACH(attachment, &session->attachments, session_entry)
+		n++;
+	return n;
+}
+
+int
+requests_clients(struct requests *requests, struct session *session, const struct protocol_header *request)
+{
+	const struct protocol_clients *clients = (const void *)request;
+	struct requests_page page = {
+		.requests = requests,
+		.row_size = sizeof(struct protocol_client),
+		.max_rows = SLOW_ROWS_MAX,
+	};
+	bool is_admin = requests_is_administrator(requests, &session->identity);
+	const struct session *other;
+
+	TAILQ_FOREACH(other, &session->host->sessions, entry) {
+		struct protocol_client *row;
+
+		if (other->id <= clients->cursor || (!is_admin && other->identity.uid != session->identity.uid))
+			continue;
+		row = requests_page_next(&page);
+		if (!row)
+			break;
+		*row = (struct protocol_client) {
+			.cursor = other->id,
+			.since_ns = other->since_ns,
+			.requests = other->n_requests,
+			.uid = other->identity.uid,
+			.gid = other->identity.gid,
+			.pid = other->identity.pid,
+			.attachments = requests_count_attachments(other),
+		};
+		process_command(other->identity.pid, row->command, sizeof(row->command));
+	}
+	return requests_page_reply(&page, session, request);
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * What happens to a segment when. Everything that would take memory away asks the lease first: marks are the count, the
+ * lease is the proof, and where it says no the next close of somebody's last description asks it again.
+ */
+#include "config.h"
+
+#include "base/base.h"
+#include "daemon/segment.h"
+
+static void segment_rest(struct segment *segment);
+
+const char *
+segment_state_name(enum protocol_state state)
+{
+	static const char *const names[PROTOCOL_STATE_N] = {
+		[PROTOCOL_DECLARED] = "declared",
+		[PROTOCOL_PROVISIONING] = "provisioning",
+		[PROTOCOL_READY] = "ready",
+		[PROTOCOL_DRAINING] = "draining",
+		[PROTOCOL_GONE] = "gone",
+		[PROTOCOL_FAILED] = "failed",
+	};
+
+	return names[state];
+}
+
+static void
+segment_wake_waiters(struct segment *segment)
+{
+	struct segment_waiter *waiter;
+
+	/* Each takes itself out; one that waits again does so from the loop, later. */
+	while ((waiter = LIST_FIRST(&segment->waiters))) {
+		segment_waiter_cancel(waiter);
+		waiter->wake(waiter);
+	}
+}
+
+/* The segment may be freed in it, when it is gone. */
+static void
+segment_enter(struct segment *segment, enum protocol_state state)
+{
+	segment->state = state;
+	segment_wake_waiters(segment);
+	segment->host->on_change(segment, segment->host->on_change_arg);
+}
+
+static void
+segment_set_reason(struct segment *segment, const char *text)
+{
+	free(segment->reason);
+	segment->reason = text && *text ? strdup(text) : NULL;
+}
+
+int
+segment_new(struct segment_host *host, struct definition *definition, uint64_t generation,
+    struct segment **ret_segment)
+{
+	struct segment *segment = calloc(1, sizeof(*segment));
+
+	if (!segment)
+		return -ENOMEM;
+	segment->host = host;
+	segment->definition = definition_ref(definition);
+	segment->generation = generation;
+	segment->state = PROTOCOL_DECLARED;
+	segment->holding = (struct holding) HOLDING_NULL;
+	segment->watch = (struct kernelcount_watch) KERNELCOUNT_WATCH_NULL;
+	TAILQ_INIT(&segment->attachments);
+	LIST_INIT(&segment->waiters);
+	*ret_segment = segment;
+	return 0;
+}
+
+static void
+segment_let_go(struct segment *segment)
+{
+	struct provisioner *provisioner = segment->host->provisioner;
+
+	kernelcount_unwatch(&segment->watch);
+	provisioner->locked_bytes -= segment->holding.locked_bytes;
+	holding_release(&segment->holding, provisioner->workers, false);
+}
+
+struct segment *
+segment_free(struct segment *segment)
+{
+	struct attachment *attachment;
+
+	if (!segment)
+		return NULL;
+	segment->provision = provision_free(segment->provision);
+	if (segment->linger)
+		event_free(segment->linger);
+	while ((attachment = TAILQ_FIRST(&segment->attachments)))
+		attachment_free(attachment);
+	segment_wake_waiters(segment);
+	segment_let_go(segment);
+	charge_deinit(&segment->bytes_charge);
+	if (segment->template_count)
+		--*segment->template_count;
+	(void)definition_unref(segment->definition);
+	free(segment->reason);
+	free(segment);
+	return NULL;
+}
+
+/* Provisioning is over. The segment may be freed. */
+static void
+segment_provisioned(struct segment *segment, int r, const char *text)
+{
+	segment_set_reason(segment, text);
+	if (r == -ECANCELED) {
+		segment_enter(segment, PROTOCOL_GONE);
+		return;
+	}
+	if (r) {
+		kernelcount_unwatch(&segment->watch);
+		segment_enter(segment, PROTOCOL_FAILED);
+		return;
+	}
+	segment->was_attached = false;
+	segment_enter(segment, PROTOCOL_READY);
+}
+
+static void
+segment_on_provisioned(struct provision *provision, int r)
+{
+	struct segment *segment = provision->owner;
+	char text[FINDINGS_TEXT_SIZE];
+
+	memcpy(text, provision->text, sizeof(text));
+	segment->provision = provision_free(provision);
+	segment_provisioned(segment, r, text);
+}
+
+static void
+segment_on_progress(struct provision *provision)
+{
+	segment_wake_waiters(provision->owner);
+}
+
+static void
+segment_provision(struct segment *segment, bool is_scrub)
+{
+	char text[FINDINGS_TEXT_SIZE] = "";
+	int r;
+
+	segment_enter(segment, PROTOCOL_PROVISIONING);
+	r = provision_start(segment->host->provisioner, segment->definition, &segment->holding, is_scrub,
+	    segment_on_provisioned, segment_on_progress, segment, &segment->provision, text, sizeof(text));
+	if (r)
+		segment_provisioned(segment, r < 0 ? r : 0, text);
+}
+
+void
+segment_start(struct segment *segment)
+{
+	segment_provision(segment, false);
+}
+
+static bool
+segment_ends_unattached(const struct segment *segment)
+{
+	return segment->definition->lifetime == DEFINITION_ATTACHED;
+}
+
+static void
+segment_on_linger(evutil_socket_t fd, short what, void *arg)
+{
+	struct segment *segment = arg;
+
+	if (segment->state != PROTOCOL_READY || segment_n_attached(segment))
+		return;
+	/* Somebody maps it whom no mark shows: the end of that one's last description asks again. */
+	if (segment->holding.object.fd >= 0 && !kernelcount_alone(segment->holding.object.fd))
+		return;
+	segment_enter(segment, PROTOCOL_GONE);
+}
+
+static void
+segment_linger(struct segment *segment)
+{
+	uint64_t ms = segment->definition->linger_ms;
+	struct timeval delay = { .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000) };
+
+	if (!segment->linger)
+		segment->linger = evtimer_new(segment->host->base, segment_on_linger, segment);
+	/* Without memory for a timer it ends at once, which is the safe side of keeping it for ever. */
+	if (!segment->linger || evtimer_add(segment->linger, &delay))
+		segment_on_linger(-1, 0, segment);
+}
+
+/* Nobody is attached. The segment may be freed. */
+static void
+segment_rest(struct segment *segment)
+{
+	bool is_draining = segment->state == PROTOCOL_DRAINING;
+	bool ends = segment->state == PROTOCOL_READY && segment_ends_unattached(segment);
+	bool scrubs = segment->state == PROTOCOL_READY && segment->definition->scrub && segment->was_attached;
+
+	if (segment_n_attached(segment) || (!is_draining && !ends && !scrubs))
+		return;
+	if (segment->holding.object.fd >= 0 && !kernelcount_alone(segment->holding.object.fd))
+		return;
+	if (is_draining)
+		segment_enter(segment, PROTOCOL_GONE);
+	else if (ends)
+		segment_linger(segment);
+	else
+		segment_provision(segment, true);
+}
+
+void
+segment_on_fewer(struct segment *segment)
+{
+	if (!segment_n_attached(segment))
+		segment_rest(segment);
+}
+
+/* Asks the kernel for each attachment, some at a time. The segment may be freed. */
+static bool
+segment_look(struct kernelcount_watch *watch, uint64_t until_ns)
+{
+	struct segment *segment = BASE_CONTAINER_OF(watch, struct segment, watch);
+	struct attachment *attachment;
+
+	if (!segment->look_next)
+		segment->look_next = TAILQ_FIRST(&segment->attachments);
+	while ((attachment = segment->look_next)) {
+		segment->look_next = TAILQ_NEXT(attachment, segment_entry);
+		if (attachment->is_marked && !attachment_is_held(attachment))
+			attachment_free(attachment);
+		if (segment->look_next && clock_monotonic_ns() > until_ns)
+			return false;
+	}
+	segment_rest(segment);
+	return true;
+}
+
+int
+segment_watch(struct segment *segment)
+{
+	if (segment->watch.wd >= 0)
+		return 0;
+	return kernelcount_watch(segment->host->kernelcount, &segment->watch, segment->holding.object.fd, segment_look);
+}
+
+void
+segment_remove(struct segment *segment, bool now)
+{
+	if (segment->state == PROTOCOL_PROVISIONING && segment->provision) {
+		provision_cancel(segment->provision);
+		return;
+	}
+	if (now || segment->state == PROTOCOL_FAILED || segment->state == PROTOCOL_DECLARED) {
+		segment_enter(segment, PROTOCOL_GONE);
+		return;
+	}
+	if (segment->state == PROTOCOL_READY)
+		segment_enter(segment, PROTOCOL_DRAINING);
+	segment_rest(segment);
+}
+
+void
+segment_wait(struct segment *segment, struct segment_waiter *waiter)
+{
+	waiter->segment = segment;
+	LIST_INSERT_HEAD(&segment->waiters, waiter, entry);
+}
+
+void
+segment_waiter_cancel(struct segment_waiter *waiter)
+{
+	if (!waiter->segment)
+		return;
+	LIST_REMOVE(waiter, entry);
+	waiter->segment = NULL;
+}
+
+uint64_t
+segment_resident_bytes(const struct segment *segment)
+{
+	if (segment->holding.object.fd < 0)
+		return 0;
+	return segment->holding.backend->resident_bytes(&segment->holding.object);
+}

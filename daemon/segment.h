@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A segment: its definition, its memory, its state, its attachments. The state machine of a segment's life:
+ *
+ *	declared -> provisioning -> ready -> draining -> gone, or failed with a reason.
+ *
+ * It calls back, never up: who keeps segments hears of every change of state through on_change.
+ */
+#ifndef DAEMON_SEGMENT_H
+#define DAEMON_SEGMENT_H
+
+#include <stdbool.h>
+#include <uthash.h>
+
+#include "client/protocol.h"
+#include "daemon/attachment.h"
+#include "daemon/holding.h"
+#include "daemon/kernelcount.h"
+#include "daemon/provision.h"
+
+struct segment;
+
+/* Called after each change of state; in PROTOCOL_GONE it must take the segment out of its books, and may free it. */
+typedef void (*segment_change_fn)(struct segment *segment, void *arg);
+
+/* What all segments share. */
+struct segment_host {
+	struct event_base *base;
+	struct kernelcount *kernelcount;
+	struct provisioner *provisioner;
+	segment_change_fn on_change;
+	void *on_change_arg;
+};
+
+/* Somebody who waits for a change of state or progress; embedded in who waits. */
+struct segment_waiter {
+	void (*wake)(struct segment_waiter *waiter);
+	struct segment *segment;	/* NULL: waits for nothing */
+	LIST_ENTRY(segment_waiter) entry;
+};
+
+struct segment {
+	struct segment_host *host;
+	struct definition *definition;
+	uint64_t cursor;		/* its place in the order of making */
+	uint64_t generation;
+	enum protocol_state state;
+	struct holding holding;
+	struct provision *provision;	/* while it is provisioning */
+	char *reason;			/* why it failed, or what it has not as asked; or NULL */
+
+	struct attachment_queue attachments;
+	uint32_t n_readers;
+	uint32_t n_writers;
+	uint32_t n_unsupervised;	/* of both */
+	uint32_t last_id;
+	bool ids_wrapped;
+	bool was_attached;		/* since it was made, or scrubbed */
+	bool is_declared;		/* by the configuration; else created from a template */
+	struct kernelcount_watch watch;
+	struct attachment *look_next;	/* where a look goes on */
+	struct event *linger;
+
+	/* of created ones */
+	uint64_t created_session;
+	uint64_t created_serial;
+	uint32_t *template_count;	/* how many there are of its template */
+	struct charge bytes_charge;
+
+	LIST_HEAD(, segment_waiter) waiters;
+	TAILQ_ENTRY(segment) entry;
+	UT_hash_handle hh;
+};
+
+/* A declared segment; takes a reference to the definition. 0 or -ENOMEM. */
+int segment_new(struct segment_host *host, struct definition *definition, uint64_t generation,
+    struct segment **ret_segment);
+
+/* Gives everything back; attachments that are left are only forgotten, nobody's memory is touched. */
+struct segment *segment_free(struct segment *segment);
+
+/* Starts to provision a declared segment. */
+void segment_start(struct segment *segment);
+
+/* Removes it: when its last attachment ended, or now, leaving the memory with who maps it. It may be freed. */
+void segment_remove(struct segment *segment, bool now);
+
+/* Sees to it that the kernel tells when somebody lets go. 0 or a negative errno. */
+int segment_watch(struct segment *segment);
+
+/* An attachment ended: what a segment without any does. The segment may be freed. */
+void segment_on_fewer(struct segment *segment);
+
+/* Wakes `waiter` at the next change. */
+void segment_wait(struct segment *segment, struct segment_waiter *waiter);
+void segment_waiter_cancel(struct segment_waiter *waiter);
+
+static inline uint32_t
+segment_n_attached(const struct segment *segment)
+{
+	return segment->n_readers + segment->n_writers;
+}
+
+/* Bytes of it that are in memory now, by the kernel's count. */
+uint64_t segment_resident_bytes(const struct segment *segment);
+
+const char *segment_state_name(enum protocol_state state);
+
+#endif

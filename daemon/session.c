@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The bytes of a peer that may be hostile. Nothing here can be made to wait, to grow, or to end the daemon: a message is
+ * peeked into a buffer of the request's bound, without room for fds (the kernel drops those and says so), and a rule that is
+ * broken ends this session alone.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <linux/sockios.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "base/base.h"
+#include "daemon/log.h"
+#include "daemon/session.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD	77		/* COMPAT(linux 6.5): glibc 2.36 does not name it */
+#endif
+
+#define RETRY_MS	10
+#define GROUPS_MAX	65536
+#define SENTENCE_SIZE	1024
+
+/* A connection's requests in one turn of the loop: a pipelined HELLO and one more. */
+#define TURN_REQUESTS	2
+
+static void session_on_event(evutil_socket_t fd, short what, void *arg);
+
+static void
+session_end(struct session *session)
+{
+	session->host->on_end(session, session->host->arg);
+	(void)session_free(session);
+}
+
+static int
+session_set_mode(struct session *session, enum session_mode mode)
+{
+	static const short events[] = {
+		[SESSION_READING] = EV_READ | EV_PERSIST,
+		/* Not for what it sends: the request that waits is still in the queue. Its end is heard all the same. */
+		[SESSION_WAITING] = EV_CLOSED | EV_PERSIST,
+		/* Edges: the socket is writable long before the peer has read what it was sent. */
+		[SESSION_FULL] = EV_WRITE | EV_CLOSED | EV_PERSIST | EV_ET,
+	};
+
+	if (session->mode == mode)
+		return 0;
+	if (session->mode != SESSION_OFF)
+		(void)event_del(&session->event);
+	session->mode = mode;
+	if (mode == SESSION_OFF)
+		return 0;
+	if (event_assign(&session->event, session->host->base, session->fd, events[mode], session_on_event, session) ||
+	    event_add(&session->event, NULL)) {
+		session->mode = SESSION_OFF;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int
+session_send(struct session *session, const void *message, size_t size, const int *fds, unsigned n_fds)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int) * PROTOCOL_FDS_MAX)];
+		struct cmsghdr align;
+	} control;
+	struct iovec io = { .iov_base = (void *)(uintptr_t)message, .iov_len = size };
+	struct msghdr header = { .msg_iov = &io, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (n_fds) {
+		struct cmsghdr *rights;
+
+		header.msg_control = control.buf;
+		header.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
+		rights = CMSG_FIRSTHDR(&header);
+		rights->cmsg_level = SOL_SOCKET;
+		rights->cmsg_type = SCM_RIGHTS;
+		rights->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
+		memcpy(CMSG_DATA(rights), fds, sizeof(int) * n_fds);
+	}
+	do
+		n = sendmsg(session->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0)
+		return 0;
+	return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? SESSION_E_FULL : -errno;
+}
+
+bool
+session_may_send_fds(const struct session *session)
+{
+	int unread = 0;
+
+	if (!session->has_fd_in_flight)
+		return true;
+	return ioctl(session->fd, SIOCOUTQ, &unread) == 0 && unread == 0;
+}
+
+int
+session_reply(struct session *session, const struct protocol_header *request, struct protocol_header *reply,
+    size_t size, uint16_t flags, const int *fds, unsigned n_fds)
+{
+	int r;
+
+	*reply = (struct protocol_header) {
+		.size = (uint32_t)size,
+		.type = request->type,
+		.flags = (uint16_t)(PROTOCOL_REPLY | flags),
+		.serial = request->serial,
+	};
+	r = session_send(session, reply, size, fds, n_fds);
+	if (r == 0) {
+		session->status = 0;
+		session->has_fd_in_flight = n_fds > 0;
+	}
+	return r;
+}
+
+static int
+session_refuse_va(struct session *session, uint16_t type, uint64_t serial, int status, const char *format, va_list args)
+{
+	struct {
+		struct protocol_header header;
+		char text[SENTENCE_SIZE];
+	} reply;
+	int n = vsnprintf(reply.text, sizeof(reply.text), format, args);
+	size_t len = n < 0 ? 0 : min_u64((uint64_t)n, sizeof(reply.text) - 1);
+	int r;
+
+	reply.text[len] = '\0';
+	reply.header = (struct protocol_header) {
+		.size = (uint32_t)(sizeof(reply.header) + len + 1),
+		.type = type,
+		.flags = PROTOCOL_REPLY,
+		.serial = serial,
+		.status = status,
+	};
+	r = session_send(session, &reply, reply.header.size, NULL, 0);
+	if (r == 0)
+		session->status = status;
+	return r;
+}
+
+int
+session_refuse(struct session *session, const struct protocol_header *request, int status, const char *format, ...)
+{
+	va_list args;
+	int r;
+
+	va_start(args, format);
+	r = session_refuse_va(session, request->type, request->serial, status, format, args);
+	va_end(args);
+	return r;
+}
+
+/* Tells the peer why it is being disconnected, as well as can be. */
+static void BASE_PRINTF(3, 4)
+session_farewell(struct session *session, int status, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)session_refuse_va(session, 0, 0, status, format, args);
+	va_end(args);
+}
+
+static void
+session_violated(struct session *session, const char *how)
+{
+	static struct log_limit limit = LOG_LIMIT(10);
+	struct log_about about = {
+		.client_pid = session->identity.pid,
+		.has_client_uid = true,
+		.client_uid = session->identity.uid,
+	};
+
+	session->host->n_violations++;
+	if (log_allowed(&limit))
+		log_write(LOG_WARNING, &about, "client %d of uid %u broke the protocol (%s) and was disconnected",
+		    session->identity.pid, session->identity.uid, how);
+	session_farewell(session, -EPROTO, "the protocol was broken: %s", how);
+	session_end(session);
+}
+
+/* Peeks one message. 0: a whole one is in *ret_n. SESSION_E_VIOLATION; -EAGAIN: none; -EPIPE: the peer is gone. */
+static int
+session_peek(struct session *session, void *buf, size_t size, size_t *ret_n)
+{
+	struct iovec io = { .iov_base = buf, .iov_len = size };
+	struct msghdr message = { .msg_iov = &io, .msg_iovlen = 1 };
+	ssize_t n;
+
+	do
+		n = recvmsg(session->fd, &message, MSG_PEEK | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN || errno == EWOULDBLOCK ? -EAGAIN : -EPIPE;
+	if (n == 0)
+		return -EPIPE;
+	session->violation = NULL;
+	if (message.msg_flags & MSG_CTRUNC)
+		session->violation = "file descriptors were sent along";
+	else if (message.msg_flags & MSG_TRUNC)
+		session->violation = "the message is longer than any request";
+	else if ((size_t)n < sizeof(struct protocol_header))
+		session->violation = "the message is shorter than its header";
+	else if (((const struct protocol_header *)buf)->size != (size_t)n)
+		session->violation = "the message has not the size that its header says";
+	if (session->violation)
+		return SESSION_E_VIOLATION;
+	*ret_n = (size_t)n;
+	return 0;
+}
+
+static void
+session_consume(struct session *session)
+{
+	(void)recv(session->fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC);
+}
+
+static int
+session_retry_soon(struct session *session)
+{
+	static const struct timeval soon = { .tv_usec = RETRY_MS * 1000 };
+
+	if (!event_initialized(&session->retry_event))
+		return -ENOMEM;
+	return evtimer_add(&session->retry_event, &soon) ? -ENOMEM : 0;
+}
+
+/* One request from the queue. 0: it was consumed, and more may be handled; 1: nothing more now; the session may be freed. */
+static int
+session_serve_one(struct session *session)
+{
+	union {
+		struct protocol_header header;
+		uint64_t align;
+		char bytes[PROTOCOL_REQUEST_MAX];
+	} request;
+	size_t n;
+	int r;
+
+	r = session_peek(session, &request, sizeof(request), &n);
+	if (r == 0)
+		r = session->host->dispatch(session, &request.header, session->host->arg);
+	switch (r) {
+	case 0:
+		session->serial = request.header.serial;
+		session->n_requests++;
+		session->host->n_requests++;
+		session_consume(session);
+		r = session_set_mode(session, SESSION_READING);
+		if (r == 0)
+			return 0;
+		break;
+	case -EAGAIN:
+		r = session_set_mode(session, SESSION_READING);
+		break;
+	case SESSION_E_WAIT:
+		r = session_set_mode(session, SESSION_WAITING);
+		break;
+	case SESSION_E_FULL:
+		r = session_set_mode(session, SESSION_FULL);
+		break;
+	case -ETOOMANYREFS:
+		/* Too many fds of ours are in flight, because of others who do not read: no fault of this one's. */
+		r = session_set_mode(session, SESSION_WAITING);
+		if (r == 0)
+			r = session_retry_soon(session);
+		break;
+	case SESSION_E_VIOLATION:
+		session_violated(session, session->violation);
+		return 1;
+	default:
+		break;
+	}
+	if (r)
+		session_end(session);
+	return 1;
+}
+
+static void
+session_serve(struct session *session)
+{
+	for (int i = 0; i < TURN_REQUESTS; i++) {
+		bool was_greeted = session->is_greeted;
+
+		if (session_serve_one(session) || was_greeted)
+			return;
+	}
+}
+
+static void
+session_on_event(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *session = arg;
+
+	if ((what & EV_CLOSED) && !(what & EV_READ)) {
+		session_end(session);
+		return;
+	}
+	session_serve(session);
+}
+
+static void
+session_on_death(evutil_socket_t fd, short what, void *arg)
+{
+	session_end(arg);
+}
+
+static void
+session_on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	session_serve(arg);
+}
+
+/* What it waited for may have come: the request is looked at again from the loop, not from here. */
+static void
+session_on_wake(struct segment_waiter *waiter)
+{
+	struct session *session = BASE_CONTAINER_OF(waiter, struct session, waiter);
+
+	if (session->mode == SESSION_WAITING && session_set_mode(session, SESSION_READING))
+		(void)session_retry_soon(session);
+}
+
+static int
+session_identify_groups(struct session *session)
+{
+	struct identity *identity = &session->identity;
+	socklen_t size = 0;
+
+	if (getsockopt(session->fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno != ERANGE || size == 0)
+		return 0;
+	if (size > GROUPS_MAX * sizeof(gid_t))
+		return -E2BIG;
+	identity->groups = malloc(size);
+	if (!identity->groups)
+		return -ENOMEM;
+	if (getsockopt(session->fd, SOL_SOCKET, SO_PEERGROUPS, identity->groups, &size))
+		return -errno;
+	identity->n_groups = size / sizeof(gid_t);
+	return 0;
+}
+
+/*
+ * COMPAT(linux 6.5): without SO_PEERPIDFD a pid is looked up, and could have been taken by another process in between. It
+ * was not if the socket's peer is still connected after the look-up and the process was not a zombie: its fd of the
+ * socket is what keeps it connected. A peer that has passed its socket on and died can escape that; then the pidfd is of
+ * a stranger, whose death ends the session early, and nothing else follows from it.
+ */
+static int
+session_open_pidfd(pid_t pid)
+{
+	if (pid <= 0)
+		return -1;
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+static int
+session_identify(struct session *session)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (getsockopt(session->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size))
+		return -errno;
+	session->identity = (struct identity) { .uid = peer.uid, .gid = peer.gid, .pid = peer.pid };
+	size = sizeof(session->pidfd);
+	if (getsockopt(session->fd, SOL_SOCKET, SO_PEERPIDFD, &session->pidfd, &size)) {
+		session->pidfd = -1;
+		if (errno == ENOPROTOOPT)
+			session->pidfd = session_open_pidfd(peer.pid);
+		else if (errno != EINVAL && errno != ENODATA && errno != ESRCH)
+			return -errno;
+	}
+	return session_identify_groups(session);
+}
+
+static int
+session_listen(struct session *session)
+{
+	struct event_base *base = session->host->base;
+
+	if (evtimer_assign(&session->retry_event, base, session_on_retry, session))
+		return -ENOMEM;
+	if (session->pidfd >= 0) {
+		if (event_assign(&session->pidfd_event, base, session->pidfd, EV_READ, session_on_death, session) ||
+		    event_add(&session->pidfd_event, NULL))
+			return -ENOMEM;
+	}
+	return session_set_mode(session, SESSION_READING);
+}
+
+int
+session_new(struct session_host *host, int fd)
+{
+	struct session *session = calloc(1, sizeof(*session));
+	int r;
+
+	if (!session) {
+		(void)close(fd);
+		return -ENOMEM;
+	}
+	session->host = host;
+	session->fd = fd;
+	session->pidfd = -1;
+	session->since_ns = clock_realtime_ns();
+	session->waiter.wake = session_on_wake;
+	LIST_INIT(&session->attachments);
+	session->id = ++host->last_id;
+	TAILQ_INSERT_TAIL(&host->sessions, session, entry);
+	host->n_sessions++;
+
+	r = session_identify(session);
+	if (r == 0)
+		r = accounts_charge(host->accounts, session->identity.uid, ACCOUNTS_CLIENTS, 1, &session->charge);
+	if (r == ACCOUNTS_E_LIMIT)
+		session_farewell(session, -EDQUOT,
+		    "uid %u has %" PRIu64 " connections already, as many as limits.clients allows each uid; "
+		    "close some, or have the administrator raise it",
+		    session->identity.uid, host->accounts->limits[ACCOUNTS_CLIENTS]);
+	if (r == 0)
+		r = session_listen(session);
+	if (r) {
+		(void)session_free(session);
+		return r;
+	}
+	/* What it said right after connecting is here already, most often. The session may end in it. */
+	session_serve(session);
+	return 0;
+}
+
+struct session *
+session_free(struct session *session)
+{
+	struct session_host *host;
+
+	if (!session)
+		return NULL;
+	host = session->host;
+	segment_waiter_cancel(&session->waiter);
+	(void)session_set_mode(session, SESSION_OFF);
+	if (event_initialized(&session->pidfd_event))
+		(void)event_del(&session->pidfd_event);
+	if (event_initialized(&session->retry_event))
+		(void)event_del(&session->retry_event);
+	if (session->fd >= 0)
+		(void)shutdown(session->fd, SHUT_RDWR);
+	close_fd(&session->fd);
+	close_fd(&session->pidfd);
+	TAILQ_REMOVE(&host->sessions, session, entry);
+	host->n_sessions--;
+	identity_deinit(&session->identity);
+	charge_deinit(&session->charge);
+	free(session);
+	return NULL;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A session: one client's connection. Requests are peeked, answered, then consumed: a request whose answer cannot be sent
+ * yet, or that waits, stays in the socket's queue and is looked at again. So the daemon queues no replies and no requests.
+ * Identity is taken from the kernel when it is accepted, and never changes.
+ */
+#ifndef DAEMON_SESSION_H
+#define DAEMON_SESSION_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "client/protocol.h"
+#include "daemon/access.h"
+#include "daemon/accounts.h"
+#include "daemon/attachment.h"
+#include "daemon/segment.h"
+
+struct session;
+
+/* What a request's handling comes to. */
+enum {
+	SESSION_E_WAIT = 1,		/* answered later, when the session's waiter is woken */
+	SESSION_E_FULL = 2,		/* the reply must wait until the peer has read what it has */
+	SESSION_E_VIOLATION = 3,	/* the peer broke the rules; session->violation says how */
+};
+
+/* What sessions share, and call. */
+struct session_host {
+	struct event_base *base;
+	struct accounts *accounts;
+	/* Handles one whole request. 0: answered. SESSION_E_*; or a negative errno, which ends the session. */
+	int (*dispatch)(struct session *session, const struct protocol_header *request, void *arg);
+	void (*on_end)(struct session *session, void *arg);	/* before it is freed */
+	void *arg;
+	uint64_t last_id;
+	uint64_t n_requests;		/* counters, for metrics */
+	uint64_t n_violations;
+	unsigned n_sessions;
+	TAILQ_HEAD(session_queue, session) sessions;	/* in the order of ids */
+};
+
+enum session_mode {
+	SESSION_OFF,
+	SESSION_READING,
+	SESSION_WAITING,		/* a request waits in the queue for something of ours */
+	SESSION_FULL,			/* a request waits for the peer to read */
+};
+
+struct session {
+	struct session_host *host;
+	uint64_t id;
+	int fd;
+	int pidfd;			/* -1: the kernel gave none */
+	struct event event;		/* of fd, as mode says */
+	struct event pidfd_event;
+	struct event retry_event;
+	enum session_mode mode;
+	struct identity identity;
+	uint64_t since_ns;		/* since 1970 */
+	uint64_t n_requests;
+	bool is_greeted;
+	uint64_t serial;		/* of the last request that was done */
+	int32_t status;			/* its reply's, for a repeated one */
+	bool has_fd_in_flight;		/* a reply with an fd was sent, and may be unread */
+	const char *violation;
+	struct attachment_list attachments;
+	struct segment_waiter waiter;
+	struct charge charge;
+	TAILQ_ENTRY(session) entry;
+};
+
+/*
+ * Takes in an accepted connection. Consumes fd. 0: it is served. ACCOUNTS_E_LIMIT: its uid has enough; the peer was told
+ * and disconnected. Negative errno: it is closed.
+ */
+int session_new(struct session_host *host, int fd);
+struct session *session_free(struct session *session);
+
+/*
+ * Sends a reply: status, and after the header size - sizeof(header) bytes that are there already, with fds. 0,
+ * SESSION_E_FULL, or a negative errno.
+ */
+int session_reply(struct session *session, const struct protocol_header *request, struct protocol_header *reply,
+    size_t size, uint16_t flags, const int *fds, unsigned n_fds);
+
+/* Answers with a negative status and a sentence. Results as session_reply. */
+int session_refuse(struct session *session, const struct protocol_header *request, int status,
+    const char *format, ...) BASE_PRINTF(4, 5);
+
+/* Whether a reply with fds may be sent now: the peer has read the one before. */
+bool session_may_send_fds(const struct session *session);
+
+#endif

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A worker is this same executable under another name (JOB_ARGV0): always of the daemon's own version, also while a
+ * package is being upgraded underneath. It gets one end of a socket pair as standard input. Its death is learnt from its
+ * pidfd; what it said before it died is read first.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/base.h"
+#include "daemon/workers.h"
+
+#define STUCK_SECONDS	10	/* for one job: a piece takes milliseconds */
+#define IDLE_SECONDS	2
+
+#ifndef P_PIDFD
+#define P_PIDFD		3
+#endif
+
+struct worker {
+	struct workers *workers;
+	pid_t pid;
+	int pidfd;
+	int socket;
+	struct event socket_event;
+	struct event pidfd_event;
+	struct event stuck_event;
+	struct workers_job *job;
+	bool was_stuck;
+	bool is_retired;		/* takes no job any more: it ends, or has ended */
+	LIST_ENTRY(worker) entry;
+};
+
+extern char **environ;
+
+static void workers_dispatch(struct workers *workers);
+
+/* The environment without what the service manager said to us alone. The array is new, the strings are not. */
+static char **
+worker_environment(void)
+{
+	static const char *const ours[] = { "NOTIFY_SOCKET=", "WATCHDOG_", "LISTEN_" };
+	size_t n = 0, n_kept = 0;
+	char **kept;
+
+	while (environ[n])
+		n++;
+	kept = calloc(n + 1, sizeof(*kept));
+	if (!kept)
+		return NULL;
+	for (size_t i = 0; i < n; i++) {
+		bool is_ours = false;
+
+		for (size_t j = 0; j < BASE_ARRAY_SIZE(ours); j++)
+			is_ours = is_ours || strncmp(environ[i], ours[j], strlen(ours[j])) == 0;
+		if (!is_ours)
+			kept[n_kept++] = environ[i];
+	}
+	return kept;
+}
+
+static int
+worker_spawn(int socket, pid_t *ret_pid)
+{
+	static char argv0[] = JOB_ARGV0;
+	char *argv[] = { argv0, NULL };
+	cleanup_free char **environment = worker_environment();
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t none;
+	int r;
+
+	if (!environment)
+		return -ENOMEM;
+	r = posix_spawn_file_actions_init(&actions);
+	if (r)
+		return -r;
+	r = posix_spawnattr_init(&attributes);
+	if (r) {
+		(void)posix_spawn_file_actions_destroy(&actions);
+		return -r;
+	}
+	(void)sigemptyset(&none);
+	(void)posix_spawnattr_setsigmask(&attributes, &none);
+	(void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+	r = posix_spawn_file_actions_adddup2(&actions, socket, STDIN_FILENO);
+	if (!r)
+		r = posix_spawn(ret_pid, "/proc/self/exe", &actions, &attributes, argv, environment);
+	(void)posix_spawnattr_destroy(&attributes);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	return -r;
+}
+
+static void
+worker_free(struct worker *worker)
+{
+	struct workers *workers = worker->workers;
+
+	if (event_initialized(&worker->socket_event))
+		(void)event_del(&worker->socket_event);
+	if (event_initialized(&worker->pidfd_event))
+		(void)event_del(&worker->pidfd_event);
+	if (event_initialized(&worker->stuck_event))
+		(void)event_del(&worker->stuck_event);
+	close_fd(&worker->socket);
+	close_fd(&worker->pidfd);
+	LIST_REMOVE(worker, entry);
+	workers->n--;
+	free(worker);
+}
+
+/* Reads one result, if there is one, and hands it to who submitted the job. */
+static void
+worker_read(struct worker *worker)
+{
+	struct job_result result = { 0 };
+	struct workers_outcome outcome = { .result = &result };
+	struct workers_job *job = worker->job;
+	ssize_t n;
+
+	do
+		n = recv(worker->socket, &result, sizeof(result), MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)sizeof(result) || !job || result.id != job->job.id)
+		return;
+	result.text[sizeof(result.text) - 1] = '\0';
+	worker->job = NULL;
+	job->worker = NULL;
+	(void)event_del(&worker->stuck_event);
+	job->done(job, &outcome);
+}
+
+static void
+worker_on_socket(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *worker = arg;
+	struct workers *workers = worker->workers;
+	char byte;
+
+	/* At end of file the pidfd will tell; until it does, a socket that stays readable must not spin. */
+	if (recv(fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) == 0) {
+		(void)event_del(&worker->socket_event);
+		return;
+	}
+	worker_read(worker);
+	workers_dispatch(workers);
+}
+
+static void
+worker_on_death(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *worker = arg;
+	struct workers *workers = worker->workers;
+	struct workers_outcome outcome = { .was_stuck = worker->was_stuck };
+	struct workers_job *job;
+	siginfo_t info = { 0 };
+
+	if (waitid((idtype_t)P_PIDFD, (id_t)worker->pidfd, &info, WEXITED | WNOHANG) || info.si_pid == 0)
+		return;
+	worker_read(worker);
+	if (info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED)
+		outcome.signal = info.si_status;
+	job = worker->job;
+	worker_free(worker);
+	if (job) {
+		workers->n_deaths++;
+		job->worker = NULL;
+		job->done(job, &outcome);
+	}
+	workers_dispatch(workers);
+}
+
+static void
+worker_on_stuck(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *worker = arg;
+
+	worker->was_stuck = true;
+	(void)kill(worker->pid, SIGKILL);	/* our child and not reaped: the pid is still its */
+}
+
+static int
+worker_new(struct workers *workers)
+{
+	int pair[2];
+	struct worker *worker = calloc(1, sizeof(*worker));
+	int r;
+
+	if (!worker)
+		return -ENOMEM;
+	*worker = (struct worker) { .workers = workers, .pidfd = -1, .socket = -1 };
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+		r = -errno;
+		free(worker);
+		return r;
+	}
+	r = worker_spawn(pair[1], &worker->pid);
+	close_fd(&pair[1]);
+	if (r) {
+		close_fd(&pair[0]);
+		free(worker);
+		return r;
+	}
+	worker->socket = pair[0];
+	LIST_INSERT_HEAD(&workers->list, worker, entry);
+	workers->n++;
+	worker->pidfd = (int)syscall(SYS_pidfd_open, worker->pid, 0);
+	if (worker->pidfd < 0) {
+		r = -errno;
+		(void)kill(worker->pid, SIGKILL);
+		(void)waitpid(worker->pid, NULL, 0);
+		worker_free(worker);
+		return r;
+	}
+	(void)event_assign(&worker->socket_event, workers->base, worker->socket, EV_READ | EV_PERSIST,
+	    worker_on_socket, worker);
+	(void)event_assign(&worker->pidfd_event, workers->base, worker->pidfd, EV_READ | EV_PERSIST,
+	    worker_on_death, worker);
+	(void)evtimer_assign(&worker->stuck_event, workers->base, worker_on_stuck, worker);
+	(void)event_add(&worker->socket_event, NULL);
+	(void)event_add(&worker->pidfd_event, NULL);
+	return 0;
+}
+
+static int
+worker_give(struct worker *worker, struct workers_job *job)
+{
+	static const struct timeval stuck = { .tv_sec = STUCK_SECONDS };
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec io = { .iov_base = &job->job, .iov_len = sizeof(job->job) };
+	struct msghdr message = {
+		.msg_iov = &io,
+		.msg_iovlen = 1,
+		.msg_control = control.buf,
+		.msg_controllen = sizeof(control.buf),
+	};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &job->fd, sizeof(int));
+	if (sendmsg(worker->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		return -errno;
+	worker->job = job;
+	job->worker = worker;
+	(void)evtimer_add(&worker->stuck_event, &stuck);
+	return 0;
+}
+
+static struct worker *
+workers_idle_one(struct workers *workers)
+{
+	struct worker *worker;
+
+	LIST_FOREACH(worker, &workers->list, entry)
+		if (!worker->job && !worker->is_retired)
+			return worker;
+	return NULL;
+}
+
+/* Gives jobs to workers until either runs out. */
+static void
+workers_dispatch(struct workers *workers)
+{
+	static const struct timeval idle = { .tv_sec = IDLE_SECONDS };
+	struct workers_job *job;
+
+	while ((job = TAILQ_FIRST(&workers->queue))) {
+		struct worker *worker = workers_idle_one(workers);
+		int r = 0;
+
+		if (!worker && workers->n < workers->n_max) {
+			r = worker_new(workers);
+			worker = workers_idle_one(workers);
+		}
+		/* Where there are some, the next one to finish, or to end and make room, takes it. */
+		if (!worker && workers->n)
+			return;
+		TAILQ_REMOVE(&workers->queue, job, entry);
+		job->is_queued = false;
+		if (worker)
+			r = worker_give(worker, job);
+		if (worker && r) {
+			/* It died idle, and its pidfd is about to say so: the job is another one's. */
+			worker->is_retired = true;
+			TAILQ_INSERT_HEAD(&workers->queue, job, entry);
+			job->is_queued = true;
+			continue;
+		}
+		if (r) {
+			struct workers_outcome outcome = { .error = r };
+
+			job->done(job, &outcome);
+		}
+	}
+	if (workers->n && !evtimer_pending(&workers->idle_event, NULL))
+		(void)evtimer_add(&workers->idle_event, &idle);
+}
+
+static void
+workers_on_dispatch(evutil_socket_t fd, short what, void *arg)
+{
+	workers_dispatch(arg);
+}
+
+/* Ends workers without a job: at end of file they go by themselves, and their pidfd says when. */
+static void
+workers_on_idle(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval idle = { .tv_sec = IDLE_SECONDS };
+	struct workers *workers = arg;
+	struct worker *worker;
+	bool is_busy = false;
+
+	LIST_FOREACH(worker, &workers->list, entry)
+		is_busy = is_busy || worker->job;
+	if (is_busy) {
+		(void)evtimer_add(&workers->idle_event, &idle);
+		return;
+	}
+	LIST_FOREACH(worker, &workers->list, entry) {
+		(void)event_del(&worker->socket_event);
+		(void)shutdown(worker->socket, SHUT_RDWR);
+		worker->is_retired = true;
+	}
+}
+
+void
+workers_init(struct workers *workers, struct event_base *base, unsigned n_max)
+{
+	*workers = (struct workers) { .base = base, .n_max = n_max, .next_id = 1 };
+	LIST_INIT(&workers->list);
+	TAILQ_INIT(&workers->queue);
+	(void)evtimer_assign(&workers->idle_event, base, workers_on_idle, workers);
+	(void)evtimer_assign(&workers->dispatch_event, base, workers_on_dispatch, workers);
+}
+
+void
+workers_deinit(struct workers *workers)
+{
+	struct worker *worker;
+
+	if (!workers->base)
+		return;
+	while ((worker = LIST_FIRST(&workers->list))) {
+		(void)kill(worker->pid, SIGKILL);
+		(void)waitpid(worker->pid, NULL, 0);
+		worker_free(worker);
+	}
+	(void)evtimer_del(&workers->idle_event);
+	(void)evtimer_del(&workers->dispatch_event);
+}
+
+void
+workers_submit(struct workers *workers, struct workers_job *job, bool first)
+{
+	static const struct timeval now = { 0 };
+
+	job->job.id = workers->next_id++;
+	job->worker = NULL;
+	job->is_queued = true;
+	workers->n_jobs++;
+	if (first)
+		TAILQ_INSERT_HEAD(&workers->queue, job, entry);
+	else
+		TAILQ_INSERT_TAIL(&workers->queue, job, entry);
+	/* From the loop, so that done is never called before submit has returned. */
+	if (!evtimer_pending(&workers->dispatch_event, NULL))
+		(void)evtimer_add(&workers->dispatch_event, &now);
+}
+
+bool
+workers_cancel(struct workers *workers, struct workers_job *job)
+{
+	if (!job->is_queued)
+		return false;
+	TAILQ_REMOVE(&workers->queue, job, entry);
+	job->is_queued = false;
+	return true;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Worker processes and the queue of their jobs. A worker may be killed at any moment (that is what it is for): its job
+ * fails with the signal, nothing else does. Workers are started when there is work, and end when there was none for a while.
+ */
+#ifndef DAEMON_WORKERS_H
+#define DAEMON_WORKERS_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "daemon/worker/job.h"
+
+struct workers_job;
+struct worker;
+
+/* How a job ended: a result of the worker, or the worker's death. */
+struct workers_outcome {
+	const struct job_result *result;	/* NULL: the worker died or could not be started */
+	int signal;			/* that killed it, or 0 */
+	bool was_stuck;			/* it was we who killed it, since it did not come to an end */
+	int error;			/* negative errno: no worker could be had */
+};
+
+typedef void (*workers_done_fn)(struct workers_job *job, const struct workers_outcome *outcome);
+
+/* Embedded by who submits it; must stay until done is called or it was cancelled. */
+struct workers_job {
+	struct job job;
+	int fd;				/* what it is about: the submitter's, kept open until done */
+	workers_done_fn done;
+	struct worker *worker;		/* that works on it, or NULL */
+	bool is_queued;
+	TAILQ_ENTRY(workers_job) entry;
+};
+
+struct workers {
+	struct event_base *base;
+	unsigned n_max;			/* at once */
+	unsigned n;
+	LIST_HEAD(, worker) list;
+	TAILQ_HEAD(, workers_job) queue;
+	struct event idle_event;	/* ends idle workers, once */
+	struct event dispatch_event;
+	uint64_t next_id;
+	uint64_t n_jobs;		/* counters, for metrics */
+	uint64_t n_deaths;
+};
+
+void workers_init(struct workers *workers, struct event_base *base, unsigned n_max);
+/* Kills and reaps every worker. No job's done is called. */
+void workers_deinit(struct workers *workers);
+
+/* first: before all that wait. */
+void workers_submit(struct workers *workers, struct workers_job *job, bool first);
+/* Takes a job that waits out of the queue. False: a worker has it, and done will be called. */
+bool workers_cancel(struct workers *workers, struct workers_job *job);
+
+#endif
