@@ -1,1 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+if HAVE_CHECK
+check_PROGRAMS += tests/host/check_memory tests/host/check_host
+
+tests_host_check_memory_SOURCES = tests/host/check_memory.c
+tests_host_check_memory_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_host_check_memory_LDADD = host/libhost.la $(CHECK_LIBS)
+
+tests_host_check_host_SOURCES = tests/host/check_host.c
+tests_host_check_host_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_host_check_host_LDADD = host/libhost.la $(CHECK_LIBS)
+endif
