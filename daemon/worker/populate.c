@@ -184,7 +184,7 @@ check_step(const struct range *range, const char *at, size_t length, const struc
 	if (r == 0 && resident == length)
 		return 0;
 	findings_memory(result->text, sizeof(result->text),
-	    range->length - (uint64_t)(at - range->start) + SLACK_BYTES, &headroom);
+	    max_u64(needed, range->length - (uint64_t)(at - range->start) + SLACK_BYTES), &headroom);
 	return JOB_E_MEMORY;
 }
 
