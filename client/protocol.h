@@ -9,8 +9,8 @@
  *
  * Order: HELLO is the first message of a session, once; its reply need not be awaited before the next request is sent.
  * Serials rise with each request (the first is 1 or more); a reply carries its request's serial and type. A request that
- * is repeated with its serial is answered again and done once. A request that would wait (WAIT) holds up later requests
- * of its session until it is answered.
+ * is repeated with its serial is answered again and done once. A request that waits (WAIT, CREATE) holds up later
+ * requests of its session until it is answered.
  *
  * A reply with a negative status holds, after the header, a sentence that ends with a NUL. A peer that breaks these rules
  * is answered once with serial 0, type 0 and -EPROTO, with a sentence, and is disconnected. An unknown type in a well
@@ -114,7 +114,8 @@ static_assert(sizeof(struct protocol_create) == 176, "wire");
 
 /*
  * The reply to both; data's fd comes with it. The segment is provisioned already: otherwise ATTACH is answered with
- * -EAGAIN (WAIT says when), and so is CREATE: the segment exists then, and is attached when it is ready.
+ * -EAGAIN (WAIT says when). CREATE is answered when the segment is ready, and holds up later requests of its session
+ * until then, as WAIT does.
  * map_bytes is what to map (the object's size, which never changes), size_bytes what is provisioned of it now.
  */
 struct protocol_attached {

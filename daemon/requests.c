@@ -214,21 +214,25 @@ requests_dispatch(struct session *session, const struct protocol_header *request
 
 /* What a creator leaves that never attached it goes with the creator: nobody else has been promised it. */
 static void
-requests_drop_created(struct session *session, struct segment *segment)
+requests_drop_created(struct requests *requests, const struct session *session)
 {
-	if (!segment || segment->created_session != session->id || segment->was_attached)
-		return;
-	segment_remove(segment, true);
+	struct segment *segment, *next;
+
+	for (segment = TAILQ_FIRST(&requests->registry->in_order); segment; segment = next) {
+		next = TAILQ_NEXT(segment, entry);
+		if (segment->created_session == session->id && !segment->was_attached)
+			segment_remove(segment, true);
+	}
 }
 
 void
 requests_on_session_end(struct session *session, void *arg)
 {
-	struct segment *segment = session->waiter.segment;
 	struct attachment *attachment;
 
 	segment_waiter_cancel(&session->waiter);
-	requests_drop_created(session, segment);
+	if (session->has_created)
+		requests_drop_created(arg, session);
 	/* Each ends if the kernel knows no holder any more, and stays unsupervised otherwise. */
 	while ((attachment = LIST_FIRST(&session->attachments)))
 		attachment_give_up(attachment);

@@ -193,6 +193,7 @@ requests_create(struct requests *requests, struct session *session, const struct
 		    session->id, request->serial, &segment);
 		if (r)
 			return requests_refuse_create(session, request, create->name, r);
+		session->has_created = true;
 	}
 	if (segment->state == PROTOCOL_PROVISIONING) {
 		segment_wait(segment, &session->waiter);
@@ -205,7 +206,10 @@ requests_create(struct requests *requests, struct session *session, const struct
 			segment_remove(segment, true);
 		return r;
 	}
-	return requests_hand_out(requests, session, request, segment, PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE);
+	r = requests_hand_out(requests, session, request, segment, PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE);
+	if (r == 0)
+		session->has_created = false;
+	return r;
 }
 
 static bool

@@ -96,13 +96,13 @@ session_send(struct session *session, const void *message, size_t size, const in
 }
 
 bool
-session_may_send_fds(const struct session *session)
+session_may_send_fds(struct session *session)
 {
 	int unread = 0;
 
-	if (!session->has_fd_in_flight)
-		return true;
-	return ioctl(session->fd, SIOCOUTQ, &unread) == 0 && unread == 0;
+	if (session->has_fd_in_flight && ioctl(session->fd, SIOCOUTQ, &unread) == 0 && unread == 0)
+		session->has_fd_in_flight = false;
+	return !session->has_fd_in_flight;
 }
 
 int
@@ -120,7 +120,7 @@ session_reply(struct session *session, const struct protocol_header *request, st
 	r = session_send(session, reply, size, fds, n_fds);
 	if (r == 0) {
 		session->status = 0;
-		session->has_fd_in_flight = n_fds > 0;
+		session->has_fd_in_flight = session->has_fd_in_flight || n_fds > 0;
 	}
 	return r;
 }

@@ -64,6 +64,7 @@ struct session {
 	uint64_t serial;		/* of the last request that was done */
 	int32_t status;			/* its reply's, for a repeated one */
 	bool has_fd_in_flight;		/* a reply with an fd was sent, and may be unread */
+	bool has_created;		/* a segment that it has not attached yet */
 	const char *violation;
 	struct attachment_list attachments;
 	struct segment_waiter waiter;
@@ -90,6 +91,6 @@ int session_refuse(struct session *session, const struct protocol_header *reques
     const char *format, ...) BASE_PRINTF(4, 5);
 
 /* Whether a reply with fds may be sent now: the peer has read the one before. */
-bool session_may_send_fds(const struct session *session);
+bool session_may_send_fds(struct session *session);
 
 #endif
