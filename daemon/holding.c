@@ -20,6 +20,7 @@ struct release {
 	struct holding holding;
 	struct workers_job job;
 	struct slices slices;
+	LIST_ENTRY(release) entry;
 };
 
 int
@@ -52,6 +53,24 @@ holding_map(struct holding *holding)
 	return 0;
 }
 
+static void
+holding_close(struct holding *holding)
+{
+	if (holding->map)
+		(void)munmap(holding->map, holding->object.map_bytes);
+	close_fd(&holding->object.fd);
+	*holding = (struct holding) HOLDING_NULL;
+}
+
+static void
+release_end(struct release *release)
+{
+	slices_stop(&release->slices);
+	holding_close(&release->holding);
+	LIST_REMOVE(release, entry);
+	free(release);
+}
+
 static int
 release_unmap_step(struct slices *slices, uint64_t offset_bytes, uint64_t length_bytes)
 {
@@ -66,9 +85,8 @@ release_unmapped(struct slices *slices, int r)
 {
 	struct release *release = BASE_CONTAINER_OF(slices, struct release, slices);
 
-	slices_stop(&release->slices);
-	close_fd(&release->holding.object.fd);
-	free(release);
+	release->holding.map = NULL;
+	release_end(release);
 }
 
 static void
@@ -84,24 +102,14 @@ release_freed(struct workers_job *job, const struct workers_outcome *outcome)
 	release_unmap(BASE_CONTAINER_OF(job, struct release, job));
 }
 
-static void
-holding_close(struct holding *holding)
-{
-	if (holding->map)
-		(void)munmap(holding->map, holding->object.map_bytes);
-	close_fd(&holding->object.fd);
-	*holding = (struct holding) HOLDING_NULL;
-}
-
 void
-holding_release(struct holding *holding, struct workers *workers, bool first)
+holding_release(struct holding *holding, struct releases *releases, bool first)
 {
 	struct release *release;
-	bool is_alone;
 
 	if (holding->object.fd < 0)
 		return;
-	if (holding->backend->resident_bytes(&holding->object) <= SMALL_BYTES) {
+	if (releases->is_closing || holding->backend->resident_bytes(&holding->object) <= SMALL_BYTES) {
 		holding_close(holding);
 		return;
 	}
@@ -112,9 +120,9 @@ holding_release(struct holding *holding, struct workers *workers, bool first)
 	}
 	release->holding = *holding;
 	*holding = (struct holding) HOLDING_NULL;
-	slices_init(&release->slices, workers->base, release_unmap_step, release_unmapped);
-	is_alone = kernelcount_alone(release->holding.object.fd);
-	if (!is_alone) {
+	LIST_INSERT_HEAD(&releases->list, release, entry);
+	slices_init(&release->slices, releases->workers->base, release_unmap_step, release_unmapped);
+	if (!kernelcount_alone(release->holding.object.fd)) {
 		/* Memory is never taken from who maps it. */
 		release_unmap(release);
 		return;
@@ -127,5 +135,22 @@ holding_release(struct holding *holding, struct workers *workers, bool first)
 		.fd = release->holding.object.fd,
 		.done = release_freed,
 	};
-	workers_submit(workers, &release->job, first);
+	workers_submit(releases->workers, &release->job, first);
+}
+
+void
+releases_init(struct releases *releases, struct workers *workers)
+{
+	*releases = (struct releases) { .workers = workers };
+	LIST_INIT(&releases->list);
+}
+
+void
+releases_close(struct releases *releases)
+{
+	struct release *release;
+
+	releases->is_closing = true;
+	while ((release = LIST_FIRST(&releases->list)))
+		release_end(release);
 }

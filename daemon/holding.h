@@ -26,11 +26,22 @@ struct holding {
 /* Maps the whole object, aligned for huge pages and kept out of core dumps. 0 or a negative errno. */
 int holding_map(struct holding *holding);
 
+/* Holdings on their way out. */
+struct releases {
+	struct workers *workers;
+	bool is_closing;		/* the loop does not run any more: close at once */
+	LIST_HEAD(, release) list;
+};
+
+void releases_init(struct releases *releases, struct workers *workers);
+/* Closes what is still on its way, after the workers have ended, and from now on everything at once. */
+void releases_close(struct releases *releases);
+
 /*
  * Gives a holding back without holding up the loop: its pages by a worker where nobody else has them, its mapping in
  * slices. Consumes *holding. first: before all other jobs, since memory is short. Where memory is too short even for the
  * books of that, it is closed at once.
  */
-void holding_release(struct holding *holding, struct workers *workers, bool first);
+void holding_release(struct holding *holding, struct releases *releases, bool first);
 
 #endif

@@ -311,6 +311,7 @@ manager_deinit(struct manager *manager)
 	}
 	/* Before the segments, whose provisioning they work on. */
 	workers_deinit(&manager->workers);
+	releases_close(&manager->provisioner.releases);
 	registry_deinit(&manager->registry);
 	kernelcount_deinit(&manager->kernelcount);
 	provisioner_deinit(&manager->provisioner);

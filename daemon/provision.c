@@ -24,6 +24,7 @@ provisioner_init(struct provisioner *provisioner, struct event_base *base, struc
     uint64_t memory_reserve_bytes)
 {
 	*provisioner = (struct provisioner) { .base = base, .workers = workers };
+	releases_init(&provisioner->releases, workers);
 	return budget_init(&provisioner->budget, memory_reserve_bytes);
 }
 
@@ -52,7 +53,7 @@ provision_finish(struct provision *provision, int r)
 	slices_stop(&provision->locking);
 	if (r) {
 		provisioner->locked_bytes -= provision->holding->locked_bytes;
-		holding_release(provision->holding, provisioner->workers, provision->memory_short);
+		holding_release(provision->holding, &provisioner->releases, provision->memory_short);
 	} else {
 		provision->holding->huge_bytes = provision->huge_bytes;
 	}
@@ -129,7 +130,8 @@ provision_lock_step(struct slices *slices, uint64_t offset_bytes, uint64_t lengt
 	struct provision *provision = BASE_CONTAINER_OF(slices, struct provision, locking);
 	uint64_t kept = min_u64(length_bytes, provision->promised_lock_bytes);
 
-	if (mlock((char *)provision->holding->map + offset_bytes, length_bytes))
+	/* mlock2() without flags is mlock(), and the sanitizers do not make it do nothing. */
+	if (mlock2((char *)provision->holding->map + offset_bytes, length_bytes, 0))
 		return -errno;
 	budget_lock_kept(&provision->provisioner->budget, kept);
 	provision->promised_lock_bytes -= kept;
@@ -141,22 +143,35 @@ provision_lock_step(struct slices *slices, uint64_t offset_bytes, uint64_t lengt
 }
 
 static void
+provision_explain_lock(struct provision *provision, int r)
+{
+	if (r == -EIO)
+		(void)snprintf(provision->text, sizeof(provision->text),
+		    "its pages were locked, but the kernel's count of locked memory (VmLck) does not show it");
+	else if (limits_memlock_left_bytes() == LIMITS_UNLIMITED)
+		(void)snprintf(provision->text, sizeof(provision->text), "its pages cannot be locked: %s", strerror(-r));
+	else
+		findings_memlock(provision->text, sizeof(provision->text), provision->total_bytes,
+		    limits_memlock_left_bytes());
+}
+
+static void
 provision_locked(struct slices *slices, int r)
 {
 	struct provision *provision = BASE_CONTAINER_OF(slices, struct provision, locking);
 
-	/* The kernel's own count, against what mlock said: less means that something took locks away. */
+	/* The kernel's own count, against what mlock said. */
 	if (!r && limits_locked_bytes() < provision->provisioner->locked_bytes)
 		r = -EIO;
-	if (r) {
-		findings_memlock(provision->text, sizeof(provision->text), provision->total_bytes,
-		    limits_memlock_left_bytes());
-		if (!provision_may_degrade(provision)) {
-			provision_fail(provision, r);
-			return;
-		}
+	if (!r) {
+		provision_verify(provision);
+		return;
 	}
-	provision_verify(provision);
+	provision_explain_lock(provision, r);
+	if (provision_may_degrade(provision))
+		provision_verify(provision);
+	else
+		provision_fail(provision, r);
 }
 
 static void

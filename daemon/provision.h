@@ -19,6 +19,7 @@ struct provisioner {
 	struct event_base *base;
 	struct workers *workers;
 	struct budget budget;
+	struct releases releases;
 	uint64_t locked_bytes;		/* by all holdings, as the daemon counts them */
 };
 

@@ -81,7 +81,7 @@ segment_let_go(struct segment *segment)
 
 	kernelcount_unwatch(&segment->watch);
 	provisioner->locked_bytes -= segment->holding.locked_bytes;
-	holding_release(&segment->holding, provisioner->workers, false);
+	holding_release(&segment->holding, &provisioner->releases, false);
 }
 
 struct segment *
