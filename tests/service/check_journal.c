@@ -73,12 +73,22 @@ START_TEST(nonsense_is_no_stream)
 }
 END_TEST
 
+/* Keeps our mounts from the rest of the machine. In a chroot "/" need not be a mount; /run then has to be one. */
+static int
+mounts_make_private(void)
+{
+	if (unshare(CLONE_NEWNS) < 0)
+		return -1;
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
+		return 0;
+	return mount(NULL, "/run", NULL, MS_REC | MS_PRIVATE, NULL);
+}
+
 /* A journald of our own in a mount namespace of our own; -1: not here, and why was printed. */
 static int
 fake_journald(void)
 {
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("tmpfs", "/run", "tmpfs", 0, "mode=755") < 0) {
+	if (mounts_make_private() < 0 || mount("tmpfs", "/run", "tmpfs", 0, "mode=755") < 0) {
 		printf("SKIP: journal entries: a mount namespace is not to be had here (%s), run as root\n",
 		    strerror(errno));
 		return -1;
