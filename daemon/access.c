@@ -28,16 +28,35 @@ identity_in_group(const struct identity *identity, uint32_t gid)
 	return false;
 }
 
+/* Asked of the kernel once: they never change after the start, and every attach compares them. */
+static struct {
+	bool is_known;
+	uint32_t uid;
+	uint32_t gid;
+} access_daemon;
+
+static void
+access_know_daemon(void)
+{
+	if (access_daemon.is_known)
+		return;
+	access_daemon.uid = (uint32_t)geteuid();
+	access_daemon.gid = (uint32_t)getegid();
+	access_daemon.is_known = true;
+}
+
 uint32_t
 access_owner(const struct definition *definition)
 {
-	return definition->has_owner ? definition->owner : (uint32_t)geteuid();
+	access_know_daemon();
+	return definition->has_owner ? definition->owner : access_daemon.uid;
 }
 
 uint32_t
 access_group(const struct definition *definition)
 {
-	return definition->has_group ? definition->group : (uint32_t)getegid();
+	access_know_daemon();
+	return definition->has_group ? definition->group : access_daemon.gid;
 }
 
 /* rwx bits of one class to PROTOCOL_ACCESS_*. */
