@@ -391,8 +391,11 @@ connection_open(struct connection *connection, const char *path)
 void
 connection_close(struct connection *connection)
 {
-	close_fd(&connection->fd);
+	/* First forgotten, then closed: a child forked in between by another thread must not close a number reused. */
+	int fd = take_fd(&connection->fd);
+
 	connection->hello_pending = false;
+	base_cleanup_close(&fd);
 }
 
 int

@@ -28,6 +28,18 @@ struct connection {
 
 #define CONNECTION_NULL	{ .fd = -1 }
 
+/* CONNECTION_NULL for one that is allocated: its buffer is left as it is. */
+static inline void
+connection_init(struct connection *connection)
+{
+	connection->fd = -1;
+	connection->serial = 0;
+	connection->hello_pending = false;
+	connection->version = 0;
+	connection->session = 0;
+	connection->error[0] = '\0';
+}
+
 /* The daemon's socket: path if not NULL, else $SEGMENTD_SOCKET, else the built-in default. */
 const char *connection_socket_path(const char *path);
 

@@ -1,5 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 # Everything of the library, for libsegment itself, for segmentctl and for the tests, which reach its inside.
 noinst_LTLIBRARIES += client/libclient.la
-client_libclient_la_SOURCES = client/connection.c client/connection.h client/protocol.h client/segment.h
+client_libclient_la_SOURCES = client/attach.c client/client.c client/client.h client/connection.c client/connection.h \
+	client/error.c client/mapping.c client/protocol.h
 client_libclient_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden -pthread
+
+# -version-info current:revision:age. An interface added: current and age rise; one changed or removed: current rises,
+# age is 0; code alone: revision rises.
+lib_LTLIBRARIES += client/libsegment.la
+client_libsegment_la_SOURCES =
+client_libsegment_la_LIBADD = client/libclient.la
+client_libsegment_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined -pthread \
+	-Wl,--version-script=$(top_srcdir)/client/libsegment.sym
+EXTRA_client_libsegment_la_DEPENDENCIES = client/libsegment.sym
+EXTRA_DIST += client/libsegment.sym
+include_HEADERS += client/segment.h
+nodist_pkgconfig_DATA += client/libsegment.pc
+
+# The examples: built against the library as a user's program is, and installed as sources.
+noinst_PROGRAMS += client/examples/writer client/examples/reader
+client_examples_writer_SOURCES = client/examples/writer.c
+client_examples_writer_CPPFLAGS = -I$(top_srcdir)/client
+client_examples_writer_LDADD = client/libsegment.la
+client_examples_reader_SOURCES = client/examples/reader.c
+client_examples_reader_CPPFLAGS = -I$(top_srcdir)/client
+client_examples_reader_LDADD = client/libsegment.la
+examplesdir = $(docdir)/examples
+dist_examples_DATA = client/examples/writer.c client/examples/reader.c

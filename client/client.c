@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A client: the connection that threads share, one request at a time, made anew when it broke; and what fork asks for.
+ *
+ * A forked child must not use its parent's connection: their requests would mix. So all clients are in a list, and the
+ * fork handler closes the child's copies (close only: the parent goes on) and renews the mutexes, which other threads of
+ * the parent may have held. The child's next call then opens a connection of its own. The list's mutex is held for a few
+ * instructions only, never during a request: fork does not wait for the daemon.
+ */
+#include "config.h"
+
+#include "client/client.h"
+
+static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct segment_client *list_first;
+static uint64_t n_forks;		/* changed only where there is one thread: in a child, before fork returns */
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void
+fork_prepare(void)
+{
+	(void)pthread_mutex_lock(&list_mutex);
+}
+
+static void
+fork_parent(void)
+{
+	(void)pthread_mutex_unlock(&list_mutex);
+}
+
+static void
+fork_child(void)
+{
+	struct segment_client *client;
+
+	n_forks++;
+	for (client = list_first; client; client = client->next) {
+		(void)pthread_mutex_init(&client->mutex, NULL);
+		connection_close(&client->connection);
+	}
+	(void)pthread_mutex_unlock(&list_mutex);
+}
+
+static void
+fork_register(void)
+{
+	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);	/* fails only for want of memory, at load */
+}
+
+uint64_t
+client_forks(void)
+{
+	return n_forks;
+}
+
+static void
+list_add(struct segment_client *client)
+{
+	(void)pthread_once(&fork_once, fork_register);
+	(void)pthread_mutex_lock(&list_mutex);
+	client->previous = NULL;
+	client->next = list_first;
+	if (list_first)
+		list_first->previous = client;
+	list_first = client;
+	(void)pthread_mutex_unlock(&list_mutex);
+}
+
+static void
+list_remove(struct segment_client *client)
+{
+	(void)pthread_mutex_lock(&list_mutex);
+	if (client->next)
+		client->next->previous = client->previous;
+	if (client->previous)
+		client->previous->next = client->next;
+	else
+		list_first = client->next;
+	(void)pthread_mutex_unlock(&list_mutex);
+}
+
+int
+client_new(const char *path, struct segment_client **ret_client)
+{
+	struct segment_client *client = malloc(sizeof(*client));
+	char *copy = strdup(connection_socket_path(path));
+
+	if (!client || !copy) {
+		free(client);
+		free(copy);
+		return error_set(-ENOMEM, "memory ran out");
+	}
+	connection_init(&client->connection);
+	client->epoch = 0;
+	client->path = copy;
+	(void)pthread_mutex_init(&client->mutex, NULL);
+	list_add(client);
+	*ret_client = client;
+	return 0;
+}
+
+struct segment_client *
+client_free(struct segment_client *client)
+{
+	if (!client)
+		return NULL;
+	/* First the connection: a fork between the two must still find it in the list. */
+	connection_close(&client->connection);
+	list_remove(client);
+	(void)pthread_mutex_destroy(&client->mutex);
+	free(client->path);
+	free(client);
+	return NULL;
+}
+
+/* The caller holds the mutex. */
+static int
+open_locked(struct segment_client *client)
+{
+	client->epoch++;
+	return connection_open(&client->connection, client->path);
+}
+
+static int
+request_locked(struct segment_client *client, struct client_call *call)
+{
+	call->epoch = client->epoch;
+	return connection_request(&client->connection, call->type, call->request, call->request_size,
+	    call->reply, call->reply_size, &call->reply_size, call->fd, call->fd ? 1 : 0);
+}
+
+int
+client_call(struct segment_client *client, struct client_call *call)
+{
+	int r = -ENOTCONN;
+
+	(void)pthread_mutex_lock(&client->mutex);
+	for (unsigned tries = 0; tries < 2 && r == -ENOTCONN; tries++) {
+		if (client->connection.fd < 0) {
+			r = open_locked(client);
+			if (r == -ENOENT || r == -ECONNREFUSED) {
+				r = -ENOTCONN;
+				break;
+			}
+			if (r == -ENOTCONN)
+				continue;
+			if (r < 0)
+				break;
+		}
+		r = request_locked(client, call);
+	}
+	if (r < 0)
+		(void)error_set(r, "%s", client->connection.error);
+	(void)pthread_mutex_unlock(&client->mutex);
+	return r;
+}
+
+int
+client_call_same(struct segment_client *client, struct client_call *call)
+{
+	int r = -ENOTCONN;
+
+	(void)pthread_mutex_lock(&client->mutex);
+	if (client->connection.fd >= 0 && client->epoch == call->epoch)
+		r = request_locked(client, call);
+	(void)pthread_mutex_unlock(&client->mutex);
+	return r;
+}
+
+void
+client_drop(struct segment_client *client, uint64_t epoch)
+{
+	(void)pthread_mutex_lock(&client->mutex);
+	if (client->epoch == epoch)
+		connection_close(&client->connection);
+	(void)pthread_mutex_unlock(&client->mutex);
+}
+
+int
+segment_connect(struct segment_client **ret_client, const char *path)
+{
+	struct segment_client *client;
+	int r;
+
+	if (!ret_client)
+		return error_set(-EINVAL, "segment_connect: there is no place for the client (NULL)");
+	r = client_new(path, &client);
+	if (r < 0)
+		return r;
+	/* Other threads do not know it yet; a child of theirs leaves it alone, as it is the child's copy that is closed. */
+	(void)pthread_mutex_lock(&client->mutex);
+	r = open_locked(client);
+	if (r < 0)
+		(void)error_set(r, "%s", client->connection.error);
+	(void)pthread_mutex_unlock(&client->mutex);
+	if (r < 0) {
+		client_free(client);
+		return r;
+	}
+	*ret_client = client;
+	return 0;
+}
+
+void
+segment_disconnect(struct segment_client *client)
+{
+	client_free(client);
+}

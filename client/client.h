@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The inside of libsegment: a client (a connection that is made anew when it broke, and its lock), a segment, and what
+ * the library's modules say to each other. Nothing of it is exported.
+ */
+#ifndef CLIENT_CLIENT_H
+#define CLIENT_CLIENT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/base.h"
+#include "client/connection.h"
+
+/* All is compiled with hidden visibility; what the public header declares is what leaves the library. */
+#pragma GCC visibility push(default)
+#include "client/segment.h"
+#pragma GCC visibility pop
+
+struct segment_client {
+	pthread_mutex_t mutex;		/* of connection and epoch, for the length of a request */
+	struct connection connection;
+	uint64_t epoch;			/* counts connections: an attachment belongs to one */
+	char *path;
+	struct segment_client *previous;	/* in the list of all clients, which fork needs */
+	struct segment_client *next;
+};
+
+/* Not changed after it was made: threads may read it without a lock. */
+struct segment {
+	struct segment_client *client;
+	void *data;
+	size_t size_bytes;
+	size_t map_bytes;
+	uint64_t generation;
+	uint64_t epoch;			/* the connection that it was attached through */
+	uint64_t forks;			/* client_forks() then */
+	uint32_t attachment;
+	bool dontfork;
+	int fd;
+};
+
+/* A request, and where its reply goes. */
+struct client_call {
+	enum protocol_type type;
+	struct protocol_header *request;
+	size_t request_size;
+	void *reply;
+	size_t reply_size;		/* room for it; afterwards: its size */
+	int *fd;			/* NULL: the reply brings none */
+	uint64_t epoch;			/* out: the connection that carried it */
+};
+
+/* A client with no connection yet; path as in segment_connect. */
+int client_new(const char *path, struct segment_client **ret_client);
+struct segment_client *client_free(struct segment_client *client);
+
+/*
+ * Asks, with a connection made first where there is none, and once more where it broke underway. 0 or a negative errno
+ * with this thread's sentence set. -ENOTCONN: there is no daemon.
+ */
+int client_call(struct segment_client *client, struct client_call *call);
+
+/* As client_call, but only through the connection of call->epoch: -ENOTCONN if that one is gone. Sets no sentence. */
+int client_call_same(struct segment_client *client, struct client_call *call);
+
+/* Gives up the connection `epoch`, whose other end cannot be believed. */
+void client_drop(struct segment_client *client, uint64_t epoch);
+
+/* How often the process was forked, as seen from the first one down to this one. */
+uint64_t client_forks(void);
+
+/* Sets the calling thread's sentence and returns r. */
+int error_set(int r, const char *format, ...) BASE_PRINTF(2, 3);
+
+/* What a mapping is to be. */
+struct mapping {
+	int fd;
+	size_t map_bytes;
+	size_t populate_bytes;		/* of them, to be mapped at once; 0: none */
+	size_t alignment_bytes;		/* a power of two */
+	bool write;
+	bool dontfork;
+	bool dontdump;
+};
+
+/* Maps it. 0 or a negative errno with this thread's sentence set. */
+int mapping_new(const struct mapping *mapping, void **ret_data);
+
+#endif
