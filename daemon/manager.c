@@ -34,11 +34,12 @@ struct manager {
 	struct session_host sessions;
 	struct listener listener;
 	struct requests requests;
-	struct event *signals[2];
+	struct event *signals[3];
 	struct event watchdog_event;
 	struct event status_event;
 	struct timeval watchdog_interval;
 	bool is_ready;			/* the service manager was told */
+	bool is_incomplete;		/* a required segment failed, and that was logged */
 	bool is_stopping;
 	uint64_t started_ns;
 };
@@ -91,8 +92,15 @@ manager_tell(struct manager *manager)
 		    progress.n_ready, progress.n, progress.n_failed);
 	else
 		notify_status("%" PRIu64 " segments ready", progress.n_ready);
-	if (manager->is_ready || progress.n_required_left || progress.n_required_failed)
+	if (manager->is_ready || progress.n_required_left)
 		return;
+	if (progress.n_required_failed) {
+		if (!manager->is_incomplete)
+			log_write(LOG_ERR, NULL, "startup is not complete: %" PRIu64 " segments that are required could not "
+			    "be provisioned, for the reasons above; the others are served", progress.n_required_failed);
+		manager->is_incomplete = true;
+		return;
+	}
 	manager->is_ready = true;
 	notify_ready();
 	log_write(LOG_INFO, NULL, "ready after %" PRIu64 " ms: %" PRIu64 " of %" PRIu64 " segments, socket '%s'",
@@ -169,6 +177,13 @@ manager_on_signal(evutil_socket_t signal, short what, void *arg)
 	(void)event_base_loopbreak(manager->base);
 }
 
+/* A terminal's end, or somebody's old habit: neither is a reason to stop. */
+static void
+manager_on_hangup(evutil_socket_t signal, short what, void *arg)
+{
+	log_write(LOG_WARNING, NULL, "this version cannot reload its configuration; restart it to make changes act");
+}
+
 static void
 manager_on_watchdog(evutil_socket_t fd, short what, void *arg)
 {
@@ -204,6 +219,7 @@ manager_init_loop(struct manager *manager)
 		return -ENOMEM;
 	manager->signals[0] = evsignal_new(manager->base, SIGTERM, manager_on_signal, manager);
 	manager->signals[1] = evsignal_new(manager->base, SIGINT, manager_on_signal, manager);
+	manager->signals[2] = evsignal_new(manager->base, SIGHUP, manager_on_hangup, manager);
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(manager->signals); i++)
 		if (!manager->signals[i] || evsignal_add(manager->signals[i], NULL))
 			return -ENOMEM;

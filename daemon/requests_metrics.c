@@ -14,7 +14,7 @@
 struct metrics_sums {
 	uint64_t by_state[PROTOCOL_STATE_N];
 	uint64_t readers, writers, unsupervised;
-	uint64_t size_bytes, resident_bytes;
+	uint64_t size_bytes;
 };
 
 enum metrics_type {
@@ -47,7 +47,6 @@ METRICS_VALUE(readers, sums->readers)
 METRICS_VALUE(writers, sums->writers)
 METRICS_VALUE(unsupervised, sums->unsupervised)
 METRICS_VALUE(size, sums->size_bytes)
-METRICS_VALUE(resident, sums->resident_bytes)
 METRICS_VALUE(locked, requests->provisioner->locked_bytes)
 METRICS_VALUE(promised, requests->provisioner->budget.promised_bytes)
 METRICS_VALUE(sessions, requests->sessions->n_sessions)
@@ -71,7 +70,6 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_attached_writers", METRICS_GAUGE, NULL, "Attachments for writing.", metrics_writers },
 	{ "segmentd_attached_unsupervised", METRICS_GAUGE, NULL, "Attachments whose session is gone.", metrics_unsupervised },
 	{ "segmentd_segments_size_bytes", METRICS_GAUGE, "bytes", "Sizes of all segments.", metrics_size },
-	{ "segmentd_segments_resident_bytes", METRICS_GAUGE, "bytes", "Of them in memory.", metrics_resident },
 	{ "segmentd_segments_locked_bytes", METRICS_GAUGE, "bytes", "Of them locked in memory.", metrics_locked },
 	{ "segmentd_promised_bytes", METRICS_GAUGE, "bytes", "Promised to provisioning, not resident yet.", metrics_promised },
 	{ "segmentd_sessions", METRICS_GAUGE, NULL, "Connected clients.", metrics_sessions },
@@ -86,6 +84,7 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_uptime_seconds", METRICS_GAUGE, "seconds", "Since the daemon started.", metrics_uptime },
 };
 
+/* Nothing here asks the kernel: with thousands of segments that would hold up the loop. */
 static void
 metrics_sum(const struct requests *requests, struct metrics_sums *ret_sums)
 {
@@ -98,7 +97,6 @@ metrics_sum(const struct requests *requests, struct metrics_sums *ret_sums)
 		ret_sums->writers += segment->n_writers;
 		ret_sums->unsupervised += segment->n_unsupervised;
 		ret_sums->size_bytes += segment->definition->size_bytes;
-		ret_sums->resident_bytes += segment_resident_bytes(segment);
 	}
 }
 
