@@ -24,11 +24,17 @@ kernelcount_make_due(struct kernelcount_watch *watch)
 {
 	struct kernelcount *kernelcount = watch->kernelcount;
 
-	watch->is_dirty = true;
 	if (watch->is_due)
 		return;
 	watch->is_due = true;
 	TAILQ_INSERT_TAIL(&kernelcount->due, watch, due_entry);
+}
+
+static void
+kernelcount_make_dirty(struct kernelcount_watch *watch)
+{
+	watch->is_dirty = true;
+	kernelcount_make_due(watch);
 }
 
 static void
@@ -50,7 +56,8 @@ kernelcount_look(struct kernelcount_watch *watch, uint64_t now_ns, uint64_t unti
 	bool is_done;
 
 	kernelcount_undue(watch);
-	watch->is_dirty = false;
+	if (!watch->is_looking)
+		watch->is_dirty = false;
 	is_done = watch->look(watch, until_ns);
 
 	/* What was found may have ended the segment and the watch in it. */
@@ -58,10 +65,14 @@ kernelcount_look(struct kernelcount_watch *watch, uint64_t now_ns, uint64_t unti
 	if (same != watch)
 		return;
 	watch->spent_ns += clock_monotonic_ns() - now_ns;
+	watch->is_looking = !is_done;
 	if (!is_done) {
 		kernelcount_make_due(watch);
 		return;
 	}
+	/* What was passed already may have ended since: once more, from the start. */
+	if (watch->is_dirty)
+		kernelcount_make_due(watch);
 	watch->not_before_ns = 0;
 	if (watch->spent_ns > CHEAP_NS)
 		watch->not_before_ns = now_ns + REST_FACTOR * watch->spent_ns;
@@ -114,14 +125,14 @@ kernelcount_on_event(struct kernelcount *kernelcount, const struct inotify_event
 		/* Something was lost: look everywhere. */
 		kernelcount->n_overflows++;
 		for (watch = kernelcount->by_wd; watch; watch = watch->hh.next)
-			kernelcount_make_due(watch);
+			kernelcount_make_dirty(watch);
 		return;
 	}
 	if (event->mask & IN_IGNORED)
 		return;
 	HASH_FIND_INT(kernelcount->by_wd, &event->wd, watch);
 	if (watch)
-		kernelcount_make_due(watch);
+		kernelcount_make_dirty(watch);
 }
 
 static void

@@ -39,7 +39,8 @@ struct kernelcount_watch {
 	kernelcount_look_fn look;
 	struct kernelcount *kernelcount;
 	bool is_due;
-	bool is_dirty;			/* something happened since the look that is under way began */
+	bool is_looking;		/* a look has begun, and goes on in a later turn */
+	bool is_dirty;			/* something happened since it began */
 	uint64_t not_before_ns;		/* looks that cost much come seldom */
 	uint64_t spent_ns;		/* by the look under way */
 	TAILQ_ENTRY(kernelcount_watch) due_entry;
