@@ -40,8 +40,8 @@ struct job_result {
 	uint64_t id;
 	int32_t status;			/* 0, JOB_E_*, or a negative errno */
 	uint32_t zero;
-	uint64_t resident_bytes;	/* of the range, by mincore */
-	uint64_t huge_bytes;		/* mapped by huge pages, by smaps */
+	uint64_t resident_bytes;	/* populated, status 0: of the range, by the kernel's count */
+	uint64_t huge_bytes;		/* of them mapped by huge pages, likewise */
 	char text[JOB_TEXT_SIZE];	/* why not; ends with a NUL */
 };
 

@@ -25,8 +25,8 @@
 #endif
 
 /*
- * Between two questions. Larger steps ask less often and drain the kernel's per-CPU lists less often, which collapse does
- * each time; smaller ones come nearer to a limit. 16 MiB are 2 ms of work with huge pages, a question is 10 us.
+ * The least that one question allows: 2 ms of work with huge pages, where a question takes 10 us. Where there is plenty
+ * it allows more, see step_bytes().
  */
 #define STEP_BYTES	(16 * MIB)
 
@@ -161,13 +161,34 @@ populate_step(struct range *range, char *at, size_t length)
 }
 
 /*
- * Whether there is memory for a step: for as much as it may take and for as much again, since another worker may have
- * asked the same question a moment ago. What is resident already takes nothing, but is only counted where it matters.
+ * How far to go after a question: a quarter of this worker's share of what there is, a worker a CPU. So all of them
+ * together take a quarter of what any of them saw before they ask again, and others, to meet the limit, would have to
+ * allocate three times as fast as all workers do.
+ */
+static size_t
+step_bytes(const struct range *range, uint64_t headroom_bytes)
+{
+	static long n_cpus;
+
+	if (n_cpus <= 0)
+		n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	if (n_cpus > 0)
+		headroom_bytes /= 4 * (uint64_t)n_cpus;
+	return max_u64(headroom_bytes & ~(uint64_t)(range->huge_bytes - 1),
+	    max_u64(STEP_BYTES, range->huge_bytes));
+}
+
+/*
+ * Whether there is memory to go on at `at`, and how far: for as much as the least step may take and for as much again,
+ * since another worker may have asked the same question a moment ago. What is resident already takes nothing, but is
+ * only counted where it matters.
  */
 static int
-check_step(const struct range *range, const char *at, size_t length, const struct job *job,
-    struct memory *memory, struct job_result *result)
+check_step(const struct range *range, const char *at, const struct job *job, struct memory *memory,
+    struct job_result *result, size_t *ret_length)
 {
+	size_t rest = range->length - (size_t)(at - range->start);
+	size_t length = min_u64(rest, step_bytes(range, 0));
 	uint64_t needed = 2 * length + SLACK_BYTES, resident;
 	struct memory_headroom headroom;
 	int r;
@@ -178,13 +199,16 @@ check_step(const struct range *range, const char *at, size_t length, const struc
 		    strerror(-r));
 		return r;
 	}
-	if (headroom.bytes >= needed)
+	if (headroom.bytes >= needed) {
+		*ret_length = min_u64(rest, step_bytes(range, headroom.bytes));
 		return 0;
+	}
 	r = verify_resident(at, length, &resident);
-	if (r == 0 && resident == length)
+	if (r == 0 && resident == length) {
+		*ret_length = length;
 		return 0;
-	findings_memory(result->text, sizeof(result->text),
-	    max_u64(needed, range->length - (uint64_t)(at - range->start) + SLACK_BYTES), &headroom);
+	}
+	findings_memory(result->text, sizeof(result->text), max_u64(needed, rest + SLACK_BYTES), &headroom);
 	return JOB_E_MEMORY;
 }
 
@@ -192,11 +216,10 @@ static int
 populate_steps(struct range *range, const struct job *job, struct memory *memory,
     struct job_result *result)
 {
-	size_t step = max_u64(STEP_BYTES, range->huge_bytes);
+	size_t length;
 
-	for (size_t done = 0; done < range->length;) {
-		size_t length = min_u64(step, range->length - done);
-		int r = check_step(range, range->start + done, length, job, memory, result);
+	for (size_t done = 0; done < range->length; done += length) {
+		int r = check_step(range, range->start + done, job, memory, result, &length);
 
 		if (r)
 			return r;
@@ -208,7 +231,6 @@ populate_steps(struct range *range, const struct job *job, struct memory *memory
 			    " (no page is to be had: memory, the file system's size or its node is full)" : "");
 			return r;
 		}
-		done += length;
 	}
 	return 0;
 }
@@ -237,16 +259,44 @@ check_range(const struct range *range, struct job_result *result)
 	return r;
 }
 
+/* What the kernel says is had. A range that huge pages map to its end is resident: that needs no second question. */
+static int
+range_verify(const struct range *range, struct verify *verify, struct job_result *result)
+{
+	int r = verify_huge(verify, range->start, round_up(range->length, range->page_bytes),
+	    &result->huge_bytes);
+
+	if (r == 0 && result->huge_bytes >= range->length)
+		result->resident_bytes = range->length;
+	else if (r == 0)
+		r = verify_resident(range->start, range->length, &result->resident_bytes);
+	return r;
+}
+
+/* memory_huge() at most once a second: an administrator may change it, but not between two pieces. */
+static enum memory_huge
+huge_now(size_t *ret_page_bytes)
+{
+	static enum memory_huge huge;
+	static uint64_t page_bytes, asked_ns;
+	uint64_t now_ns = clock_monotonic_ns();
+
+	if (page_bytes == 0 || now_ns - asked_ns > NS_PER_SEC) {
+		huge = memory_huge(&page_bytes);
+		asked_ns = now_ns;
+	}
+	*ret_page_bytes = page_bytes;
+	return huge;
+}
+
 int
 populate_range(int fd, const struct job *job, struct memory *memory, struct verify *verify,
     struct job_result *result)
 {
 	struct range range = { .fd = fd, .offset = job->offset_bytes, .length = job->length_bytes };
-	uint64_t huge_bytes;
 	int r;
 
-	range.huge = memory_huge(&huge_bytes);
-	range.huge_bytes = huge_bytes;
+	range.huge = huge_now(&range.huge_bytes);
 	range.page_bytes = (size_t)sysconf(_SC_PAGESIZE);
 	if (job->pages == JOB_PAGES_BASE)
 		range.huge = MEMORY_HUGE_NONE;
@@ -261,17 +311,11 @@ populate_range(int fd, const struct job *job, struct memory *memory, struct veri
 		(void)madvise(range.start, range.length, MADV_DONTDUMP);
 		r = populate_steps(&range, job, memory, result);
 	}
-	if (range.area && (r == 0 || r == JOB_E_MEMORY)) {
-		int verified = verify_resident(range.start, range.length, &result->resident_bytes);
-
-		if (verified == 0)
-			verified = verify_huge(verify, range.start,
-			    round_up(range.length, range.page_bytes), &result->huge_bytes);
-		if (verified < 0 && r == 0) {
-			r = verified;
+	if (r == 0) {
+		r = range_verify(&range, verify, result);
+		if (r < 0)
 			(void)snprintf(result->text, sizeof(result->text),
 			    "populated, but the kernel does not tell what is resident: %s", strerror(-r));
-		}
 	}
 	range_unmap(&range);
 	return r;
