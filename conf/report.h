@@ -13,6 +13,6 @@
 int report_add(struct conf_report *report, const char *file, unsigned line, const char *key,
     const char *format, ...) BASE_PRINTF(5, 6);
 int report_add_v(struct conf_report *report, const char *file, unsigned line, const char *key,
-    const char *format, va_list args);
+    const char *format, va_list args) BASE_PRINTF(5, 0);
 
 #endif

@@ -125,7 +125,7 @@ session_reply(struct session *session, const struct protocol_header *request, st
 	return r;
 }
 
-static int
+static int BASE_PRINTF(5, 0)
 session_refuse_va(struct session *session, uint16_t type, uint64_t serial, int status, const char *format, va_list args)
 {
 	struct {

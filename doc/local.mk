@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 dist_man_MANS += doc/segmentd.8
+EXTRA_DIST += doc/architecture.md
