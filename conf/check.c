@@ -227,38 +227,38 @@ check_orphan(struct reader *reader, config_setting_t *group, const struct conf_o
 		read_problem(reader, group, NULL, "says of nothing; expected posix or sysv");
 }
 
+/* A definition, and which one it was in the order of reading. */
+struct ranked {
+	const struct definition *definition;
+	size_t rank;
+};
+
 static int
 by_name(const void *a, const void *b)
 {
-	const struct definition *x = *(struct definition *const *)a;
-	const struct definition *y = *(struct definition *const *)b;
+	const struct ranked *x = a, *y = b;
+	int order = strcmp(x->definition->name, y->definition->name);
 
-	return strcmp(x->name, y->name);
-}
-
-/* The definitions that have a name, in its order; of one name, in the order in which they were read. NULL: no memory. */
-static struct definition **
-sorted_by_name(struct definition **definitions, size_t n, size_t *ret_n)
-{
-	struct definition **sorted = calloc(n + 1, sizeof(*sorted));
-	size_t n_sorted = 0;
-
-	for (size_t i = 0; sorted && i < n; i++)
-		if (definitions[i]->name)
-			sorted[n_sorted++] = definitions[i];
-	if (n_sorted)
-		qsort(sorted, n_sorted, sizeof(*sorted), by_name);	/* glibc's keeps the order of equals */
-	*ret_n = n_sorted;
-	return sorted;
+	return order ? order : (x->rank > y->rank) - (x->rank < y->rank);
 }
 
 static void
-check_twice(struct reader *reader, const char *what, struct definition **sorted, size_t n)
+check_twice(struct reader *reader, const char *what, struct definition **definitions, size_t n)
 {
+	cleanup_free struct ranked *sorted = calloc(n + 1, sizeof(*sorted));
 	char found[QUOTE_SIZE];
+	size_t n_sorted = 0;
 
-	for (size_t i = 1; i < n; i++) {
-		const struct definition *first = sorted[i - 1], *second = sorted[i];
+	if (!sorted) {
+		reader->error = -ENOMEM;
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (definitions[i]->name)
+			sorted[n_sorted++] = (struct ranked){ definitions[i], i };
+	qsort(sorted, n_sorted, sizeof(*sorted), by_name);
+	for (size_t i = 1; i < n_sorted; i++) {
+		const struct definition *first = sorted[i - 1].definition, *second = sorted[i].definition;
 
 		if (!streq(first->name, second->name))
 			continue;
@@ -311,14 +311,20 @@ stands_for(const char *pattern, const char *name)
 	return false;
 }
 
+/* Whether a template has a name that is in order; others were refused, and stand for nothing. */
+static bool
+is_named(const struct definition *template_)
+{
+	return template_->name && !template_name_fault(template_->name);
+}
+
 static void
 check_templates(struct reader *reader, struct definition **templates, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = 0; j < i; j++)
-			if (!streq(templates[i]->name, templates[j]->name) &&
-			    !template_name_fault(templates[i]->name) &&
-			    !template_name_fault(templates[j]->name) &&
+			if (is_named(templates[i]) && is_named(templates[j]) &&
+			    !streq(templates[i]->name, templates[j]->name) &&
 			    beginnings_meet(templates[i]->name, templates[j]->name))
 				read_problem_at(reader, templates[i]->file, templates[i]->line,
 				    "template \"%s\" and template \"%s\" of %s:%u can stand for the same name; "
@@ -327,37 +333,30 @@ check_templates(struct reader *reader, struct definition **templates, size_t n)
 }
 
 static void
-check_collisions(struct reader *reader, struct definition **segments, size_t n_segments,
-    struct definition **templates, size_t n_templates)
+check_collisions(struct reader *reader, const struct definition *template_,
+    struct definition **segments, size_t n)
 {
 	char found[QUOTE_SIZE];
 
-	for (size_t i = 0; i < n_segments; i++)
-		for (size_t j = 0; j < n_templates; j++)
-			if (!template_name_fault(templates[j]->name) &&
-			    stands_for(templates[j]->name, segments[i]->name))
-				read_problem_at(reader, segments[i]->file, segments[i]->line,
-				    "segment %s has a name that clients may create from template \"%s\" of %s:%u; "
-				    "expected another name",
-				    units_quote(found, sizeof(found), segments[i]->name), templates[j]->name,
-				    templates[j]->file, templates[j]->line);
+	if (!is_named(template_))
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (segments[i]->name && stands_for(template_->name, segments[i]->name))
+			read_problem_at(reader, segments[i]->file, segments[i]->line,
+			    "segment %s has a name that clients may create from template \"%s\" of %s:%u; "
+			    "expected another name",
+			    units_quote(found, sizeof(found), segments[i]->name), template_->name,
+			    template_->file, template_->line);
 }
 
 void
 check_names(struct reader *reader)
 {
-	cleanup_free struct definition **segments = NULL, **templates = NULL;
 	struct conf *conf = reader->conf;
-	size_t n_segments, n_templates;
 
-	segments = sorted_by_name(conf->segments, conf->n_segments, &n_segments);
-	templates = sorted_by_name(conf->templates, conf->n_templates, &n_templates);
-	if (!segments || !templates) {
-		reader->error = -ENOMEM;
-		return;
-	}
-	check_twice(reader, "segment", segments, n_segments);
-	check_twice(reader, "template", templates, n_templates);
-	check_templates(reader, templates, n_templates);
-	check_collisions(reader, segments, n_segments, templates, n_templates);
+	check_twice(reader, "segment", conf->segments, conf->n_segments);
+	check_twice(reader, "template", conf->templates, conf->n_templates);
+	check_templates(reader, conf->templates, conf->n_templates);
+	for (size_t i = 0; i < conf->n_templates; i++)
+		check_collisions(reader, conf->templates[i], conf->segments, conf->n_segments);
 }
