@@ -5,6 +5,7 @@ conf_libconf_la_SOURCES = \
 	conf/definition.c conf/definition.h \
 	conf/describe.c \
 	conf/file.c conf/file.h \
+	conf/grammar.c conf/grammar.h \
 	conf/keys.c conf/keys.h \
 	conf/load.c conf/load.h \
 	conf/nearest.c \

@@ -9,6 +9,7 @@
 #include "conf/read.h"
 
 #include "conf/check.h"
+#include "conf/grammar.h"
 #include "conf/report.h"
 #include "conf/units.h"
 #include "conf/value.h"
@@ -450,7 +451,7 @@ read_top(struct reader *reader, config_setting_t *setting, const struct keys_row
 		read_orphans(reader, setting, row);
 }
 
-/* What libconfig could not parse. It stops at the first such place of a text. */
+/* What libconfig refuses although the grammar has it: a key twice in its group. It stops at the first. */
 static void
 report_syntax(struct reader *reader, const config_t *config)
 {
@@ -466,21 +467,22 @@ report_syntax(struct reader *reader, const config_t *config)
 	if (streq(text, "duplicate setting name"))
 		read_problem_at(reader, file, line,
 		    "this key stands in its group already; expected each key once");
-	else if (streq(text, "mismatched element type in array"))
-		read_problem_at(reader, file, line,
-		    "an array [ ] holds values of one kind; expected a list ( ) for others");
 	else
-		read_problem_at(reader, file, line,
-		    "%s on this line or just before it; expected KEY = VALUE; with all quotes and brackets "
-		    "closed", text);
+		read_problem_at(reader, file, line, "libconfig refuses this line: %s", text);
 }
 
 void
 read_source(struct reader *reader, const struct source *source)
 {
 	config_t config;
+	int r;
 
 	reader->source = source;
+	r = grammar_check(source, reader->report);
+	if (r) {
+		reader->error = r < 0 ? r : reader->error;
+		return;
+	}
 	config_init(&config);
 	if (config_read_string(&config, source->text))
 		read_group(reader, config_root_setting(&config), KEYS_TOP, 0, reader->conf, read_top);
