@@ -46,6 +46,7 @@ static const struct keys_row rows[] = {
 	/* daemon */
 	{ KEYS_DAEMON, "socket", KEYS_TYPE_PATH, AT(conf_daemon, socket), .max = 107,
 	  .reload = KEYS_NEVER, .fallback = "\"/run/segmentd/segmentd.sock\"",
+	  .fallback_words = "for an ordinary user: $XDG_RUNTIME_DIR/segmentd/segmentd.sock",
 	  .range = "an absolute path of at most 107 bytes",
 	  .help = "The socket that clients connect to." },
 	{ KEYS_DAEMON, "socket_mode", KEYS_TYPE_MODE, AT(conf_daemon, socket_mode), .max = 0777,
@@ -53,7 +54,9 @@ static const struct keys_row rows[] = {
 	  .help = "Its permissions: who may write to it may connect. What a client then may attach is a matter of "
 	      "each segment's own permissions." },
 	{ KEYS_DAEMON, "state_dir", KEYS_TYPE_PATH, AT(conf_daemon, state_dir), .max = STRING_MAX,
-	  .reload = KEYS_NEVER, .fallback = "\"/run/segmentd\"", .range = "an absolute path",
+	  .reload = KEYS_NEVER, .fallback = "\"/run/segmentd\"",
+	  .fallback_words = "for an ordinary user: $XDG_RUNTIME_DIR/segmentd",
+	  .range = "an absolute path",
 	  .help = "The daemon's own directory. It is made with mode 0700 when it does not exist, and locked while the "
 	      "daemon lives: two daemons never share one." },
 	{ KEYS_DAEMON, "admin_group", KEYS_TYPE_ADMIN_GROUP, AT(conf_daemon, admin_group),
@@ -69,7 +72,7 @@ static const struct keys_row rows[] = {
 	  .help = "Nothing is provisioned that would leave less than this much of the host's memory available." },
 	{ KEYS_DAEMON, "limits", KEYS_TYPE_TABLE, NOWHERE, .reload = KEYS_LIVE,
 	  .fallback_words = "all of its keys at their defaults",
-	  .help = "What each user may have at once. Root is held to them, too." },
+	  .help = "What each user may have at once." },
 
 	/* daemon.limits */
 	{ KEYS_LIMITS, "clients", KEYS_TYPE_UINT, AT(conf_limits, clients), .min = 1,

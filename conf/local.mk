@@ -17,6 +17,7 @@ conf_libconf_la_SOURCES = \
 conf_libconf_la_CPPFLAGS = $(AM_CPPFLAGS) $(CONFIG_CFLAGS) -DCONF_SYSCONFDIR='"$(sysconfdir)"'
 conf_libconf_la_LIBADD = $(CONFIG_LIBS)
 
+dist_man_MANS += doc/segmentd.conf.5
 EXTRA_DIST += conf/segmentd.conf conf/segments.d.README
 
 # A configuration that is there already is its administrator's, and stays as it is.

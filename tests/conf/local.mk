@@ -1,1 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
+noinst_HEADERS += tests/conf/suite.h tests/conf/facts.h
+if HAVE_CHECK
+check_PROGRAMS += tests/conf/check_units tests/conf/check_bad tests/conf/check_load \
+	tests/conf/check_keys tests/conf/check_fuzz
+endif
+conf_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
+conf_test_cppflags = $(AM_CPPFLAGS) -DSHIPPED_CONF='"$(abs_top_srcdir)/conf/segmentd.conf"' \
+	-DMANUAL_PAGE='"$(abs_top_srcdir)/doc/segmentd.conf.5"'
+conf_test_libs = conf/libconf.la $(CHECK_LIBS)
+
+tests_conf_check_units_SOURCES = tests/conf/check_units.c tests/conf/suite.c
+tests_conf_check_units_CFLAGS = $(conf_test_cflags)
+tests_conf_check_units_LDADD = $(conf_test_libs)
+
+tests_conf_check_bad_SOURCES = tests/conf/check_bad.c tests/conf/suite.c
+tests_conf_check_bad_CFLAGS = $(conf_test_cflags)
+tests_conf_check_bad_LDADD = $(conf_test_libs)
+
+tests_conf_check_load_SOURCES = tests/conf/check_load.c tests/conf/suite.c
+tests_conf_check_load_CPPFLAGS = $(conf_test_cppflags)
+tests_conf_check_load_CFLAGS = $(conf_test_cflags)
+tests_conf_check_load_LDADD = $(conf_test_libs)
+
+tests_conf_check_keys_SOURCES = tests/conf/check_keys.c tests/conf/facts.c tests/conf/suite.c
+tests_conf_check_keys_CPPFLAGS = $(conf_test_cppflags)
+tests_conf_check_keys_CFLAGS = $(conf_test_cflags)
+tests_conf_check_keys_LDADD = $(conf_test_libs)
+
+tests_conf_check_fuzz_SOURCES = tests/conf/check_fuzz.c tests/conf/suite.c
+tests_conf_check_fuzz_CPPFLAGS = $(conf_test_cppflags)
+tests_conf_check_fuzz_CFLAGS = $(conf_test_cflags)
+tests_conf_check_fuzz_LDADD = $(conf_test_libs)
