@@ -1,1 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
+# Figures, not tests: built and run by `make bench` alone. See bench/README.
+EXTRA_PROGRAMS += bench/segmentd-bench
+EXTRA_DIST += bench/README
+CLEANFILES += bench/segmentd-bench bench/results.jsonl
+
+bench_segmentd_bench_SOURCES = \
+	bench/baseline.c bench/baseline.h \
+	bench/bench.c bench/bench.h \
+	bench/bench_handout.c bench/bench_idle.c bench/bench_load.c bench/bench_provision.c \
+	bench/daemon.c bench/daemon.h \
+	bench/families.h \
+	bench/gate.c bench/gate.h \
+	bench/main.c \
+	bench/populate.c bench/populate.h \
+	bench/report.c bench/report.h \
+	bench/samples.c \
+	bench/settings.c bench/settings.h \
+	bench/wire.c bench/wire.h
+bench_segmentd_bench_CPPFLAGS = $(AM_CPPFLAGS) $(EVENT_CFLAGS)
+bench_segmentd_bench_CFLAGS = $(AM_CFLAGS) -pthread
+bench_segmentd_bench_LDADD = client/libclient.la $(EVENT_LIBS) -lpthread
+
+# make bench [BENCH_ONLY=H1,P1] [BENCH_ROUNDS=9] [BENCH_RUNS=3] [BENCH_GATE=6] [BENCH_SIZE=4096] [BENCH_IDLE=30]
+#            [BENCH_HOST_SETTINGS=1]
+bench: bench/segmentd-bench$(EXEEXT) daemon/segmentd$(EXEEXT)
+	bench/segmentd-bench$(EXEEXT) --daemon daemon/segmentd$(EXEEXT) --json bench/results.jsonl \
+		$(if $(BENCH_ONLY),--only $(BENCH_ONLY)) $(if $(BENCH_ROUNDS),--rounds $(BENCH_ROUNDS)) \
+		$(if $(BENCH_RUNS),--runs $(BENCH_RUNS)) $(if $(BENCH_GATE),--gate $(BENCH_GATE)) \
+		$(if $(BENCH_SIZE),--size $(BENCH_SIZE)) $(if $(BENCH_IDLE),--idle $(BENCH_IDLE)) \
+		$(if $(filter 1,$(BENCH_HOST_SETTINGS)),--host-settings)
+.PHONY: bench

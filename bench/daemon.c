@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/daemon.h"
+#include "bench/wire.h"
+
+#define DAEMON_READY_MS		120000
+#define DAEMON_STOP_MS		60000
+
+/* Without the right to lock what is measured, memory is only made resident. */
+static bool
+may_lock(void)
+{
+	struct rlimit limit;
+
+	return geteuid() == 0 || (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY);
+}
+
+static void
+daemon_write_config(const struct daemon *daemon, const struct daemon_config *config)
+{
+	const char *lock = may_lock() ? "true" : "false";
+	FILE *f = fopen(daemon->config, "we");
+
+	if (!f)
+		bench_fail("%s: %s", daemon->config, strerror(errno));
+	(void)fprintf(f,
+	    "daemon = {\n"
+	    "    socket = \"%s\";\n"
+	    "    state_dir = \"%s/state\";\n"
+	    "    admin_group = \"root\";\n"
+	    "    limits = { clients = 16384; attachments = 1000000; bytes = \"64GiB\"; };\n"
+	    "};\n"
+	    "segments = (\n"
+	    "  { name = \"" DAEMON_SEGMENT "\"; size = \"1MiB\"; prefault = true; mlock = %s; required = true; }%s\n"
+	    ");\n"
+	    "templates = (%s\n"
+	    ");\n",
+	    daemon->socket, daemon->directory, lock, config->segments ? config->segments : "",
+	    config->templates ? config->templates : "");
+	if (fclose(f) != 0)
+		bench_fail("%s: %s", daemon->config, strerror(errno));
+}
+
+static int
+daemon_bind_notify(const char *directory)
+{
+	struct sockaddr_un address;
+	char path[96];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/notify", directory);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	wire_address(path, &address);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+		bench_fail("%s: %s", path, strerror(errno));
+	return fd;
+}
+
+void
+daemon_init(struct daemon *daemon, const struct daemon_config *config)
+{
+	char path[96];
+
+	*daemon = (struct daemon){ .notify_fd = -1 };
+	bench_make_directory(daemon->directory, sizeof(daemon->directory));
+	(void)snprintf(daemon->socket, sizeof(daemon->socket), "%s/s", daemon->directory);
+	(void)snprintf(daemon->config, sizeof(daemon->config), "%s/segmentd.conf", daemon->directory);
+	(void)snprintf(path, sizeof(path), "%s/state", daemon->directory);
+	if (mkdir(path, 0700) != 0)
+		bench_fail("%s: %s", path, strerror(errno));
+	daemon_write_config(daemon, config);
+	daemon->notify_fd = daemon_bind_notify(daemon->directory);
+}
+
+static void
+daemon_child(const struct bench *bench, const struct daemon *daemon)
+{
+	char path[96];
+	int fd;
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)signal(SIGINT, SIG_DFL);
+	(void)signal(SIGTERM, SIG_DFL);
+	(void)signal(SIGPIPE, SIG_DFL);
+	bench_pin(bench, 0, -1);
+	(void)snprintf(path, sizeof(path), "%s/log", daemon->directory);
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	if (fd >= 0)
+		(void)dup2(fd, STDERR_FILENO);
+	(void)snprintf(path, sizeof(path), "%s/notify", daemon->directory);
+	(void)setenv("NOTIFY_SOCKET", path, 1);
+	(void)unsetenv("WATCHDOG_USEC");
+	(void)unsetenv("WATCHDOG_PID");
+	(void)unsetenv("LISTEN_FDS");
+	(void)unsetenv("LISTEN_PID");
+	(void)execl(bench->daemon, "segmentd", "-c", daemon->config, (char *)NULL);
+	_exit(127);
+}
+
+/* What the daemon had to say, for a bench that ends because of it. */
+static void
+daemon_print_log(const struct daemon *daemon)
+{
+	char path[96], text[4096];
+	size_t n;
+
+	(void)snprintf(path, sizeof(path), "%s/log", daemon->directory);
+	cleanup_fclose FILE *f = fopen(path, "re");
+	while (f && (n = fread(text, 1, sizeof(text), f)) > 0)
+		(void)fwrite(text, 1, n, stderr);
+}
+
+/* Whether the datagram that is there holds a line READY=1. */
+static bool
+daemon_notified_ready(const struct daemon *daemon)
+{
+	char text[4096], *line, *rest = NULL;
+	ssize_t n = recv(daemon->notify_fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+		if (streq(line, "READY=1"))
+			return true;
+	}
+	return false;
+}
+
+static void
+daemon_await_ready(const struct bench *bench, const struct daemon *daemon)
+{
+	cleanup_close int pidfd = (int)syscall(SYS_pidfd_open, daemon->pid, 0);
+	struct pollfd fds[2] = {
+		{ .fd = daemon->notify_fd, .events = POLLIN },
+		{ .fd = pidfd, .events = POLLIN },
+	};
+
+	for (;;) {
+		int r = poll(fds, 2, DAEMON_READY_MS);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r > 0 && (fds[0].revents & POLLIN)) {
+			if (daemon_notified_ready(daemon))
+				return;
+			continue;
+		}
+		daemon_print_log(daemon);
+		bench_fail("%s %s", bench->daemon, r == 0 ? "is not ready after two minutes" : "ended before it was ready");
+	}
+}
+
+void
+daemon_start(struct bench *bench, struct daemon *daemon)
+{
+	uint64_t start_ns;
+
+	while (recv(daemon->notify_fd, &(char){ 0 }, 1, MSG_DONTWAIT | MSG_TRUNC) > 0)
+		;	/* what the one before said last */
+	(void)fflush(NULL);
+	start_ns = clock_monotonic_ns();
+	daemon->pid = fork();
+	if (daemon->pid < 0)
+		bench_fail("fork: %s", strerror(errno));
+	if (daemon->pid == 0)
+		daemon_child(bench, daemon);
+	bench_own(bench, daemon->pid);
+	daemon_await_ready(bench, daemon);
+	daemon->boot_ns = clock_monotonic_ns() - start_ns;
+}
+
+void
+daemon_stop(struct bench *bench, struct daemon *daemon)
+{
+	cleanup_close int pidfd = (int)syscall(SYS_pidfd_open, daemon->pid, 0);
+	struct pollfd pollfd = { .fd = pidfd, .events = POLLIN };
+	int status;
+
+	(void)kill(daemon->pid, SIGTERM);
+	if (poll(&pollfd, 1, DAEMON_STOP_MS) != 1) {
+		bench_note("the daemon did not end within %d s of SIGTERM and was killed", DAEMON_STOP_MS / 1000);
+		(void)kill(daemon->pid, SIGKILL);
+	}
+	(void)waitpid(daemon->pid, &status, 0);
+	bench_disown(bench, daemon->pid);
+	daemon->pid = 0;
+}
+
+void
+daemon_deinit(struct daemon *daemon)
+{
+	close_fd(&daemon->notify_fd);
+	bench_remove_directory(daemon->directory);
+}

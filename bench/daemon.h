@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The real daemon, started from the build tree with a configuration, a socket and a state directory of its own below a
+ * temporary directory, and stopped again. Readiness is its own READY=1: nothing here sleeps and hopes.
+ */
+#ifndef BENCH_DAEMON_H
+#define BENCH_DAEMON_H
+
+#include <sys/types.h>
+
+#include "bench/bench.h"
+
+#define DAEMON_SEGMENT		"bench"		/* 1 MiB, ready, in every configuration */
+
+struct daemon {
+	pid_t pid;
+	uint64_t boot_ns;		/* from fork to READY=1 */
+	int notify_fd;
+	char directory[64];
+	char socket[96];
+	char config[96];
+};
+
+/* segments: text that goes behind `segments = (`'s first element, each definition led by a comma; templates likewise. */
+struct daemon_config {
+	const char *segments;
+	const char *templates;
+};
+
+/* Makes directory and configuration, and nothing more. */
+void daemon_init(struct daemon *daemon, const struct daemon_config *config);
+
+/* Starts it and waits until it is ready. */
+void daemon_start(struct bench *bench, struct daemon *daemon);
+
+/* Ends it and waits for its end. It may be started again. */
+void daemon_stop(struct bench *bench, struct daemon *daemon);
+
+void daemon_deinit(struct daemon *daemon);
+
+#endif

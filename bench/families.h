@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* The families of benches: each function measures one goal, once, and leaves the verdict in bench->result. */
+#ifndef BENCH_FAMILIES_H
+#define BENCH_FAMILIES_H
+
+#include "bench/bench.h"
+
+/* bench_handout.c: one client, one request at a time. */
+void handout_open(struct bench *bench, const struct bench_goal *goal);
+void handout_mapped(struct bench *bench, const struct bench_goal *goal);
+void handout_cold(struct bench *bench, const struct bench_goal *goal);
+void handout_same_core(struct bench *bench, const struct bench_goal *goal);
+void handout_cpu(struct bench *bench, const struct bench_goal *goal);
+
+/* bench_load.c: many clients at once. */
+void load_open_100(struct bench *bench, const struct bench_goal *goal);
+void load_open_1000(struct bench *bench, const struct bench_goal *goal);
+void load_storm(struct bench *bench, const struct bench_goal *goal);
+
+/* bench_provision.c: memory made resident. */
+void provision_best(struct bench *bench, const struct bench_goal *goal);
+void provision_base_pages(struct bench *bench, const struct bench_goal *goal);
+void provision_touch(struct bench *bench, const struct bench_goal *goal);
+void provision_boot(struct bench *bench, const struct bench_goal *goal);
+
+/* bench_idle.c: nothing at all. */
+void idle_wakeups(struct bench *bench, const struct bench_goal *goal);
+
+#endif

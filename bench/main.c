@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* The bench's table of goals, its options, and what a run of it is. See bench/README. */
+#include "config.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "bench/bench.h"
+#include "bench/families.h"
+#include "bench/report.h"
+
+#define DEFAULT_ROUNDS	9
+#define DEFAULT_RUNS	3
+#define DEFAULT_GATE	0.06
+
+static const struct bench_goal goals[] = {
+	/* id, what, unit, must, stretch, must of p99, how */
+	{ "P1", "a segment provisioned, against the best bare method", BENCH_GIB_PER_SECOND, 0.95, 1.0, 0, provision_best },
+	{ "P2", "the same without huge pages by advice or pool, against base pages", BENCH_GIB_PER_SECOND, 2, 2.8, 0,
+	    provision_base_pages },
+	{ "P3", "the same, against a touch loop", BENCH_GIB_PER_SECOND, 5, 6.5, 0, provision_touch },
+	{ "P4", "boot to ready with 64 segments, against one", BENCH_GIB_PER_SECOND, 0.90, 0.95, 0, provision_boot },
+	{ "H1", "named request to descriptor, open connection", BENCH_US, 1.25, 1.05, 0, handout_open },
+	{ "H2", "named request to mapped 1 MiB and back, by the library", BENCH_US, 1.30, 1.10, 0, handout_mapped },
+	{ "H3", "cold: connect, request, descriptor, close", BENCH_US, 1.30, 1.10, 0, handout_cold },
+	{ "H4", "a hand-out with both ends on one core", BENCH_US, 1.25, 1.10, 0, handout_same_core },
+	{ "H4/cpu", "the server's own CPU time of a hand-out", BENCH_CPU_US, 1.25, 1.10, 0, handout_cpu },
+	{ "H5/100", "requests a second, 100 open clients", BENCH_PER_SECOND, 0.70, 0.90, 1.5, load_open_100 },
+	{ "H5/1000", "requests a second, 1000 open clients", BENCH_PER_SECOND, 0.70, 0.90, 1.5, load_open_1000 },
+	{ "H6", "reconnect storm, 100 clients", BENCH_PER_SECOND, 0.80, 0.90, 0, load_storm },
+	{ "S5", "the idle daemon", BENCH_US, 0, 0, 0, idle_wakeups },
+};
+
+#define N_GOALS	BASE_ARRAY_SIZE(goals)
+
+/* How often each outcome came of a goal's runs. */
+struct tally {
+	unsigned n_runs;
+	unsigned n[BENCH_OUTCOME_N];
+	double ratios[BENCH_RUNS_MAX];
+};
+
+struct options {
+	unsigned n_runs;
+	const char *only;		/* goals' ids with commas, or NULL for all */
+};
+
+static void
+usage(FILE *f)
+{
+	(void)fputs("usage: segmentd-bench --daemon FILE [--rounds N] [--runs N] [--only ID,ID...] [--gate PERCENT]\n"
+	    "                      [--idle SECONDS] [--size MIB] [--json FILE] [--host-settings]\n", f);
+}
+
+static double
+number(const char *option, const char *text, double min, double max)
+{
+	char *end;
+	double value = strtod(text, &end);
+
+	if (end == text || *end != '\0' || !(value >= min && value <= max))
+		bench_fail("--%s %s: a number from %g to %g is expected", option, text, min, max);
+	return value;
+}
+
+/* Whether a goal was asked for: by its id, or by what stands before its slash. */
+static bool
+is_wanted(const char *only, const char *id)
+{
+	const char *at = only;
+	size_t n;
+
+	if (!only || !only[0])
+		return true;
+	while (*at) {
+		n = strcspn(at, ",");
+		if (strncmp(at, id, n) == 0 && n > 0 && (id[n] == '\0' || id[n] == '/'))
+			return true;
+		at += n + (at[n] == ',');
+	}
+	return false;
+}
+
+static void
+parse(struct bench *bench, struct options *options, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "daemon", required_argument, NULL, 'd' }, { "rounds", required_argument, NULL, 'r' },
+		{ "runs", required_argument, NULL, 'n' }, { "only", required_argument, NULL, 'o' },
+		{ "gate", required_argument, NULL, 'g' }, { "idle", required_argument, NULL, 'i' },
+		{ "size", required_argument, NULL, 's' }, { "json", required_argument, NULL, 'j' },
+		{ "host-settings", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (c) {
+		case 'd': bench->daemon = optarg; break;
+		case 'r': bench->n_rounds = (unsigned)number("rounds", optarg, 1, REPORT_ROUNDS_MAX); break;
+		case 'n': options->n_runs = (unsigned)number("runs", optarg, 1, BENCH_RUNS_MAX); break;
+		case 'o': options->only = optarg; break;
+		case 'g': bench->gate = number("gate", optarg, 0.1, 1000) / 100; break;
+		case 'i': bench->idle_seconds = number("idle", optarg, 1, 3600); break;
+		case 's': bench->provision_bytes = (uint64_t)number("size", optarg, 128, 1 << 20) / 128 * 128 * MIB; break;
+		case 'h': bench->host_settings = true; break;
+		case 'j':
+			bench->json = fopen(optarg, "we");
+			if (!bench->json)
+				bench_fail("%s cannot be written", optarg);
+			break;
+		default:
+			usage(stderr);
+			exit(2);
+		}
+	}
+	if (!bench->daemon || optind != argc) {
+		usage(stderr);
+		exit(2);
+	}
+}
+
+static volatile sig_atomic_t interrupted;
+
+static void
+on_interrupt(int signal_)
+{
+	interrupted = signal_;
+}
+
+/* Without SA_RESTART: whatever waits returns, fails, and ends the program by exit(), which tidies up. */
+static void
+catch_interrupts(void)
+{
+	struct sigaction action = { .sa_handler = on_interrupt };
+
+	(void)sigaction(SIGINT, &action, NULL);
+	(void)sigaction(SIGTERM, &action, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+/* A thousand clients need as many descriptors, here and in the baseline's server. */
+static void
+raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+/* Two runs that agree decide; a third one would not change it. */
+static bool
+is_decided(const struct tally *tally)
+{
+	return tally->n[BENCH_MISSED] >= 2 || tally->n[BENCH_MUST] + tally->n[BENCH_STRETCH] >= 2 ||
+	    tally->n[BENCH_SKIPPED] > 0;
+}
+
+static void
+run_once(struct bench *bench, const struct options *options, struct tally *tallies)
+{
+	unsigned i;
+
+	for (i = 0; i < N_GOALS; i++) {
+		if (!is_wanted(options->only, goals[i].id) || is_decided(&tallies[i]))
+			continue;
+		if (interrupted)
+			bench_fail("interrupted");
+		goals[i].run(bench, &goals[i]);
+		tallies[i].ratios[tallies[i].n_runs++] = bench->result.ratio;
+		tallies[i].n[bench->result.outcome]++;
+	}
+}
+
+static const char *
+verdict(const struct tally *tally)
+{
+	unsigned met = tally->n[BENCH_MUST] + tally->n[BENCH_STRETCH];
+
+	if (tally->n[BENCH_SKIPPED] > 0)
+		return report_outcome_name(BENCH_SKIPPED);
+	if (met * 2 > tally->n_runs)
+		return report_outcome_name(tally->n[BENCH_STRETCH] * 2 > tally->n_runs ? BENCH_STRETCH : BENCH_MUST);
+	if (tally->n[BENCH_MISSED] * 2 > tally->n_runs)
+		return report_outcome_name(BENCH_MISSED);
+	return "undecided: noisy";
+}
+
+static void
+print_summary(const struct options *options, const struct tally *tallies)
+{
+	unsigned i, k;
+
+	(void)printf("\n%-8s %-66s %5s %7s  %s\n", "goal", "", "must", "stretch", "verdict, ratio of each run");
+	for (i = 0; i < N_GOALS; i++) {
+		if (!is_wanted(options->only, goals[i].id))
+			continue;
+		(void)printf("%-8s %-66s %5.2f %7.2f  %s:", goals[i].id, goals[i].title, goals[i].must, goals[i].stretch,
+		    verdict(&tallies[i]));
+		for (k = 0; k < tallies[i].n_runs; k++)
+			(void)printf(" %.3f", tallies[i].ratios[k]);
+		(void)putchar('\n');
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	struct options options = { .n_runs = DEFAULT_RUNS };
+	struct bench bench = {
+		.n_rounds = DEFAULT_ROUNDS, .gate = DEFAULT_GATE, .idle_seconds = 30, .provision_bytes = 4 * GIB,
+	};
+	struct tally tallies[N_GOALS] = { 0 };
+	struct utsname host;
+
+	parse(&bench, &options, argc, argv);
+	bench_init(&bench);
+	catch_interrupts();
+	raise_descriptors();
+	(void)uname(&host);
+	(void)printf("segmentd " PACKAGE_VERSION ", Linux %s, %u CPUs; %u rounds a run, up to %u runs, other load below %g %%\n",
+	    host.release, bench.n_cpus, bench.n_rounds, options.n_runs, bench.gate * 100);
+#ifdef WITH_SANITIZERS
+	(void)puts("Built with sanitizers: these figures mean nothing.");
+#endif
+	(void)puts("rounds: lowest / median / highest of the rounds' figures; p50, p90, p99: of all samples of all rounds");
+	for (bench.run = 1; bench.run <= options.n_runs; bench.run++)
+		run_once(&bench, &options, tallies);
+	print_summary(&options, tallies);
+	if (bench.json)
+		(void)fclose(bench.json);
+	return EXIT_SUCCESS;
+}
