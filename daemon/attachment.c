@@ -117,6 +117,25 @@ attachment_give_up(struct attachment *attachment)
 	}
 }
 
+bool
+attachment_prune(struct attachment_list *session_list)
+{
+	struct attachment *attachment, *next;
+	bool has_ended = false;
+
+	for (attachment = LIST_FIRST(session_list); attachment; attachment = next) {
+		struct segment *segment = attachment->segment;
+
+		next = LIST_NEXT(attachment, session_entry);
+		if (attachment_is_held(attachment))
+			continue;
+		attachment_free(attachment);
+		segment_on_fewer(segment);
+		has_ended = true;
+	}
+	return has_ended;
+}
+
 void
 attachment_free(struct attachment *attachment)
 {

@@ -51,6 +51,11 @@ bool attachment_is_held(const struct attachment *attachment);
  */
 void attachment_give_up(struct attachment *attachment);
 
+/*
+ * Asks the kernel now for all of one session, before something is refused it for having too many. True: some had ended.
+ */
+bool attachment_prune(struct attachment_list *session_list);
+
 /* Takes it out of all books and frees it. */
 void attachment_free(struct attachment *attachment);
 

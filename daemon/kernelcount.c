@@ -18,6 +18,7 @@
 #define LOOK_NS		(NS_PER_MS / 2)		/* of looking in one turn of the loop */
 #define CHEAP_NS	(NS_PER_MS / 20)	/* a look below it may come as often as it likes */
 #define REST_FACTOR	8
+#define REST_MAX_NS	(20 * NS_PER_MS)
 
 static void
 kernelcount_make_due(struct kernelcount_watch *watch)
@@ -75,7 +76,7 @@ kernelcount_look(struct kernelcount_watch *watch, uint64_t now_ns, uint64_t unti
 		kernelcount_make_due(watch);
 	watch->not_before_ns = 0;
 	if (watch->spent_ns > CHEAP_NS)
-		watch->not_before_ns = now_ns + REST_FACTOR * watch->spent_ns;
+		watch->not_before_ns = now_ns + min_u64(REST_FACTOR * watch->spent_ns, REST_MAX_NS);
 	watch->spent_ns = 0;
 }
 

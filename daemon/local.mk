@@ -18,6 +18,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/log.c daemon/log.h \
 	daemon/manager.c daemon/manager.h \
 	daemon/privileges.c daemon/privileges.h \
+	daemon/procfd.c daemon/procfd.h \
 	daemon/provision.c daemon/provision.h \
 	daemon/registry.c daemon/registry.h \
 	daemon/requests.c daemon/requests.h \

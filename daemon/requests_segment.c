@@ -79,6 +79,9 @@ requests_hand_out(struct requests *requests, struct session *session, const stru
 
 	r = attachment_new(segment, &session->identity, session->id, access, session->host->accounts,
 	    &session->attachments, &attachment, &fd);
+	/* What it closed just now may not have been looked at yet: nobody is refused for that. */
+	if (r == ACCOUNTS_E_LIMIT && attachment_prune(&session->attachments))
+		return SESSION_E_AGAIN;
 	if (r)
 		return requests_refuse_error(session, request, r);
 	*reply = (struct protocol_attached) {

@@ -263,6 +263,7 @@ session_serve_one(struct session *session)
 			return 0;
 		break;
 	case -EAGAIN:
+	case SESSION_E_AGAIN:
 		r = session_set_mode(session, SESSION_READING);
 		break;
 	case SESSION_E_WAIT:

@@ -24,6 +24,7 @@ enum {
 	SESSION_E_WAIT = 1,		/* answered later, when the session's waiter is woken */
 	SESSION_E_FULL = 2,		/* the reply must wait until the peer has read what it has */
 	SESSION_E_VIOLATION = 3,	/* the peer broke the rules; session->violation says how */
+	SESSION_E_AGAIN = 4,		/* to be looked at again in the next turn: what it met has changed */
 };
 
 /* What sessions share, and call. */

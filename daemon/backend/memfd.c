@@ -11,26 +11,13 @@
 
 #include "base/base.h"
 #include "daemon/backend/backend.h"
+#include "daemon/procfd.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL	0x0008U		/* COMPAT(linux 6.3): glibc 2.36 does not name it */
 #endif
 
 #define MEMFD_PAGE_BYTES	4096
-
-static int
-memfd_reopen(int fd, int flags, int *ret_fd)
-{
-	char path[32];
-	int opened;
-
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	opened = open(path, flags | O_CLOEXEC | O_NOCTTY);
-	if (opened < 0)
-		return -errno;
-	*ret_fd = opened;
-	return 0;
-}
 
 static int
 memfd_make(const char *segment_name, int *ret_fd)
@@ -75,7 +62,7 @@ memfd_create_object(const struct definition *definition, struct backend_object *
 		return -errno;
 	/* The first description of a memfd is not counted by leases: ours is one that was opened. */
 	*ret_step = "opening it anew through /proc/self/fd";
-	r = memfd_reopen(fd, O_RDWR, &own);
+	r = procfd_reopen(fd, O_RDWR, &own);
 	if (r)
 		return r;
 	*ret_object = (struct backend_object) { .fd = own, .map_bytes = map_bytes };
@@ -85,7 +72,7 @@ memfd_create_object(const struct definition *definition, struct backend_object *
 static int
 memfd_open(const struct backend_object *object, bool write, int *ret_fd)
 {
-	return memfd_reopen(object->fd, write ? O_RDWR : O_RDONLY, ret_fd);
+	return procfd_reopen(object->fd, write ? O_RDWR : O_RDONLY, ret_fd);
 }
 
 static uint64_t

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* Opens what one of our descriptors refers to anew: a description of its own, through /proc/self/fd. */
+#ifndef DAEMON_PROCFD_H
+#define DAEMON_PROCFD_H
+
+/* A new, close-on-exec description of fd's file. 0 or a negative errno. */
+int procfd_reopen(int fd, int flags, int *ret_fd);
+
+#endif
