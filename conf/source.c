@@ -441,7 +441,10 @@ read_text(struct source *source, const char *name, const char *bytes, size_t len
 	if (r == 0 && length > CONF_FILE_MAX_BYTES)
 		return refuse(&scan, &whole, 0, "has %zu bytes; a configuration has at most %u", length,
 		    CONF_FILE_MAX_BYTES);
-	return r ? r : scan_input(&scan, name, bytes, length);
+	if (r == 0)
+		r = scan_input(&scan, name, bytes, length);
+	/* to libconfig a comment on the last line is one only if that line ends */
+	return r ? r : emit(&scan, &whole, "\n", 1);
 }
 
 int

@@ -211,6 +211,18 @@ START_TEST(byte_order_mark_and_dos_lines_are_taken)
 }
 END_TEST
 
+START_TEST(last_line_need_not_end)
+{
+	static const char *const texts[] = { "# a", "// a", "daemon = { };", "daemon = { }; // a", "/* a */" };
+	struct run run;
+
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(texts); i++) {
+		expect_good(&run, texts[i]);
+		run_done(&run);
+	}
+}
+END_TEST
+
 START_TEST(unreadable_file_is_refused)
 {
 	int status;
@@ -429,6 +441,7 @@ main(void)
 	tcase_add_test(tc, huge_file_is_refused_unread);
 	tcase_add_test(tc, binary_file_is_refused_at_its_line);
 	tcase_add_test(tc, byte_order_mark_and_dos_lines_are_taken);
+	tcase_add_test(tc, last_line_need_not_end);
 	tcase_add_test(tc, unreadable_file_is_refused);
 	tcase_add_test(tc, ordinary_user_has_own_places);
 	tcase_add_test(tc, all_errors_of_all_files_are_reported_at_once);
