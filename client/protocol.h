@@ -187,7 +187,8 @@ struct protocol_segment {
 	uint8_t page_size_asked;	/* the configuration's order: auto, base, transparent, 2MiB, 1GiB */
 	uint8_t lifetime;		/* persistent, attached */
 	uint8_t flags;			/* PROTOCOL_SEGMENT_* */
-	uint8_t zero[5];
+	uint8_t numa;			/* as asked, the configuration's order: any, local, bind, interleave, preferred */
+	uint8_t zero[4];
 	char name[PROTOCOL_NAME_SIZE];
 };
 static_assert(sizeof(struct protocol_segment) == 248, "wire");
