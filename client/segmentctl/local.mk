@@ -1,1 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
+bin_PROGRAMS += client/segmentctl/segmentctl
+client_segmentctl_segmentctl_SOURCES = client/segmentctl/main.c
+client_segmentctl_segmentctl_LDADD = client/segmentctl/libsegmentctl.la
+
+noinst_LTLIBRARIES += client/segmentctl/libsegmentctl.la
+client_segmentctl_libsegmentctl_la_SOURCES = \
+	client/segmentctl/ask.c client/segmentctl/ask.h \
+	client/segmentctl/check.c \
+	client/segmentctl/commands.h \
+	client/segmentctl/contents.c \
+	client/segmentctl/holders.c client/segmentctl/holders.h \
+	client/segmentctl/json.c client/segmentctl/json.h \
+	client/segmentctl/lifecycle.c \
+	client/segmentctl/list.c \
+	client/segmentctl/metrics.c \
+	client/segmentctl/report.c client/segmentctl/report.h \
+	client/segmentctl/row.c client/segmentctl/row.h \
+	client/segmentctl/segmentctl.c client/segmentctl/segmentctl.h \
+	client/segmentctl/sessions.c \
+	client/segmentctl/show.c \
+	client/segmentctl/shown.c client/segmentctl/shown.h \
+	client/segmentctl/table.c client/segmentctl/table.h \
+	client/segmentctl/text.c client/segmentctl/text.h \
+	client/segmentctl/wait.c
+client_segmentctl_libsegmentctl_la_CFLAGS = $(AM_CFLAGS) $(SMARTCOLS_CFLAGS)
+client_segmentctl_libsegmentctl_la_LIBADD = client/libclient.la conf/libconf.la $(SMARTCOLS_LIBS)

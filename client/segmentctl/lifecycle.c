@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* `create` and `remove`. */
+#include "config.h"
+
+#include "base/base.h"
+#include "client/segment.h"
+#include "client/segmentctl/ask.h"
+#include "client/segmentctl/commands.h"
+#include "client/segmentctl/json.h"
+#include "client/segmentctl/report.h"
+#include "client/segmentctl/row.h"
+#include "client/segmentctl/shown.h"
+#include "client/segmentctl/text.h"
+#include "conf/definition.h"
+#include "conf/units.h"
+
+static int
+print_created(const struct segmentctl *ctl, const struct protocol_segment *row)
+{
+	struct json json = JSON_NULL;
+	int r = json_init(&json);
+
+	if (r == 0) {
+		json_open_object(&json, "segment");
+		row_add_members(&json, row);
+		json_close_object(&json);
+		r = json_print(&json);
+	}
+	json_deinit(&json);
+	return report_output(ctl, r);
+}
+
+/*
+ * Says what was made. It is asked while we are attached: a segment that ends with its last attachment may be gone right
+ * after, which surprises whoever expects it to stay.
+ */
+static int
+describe_created(const struct segmentctl *ctl, const char *name)
+{
+	struct shown shown = SHOWN_NULL;
+	const char *linger;
+	struct ask *ask;
+	int r;
+
+	ask = ask_new(ctl, &r);
+	if (!ask)
+		return r;
+	r = shown_ask(&shown, ask, name);
+	if (r == 0 && shown.segment.lifetime == DEFINITION_ATTACHED) {
+		linger = shown_find(&shown, "linger");
+		fprintf(stderr, "segmentctl: '%s' goes with its last attachment, and segmentctl's ends now (linger = ", name);
+		text_put_escaped(stderr, linger ? linger : "unknown");
+		fputs(")\n", stderr);
+	}
+	if (r == 0 && ctl->json)
+		r = print_created(ctl, &shown.segment);
+	shown_deinit(&shown);
+	ask_free(ask);
+	return r;
+}
+
+int
+lifecycle_run_create(const struct segmentctl *ctl, char **args, unsigned n_args)
+{
+	struct segment_client *client = NULL;
+	struct segment *segment = NULL;
+	char why[UNITS_WHY_SIZE];
+	uint64_t size_bytes;
+	int r = ask_check_name(ctl, args[0]);
+
+	if (r != 0)
+		return r;
+	if (units_parse_size(args[1], why, &size_bytes) != 0)
+		return report_usage(ctl, "SIZE: %s", why);
+	if (size_bytes == 0)
+		return report_usage(ctl, "SIZE: '%s' is nothing; expected 1 byte at least", args[1]);
+	r = segment_connect(&client, ctl->socket);
+	if (r < 0)
+		return report_failure(ctl, report_connect_status(r), "%s", segment_error());
+	r = segment_create(client, args[0], size_bytes, SEGMENT_WRITE, &segment);
+	if (r < 0)
+		r = report_failure(ctl, report_request_status(r), "%s", segment_error());
+	else
+		r = describe_created(ctl, args[0]);
+	(void)segment_detach(segment);
+	segment_disconnect(client);
+	return r;
+}
+
+static int
+print_removed(const struct segmentctl *ctl, const char *name, bool now)
+{
+	struct json json = JSON_NULL;
+	int r = json_init(&json);
+
+	if (r == 0) {
+		json_add_string(&json, "name", name);
+		json_add_bool(&json, "now", now);
+		r = json_print(&json);
+	}
+	json_deinit(&json);
+	return report_output(ctl, r);
+}
+
+int
+lifecycle_run_remove(const struct segmentctl *ctl, char **args, unsigned n_args)
+{
+	bool now = ctl->options & SEGMENTCTL_OPTION_NOW;
+	struct protocol_remove request = { .flags = now ? PROTOCOL_REMOVE_NOW : 0 };
+	struct ask *ask;
+	int r = ask_check_name(ctl, args[0]);
+
+	if (r != 0)
+		return r;
+	ask = ask_new(ctl, &r);
+	if (!ask)
+		return r;
+	ask_set_name(request.name, args[0]);
+	r = ask_request(ask, PROTOCOL_REMOVE, &request.header, sizeof(request), sizeof(struct protocol_header));
+	ask_free(ask);
+	return r == 0 && ctl->json ? print_removed(ctl, args[0], now) : r;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * segmentctl: the one table of commands, the options, and what every command is given. A new command is a row in
+ * segmentctl.c, a handler declared in commands.h, and a section of the manual page.
+ */
+#ifndef CLIENT_SEGMENTCTL_SEGMENTCTL_H
+#define CLIENT_SEGMENTCTL_SEGMENTCTL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Exit statuses: scripts rely on them, so a number keeps its meaning for ever. */
+enum segmentctl_status {
+	SEGMENTCTL_DONE = 0,
+	SEGMENTCTL_FAILED = 1,
+	SEGMENTCTL_USAGE = 2,
+	SEGMENTCTL_NO_DAEMON = 3,
+	SEGMENTCTL_NO_SEGMENT = 4,
+	SEGMENTCTL_NOT_PERMITTED = 5,
+};
+
+/* Options that only some commands take; a bit each. */
+#define SEGMENTCTL_OPTION_NOW		0x1u
+#define SEGMENTCTL_OPTION_TIMEOUT	0x2u
+
+/* What the command line said. */
+struct segmentctl {
+	const char *socket;		/* NULL: the environment's or the built-in one */
+	bool json;
+	unsigned options;		/* SEGMENTCTL_OPTION_* that were given */
+	uint64_t timeout_ms;
+	const char *timeout_text;	/* as written */
+	const struct segmentctl_command *command;
+};
+
+/* Runs a command with its arguments, which are as many as its row allows. Returns the exit status. */
+typedef int (*segmentctl_run_fn)(const struct segmentctl *ctl, char **args, unsigned n_args);
+
+struct segmentctl_command {
+	const char *name;
+	const char *arguments;		/* as the usage line and the manual page write them */
+	const char *help;
+	unsigned args_min;
+	unsigned args_max;
+	unsigned options;
+	segmentctl_run_fn run;
+};
+
+extern const struct segmentctl_command segmentctl_commands[];
+extern const size_t segmentctl_n_commands;
+
+/* The program: parses, runs, and returns the exit status. */
+int segmentctl_main(int argc, char **argv);
+
+#endif
