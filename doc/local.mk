@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
 dist_man_MANS += doc/segmentd.8
 EXTRA_DIST += doc/architecture.md
+dist_man_MANS += doc/segmentctl.1

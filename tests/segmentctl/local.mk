@@ -1,1 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
+if HAVE_CHECK
+check_PROGRAMS += \
+	tests/segmentctl/check_commands \
+	tests/segmentctl/check_contents \
+	tests/segmentctl/check_lies \
+	tests/segmentctl/check_segmentctl_manual \
+	tests/segmentctl/check_text \
+	tests/segmentctl/check_usage
+
+segmentctl_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
+segmentctl_test_libs = client/segmentctl/libsegmentctl.la $(CHECK_LIBS) -lutil
+segmentctl_run = tests/segmentctl/run.c tests/segmentctl/run.h
+segmentctl_fake = tests/segmentctl/fake.c tests/segmentctl/fake.h
+
+tests_segmentctl_check_commands_SOURCES = tests/segmentctl/check_commands.c $(segmentctl_run) $(segmentctl_fake)
+tests_segmentctl_check_commands_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_commands_LDADD = $(segmentctl_test_libs)
+
+tests_segmentctl_check_contents_SOURCES = tests/segmentctl/check_contents.c $(segmentctl_run) $(segmentctl_fake)
+tests_segmentctl_check_contents_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_contents_LDADD = $(segmentctl_test_libs)
+
+tests_segmentctl_check_lies_SOURCES = tests/segmentctl/check_lies.c $(segmentctl_run) $(segmentctl_fake)
+tests_segmentctl_check_lies_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_lies_LDADD = $(segmentctl_test_libs)
+
+tests_segmentctl_check_segmentctl_manual_SOURCES = tests/segmentctl/check_segmentctl_manual.c
+tests_segmentctl_check_segmentctl_manual_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_segmentctl_manual_LDADD = $(segmentctl_test_libs)
+
+tests_segmentctl_check_text_SOURCES = tests/segmentctl/check_text.c
+tests_segmentctl_check_text_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_text_LDADD = $(segmentctl_test_libs)
+
+tests_segmentctl_check_usage_SOURCES = tests/segmentctl/check_usage.c $(segmentctl_run)
+tests_segmentctl_check_usage_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_usage_LDADD = $(segmentctl_test_libs)
+endif
