@@ -7,4 +7,14 @@ check_PROGRAMS += tests/system/check_harness
 tests_system_check_harness_SOURCES = tests/system/check_harness.c
 tests_system_check_harness_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_harness_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_readonly
+tests_system_check_readonly_SOURCES = tests/system/check_readonly.c
+tests_system_check_readonly_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_readonly_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_scrub
+tests_system_check_scrub_SOURCES = tests/system/check_scrub.c
+tests_system_check_scrub_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_scrub_LDADD = $(HARNESS_LIBS)
 endif
