@@ -3,6 +3,7 @@ if HAVE_CHECK
 check_PROGRAMS += \
 	tests/segmentctl/check_commands \
 	tests/segmentctl/check_contents \
+	tests/segmentctl/check_segmentctl_daemon \
 	tests/segmentctl/check_lies \
 	tests/segmentctl/check_segmentctl_manual \
 	tests/segmentctl/check_text \
@@ -36,4 +37,8 @@ tests_segmentctl_check_text_LDADD = $(segmentctl_test_libs)
 tests_segmentctl_check_usage_SOURCES = tests/segmentctl/check_usage.c $(segmentctl_run)
 tests_segmentctl_check_usage_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_usage_LDADD = $(segmentctl_test_libs)
+
+tests_segmentctl_check_segmentctl_daemon_SOURCES = tests/segmentctl/check_segmentctl_daemon.c $(segmentctl_run)
+tests_segmentctl_check_segmentctl_daemon_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_segmentctl_daemon_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
 endif
