@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * inotify merges neighbouring events and can overflow: an event says *look*, and never how many. Looks are handed out
- * by the loop's turn, none longer than LOOK_NS, and one that cost much is not repeated before eight times its cost has
- * passed, so that a storm of closes on a segment with thousands of holders cannot take the loop.
+ * inotify merges neighbouring events and can overflow: an event says *look*, and never how many. And it comes too early:
+ * the kernel tells of a close before it takes the description's locks and counts away (__fput: fsnotify_close first), and
+ * whoever closes may be preempted in between. So a look is followed by echoes, ever later ones, and then silence.
+ *
+ * Looks are handed out by the loop's turn, none longer than LOOK_NS, and one that cost much is not repeated before eight
+ * times its cost has passed, so that a storm of closes on a segment with thousands of holders cannot take the loop.
  */
 #include "config.h"
 
@@ -20,22 +23,30 @@
 #define REST_FACTOR	8
 #define REST_MAX_NS	(20 * NS_PER_MS)
 
+static const uint64_t kernelcount_echoes_ns[] = {
+	NS_PER_MS, 10 * NS_PER_MS, 100 * NS_PER_MS, NS_PER_SEC,
+};
+
 static void
-kernelcount_make_due(struct kernelcount_watch *watch)
+kernelcount_make_due(struct kernelcount_watch *watch, uint64_t at_ns)
 {
 	struct kernelcount *kernelcount = watch->kernelcount;
 
+	watch->at_ns = at_ns;
 	if (watch->is_due)
 		return;
 	watch->is_due = true;
 	TAILQ_INSERT_TAIL(&kernelcount->due, watch, due_entry);
 }
 
+/* Something was closed. */
 static void
 kernelcount_make_dirty(struct kernelcount_watch *watch)
 {
 	watch->is_dirty = true;
-	kernelcount_make_due(watch);
+	watch->n_echoes = 0;
+	if (!watch->is_looking)
+		kernelcount_make_due(watch, watch->rest_until_ns);
 }
 
 static void
@@ -54,6 +65,7 @@ kernelcount_look(struct kernelcount_watch *watch, uint64_t now_ns, uint64_t unti
 	struct kernelcount *kernelcount = watch->kernelcount;
 	int wd = watch->wd;
 	struct kernelcount_watch *same;
+	uint64_t ended_ns;
 	bool is_done;
 
 	kernelcount_undue(watch);
@@ -65,49 +77,60 @@ kernelcount_look(struct kernelcount_watch *watch, uint64_t now_ns, uint64_t unti
 	HASH_FIND_INT(kernelcount->by_wd, &wd, same);
 	if (same != watch)
 		return;
-	watch->spent_ns += clock_monotonic_ns() - now_ns;
+	ended_ns = clock_monotonic_ns();
+	watch->spent_ns += ended_ns - now_ns;
 	watch->is_looking = !is_done;
 	if (!is_done) {
-		kernelcount_make_due(watch);
+		kernelcount_make_due(watch, 0);
 		return;
 	}
+	watch->rest_until_ns = 0;
+	if (watch->spent_ns > CHEAP_NS)
+		watch->rest_until_ns = ended_ns + min_u64(REST_FACTOR * watch->spent_ns, REST_MAX_NS);
+	watch->spent_ns = 0;
 	/* What was passed already may have ended since: once more, from the start. */
 	if (watch->is_dirty)
-		kernelcount_make_due(watch);
-	watch->not_before_ns = 0;
-	if (watch->spent_ns > CHEAP_NS)
-		watch->not_before_ns = now_ns + min_u64(REST_FACTOR * watch->spent_ns, REST_MAX_NS);
-	watch->spent_ns = 0;
+		kernelcount_make_due(watch, watch->rest_until_ns);
+	else if (watch->n_echoes < BASE_ARRAY_SIZE(kernelcount_echoes_ns))
+		kernelcount_make_due(watch, ended_ns + kernelcount_echoes_ns[watch->n_echoes++]);
 }
 
-/* Works on what is due, and sets the timer for what is left. */
+/* Sets the timer for the earliest that is due. */
+static void
+kernelcount_set_timer(struct kernelcount *kernelcount)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+	uint64_t next_ns = UINT64_MAX;
+	const struct kernelcount_watch *watch;
+	struct timeval delay = { 0 };
+
+	TAILQ_FOREACH(watch, &kernelcount->due, due_entry)
+		next_ns = min_u64(next_ns, watch->at_ns);
+	if (next_ns == UINT64_MAX)
+		return;
+	if (next_ns > now_ns) {
+		delay.tv_sec = (time_t)((next_ns - now_ns) / NS_PER_SEC);
+		delay.tv_usec = (suseconds_t)((next_ns - now_ns) % NS_PER_SEC / 1000);
+	}
+	(void)event_add(&kernelcount->due_event, &delay);
+}
+
+/* Works on what is due, as long as a turn may take. */
 static void
 kernelcount_run(struct kernelcount *kernelcount)
 {
 	uint64_t now_ns = clock_monotonic_ns();
 	uint64_t until_ns = now_ns + LOOK_NS;
-	uint64_t next_ns = UINT64_MAX;
 	struct kernelcount_watch *watch, *next;
-	struct timeval delay = { 0 };
 
-	for (watch = TAILQ_FIRST(&kernelcount->due); watch; watch = next) {
+	for (watch = TAILQ_FIRST(&kernelcount->due); watch && now_ns < until_ns; watch = next) {
 		next = TAILQ_NEXT(watch, due_entry);
-		if (now_ns >= until_ns) {
-			next_ns = now_ns;
-			break;
-		}
-		if (watch->not_before_ns > now_ns) {
-			next_ns = min_u64(next_ns, watch->not_before_ns);
+		if (watch->at_ns > now_ns)
 			continue;
-		}
 		kernelcount_look(watch, now_ns, until_ns);
 		now_ns = clock_monotonic_ns();
 	}
-	if (TAILQ_EMPTY(&kernelcount->due))
-		return;
-	if (next_ns != UINT64_MAX && next_ns > now_ns)
-		delay.tv_usec = (suseconds_t)min_u64((next_ns - now_ns) / 1000 + 1, 500000);
-	(void)event_add(&kernelcount->due_event, &delay);
+	kernelcount_set_timer(kernelcount);
 }
 
 static void

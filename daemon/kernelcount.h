@@ -41,7 +41,9 @@ struct kernelcount_watch {
 	bool is_due;
 	bool is_looking;		/* a look has begun, and goes on in a later turn */
 	bool is_dirty;			/* something happened since it began */
-	uint64_t not_before_ns;		/* looks that cost much come seldom */
+	unsigned n_echoes;		/* looks since the last event, after the first */
+	uint64_t at_ns;			/* when it is due */
+	uint64_t rest_until_ns;		/* looks that cost much come seldom */
 	uint64_t spent_ns;		/* by the look under way */
 	TAILQ_ENTRY(kernelcount_watch) due_entry;
 	UT_hash_handle hh;

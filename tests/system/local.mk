@@ -17,4 +17,9 @@ check_PROGRAMS += tests/system/check_scrub
 tests_system_check_scrub_SOURCES = tests/system/check_scrub.c
 tests_system_check_scrub_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_scrub_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_storm
+tests_system_check_storm_SOURCES = tests/system/check_storm.c
+tests_system_check_storm_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_storm_LDADD = $(HARNESS_LIBS)
 endif
