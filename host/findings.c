@@ -41,11 +41,11 @@ ends_with(const char *s, const char *end)
 
 /* The limit's setting with room for needed_bytes, in whole MiB, as systemd and a shell take it. */
 static uint64_t
-enough_mib(uint64_t used_bytes, uint64_t needed_bytes)
+enough_mib(uint64_t had_bytes, uint64_t needed_bytes)
 {
 	uint64_t sum;
 
-	if (!checked_add(used_bytes, needed_bytes, &sum) || !checked_add(sum, 64 * MIB, &sum))
+	if (!checked_add(had_bytes, needed_bytes, &sum) || !checked_add(sum, 64 * MIB, &sum))
 		return UINT64_MAX / MIB;
 	return sum / MIB + 1;
 }
@@ -55,7 +55,9 @@ findings_memory(char *buf, size_t size, uint64_t needed_bytes, const struct memo
 {
 	char needed[SIZE_TEXT], left[SIZE_TEXT], limit[SIZE_TEXT], used[SIZE_TEXT];
 	const char *where = headroom->where;
-	unsigned long long mib = enough_mib(headroom->used_bytes, needed_bytes);
+	/* What is left may be less than the limit less what is in use: some of it is promised to others. */
+	uint64_t missing_bytes = needed_bytes - min_u64(needed_bytes, headroom->bytes);
+	unsigned long long mib = enough_mib(headroom->limit_bytes, missing_bytes);
 
 	(void)findings_size(needed, sizeof(needed), needed_bytes);
 	(void)findings_size(left, sizeof(left), headroom->bytes);

@@ -22,4 +22,9 @@ check_PROGRAMS += tests/system/check_storm
 tests_system_check_storm_SOURCES = tests/system/check_storm.c
 tests_system_check_storm_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_storm_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_memory
+tests_system_check_memory_SOURCES = tests/system/check_memory.c
+tests_system_check_memory_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_memory_LDADD = $(HARNESS_LIBS) host/libhost.la
 endif

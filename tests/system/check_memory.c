@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The daemon where memory ends: what cannot be had is refused by name before it is touched, what others took meanwhile
+ * costs a worker at most, and memory is back at once.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "host/cgroup.h"
+#include "tests/harness.h"
+
+#define TEMPLATE	"templates = ({ name = \"t-\"; max_size = \"4GiB\"; max_count = 10; mlock = false; });"
+
+/* A memory cgroup of ours; dir is empty where there can be none. */
+struct group {
+	char dir[512];
+	enum cgroup_version version;
+	char why_not[700];
+};
+
+static int
+group_write(const struct group *group, const char *name, const char *value)
+{
+	char path[600];
+	cleanup_close int fd = -1;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", group->dir, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 || write(fd, value, strlen(value)) < 0 ? -errno : 0;
+}
+
+static int
+group_limit(const struct group *group, uint64_t bytes)
+{
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "%" PRIu64, bytes);
+	return group_write(group, group->version == CGROUP_V2 ? "memory.max" : "memory.limit_in_bytes", text);
+}
+
+static int
+group_make_below(const char *parent, enum cgroup_version version, void *arg)
+{
+	struct group *group = arg;
+	int r;
+
+	group->version = version;
+	(void)snprintf(group->dir, sizeof(group->dir), "%.400s/segmentd-test-%ld", parent, (long)getpid());
+	if (mkdir(group->dir, 0755) == 0) {
+		r = group_limit(group, TIB);
+		if (r == 0)
+			return 1;
+		(void)rmdir(group->dir);
+	} else {
+		r = -errno;
+	}
+	(void)snprintf(group->why_not, sizeof(group->why_not), "%s: %s", group->dir, strerror(-r));
+	return 0;
+}
+
+/* A cgroup with a limit, or the test is skipped. */
+static void
+group_make(struct group *group, uint64_t limit_bytes)
+{
+	*group = (struct group) { .why_not = "no memory cgroup is mounted" };
+	if (cgroup_walk_memory("", group_make_below, group) != 1)
+		harness_skip("no memory cgroup can be made here: %s", group->why_not);
+	ck_assert_int_eq(group_limit(group, limit_bytes), 0);
+}
+
+static uint64_t
+group_usage(const struct group *group)
+{
+	char path[600], text[32] = "";
+	cleanup_close int fd = -1;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", group->dir,
+	    group->version == CGROUP_V2 ? "memory.current" : "memory.usage_in_bytes");
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_gt(read(fd, text, sizeof(text) - 1), 0);
+	return strtoull(text, NULL, 10);
+}
+
+static void
+group_add(const struct group *group, pid_t pid)
+{
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "%ld", (long)pid);
+	harness_assert(group_write(group, "cgroup.procs", text) == 0, "joining %s: %m", group->dir);
+}
+
+static void
+group_join(void *arg)
+{
+	group_add(arg, getpid());
+}
+
+static void
+start_in(struct harness_daemon *daemon, const struct group *group, const char *daemon_keys, const char *body)
+{
+	harness_daemon_prepare(daemon, daemon_keys, body);
+	daemon->before_exec = group_join;
+	daemon->before_exec_arg = (void *)(uintptr_t)group;
+	harness_daemon_launch(daemon);
+	harness_daemon_await_ready(daemon);
+}
+
+static void
+expect_failed(struct harness_conn *conn, const char *name, const char *text)
+{
+	struct protocol_segment row;
+	struct harness_reply shown;
+
+	ck_assert_int_eq(harness_find(conn, name, &row), 0);
+	ck_assert_int_eq(row.state, PROTOCOL_FAILED);
+	ck_assert_int_eq(row.resident_bytes, 0);
+	ck_assert_int_eq(harness_show(conn, name, &shown), 0);
+	harness_assert(strstr(harness_reason(&shown), text), "'%s' is not in '%s'", text, harness_reason(&shown));
+}
+
+static void
+await_usage_below(struct harness_conn *conn, const struct group *group, uint64_t bytes)
+{
+	uint64_t until_ns = clock_monotonic_ns() + 5 * NS_PER_SEC;
+	struct protocol_segment rows[4];
+
+	while (group_usage(group) >= bytes && clock_monotonic_ns() < until_ns)
+		(void)harness_list(conn, rows, BASE_ARRAY_SIZE(rows));
+	harness_assert(group_usage(group) < bytes, "%" PRIu64 " bytes are still in use", group_usage(group));
+}
+
+/* A CREATE whose reply is read later. */
+static void
+send_create(struct harness_conn *conn, const char *name, uint64_t size)
+{
+	struct protocol_create create = { .size_bytes = size };
+
+	harness_fill(conn, &create.header, PROTOCOL_CREATE, sizeof(create));
+	(void)snprintf(create.name, sizeof(create.name), "%s", name);
+	ck_assert_int_eq(harness_send(conn->fd, &create, sizeof(create), NULL, 0), sizeof(create));
+}
+
+/* Two workers that exist and stand still. */
+static size_t
+stop_workers(struct harness_conn *conn, struct harness_daemon *daemon, pid_t *pids, size_t max)
+{
+	struct protocol_attached attached;
+	size_t n;
+	int fd = -1;
+
+	ck_assert_int_eq(harness_create(conn, "t-warm", 256 * MIB, &attached, &fd), 0);
+	close_fd(&fd);
+	n = harness_children(daemon->pid, pids, max);
+	ck_assert_int_gt(n, 0);
+	for (size_t i = 0; i < n; i++)
+		ck_assert_int_eq(kill(pids[i], SIGSTOP), 0);
+	return n;
+}
+
+START_TEST(ten_tebibytes_are_refused_at_once_and_others_served)
+{
+	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	uint64_t begun_ns = clock_monotonic_ns();
+
+	harness_daemon_start(&daemon, "", "segments = ("
+	    "{ name = \"much\"; size = \"10TiB\"; required = false; mlock = false; },"
+	    "{ name = \"some\"; size = \"4MiB\"; mlock = false; });");
+	printf("ready %" PRIu64 " ms after the daemon was launched\n", (clock_monotonic_ns() - begun_ns) / NS_PER_MS);
+	harness_open(&conn, daemon.socket);
+	ck_assert_int_eq(harness_wait(&conn, "some"), PROTOCOL_READY);
+	expect_failed(&conn, "much", "MemAvailable");
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+}
+END_TEST
+
+START_TEST(segments_are_judged_together)
+{
+	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct protocol_segment rows[4];
+	struct group group;
+	size_t n_ready = 0;
+
+	group_make(&group, 512 * MIB);
+	/* Each alone would fit, two do, three do not. */
+	start_in(&daemon, &group, "memory_reserve = \"1MiB\";", "segments = ("
+	    "{ name = \"a\"; size = \"192MiB\"; required = false; mlock = false; },"
+	    "{ name = \"b\"; size = \"192MiB\"; required = false; mlock = false; },"
+	    "{ name = \"c\"; size = \"192MiB\"; required = false; mlock = false; });");
+	harness_open(&conn, daemon.socket);
+	(void)harness_wait(&conn, "a");
+	(void)harness_wait(&conn, "b");
+	ck_assert_int_eq(harness_list(&conn, rows, 4), 3);
+	for (size_t i = 0; i < 3; i++)
+		n_ready += rows[i].state == PROTOCOL_READY;
+	ck_assert_int_eq(n_ready, 2);
+	expect_failed(&conn, "c", group.dir);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+	ck_assert_int_eq(rmdir(group.dir), 0);
+}
+END_TEST
+
+static void
+take_memory(int control, void *arg)
+{
+	size_t size = 600 * MIB;
+	char *memory;
+
+	group_join(arg);
+	harness_expect(control, "take");
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	harness_assert(memory != MAP_FAILED, "mmap: %m");
+	memset(memory, 1, size);
+	harness_say(control, "taken");
+	harness_expect(control, "end");
+}
+
+START_TEST(memory_that_others_took_meanwhile_costs_nobody_else)
+{
+	struct harness_daemon daemon;
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct harness_child other = HARNESS_CHILD_NULL;
+	struct harness_reply reply;
+	struct group group;
+	pid_t pids[16];
+	size_t n;
+
+	group_make(&group, GIB);
+	start_in(&daemon, &group, "memory_reserve = \"1MiB\"; limits = { clients = 10; attachments = 10; bytes = \"4GiB\"; };",
+	    TEMPLATE "segments = ({ name = \"kept\"; size = \"16MiB\"; mlock = false; });");
+	harness_open(&conn, daemon.socket);
+	harness_child_start(&other, take_memory, &group);
+	n = stop_workers(&conn, &daemon, pids, 16);
+	harness_await_gone(&conn, "t-warm");
+
+	/* It is judged to fit, and then it does not any more. */
+	send_create(&conn, "t-large", 700 * MIB);
+	harness_say(other.control, "take");
+	harness_expect(other.control, "taken");
+	for (size_t i = 0; i < n; i++)
+		ck_assert_int_eq(kill(pids[i], SIGCONT), 0);
+	ck_assert_int_gt(harness_receive(conn.fd, &reply), 0);
+	ck_assert_int_eq(reply.header.status, -EIO);
+	harness_assert(strstr(reply.bytes + sizeof(reply.header), group.dir), "'%s' names no cgroup",
+	    reply.bytes + sizeof(reply.header));
+
+	/* Everybody else is as before, and the memory is back. */
+	await_usage_below(&conn, &group, 700 * MIB);
+	ck_assert_int_eq(harness_wait(&conn, "kept"), PROTOCOL_READY);
+	harness_say(other.control, "end");
+	harness_child_await_success(&other);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+	ck_assert_int_eq(rmdir(group.dir), 0);
+}
+END_TEST
+
+START_TEST(a_worker_killed_for_memory_is_all_that_is_lost)
+{
+	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct harness_reply reply;
+	struct group group;
+	pid_t pids[16];
+	size_t n;
+
+	group_make(&group, 128 * MIB);
+	harness_daemon_start(&daemon, "limits = { clients = 10; attachments = 10; bytes = \"4GiB\"; };",
+	    TEMPLATE "segments = ({ name = \"kept\"; size = \"16MiB\"; mlock = false; });");
+	harness_open(&conn, daemon.socket);
+	n = stop_workers(&conn, &daemon, pids, 16);
+
+	/* A limit that the workers cannot know of: they had looked where they are before they were moved. */
+	for (size_t i = 0; i < n; i++)
+		group_add(&group, pids[i]);
+	send_create(&conn, "t-large", GIB);
+	for (size_t i = 0; i < n; i++)
+		ck_assert_int_eq(kill(pids[i], SIGCONT), 0);
+	ck_assert_int_gt(harness_receive(conn.fd, &reply), 0);
+	ck_assert_int_eq(reply.header.status, -EIO);
+	harness_assert(strstr(reply.bytes + sizeof(reply.header), "killed"), "'%s' does not say what happened",
+	    reply.bytes + sizeof(reply.header));
+
+	await_usage_below(&conn, &group, 16 * MIB);
+	ck_assert_int_eq(harness_wait(&conn, "kept"), PROTOCOL_READY);
+	ck_assert_int_eq(harness_find(&conn, "t-large", &(struct protocol_segment) { 0 }), -ENOENT);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+	ck_assert_int_eq(rmdir(group.dir), 0);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("memory");
+	TCase *tcase = tcase_create("memory");
+
+	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
+	tcase_add_test(tcase, ten_tebibytes_are_refused_at_once_and_others_served);
+	tcase_add_test(tcase, segments_are_judged_together);
+	tcase_add_test(tcase, memory_that_others_took_meanwhile_costs_nobody_else);
+	tcase_add_test(tcase, a_worker_killed_for_memory_is_all_that_is_lost);
+	suite_add_tcase(suite, tcase);
+	return harness_run(suite);
+}
