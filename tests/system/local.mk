@@ -27,4 +27,9 @@ check_PROGRAMS += tests/system/check_memory
 tests_system_check_memory_SOURCES = tests/system/check_memory.c
 tests_system_check_memory_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_memory_LDADD = $(HARNESS_LIBS) host/libhost.la
+
+check_PROGRAMS += tests/system/check_quiet
+tests_system_check_quiet_SOURCES = tests/system/check_quiet.c
+tests_system_check_quiet_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_quiet_LDADD = $(HARNESS_LIBS)
 endif
