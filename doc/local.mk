@@ -2,3 +2,4 @@
 dist_man_MANS += doc/segmentd.8
 EXTRA_DIST += doc/architecture.md
 dist_man_MANS += doc/segmentctl.1
+dist_man_MANS += doc/libsegment.3
