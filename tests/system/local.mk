@@ -32,4 +32,14 @@ check_PROGRAMS += tests/system/check_quiet
 tests_system_check_quiet_SOURCES = tests/system/check_quiet.c
 tests_system_check_quiet_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_quiet_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_attachments
+tests_system_check_attachments_SOURCES = tests/system/check_attachments.c
+tests_system_check_attachments_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_attachments_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_access
+tests_system_check_access_SOURCES = tests/system/check_access.c
+tests_system_check_access_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_access_LDADD = $(HARNESS_LIBS)
 endif
