@@ -1,1 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
+# The daemon's modules, each for itself.
+if HAVE_CHECK
+DAEMON_TEST_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(EVENT_CFLAGS)
+DAEMON_TEST_LIBS = daemon/libdaemon.la $(CHECK_LIBS)
+
+check_PROGRAMS += tests/daemon/check_access
+tests_daemon_check_access_SOURCES = tests/daemon/check_access.c
+tests_daemon_check_access_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_access_LDADD = $(DAEMON_TEST_LIBS)
+
+check_PROGRAMS += tests/daemon/check_accounts
+tests_daemon_check_accounts_SOURCES = tests/daemon/check_accounts.c
+tests_daemon_check_accounts_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_accounts_LDADD = $(DAEMON_TEST_LIBS)
+
+check_PROGRAMS += tests/daemon/check_kernelcount
+tests_daemon_check_kernelcount_SOURCES = tests/daemon/check_kernelcount.c
+tests_daemon_check_kernelcount_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_kernelcount_LDADD = $(DAEMON_TEST_LIBS)
+endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* Who may attach what: every class of people against every kind of definition. */
+#include "config.h"
+
+#include <check.h>
+
+#include "base/base.h"
+#include "client/protocol.h"
+#include "daemon/access.h"
+
+#define R	PROTOCOL_ACCESS_READ
+#define RW	(PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE)
+
+enum {
+	OWNER = 1001, MEMBER = 1002, OTHER = 1003, ALLOWED = 1004,
+	GROUP = 2001, ELSEWHERE = 2002, ALLOWED_GROUP = 2003
+};
+
+static uint32_t
+allowed(const struct definition *definition, uint32_t uid, uint32_t gid, uint32_t supplementary)
+{
+	uint32_t groups[] = { ELSEWHERE, supplementary };
+	struct identity identity = { .uid = uid, .gid = gid, .groups = groups, .n_groups = 2 };
+
+	return access_allowed(definition, &identity);
+}
+
+static const struct {
+	uint16_t mode;
+	uint32_t owner, member, other;
+} modes[] = {
+	{ 0000, 0, 0, 0 },
+	{ 0600, RW, 0, 0 },
+	{ 0640, RW, R, 0 },
+	{ 0660, RW, RW, 0 },
+	{ 0644, RW, R, R },
+	{ 0666, RW, RW, RW },
+	{ 0406, R, 0, RW },
+	{ 0060, 0, RW, 0 },		/* the first class that fits decides, as on a file */
+	{ 0200, 0, 0, 0 },		/* what can be written can be read: writing alone is nothing */
+};
+
+START_TEST(first_class_that_fits_decides)
+{
+	struct definition definition = {
+		.has_owner = true, .owner = OWNER, .has_group = true, .group = GROUP, .mode = modes[_i].mode,
+	};
+
+	ck_assert_uint_eq(allowed(&definition, OWNER, GROUP, ELSEWHERE), modes[_i].owner);
+	ck_assert_uint_eq(allowed(&definition, MEMBER, GROUP, ELSEWHERE), modes[_i].member);
+	ck_assert_uint_eq(allowed(&definition, MEMBER, ELSEWHERE, GROUP), modes[_i].member);
+	ck_assert_uint_eq(allowed(&definition, OTHER, ELSEWHERE, ELSEWHERE), modes[_i].other);
+	ck_assert_uint_eq(allowed(&definition, 0, 0, ELSEWHERE), RW);
+}
+END_TEST
+
+START_TEST(allow_adds_and_never_takes)
+{
+	struct definition_allow allow[] = {
+		{ .id = ALLOWED },
+		{ .is_group = true, .id = ALLOWED_GROUP, .write = true },
+		{ .id = OWNER },
+	};
+	struct definition definition = {
+		.has_owner = true, .owner = OWNER, .has_group = true, .group = GROUP, .mode = 0600,
+		.allow = allow, .n_allow = BASE_ARRAY_SIZE(allow),
+	};
+
+	ck_assert_uint_eq(allowed(&definition, ALLOWED, ELSEWHERE, ELSEWHERE), R);
+	ck_assert_uint_eq(allowed(&definition, OTHER, ALLOWED_GROUP, ELSEWHERE), RW);
+	ck_assert_uint_eq(allowed(&definition, OTHER, ELSEWHERE, ALLOWED_GROUP), RW);
+	ck_assert_uint_eq(allowed(&definition, ALLOWED, ALLOWED_GROUP, ELSEWHERE), RW);
+	ck_assert_uint_eq(allowed(&definition, OWNER, GROUP, ELSEWHERE), RW);
+	/* A uid is no gid. */
+	ck_assert_uint_eq(allowed(&definition, ALLOWED_GROUP, ALLOWED, 0), 0);
+}
+END_TEST
+
+START_TEST(daemon_owns_what_nobody_does)
+{
+	struct definition definition = { .mode = 0640 };
+
+	ck_assert_uint_eq(access_owner(&definition), geteuid());
+	ck_assert_uint_eq(access_group(&definition), getegid());
+	ck_assert_uint_eq(allowed(&definition, OTHER, (uint32_t)getegid(), ELSEWHERE), R);
+	ck_assert_uint_eq(allowed(&definition, OTHER, ELSEWHERE, ELSEWHERE), 0);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("access");
+	TCase *tcase = tcase_create("access");
+	SRunner *runner;
+	int n_failed;
+
+	tcase_add_loop_test(tcase, first_class_that_fits_decides, 0, BASE_ARRAY_SIZE(modes));
+	tcase_add_test(tcase, allow_adds_and_never_takes);
+	tcase_add_test(tcase, daemon_owns_what_nobody_does);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
