@@ -316,7 +316,10 @@ take_include_path(struct input *input)
 		at++;
 	if (at == input->end || *at != '"' || at == begin)
 		return NULL;
-	path = strndup(begin, (size_t)(at - begin));
+	/* Not strndup(), which is for strings: the text has no NUL at its end. */
+	path = calloc(1, (size_t)(at - begin) + 1);
+	if (path)
+		memcpy(path, begin, (size_t)(at - begin));
 	input->at = at + 1;
 	return path;
 }
