@@ -227,6 +227,17 @@ session_consume(struct session *session)
 	(void)recv(session->fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC);
 }
 
+void
+session_hang_up(int *fd)
+{
+	if (*fd < 0)
+		return;
+	(void)shutdown(*fd, SHUT_RDWR);
+	while (recv(*fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC) > 0)
+		;
+	close_fd(fd);
+}
+
 static int
 session_retry_soon(struct session *session)
 {
@@ -455,9 +466,7 @@ session_free(struct session *session)
 		(void)event_del(&session->pidfd_event);
 	if (event_initialized(&session->retry_event))
 		(void)event_del(&session->retry_event);
-	if (session->fd >= 0)
-		(void)shutdown(session->fd, SHUT_RDWR);
-	close_fd(&session->fd);
+	session_hang_up(&session->fd);
 	close_fd(&session->pidfd);
 	TAILQ_REMOVE(&host->sessions, session, entry);
 	host->n_sessions--;

@@ -81,6 +81,12 @@ int session_new(struct session_host *host, int fd);
 struct session *session_free(struct session *session);
 
 /*
+ * Ends a connection for both sides, and closes it. What the peer sent meanwhile is read away first, as nothing can come any
+ * more: unread, it would be ECONNRESET to the peer before the farewell that it has not read yet.
+ */
+void session_hang_up(int *fd);
+
+/*
  * Sends a reply: status, and after the header size - sizeof(header) bytes that are there already, with fds. 0,
  * SESSION_E_FULL, or a negative errno.
  */

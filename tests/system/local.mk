@@ -2,6 +2,17 @@
 # Tests of the real daemon, through the harness.
 if HAVE_CHECK
 SYSTEM_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+SYSTEM_SUITE = tests/system/suite.c tests/system/suite.h
+
+check_PROGRAMS += tests/system/check_wire
+tests_system_check_wire_SOURCES = tests/system/check_wire.c $(SYSTEM_SUITE)
+tests_system_check_wire_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_wire_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_stalled
+tests_system_check_stalled_SOURCES = tests/system/check_stalled.c $(SYSTEM_SUITE)
+tests_system_check_stalled_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_stalled_LDADD = $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_harness
 tests_system_check_harness_SOURCES = tests/system/check_harness.c

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* What several suites of the real daemon need beside the harness. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+
+#include "tests/system/suite.h"
+
+const char suite_desk[] =
+    "segments = ( { name = \"desk\"; size = \"64KiB\"; prefault = false; mlock = false; } );\n"
+    "templates = ( { name = \"scratch-\"; max_size = \"1MiB\"; max_count = 200; lifetime = \"persistent\";\n"
+    "\tprefault = false; mlock = false; } );";
+
+/* Whether it is a worker already, and no longer the daemon's memory on its way to exec. */
+static bool
+is_worker(pid_t pid)
+{
+	char path[64], name[32];
+	cleanup_close int fd = -1;
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : read(fd, name, sizeof(name) - 1);
+	name[n > 0 ? n : 0] = 0;
+	return streq(name, "segmentd-worker");
+}
+
+pid_t
+suite_worker(const struct harness_daemon *daemon)
+{
+	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	pid_t pids[64];
+
+	for (;;) {
+		size_t n = harness_children(daemon->pid, pids, BASE_ARRAY_SIZE(pids));
+
+		for (size_t i = 0; i < n; i++) {
+			if (is_worker(pids[i]))
+				return pids[i];
+		}
+		harness_assert(clock_monotonic_ns() < deadline, "no worker came");
+		(void)poll(NULL, 0, 1);		/* a child of another process gives no event */
+	}
+}
+
+pid_t
+suite_worker_stop(const struct harness_daemon *daemon)
+{
+	pid_t pid = suite_worker(daemon);
+
+	harness_assert(kill(pid, SIGSTOP) == 0, "kill: %s", strerror(errno));
+	return pid;
+}
+
+void
+suite_refused(struct harness_conn *conn, unsigned type, union suite_request *request, size_t size, int status,
+    const char *text)
+{
+	struct harness_reply reply;
+	int r = harness_ask(conn, type, &request->header, size, &reply);
+	const char *sentence = r < 0 && r != -ENOTCONN ? reply.bytes + sizeof(reply.header) : "";
+
+	harness_assert(r == status, "request %u was answered with %d (%s), not %d: %s", type, r, strerror(-r), status,
+	    sentence);
+	harness_assert(reply.n_fds == 0, "%u fds came with status %d", reply.n_fds, status);
+	harness_assert(strstr(sentence, text), "the sentence of %s has not '%s': %s", strerror(-status), text, sentence);
+}
+
+void
+suite_farewell(int fd, int status, const char *text, const char *what)
+{
+	struct harness_reply reply;
+	ssize_t n = harness_receive(fd, &reply);
+	const char *sentence = reply.bytes + sizeof(reply.header);
+
+	harness_assert(n > (ssize_t)sizeof(reply.header) + 1, "%s: no farewell came, but %zd (%s)", what, n,
+	    n < 0 ? strerror((int)-n) : "bytes");
+	harness_assert(reply.header.status == status && reply.header.serial == 0 && reply.header.type == 0 &&
+	    reply.header.flags == PROTOCOL_REPLY && reply.header.size == (uint32_t)n,
+	    "%s: status %d, serial %ju, type %u, flags %#x in the farewell", what, reply.header.status,
+	    (uintmax_t)reply.header.serial, reply.header.type, reply.header.flags);
+	harness_assert(strstr(sentence, text), "%s: the farewell has not '%s': %s", what, text, sentence);
+	n = harness_receive(fd, &reply);
+	harness_assert(n == 0, "%s: the daemon did not hang up: %zd", what, n);
+}
+
+void
+suite_serves(const struct harness_daemon *daemon)
+{
+	struct protocol_segment rows[256];
+	struct harness_conn conn;
+
+	harness_open(&conn, daemon->socket);
+	(void)harness_list(&conn, rows, BASE_ARRAY_SIZE(rows));
+	harness_close(&conn);
+}
+
+void
+suite_ready(struct harness_conn *conn, const char *name)
+{
+	int r = harness_wait(conn, name);
+
+	harness_assert(r == PROTOCOL_READY, "%s: %d", name, r);
+}
+
+int
+suite_attach(struct harness_conn *conn, const char *name, uint32_t access)
+{
+	int fd, r = harness_attach(conn, name, access, NULL, &fd);
+
+	harness_assert(r == 0, "attach '%s': %s", name, strerror(-r));
+	return fd;
+}
+
+void
+suite_begin(struct suite_scene *scene, const char *daemon_keys, const char *text)
+{
+	harness_daemon_start(&scene->daemon, daemon_keys, text);
+	harness_open(&scene->watcher, scene->daemon.socket);
+	harness_usage_read(scene->daemon.pid, &scene->before);
+}
+
+/* Nothing stayed, and others are served. */
+void
+suite_expect_clean(struct suite_scene *scene)
+{
+	suite_serves(&scene->daemon);
+	harness_usage_await(&scene->watcher, scene->daemon.pid, &scene->before);
+}
+
+void
+suite_end(struct suite_scene *scene)
+{
+	suite_expect_clean(scene);
+	harness_daemon_stop(&scene->daemon);
+}
+
+void
+suite_dial(struct suite_scene *scene, struct harness_conn *conn, bool is_greeted)
+{
+	*conn = (struct harness_conn)HARNESS_CONN_NULL;
+	if (is_greeted) {
+		harness_open(conn, scene->daemon.socket);
+		return;
+	}
+	conn->fd = harness_dial(scene->daemon.socket);
+	harness_assert(conn->fd >= 0, "connect: %s", strerror(-conn->fd));
+}
+
+size_t
+suite_fill(union suite_request *request, unsigned type, size_t size, uint64_t serial)
+{
+	memset(request, 0, sizeof(*request));
+	request->header.size = (uint32_t)size;
+	request->header.type = (uint16_t)type;
+	request->header.serial = serial;
+	return size;
+}
+
+size_t
+suite_fill_hello(union suite_request *request, uint64_t serial)
+{
+	size_t size = suite_fill(request, PROTOCOL_HELLO, sizeof(request->hello), serial);
+
+	request->hello.magic = PROTOCOL_MAGIC;
+	request->hello.version_min = PROTOCOL_VERSION;
+	request->hello.version_max = PROTOCOL_VERSION;
+	return size;
+}
+
+size_t
+suite_fill_attach(union suite_request *request, uint64_t serial)
+{
+	size_t size = suite_fill(request, PROTOCOL_ATTACH, sizeof(request->attach), serial);
+
+	request->attach.access = SUITE_READ;
+	(void)snprintf(request->attach.name, sizeof(request->attach.name), "desk");
+	return size;
+}
