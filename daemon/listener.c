@@ -184,7 +184,7 @@ listener_refuse(struct listener *listener, int error)
 	struct {
 		struct protocol_header header;
 		char text[96];
-	} farewell = { .text = "the daemon is out of file descriptors: the administrator can raise LimitNOFILE" };
+	} farewell = { .text = SESSION_OUT_OF_FDS };
 	int fd;
 
 	if (log_allowed(&limit))

@@ -441,6 +441,9 @@ session_new(struct session_host *host, int fd)
 		    "uid %u has %" PRIu64 " connections already, as many as limits.clients allows each uid; "
 		    "close some, or have the administrator raise it",
 		    session->identity.uid, host->accounts->limits[ACCOUNTS_CLIENTS]);
+	/* It was accepted with the last descriptor, and has none for its pidfd. */
+	if (r == -EMFILE || r == -ENFILE)
+		session_farewell(session, -ENFILE, "%s", SESSION_OUT_OF_FDS);
 	if (r == 0)
 		r = session_listen(session);
 	if (r) {

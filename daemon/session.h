@@ -19,6 +19,9 @@
 
 struct session;
 
+/* What a new client is told when there are no descriptors for it. */
+#define SESSION_OUT_OF_FDS	"the daemon is out of file descriptors: the administrator can raise LimitNOFILE"
+
 /* What a request's handling comes to. */
 enum {
 	SESSION_E_WAIT = 1,		/* answered later, when the session's waiter is woken */

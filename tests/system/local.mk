@@ -4,6 +4,16 @@ if HAVE_CHECK
 SYSTEM_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 SYSTEM_SUITE = tests/system/suite.c tests/system/suite.h
 
+check_PROGRAMS += tests/system/check_claims
+tests_system_check_claims_SOURCES = tests/system/check_claims.c $(SYSTEM_SUITE)
+tests_system_check_claims_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_claims_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_limits
+tests_system_check_limits_SOURCES = tests/system/check_limits.c $(SYSTEM_SUITE)
+tests_system_check_limits_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_limits_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_wire
 tests_system_check_wire_SOURCES = tests/system/check_wire.c $(SYSTEM_SUITE)
 tests_system_check_wire_CFLAGS = $(SYSTEM_CFLAGS)
