@@ -191,6 +191,14 @@ requests_create(struct requests *requests, struct session *session, const struct
 	if (!definition_name_valid(create->name))
 		return session_refuse(session, request, -EINVAL, "a segment's name is 1 to %d of A-Z a-z 0-9 . _ - and "
 		    "begins with a letter or a digit", DEFINITION_NAME_MAX);
+	/* It was made at an earlier look, and somebody removed it since: that is not undone. */
+	if (!is_own && session->has_created) {
+		r = session_refuse(session, request, -ESHUTDOWN,
+		    "segment '%s' was removed while it was being provisioned", create->name);
+		if (r == 0)
+			session->has_created = false;
+		return r;
+	}
 	if (!is_own) {
 		r = registry_create(requests->registry, create->name, create->size_bytes, &session->identity,
 		    session->id, request->serial, &segment);
@@ -205,13 +213,19 @@ requests_create(struct requests *requests, struct session *session, const struct
 	if (segment->state == PROTOCOL_FAILED) {
 		r = session_refuse(session, request, -EIO, "segment '%s' could not be provisioned: %s", create->name,
 		    segment->reason ? segment->reason : "no reason was given");
-		if (r == 0)
+		if (r == 0) {
+			session->has_created = false;
 			segment_remove(segment, true);
+		}
 		return r;
 	}
 	r = requests_hand_out(requests, session, request, segment, PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE);
-	if (r == 0)
+	if (r == 0) {
 		session->has_created = false;
+		/* It was refused: nobody has it, so nobody's end would end it. */
+		if (!segment_n_attached(segment))
+			segment_remove(segment, true);
+	}
 	return r;
 }
 

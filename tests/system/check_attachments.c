@@ -498,6 +498,31 @@ START_TEST(templates_say_what_may_be_created)
 }
 END_TEST
 
+START_TEST(created_segment_that_cannot_be_attached_is_not_left)
+{
+	struct harness_daemon daemon;
+	struct harness_conn conn;
+	struct harness_usage before;
+	struct protocol_segment row;
+	int fd;
+
+	harness_daemon_start(&daemon, "\tlimits = { attachments = 1; };", body);
+	harness_open(&conn, daemon.socket);
+	fd = attach(&conn, "book", READ, NULL);
+	harness_usage_read(daemon.pid, &before);
+	for (unsigned i = 0; i < 5; i++) {
+		ck_assert_int_eq(harness_create(&conn, "slow-a", SIZE, NULL, NULL), -EDQUOT);
+		ck_assert_int_eq(harness_find(&conn, "slow-a", &row), -ENOENT);
+	}
+	ck_assert_int_eq(close(fd), 0);
+	ck_assert_int_eq(harness_create(&conn, "slow-a", SIZE, NULL, &fd), 0);
+	ck_assert_int_eq(close(fd), 0);
+	harness_await_gone(&conn, "slow-a");
+	harness_usage_await(&conn, daemon.pid, &before);
+	harness_daemon_stop(&daemon);
+}
+END_TEST
+
 START_TEST(removed_segment_drains)
 {
 	struct harness_daemon daemon;
@@ -551,6 +576,7 @@ main(void)
 	tcase_add_test(tcase, created_segment_ends_with_its_last_attachment);
 	tcase_add_test(tcase, linger_keeps_a_segment_for_a_while);
 	tcase_add_test(tcase, templates_say_what_may_be_created);
+	tcase_add_test(tcase, created_segment_that_cannot_be_attached_is_not_left);
 	tcase_add_loop_test(tcase, removed_segment_drains, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
