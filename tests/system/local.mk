@@ -63,4 +63,14 @@ check_PROGRAMS += tests/system/check_access
 tests_system_check_access_SOURCES = tests/system/check_access.c
 tests_system_check_access_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_access_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_workers
+tests_system_check_workers_SOURCES = tests/system/check_workers.c
+tests_system_check_workers_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_workers_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_hostile
+tests_system_check_hostile_SOURCES = tests/system/check_hostile.c
+tests_system_check_hostile_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_hostile_LDADD = $(HARNESS_LIBS)
 endif
