@@ -78,13 +78,8 @@ static void
 send_detach(struct segment_client *client, uint64_t epoch, uint32_t attachment, uint64_t generation)
 {
 	struct protocol_detach request = { .attachment = attachment, .generation = generation };
-	struct protocol_header reply;
-	struct client_call call = {
-		.type = PROTOCOL_DETACH, .request = &request.header, .request_size = sizeof(request),
-		.reply = &reply, .reply_size = sizeof(reply), .epoch = epoch,
-	};
 
-	(void)client_call_same(client, &call);
+	client_post_same(client, epoch, PROTOCOL_DETACH, &request.header, sizeof(request));
 }
 
 /* What is wrong with an answer, or NULL. */

@@ -156,16 +156,14 @@ client_call(struct segment_client *client, struct client_call *call)
 	return r;
 }
 
-int
-client_call_same(struct segment_client *client, struct client_call *call)
+void
+client_post_same(struct segment_client *client, uint64_t epoch, enum protocol_type type,
+    struct protocol_header *request, size_t request_size)
 {
-	int r = -ENOTCONN;
-
 	(void)pthread_mutex_lock(&client->mutex);
-	if (client->connection.fd >= 0 && client->epoch == call->epoch)
-		r = request_locked(client, call);
+	if (client->connection.fd >= 0 && client->epoch == epoch)
+		(void)connection_post(&client->connection, type, request, request_size);
 	(void)pthread_mutex_unlock(&client->mutex);
-	return r;
 }
 
 void

@@ -62,8 +62,9 @@ struct segment_client *client_free(struct segment_client *client);
  */
 int client_call(struct segment_client *client, struct client_call *call);
 
-/* As client_call, but only through the connection of call->epoch: -ENOTCONN if that one is gone. Sets no sentence. */
-int client_call_same(struct segment_client *client, struct client_call *call);
+/* Sends what wants no reply, if the connection is still that of the epoch. */
+void client_post_same(struct segment_client *client, uint64_t epoch, enum protocol_type type,
+    struct protocol_header *request, size_t request_size);
 
 /* Gives up the connection `epoch`, whose other end cannot be believed. */
 void client_drop(struct segment_client *client, uint64_t epoch);

@@ -440,3 +440,25 @@ out:
 	message_close_fds(&message);
 	return r;
 }
+
+int
+connection_post(struct connection *connection, enum protocol_type type,
+    struct protocol_header *request, size_t request_size)
+{
+	int r;
+
+	if (connection->fd < 0)
+		return fail(connection, -ENOTCONN, "there is no connection to segmentd");
+	*request = (struct protocol_header){
+		.size = (uint32_t)request_size,
+		.type = (uint16_t)type,
+		.flags = PROTOCOL_QUIET,
+		.serial = ++connection->serial,
+	};
+	r = send_request(connection, request, request_size);
+	if (is_broken(r))
+		return receive_last_word(connection);
+	if (r < 0)
+		return fail(connection, r, "sending to segmentd failed: %s", strerrordesc_np(-r));
+	return 0;
+}

@@ -63,4 +63,11 @@ int connection_request(struct connection *connection, enum protocol_type type,
     struct protocol_header *request, size_t request_size,
     void *reply, size_t reply_size, size_t *ret_size, int *fds, unsigned n_fds);
 
+/*
+ * Sends a request to which no reply is wanted (PROTOCOL_QUIET), and does not wait. What is asked after it finds it done.
+ * 0, or a negative errno as above.
+ */
+int connection_post(struct connection *connection, enum protocol_type type,
+    struct protocol_header *request, size_t request_size);
+
 #endif

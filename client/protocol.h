@@ -51,6 +51,7 @@ enum protocol_type {
 /* Of struct protocol_header. */
 #define PROTOCOL_REPLY		UINT16_C(0x0001)	/* set in replies, clear in requests */
 #define PROTOCOL_MORE		UINT16_C(0x0002)	/* rows: more follow, ask again with the last row's cursor */
+#define PROTOCOL_QUIET		UINT16_C(0x0004)	/* in DETACH: no reply is wanted */
 
 struct protocol_header {
 	uint32_t size;			/* of the whole message, in bytes */
@@ -131,7 +132,10 @@ struct protocol_attached {
 };
 static_assert(sizeof(struct protocol_attached) == 72, "wire");
 
-/* DETACH: answered with a header. The kernel has the last word: what is still mapped stays attached. */
+/*
+ * DETACH: answered with a header, or with PROTOCOL_QUIET not at all; what the same session asks next finds it done. The
+ * kernel has the last word: what is still mapped stays attached.
+ */
 
 struct protocol_detach {
 	struct protocol_header header;

@@ -14,6 +14,7 @@ struct requests_row {
 	uint32_t size;			/* of the whole message */
 	enum requests_privilege privilege;
 	bool sends_fds;			/* held back while an earlier reply with fds is unread */
+	bool may_be_quiet;		/* PROTOCOL_QUIET is allowed */
 	bool is_done_once;		/* a repeated one gets its first answer's status, and is not done again */
 	requests_handler_fn handler;
 	uint16_t strings[STRINGS_MAX];	/* offsets of fields of PROTOCOL_NAME_SIZE, 0: none */
@@ -39,6 +40,7 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 	[PROTOCOL_DETACH] = {
 		.name = "detach",
 		.size = sizeof(struct protocol_detach),
+		.may_be_quiet = true,
 		.handler = requests_detach,
 		.zeros = { offsetof(struct protocol_detach, zero) },
 	},
@@ -145,6 +147,8 @@ requests_check_form(const struct requests_row *row, const struct protocol_header
 
 	if (request->size != row->size)
 		return "the message has not the size of its type";
+	if (request->flags & PROTOCOL_QUIET && !row->may_be_quiet)
+		return "a reply to this type cannot be left out";
 	for (size_t i = 0; i < STRINGS_MAX; i++) {
 		uint32_t zero;
 
@@ -162,7 +166,7 @@ requests_check_form(const struct requests_row *row, const struct protocol_header
 static const char *
 requests_check_header(const struct session *session, const struct protocol_header *request)
 {
-	if (request->flags || request->status || request->zero)
+	if (request->flags & ~PROTOCOL_QUIET || request->status || request->zero)
 		return "the header has bits that requests have not";
 	if (request->serial == 0 || request->serial < session->serial)
 		return "serials must rise";
@@ -196,6 +200,8 @@ requests_dispatch(struct session *session, const struct protocol_header *request
 		return requests_violation(session, wrong);
 	if (request->type < PROTOCOL_TYPE_N && requests_table[request->type].handler)
 		row = &requests_table[request->type];
+	if (!row && request->flags)
+		return requests_violation(session, "the header has bits that requests have not");
 	if (!row)
 		return session_refuse(session, request, -EOPNOTSUPP,
 		    "request type %u is not known to this daemon (segmentd %s)", request->type, PACKAGE_VERSION);

@@ -137,8 +137,10 @@ requests_detach(struct requests *requests, struct session *session, const struct
 	const struct protocol_detach *detach = (const void *)request;
 	struct attachment *attachment;
 	struct protocol_header reply;
-	int r = session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
+	int r = 0;
 
+	if (!(request->flags & PROTOCOL_QUIET))
+		r = session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
 	/* One that ended already, by the kernel's word, is answered alike: its holder cannot know which came first. */
 	if (r)
 		return r;
