@@ -329,10 +329,17 @@ session_on_death(evutil_socket_t fd, short what, void *arg)
 	session_end(arg);
 }
 
+static int session_admit(struct session *session, bool is_last_word);
+
 static void
 session_on_retry(evutil_socket_t fd, short what, void *arg)
 {
-	session_serve(arg);
+	struct session *session = arg;
+
+	if (session->charge.account)
+		session_serve(session);
+	else if (session_admit(session, true))
+		(void)session_free(session);
 }
 
 /* What it waited for may have come: the request is looked at again from the loop, not from here. */
@@ -403,14 +410,39 @@ session_listen(struct session *session)
 {
 	struct event_base *base = session->host->base;
 
-	if (evtimer_assign(&session->retry_event, base, session_on_retry, session))
-		return -ENOMEM;
 	if (session->pidfd >= 0) {
 		if (event_assign(&session->pidfd_event, base, session->pidfd, EV_READ, session_on_death, session) ||
 		    event_add(&session->pidfd_event, NULL))
 			return -ENOMEM;
 	}
 	return session_set_mode(session, SESSION_READING);
+}
+
+/*
+ * Charges the session and begins to serve it. A uid that has enough is asked once more in the next turn, unless this is the
+ * last word: what it closed a moment ago is heard of by then. 0: it is served, or waits, or has ended already.
+ */
+static int
+session_admit(struct session *session, bool is_last_word)
+{
+	static const struct timeval next_turn = { 0 };
+	struct accounts *accounts = session->host->accounts;
+	uint32_t uid = session->identity.uid;
+	int r = accounts_charge(accounts, uid, ACCOUNTS_CLIENTS, 1, &session->charge);
+
+	if (r == ACCOUNTS_E_LIMIT && !is_last_word)
+		return evtimer_add(&session->retry_event, &next_turn) ? -ENOMEM : 0;
+	if (r == ACCOUNTS_E_LIMIT)
+		session_farewell(session, -EDQUOT,
+		    "uid %u has %" PRIu64 " connections already, as many as limits.clients allows each uid; "
+		    "close some, or have the administrator raise it", uid, accounts->limits[ACCOUNTS_CLIENTS]);
+	if (r == 0)
+		r = session_listen(session);
+	if (r)
+		return r;
+	/* What it said right after connecting is here already, most often. The session may end in it. */
+	session_serve(session);
+	return 0;
 }
 
 int
@@ -434,25 +466,16 @@ session_new(struct session_host *host, int fd)
 	host->n_sessions++;
 
 	r = session_identify(session);
-	if (r == 0)
-		r = accounts_charge(host->accounts, session->identity.uid, ACCOUNTS_CLIENTS, 1, &session->charge);
-	if (r == ACCOUNTS_E_LIMIT)
-		session_farewell(session, -EDQUOT,
-		    "uid %u has %" PRIu64 " connections already, as many as limits.clients allows each uid; "
-		    "close some, or have the administrator raise it",
-		    session->identity.uid, host->accounts->limits[ACCOUNTS_CLIENTS]);
+	if (r == 0 && evtimer_assign(&session->retry_event, host->base, session_on_retry, session))
+		r = -ENOMEM;
 	/* It was accepted with the last descriptor, and has none for its pidfd. */
 	if (r == -EMFILE || r == -ENFILE)
 		session_farewell(session, -ENFILE, "%s", SESSION_OUT_OF_FDS);
 	if (r == 0)
-		r = session_listen(session);
-	if (r) {
+		r = session_admit(session, false);
+	if (r)
 		(void)session_free(session);
-		return r;
-	}
-	/* What it said right after connecting is here already, most often. The session may end in it. */
-	session_serve(session);
-	return 0;
+	return r;
 }
 
 struct session *

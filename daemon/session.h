@@ -77,8 +77,8 @@ struct session {
 };
 
 /*
- * Takes in an accepted connection. Consumes fd. 0: it is served. ACCOUNTS_E_LIMIT: its uid has enough; the peer was told
- * and disconnected. Negative errno: it is closed.
+ * Takes in an accepted connection. Consumes fd. 0: it is served; or, where its uid has enough, it will be told so in the
+ * next turn and disconnected, unless something was given back by then. Negative errno: it is closed.
  */
 int session_new(struct session_host *host, int fd);
 struct session *session_free(struct session *session);
