@@ -4,10 +4,12 @@
 
 #include <event2/event.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -68,6 +70,44 @@ static void
 server_pair(struct server *server)
 {
 	server_connection(server->fd, server->segment_fd);
+}
+
+/* Marks or asks for one byte far behind the data, as daemon/kernelcount.c does. */
+static int
+server_mark(int fd, int command, off_t slot)
+{
+	struct flock lock = {
+		.l_type = command == F_OFD_GETLK ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET,
+		.l_start = ((off_t)1 << 40) + slot, .l_len = 1,
+	};
+
+	return fcntl(fd, command, &lock);
+}
+
+/*
+ * What no daemon can leave out that knows its attachments from the kernel: a description for each, marked; and for each
+ * that was closed, reading the event and asking whether the mark is gone. It is no baseline of a goal, for a raw round trip
+ * does without; it tells what of the distance to that is the mechanism's, and what is the daemon's.
+ */
+static void
+server_marked(struct server *server)
+{
+	int inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	char text[BASELINE_MESSAGE_SIZE], path[32], events[4096];
+	off_t slot = 0;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", server->segment_fd);
+	(void)inotify_add_watch(inotify_fd, path, IN_CLOSE);
+	while (recv(server->fd, text, sizeof(text), 0) > 0) {
+		fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+		(void)server_mark(fd, F_OFD_SETLK, slot);
+		server_reply(server->fd, fd);
+		(void)close(fd);
+		if (slot > 0 && read(inotify_fd, events, sizeof(events)) > 0)
+			(void)server_mark(server->segment_fd, F_OFD_GETLK, slot - 1);
+		slot++;
+	}
 }
 
 /* A pidfd of who connected. COMPAT(linux 6.5): before SO_PEERPIDFD, from its pid. */
@@ -198,6 +238,7 @@ static const struct {
 	bool non_blocking;
 } kinds[] = {
 	[BASELINE_PAIR] = { server_pair, false, false },
+	[BASELINE_MARKED] = { server_marked, false, false },
 	[BASELINE_COLD] = { server_cold, true, false },
 	[BASELINE_EPOLL] = { server_epoll, true, true },
 	[BASELINE_LIBEVENT] = { server_libevent, true, true },

@@ -15,6 +15,7 @@
 
 enum baseline_kind {
 	BASELINE_PAIR,			/* one connection, blocking: the raw round trip (B2, B3) */
+	BASELINE_MARKED,		/* the same with what attachments need of the kernel: the floor of our mechanism */
 	BASELINE_COLD,			/* one connection after the other, identity, pidfd, epoll tracking (B4c) */
 	BASELINE_EPOLL,			/* many connections, level-triggered epoll (H6) */
 	BASELINE_LIBEVENT,		/* many connections on libevent (H5) */
@@ -22,8 +23,8 @@ enum baseline_kind {
 
 struct baseline {
 	pid_t pid;
-	int fd;				/* BASELINE_PAIR: our end; else -1 */
-	char directory[64];		/* the others: where their socket is */
+	int fd;				/* our end of a pair; -1 where there is a path */
+	char directory[64];		/* of its socket, which is at */
 	char path[96];
 };
 

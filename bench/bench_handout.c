@@ -23,6 +23,7 @@
 /* Both sides of a hand-out goal. */
 struct handout {
 	struct baseline baseline;
+	struct baseline marked;		/* H1, H4 */
 	struct daemon daemon;
 	bool cpu_time;			/* the figure is the server's CPU time, and not the client's wait */
 	int fd;				/* the daemon's connection */
@@ -103,6 +104,21 @@ raw_open(void *arg, struct bench_round *round)
 }
 
 static void
+marked_open_once(struct handout *handout)
+{
+	baseline_ask(handout->marked.fd);
+	(void)close(baseline_receive(handout->marked.fd));
+}
+
+static void
+marked_open(void *arg, struct bench_round *round)
+{
+	struct handout *handout = arg;
+
+	handout_time(handout, marked_open_once, handout->marked.pid, round);
+}
+
+static void
 daemon_open_once(struct handout *handout)
 {
 	wire_send(handout->fd, &handout->attach.header, ++handout->serial);
@@ -123,12 +139,15 @@ handout_measure_open(struct bench *bench, const struct bench_goal *goal, int ser
 	struct handout handout = { .cpu_time = cpu_time };
 	const struct bench_side sides[] = {
 		{ "raw SCM_RIGHTS round trip", raw_open, &handout },
+		{ "bare marks: no baseline, but the floor", marked_open, &handout },
 		{ "segmentd", daemon_open, &handout },
 	};
 
 	handout_start(bench, &handout, BASELINE_PAIR, server_cpu);
+	baseline_start(bench, BASELINE_MARKED, server_cpu, HANDOUT_SEGMENT_BYTES, &handout.marked);
 	handout_connect(&handout);
 	bench_measure(bench, goal, sides, BASE_ARRAY_SIZE(sides));
+	baseline_stop(bench, &handout.marked);
 	handout_stop(bench, &handout);
 }
 
