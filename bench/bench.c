@@ -23,6 +23,7 @@
 
 #define BENCH_TRIES		4	/* times the rounds that are wanted, before a run is called noisy */
 #define BENCH_CALM_NS		(200 * NS_PER_MS)
+#define BENCH_CALM_TIMES	25	/* five seconds */
 
 void
 bench_fail(const char *format, ...)
@@ -198,13 +199,21 @@ series_take(struct series *series, struct bench_round *round)
 	samples_append(&series->pool, &round->samples);
 }
 
-/* Lets a burst of other load pass before the next try. */
+/* Lets a burst of other load pass before the next try, if it passes soon. */
 static void
-bench_calm(void)
+bench_calm(const struct bench *bench)
 {
 	struct timespec t = { .tv_nsec = (long)BENCH_CALM_NS };
+	struct gate before, after;
+	unsigned i;
 
-	(void)nanosleep(&t, NULL);
+	for (i = 0; i < BENCH_CALM_TIMES; i++) {
+		gate_read(bench, &before);
+		(void)nanosleep(&t, NULL);
+		gate_read(bench, &after);
+		if (gate_other(&before, &after) < bench->gate)
+			return;
+	}
 }
 
 void
@@ -224,7 +233,7 @@ bench_measure(struct bench *bench, const struct bench_goal *goal, const struct b
 		comparison.other_max = other > comparison.other_max ? other : comparison.other_max;
 		if (other >= bench->gate) {
 			comparison.n_disturbed++;
-			bench_calm();
+			bench_calm(bench);
 			continue;
 		}
 		for (i = 0; i < n_sides; i++)
@@ -240,7 +249,7 @@ bench_measure(struct bench *bench, const struct bench_goal *goal, const struct b
 void
 bench_skip(struct bench *bench, const struct bench_goal *goal, const char *why)
 {
-	bench->result = (struct bench_result){ .outcome = BENCH_SKIPPED };
+	bench->result = (struct bench_result){ .outcome = BENCH_SKIPPED, .ratio = -1 };
 	report_skipped(bench, goal, why);
 }
 

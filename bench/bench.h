@@ -83,8 +83,8 @@ enum bench_outcome {
 
 struct bench_result {
 	enum bench_outcome outcome;
-	double ratio;			/* 0: there is none */
-	double ratio_p99;
+	double ratio;			/* a figure without a baseline: that; -1: none */
+	double ratio_p99;		/* 0: none */
 };
 
 struct bench {

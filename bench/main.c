@@ -206,7 +206,7 @@ print_summary(const struct options *options, const struct tally *tallies)
 		(void)printf("%-8s %-66s %5.2f %7.2f  %s:", goals[i].id, goals[i].title, goals[i].must, goals[i].stretch,
 		    verdict(&tallies[i]));
 		for (k = 0; k < tallies[i].n_runs; k++)
-			(void)printf(" %.3f", tallies[i].ratios[k]);
+			(void)printf(tallies[i].ratios[k] >= 0 ? " %.3f" : " -", tallies[i].ratios[k]);
 		(void)putchar('\n');
 	}
 }

@@ -122,6 +122,12 @@ report_verdict(const struct bench_goal *goal, const struct comparison *compariso
 {
 	const char *sign = units[goal->unit].higher_is_better ? ">=" : "<=";
 
+	if (comparison->series[0].n == 0) {
+		(void)printf("      %s: no quiet round in %u, other load up to %.1f %%\n", outcomes[result->outcome],
+		    comparison->n_disturbed, comparison->other_max * 100);
+		(void)fflush(stdout);
+		return;
+	}
 	(void)printf("      ratio %.3f to %s; must %s %.2f, stretch %s %.2f", result->ratio, best, sign, goal->must, sign,
 	    goal->stretch);
 	if (result->ratio_p99 > 0)
@@ -179,14 +185,14 @@ report_comparison(struct bench *bench, struct comparison *comparison)
 	for (i = 0; i < comparison->n_sides; i++)
 		summaries[i] = report_summary(&comparison->series[i]);
 	best = report_best(unit, summaries, last);
-	bench->result = (struct bench_result){ 0 };
+	bench->result = (struct bench_result){ .ratio = -1 };
 	if (summaries[best].median > 0)
 		bench->result.ratio = summaries[last].median / summaries[best].median;
 	if (summaries[best].p99 > 0)
 		bench->result.ratio_p99 = summaries[last].p99 / summaries[best].p99;
 	bench->result.outcome = report_judge(goal, comparison, &bench->result);
 	report_head(bench, goal);
-	for (i = 0; i < comparison->n_sides; i++)
+	for (i = 0; i < comparison->n_sides && comparison->series[i].n > 0; i++)
 		report_side(unit, comparison->series[i].name, &summaries[i]);
 	report_verdict(goal, comparison, &bench->result, comparison->series[best].name);
 	report_json(bench, comparison, summaries, best);
