@@ -14,6 +14,13 @@ tests_system_check_limits_SOURCES = tests/system/check_limits.c $(SYSTEM_SUITE)
 tests_system_check_limits_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_limits_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_start
+tests_system_check_start_SOURCES = tests/system/check_start.c $(SYSTEM_SUITE)
+tests_system_check_start_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DHARNESS_DAEMON_PROGRAM='"$(abs_top_builddir)/daemon/segmentd"'
+tests_system_check_start_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_start_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_wire
 tests_system_check_wire_SOURCES = tests/system/check_wire.c $(SYSTEM_SUITE)
 tests_system_check_wire_CFLAGS = $(SYSTEM_CFLAGS)
