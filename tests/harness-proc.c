@@ -132,6 +132,29 @@ struct holdings {
 	size_t size;
 };
 
+/* An object that is scanned for, and what of it was found. */
+struct found {
+	dev_t device;
+	ino_t inode;
+	struct holdings fds;
+	struct holdings maps;
+};
+
+struct search {
+	struct found *found;
+	size_t n;
+};
+
+static struct found *
+find_object(const struct search *search, dev_t device, ino_t inode)
+{
+	for (size_t i = 0; i < search->n; i++) {
+		if (search->found[i].inode == inode && search->found[i].device == device)
+			return &search->found[i];
+	}
+	return NULL;
+}
+
 static void
 add_holding(struct holdings *all, const struct holding *row)
 {
@@ -166,7 +189,7 @@ read_fdinfo(pid_t pid, int fd, struct holding *row)
 }
 
 static void
-scan_fds(pid_t pid, dev_t device, ino_t inode, struct holdings *all)
+scan_fds(pid_t pid, const struct search *search)
 {
 	char path[64];
 	DIR *dir;
@@ -177,21 +200,21 @@ scan_fds(pid_t pid, dev_t device, ino_t inode, struct holdings *all)
 	if (!dir)
 		return;			/* it ended meanwhile */
 	while ((entry = readdir(dir)) != NULL) {
+		struct found *found;
 		struct stat status;
 		struct holding row;
 
-		if (!isdigit((unsigned char)entry->d_name[0]) ||
-		    fstatat(dirfd(dir), entry->d_name, &status, 0) != 0 ||
-		    status.st_dev != device || status.st_ino != inode)
+		if (!isdigit((unsigned char)entry->d_name[0]) || fstatat(dirfd(dir), entry->d_name, &status, 0) != 0)
 			continue;
-		if (read_fdinfo(pid, atoi(entry->d_name), &row))
-			add_holding(all, &row);
+		found = find_object(search, status.st_dev, status.st_ino);
+		if (found && read_fdinfo(pid, atoi(entry->d_name), &row))
+			add_holding(&found->fds, &row);
 	}
 	(void)closedir(dir);
 }
 
 static void
-scan_maps(pid_t pid, dev_t device, ino_t inode, struct holdings *all)
+scan_maps(pid_t pid, const struct search *search)
 {
 	char path[64], line[512];
 	cleanup_fclose FILE *f = NULL;
@@ -201,11 +224,15 @@ scan_maps(pid_t pid, dev_t device, ino_t inode, struct holdings *all)
 	while (f && fgets(line, sizeof(line), f)) {
 		unsigned long long offset, number;
 		unsigned device_major, device_minor;
+		struct found *found;
 		char mode[8];
 
 		if (sscanf(line, "%*x-%*x %7s %llx %x:%x %llu", mode, &offset, &device_major, &device_minor,
-		    &number) == 5 && number == inode && makedev(device_major, device_minor) == device)
-			add_holding(all, &(struct holding){
+		    &number) != 5)
+			continue;
+		found = find_object(search, makedev(device_major, device_minor), number);
+		if (found)
+			add_holding(&found->maps, &(struct holding){
 			    .pid = pid, .fd = -1, .label = offset, .writer = mode[1] == 'w' });
 	}
 }
@@ -258,33 +285,55 @@ is_excepted(pid_t pid, pid_t except, const pid_t *children, size_t n_children)
 	return false;
 }
 
-void
-harness_scan(dev_t device, ino_t inode, pid_t except, struct harness_scan *ret_scan)
+static void
+count_found(struct found *found, struct harness_scan *ret_scan)
 {
-	struct holdings fds = { 0 }, maps = { 0 };
+	struct holdings *fds = &found->fds;
+
+	*ret_scan = (struct harness_scan){ .fds = fds->n, .maps = found->maps.n };
+	if (fds->n > 0)
+		qsort(fds->rows, fds->n, sizeof(*fds->rows), compare_descriptions);
+	for (size_t i = 0; i < fds->n; i++) {
+		if (i == 0 || compare_descriptions(&fds->rows[i - 1], &fds->rows[i]) != 0)
+			count_one(ret_scan, &fds->rows[i]);
+	}
+	count_mapped_only(fds, &found->maps, ret_scan);
+	free(fds->rows);
+	free(found->maps.rows);
+}
+
+void
+harness_scan_all(const struct stat *objects, size_t n, pid_t except, struct harness_scan *ret_scans)
+{
+	struct search search = { .found = calloc(n, sizeof(*search.found)), .n = n };
 	pid_t children[256];
 	size_t n_children = except > 0 ? harness_children(except, children, BASE_ARRAY_SIZE(children)) : 0;
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
 
-	harness_assert(proc, "/proc: %s", strerror(errno));
+	harness_assert(proc && search.found, "/proc: %s", strerror(errno));
+	for (size_t i = 0; i < n; i++) {
+		search.found[i].device = objects[i].st_dev;
+		search.found[i].inode = objects[i].st_ino;
+	}
 	while ((entry = readdir(proc)) != NULL) {
 		pid_t pid = isdigit((unsigned char)entry->d_name[0]) ? atoi(entry->d_name) : 0;
 
-		if (pid == 0 || is_excepted(pid, except, children, n_children))
+		if (pid == 0 || getpgid(pid) != getpgrp() || is_excepted(pid, except, children, n_children))
 			continue;
-		scan_fds(pid, device, inode, &fds);
-		scan_maps(pid, device, inode, &maps);
+		scan_fds(pid, &search);
+		scan_maps(pid, &search);
 	}
 	(void)closedir(proc);
-	*ret_scan = (struct harness_scan){ .fds = fds.n, .maps = maps.n };
-	if (fds.n > 0)
-		qsort(fds.rows, fds.n, sizeof(*fds.rows), compare_descriptions);
-	for (size_t i = 0; i < fds.n; i++) {
-		if (i == 0 || compare_descriptions(&fds.rows[i - 1], &fds.rows[i]) != 0)
-			count_one(ret_scan, &fds.rows[i]);
-	}
-	count_mapped_only(&fds, &maps, ret_scan);
-	free(fds.rows);
-	free(maps.rows);
+	for (size_t i = 0; i < n; i++)
+		count_found(&search.found[i], &ret_scans[i]);
+	free(search.found);
+}
+
+void
+harness_scan(dev_t device, ino_t inode, pid_t except, struct harness_scan *ret_scan)
+{
+	struct stat object = { .st_dev = device, .st_ino = inode };
+
+	harness_scan_all(&object, 1, except, ret_scan);
 }

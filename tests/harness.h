@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "base/base.h"
@@ -212,10 +213,13 @@ struct harness_scan {
 
 /*
  * Counts the open file descriptions of an object (by device and inode) that processes other than `except` and its children
- * hold. Descriptors are told apart by kcmp(2). Which description a mapping belongs to the kernel does not tell: a mapping
+ * hold. Only the test's process group is looked at, which all that it started belong to: a host may have thousands of other
+ * processes. Descriptors are told apart by kcmp(2). Which description a mapping belongs to the kernel does not tell: a mapping
  * at offset X is taken for one of the description whose file position is X, so a test that wants exact figures lets each
  * description have an offset of its own, for both.
  */
 void harness_scan(dev_t device, ino_t inode, pid_t except, struct harness_scan *ret_scan);
+/* Likewise of n objects (by st_dev and st_ino), in one pass over /proc. */
+void harness_scan_all(const struct stat *objects, size_t n, pid_t except, struct harness_scan *ret_scans);
 
 #endif
