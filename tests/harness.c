@@ -24,9 +24,10 @@
 
 bool harness_in_child;
 
+static char harness_base[64] = "/tmp";	/* of all directories */
+
 /* Those whose log is shown, and whose directory is removed, when the test fails. */
 static struct harness_daemon *daemons[DAEMONS_MAX];
-static pid_t daemons_owner;
 
 static void
 show_logs(void)
@@ -35,6 +36,35 @@ show_logs(void)
 		if (daemons[i])
 			(void)fprintf(stderr, "--- log of the daemon in %s (last status '%s'):\n%s---\n",
 			    daemons[i]->dir, daemons[i]->status, harness_daemon_log(daemons[i]));
+	}
+}
+
+static int
+remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+	(void)status, (void)kind, (void)where;
+	return remove(path) != 0 && errno != ENOENT;
+}
+
+static void
+remove_tree(const char *dir)
+{
+	(void)nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* The test is over: its daemons end with it. */
+static void
+remove_all(void)
+{
+	for (unsigned i = 0; i < DAEMONS_MAX; i++) {
+		struct harness_daemon *daemon = daemons[i];
+
+		daemons[i] = NULL;
+		if (!daemon)
+			continue;
+		if (daemon->pid > 0)
+			(void)kill(daemon->pid, SIGKILL);
+		remove_tree(daemon->dir);
 	}
 }
 
@@ -52,6 +82,7 @@ harness_fail(const char *format, ...)
 		_exit(HARNESS_EXIT_FAILED);
 	}
 	show_logs();
+	remove_all();
 	ck_abort_msg("%s", text);
 	abort();	/* not reached */
 }
@@ -79,12 +110,7 @@ harness_skip(const char *format, ...)
 	va_end(ap);
 	(void)printf("\n");
 	(void)fflush(stdout);
-	for (unsigned i = 0; i < DAEMONS_MAX; i++) {
-		if (daemons[i]) {
-			harness_daemon_kill(daemons[i]);
-			harness_daemon_remove(daemons[i]);
-		}
-	}
+	remove_all();
 	exit(EXIT_SUCCESS);
 }
 
@@ -114,56 +140,50 @@ harness_has_sanitizers(void)
 #endif
 }
 
+/* What a test that failed by one of Check's own assertions left: its log is shown, too. */
+static void
+show_left_logs(void)
+{
+	DIR *dir = opendir(harness_base);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)) != NULL) {
+		struct harness_daemon left = { .pid = 0 };
+
+		(void)snprintf(left.log, sizeof(left.log), "%.32s/%.32s/log", harness_base, entry->d_name);
+		if (entry->d_name[0] != '.' && harness_daemon_log(&left)[0])
+			(void)fprintf(stderr, "--- log of a daemon that was not stopped:\n%s---\n", harness_daemon_log(&left));
+	}
+	if (dir)
+		(void)closedir(dir);
+}
+
+/* All directories of all tests are in one, which goes when the last test has ended, however it ended. */
 int
 harness_run(Suite *suite)
 {
 	SRunner *runner = srunner_create(suite);
 	int n_failed;
 
+	(void)snprintf(harness_base, sizeof(harness_base), "/tmp/segmentd-test-XXXXXX");
+	if (!mkdtemp(harness_base) || chmod(harness_base, 0755) != 0) {
+		(void)fprintf(stderr, "%s: %s\n", harness_base, strerror(errno));
+		return EXIT_FAILURE;
+	}
 	/* A client that writes to a daemon that hung up wants EPIPE, not death. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	srunner_run_all(runner, CK_ENV);
 	n_failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
+	if (n_failed)
+		show_left_logs();
+	remove_tree(harness_base);
 	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
-static int
-remove_entry(const char *path, const struct stat *status, int kind, struct FTW *where)
-{
-	(void)status, (void)kind, (void)where;
-	return remove(path) != 0 && errno != ENOENT;
-}
-
-static void
-remove_tree(const char *dir)
-{
-	(void)nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-/* At the test's end: those daemons that were not stopped by then belong to a failed test. */
-static void
-end_test(void)
-{
-	if (getpid() != daemons_owner)
-		return;
-	for (unsigned i = 0; i < DAEMONS_MAX; i++) {
-		if (!daemons[i])
-			continue;
-		if (daemons[i]->pid > 0)
-			(void)kill(daemons[i]->pid, SIGKILL);
-		remove_tree(daemons[i]->dir);
-	}
 }
 
 static void
 remember(struct harness_daemon *daemon)
 {
-	if (daemons_owner != getpid()) {
-		daemons_owner = getpid();
-		memset(daemons, 0, sizeof(daemons));
-		(void)atexit(end_test);
-	}
 	for (unsigned i = 0; i < DAEMONS_MAX; i++) {
 		if (!daemons[i] || daemons[i] == daemon) {
 			daemons[i] = daemon;
@@ -197,7 +217,7 @@ void
 harness_daemon_prepare(struct harness_daemon *daemon, const char *daemon_keys, const char *body)
 {
 	*daemon = (struct harness_daemon)HARNESS_DAEMON_NULL;
-	(void)snprintf(daemon->dir, sizeof(daemon->dir), "/tmp/segmentd-test-XXXXXX");
+	(void)snprintf(daemon->dir, sizeof(daemon->dir), "%.32s/daemon-XXXXXX", harness_base);
 	harness_assert(mkdtemp(daemon->dir), "%s: %s", daemon->dir, strerror(errno));
 	harness_assert(chmod(daemon->dir, 0755) == 0, "chmod: %s", strerror(errno));
 	(void)snprintf(daemon->config, sizeof(daemon->config), "%s/segmentd.conf", daemon->dir);
