@@ -97,7 +97,8 @@ attachment_is_held(const struct attachment *attachment)
 {
 	if (!attachment->is_marked)
 		return attachment->session != 0;
-	return kernelcount_held(attachment->segment->holding.object.fd, attachment->id);
+	/* Where somebody disturbs the marks, nobody else is to be charged for what a session has given back. */
+	return kernelcount_held(attachment->segment->holding.object.fd, attachment->id, attachment->session != 0);
 }
 
 void

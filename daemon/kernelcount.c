@@ -246,7 +246,7 @@ kernelcount_mark(int fd, uint32_t slot)
 }
 
 bool
-kernelcount_held(int own_fd, uint32_t slot)
+kernelcount_held(int own_fd, uint32_t slot, bool in_doubt)
 {
 	struct flock lock = {
 		.l_type = F_WRLCK,
@@ -256,8 +256,13 @@ kernelcount_held(int own_fd, uint32_t slot)
 	};
 
 	if (fcntl(own_fd, F_OFD_GETLK, &lock))
-		return true;
-	return lock.l_type != F_UNLCK;
+		return in_doubt;
+	if (lock.l_type == F_UNLCK)
+		return false;
+	/* The kernel tells of the first lock in the way only: behind a wider one the mark may be or not be. */
+	if (lock.l_start != MARK_BASE + slot || lock.l_len != 1)
+		return in_doubt;
+	return true;
 }
 
 bool

@@ -62,8 +62,11 @@ void kernelcount_unwatch(struct kernelcount_watch *watch);
 /* Marks the description of fd. 0; or a negative errno: -EAGAIN when a hostile writer has locked the byte. */
 int kernelcount_mark(int fd, uint32_t slot);
 
-/* Asks through own_fd, a description without that mark, whether the mark is still held. On any doubt: true. */
-bool kernelcount_held(int own_fd, uint32_t slot);
+/*
+ * Asks through own_fd, a description without that mark, whether the mark is still held. in_doubt is the answer where the
+ * kernel gives none, or tells of a lock that covers more than the slot: somebody has laid it over the marks of others.
+ */
+bool kernelcount_held(int own_fd, uint32_t slot, bool in_doubt);
 
 /* Whether own_fd's description is the only one of its inode that is left in the whole system. On any doubt: false. */
 bool kernelcount_alone(int own_fd);

@@ -16,6 +16,7 @@
 #define PAGE_BYTES	4096
 #define HUGE_BYTES	(2 * MIB)
 #define PIECE_BYTES	(64 * MIB)	/* some milliseconds of a worker */
+#define RESERVED_FDS	64		/* that segments leave to clients; of few descriptors a quarter */
 
 static void provision_fill(struct provision *provision);
 
@@ -332,6 +333,12 @@ provision_judge(struct provision *provision)
 	return 0;
 }
 
+static uint64_t
+provision_reserved_fds(void)
+{
+	return min_u64(RESERVED_FDS, limits_nofile() / 4);
+}
+
 static int
 provision_create(struct provision *provision)
 {
@@ -341,6 +348,11 @@ provision_create(struct provision *provision)
 
 	if (backend)
 		r = backend->create(provision->definition, &provision->holding->object, &step);
+	/* The last descriptors are for clients, or nobody could ask any more why the others failed. */
+	if (r == 0 && (uint64_t)provision->holding->object.fd + provision_reserved_fds() >= limits_nofile()) {
+		close_fd(&provision->holding->object.fd);
+		r = -EMFILE;
+	}
 	if (r == -EMFILE || r == -ENFILE)
 		findings_nofile(provision->text, sizeof(provision->text));
 	else if (r)
@@ -445,11 +457,20 @@ provision_start(struct provisioner *provisioner, const struct definition *defini
 	return 0;
 }
 
+static void
+provision_orphan_done(struct provision *provision, int r)
+{
+	(void)provision_free(provision);
+}
+
 void
-provision_cancel(struct provision *provision)
+provision_abandon(struct provision *provision)
 {
 	slices_stop(&provision->locking);
-	(void)snprintf(provision->text, sizeof(provision->text), "it was removed while it was being provisioned");
+	provision->orphan = *provision->holding;
+	*provision->holding = (struct holding) HOLDING_NULL;
+	provision->holding = &provision->orphan;
+	provision->done = provision_orphan_done;
 	provision_fail(provision, -ECANCELED);
 }
 

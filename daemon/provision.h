@@ -38,7 +38,8 @@ struct provision_piece {
 struct provision {
 	struct provisioner *provisioner;
 	const struct definition *definition;
-	struct holding *holding;	/* the segment's; filled in here */
+	struct holding *holding;	/* the segment's, filled in here; or orphan, when that is gone */
+	struct holding orphan;
 	provision_done_fn done;
 	provision_progress_fn progress;
 	void *owner;
@@ -79,8 +80,11 @@ int provision_start(struct provisioner *provisioner, const struct definition *de
     bool is_scrub, provision_done_fn done, provision_progress_fn progress, void *owner,
     struct provision **ret_provision, char *text, size_t text_size);
 
-/* Gives up: done is called with -ECANCELED when no worker is at it any more. */
-void provision_cancel(struct provision *provision);
+/*
+ * Gives up, for an owner that goes away now: *holding is taken over, and given back with the provision itself when no worker
+ * is at it any more. Nothing is called back.
+ */
+void provision_abandon(struct provision *provision);
 
 struct provision *provision_free(struct provision *provision);
 

@@ -112,10 +112,6 @@ static void
 segment_provisioned(struct segment *segment, int r, const char *text)
 {
 	segment_set_reason(segment, text);
-	if (r == -ECANCELED) {
-		segment_enter(segment, PROTOCOL_GONE);
-		return;
-	}
 	if (r) {
 		kernelcount_unwatch(&segment->watch);
 		segment_enter(segment, PROTOCOL_FAILED);
@@ -251,8 +247,12 @@ segment_watch(struct segment *segment)
 void
 segment_remove(struct segment *segment, bool now)
 {
+	/* Its name goes at once; what workers are at follows when they are done, or were killed. */
 	if (segment->state == PROTOCOL_PROVISIONING && segment->provision) {
-		provision_cancel(segment->provision);
+		kernelcount_unwatch(&segment->watch);
+		provision_abandon(segment->provision);
+		segment->provision = NULL;
+		segment_enter(segment, PROTOCOL_GONE);
 		return;
 	}
 	if (now || segment->state == PROTOCOL_FAILED || segment->state == PROTOCOL_DECLARED) {

@@ -75,3 +75,11 @@ limits_raise_nofile(void)
 	}
 	return limit.rlim_cur;
 }
+
+uint64_t
+limits_nofile(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) < 0 ? 0 : limit.rlim_cur;
+}

@@ -17,4 +17,7 @@ uint64_t limits_locked_bytes(void);
 /* The soft limit of RLIMIT_NOFILE after it was raised to the hard one. */
 uint64_t limits_raise_nofile(void);
 
+/* The soft limit of RLIMIT_NOFILE now; an administrator may have changed it from outside. */
+uint64_t limits_nofile(void);
+
 #endif

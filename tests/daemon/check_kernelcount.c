@@ -77,15 +77,15 @@ START_TEST(mark_is_held_by_a_mapping_alone)
 	int fd;
 
 	make_object();
-	ck_assert(!kernelcount_held(own, 7));
+	ck_assert(!kernelcount_held(own, 7, true));
 	fd = hand_out(_i ? O_RDWR : O_RDONLY, 7);
 	pid = start_mapper(fd);
 	(void)close(fd);
-	ck_assert(kernelcount_held(own, 7));
-	ck_assert(!kernelcount_held(own, 6));
-	ck_assert(!kernelcount_held(own, 8));
+	ck_assert(kernelcount_held(own, 7, true));
+	ck_assert(!kernelcount_held(own, 6, true));
+	ck_assert(!kernelcount_held(own, 8, true));
 	end(pid);
-	ck_assert(!kernelcount_held(own, 7));
+	ck_assert(!kernelcount_held(own, 7, true));
 }
 END_TEST
 
@@ -125,6 +125,21 @@ START_TEST(locked_slot_cannot_be_marked_and_its_neighbour_can)
 }
 END_TEST
 
+START_TEST(lock_over_the_marks_of_others_decides_nothing)
+{
+	struct flock hostile = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = (off_t)1 << 40 };
+	int reader;
+
+	make_object();
+	reader = hand_out(O_RDONLY, 1);
+	ck_assert_int_eq(fcntl(reader, F_OFD_SETLK, &hostile), 0);
+	ck_assert(kernelcount_held(own, 2, true));
+	ck_assert(!kernelcount_held(own, 2, false));
+	(void)close(reader);
+	ck_assert(!kernelcount_held(own, 2, true));
+}
+END_TEST
+
 /* Looks. */
 
 struct looker {
@@ -145,7 +160,7 @@ look(struct kernelcount_watch *watch, uint64_t until_ns)
 		looker->n_pieces--;
 		return false;
 	}
-	if (!kernelcount_held(own, looker->slot))
+	if (!kernelcount_held(own, looker->slot, true))
 		(void)event_base_loopbreak(looker->base);
 	return true;
 }
@@ -226,6 +241,7 @@ main(void)
 	tcase_add_loop_test(tcase, mark_is_held_by_a_mapping_alone, 0, 2);
 	tcase_add_test(tcase, lease_knows_holders_that_no_mark_shows);
 	tcase_add_test(tcase, locked_slot_cannot_be_marked_and_its_neighbour_can);
+	tcase_add_test(tcase, lock_over_the_marks_of_others_decides_nothing);
 	tcase_add_loop_test(tcase, end_of_the_last_mapping_is_told, 0, 3);
 	tcase_add_test(tcase, looks_have_an_end);
 	suite_add_tcase(suite, tcase);
