@@ -100,7 +100,11 @@ session_may_send_fds(struct session *session)
 {
 	int unread = 0;
 
-	if (session->has_fd_in_flight && ioctl(session->fd, SIOCOUTQ, &unread) == 0 && unread == 0)
+	/*
+	 * The kernel wakes us while one byte of the last message is still counted (sock_wfree): a message is far more, so
+	 * one is none. Waiting for 0 would be waiting for an edge that has passed.
+	 */
+	if (session->has_fd_in_flight && ioctl(session->fd, SIOCOUTQ, &unread) == 0 && unread <= 1)
 		session->has_fd_in_flight = false;
 	return !session->has_fd_in_flight;
 }
