@@ -318,7 +318,7 @@ workers_on_dispatch(evutil_socket_t fd, short what, void *arg)
 static void
 workers_on_idle(evutil_socket_t fd, short what, void *arg)
 {
-	static const struct timeval idle = { .tv_sec = IDLE_SECONDS };
+	static const struct timeval idle = { .tv_sec = IDLE_SECONDS }, stuck = { .tv_sec = STUCK_SECONDS };
 	struct workers *workers = arg;
 	struct worker *worker;
 	bool is_busy = false;
@@ -332,6 +332,9 @@ workers_on_idle(evutil_socket_t fd, short what, void *arg)
 	LIST_FOREACH(worker, &workers->list, entry) {
 		(void)event_del(&worker->socket_event);
 		(void)shutdown(worker->socket, SHUT_RDWR);
+		/* One that was stopped does not hear of it, and would keep its place from others for ever. */
+		if (!worker->is_retired)
+			(void)evtimer_add(&worker->stuck_event, &stuck);
 		worker->is_retired = true;
 	}
 }
