@@ -209,7 +209,7 @@ requests_create(struct requests *requests, struct session *session, const struct
 		session->has_created = true;
 	}
 	if (segment->state == PROTOCOL_PROVISIONING) {
-		segment_wait(segment, &session->waiter);
+		segment_wait(segment, &session->waiter, false);
 		return SESSION_E_WAIT;
 	}
 	if (segment->state == PROTOCOL_FAILED) {
@@ -281,7 +281,7 @@ requests_wait(struct requests *requests, struct session *session, const struct p
 		has_progress = reply->progress_bytes > wait->progress_bytes &&
 		    reply->progress_bytes - wait->progress_bytes >= reply->total_bytes / 100;
 	if (!is_settled && !has_progress) {
-		segment_wait(segment, &session->waiter);
+		segment_wait(segment, &session->waiter, wait->progress_bytes != PROTOCOL_WAIT_STATE);
 		return SESSION_E_WAIT;
 	}
 	reason_len = segment->reason ? strlen(segment->reason) + 1 : 1;

@@ -27,12 +27,15 @@ segment_state_name(enum protocol_state state)
 }
 
 static void
-segment_wake_waiters(struct segment *segment)
+segment_wake_waiters(struct segment *segment, bool is_progress)
 {
-	struct segment_waiter *waiter;
+	struct segment_waiter *waiter, *next;
 
-	/* Each takes itself out; one that waits again does so from the loop, later. */
-	while ((waiter = LIST_FIRST(&segment->waiters))) {
+	/* Each is taken out; one that waits again does so from the loop, later. */
+	for (waiter = LIST_FIRST(&segment->waiters); waiter; waiter = next) {
+		next = LIST_NEXT(waiter, entry);
+		if (is_progress && !waiter->wants_progress)
+			continue;
 		segment_waiter_cancel(waiter);
 		waiter->wake(waiter);
 	}
@@ -43,7 +46,7 @@ static void
 segment_enter(struct segment *segment, enum protocol_state state)
 {
 	segment->state = state;
-	segment_wake_waiters(segment);
+	segment_wake_waiters(segment, false);
 	segment->host->on_change(segment, segment->host->on_change_arg);
 }
 
@@ -96,7 +99,7 @@ segment_free(struct segment *segment)
 		event_free(segment->linger);
 	while ((attachment = TAILQ_FIRST(&segment->attachments)))
 		attachment_free(attachment);
-	segment_wake_waiters(segment);
+	segment_wake_waiters(segment, false);
 	segment_let_go(segment);
 	charge_deinit(&segment->bytes_charge);
 	if (segment->template_count)
@@ -135,7 +138,7 @@ segment_on_provisioned(struct provision *provision, int r)
 static void
 segment_on_progress(struct provision *provision)
 {
-	segment_wake_waiters(provision->owner);
+	segment_wake_waiters(provision->owner, true);
 }
 
 static void
@@ -199,8 +202,11 @@ segment_rest(struct segment *segment)
 
 	if (segment_n_attached(segment) || (!is_draining && !ends && !scrubs))
 		return;
-	if (segment->holding.object.fd >= 0 && !kernelcount_alone(segment->holding.object.fd))
+	if (segment->holding.object.fd >= 0 && !kernelcount_alone(segment->holding.object.fd)) {
+		/* Also of one that we never handed out: else nobody would ask again. */
+		(void)segment_watch(segment);
 		return;
+	}
 	if (is_draining)
 		segment_enter(segment, PROTOCOL_GONE);
 	else if (ends)
@@ -265,9 +271,11 @@ segment_remove(struct segment *segment, bool now)
 }
 
 void
-segment_wait(struct segment *segment, struct segment_waiter *waiter)
+segment_wait(struct segment *segment, struct segment_waiter *waiter, bool wants_progress)
 {
+	segment_waiter_cancel(waiter);
 	waiter->segment = segment;
+	waiter->wants_progress = wants_progress;
 	LIST_INSERT_HEAD(&segment->waiters, waiter, entry);
 }
 

@@ -37,6 +37,7 @@ struct segment_host {
 struct segment_waiter {
 	void (*wake)(struct segment_waiter *waiter);
 	struct segment *segment;	/* NULL: waits for nothing */
+	bool wants_progress;		/* else only a change of state wakes it */
 	LIST_ENTRY(segment_waiter) entry;
 };
 
@@ -92,8 +93,8 @@ int segment_watch(struct segment *segment);
 /* An attachment ended: what a segment without any does. The segment may be freed. */
 void segment_on_fewer(struct segment *segment);
 
-/* Wakes `waiter` at the next change. */
-void segment_wait(struct segment *segment, struct segment_waiter *waiter);
+/* Wakes `waiter` at the next change of state, or if it wants that, of progress. */
+void segment_wait(struct segment *segment, struct segment_waiter *waiter, bool wants_progress);
 void segment_waiter_cancel(struct segment_waiter *waiter);
 
 static inline uint32_t
