@@ -11,6 +11,8 @@
 
 #define ATTACHMENT_ID_MAX	0x3ffffffdu	/* 30 bits, and two that no attachment can have */
 
+#define PRUNE_NS		(NS_PER_MS / 2)
+
 static bool
 attachment_id_in_use(const struct segment *segment, uint32_t id)
 {
@@ -102,7 +104,7 @@ attachment_is_held(const struct attachment *attachment)
 }
 
 void
-attachment_give_up(struct attachment *attachment)
+attachment_give_up(struct attachment *attachment, uint64_t until_ns)
 {
 	if (!attachment->session)
 		return;
@@ -110,7 +112,9 @@ attachment_give_up(struct attachment *attachment)
 	LIST_REMOVE(attachment, session_entry);
 	attachment->session = 0;
 	attachment_count(attachment, 1);
-	if (!attachment_is_held(attachment)) {
+	if (attachment->is_marked && clock_monotonic_ns() >= until_ns)
+		kernelcount_look_soon(&attachment->segment->watch);
+	else if (!attachment_is_held(attachment)) {
 		struct segment *segment = attachment->segment;
 
 		attachment_free(attachment);
@@ -121,10 +125,11 @@ attachment_give_up(struct attachment *attachment)
 bool
 attachment_prune(struct attachment_list *session_list)
 {
+	uint64_t until_ns = clock_monotonic_ns() + PRUNE_NS;
 	struct attachment *attachment, *next;
 	bool has_ended = false;
 
-	for (attachment = LIST_FIRST(session_list); attachment; attachment = next) {
+	for (attachment = LIST_FIRST(session_list); attachment && clock_monotonic_ns() < until_ns; attachment = next) {
 		struct segment *segment = attachment->segment;
 
 		next = LIST_NEXT(attachment, session_entry);

@@ -46,13 +46,14 @@ int attachment_new(struct segment *segment, const struct identity *identity, uin
 bool attachment_is_held(const struct attachment *attachment);
 
 /*
- * The session gives it up: it ends if nobody holds it any more, and stays without supervision otherwise. The
- * attachment may be freed.
+ * The session gives it up: it ends if nobody holds it any more, and stays without supervision otherwise. After until_ns (of
+ * the monotonic clock) the kernel is asked in a later turn. The attachment may be freed.
  */
-void attachment_give_up(struct attachment *attachment);
+void attachment_give_up(struct attachment *attachment, uint64_t until_ns);
 
 /*
- * Asks the kernel now for all of one session, before something is refused it for having too many. True: some had ended.
+ * Asks the kernel now for those of one session, as long as a turn may take, before something is refused it for having too
+ * many. True: some had ended.
  */
 bool attachment_prune(struct attachment_list *session_list);
 

@@ -220,6 +220,17 @@ kernelcount_watch(struct kernelcount *kernelcount, struct kernelcount_watch *wat
 }
 
 void
+kernelcount_look_soon(struct kernelcount_watch *watch)
+{
+	static const struct timeval now = { 0 };
+
+	if (watch->wd < 0)
+		return;
+	kernelcount_make_dirty(watch);
+	(void)event_add(&watch->kernelcount->due_event, &now);
+}
+
+void
 kernelcount_unwatch(struct kernelcount_watch *watch)
 {
 	struct kernelcount *kernelcount = watch->kernelcount;

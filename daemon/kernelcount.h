@@ -57,6 +57,8 @@ void kernelcount_deinit(struct kernelcount *kernelcount);
 /* Calls look whenever a description of fd's inode was closed for good. 0 or a negative errno. */
 int kernelcount_watch(struct kernelcount *kernelcount, struct kernelcount_watch *watch, int fd,
     kernelcount_look_fn look);
+/* Calls look in a later turn, as if something had been closed. */
+void kernelcount_look_soon(struct kernelcount_watch *watch);
 void kernelcount_unwatch(struct kernelcount_watch *watch);
 
 /* Marks the description of fd. 0; or a negative errno: -EAGAIN when a hostile writer has locked the byte. */

@@ -8,6 +8,7 @@
 #include "daemon/requests.h"
 
 #define STRINGS_MAX	2
+#define END_NS		(NS_PER_MS / 2)	/* of asking the kernel at a session's end */
 
 struct requests_row {
 	const char *name;
@@ -234,6 +235,7 @@ requests_drop_created(struct requests *requests, const struct session *session)
 void
 requests_on_session_end(struct session *session, void *arg)
 {
+	uint64_t until_ns = clock_monotonic_ns() + END_NS;
 	struct attachment *attachment;
 
 	segment_waiter_cancel(&session->waiter);
@@ -241,7 +243,7 @@ requests_on_session_end(struct session *session, void *arg)
 		requests_drop_created(arg, session);
 	/* Each ends if the kernel knows no holder any more, and stays unsupervised otherwise. */
 	while ((attachment = LIST_FIRST(&session->attachments)))
-		attachment_give_up(attachment);
+		attachment_give_up(attachment, until_ns);
 }
 
 bool

@@ -148,7 +148,7 @@ requests_detach(struct requests *requests, struct session *session, const struct
 		if (attachment->id == detach->attachment && attachment->segment->generation == detach->generation)
 			break;
 	if (attachment)
-		attachment_give_up(attachment);
+		attachment_give_up(attachment, UINT64_MAX);
 	return 0;
 }
 
