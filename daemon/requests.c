@@ -223,13 +223,14 @@ requests_dispatch(struct session *session, const struct protocol_header *request
 static void
 requests_drop_created(struct requests *requests, const struct session *session)
 {
-	struct segment *segment, *next;
+	struct segment *segment;
 
-	for (segment = TAILQ_FIRST(&requests->registry->in_order); segment; segment = next) {
-		next = TAILQ_NEXT(segment, entry);
-		if (segment->created_session == session->id && !segment->was_attached)
-			segment_remove(segment, true);
-	}
+	if (!session->created_serial)
+		return;
+	segment = registry_find(requests->registry, session->created_name);
+	if (segment && segment->created_session == session->id &&
+	    segment->created_serial == session->created_serial && !segment->was_attached)
+		segment_remove(segment, true);
 }
 
 void
@@ -239,8 +240,7 @@ requests_on_session_end(struct session *session, void *arg)
 	struct attachment *attachment;
 
 	segment_waiter_cancel(&session->waiter);
-	if (session->has_created)
-		requests_drop_created(arg, session);
+	requests_drop_created(arg, session);
 	/* Each ends if the kernel knows no holder any more, and stays unsupervised otherwise. */
 	while ((attachment = LIST_FIRST(&session->attachments)))
 		attachment_give_up(attachment, until_ns);

@@ -188,17 +188,18 @@ requests_create(struct requests *requests, struct session *session, const struct
 	struct segment *segment = registry_find(requests->registry, create->name);
 	bool is_own = segment && segment->created_session == session->id &&
 	    segment->created_serial == request->serial && !segment->is_declared;
+	bool is_new;
 	int r;
 
 	if (!definition_name_valid(create->name))
 		return session_refuse(session, request, -EINVAL, "a segment's name is 1 to %d of A-Z a-z 0-9 . _ - and "
 		    "begins with a letter or a digit", DEFINITION_NAME_MAX);
 	/* It was made at an earlier look, and somebody removed it since: that is not undone. */
-	if (!is_own && session->has_created) {
-		r = session_refuse(session, request, -ESHUTDOWN,
-		    "segment '%s' was removed while it was being provisioned", create->name);
+	if (!is_own && session->created_serial == request->serial) {
+		r = session_refuse(session, request, -ESHUTDOWN, "segment '%s' was removed while it was being provisioned",
+		    create->name);
 		if (r == 0)
-			session->has_created = false;
+			session->created_serial = 0;
 		return r;
 	}
 	if (!is_own) {
@@ -206,29 +207,24 @@ requests_create(struct requests *requests, struct session *session, const struct
 		    session->id, request->serial, &segment);
 		if (r)
 			return requests_refuse_create(session, request, create->name, r);
-		session->has_created = true;
+		session->created_serial = request->serial;
+		memcpy(session->created_name, create->name, sizeof(session->created_name));
 	}
 	if (segment->state == PROTOCOL_PROVISIONING) {
 		segment_wait(segment, &session->waiter, false);
 		return SESSION_E_WAIT;
 	}
-	if (segment->state == PROTOCOL_FAILED) {
-		r = session_refuse(session, request, -EIO, "segment '%s' could not be provisioned: %s", create->name,
-		    segment->reason ? segment->reason : "no reason was given");
-		if (r == 0) {
-			session->has_created = false;
-			segment_remove(segment, true);
-		}
+	if (!requests_check_state(session, request, segment, &r))
+		r = requests_hand_out(requests, session, request, segment,
+		    PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE);
+	if (r)
 		return r;
-	}
-	r = requests_hand_out(requests, session, request, segment, PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE);
-	if (r == 0) {
-		session->has_created = false;
-		/* It was refused: nobody has it, so nobody's end would end it. */
-		if (!segment_n_attached(segment))
-			segment_remove(segment, true);
-	}
-	return r;
+	/* Answered. What was made for it and not handed out is nobody's: the name is free for another try. */
+	is_new = session->created_serial == request->serial;
+	session->created_serial = 0;
+	if (is_new && !segment->was_attached)
+		segment_remove(segment, true);
+	return 0;
 }
 
 static bool

@@ -68,7 +68,8 @@ struct session {
 	uint64_t serial;		/* of the last request that was done */
 	int32_t status;			/* its reply's, for a repeated one */
 	bool has_fd_in_flight;		/* a reply with an fd was sent, and may be unread */
-	bool has_created;		/* a segment that it has not attached yet */
+	uint64_t created_serial;	/* of a CREATE under way; 0: none */
+	char created_name[PROTOCOL_NAME_SIZE];
 	const char *violation;
 	struct attachment_list attachments;
 	struct segment_waiter waiter;
