@@ -120,7 +120,7 @@ ask(struct segment_client *client, enum protocol_type type, struct protocol_head
 	int r;
 
 	r = client_call(client, &call);
-	if ((r == 0 || r == -EMFILE) && call.reply_size != sizeof(ret_answer->attached)) {
+	if (r == 0 && call.reply_size != sizeof(ret_answer->attached)) {
 		if (fd >= 0)
 			(void)close(fd);
 		client_drop(client, call.epoch);
