@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 if HAVE_CHECK
-check_PROGRAMS += tests/client/check_lies tests/client/check_segment
+check_PROGRAMS += tests/client/check_lies tests/client/check_segment tests/client/check_daemon
 
 tests_client_check_lies_SOURCES = tests/client/check_lies.c tests/client/fake.c tests/client/fake.h
 tests_client_check_lies_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -9,6 +9,10 @@ tests_client_check_lies_LDADD = client/libclient.la $(CHECK_LIBS)
 tests_client_check_segment_SOURCES = tests/client/check_segment.c tests/client/fake.c tests/client/fake.h
 tests_client_check_segment_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_client_check_segment_LDADD = client/libclient.la $(CHECK_LIBS)
+
+tests_client_check_daemon_SOURCES = tests/client/check_daemon.c
+tests_client_check_daemon_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_client_check_daemon_LDADD = client/libclient.la $(HARNESS_LIBS)
 endif
 
 check_SCRIPTS += tests/client/check-exports tests/client/check-header
