@@ -87,7 +87,7 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 	attachment->is_marked = kernelcount_mark(fd, attachment->id) == 0;
 	TAILQ_INSERT_TAIL(&segment->attachments, attachment, segment_entry);
 	LIST_INSERT_HEAD(session_list, attachment, session_entry);
-	segment->was_attached = true;
+	segment_on_more(segment);
 	attachment_count(attachment, 1);
 	*ret_attachment = attachment;
 	*ret_fd = take_fd(&fd);

@@ -6,6 +6,8 @@
 #include "base/base.h"
 #include "daemon/registry.h"
 
+#define START_NS	(NS_PER_MS / 2)
+
 static void
 registry_on_change(struct segment *segment, void *arg)
 {
@@ -14,9 +16,33 @@ registry_on_change(struct segment *segment, void *arg)
 	registry->on_change(segment, registry->on_change_arg);
 	if (segment->state != PROTOCOL_GONE)
 		return;
+	if (registry->start_next == segment)
+		registry->start_next = TAILQ_NEXT(segment, entry);
 	HASH_DELETE(hh, registry->by_name, segment);
 	TAILQ_REMOVE(&registry->in_order, segment, entry);
 	(void)segment_free(segment);
+}
+
+/* Starts what is declared, for as long as a turn may take: thousands of them would hold up everybody. */
+static void
+registry_on_start(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval next_turn = { 0 };
+	struct registry *registry = arg;
+	uint64_t until_ns = clock_monotonic_ns() + START_NS;
+	struct segment *segment;
+
+	while ((segment = registry->start_next) && clock_monotonic_ns() < until_ns) {
+		registry->start_next = TAILQ_NEXT(segment, entry);
+		if (segment->state == PROTOCOL_DECLARED && segment->definition->required == registry->starts_required)
+			segment_start(segment);
+	}
+	if (!registry->start_next && registry->starts_required) {
+		registry->starts_required = false;
+		registry->start_next = TAILQ_FIRST(&registry->in_order);
+	}
+	if (registry->start_next)
+		(void)evtimer_add(&registry->start_event, &next_turn);
 }
 
 int
@@ -38,6 +64,8 @@ registry_init(struct registry *registry, struct event_base *base, struct kernelc
 		.last_generation = clock_realtime_ns() / 1000,
 	};
 	TAILQ_INIT(&registry->in_order);
+	if (evtimer_assign(&registry->start_event, base, registry_on_start, registry))
+		return -ENOMEM;
 	return 0;
 }
 
@@ -46,6 +74,8 @@ registry_deinit(struct registry *registry)
 {
 	struct segment *segment;
 
+	if (event_initialized(&registry->start_event))
+		(void)evtimer_del(&registry->start_event);
 	while ((segment = TAILQ_FIRST(&registry->in_order))) {
 		HASH_DELETE(hh, registry->by_name, segment);
 		TAILQ_REMOVE(&registry->in_order, segment, entry);
@@ -71,21 +101,11 @@ registry_add(struct registry *registry, struct definition *definition, struct se
 	return 0;
 }
 
-static void
-registry_start(struct registry *registry, bool required)
-{
-	struct segment *segment, *next;
-
-	for (segment = TAILQ_FIRST(&registry->in_order); segment; segment = next) {
-		next = TAILQ_NEXT(segment, entry);
-		if (segment->state == PROTOCOL_DECLARED && segment->definition->required == required)
-			segment_start(segment);
-	}
-}
-
 int
 registry_declare(struct registry *registry, const struct conf *conf)
 {
+	static const struct timeval now = { 0 };
+
 	registry->templates = calloc(conf->n_templates + 1, sizeof(*registry->templates));
 	if (!registry->templates)
 		return -ENOMEM;
@@ -101,9 +121,9 @@ registry_declare(struct registry *registry, const struct conf *conf)
 			return r;
 		segment->is_declared = true;
 	}
-	registry_start(registry, true);
-	registry_start(registry, false);
-	return 0;
+	registry->starts_required = true;
+	registry->start_next = TAILQ_FIRST(&registry->in_order);
+	return evtimer_add(&registry->start_event, &now) ? -ENOMEM : 0;
 }
 
 static struct registry_template *

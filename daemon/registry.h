@@ -22,6 +22,9 @@ struct registry {
 	void *on_change_arg;
 	struct segment *by_name;
 	TAILQ_HEAD(, segment) in_order;
+	struct event start_event;	/* starts what is declared, some a turn */
+	struct segment *start_next;	/* in the order of making; NULL: the pass is over */
+	bool starts_required;		/* the first pass: what startup waits for */
 	uint64_t last_cursor;
 	uint64_t last_generation;
 	struct registry_template *templates;
@@ -40,7 +43,7 @@ int registry_init(struct registry *registry, struct event_base *base, struct ker
     struct provisioner *provisioner, struct accounts *accounts, registry_change_fn on_change, void *on_change_arg);
 void registry_deinit(struct registry *registry);
 
-/* Takes in what the configuration declares, and starts it: required ones first. 0 or -ENOMEM. */
+/* Takes in what the configuration declares, and starts it from the loop: required ones first. 0 or -ENOMEM. */
 int registry_declare(struct registry *registry, const struct conf *conf);
 
 /* Makes a segment from a template for its creator, and starts it. 0, REGISTRY_E_*, or -ENOMEM. */

@@ -74,6 +74,7 @@ requests_hand_out(struct requests *requests, struct session *session, const stru
 	struct protocol_attached *reply = (void *)&requests->reply;
 	const struct definition *definition = segment->definition;
 	struct attachment *attachment;
+	bool was_attached = segment->was_attached;
 	cleanup_close int fd = -1;
 	int r;
 
@@ -96,8 +97,10 @@ requests_hand_out(struct requests *requests, struct session *session, const stru
 	};
 	r = session_reply(session, request, &reply->header, sizeof(*reply), 0, &fd, 1);
 	/* It was not sent: nobody has it, and the request will come again or the session ends. */
-	if (r)
+	if (r) {
 		attachment_free(attachment);
+		segment->was_attached = was_attached;
+	}
 	return r;
 }
 

@@ -185,6 +185,9 @@ segment_linger(struct segment *segment)
 	uint64_t ms = segment->definition->linger_ms;
 	struct timeval delay = { .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000) };
 
+	/* Since its last attachment ended, and not since somebody looked again. */
+	if (segment->linger && evtimer_pending(segment->linger, NULL))
+		return;
 	if (!segment->linger)
 		segment->linger = evtimer_new(segment->host->base, segment_on_linger, segment);
 	/* Without memory for a timer it ends at once, which is the safe side of keeping it for ever. */
@@ -197,8 +200,9 @@ static void
 segment_rest(struct segment *segment)
 {
 	bool is_draining = segment->state == PROTOCOL_DRAINING;
-	bool ends = segment->state == PROTOCOL_READY && segment_ends_unattached(segment);
-	bool scrubs = segment->state == PROTOCOL_READY && segment->definition->scrub && segment->was_attached;
+	bool has_ended = segment->state == PROTOCOL_READY && segment->was_attached;
+	bool ends = has_ended && segment_ends_unattached(segment);
+	bool scrubs = has_ended && segment->definition->scrub;
 
 	if (segment_n_attached(segment) || (!is_draining && !ends && !scrubs))
 		return;
@@ -213,6 +217,14 @@ segment_rest(struct segment *segment)
 		segment_linger(segment);
 	else
 		segment_provision(segment, true);
+}
+
+void
+segment_on_more(struct segment *segment)
+{
+	segment->was_attached = true;
+	if (segment->linger)
+		(void)evtimer_del(segment->linger);
 }
 
 void

@@ -90,6 +90,9 @@ void segment_remove(struct segment *segment, bool now);
 /* Sees to it that the kernel tells when somebody lets go. 0 or a negative errno. */
 int segment_watch(struct segment *segment);
 
+/* An attachment began. */
+void segment_on_more(struct segment *segment);
+
 /* An attachment ended: what a segment without any does. The segment may be freed. */
 void segment_on_fewer(struct segment *segment);
 
