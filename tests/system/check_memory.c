@@ -176,6 +176,7 @@ START_TEST(ten_tebibytes_are_refused_at_once_and_others_served)
 	printf("ready %" PRIu64 " ms after the daemon was launched\n", (clock_monotonic_ns() - begun_ns) / NS_PER_MS);
 	harness_open(&conn, daemon.socket);
 	ck_assert_int_eq(harness_wait(&conn, "some"), PROTOCOL_READY);
+	ck_assert_int_eq(harness_wait(&conn, "much"), PROTOCOL_FAILED);
 	expect_failed(&conn, "much", "MemAvailable");
 	harness_close(&conn);
 	harness_daemon_stop(&daemon);
@@ -199,6 +200,7 @@ START_TEST(segments_are_judged_together)
 	harness_open(&conn, daemon.socket);
 	(void)harness_wait(&conn, "a");
 	(void)harness_wait(&conn, "b");
+	(void)harness_wait(&conn, "c");
 	ck_assert_int_eq(harness_list(&conn, rows, 4), 3);
 	for (size_t i = 0; i < 3; i++)
 		n_ready += rows[i].state == PROTOCOL_READY;
