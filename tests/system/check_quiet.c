@@ -174,6 +174,8 @@ START_TEST(a_large_segment_holds_up_nobody)
 	made_ns = sample_p99_ns(&conn, is_silent, &large, &n_made);
 	harness_await_readable(large.fd, "the large segment");
 	ck_assert_int_gt(harness_receive(large.fd, &reply), 0);
+	if (reply.header.status == -EIO && strstr(reply.bytes + sizeof(reply.header), "MemAvailable"))
+		harness_skip("others took the memory meanwhile");
 	ck_assert_int_eq(reply.header.status, 0);
 	close_fd(&reply.fds[0]);
 	freed_ns = sample_p99_ns(&conn, is_resident, &conn, &n_freed);
