@@ -285,7 +285,7 @@ static const struct lie lies[] = {
 	{ "hello refused", hello_refused, -EPROTONOSUPPORT, "version 9", .in_hello = true },
 	{ "hello with another version", hello_version, -EPROTO, "version 9", .in_hello = true },
 	{ "hello too short", hello_short, -EPROTO, "welcome", .in_hello = true },
-	{ "hello with fd", hello_with_fd, -EPROTO, "", .in_hello = true },
+	{ "hello with fd", hello_with_fd, -EPROTO, "version 9", .in_hello = true },
 	{ "turned away", hello_turned_away, -EDQUOT, "4096 clients", .in_hello = true },
 };
 
