@@ -20,11 +20,19 @@
 
 static void provision_fill(struct provision *provision);
 
+static void
+provision_orphan_done(struct provision *provision, int r)
+{
+	LIST_REMOVE(provision, orphan_entry);
+	(void)provision_free(provision);
+}
+
 int
 provisioner_init(struct provisioner *provisioner, struct event_base *base, struct workers *workers,
     uint64_t memory_reserve_bytes)
 {
 	*provisioner = (struct provisioner) { .base = base, .workers = workers };
+	LIST_INIT(&provisioner->orphans);
 	releases_init(&provisioner->releases, workers);
 	return budget_init(&provisioner->budget, memory_reserve_bytes);
 }
@@ -32,6 +40,13 @@ provisioner_init(struct provisioner *provisioner, struct event_base *base, struc
 void
 provisioner_deinit(struct provisioner *provisioner)
 {
+	struct provision *orphan;
+
+	/* Their workers were ended before, and nothing is called for them any more. */
+	while ((orphan = LIST_FIRST(&provisioner->orphans))) {
+		holding_release(&orphan->orphan, &provisioner->releases, false);
+		provision_orphan_done(orphan, -ECANCELED);
+	}
 	budget_deinit(&provisioner->budget);
 }
 
@@ -457,12 +472,6 @@ provision_start(struct provisioner *provisioner, const struct definition *defini
 	return 0;
 }
 
-static void
-provision_orphan_done(struct provision *provision, int r)
-{
-	(void)provision_free(provision);
-}
-
 void
 provision_abandon(struct provision *provision)
 {
@@ -471,6 +480,7 @@ provision_abandon(struct provision *provision)
 	*provision->holding = (struct holding) HOLDING_NULL;
 	provision->holding = &provision->orphan;
 	provision->done = provision_orphan_done;
+	LIST_INSERT_HEAD(&provision->provisioner->orphans, provision, orphan_entry);
 	provision_fail(provision, -ECANCELED);
 }
 

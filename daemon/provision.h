@@ -20,6 +20,7 @@ struct provisioner {
 	struct workers *workers;
 	struct budget budget;
 	struct releases releases;
+	LIST_HEAD(, provision) orphans;	/* abandoned, and waiting for their workers */
 	uint64_t locked_bytes;		/* by all holdings, as the daemon counts them */
 };
 
@@ -40,6 +41,7 @@ struct provision {
 	const struct definition *definition;
 	struct holding *holding;	/* the segment's, filled in here; or orphan, when that is gone */
 	struct holding orphan;
+	LIST_ENTRY(provision) orphan_entry;
 	provision_done_fn done;
 	provision_progress_fn progress;
 	void *owner;
