@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -22,6 +23,7 @@
 #include "host/memory.h"
 
 #define WORKER_SOCKET	STDIN_FILENO
+#define NICE		10
 #define WORKER_FDS_MAX	8		/* taken with one message to be closed again; the kernel drops the rest */
 
 struct worker {
@@ -78,6 +80,8 @@ become_worker(void)
 	const struct rlimit no_core = { 0, 0 };
 
 	(void)prctl(PR_SET_NAME, "segmentd-worker", 0, 0, 0);
+	/* All workers together can take every CPU: the daemon and its clients come first then. */
+	(void)setpriority(PRIO_PROCESS, 0, NICE);
 	reset_signals();
 	offer_to_oom_killer();
 	(void)setrlimit(RLIMIT_CORE, &no_core);		/* what it maps is its clients' */
