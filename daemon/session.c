@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
@@ -376,17 +377,21 @@ session_identify_groups(struct session *session)
 }
 
 /*
- * COMPAT(linux 6.5): without SO_PEERPIDFD a pid is looked up, and could have been taken by another process in between. It
- * was not if the socket's peer is still connected after the look-up and the process was not a zombie: its fd of the
- * socket is what keeps it connected. A peer that has passed its socket on and died can escape that; then the pidfd is of
- * a stranger, whose death ends the session early, and nothing else follows from it.
+ * COMPAT(linux 6.5): without SO_PEERPIDFD the pid is looked up, and could be another process's by then. It is not while the
+ * one that connected keeps the socket open: if that is so after the look-up, the pidfd is its. Who has passed the socket
+ * on and died can still be mistaken for a stranger, whose death then ends the session early; nothing else follows from it.
  */
 static int
-session_open_pidfd(pid_t pid)
+session_open_pidfd(int fd, pid_t pid)
 {
-	if (pid <= 0)
-		return -1;
-	return (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd peer = { .fd = fd, .events = POLLRDHUP };
+	int pidfd = -1;
+
+	if (pid > 0)
+		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd >= 0 && (poll(&peer, 1, 0) < 0 || peer.revents & (POLLHUP | POLLRDHUP)))
+		close_fd(&pidfd);
+	return pidfd;
 }
 
 static int
@@ -402,7 +407,7 @@ session_identify(struct session *session)
 	if (getsockopt(session->fd, SOL_SOCKET, SO_PEERPIDFD, &session->pidfd, &size)) {
 		session->pidfd = -1;
 		if (errno == ENOPROTOOPT)
-			session->pidfd = session_open_pidfd(peer.pid);
+			session->pidfd = session_open_pidfd(session->fd, peer.pid);
 		else if (errno != EINVAL && errno != ENODATA && errno != ESRCH)
 			return -errno;
 	}
