@@ -23,6 +23,8 @@
 #define STATUS_MS	200		/* between two lines of status, at the least */
 #define WORKERS_MAX	64
 
+static const struct timeval status_later = { .tv_usec = STATUS_MS * 1000 };
+
 struct manager {
 	const struct conf *conf;
 	struct event_base *base;
@@ -101,8 +103,11 @@ manager_tell(struct manager *manager)
 		manager->is_incomplete = true;
 		return;
 	}
+	if (!notify_ready()) {
+		(void)evtimer_add(&manager->status_event, &status_later);
+		return;
+	}
 	manager->is_ready = true;
-	notify_ready();
 	log_write(LOG_INFO, NULL, "ready after %" PRIu64 " ms: %" PRIu64 " of %" PRIu64 " segments, socket '%s'",
 	    (clock_monotonic_ns() - manager->started_ns) / NS_PER_MS, progress.n_ready, progress.n,
 	    manager->conf->daemon.socket);
@@ -153,7 +158,7 @@ manager_log_change(const struct segment *segment)
 static void
 manager_on_change(struct segment *segment, void *arg)
 {
-	static const struct timeval now = { 0 }, later = { .tv_usec = STATUS_MS * 1000 };
+	static const struct timeval now = { 0 };
 	struct manager *manager = arg;
 
 	if (manager->is_stopping)
@@ -163,7 +168,7 @@ manager_on_change(struct segment *segment, void *arg)
 	if (!manager->is_ready && segment->state >= PROTOCOL_READY)
 		(void)evtimer_add(&manager->status_event, &now);
 	else if (!evtimer_pending(&manager->status_event, NULL))
-		(void)evtimer_add(&manager->status_event, &later);
+		(void)evtimer_add(&manager->status_event, &status_later);
 }
 
 static void

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include <systemd/sd-daemon.h>
 
@@ -32,20 +34,48 @@ notify_present(void)
 	return socket && socket[0] != '\0';
 }
 
-static void
-notify_send(const char *message)
+/* The manager's address. Its length, or 0 where it is none that we can send to. */
+static socklen_t
+notify_address(struct sockaddr_un *address)
 {
-	/* Nobody could do anything about a manager that does not listen, least of all this process. */
-	(void)sd_notify(0, message);
+	const char *socket = getenv("NOTIFY_SOCKET");
+	size_t len = strlen(socket);
+
+	if ((socket[0] != '/' && socket[0] != '@') || len >= sizeof(address->sun_path))
+		return 0;
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	memcpy(address->sun_path, socket, len);
+	if (socket[0] == '@')
+		address->sun_path[0] = '\0';
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + (socket[0] == '/'));
 }
 
-void
+/*
+ * Not by sd_notify(), which waits for ever for a manager that does not read, and the loop with it. False: its queue is full,
+ * and the message was left out. Other failures are nobody's to mend, least of all this process's.
+ */
+static bool
+notify_send(const char *message)
+{
+	static int fd = -1;
+	struct sockaddr_un address;
+	socklen_t len = notify_address(&address);
+
+	if (fd < 0)
+		fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || len == 0)
+		return true;
+	return sendto(fd, message, strlen(message), MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&address, len) >= 0 ||
+	    (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS);
+}
+
+bool
 notify_ready(void)
 {
 	if (ready_sent || !notify_present())
-		return;
-	ready_sent = true;
-	notify_send("READY=1");
+		return true;
+	ready_sent = notify_send("READY=1");
+	return ready_sent;
 }
 
 /* Takes a trailing UTF-8 sequence away that ends before its last byte: the manager drops a status that is not UTF-8. */
@@ -112,21 +142,21 @@ notify_status(const char *format, ...)
 	if (r < 0)
 		return;
 	status_write_message(message, sizeof(message), text);
-	notify_send(message);
+	(void)notify_send(message);
 }
 
 void
 notify_stopping(void)
 {
 	if (notify_present())
-		notify_send("STOPPING=1");
+		(void)notify_send("STOPPING=1");
 }
 
 void
 notify_watchdog(void)
 {
 	if (notify_present())
-		notify_send("WATCHDOG=1");
+		(void)notify_send("WATCHDOG=1");
 }
 
 uint64_t

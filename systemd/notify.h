@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/* What the daemon tells its service manager. Every call does nothing, at no cost, where there is none. */
+/*
+ * What the daemon tells its service manager. Every call does nothing, at no cost, where there is none; and none waits: what
+ * a manager that does not read has no room for is left out.
+ */
 #ifndef SYSTEMD_NOTIFY_H
 #define SYSTEMD_NOTIFY_H
 
@@ -10,7 +13,7 @@
 #include "base/base.h"
 
 bool notify_present(void);			/* $NOTIFY_SOCKET is set */
-void notify_ready(void);			/* READY=1, once */
+bool notify_ready(void);			/* READY=1, once. False: its queue is full, to be said again */
 void notify_status(const char *format, ...) BASE_PRINTF(1, 2);	/* STATUS= */
 void notify_stopping(void);			/* STOPPING=1 */
 void notify_watchdog(void);			/* WATCHDOG=1 */

@@ -167,6 +167,21 @@ START_TEST(watchdog_is_due_at_half_the_time)
 }
 END_TEST
 
+START_TEST(manager_that_does_not_read_holds_nobody_up)
+{
+	/* More than any socket's queue takes; Check's time limit ends a wait. */
+	for (int i = 0; i < 10000; i++)
+		notify_status("message %d", i);
+	notify_watchdog();
+	ck_assert(!notify_ready());
+	while (suite_receive(manager, heard, sizeof(heard)))
+		ck_assert_ptr_null(strstr(heard, "READY"));
+	ck_assert(notify_ready());
+	ck_assert(suite_receive(manager, heard, sizeof(heard)));
+	ck_assert_str_eq(heard, "READY=1");
+}
+END_TEST
+
 int
 main(void)
 {
@@ -174,6 +189,7 @@ main(void)
 	TCase *tcase = tcase_create("manager");
 
 	tcase_add_checked_fixture(tcase, manager_start, manager_stop);
+	tcase_add_test(tcase, manager_that_does_not_read_holds_nobody_up);
 	tcase_add_test(tcase, ready_is_said_once);
 	tcase_add_test(tcase, stopping_and_watchdog_are_said);
 	tcase_add_test(tcase, status_is_formatted);
