@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Everything of the library, for libsegment itself, for segmentctl and for the tests, which reach its inside.
-noinst_LTLIBRARIES += client/libclient.la
+noinst_LTLIBRARIES += client/libclient.la client/libcontrol.la
+# What the daemon shares with the library: the layout of control memory and the recovery.
+client_libcontrol_la_SOURCES = client/control.c client/control.h
+client_libcontrol_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
 client_libclient_la_SOURCES = client/attach.c client/client.c client/client.h client/connection.c client/connection.h \
 	client/error.c client/mapping.c client/protocol.h
 client_libclient_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden -pthread
+client_libclient_la_LIBADD = client/libcontrol.la
 
 # -version-info current:revision:age. An interface added: current and age rise; one changed or removed: current rises,
 # age is 0; code alone: revision rises.

@@ -45,6 +45,8 @@ enum protocol_type {
 	PROTOCOL_CLIENTS = 9,
 	PROTOCOL_WAIT = 10,
 	PROTOCOL_METRICS = 11,
+	PROTOCOL_LOCKS = 14,
+	PROTOCOL_RECOVER = 15,
 	PROTOCOL_TYPE_N
 };
 
@@ -118,6 +120,10 @@ static_assert(sizeof(struct protocol_create) == 176, "wire");
  * -EAGAIN (WAIT says when). CREATE is answered when the segment is ready, and holds up later requests of its session
  * until then, as WAIT does.
  * map_bytes is what to map (the object's size, which never changes), size_bytes what is provisioned of it now.
+ *
+ * With locks (n_locks > 0) a second fd is control memory, control_bytes of it (client/control.h), writable where data is;
+ * and n_locks rows of struct protocol_lock follow the struct, all of them or, where they do not fit into a message, none
+ * and PROTOCOL_MORE: LOCKS has them.
  */
 struct protocol_attached {
 	struct protocol_header header;
@@ -129,8 +135,9 @@ struct protocol_attached {
 	uint32_t access;
 	uint32_t flags;			/* PROTOCOL_ATTACHED_* */
 	uint32_t n_locks;
+	uint64_t control_bytes;		/* what to map of control */
 };
-static_assert(sizeof(struct protocol_attached) == 72, "wire");
+static_assert(sizeof(struct protocol_attached) == 80, "wire");
 
 /*
  * DETACH: answered with a header, or with PROTOCOL_QUIET not at all; what the same session asks next finds it done. The
@@ -280,6 +287,80 @@ struct protocol_client {
 	char command[32];
 };
 static_assert(sizeof(struct protocol_client) == 72, "wire");
+
+/*
+ * LOCKS: a row an entry of a segment's `locks`, in the configuration's order; the reply is a struct protocol_listed with
+ * these rows. A row's cursor is its index + 1.
+ */
+
+enum protocol_lock_kind {
+	PROTOCOL_LOCK_OURS = 0,		/* in control memory */
+	PROTOCOL_LOCK_MUTEX = 1,	/* an application's pthread_mutex_t in data */
+	PROTOCOL_LOCK_KIND_N
+};
+
+struct protocol_locks {
+	struct protocol_header header;
+	uint64_t cursor;
+	uint64_t generation;		/* the one that is wanted, or 0 for any; another: -ESTALE */
+	char name[PROTOCOL_NAME_SIZE];
+};
+static_assert(sizeof(struct protocol_locks) == 176, "wire");
+
+struct protocol_lock {
+	uint64_t cursor;
+	uint64_t offset_bytes;		/* in data: what it protects */
+	uint64_t length_bytes;
+	uint64_t at_bytes;		/* a mutex: where it is in data; ours: where its log is in control */
+	uint64_t n_recoveries;		/* by the daemon, since the segment was made */
+	uint64_t recovered_ns;		/* the last of them, since 1970; 0: none */
+	uint32_t log_bytes;		/* ours: room in its log */
+	uint32_t owner;			/* ours: the attachment that has it now, by its word; a mutex: a thread's id */
+	int32_t recovered_pid;		/* the last of the dead that it was recovered from; 0: hidden, or none */
+	uint8_t kind;			/* enum protocol_lock_kind */
+	uint8_t on_death;		/* the configuration's order: rollback, keep, zero, poison */
+	uint8_t flags;			/* PROTOCOL_LOCK_* */
+	uint8_t reason;			/* a mutex that is not looked after: why, enum protocol_lock_reason */
+	char name[PROTOCOL_NAME_SIZE];
+};
+static_assert(sizeof(struct protocol_lock) == 200, "wire");
+
+#define PROTOCOL_LOCK_POISONED	UINT8_C(0x1)	/* nobody gets it until RECOVER */
+#define PROTOCOL_LOCK_DUE	UINT8_C(0x2)	/* its owner died, and its recovery is under way */
+#define PROTOCOL_LOCK_STUCK	UINT8_C(0x4)	/* a mutex whose owner seems gone, and that must not be touched */
+
+enum protocol_lock_reason {
+	PROTOCOL_LOCK_FINE = 0,
+	PROTOCOL_LOCK_UNUSED = 1,	/* all bytes zero: nobody has initialised it yet */
+	PROTOCOL_LOCK_NOT_ROBUST = 2,
+	PROTOCOL_LOCK_NOT_SHARED = 3,
+	PROTOCOL_LOCK_INHERITS = 4,	/* PTHREAD_PRIO_INHERIT or _PROTECT: the kernel's own word format */
+	PROTOCOL_LOCK_NAMESPACES = 5,	/* writers of another pid namespace are attached: its thread ids mean nothing here */
+	PROTOCOL_LOCK_UNREADABLE = 6,	/* its memory cannot be touched: somebody punched it out */
+	PROTOCOL_LOCK_REASON_N
+};
+
+/*
+ * RECOVER: frees poisoned locks. By writers of the segment and administrators. Their logs are rolled back; with KEEP their
+ * bytes stay as they are. -ENOENT: no such lock. -EALREADY: none is poisoned.
+ */
+#define PROTOCOL_RECOVER_KEEP	UINT32_C(0x1)
+
+struct protocol_recover {
+	struct protocol_header header;
+	uint32_t flags;
+	uint32_t zero;
+	char name[PROTOCOL_NAME_SIZE];
+	char lock[PROTOCOL_NAME_SIZE];	/* empty: all of the segment's */
+};
+static_assert(sizeof(struct protocol_recover) == 304, "wire");
+
+struct protocol_recovered {
+	struct protocol_header header;
+	uint32_t n_locks;		/* that are free now, or will be when a worker has restored their bytes */
+	uint32_t zero;
+};
+static_assert(sizeof(struct protocol_recovered) == 32, "wire");
 
 /*
  * WAIT: answered when the segment is neither declared nor being provisioned; or, unless progress is PROTOCOL_WAIT_STATE,

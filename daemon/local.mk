@@ -30,7 +30,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/slices.c daemon/slices.h \
 	daemon/workers.c daemon/workers.h
 daemon_libdaemon_la_LIBADD = \
-	daemon/worker/libworker.la host/libhost.la conf/libconf.la systemd/libservice.la \
+	daemon/worker/libworker.la client/libcontrol.la host/libhost.la conf/libconf.la systemd/libservice.la \
 	$(EVENT_LIBS) $(SYSTEMD_LIBS) $(CONFIG_LIBS)
 
 daemon_segmentd_SOURCES = daemon/main.c

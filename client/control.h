@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Control memory: what a segment with locks has beside its data, and every algorithm on it that a death may cut short at
+ * any instruction. The daemon and the clients share this code, as they share the memory.
+ *
+ *	records		struct control_lock, one for each entry of the definition's `locks`, at index * CONTROL_RECORD_BYTES
+ *	logs		one for each lock of ours, where the attach reply says
+ *
+ * Whoever can write a segment can write its control memory. So nothing here follows a pointer, a length or an index from
+ * it: where a lock's bytes and log are, the caller knows for itself (struct control_place), and a log's entries are held
+ * against that before one byte is restored.
+ *
+ * A section, in this order, each step done before the next begins:
+ *
+ *	control_try()		word: 0 -> the attachment's id
+ *	control_log()		the old bytes; then used_bytes, which publishes them; then sequence becomes odd
+ *	...			the caller's stores
+ *	control_commit()	used_bytes = 0: from here on the new bytes stand; then sequence becomes even
+ *	control_unlock()	word: -> 0, and a waiter is woken
+ *
+ * Who dies before used_bytes = 0 has changed nothing: the log restores the old bytes. Who dies after it has changed all.
+ * The compiler must keep this order (the fences in control.c); a dead thread's stores are ordered before the news of its
+ * death by the kernel.
+ */
+#ifndef CLIENT_CONTROL_H
+#define CLIENT_CONTROL_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A lock's word: 0, or who has it, and whether somebody may be asleep for it. */
+#define CONTROL_ID_MASK		UINT32_C(0x3fffffff)
+#define CONTROL_WAITERS		UINT32_C(0x80000000)
+#define CONTROL_ID_MAX		UINT32_C(0x3ffffffd)	/* of attachments */
+#define CONTROL_ID_CLAIM	UINT32_C(0x3ffffffe)	/* the daemon recovers it, or one of its workers */
+#define CONTROL_ID_POISON	UINT32_C(0x3fffffff)	/* nobody can have it, until it is recovered by hand */
+
+/* Of control_lock.marks. */
+#define CONTROL_OWNER_DIED	UINT32_C(0x1)	/* since somebody who was told unlocked */
+
+#define CONTROL_RECORD_BYTES	64
+#define CONTROL_ENTRY_UNIT	8		/* an entry's bytes are padded to a multiple of it */
+
+struct control_lock {
+	_Atomic uint32_t word;
+	_Atomic uint32_t sequence;	/* odd while a section changes bytes: what readers hold theirs against */
+	_Atomic uint32_t used_bytes;	/* of the log; 0: there is nothing to undo */
+	_Atomic uint32_t marks;		/* CONTROL_OWNER_DIED */
+	uint32_t zero[12];
+};
+static_assert(sizeof(struct control_lock) == CONTROL_RECORD_BYTES, "a record is a cache line");
+static_assert(ATOMIC_INT_LOCK_FREE == 2, "words are shared between processes");
+
+/* An entry of a log: the old bytes, padded, and then this. It stands behind them so that the newest is found first. */
+struct control_footer {
+	uint64_t offset_bytes;		/* where they were, from the segment's first byte */
+	uint32_t length_bytes;
+	uint32_t zero;
+};
+static_assert(sizeof(struct control_footer) == 16, "layout");
+
+/* The configuration's order. */
+enum control_on_death {
+	CONTROL_ROLLBACK,		/* the log's bytes are restored */
+	CONTROL_KEEP,			/* the bytes stay as they are */
+	CONTROL_ZERO,			/* the lock's bytes are zeroed */
+	CONTROL_POISON,			/* bytes and log stay as they are, and nobody gets the lock */
+	CONTROL_ON_DEATH_N
+};
+
+/* A lock as one process sees it: where it is, and what is known of it from elsewhere than shared memory. */
+struct control_place {
+	struct control_lock *lock;
+	unsigned char *log;
+	unsigned char *data;		/* the segment's first byte */
+	uint64_t offset_bytes;		/* of what the lock protects */
+	uint64_t length_bytes;
+	uint32_t log_bytes;		/* room in the log */
+	enum control_on_death on_death;
+};
+
+/* How a log's bytes are restored. 0, or -EFAULT where memory cannot be had. */
+typedef int (*control_copy_fn)(void *to, const void *from, size_t length);
+
+/* The plain one: for a process that may die of memory which is not there. */
+int control_copy(void *to, const void *from, size_t length);
+
+enum {
+	CONTROL_E_OTHER = 1,		/* the word names somebody else */
+	CONTROL_E_BUSY = 2,		/* the word changed under every try: somebody breaks the rules, try again later */
+	CONTROL_E_POISONED = 3,		/* nobody can have it now */
+};
+
+#ifdef __SANITIZE_THREAD__
+/* It does not know fences; the sequence's own accesses are ordered enough on the machines that it runs on. */
+#define CONTROL_FENCE(order)	atomic_signal_fence(order)
+#else
+#define CONTROL_FENCE(order)	atomic_thread_fence(order)
+#endif
+
+/* Wakes as many that wait for the lock. */
+void control_wake(struct control_lock *lock, int n);
+
+/* Takes a lock that is free and that nobody waits for. Another one is not looked at further. */
+static inline bool
+control_try(struct control_lock *lock, uint32_t id)
+{
+	uint32_t word = 0;
+
+	return atomic_compare_exchange_strong_explicit(&lock->word, &word, id, memory_order_acquire, memory_order_relaxed);
+}
+
+/* Gives back a lock that is one's own. What was changed was committed or undone before. */
+static inline void
+control_unlock(struct control_lock *lock)
+{
+	if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) & CONTROL_WAITERS)
+		control_wake(lock, 1);
+}
+
+/* Tells readers that bytes are about to change. */
+static inline void
+control_open(struct control_lock *lock)
+{
+	uint32_t sequence = atomic_load_explicit(&lock->sequence, memory_order_relaxed);
+
+	if (sequence & 1)
+		return;
+	atomic_store_explicit(&lock->sequence, sequence + 1, memory_order_relaxed);
+	CONTROL_FENCE(memory_order_release);
+}
+
+/*
+ * Logs length_bytes old bytes of the segment at offset_bytes, which the caller then may change. The range is the lock's
+ * (the caller has checked that). 0, or -ENOSPC with nothing changed.
+ */
+int control_log(const struct control_place *place, uint64_t offset_bytes, uint64_t length_bytes);
+
+/* Makes the new bytes stand: empties the log, and lets readers in. */
+static inline void
+control_commit(struct control_lock *lock)
+{
+	uint32_t sequence;
+
+	atomic_signal_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&lock->used_bytes, memory_order_relaxed))
+		atomic_store_explicit(&lock->used_bytes, 0, memory_order_release);
+	atomic_signal_fence(memory_order_seq_cst);
+	sequence = atomic_load_explicit(&lock->sequence, memory_order_relaxed);
+	if (sequence & 1)
+		atomic_store_explicit(&lock->sequence, sequence + 1, memory_order_release);
+}
+
+/*
+ * Restores the old bytes, newest entry first, and empties the log. Cut short, it can be begun again. 0; -EBADMSG where
+ * the log is none: nothing was restored; -EFAULT from copy.
+ */
+int control_undo(const struct control_place *place, control_copy_fn copy);
+
+/*
+ * The range of the segment that an undo would touch ([*ret_from, *ret_to), empty if the log is), for whoever must know
+ * before. 0, -EBADMSG, -EFAULT. What it says may have changed by the time of the undo, which checks again.
+ */
+int control_extent(const struct control_place *place, control_copy_fn copy, uint64_t *ret_from, uint64_t *ret_to);
+
+/*
+ * Puts the bytes of a dead owner's section right as on_death says, and marks that an owner died. The caller has the word.
+ * 0: to be released or kept. CONTROL_E_POISONED: to be poisoned, since on_death says so or since the log cannot be
+ * trusted. -EFAULT from copy.
+ */
+int control_repair(const struct control_place *place, control_copy_fn copy);
+
+/* From a dead owner's id to the claim of the daemon. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
+int control_claim(struct control_lock *lock, uint32_t dead_id);
+
+/*
+ * A waiter's own way: from a dead owner's id (a dead claim, too) to its own id. It has the lock then, and repairs; if it
+ * dies in that, the word names it and the log is whole. 0, CONTROL_E_OTHER, CONTROL_E_BUSY.
+ */
+int control_take_over(struct control_lock *lock, uint32_t dead_id, uint32_t id);
+
+/* Ends a claim: the lock is free, and one that waits is woken. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
+int control_release(struct control_lock *lock);
+
+/* From `id` to poison; all that wait are woken, and get -ENOTRECOVERABLE. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
+int control_poison(struct control_lock *lock, uint32_t id);
+
+/* From poison to a claim, for a recovery by hand. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
+int control_claim_poisoned(struct control_lock *lock);
+
+/*
+ * The whole recovery of a dead owner's lock by the daemon: claim, repair, release or poison; dead_id may be the claim of
+ * a daemon that died. 0: it is free; CONTROL_E_POISONED; CONTROL_E_OTHER: the dead had it not; CONTROL_E_BUSY; -EFAULT:
+ * it stays claimed.
+ */
+int control_recover(const struct control_place *place, uint32_t dead_id, control_copy_fn copy);
+
+#endif
