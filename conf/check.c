@@ -8,6 +8,7 @@
 
 #include "conf/check.h"
 
+#include "conf/check_locks.h"
 #include "conf/units.h"
 
 #define QUOTE_SIZE	96
@@ -127,20 +128,6 @@ check_keys(struct reader *reader, config_setting_t *group, const struct definiti
 	}
 }
 
-static void
-check_locks(struct reader *reader, config_setting_t *group, struct definition *definition)
-{
-	config_setting_t *list = member(group, "locks");
-	size_t read = 0;
-
-	for (unsigned i = 0; list && read < definition->n_locks; i++) {
-		config_setting_t *setting = config_setting_get_elem(list, i);
-
-		if (setting->type == CONFIG_TYPE_GROUP)	/* others were refused, and have no lock */
-			check_lock(reader, setting, definition, &definition->locks[read++]);
-	}
-}
-
 void
 check_definition(struct reader *reader, config_setting_t *group, struct definition *definition)
 {
@@ -150,7 +137,8 @@ check_definition(struct reader *reader, config_setting_t *group, struct definiti
 	check_sizes(reader, group, definition);
 	check_memory(reader, group, definition);
 	check_lifetime(reader, group, definition);
-	check_locks(reader, group, definition);
+	if (definition->n_locks)
+		check_locks(reader, member(group, "locks"), definition);
 	check_keys(reader, group, definition);
 }
 
@@ -163,56 +151,6 @@ check_allow(struct reader *reader, config_setting_t *group, const struct definit
 		read_problem(reader, by_group, NULL, "stands beside user; expected one of them, and an entry each");
 	else if (!user && !by_group)
 		read_problem(reader, group, NULL, "names nobody; expected user or group");
-}
-
-/* Whether two locks' ranges of data share a byte. */
-static bool
-overlap(const struct definition_lock *a, const struct definition_lock *b)
-{
-	return a->offset_bytes < b->offset_bytes + b->length_bytes &&
-	    b->offset_bytes < a->offset_bytes + a->length_bytes;
-}
-
-/* A lock against those before it in its list. */
-static void
-check_other_locks(struct reader *reader, config_setting_t *group, const struct definition *definition,
-    const struct definition_lock *lock)
-{
-	for (const struct definition_lock *other = definition->locks; other < lock; other++) {
-		if (lock->name && other->name && streq(lock->name, other->name))
-			read_problem(reader, group, "name", "\"%s\" is another lock's of this segment already",
-			    lock->name);
-		if (!lock->is_mutex && !other->is_mutex && overlap(lock, other))
-			read_problem(reader, group, "offset", "its bytes overlap those of lock \"%s\"",
-			    other->name ? other->name : "");
-	}
-}
-
-void
-check_lock(struct reader *reader, config_setting_t *group, const struct definition *definition,
-    struct definition_lock *lock)
-{
-	static const char *const ranges[] = { "offset", "length", "undo" };
-	uint64_t size = definition->is_template ? definition->max_size_bytes : definition->size_bytes;
-
-	lock->is_mutex = member(group, "at") != NULL;
-	if (lock->is_mutex && !member(group, "on_death"))
-		lock->on_death = DEFINITION_KEEP;
-	if (lock->is_mutex && lock->on_death != DEFINITION_KEEP && lock->on_death != DEFINITION_ZERO)
-		read_problem(reader, member(group, "on_death"), NULL,
-		    "\"%s\" is not for a mutex; expected \"keep\" or \"zero\"",
-		    definition_on_death_names[lock->on_death]);
-	for (unsigned i = 0; lock->is_mutex && i < BASE_ARRAY_SIZE(ranges); i++)
-		if (member(group, ranges[i]))
-			read_problem(reader, member(group, ranges[i]), NULL,
-			    "stands beside at: a mutex protects no bytes of ours; remove it");
-	if (!lock->is_mutex && member(group, "init"))
-		read_problem(reader, member(group, "init"), NULL, "is for a mutex; expected at beside it");
-	if (size && (lock->is_mutex ? lock->at_bytes >= size :
-	    lock->offset_bytes + lock->length_bytes > size))	/* each at most 2^62 */
-		read_problem(reader, group, lock->is_mutex ? "at" : "length",
-		    "reaches beyond the segment's %llu bytes", (unsigned long long)size);
-	check_other_locks(reader, group, definition, lock);
 }
 
 void

@@ -9,10 +9,8 @@
 /* One definition as it was read; setting is its group. Fills in what follows from other keys. */
 void check_definition(struct reader *reader, config_setting_t *setting, struct definition *definition);
 
-/* An entry of allow, of locks (within data of size_bytes), of orphans. */
+/* An entry of allow, of orphans. */
 void check_allow(struct reader *reader, config_setting_t *setting, const struct definition_allow *allow);
-void check_lock(struct reader *reader, config_setting_t *setting, const struct definition *definition,
-    struct definition_lock *lock);
 void check_orphan(struct reader *reader, config_setting_t *setting, const struct conf_orphan *orphan);
 
 /* All definitions of all files: names twice, names that a template stands for. */

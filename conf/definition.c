@@ -151,6 +151,21 @@ definition_instantiate(const struct definition *template_, const char *name, uin
 	return definition;
 }
 
+const struct definition_lock *
+definition_lock_beyond(const struct definition *definition, uint64_t size_bytes)
+{
+	for (size_t i = 0; i < definition->n_locks; i++) {
+		const struct definition_lock *lock = &definition->locks[i];
+
+		if (lock->length_bytes > size_bytes || lock->offset_bytes > size_bytes - lock->length_bytes)
+			return lock;
+		if (lock->is_mutex &&
+		    (size_bytes < DEFINITION_MUTEX_BYTES || lock->at_bytes > size_bytes - DEFINITION_MUTEX_BYTES))
+			return lock;
+	}
+	return NULL;
+}
+
 bool
 definition_name_valid(const char *name)
 {

@@ -16,6 +16,10 @@
 #define DEFINITION_LAYOUT_MAX	128
 #define DEFINITION_ALLOW_MAX	256	/* entries of `allow` */
 #define DEFINITION_LOCKS_MAX	1024
+#define DEFINITION_UNDO_MIN	64	/* bytes of a lock's undo, where it has one */
+#define DEFINITION_UNDO_TOTAL_MAX	((uint64_t)16 << 30)	/* of all of a segment's */
+#define DEFINITION_MUTEX_BYTES	40	/* what a pthread_mutex_t takes in data, and */
+#define DEFINITION_MUTEX_ALIGNMENT	8
 
 enum definition_backend {
 	DEFINITION_MEMFD,
@@ -78,15 +82,18 @@ struct definition_allow {
 	char *name;			/* as written */
 };
 
-/* One entry of `locks`: a lock of ours (offset, length, undo), or an application's mutex (at, init). */
+/*
+ * One entry of `locks`: a lock of ours, or an application's mutex. Ranges and mutexes are in the segment (a template's: in
+ * max_size), and no byte is in two of them.
+ */
 struct definition_lock {
 	char *name;
 	bool is_mutex;
-	uint64_t offset_bytes;
-	uint64_t length_bytes;
-	uint64_t undo_bytes;
-	uint64_t at_bytes;
-	bool init;
+	uint64_t offset_bytes;		/* what it protects; of a mutex: what is zeroed at a death, if anything */
+	uint64_t length_bytes;		/* 0 only of a mutex that zeroes nothing */
+	uint64_t undo_bytes;		/* 0: nothing is logged, and on_death is not rollback; a mutex has none */
+	uint64_t at_bytes;		/* of a mutex: where it is, DEFINITION_MUTEX_BYTES from there */
+	bool init;			/* of a mutex: the daemon makes it, and prefault is true */
 	enum definition_on_death on_death;
 };
 
@@ -152,6 +159,9 @@ struct definition *definition_instantiate(const struct definition *template_, co
 
 /* Whether a creator with this uid may make `name` from the template: its prefix, %U replaced by the uid, and more. */
 bool definition_matches(const struct definition *template_, const char *name, uint32_t uid);
+
+/* The first lock of which a byte is not in data of so many bytes, or NULL: a template's creator chose the size. */
+const struct definition_lock *definition_lock_beyond(const struct definition *definition, uint64_t size_bytes);
 
 /* Whether a string is a segment's name: [A-Za-z0-9][A-Za-z0-9._-]*, at most DEFINITION_NAME_MAX bytes. */
 bool definition_name_valid(const char *name);

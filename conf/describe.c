@@ -168,12 +168,52 @@ format_allow(const struct definition *definition, char **ret_text)
 	return r;
 }
 
+/* One lock with all keys that apply to it, also those at their defaults. */
+static void
+print_lock(FILE *out, const struct definition_lock *lock)
+{
+	char buf[32];
+
+	(void)fprintf(out, " { name = \"%s\";", lock->name);	/* letters, digits, dots and the like: nothing to escape */
+	if (lock->is_mutex)
+		(void)fprintf(out, " at = \"%s\"; init = %s;", units_format_size(buf, sizeof(buf), lock->at_bytes),
+		    lock->init ? "true" : "false");
+	if (lock->length_bytes) {
+		(void)fprintf(out, " offset = \"%s\";", units_format_size(buf, sizeof(buf), lock->offset_bytes));
+		(void)fprintf(out, " length = \"%s\";", units_format_size(buf, sizeof(buf), lock->length_bytes));
+	}
+	if (!lock->is_mutex)
+		(void)fprintf(out, " undo = \"%s\";", units_format_size(buf, sizeof(buf), lock->undo_bytes));
+	(void)fprintf(out, " on_death = \"%s\"; }", definition_on_death_names[lock->on_death]);
+}
+
+static int
+format_locks(const struct definition *definition, char **ret_text)
+{
+	cleanup_free char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return -ENOMEM;
+	(void)fputs("(", out);
+	for (size_t i = 0; i < definition->n_locks; i++) {
+		(void)fputs(i ? "," : "", out);
+		print_lock(out, &definition->locks[i]);
+	}
+	(void)fputs(" )", out);
+	if (ferror(out) | fclose(out))
+		return -ENOMEM;
+	*ret_text = take_ptr(text);
+	return 0;
+}
+
 static int
 format_row(const struct keys_row *row, const struct definition *definition, char **ret_text)
 {
 	if (row->type == KEYS_TYPE_LIST)
 		return streq(row->key, "allow") ? format_allow(definition, ret_text) :
-		    format_text(ret_text, "( )");	/* no definition with locks is let in yet */
+		    format_locks(definition, ret_text);
 	return value_format(row, definition, ret_text);
 }
 

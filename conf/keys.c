@@ -203,8 +203,8 @@ static const struct keys_row rows[] = {
 	  .help = "false: clients keep it out of their core dumps." },
 	{ KEYS_DEFINITION, "locks", KEYS_TYPE_LIST, BOTH, NOWHERE, .max = DEFINITION_LOCKS_MAX,
 	  .reload = KEYS_DRAINED, .fallback = "( )",
-	  .refusal = "locks are not supported by this version; remove them",
-	  .help = "Robust locks, and the bytes that they protect. Not supported by this version." },
+	  .help = "Robust locks, and the bytes that they protect: each is free again when its owner dies, and its bytes are "
+	      "as on_death says." },
 
 	/* allow */
 	{ KEYS_ALLOW, "user", KEYS_TYPE_USER, ACCOUNT(definition_allow, id,
@@ -222,25 +222,36 @@ static const struct keys_row rows[] = {
 	/* locks */
 	{ KEYS_LOCK, "name", KEYS_TYPE_NAME, AT(definition_lock, name), .required = true,
 	  .fallback_words = "required", .reload = KEYS_DRAINED,
-	  .range = "as a segment's name", .help = "What clients find it by." },
+	  .range = "as a segment's name",
+	  .help = "What clients find it by. No two locks of a segment share a name." },
 	{ KEYS_LOCK, "offset", KEYS_TYPE_SIZE, AT(definition_lock, offset_bytes),
 	  .max = UNITS_SIZE_MAX, .reload = KEYS_DRAINED, .fallback = "\"0B\"",
+	  .fallback_words = "of a mutex with on_death zero: required; of another mutex: none",
 	  .help = "The first of the bytes that it protects." },
-	{ KEYS_LOCK, "length", KEYS_TYPE_SIZE, AT(definition_lock, length_bytes),
-	  .max = UNITS_SIZE_MAX, .reload = KEYS_DRAINED, .fallback = "\"0B\"",
-	  .help = "How many they are. The ranges of two locks do not overlap." },
+	{ KEYS_LOCK, "length", KEYS_TYPE_SIZE, AT(definition_lock, length_bytes), .min = 1,
+	  .max = UNITS_SIZE_MAX, .reload = KEYS_DRAINED,
+	  .fallback_words = "required; of a mutex with on_death keep: none",
+	  .help = "How many they are. All of them are in the segment (of a template: in max_size, and a segment that is "
+	      "created has to be large enough), and no byte is in two locks' ranges." },
 	{ KEYS_LOCK, "undo", KEYS_TYPE_SIZE, AT(definition_lock, undo_bytes), .max = GIB,
 	  .reload = KEYS_DRAINED, .fallback = "\"64KiB\"",
-	  .help = "Room for the old bytes of one section." },
+	  .fallback_words = "of a mutex: none", .range = "64B to 1GiB, and 16GiB of all locks of a segment; or 0B",
+	  .help = "Room for the old bytes of one section: what it changes, and some bytes for each change. 0B: nothing is "
+	      "logged, a section cannot be rolled back, and on_death is not rollback." },
 	{ KEYS_LOCK, "at", KEYS_TYPE_SIZE, AT(definition_lock, at_bytes), .max = UNITS_SIZE_MAX,
 	  .reload = KEYS_DRAINED, .fallback_words = "none",
-	  .help = "Where an application's own pthread_mutex_t is; offset, length and undo are not given then." },
+	  .help = "Where an application's own pthread_mutex_t is: a multiple of 8, with its 40 bytes in the segment and in no "
+	      "lock's range. The entry is about that mutex then, and has no undo." },
 	{ KEYS_LOCK, "init", KEYS_TYPE_BOOL, AT(definition_lock, init), .reload = KEYS_DRAINED,
-	  .fallback = "false", .help = "That mutex is made by the daemon." },
+	  .fallback = "false",
+	  .help = "That mutex is made by the daemon, robust and process-shared, before the segment is ready. It needs "
+	      "prefault. false: the application makes it." },
 	{ KEYS_LOCK, "on_death", KEYS_TYPE_WORD, AT(definition_lock, on_death),
 	  .words = definition_on_death_names, .reload = KEYS_DRAINED, .fallback = "\"rollback\"",
 	  .fallback_words = "of a mutex: \"keep\"",
-	  .help = "What becomes of the bytes when its owner dies. A mutex has keep and zero." },
+	  .help = "What becomes of the bytes when its owner dies. rollback: they are as before its section. keep: they stay "
+	      "as they are. zero: they are zeroed. poison: they stay, and nobody gets the lock until segmentctl "
+	      "recover. A mutex has keep and zero." },
 
 	/* orphans */
 	{ KEYS_ORPHAN, "posix", KEYS_TYPE_TEXT, AT(conf_orphan, posix), .max = 255,

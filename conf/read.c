@@ -9,6 +9,7 @@
 #include "conf/read.h"
 
 #include "conf/check.h"
+#include "conf/check_locks.h"
 #include "conf/grammar.h"
 #include "conf/report.h"
 #include "conf/units.h"
@@ -289,6 +290,7 @@ read_locks(struct reader *reader, config_setting_t *list, const struct keys_row 
 			continue;
 		definition->n_locks++;
 		read_defaults(reader, KEYS_LOCK, 0, lock);
+		check_lock_begin(group, lock);
 		read_group(reader, group, KEYS_LOCK, 0, lock, NULL);
 	}
 }

@@ -11,7 +11,6 @@
 #define NAMED(name)	"segments = ( {\nname = \"" name "\"; size = \"4KiB\"; } );"
 #define SIZED(size)	"segments = ( { name = \"a\";\nsize = " size "; } );"
 #define DAEMON(keys)	"daemon = {\n" keys " };"
-#define LOCKS(lock)	SEGMENT("locks = ( {\n" lock " } );")
 #define X16		"xxxxxxxxxxxxxxxx"
 #define X128		X16 X16 X16 X16 X16 X16 X16 X16
 
@@ -173,9 +172,6 @@ static const struct {
 	{ SEGMENT("numa = \"bind:0,2\";"), 2, "segments[0].numa", "not supported by this version" },
 	{ SEGMENT("numa = \"interleave:0-3\";"), 2, "segments[0].numa", "not supported by this version" },
 	{ SEGMENT("init = \"/etc/hostname\";"), 2, "segments[0].init", "not supported by this version" },
-	{ LOCKS("name = \"l\"; offset = \"0\"; length = \"1KiB\";"), 2, "segments[0].locks", "locks are not supported" },
-	{ LOCKS("name = \"m\"; at = \"128\"; init = true; on_death = \"keep\";"), 2, "segments[0].locks",
-	    "locks are not supported" },
 	{ "orphans = ( { posix = \"/psm_*\"; after = \"30s\"; action = \"remove\"; } );", 1, "orphans",
 	    "orphan rules are not supported" },
 	{ "orphans = ( { sysv = { user = \"root\"; key = 0x7A2F; mode = \"0666\"; }; } );", 1, "orphans",
@@ -186,18 +182,6 @@ static const struct {
 static const struct {
 	const char *text, *key, *words;
 } unsupported_and_wrong[] = {
-	{ LOCKS("name = \"l\"; length = \"2MiB\";"), "segments[0].locks[0].length", "reaches beyond" },
-	{ LOCKS("name = \"l\"; at = \"1MiB\";"), "segments[0].locks[0].at", "reaches beyond" },
-	{ LOCKS("name = \"l\"; length = \"1x\";"), "segments[0].locks[0].length", "unknown unit" },
-	{ LOCKS("name = \"l/\"; length = \"1K\";"), "segments[0].locks[0].name", "is no name" },
-	{ LOCKS("length = \"1K\";"), "segments[0].locks[0].name", "is missing" },
-	{ LOCKS("name = \"l\"; at = 0; undo = 1;"), "segments[0].locks[0].undo", "stands beside at" },
-	{ LOCKS("name = \"l\"; at = 0; on_death = \"rollback\";"), "segments[0].locks[0].on_death", "not for a mutex" },
-	{ LOCKS("name = \"l\"; init = true;"), "segments[0].locks[0].init", "expected at" },
-	{ LOCKS("name = \"l\"; length = 9; }, { name = \"m\"; offset = 8; length = 1;"),
-	    "segments[0].locks[1].offset", "overlap those of lock \"l\"" },
-	{ LOCKS("name = \"l\"; length = 8; }, { name = \"l\"; offset = 8; length = 1;"),
-	    "segments[0].locks[1].name", "another lock's" },
 	{ "orphans = ( { posix = \"psm\"; } );", "orphans[0].posix", "slash" },
 	{ "orphans = ( { action = \"remove\"; } );", "orphans[0]", "expected posix or sysv" },
 	{ "orphans = ( { posix = \"/a\"; sysv = { key = 1; }; } );", "orphans[0].sysv", "stands beside posix" },

@@ -160,7 +160,10 @@ START_TEST(what_is_described_reads_as_the_same)
 	    "page_size = \"transparent\"; prefault = true; mlock = false; placement = \"prefer\";"
 	    "owner = \"root\"; group = \"0\"; mode = \"0644\"; allow = ( { user = \"root\"; access = \"r\"; },"
 	    "{ group = \"root\"; access = \"rw\"; } ); layout = \"q\\\"\\\\/3\"; required = false;"
-	    "lifetime = \"attached\"; linger = \"90s\"; scrub = true; dump = false; } );";
+	    "lifetime = \"attached\"; linger = \"90s\"; scrub = true; dump = false;"
+	    "locks = ( { name = \"a\"; length = 1; }, { name = \"b\"; at = 128; }, { name = \"c\"; at = \"1G\"; init = true;"
+	    "on_death = \"zero\"; offset = \"2M\"; length = \"4K\"; }, { name = \"d\"; offset = 65; length = 3; undo = 0;"
+	    "on_death = \"poison\"; } ); } );";
 	char text[4096] = "segments = ( {", again[4096] = "segments = ( {";
 	struct definition *a;
 	unsigned n_set = 0;
@@ -179,7 +182,11 @@ START_TEST(what_is_described_reads_as_the_same)
 	ck_assert_uint_eq(a->linger_ms, 90000);
 	ck_assert_int_eq(keys_describe(a, gather, text), 0);
 	ck_assert_int_eq(keys_describe(a, count_set, &n_set), 0);
-	ck_assert_uint_eq(n_set, 16);	/* all but backend, prefault, numa, locks */
+	ck_assert_uint_eq(n_set, 17);	/* all but backend, prefault, numa */
+	ck_assert_ptr_nonnull(strstr(text, "locks = ( { name = \"a\"; offset = \"0B\"; length = \"1B\"; undo = \"64KiB\"; "
+	    "on_death = \"rollback\"; }, { name = \"b\"; at = \"128B\"; init = false; on_death = \"keep\"; }, { name = "
+	    "\"c\"; at = \"1GiB\"; init = true; offset = \"2MiB\"; length = \"4KiB\"; on_death = \"zero\"; }, { name = "
+	    "\"d\"; offset = \"65B\"; length = \"3B\"; undo = \"0B\"; on_death = \"poison\"; } );"));
 	run_done(&run);
 	(void)strcat(text, "} );");
 	expect_good(&run, text);

@@ -2,7 +2,7 @@
 noinst_HEADERS += tests/conf/suite.h tests/conf/facts.h
 if HAVE_CHECK
 check_PROGRAMS += tests/conf/check_units tests/conf/check_bad tests/conf/check_load \
-	tests/conf/check_keys tests/conf/check_fuzz
+	tests/conf/check_keys tests/conf/check_locks tests/conf/check_fuzz
 endif
 conf_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
 conf_test_cppflags = $(AM_CPPFLAGS) -DSHIPPED_CONF='"$(abs_top_srcdir)/conf/segmentd.conf"' \
@@ -26,6 +26,10 @@ tests_conf_check_keys_SOURCES = tests/conf/check_keys.c tests/conf/facts.c tests
 tests_conf_check_keys_CPPFLAGS = $(conf_test_cppflags)
 tests_conf_check_keys_CFLAGS = $(conf_test_cflags)
 tests_conf_check_keys_LDADD = $(conf_test_libs)
+
+tests_conf_check_locks_SOURCES = tests/conf/check_locks.c tests/conf/suite.c
+tests_conf_check_locks_CFLAGS = $(conf_test_cflags)
+tests_conf_check_locks_LDADD = $(conf_test_libs)
 
 tests_conf_check_fuzz_SOURCES = tests/conf/check_fuzz.c tests/conf/suite.c
 tests_conf_check_fuzz_CPPFLAGS = $(conf_test_cppflags)
