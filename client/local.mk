@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Everything of the library, for libsegment itself, for segmentctl and for the tests, which reach its inside.
 noinst_LTLIBRARIES += client/libclient.la client/libcontrol.la
-# What the daemon shares with the library: the layout of control memory and the recovery.
-client_libcontrol_la_SOURCES = client/control.c client/control.h
+# What the daemon shares with the library: the layout of control memory and the recovery, of applications' mutexes, too.
+client_libcontrol_la_SOURCES = client/control.c client/control.h client/mutex.c client/mutex.h
 client_libcontrol_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
 client_libclient_la_SOURCES = client/attach.c client/client.c client/client.h client/connection.c client/connection.h \
 	client/error.c client/mapping.c client/protocol.h

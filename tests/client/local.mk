@@ -13,6 +13,11 @@ tests_client_check_segment_LDADD = client/libclient.la $(CHECK_LIBS)
 tests_client_check_daemon_SOURCES = tests/client/check_daemon.c
 tests_client_check_daemon_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_client_check_daemon_LDADD = client/libclient.la $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/client/check_mutex
+tests_client_check_mutex_SOURCES = tests/client/check_mutex.c tests/client/locker.c tests/client/locker.h
+tests_client_check_mutex_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_client_check_mutex_LDADD = client/libcontrol.la $(HARNESS_LIBS)
 endif
 
 check_SCRIPTS += tests/client/check-exports tests/client/check-header
