@@ -8,33 +8,23 @@
 #include "daemon/attachment.h"
 #include "daemon/kernelcount.h"
 #include "daemon/segment.h"
+#include "daemon/vigil.h"
 
-#define ATTACHMENT_ID_MAX	0x3ffffffdu	/* 30 bits, and two that no attachment can have */
+#define PRUNE_NS	(NS_PER_MS / 2)
+#define END_NS		(NS_PER_MS / 4)		/* of recovering the locks of one that has ended */
 
-#define PRUNE_NS		(NS_PER_MS / 2)
-
-static bool
-attachment_id_in_use(const struct segment *segment, uint32_t id)
-{
-	const struct attachment *attachment;
-
-	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry)
-		if (attachment->id == id)
-			return true;
-	return false;
-}
-
-/* The next id; after 2^30 of them they come round, and those still in use are passed over. */
+/* The next id; after 2^30 of them they come round, and those in use or still standing in a lock's word are passed over. */
 static uint32_t
 attachment_next_id(struct segment *segment)
 {
 	do {
-		if (segment->last_id == ATTACHMENT_ID_MAX) {
+		if (segment->last_id == CONTROL_ID_MAX) {
 			segment->last_id = 0;
 			segment->ids_wrapped = true;
 		}
 		segment->last_id++;
-	} while (segment->ids_wrapped && attachment_id_in_use(segment, segment->last_id));
+	} while (segment->ids_wrapped && (segment_has_attachment(segment, segment->last_id) ||
+	    locks_name(&segment->locks, segment->last_id)));
 	return segment->last_id;
 }
 
@@ -95,6 +85,24 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 }
 
 bool
+attachment_may_own(const struct attachment *attachment)
+{
+	return attachment->access & PROTOCOL_ACCESS_WRITE && attachment->segment->locks.n;
+}
+
+void
+attachment_owner_gone(struct attachment *attachment, uint64_t until_ns)
+{
+	struct segment *segment = attachment->segment;
+	struct locks_dead dead = { .id = attachment->id, .pid = attachment->pid, .uid = attachment->uid };
+
+	if (!attachment_may_own(attachment) || attachment->is_owner_gone)
+		return;
+	attachment->is_owner_gone = true;
+	recovery_owner_gone(segment->host->recovery, &segment->locks, &dead, until_ns);
+}
+
+bool
 attachment_is_held(const struct attachment *attachment)
 {
 	if (!attachment->is_marked)
@@ -117,7 +125,7 @@ attachment_give_up(struct attachment *attachment, uint64_t until_ns)
 	else if (!attachment_is_held(attachment)) {
 		struct segment *segment = attachment->segment;
 
-		attachment_free(attachment);
+		attachment_end(attachment);
 		segment_on_fewer(segment);
 	}
 }
@@ -135,7 +143,7 @@ attachment_prune(struct attachment_list *session_list)
 		next = LIST_NEXT(attachment, session_entry);
 		if (attachment_is_held(attachment))
 			continue;
-		attachment_free(attachment);
+		attachment_end(attachment);
 		segment_on_fewer(segment);
 		has_ended = true;
 	}
@@ -143,10 +151,18 @@ attachment_prune(struct attachment_list *session_list)
 }
 
 void
+attachment_end(struct attachment *attachment)
+{
+	attachment_owner_gone(attachment, clock_monotonic_ns() + END_NS);
+	attachment_free(attachment);
+}
+
+void
 attachment_free(struct attachment *attachment)
 {
 	struct segment *segment = attachment->segment;
 
+	vigil_leave(attachment);
 	attachment_count(attachment, -1);
 	if (attachment->session)
 		LIST_REMOVE(attachment, session_entry);

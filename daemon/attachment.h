@@ -16,6 +16,7 @@
 
 struct segment;
 struct attachment;
+struct vigil;
 
 LIST_HEAD(attachment_list, attachment);
 TAILQ_HEAD(attachment_queue, attachment);
@@ -29,9 +30,12 @@ struct attachment {
 	uint64_t session;		/* its session's number; 0: none any more */
 	uint64_t since_ns;		/* since 1970 */
 	bool is_marked;			/* false: somebody disturbs the marks, and the session's word counts */
+	bool is_owner_gone;		/* its locks were recovered, or are being: it takes none any more */
 	struct charge charge;
 	TAILQ_ENTRY(attachment) segment_entry;	/* in the order of ids */
 	LIST_ENTRY(attachment) session_entry;	/* only while session is not 0 */
+	struct vigil *vigil;		/* over its process, once the session is gone; or NULL */
+	LIST_ENTRY(attachment) vigil_entry;
 };
 
 /*
@@ -41,6 +45,15 @@ struct attachment {
 int attachment_new(struct segment *segment, const struct identity *identity, uint64_t session,
     uint32_t access, struct accounts *accounts, struct attachment_list *session_list,
     struct attachment **ret_attachment, int *ret_fd);
+
+/* Whether it may hold locks of its segment. */
+bool attachment_may_own(const struct attachment *attachment);
+
+/*
+ * Whoever could hold locks by it is gone, whatever else still maps it: recovers them, until until_ns (of the monotonic
+ * clock) at once and the rest in later turns.
+ */
+void attachment_owner_gone(struct attachment *attachment, uint64_t until_ns);
 
 /* Whether the kernel still knows a holder. */
 bool attachment_is_held(const struct attachment *attachment);
@@ -57,7 +70,10 @@ void attachment_give_up(struct attachment *attachment, uint64_t until_ns);
  */
 bool attachment_prune(struct attachment_list *session_list);
 
-/* Takes it out of all books and frees it. */
+/* The kernel knows no holder any more: recovers its locks, takes it out of all books and frees it. */
+void attachment_end(struct attachment *attachment);
+
+/* Takes it out of all books and frees it; nobody ever had it, or nobody is to be cared for any more. */
 void attachment_free(struct attachment *attachment);
 
 #endif

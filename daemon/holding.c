@@ -6,11 +6,13 @@
  */
 #include "config.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #include "base/base.h"
 #include "daemon/holding.h"
 #include "daemon/kernelcount.h"
+#include "daemon/procfd.h"
 
 #define HUGE_BYTES	(2 * MIB)
 #define SMALL_BYTES	(2 * MIB)	/* resident: freed in less than a millisecond */
@@ -53,12 +55,44 @@ holding_map(struct holding *holding)
 	return 0;
 }
 
+int
+holding_add_control(struct holding *holding, const char *name, uint64_t size_bytes, const char **ret_step)
+{
+	struct backend_object object = BACKEND_OBJECT_NULL;
+	int r = memfd_object_new(name, size_bytes, &object, ret_step);
+
+	if (r)
+		return r;
+	*ret_step = "opening control memory for readers";
+	r = procfd_reopen(object.fd, O_RDONLY, &holding->control_read_fd);
+	if (r) {
+		close_fd(&object.fd);
+		return r;
+	}
+	*ret_step = "mapping control memory";
+	holding->control_map = mmap(NULL, object.map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, object.fd, 0);
+	if (holding->control_map == MAP_FAILED) {
+		r = -errno;
+		holding->control_map = NULL;
+		close_fd(&holding->control_read_fd);
+		close_fd(&object.fd);
+		return r;
+	}
+	(void)madvise(holding->control_map, object.map_bytes, MADV_DONTDUMP);
+	holding->control = object;
+	return 0;
+}
+
 static void
 holding_close(struct holding *holding)
 {
 	if (holding->map)
 		(void)munmap(holding->map, holding->object.map_bytes);
+	if (holding->control_map)
+		(void)munmap(holding->control_map, holding->control.map_bytes);
 	close_fd(&holding->object.fd);
+	close_fd(&holding->control.fd);
+	close_fd(&holding->control_read_fd);
 	*holding = (struct holding) HOLDING_NULL;
 }
 
@@ -109,6 +143,7 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 
 	if (holding->object.fd < 0)
 		return;
+	holding_release_control(holding, releases);
 	if (releases->is_closing || holding->backend->resident_bytes(&holding->object) <= SMALL_BYTES) {
 		holding_close(holding);
 		return;
@@ -136,6 +171,21 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 		.done = release_freed,
 	};
 	workers_submit(releases->workers, &release->job, first);
+}
+
+void
+holding_release_control(struct holding *holding, struct releases *releases)
+{
+	struct holding control = HOLDING_NULL;
+
+	if (holding->control.fd < 0)
+		return;
+	control.backend = &backend_memfd;
+	control.object = holding->control;
+	control.map = take_ptr(holding->control_map);
+	holding->control = (struct backend_object) BACKEND_OBJECT_NULL;
+	close_fd(&holding->control_read_fd);
+	holding_release(&control, releases, false);
 }
 
 void

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * What the daemon holds of a segment's memory: the object, and where it is locked a mapping, since pages stay locked only
- * as long as the mapping that locked them.
+ * What the daemon holds of a segment's memory: the object; where it is locked a mapping, since pages stay locked only as
+ * long as the mapping that locked them; and where the definition has locks, control memory and mappings of both.
  */
 #ifndef DAEMON_HOLDING_H
 #define DAEMON_HOLDING_H
@@ -17,14 +17,20 @@ struct holding {
 	const struct backend *backend;
 	struct backend_object object;
 	void *map;			/* NULL: not mapped */
-	uint64_t locked_bytes;		/* from its start */
+	struct backend_object control;	/* fd -1: none. A memfd, whatever holds the data */
+	int control_read_fd;		/* its read-only description, which all readers get; writers get control.fd's */
+	void *control_map;		/* there whenever control is */
+	uint64_t locked_bytes;		/* from data's start; what is beyond data's size is control's */
 	uint64_t huge_bytes;		/* mapped by huge pages, when they were made */
 };
 
-#define HOLDING_NULL	{ .object = BACKEND_OBJECT_NULL }
+#define HOLDING_NULL	{ .object = BACKEND_OBJECT_NULL, .control = BACKEND_OBJECT_NULL, .control_read_fd = -1 }
 
 /* Maps the whole object, aligned for huge pages and kept out of core dumps. 0 or a negative errno. */
 int holding_map(struct holding *holding);
+
+/* Makes control memory, zeroed, and maps it. 0, or a negative errno with the step that failed. */
+int holding_add_control(struct holding *holding, const char *name, uint64_t size_bytes, const char **ret_step);
 
 /* Holdings on their way out. */
 struct releases {
@@ -43,5 +49,8 @@ void releases_close(struct releases *releases);
  * books of that, it is closed at once.
  */
 void holding_release(struct holding *holding, struct releases *releases, bool first);
+
+/* The same for its control memory alone. Another one can be made then, which nobody has ever seen. */
+void holding_release_control(struct holding *holding, struct releases *releases);
 
 #endif

@@ -15,19 +15,23 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/holding.c daemon/holding.h \
 	daemon/kernelcount.c daemon/kernelcount.h \
 	daemon/listener.c daemon/listener.h \
+	daemon/locks.c daemon/locks.h \
 	daemon/log.c daemon/log.h \
 	daemon/manager.c daemon/manager.h \
 	daemon/privileges.c daemon/privileges.h \
 	daemon/procfd.c daemon/procfd.h \
 	daemon/provision.c daemon/provision.h \
+	daemon/recovery.c daemon/recovery.h \
 	daemon/registry.c daemon/registry.h \
 	daemon/requests.c daemon/requests.h \
+	daemon/requests_locks.c \
 	daemon/requests_metrics.c \
 	daemon/requests_query.c \
 	daemon/requests_segment.c \
 	daemon/segment.c daemon/segment.h \
 	daemon/session.c daemon/session.h \
 	daemon/slices.c daemon/slices.h \
+	daemon/vigil.c daemon/vigil.h \
 	daemon/workers.c daemon/workers.h
 daemon_libdaemon_la_LIBADD = \
 	daemon/worker/libworker.la client/libcontrol.la host/libhost.la conf/libconf.la systemd/libservice.la \

@@ -16,6 +16,7 @@
 #include "daemon/log.h"
 #include "daemon/manager.h"
 #include "daemon/privileges.h"
+#include "daemon/recovery.h"
 #include "daemon/requests.h"
 #include "host/limits.h"
 #include "systemd/notify.h"
@@ -32,6 +33,7 @@ struct manager {
 	struct workers workers;
 	struct provisioner provisioner;
 	struct kernelcount kernelcount;
+	struct recovery recovery;
 	struct registry registry;
 	struct session_host sessions;
 	struct listener listener;
@@ -172,6 +174,40 @@ manager_on_change(struct segment *segment, void *arg)
 }
 
 static void
+manager_on_recovery(const struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome, void *arg)
+{
+	static struct log_limit limit = LOG_LIMIT(20);
+	const struct segment *segment = BASE_CONTAINER_OF(lock->locks, const struct segment, locks);
+	const char *name = segment->definition->name, *lock_name = lock->definition->name;
+	const struct log_about about = {
+		.segment = name,
+		.client_pid = dead->pid,
+		.has_client_uid = dead->pid != 0,
+		.client_uid = dead->uid,
+	};
+
+	if (!log_allowed(&limit))
+		return;
+	switch (outcome) {
+	case RECOVERY_FREED:
+		log_write(LOG_NOTICE, &about, "lock '%s' of segment '%s' is free again: its owner (process %d of uid %u) died in "
+		    "a section; on_death = \"%s\"", lock_name, name, dead->pid, dead->uid,
+		    definition_on_death_names[lock->definition->on_death]);
+		break;
+	case RECOVERY_POISONED:
+		log_write(LOG_WARNING, &about, "lock '%s' of segment '%s' is poisoned, as on_death says: its owner (process %d of "
+		    "uid %u) died in a section; look at its bytes, then `segmentctl recover %s %s`", lock_name, name, dead->pid,
+		    dead->uid, name, lock_name);
+		break;
+	default:
+		log_write(LOG_ERR, &about, "lock '%s' of segment '%s' is poisoned: what process %d of uid %u left cannot be rolled "
+		    "back, since its log is damaged or memory is short; see to its bytes, then `segmentctl recover --keep %s %s`",
+		    lock_name, name, dead->pid, dead->uid, name, lock_name);
+		break;
+	}
+}
+
+static void
 manager_on_signal(evutil_socket_t signal, short what, void *arg)
 {
 	struct manager *manager = arg;
@@ -291,8 +327,12 @@ manager_init(struct manager *manager)
 		    "inotify is not to be had; raise fs.inotify.max_user_instances");
 		return r;
 	}
+	r = recovery_init(&manager->recovery, manager->base, &manager->workers, conf->daemon.memory_reserve_bytes,
+	    manager_on_recovery, manager);
+	if (r)
+		return r;
 	r = registry_init(&manager->registry, manager->base, &manager->kernelcount, &manager->provisioner,
-	    &manager->accounts, manager_on_change, manager);
+	    &manager->recovery, &manager->accounts, manager_on_change, manager);
 	if (r)
 		return r;
 	return listener_init(&manager->listener, &manager->sessions, &conf->daemon);
@@ -334,6 +374,7 @@ manager_deinit(struct manager *manager)
 	workers_deinit(&manager->workers);
 	releases_close(&manager->provisioner.releases);
 	registry_deinit(&manager->registry);
+	recovery_deinit(&manager->recovery);
 	kernelcount_deinit(&manager->kernelcount);
 	provisioner_deinit(&manager->provisioner);
 	accounts_deinit(&manager->accounts);
@@ -364,6 +405,8 @@ manager_run(const struct conf *conf)
 	TAILQ_INIT(&manager->registry.in_order);
 	TAILQ_INIT(&manager->sessions.sessions);
 	LIST_INIT(&manager->workers.list);
+	TAILQ_INIT(&manager->recovery.passes);
+	LIST_INIT(&manager->recovery.jobs);
 
 	/* A write to a peer that has gone is an error, and a broken lease no reason to end. */
 	(void)signal(SIGPIPE, SIG_IGN);

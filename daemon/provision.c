@@ -10,6 +10,9 @@
 #include <sys/mman.h>
 
 #include "base/base.h"
+#include "client/control.h"
+#include "daemon/kernelcount.h"
+#include "daemon/locks.h"
 #include "daemon/provision.h"
 #include "host/limits.h"
 
@@ -105,7 +108,7 @@ static bool
 provision_pages_are_as_asked(struct provision *provision)
 {
 	const struct definition *definition = provision->definition;
-	uint64_t could_be_huge = provision->total_bytes & ~(HUGE_BYTES - 1);
+	uint64_t could_be_huge = provision->data_bytes & ~(HUGE_BYTES - 1);
 
 	if (definition->page_size != DEFINITION_PAGE_TRANSPARENT || provision->huge_bytes >= could_be_huge)
 		return true;
@@ -145,9 +148,15 @@ provision_lock_step(struct slices *slices, uint64_t offset_bytes, uint64_t lengt
 {
 	struct provision *provision = BASE_CONTAINER_OF(slices, struct provision, locking);
 	uint64_t kept = min_u64(length_bytes, provision->promised_lock_bytes);
+	uint64_t of_data = offset_bytes < provision->data_bytes ?
+	    min_u64(length_bytes, provision->data_bytes - offset_bytes) : 0;
+	uint64_t of_control = length_bytes - of_data;
 
 	/* mlock2() without flags is mlock(), and the sanitizers do not make it do nothing. */
-	if (mlock2((char *)provision->holding->map + offset_bytes, length_bytes, 0))
+	if (of_data && mlock2((char *)provision->holding->map + offset_bytes, of_data, 0))
+		return -errno;
+	if (of_control && mlock2((char *)provision->holding->control_map +
+	    (offset_bytes + of_data - provision->data_bytes), of_control, 0))
 		return -errno;
 	budget_lock_kept(&provision->provisioner->budget, kept);
 	provision->promised_lock_bytes -= kept;
@@ -271,7 +280,8 @@ provision_piece_done(struct workers_job *job, const struct workers_outcome *outc
 	provision->promised_bytes -= kept;
 	provision->done_bytes += job->job.length_bytes;
 	provision->resident_bytes += outcome->result->resident_bytes;
-	provision->huge_bytes += outcome->result->huge_bytes;
+	if (job->fd == provision->holding->object.fd)
+		provision->huge_bytes += outcome->result->huge_bytes;
 	provision->progress(provision);
 	if (provision->done_bytes == provision->total_bytes)
 		provision_populated(provision);
@@ -287,7 +297,10 @@ provision_fill(struct provision *provision)
 
 	for (unsigned i = 0; i < provision->n_pieces && provision->next_bytes < provision->total_bytes; i++) {
 		struct provision_piece *piece = &provision->pieces[i];
-		uint64_t length = min_u64(PIECE_BYTES, provision->total_bytes - provision->next_bytes);
+		bool is_data = provision->next_bytes < provision->data_bytes;
+		uint64_t base = is_data ? 0 : provision->data_bytes;
+		uint64_t end = is_data ? provision->data_bytes : provision->total_bytes;
+		uint64_t length = min_u64(PIECE_BYTES, end - provision->next_bytes);
 
 		if (piece->is_busy)
 			continue;
@@ -296,13 +309,13 @@ provision_fill(struct provision *provision)
 		piece->job = (struct workers_job) {
 			.job = {
 				.kind = JOB_POPULATE,
-				.pages = provision->definition->page_size == DEFINITION_PAGE_BASE ?
+				.pages = !is_data || provision->definition->page_size == DEFINITION_PAGE_BASE ?
 				    JOB_PAGES_BASE : JOB_PAGES_AUTO,
-				.offset_bytes = provision->next_bytes,
+				.offset_bytes = provision->next_bytes - base,
 				.length_bytes = length,
 				.reserve_bytes = provisioner->budget.reserve_bytes,
 			},
-			.fd = provision->holding->object.fd,
+			.fd = is_data ? provision->holding->object.fd : provision->holding->control.fd,
 			.done = provision_piece_done,
 		};
 		provision->next_bytes += length;
@@ -354,6 +367,34 @@ provision_reserved_fds(void)
 	return min_u64(RESERVED_FDS, limits_nofile() / 4);
 }
 
+/* What locks need besides the data: control memory, and the daemon's own mapping of both. */
+static int
+provision_create_for_locks(struct provision *provision, const char **ret_step)
+{
+	struct holding *holding = provision->holding;
+	uint64_t control_bytes = locks_control_bytes(provision->definition);
+	int r = 0;
+
+	if (control_bytes)
+		r = holding_add_control(holding, provision->definition->name, control_bytes, ret_step);
+	if (r == 0 && provision->definition->n_locks && !holding->map) {
+		*ret_step = "mapping it for the recovery of its locks";
+		r = holding_map(holding);
+	}
+	/* Who waits for a lock that we claimed learns from it whether we live. Before anybody can disturb it. */
+	if (r == 0 && control_bytes && !provision->is_scrub) {
+		*ret_step = "marking its description";
+		r = kernelcount_mark(holding->object.fd, CONTROL_ID_CLAIM);
+	}
+	return r;
+}
+
+static int
+max_fd(const struct holding *holding)
+{
+	return holding->object.fd > holding->control_read_fd ? holding->object.fd : holding->control_read_fd;
+}
+
 static int
 provision_create(struct provision *provision)
 {
@@ -363,17 +404,18 @@ provision_create(struct provision *provision)
 
 	if (backend)
 		r = backend->create(provision->definition, &provision->holding->object, &step);
+	provision->holding->backend = backend;
+	if (r == 0)
+		r = provision_create_for_locks(provision, &step);
 	/* The last descriptors are for clients, or nobody could ask any more why the others failed. */
-	if (r == 0 && (uint64_t)provision->holding->object.fd + provision_reserved_fds() >= limits_nofile()) {
-		close_fd(&provision->holding->object.fd);
+	if (r == 0 && (uint64_t)max_fd(provision->holding) + provision_reserved_fds() >= limits_nofile())
 		r = -EMFILE;
-	}
 	if (r == -EMFILE || r == -ENFILE)
 		findings_nofile(provision->text, sizeof(provision->text));
 	else if (r)
 		(void)snprintf(provision->text, sizeof(provision->text), "%s failed: %s", step, strerror(-r));
-	if (!r)
-		provision->holding->backend = backend;
+	if (r)
+		holding_release(provision->holding, &provision->provisioner->releases, false);
 	return r;
 }
 
@@ -397,6 +439,30 @@ provision_scrubbed(struct workers_job *job, const struct workers_outcome *outcom
 		return;
 	}
 	provision_begin(provision);
+}
+
+/*
+ * Control memory is made anew: who has kept a mapping of the old one, which no mark shows, shares no lock with those who
+ * come. 0, or a negative errno with the reason in text; there is no control memory then.
+ */
+static int
+provision_scrub_control(struct provision *provision)
+{
+	struct holding *holding = provision->holding;
+	const char *step = "";
+	uint64_t locked;
+	int r;
+
+	if (holding->control.fd < 0)
+		return 0;
+	locked = holding->locked_bytes - min_u64(holding->locked_bytes, provision->data_bytes);
+	holding->locked_bytes -= locked;
+	provision->provisioner->locked_bytes -= locked;
+	holding_release_control(holding, &provision->provisioner->releases);
+	r = provision_create_for_locks(provision, &step);
+	if (r)
+		(void)snprintf(provision->text, sizeof(provision->text), "%s failed: %s", step, strerror(-r));
+	return r;
 }
 
 /* The pages go back whole, and new ones come: zeroing in place would leave them in a pipe or a ring that still has them. */
@@ -431,8 +497,10 @@ provision_new(struct provisioner *provisioner, const struct definition *definiti
 	provision->holding = holding;
 	provision->n_pieces = n_pieces;
 	provision->lock = definition->mlock;
-	if (definition->prefault)
-		provision->total_bytes = round_up(definition->size_bytes, PAGE_BYTES);
+	if (definition->prefault) {
+		provision->data_bytes = round_up(definition->size_bytes, PAGE_BYTES);
+		provision->total_bytes = provision->data_bytes + round_up(locks_control_bytes(definition), PAGE_BYTES);
+	}
 	slices_init(&provision->locking, provisioner->base, provision_lock_step, provision_locked);
 	return provision;
 }
@@ -453,13 +521,17 @@ provision_start(struct provisioner *provisioner, const struct definition *defini
 	provision->done = done;
 	provision->progress = progress;
 	provision->owner = owner;
-	r = is_scrub ? 0 : provision_judge(provision);
+	r = is_scrub ? provision_scrub_control(provision) : provision_judge(provision);
 	if (!r && !is_scrub)
 		r = provision_create(provision);
 	if (!r && !is_scrub && !provision->total_bytes)
 		r = PROVISION_E_DONE;
 	if (r) {
 		(void)snprintf(text, text_size, "%s", provision->text);
+		if (is_scrub) {
+			provisioner->locked_bytes -= holding->locked_bytes;
+			holding_release(holding, &provisioner->releases, false);
+		}
 		provision_keep_promises(provision);
 		(void)provision_free(provision);
 		return r;

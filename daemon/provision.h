@@ -46,7 +46,8 @@ struct provision {
 	provision_progress_fn progress;
 	void *owner;
 
-	uint64_t total_bytes;		/* to make resident, from the start of the object */
+	uint64_t data_bytes;		/* to make resident, from the start of the object */
+	uint64_t total_bytes;		/* with control memory's, which follow in the count */
 	uint64_t next_bytes;		/* handed to workers up to here */
 	uint64_t done_bytes;
 	uint64_t resident_bytes;	/* of them, by the workers' word from the kernel */

@@ -47,13 +47,16 @@ registry_on_start(evutil_socket_t fd, short what, void *arg)
 
 int
 registry_init(struct registry *registry, struct event_base *base, struct kernelcount *kernelcount,
-    struct provisioner *provisioner, struct accounts *accounts, registry_change_fn on_change, void *on_change_arg)
+    struct provisioner *provisioner, struct recovery *recovery, struct accounts *accounts,
+    registry_change_fn on_change, void *on_change_arg)
 {
+	recovery->on_idle = segment_on_locks_idle;
 	*registry = (struct registry) {
 		.host = {
 			.base = base,
 			.kernelcount = kernelcount,
 			.provisioner = provisioner,
+			.recovery = recovery,
 			.on_change = registry_on_change,
 			.on_change_arg = registry,
 		},

@@ -40,7 +40,8 @@ enum {
 };
 
 int registry_init(struct registry *registry, struct event_base *base, struct kernelcount *kernelcount,
-    struct provisioner *provisioner, struct accounts *accounts, registry_change_fn on_change, void *on_change_arg);
+    struct provisioner *provisioner, struct recovery *recovery, struct accounts *accounts,
+    registry_change_fn on_change, void *on_change_arg);
 void registry_deinit(struct registry *registry);
 
 /* Takes in what the configuration declares, and starts it from the loop: required ones first. 0 or -ENOMEM. */

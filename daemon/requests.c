@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "daemon/log.h"
 #include "daemon/requests.h"
+#include "daemon/vigil.h"
 
 #define STRINGS_MAX	2
 #define END_NS		(NS_PER_MS / 2)	/* of asking the kernel at a session's end */
@@ -88,6 +89,19 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 		.size = sizeof(struct protocol_wait),
 		.handler = requests_wait,
 		.strings = { offsetof(struct protocol_wait, name) },
+	},
+	[PROTOCOL_LOCKS] = {
+		.name = "locks",
+		.size = sizeof(struct protocol_locks),
+		.handler = requests_locks,
+		.strings = { offsetof(struct protocol_locks, name) },
+	},
+	[PROTOCOL_RECOVER] = {
+		.name = "recover",
+		.size = sizeof(struct protocol_recover),
+		.handler = requests_recover,
+		.strings = { offsetof(struct protocol_recover, name), offsetof(struct protocol_recover, lock) },
+		.zeros = { offsetof(struct protocol_recover, zero) },
 	},
 	[PROTOCOL_METRICS] = {
 		.name = "metrics",
@@ -233,6 +247,33 @@ requests_drop_created(struct requests *requests, const struct session *session)
 		segment_remove(segment, true);
 }
 
+/*
+ * Locks that the session's process may have. It is gone: they are due. It has only closed its connection: it may be in a
+ * section, and the kernel tells by the mark (in attachment_give_up) or by the pidfd that it is not any more.
+ */
+static void
+requests_give_up_locks(struct session *session, uint64_t until_ns)
+{
+	bool has_ended = session_peer_has_ended(session);
+	struct attachment *attachment;
+	struct vigil *vigil = NULL;
+
+	LIST_FOREACH(attachment, &session->attachments, session_entry) {
+		if (!attachment_may_own(attachment))
+			continue;
+		if (has_ended) {
+			attachment_owner_gone(attachment, until_ns);
+			continue;
+		}
+		if (!attachment_is_held(attachment))
+			continue;
+		if (!vigil && session->pidfd >= 0)
+			vigil = vigil_new(session->host->base, &session->pidfd);
+		if (vigil)
+			vigil_add(vigil, attachment);
+	}
+}
+
 void
 requests_on_session_end(struct session *session, void *arg)
 {
@@ -241,6 +282,7 @@ requests_on_session_end(struct session *session, void *arg)
 
 	segment_waiter_cancel(&session->waiter);
 	requests_drop_created(arg, session);
+	requests_give_up_locks(session, until_ns);
 	/* Each ends if the kernel knows no holder any more, and stays unsupervised otherwise. */
 	while ((attachment = LIST_FIRST(&session->attachments)))
 		attachment_give_up(attachment, until_ns);

@@ -48,6 +48,22 @@ struct segment *requests_find(struct requests *requests, struct session *session
 /* Answers that there is none. */
 int requests_refuse_unknown(struct session *session, const struct protocol_header *request, const char *name);
 
+/* Rows of a reply under construction, from one that a cursor says on. */
+struct requests_page {
+	struct requests *requests;
+	uint32_t row_size;
+	uint32_t max_rows;		/* 0: as many as fit */
+	uint32_t n_rows;
+	bool has_more;
+};
+
+/* Room for one more row, or NULL. */
+void *requests_page_next(struct requests_page *page);
+int requests_page_reply(struct requests_page *page, struct session *session, const struct protocol_header *request);
+
+/* A lock as a row, without what its memory says now. */
+void requests_describe_lock(const struct lock *lock, struct protocol_lock *row);
+
 /* The handlers, a file a family. */
 int requests_attach(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_detach(struct requests *requests, struct session *session, const struct protocol_header *request);
@@ -58,6 +74,8 @@ int requests_list(struct requests *requests, struct session *session, const stru
 int requests_show(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_holders(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_clients(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_locks(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_recover(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_metrics(struct requests *requests, struct session *session, const struct protocol_header *request);
 
 #endif

@@ -24,6 +24,7 @@ requests_describe(const struct segment *segment, struct protocol_segment *row)
 		.resident_bytes = segment_resident_bytes(segment),
 		.locked_bytes = segment->holding.locked_bytes,
 		.huge_bytes = segment->holding.huge_bytes,
+		.recoveries = segment->locks.n_recoveries,
 		.readers = segment->n_readers,
 		.writers = segment->n_writers,
 		.unsupervised = segment->n_unsupervised,
@@ -51,17 +52,7 @@ requests_describe(const struct segment *segment, struct protocol_segment *row)
 /* A page of rows that read /proc is short: each costs some microseconds. */
 #define SLOW_ROWS_MAX	48
 
-/* A page of rows under construction in the reply. */
-struct requests_page {
-	struct requests *requests;
-	uint32_t row_size;
-	uint32_t max_rows;		/* 0: as many as fit */
-	uint32_t n_rows;
-	bool has_more;
-};
-
-/* Room for one more row, or NULL. */
-static void *
+void *
 requests_page_next(struct requests_page *page)
 {
 	size_t at = sizeof(struct protocol_listed) + (size_t)page->n_rows * page->row_size;
@@ -74,7 +65,7 @@ requests_page_next(struct requests_page *page)
 	return page->requests->reply.bytes + at;
 }
 
-static int
+int
 requests_page_reply(struct requests_page *page, struct session *session, const struct protocol_header *request)
 {
 	struct protocol_listed *reply = (void *)&page->requests->reply;

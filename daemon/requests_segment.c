@@ -66,7 +66,26 @@ requests_refuse_error(struct session *session, const struct protocol_header *req
 	return session_refuse(session, request, r, "the segment cannot be handed out: %s", strerror(-r));
 }
 
-/* Attaches a segment that is ready, and answers with its fd. */
+/* The rows of its locks behind the reply, if they fit. Returns the reply's size. */
+static size_t
+requests_add_locks(struct requests *requests, const struct segment *segment, struct protocol_attached *reply,
+    uint16_t *ret_flags)
+{
+	const struct locks *locks = &segment->locks;
+	struct protocol_lock *rows = (void *)(reply + 1);
+
+	reply->n_locks = locks->n;
+	reply->control_bytes = segment->holding.control.map_bytes;
+	if (locks->n * sizeof(*rows) > sizeof(requests->reply) - sizeof(*reply)) {
+		*ret_flags = PROTOCOL_MORE;
+		return sizeof(*reply);
+	}
+	for (uint32_t i = 0; i < locks->n; i++)
+		requests_describe_lock(&locks->list[i], &rows[i]);
+	return sizeof(*reply) + locks->n * sizeof(*rows);
+}
+
+/* Attaches a segment that is ready, and answers with its fds. */
 static int
 requests_hand_out(struct requests *requests, struct session *session, const struct protocol_header *request,
     struct segment *segment, uint32_t access)
@@ -75,6 +94,10 @@ requests_hand_out(struct requests *requests, struct session *session, const stru
 	const struct definition *definition = segment->definition;
 	struct attachment *attachment;
 	bool was_attached = segment->was_attached;
+	size_t size = sizeof(*reply);
+	uint16_t flags = 0;
+	int fds[PROTOCOL_FDS_MAX] = { -1, -1 };
+	unsigned n_fds = 1;
 	cleanup_close int fd = -1;
 	int r;
 
@@ -95,7 +118,13 @@ requests_hand_out(struct requests *requests, struct session *session, const stru
 		.access = access,
 		.flags = definition->dump ? 0 : PROTOCOL_ATTACHED_DONTDUMP,
 	};
-	r = session_reply(session, request, &reply->header, sizeof(*reply), 0, &fd, 1);
+	fds[0] = fd;
+	if (segment->holding.control.fd >= 0) {
+		fds[n_fds++] = access & PROTOCOL_ACCESS_WRITE ?
+		    segment->holding.control.fd : segment->holding.control_read_fd;
+		size = requests_add_locks(requests, segment, reply, &flags);
+	}
+	r = session_reply(session, request, &reply->header, size, flags, fds, n_fds);
 	/* It was not sent: nobody has it, and the request will come again or the session ends. */
 	if (r) {
 		attachment_free(attachment);

@@ -9,6 +9,8 @@
 #include "base/base.h"
 #include "daemon/segment.h"
 
+#define TURN_NS		(NS_PER_MS / 2)
+
 static void segment_rest(struct segment *segment);
 
 const char *
@@ -73,6 +75,11 @@ segment_new(struct segment_host *host, struct definition *definition, uint64_t g
 	segment->watch = (struct kernelcount_watch) KERNELCOUNT_WATCH_NULL;
 	TAILQ_INIT(&segment->attachments);
 	LIST_INIT(&segment->waiters);
+	if (locks_init(&segment->locks, host->recovery, definition, &segment->holding)) {
+		(void)definition_unref(segment->definition);
+		free(segment);
+		return -ENOMEM;
+	}
 	*ret_segment = segment;
 	return 0;
 }
@@ -100,6 +107,8 @@ segment_free(struct segment *segment)
 	while ((attachment = TAILQ_FIRST(&segment->attachments)))
 		attachment_free(attachment);
 	segment_wake_waiters(segment, false);
+	recovery_forget(segment->host->recovery, &segment->locks);
+	locks_deinit(&segment->locks);
 	segment_let_go(segment);
 	charge_deinit(&segment->bytes_charge);
 	if (segment->template_count)
@@ -110,10 +119,48 @@ segment_free(struct segment *segment)
 	return NULL;
 }
 
+bool
+segment_has_attachment(const struct segment *segment, uint32_t id)
+{
+	const struct attachment *attachment;
+
+	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry)
+		if (attachment->id == id)
+			return true;
+	return false;
+}
+
+void
+segment_recover_strays(struct segment *segment)
+{
+	uint64_t until_ns = clock_monotonic_ns() + TURN_NS;
+
+	for (uint32_t i = 0; i < segment->locks.n; i++) {
+		const struct lock *lock = &segment->locks.list[i];
+		struct locks_dead dead = { 0 };
+
+		if (!lock_is_ours(lock) || lock->job)
+			continue;
+		dead.id = lock_word_id(lock);
+		if (dead.id && dead.id != CONTROL_ID_POISON && !segment_has_attachment(segment, dead.id))
+			recovery_owner_gone(segment->host->recovery, &segment->locks, &dead, until_ns);
+	}
+}
+
+void
+segment_on_locks_idle(struct locks *locks)
+{
+	struct segment *segment = BASE_CONTAINER_OF(locks, struct segment, locks);
+
+	if (!segment_n_attached(segment))
+		segment_rest(segment);
+}
+
 /* Provisioning is over. The segment may be freed. */
 static void
 segment_provisioned(struct segment *segment, int r, const char *text)
 {
+	locks_place(&segment->locks);
 	segment_set_reason(segment, text);
 	if (r) {
 		kernelcount_unwatch(&segment->watch);
@@ -121,6 +168,7 @@ segment_provisioned(struct segment *segment, int r, const char *text)
 		return;
 	}
 	segment->was_attached = false;
+	segment_recover_strays(segment);
 	segment_enter(segment, PROTOCOL_READY);
 }
 
@@ -147,6 +195,11 @@ segment_provision(struct segment *segment, bool is_scrub)
 	char text[FINDINGS_TEXT_SIZE] = "";
 	int r;
 
+	/* Its control memory goes, and nobody is left whose locks could be due. */
+	if (is_scrub) {
+		recovery_forget(segment->host->recovery, &segment->locks);
+		locks_unplace(&segment->locks);
+	}
 	segment_enter(segment, PROTOCOL_PROVISIONING);
 	r = provision_start(segment->host->provisioner, segment->definition, &segment->holding, is_scrub,
 	    segment_on_provisioned, segment_on_progress, segment, &segment->provision, text, sizeof(text));
@@ -206,6 +259,9 @@ segment_rest(struct segment *segment)
 
 	if (segment_n_attached(segment) || (!is_draining && !ends && !scrubs))
 		return;
+	/* A worker still puts its bytes right: it goes on when that is done. */
+	if (segment->locks.n_busy)
+		return;
 	if (segment->holding.object.fd >= 0 && !kernelcount_alone(segment->holding.object.fd)) {
 		/* Also of one that we never handed out: else nobody would ask again. */
 		(void)segment_watch(segment);
@@ -246,7 +302,7 @@ segment_look(struct kernelcount_watch *watch, uint64_t until_ns)
 	while ((attachment = segment->look_next)) {
 		segment->look_next = TAILQ_NEXT(attachment, segment_entry);
 		if (attachment->is_marked && !attachment_is_held(attachment))
-			attachment_free(attachment);
+			attachment_end(attachment);
 		if (segment->look_next && clock_monotonic_ns() > until_ns)
 			return false;
 	}

@@ -17,7 +17,9 @@
 #include "daemon/attachment.h"
 #include "daemon/holding.h"
 #include "daemon/kernelcount.h"
+#include "daemon/locks.h"
 #include "daemon/provision.h"
+#include "daemon/recovery.h"
 
 struct segment;
 
@@ -29,6 +31,7 @@ struct segment_host {
 	struct event_base *base;
 	struct kernelcount *kernelcount;
 	struct provisioner *provisioner;
+	struct recovery *recovery;
 	segment_change_fn on_change;
 	void *on_change_arg;
 };
@@ -50,6 +53,7 @@ struct segment {
 	struct holding holding;
 	struct provision *provision;	/* while it is provisioning */
 	char *reason;			/* why it failed, or what it has not as asked; or NULL */
+	struct locks locks;
 
 	struct attachment_queue attachments;
 	uint32_t n_readers;
@@ -89,6 +93,14 @@ void segment_remove(struct segment *segment, bool now);
 
 /* Sees to it that the kernel tells when somebody lets go. 0 or a negative errno. */
 int segment_watch(struct segment *segment);
+
+bool segment_has_attachment(const struct segment *segment, uint32_t id);
+
+/* Recovers the locks whose words name nobody that is attached: what was left by an earlier daemon's clients. */
+void segment_recover_strays(struct segment *segment);
+
+/* A recovery_idle_fn: what waited for workers that were at the segment's locks goes on. The segment may be freed. */
+void segment_on_locks_idle(struct locks *locks);
 
 /* An attachment began. */
 void segment_on_more(struct segment *segment);

@@ -394,6 +394,14 @@ session_open_pidfd(int fd, pid_t pid)
 	return pidfd;
 }
 
+bool
+session_peer_has_ended(const struct session *session)
+{
+	struct pollfd pidfd = { .fd = session->pidfd, .events = POLLIN };
+
+	return session->pidfd >= 0 && poll(&pidfd, 1, 0) == 1;
+}
+
 static int
 session_identify(struct session *session)
 {

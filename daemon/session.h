@@ -101,6 +101,9 @@ int session_reply(struct session *session, const struct protocol_header *request
 int session_refuse(struct session *session, const struct protocol_header *request, int status,
     const char *format, ...) BASE_PRINTF(4, 5);
 
+/* Whether the peer's process has ended, as far as the kernel tells. */
+bool session_peer_has_ended(const struct session *session);
+
 /* Whether a reply with fds may be sent now: the peer has read the one before. */
 bool session_may_send_fds(struct session *session);
 

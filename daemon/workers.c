@@ -19,6 +19,7 @@
 
 #define STUCK_SECONDS	10	/* for one job: a piece takes milliseconds */
 #define IDLE_SECONDS	2
+#define SLOW_BYTES	(64 * MIB)	/* a second, at the very least */
 
 #ifndef P_PIDFD
 #define P_PIDFD		3
@@ -232,9 +233,14 @@ worker_new(struct workers *workers)
 static int
 worker_give(struct worker *worker, struct workers_job *job)
 {
-	static const struct timeval stuck = { .tv_sec = STUCK_SECONDS };
+	/* A repair is one job however much it is; the others are cut in pieces. */
+	struct timeval stuck = {
+		.tv_sec = STUCK_SECONDS + (job->job.kind == JOB_REPAIR ? (time_t)(job->job.length_bytes / SLOW_BYTES) : 0)
+	};
+	size_t n_fds = job->job.kind == JOB_REPAIR ? 2 : 1;
+	int fds[JOB_FDS_MAX] = { job->fd, job->control_fd };
 	union {
-		char buf[CMSG_SPACE(sizeof(int))];
+		char buf[CMSG_SPACE(sizeof(int) * JOB_FDS_MAX)];
 		struct cmsghdr align;
 	} control = { 0 };
 	struct iovec io = { .iov_base = &job->job, .iov_len = sizeof(job->job) };
@@ -242,14 +248,14 @@ worker_give(struct worker *worker, struct workers_job *job)
 		.msg_iov = &io,
 		.msg_iovlen = 1,
 		.msg_control = control.buf,
-		.msg_controllen = sizeof(control.buf),
+		.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds),
 	};
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
 	header->cmsg_level = SOL_SOCKET;
 	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(header), &job->fd, sizeof(int));
+	header->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
+	memcpy(CMSG_DATA(header), fds, sizeof(int) * n_fds);
 	if (sendmsg(worker->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		return -errno;
 	worker->job = job;

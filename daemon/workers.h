@@ -31,6 +31,7 @@ typedef void (*workers_done_fn)(struct workers_job *job, const struct workers_ou
 struct workers_job {
 	struct job job;
 	int fd;				/* what it is about: the submitter's, kept open until done */
+	int control_fd;			/* JOB_REPAIR's second, likewise; others have none */
 	workers_done_fn done;
 	struct worker *worker;		/* that works on it, or NULL */
 	bool is_queued;

@@ -39,6 +39,9 @@ struct backend {
 	uint64_t (*resident_bytes)(const struct backend_object *object);
 };
 
+/* A memfd of its own: what memfd segments are made of, and every segment's control memory. Results as create's. */
+int memfd_object_new(const char *name, uint64_t size_bytes, struct backend_object *ret_object, const char **ret_step);
+
 /* The row for a definition's backend; NULL: there is none in this version. */
 const struct backend *backend_find(enum definition_backend backend);
 

@@ -36,15 +36,15 @@ memfd_make(const char *segment_name, int *ret_fd)
 	return 0;
 }
 
-static int
-memfd_create_object(const struct definition *definition, struct backend_object *ret_object, const char **ret_step)
+int
+memfd_object_new(const char *name, uint64_t size_bytes, struct backend_object *ret_object, const char **ret_step)
 {
-	uint64_t map_bytes = round_up(definition->max_size_bytes, MEMFD_PAGE_BYTES);
+	uint64_t map_bytes = round_up(size_bytes, MEMFD_PAGE_BYTES);
 	cleanup_close int fd = -1;
 	int own = -1, r;
 
 	*ret_step = "memfd_create";
-	r = memfd_make(definition->name, &fd);
+	r = memfd_make(name, &fd);
 	if (r)
 		return r;
 	*ret_step = "ftruncate";
@@ -67,6 +67,12 @@ memfd_create_object(const struct definition *definition, struct backend_object *
 		return r;
 	*ret_object = (struct backend_object) { .fd = own, .map_bytes = map_bytes };
 	return 0;
+}
+
+static int
+memfd_create_object(const struct definition *definition, struct backend_object *ret_object, const char **ret_step)
+{
+	return memfd_object_new(definition->name, definition->max_size_bytes, ret_object, ret_step);
 }
 
 static int

@@ -2,7 +2,7 @@
 /* Copyright the segmentd authors */
 /*
  * What the daemon and its worker processes say to each other: one job, one result, over a SOCK_SEQPACKET pair that the
- * worker finds as its standard input. The fd that a job is about comes with it; the worker closes it. The worker ends at
+ * worker finds as its standard input. The fds that a job is about come with it; the worker closes them. The worker ends at
  * end of file. Both ends are the same executable, so the layout needs no version.
  */
 #ifndef DAEMON_WORKER_JOB_H
@@ -12,16 +12,27 @@
 
 #define JOB_ARGV0	"segmentd-worker"	/* argv[0] that makes the executable a worker */
 #define JOB_TEXT_SIZE	768
+#define JOB_FDS_MAX	2
 
 enum job_kind {
 	JOB_POPULATE = 1,		/* make a range resident, of the pages asked for; verify it */
 	JOB_FREE = 2,			/* give a range's pages back by punching holes */
 	JOB_CLOSE = 3,			/* close the fd, whose last reference may take long */
+	JOB_REPAIR = 4,			/* put a claimed lock's bytes right; the second fd is control memory */
 };
 
 enum job_pages {
 	JOB_PAGES_BASE,			/* base pages, even where the host would give huge ones */
 	JOB_PAGES_AUTO,			/* huge ones by advice or collapse where the host lets us; base pages else */
+};
+
+/* Of JOB_REPAIR: which lock. Its bytes are the job's range. */
+struct job_lock {
+	uint64_t log_offset_bytes;	/* in control memory */
+	uint32_t log_bytes;
+	uint32_t index;
+	uint32_t on_death;		/* enum control_on_death */
+	uint32_t zero;
 };
 
 struct job {
@@ -31,10 +42,12 @@ struct job {
 	uint64_t offset_bytes;		/* of the range; a multiple of the huge page size for populate */
 	uint64_t length_bytes;
 	uint64_t reserve_bytes;		/* of available memory that must stay free */
+	struct job_lock lock;
 };
 
 /* status of a result that is no errno */
 #define JOB_E_MEMORY	1		/* refused by our own check before a limit was met; the text says which */
+#define JOB_E_POISONED	2		/* the lock is to be poisoned, as on_death says or since its log is none */
 
 struct job_result {
 	uint64_t id;

@@ -17,8 +17,10 @@
 #include <sys/syscall.h>
 
 #include "base/base.h"
+#include "client/control.h"
 #include "daemon/worker/job.h"
 #include "daemon/worker/populate.h"
+#include "daemon/worker/repair.h"
 #include "daemon/worker/verify.h"
 #include "host/memory.h"
 
@@ -90,31 +92,38 @@ become_worker(void)
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 }
 
-/* Takes the fds out of a message: one is returned, and any other number is closed, and -1. */
-static int
-message_take_fd(struct msghdr *message)
+/* Takes the fds out of a message: one or two are returned, and of any other number all are closed. The rest is -1. */
+static void
+message_take_fds(struct msghdr *message, int *ret_fds)
 {
-	int fd = -1, n_fds = 0;
+	size_t n_fds = 0;
 
+	ret_fds[0] = ret_fds[1] = -1;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
 		for (size_t i = 0; CMSG_LEN((i + 1) * sizeof(int)) <= c->cmsg_len; i++, n_fds++) {
-			close_fd(&fd);
+			int fd;
+
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+			if (n_fds < JOB_FDS_MAX)
+				ret_fds[n_fds] = fd;
+			else
+				close_fd(&fd);
 		}
 	}
-	if (n_fds != 1 || (message->msg_flags & MSG_CTRUNC))
-		close_fd(&fd);
-	return fd;
+	if (n_fds > JOB_FDS_MAX || (message->msg_flags & MSG_CTRUNC)) {
+		close_fd(&ret_fds[0]);
+		close_fd(&ret_fds[1]);
+	}
 }
 
 /*
- * Receives one job and its fd. 1: *ret_job and *ret_fd; a message that is no job has id 0 or its own, and fd -1.
+ * Receives one job and its fds. 1: *ret_job and ret_fds; a message that is no job has id 0 or its own, and fds -1.
  * 0: end of file. Negative errno otherwise.
  */
 static int
-receive_job(struct job *ret_job, int *ret_fd)
+receive_job(struct job *ret_job, int *ret_fds)
 {
 	union {
 		char bytes[CMSG_SPACE(WORKER_FDS_MAX * sizeof(int))];
@@ -129,23 +138,22 @@ receive_job(struct job *ret_job, int *ret_fd)
 		.msg_controllen = sizeof(control),
 	};
 	ssize_t n;
-	int fd;
 
 	do
 		n = recvmsg(WORKER_SOCKET, &message, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	fd = message_take_fd(&message);
-	if (n == 0 && fd < 0 && !(message.msg_flags & MSG_CTRUNC))
+	message_take_fds(&message, ret_fds);
+	if (n == 0 && ret_fds[0] < 0 && !(message.msg_flags & MSG_CTRUNC))
 		return 0;
 	if ((size_t)n != sizeof(job) || (message.msg_flags & MSG_TRUNC)) {
-		close_fd(&fd);
+		close_fd(&ret_fds[0]);
+		close_fd(&ret_fds[1]);
 		if ((size_t)n < sizeof(job.id))
 			job.id = 0;
 	}
 	*ret_job = job;
-	*ret_fd = fd;
 	return 1;
 }
 
@@ -165,14 +173,14 @@ refuse(struct job_result *result, const char *what)
 	return -EPROTO;
 }
 
-/* Does the job; consumes fd, before the result is sent: the daemon may then rely on its being closed. */
+/* Does the job; consumes the fds, before the result is sent: the daemon may then rely on their being closed. */
 static int
-do_job(struct worker *worker, const struct job *job, int fd, struct job_result *result)
+do_job(struct worker *worker, const struct job *job, const int *fds, struct job_result *result)
 {
-	cleanup_close int owned = fd;
+	cleanup_close int owned = fds[0], owned_control = fds[1];
 
-	if (fd < 0)
-		return refuse(result, "one message of a job's size with one descriptor is expected");
+	if (owned < 0 || (owned_control < 0) == (job->kind == JOB_REPAIR))
+		return refuse(result, "one message of a job's size with its descriptors is expected");
 	switch (job->kind) {
 	case JOB_POPULATE:
 		if (job->pages != JOB_PAGES_BASE && job->pages != JOB_PAGES_AUTO)
@@ -186,6 +194,11 @@ do_job(struct worker *worker, const struct job *job, int fd, struct job_result *
 		return populate_free_range(owned, job, result);
 	case JOB_CLOSE:
 		return 0;
+	case JOB_REPAIR:
+		if (!job_has_range(job) || job->lock.on_death >= CONTROL_ON_DEATH_N ||
+		    job->lock.log_offset_bytes > INT64_MAX - GIB)
+			return refuse(result, "a lock that no definition can have");
+		return repair_lock(owned, owned_control, job, worker->memory, result);
 	default:
 		return refuse(result, "unknown kind");
 	}
@@ -197,13 +210,13 @@ serve(struct worker *worker)
 	for (;;) {
 		struct job_result result = { 0 };
 		struct job job;
-		int fd, r;
+		int fds[JOB_FDS_MAX] = { -1, -1 }, r;
 
-		r = receive_job(&job, &fd);
+		r = receive_job(&job, fds);
 		if (r <= 0)
 			return r;
 		result.id = job.id;
-		result.status = do_job(worker, &job, fd, &result);
+		result.status = do_job(worker, &job, fds, &result);
 		do
 			r = send(WORKER_SOCKET, &result, sizeof(result), MSG_NOSIGNAL) < 0 ? -errno : 0;
 		while (r == -EINTR);

@@ -25,6 +25,7 @@ static struct {
 	struct provisioner provisioner;
 	struct kernelcount kernelcount;
 	struct accounts accounts;
+	struct recovery recovery;
 	struct registry registry;
 	struct conf conf;
 	struct definition *definitions[2];
@@ -39,6 +40,13 @@ on_change(struct segment *segment, void *arg)
 {
 	if (segment->state == PROTOCOL_GONE)
 		test.n_gone++;
+}
+
+/* No segment here has locks. */
+static void
+on_recovery(const struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome, void *arg)
+{
+	ck_abort_msg("a lock was recovered where there is none");
 }
 
 static struct definition *
@@ -76,8 +84,9 @@ setup(void)
 	workers_init(&test.workers, test.base, 2);
 	ck_assert_int_eq(provisioner_init(&test.provisioner, test.base, &test.workers, 0), 0);
 	ck_assert_int_eq(kernelcount_init(&test.kernelcount, test.base), 0);
-	ck_assert_int_eq(registry_init(&test.registry, test.base, &test.kernelcount, &test.provisioner, &test.accounts,
-	    on_change, NULL), 0);
+	ck_assert_int_eq(recovery_init(&test.recovery, test.base, &test.workers, 0, on_recovery, NULL), 0);
+	ck_assert_int_eq(registry_init(&test.registry, test.base, &test.kernelcount, &test.provisioner, &test.recovery,
+	    &test.accounts, on_change, NULL), 0);
 }
 
 /* In the order of the daemon's own end. */
@@ -87,6 +96,7 @@ teardown(void)
 	workers_deinit(&test.workers);
 	releases_close(&test.provisioner.releases);
 	registry_deinit(&test.registry);
+	recovery_deinit(&test.recovery);
 	ck_assert_uint_eq(test.provisioner.locked_bytes, 0);
 	kernelcount_deinit(&test.kernelcount);
 	provisioner_deinit(&test.provisioner);

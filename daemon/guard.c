@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A jump out of the handler: the kernel's own copying (process_vm_writev) costs a system call for each entry of a log,
+ * this costs nothing that can be measured. SA_NODEFER, since the jump does not restore the mask.
+ */
+#include "config.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#include "base/base.h"
+#include "daemon/guard.h"
+
+#define PAGE_BYTES	4096
+#define PIECE_PAGES	1024
+
+static sigjmp_buf guard_return;
+static volatile sig_atomic_t guard_is_armed;
+
+static void
+guard_on_sigbus(int sig)
+{
+	if (guard_is_armed)
+		siglongjmp(guard_return, 1);
+	(void)signal(sig, SIG_DFL);
+	(void)raise(sig);
+}
+
+int
+guard_init(void)
+{
+	struct sigaction action = { .sa_handler = guard_on_sigbus, .sa_flags = SA_NODEFER };
+
+	(void)sigemptyset(&action.sa_mask);
+	return sigaction(SIGBUS, &action, NULL) ? -errno : 0;
+}
+
+int
+guard_copy(void *to, const void *from, size_t length)
+{
+	if (sigsetjmp(guard_return, 0)) {
+		guard_is_armed = 0;
+		return -EFAULT;
+	}
+	guard_is_armed = 1;
+	atomic_signal_fence(memory_order_seq_cst);
+	memcpy(to, from, length);
+	atomic_signal_fence(memory_order_seq_cst);
+	guard_is_armed = 0;
+	return 0;
+}
+
+bool
+guard_is_resident(const void *address, size_t length)
+{
+	unsigned char pages[PIECE_PAGES];
+	uintptr_t begin = (uintptr_t)address & ~(uintptr_t)(PAGE_BYTES - 1);
+	uintptr_t end = round_up((uintptr_t)address + length, PAGE_BYTES);
+
+	while (length && begin < end) {
+		size_t piece = min_u64(end - begin, (uint64_t)PIECE_PAGES * PAGE_BYTES);
+
+		if (mincore((void *)begin, piece, pages))
+			return false;
+		for (size_t i = 0; i < piece / PAGE_BYTES; i++)
+			if (!(pages[i] & 1))
+				return false;
+		begin += piece;
+	}
+	return true;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* The layout of control memory is made here and nowhere else: records first, then a log each, on lines of their own. */
+#include "config.h"
+
+#include "base/base.h"
+#include "daemon/locks.h"
+
+/* Where the next log begins, behind `end`; the configuration's check has bounded the sum. */
+static uint64_t
+locks_log_after(uint64_t end, const struct definition_lock *definition, uint64_t *ret_offset_bytes)
+{
+	*ret_offset_bytes = end;
+	if (definition->is_mutex)
+		return end;
+	return end + round_up(definition->undo_bytes, CONTROL_RECORD_BYTES);
+}
+
+uint64_t
+locks_control_bytes(const struct definition *definition)
+{
+	uint64_t end = definition->n_locks * (uint64_t)CONTROL_RECORD_BYTES;
+	uint64_t offset_bytes;
+	bool has_ours = false;
+
+	for (size_t i = 0; i < definition->n_locks; i++) {
+		has_ours = has_ours || !definition->locks[i].is_mutex;
+		end = locks_log_after(end, &definition->locks[i], &offset_bytes);
+	}
+	return has_ours ? end : 0;
+}
+
+int
+locks_init(struct locks *locks, struct recovery *recovery, const struct definition *definition,
+    const struct holding *holding)
+{
+	uint64_t end = definition->n_locks * (uint64_t)CONTROL_RECORD_BYTES;
+
+	*locks = (struct locks) { .recovery = recovery, .holding = holding };
+	if (!definition->n_locks)
+		return 0;
+	locks->list = calloc(definition->n_locks, sizeof(*locks->list));
+	if (!locks->list)
+		return -ENOMEM;
+	locks->n = (uint32_t)definition->n_locks;
+	for (uint32_t i = 0; i < locks->n; i++) {
+		struct lock *lock = &locks->list[i];
+
+		lock->definition = &definition->locks[i];
+		lock->locks = locks;
+		locks->n_ours += !lock->definition->is_mutex;
+		end = locks_log_after(end, lock->definition, &lock->log_offset_bytes);
+	}
+	return 0;
+}
+
+void
+locks_deinit(struct locks *locks)
+{
+	free(locks->list);
+	*locks = (struct locks) { 0 };
+}
+
+static enum control_on_death
+locks_on_death(enum definition_on_death on_death)
+{
+	static_assert((int)CONTROL_ROLLBACK == (int)DEFINITION_ROLLBACK && (int)CONTROL_KEEP == (int)DEFINITION_KEEP &&
+	    (int)CONTROL_ZERO == (int)DEFINITION_ZERO && (int)CONTROL_POISON == (int)DEFINITION_POISON,
+	    "one order of words");
+	return (enum control_on_death)on_death;
+}
+
+void
+locks_place(struct locks *locks)
+{
+	unsigned char *control = locks->holding->control_map;
+
+	locks_unplace(locks);
+	for (uint32_t i = 0; i < locks->n; i++) {
+		struct lock *lock = &locks->list[i];
+		const struct definition_lock *definition = lock->definition;
+
+		if (definition->is_mutex || !control)
+			continue;
+		lock->place = (struct control_place) {
+			.lock = (struct control_lock *)(void *)(control + i * (size_t)CONTROL_RECORD_BYTES),
+			.log = control + lock->log_offset_bytes,
+			.data = locks->holding->map,
+			.offset_bytes = definition->offset_bytes,
+			.length_bytes = definition->length_bytes,
+			.log_bytes = (uint32_t)definition->undo_bytes,
+			.on_death = locks_on_death(definition->on_death),
+		};
+	}
+}
+
+void
+locks_unplace(struct locks *locks)
+{
+	for (uint32_t i = 0; i < locks->n; i++)
+		locks->list[i].place = (struct control_place) { 0 };
+}
+
+bool
+locks_name(const struct locks *locks, uint32_t id)
+{
+	for (uint32_t i = 0; i < locks->n; i++)
+		if (lock_is_ours(&locks->list[i]) && lock_word_id(&locks->list[i]) == id)
+			return true;
+	return false;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The locks of one segment as the daemon keeps them: where each is and what it protects, from the definition and never from
+ * shared memory; and the books of what was recovered. Who is dead, and when to look, is recovery's business.
+ */
+#ifndef DAEMON_LOCKS_H
+#define DAEMON_LOCKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/control.h"
+#include "conf/definition.h"
+#include "daemon/holding.h"
+
+struct recovery;
+struct recovery_job;
+
+/* A dead owner: what is known of it. */
+struct locks_dead {
+	uint32_t id;			/* its attachment's; or CONTROL_ID_CLAIM: a recovery of ours that was cut short */
+	int32_t pid;			/* 0: hidden, or not known */
+	uint32_t uid;
+};
+
+struct lock {
+	const struct definition_lock *definition;
+	struct control_place place;	/* lock NULL: a mutex, or no memory yet */
+	uint64_t log_offset_bytes;	/* in control */
+	uint64_t n_recoveries;
+	uint64_t recovered_ns;		/* since 1970 */
+	int32_t recovered_pid;
+
+	struct locks *locks;
+	struct recovery_job *job;	/* while a worker repairs it: its word is claimed then */
+	unsigned n_failures;		/* of workers, one after the other */
+};
+
+struct locks {
+	struct recovery *recovery;
+	const struct holding *holding;
+	struct lock *list;		/* in the definition's order */
+	uint32_t n;
+	uint32_t n_ours;		/* of them in control memory */
+	uint32_t n_busy;		/* in the hands of workers */
+	uint64_t n_recoveries;
+};
+
+/* Bytes of control memory that the definition needs; 0: none. */
+uint64_t locks_control_bytes(const struct definition *definition);
+
+/* Room for the definition's locks, which have no memory yet. 0 or -ENOMEM. */
+int locks_init(struct locks *locks, struct recovery *recovery, const struct definition *definition,
+    const struct holding *holding);
+/* What workers are at must have ended, or been given up, before. */
+void locks_deinit(struct locks *locks);
+
+/* The segment has memory now, or has not: says where each lock is. */
+void locks_place(struct locks *locks);
+
+/* The memory that they were in goes away. */
+void locks_unplace(struct locks *locks);
+
+/* Whether some lock's word names this id. */
+bool locks_name(const struct locks *locks, uint32_t id);
+
+static inline uint32_t
+lock_word_id(const struct lock *lock)
+{
+	return atomic_load_explicit(&lock->place.lock->word, memory_order_relaxed) & CONTROL_ID_MASK;
+}
+
+static inline bool
+lock_is_ours(const struct lock *lock)
+{
+	return lock->place.lock != NULL;
+}
+
+static inline uint32_t
+lock_index(const struct lock *lock)
+{
+	return (uint32_t)(lock - lock->locks->list);
+}
+
+#endif

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A pass is one dead owner and one segment's locks. It is made only where a turn was not enough: a death that finds few
+ * locks costs no allocation. A lock's word is claimed before its bytes are touched, and names nobody else until they are
+ * right: whatever ends this process in between, the log is whole, and the claim is found and taken up again.
+ */
+#include "config.h"
+
+#include "base/base.h"
+#include "daemon/guard.h"
+#include "daemon/recovery.h"
+
+#define TURN_NS		(NS_PER_MS / 2)
+#define LOCKS_A_LOOK	16		/* at the clock */
+#define AGAIN_NS	(10 * NS_PER_MS)	/* to a lock whose word a writer keeps changing */
+#define ROUNDS_MAX	100		/* of that; then the lock is that writer's to ruin */
+#define FAILURES_MAX	3		/* of workers at one lock */
+
+/* On the loop: some microseconds, and no page has to be found for it. */
+#define SMALL_LOG_BYTES		(64 * KIB)
+#define SMALL_EXTENT_BYTES	(4 * MIB)
+
+struct recovery_pass {
+	struct locks *locks;
+	struct locks_dead dead;
+	uint32_t next;			/* lock to look at */
+	unsigned n_rounds;
+	bool needs_round;		/* something was left in this one */
+	uint64_t at_ns;			/* when it goes on */
+	TAILQ_ENTRY(recovery_pass) entry;
+};
+
+struct recovery_job {
+	struct recovery *recovery;
+	struct lock *lock;		/* NULL: it went away */
+	struct workers_job job;
+	struct locks_dead dead;
+	bool is_by_hand;
+	bool keeps;
+	LIST_ENTRY(recovery_job) entry;
+};
+
+static int recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead, bool is_by_hand,
+    bool keeps);
+
+static void
+recovery_tell(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome)
+{
+	if (outcome == RECOVERY_FREED) {
+		lock->n_recoveries++;
+		lock->locks->n_recoveries++;
+		recovery->n_recoveries++;
+		lock->recovered_ns = clock_realtime_ns();
+		lock->recovered_pid = dead->pid;
+	} else {
+		recovery->n_poisonings++;
+	}
+	lock->n_failures = 0;
+	recovery->on_event(lock, dead, outcome, recovery->on_event_arg);
+}
+
+static bool
+recovery_is_small(const struct control_place *place)
+{
+	uint64_t from = place->offset_bytes, to = place->offset_bytes + place->length_bytes;
+	uint32_t used_bytes = atomic_load_explicit(&place->lock->used_bytes, memory_order_acquire);
+
+	if (place->on_death == CONTROL_KEEP || place->on_death == CONTROL_POISON)
+		return true;
+	if (place->on_death == CONTROL_ROLLBACK) {
+		/* What is no log is found out at once. */
+		if (used_bytes > place->log_bytes)
+			return true;
+		if (used_bytes > SMALL_LOG_BYTES || !guard_is_resident(place->log, used_bytes))
+			return false;
+		if (control_extent(place, guard_copy, &from, &to))
+			return true;
+	}
+	return to - from <= SMALL_EXTENT_BYTES && guard_is_resident(place->data + from, to - from);
+}
+
+static enum recovery_outcome
+recovery_poison_reason(const struct lock *lock)
+{
+	return lock->place.on_death == CONTROL_POISON ? RECOVERY_POISONED : RECOVERY_DISTRUSTED;
+}
+
+/* A lock that names the dead. True: it has to be looked at again. */
+static bool
+recovery_one(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead)
+{
+	uint32_t id = lock_word_id(lock);
+	int r;
+
+	if (recovery_is_small(&lock->place)) {
+		r = control_recover(&lock->place, id, guard_copy);
+	} else {
+		r = control_claim(lock->place.lock, id);
+		if (r == 0)
+			r = -EFAULT;
+	}
+	switch (r) {
+	case 0:
+		recovery_tell(recovery, lock, dead, RECOVERY_FREED);
+		return false;
+	case CONTROL_E_POISONED:
+		recovery_tell(recovery, lock, dead, recovery_poison_reason(lock));
+		return false;
+	case CONTROL_E_BUSY:
+		return true;
+	case CONTROL_E_OTHER:
+		/* A waiter was first; or somebody overwrote the claim, which was to be his own loss. */
+		return false;
+	default:
+		/* It is claimed, and more than the loop should do. */
+		return recovery_submit(recovery, lock, dead, false, false) < 0;
+	}
+}
+
+/* Goes on with a pass. True: it is done. */
+static bool
+recovery_walk(struct recovery *recovery, struct recovery_pass *pass, uint64_t until_ns)
+{
+	struct locks *locks = pass->locks;
+
+	for (; pass->next < locks->n; pass->next++) {
+		struct lock *lock = &locks->list[pass->next];
+		uint32_t id;
+
+		if (pass->next % LOCKS_A_LOOK == LOCKS_A_LOOK - 1 && clock_monotonic_ns() > until_ns)
+			return false;
+		if (!lock_is_ours(lock))
+			continue;
+		id = lock_word_id(lock);
+		/* A claim that no worker of ours is at, is one of ours that was cut short. */
+		if ((id == pass->dead.id || id == CONTROL_ID_CLAIM) && !lock->job)
+			pass->needs_round |= recovery_one(recovery, lock, &pass->dead);
+		else
+			control_wake(lock->place.lock, 1);
+	}
+	if (!pass->needs_round || ++pass->n_rounds == ROUNDS_MAX)
+		return true;
+	pass->next = 0;
+	pass->needs_round = false;
+	pass->at_ns = clock_monotonic_ns() + AGAIN_NS;
+	return false;
+}
+
+/* Sees to it that the loop goes on with the pass that is due first. */
+static void
+recovery_arm(struct recovery *recovery)
+{
+	uint64_t now_ns = clock_monotonic_ns(), wait_ns = UINT64_MAX;
+	struct recovery_pass *pass;
+	struct timeval delay;
+
+	TAILQ_FOREACH(pass, &recovery->passes, entry)
+		wait_ns = min_u64(wait_ns, pass->at_ns > now_ns ? pass->at_ns - now_ns : 0);
+	if (wait_ns == UINT64_MAX)
+		return;
+	delay = (struct timeval) {
+		.tv_sec = (time_t)(wait_ns / NS_PER_SEC),
+		.tv_usec = (suseconds_t)(wait_ns % NS_PER_SEC / 1000),
+	};
+	(void)evtimer_add(&recovery->turn_event, &delay);
+}
+
+static void
+recovery_on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct recovery *recovery = arg;
+	uint64_t now_ns = clock_monotonic_ns(), until_ns = now_ns + TURN_NS;
+	struct recovery_pass *pass, *next;
+
+	for (pass = TAILQ_FIRST(&recovery->passes); pass; pass = next) {
+		next = TAILQ_NEXT(pass, entry);
+		if (pass->at_ns > now_ns)
+			continue;
+		if (recovery_walk(recovery, pass, until_ns)) {
+			TAILQ_REMOVE(&recovery->passes, pass, entry);
+			free(pass);
+		}
+		if (clock_monotonic_ns() > until_ns)
+			break;
+	}
+	recovery_arm(recovery);
+}
+
+/* Puts a pass in the queue. -ENOMEM: it was not. */
+static int
+recovery_enqueue(struct recovery *recovery, const struct recovery_pass *pass)
+{
+	struct recovery_pass *copy = malloc(sizeof(*copy));
+
+	if (!copy)
+		return -ENOMEM;
+	*copy = *pass;
+	TAILQ_INSERT_TAIL(&recovery->passes, copy, entry);
+	recovery_arm(recovery);
+	return 0;
+}
+
+void
+recovery_owner_gone(struct recovery *recovery, struct locks *locks, const struct locks_dead *dead, uint64_t until_ns)
+{
+	struct recovery_pass pass = { .locks = locks, .dead = *dead };
+
+	if (!locks->n)
+		return;
+	if (recovery_walk(recovery, &pass, until_ns))
+		return;
+	/* Without memory for the rest, it is done here and now: a lock that stays held is worse than a long turn. */
+	if (recovery_enqueue(recovery, &pass))
+		(void)recovery_walk(recovery, &pass, UINT64_MAX);
+}
+
+/* The end of a worker's part. The lock is claimed. */
+static void
+recovery_job_done(struct recovery *recovery, struct lock *lock, const struct recovery_job *job,
+    const struct workers_outcome *outcome)
+{
+	static const struct locks_dead claim = { .id = CONTROL_ID_CLAIM };
+	struct recovery_pass pass = {
+		.locks = lock->locks,
+		.dead = claim,
+		.at_ns = clock_monotonic_ns() + NS_PER_SEC,
+	};
+	int r = -EAGAIN;
+
+	if (outcome->result && outcome->result->status == 0)
+		r = control_release(lock->place.lock);
+	else if (outcome->result && outcome->result->status == JOB_E_POISONED)
+		r = CONTROL_E_POISONED;
+	else if (++lock->n_failures == FAILURES_MAX || job->is_by_hand)
+		r = CONTROL_E_POISONED;
+	if (r == 0)
+		recovery_tell(recovery, lock, &job->dead, RECOVERY_FREED);
+	else if (r == CONTROL_E_POISONED && control_poison(lock->place.lock, CONTROL_ID_CLAIM) == 0)
+		recovery_tell(recovery, lock, &job->dead, recovery_poison_reason(lock));
+	else if (r == -EAGAIN || r == CONTROL_E_BUSY) {
+		pass.dead.pid = job->dead.pid;
+		pass.dead.uid = job->dead.uid;
+		if (recovery_enqueue(recovery, &pass))
+			(void)control_poison(lock->place.lock, CONTROL_ID_CLAIM);
+	}
+}
+
+static void
+recovery_on_job(struct workers_job *workers_job, const struct workers_outcome *outcome)
+{
+	struct recovery_job *job = BASE_CONTAINER_OF(workers_job, struct recovery_job, job);
+	struct recovery *recovery = job->recovery;
+	struct lock *lock = job->lock;
+	struct locks *locks = lock ? lock->locks : NULL;
+
+	if (lock) {
+		lock->job = NULL;
+		locks->n_busy--;
+		recovery_job_done(recovery, lock, job, outcome);
+	}
+	LIST_REMOVE(job, entry);
+	free(job);
+	if (locks && !locks->n_busy)
+		recovery->on_idle(locks);
+}
+
+/* Gives a claimed lock to a worker. 0 or -ENOMEM. */
+static int
+recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead, bool is_by_hand, bool keeps)
+{
+	struct recovery_job *job = calloc(1, sizeof(*job));
+	const struct holding *holding = lock->locks->holding;
+	const struct control_place *place = &lock->place;
+	enum control_on_death by_hand = keeps ? CONTROL_KEEP : CONTROL_ROLLBACK;
+
+	if (!job)
+		return -ENOMEM;
+	job->recovery = recovery;
+	job->lock = lock;
+	job->dead = *dead;
+	job->is_by_hand = is_by_hand;
+	job->keeps = keeps;
+	job->job = (struct workers_job) {
+		.job = {
+			.kind = JOB_REPAIR,
+			.offset_bytes = place->offset_bytes,
+			.length_bytes = place->length_bytes,
+			.reserve_bytes = recovery->memory_reserve_bytes,
+			.lock = {
+				.log_offset_bytes = lock->log_offset_bytes,
+				.log_bytes = place->log_bytes,
+				.index = lock_index(lock),
+				.on_death = (uint32_t)(is_by_hand ? by_hand : place->on_death),
+			},
+		},
+		.fd = holding->object.fd,
+		.control_fd = holding->control.fd,
+		.done = recovery_on_job,
+	};
+	lock->job = job;
+	lock->locks->n_busy++;
+	LIST_INSERT_HEAD(&recovery->jobs, job, entry);
+	/* Somebody waits for it; whoever waits for memory to be provisioned waits for longer anyway. */
+	workers_submit(recovery->workers, &job->job, true);
+	return 0;
+}
+
+int
+recovery_by_hand(struct recovery *recovery, struct lock *lock, bool keep)
+{
+	static const struct locks_dead nobody = { 0 };
+	struct control_place place = lock->place;
+	int r;
+
+	if (!lock_is_ours(lock) || control_claim_poisoned(lock->place.lock))
+		return -EALREADY;
+	place.on_death = keep ? CONTROL_KEEP : CONTROL_ROLLBACK;
+	if (!recovery_is_small(&place)) {
+		r = recovery_submit(recovery, lock, &nobody, true, keep);
+		if (r)
+			(void)control_poison(lock->place.lock, CONTROL_ID_CLAIM);
+		return r;
+	}
+	r = control_repair(&place, guard_copy);
+	if (r == 0)
+		r = control_release(lock->place.lock);
+	if (r == 0) {
+		recovery_tell(recovery, lock, &nobody, RECOVERY_FREED);
+		return 0;
+	}
+	/* Its log is none: only with keep it can be had again. */
+	(void)control_poison(lock->place.lock, CONTROL_ID_CLAIM);
+	return r == CONTROL_E_POISONED ? -EBADMSG : -EIO;
+}
+
+void
+recovery_forget(struct recovery *recovery, struct locks *locks)
+{
+	struct recovery_pass *pass, *next;
+
+	for (pass = TAILQ_FIRST(&recovery->passes); pass; pass = next) {
+		next = TAILQ_NEXT(pass, entry);
+		if (pass->locks != locks)
+			continue;
+		TAILQ_REMOVE(&recovery->passes, pass, entry);
+		free(pass);
+	}
+	for (uint32_t i = 0; i < locks->n; i++) {
+		struct recovery_job *job = locks->list[i].job;
+
+		if (!job)
+			continue;
+		locks->list[i].job = NULL;
+		job->lock = NULL;
+		if (workers_cancel(recovery->workers, &job->job)) {
+			LIST_REMOVE(job, entry);
+			free(job);
+		}
+	}
+	locks->n_busy = 0;
+}
+
+int
+recovery_init(struct recovery *recovery, struct event_base *base, struct workers *workers,
+    uint64_t memory_reserve_bytes, recovery_event_fn on_event, void *on_event_arg)
+{
+	*recovery = (struct recovery) {
+		.base = base,
+		.workers = workers,
+		.memory_reserve_bytes = memory_reserve_bytes,
+		.on_event = on_event,
+		.on_event_arg = on_event_arg,
+	};
+	TAILQ_INIT(&recovery->passes);
+	LIST_INIT(&recovery->jobs);
+	if (evtimer_assign(&recovery->turn_event, base, recovery_on_turn, recovery))
+		return -ENOMEM;
+	return guard_init();
+}
+
+void
+recovery_deinit(struct recovery *recovery)
+{
+	struct recovery_pass *pass;
+	struct recovery_job *job;
+
+	if (event_initialized(&recovery->turn_event))
+		(void)evtimer_del(&recovery->turn_event);
+	while ((pass = TAILQ_FIRST(&recovery->passes))) {
+		TAILQ_REMOVE(&recovery->passes, pass, entry);
+		free(pass);
+	}
+	while ((job = LIST_FIRST(&recovery->jobs))) {
+		LIST_REMOVE(job, entry);
+		free(job);
+	}
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* Requests about the locks of a segment: what they are and how they are, and recovery by hand. */
+#include "config.h"
+
+#include "base/base.h"
+#include "daemon/requests.h"
+
+void
+requests_describe_lock(const struct lock *lock, struct protocol_lock *row)
+{
+	const struct definition_lock *definition = lock->definition;
+
+	*row = (struct protocol_lock) {
+		.cursor = lock_index(lock) + 1,
+		.offset_bytes = definition->offset_bytes,
+		.length_bytes = definition->length_bytes,
+		.at_bytes = definition->is_mutex ? definition->at_bytes : lock->log_offset_bytes,
+		.n_recoveries = lock->n_recoveries,
+		.recovered_ns = lock->recovered_ns,
+		.recovered_pid = lock->recovered_pid,
+		.log_bytes = (uint32_t)definition->undo_bytes,
+		.kind = definition->is_mutex ? PROTOCOL_LOCK_MUTEX : PROTOCOL_LOCK_OURS,
+		.on_death = (uint8_t)definition->on_death,
+	};
+	(void)snprintf(row->name, sizeof(row->name), "%s", definition->name);
+}
+
+/* What its word says now. It may be anything: whoever writes the segment writes it. */
+static void
+requests_look_at_lock(const struct lock *lock, struct protocol_lock *row)
+{
+	if (!lock_is_ours(lock))
+		return;
+	row->owner = lock_word_id(lock);
+	if (row->owner == CONTROL_ID_POISON)
+		row->flags |= PROTOCOL_LOCK_POISONED;
+	if (lock->job || row->owner == CONTROL_ID_CLAIM)
+		row->flags |= PROTOCOL_LOCK_DUE;
+	if (row->owner > CONTROL_ID_MAX)
+		row->owner = 0;
+}
+
+int
+requests_locks(struct requests *requests, struct session *session, const struct protocol_header *request)
+{
+	const struct protocol_locks *ask = (const void *)request;
+	struct requests_page page = { .requests = requests, .row_size = sizeof(struct protocol_lock) };
+	struct segment *segment = requests_find(requests, session, ask->name);
+
+	if (!segment)
+		return requests_refuse_unknown(session, request, ask->name);
+	if (ask->generation && ask->generation != segment->generation)
+		return session_refuse(session, request, -ESTALE, "segment '%s' was removed and made anew", ask->name);
+	for (uint64_t i = ask->cursor; i < segment->locks.n; i++) {
+		const struct lock *lock = &segment->locks.list[i];
+		struct protocol_lock *row = requests_page_next(&page);
+
+		if (!row)
+			break;
+		requests_describe_lock(lock, row);
+		requests_look_at_lock(lock, row);
+	}
+	return requests_page_reply(&page, session, request);
+}
+
+/* Frees what is poisoned of the locks with that name, or of all. 0, -ENOENT, -EALREADY, or what was wrong with one. */
+static int
+requests_recover_locks(struct segment *segment, const char *name, bool keep, uint32_t *ret_n)
+{
+	bool is_known = false;
+	int failed = 0;
+
+	for (uint32_t i = 0; i < segment->locks.n; i++) {
+		struct lock *lock = &segment->locks.list[i];
+		int r;
+
+		if (*name && !streq(lock->definition->name, name))
+			continue;
+		is_known = true;
+		r = recovery_by_hand(segment->host->recovery, lock, keep);
+		if (r == 0)
+			++*ret_n;
+		else if (r != -EALREADY)
+			failed = r;
+	}
+	if (failed)
+		return failed;
+	if (!is_known)
+		return -ENOENT;
+	return *ret_n ? 0 : -EALREADY;
+}
+
+int
+requests_recover(struct requests *requests, struct session *session, const struct protocol_header *request)
+{
+	const struct protocol_recover *recover = (const void *)request;
+	struct segment *segment = requests_find(requests, session, recover->name);
+	struct protocol_recovered reply = { .n_locks = 0 };
+	int r;
+
+	if (recover->flags & ~PROTOCOL_RECOVER_KEEP)
+		return session_refuse(session, request, -EINVAL, "recover was asked for with unknown flags");
+	if (!segment)
+		return requests_refuse_unknown(session, request, recover->name);
+	if (!(access_allowed(segment->definition, &session->identity) & PROTOCOL_ACCESS_WRITE) &&
+	    !requests_is_administrator(requests, &session->identity))
+		return session_refuse(session, request, -EACCES,
+		    "the locks of segment '%s' are recovered by those who may write it, and by administrators", recover->name);
+	segment_recover_strays(segment);
+	r = requests_recover_locks(segment, recover->lock, recover->flags & PROTOCOL_RECOVER_KEEP, &reply.n_locks);
+	if (r == -ENOENT)
+		return session_refuse(session, request, r, "segment '%s' has no lock '%s'; `segmentctl show %s` names those "
+		    "it has", recover->name, definition_name_valid(recover->lock) ? recover->lock : "", recover->name);
+	if (r == -EALREADY)
+		return session_refuse(session, request, r, "no such lock of segment '%s' is poisoned", recover->name);
+	if (r == -EBADMSG)
+		return session_refuse(session, request, r, "the log of a lock of segment '%s' is damaged and cannot be rolled "
+		    "back; with --keep its bytes stay as they are", recover->name);
+	if (r)
+		return session_refuse(session, request, r, "a lock of segment '%s' cannot be recovered: %s", recover->name,
+		    strerror(-r));
+	return session_reply(session, request, &reply.header, sizeof(reply), 0, NULL, 0);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The lock's place comes from the daemon; what stands in the memory is believed no more here than there. The descriptor of
+ * the data is the daemon's own description, which carries the claim's mark: who waits for the lock sees the claim alive
+ * for as long as this works on it, even if the daemon dies meanwhile.
+ */
+#include "config.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/base.h"
+#include "client/control.h"
+#include "daemon/guard.h"
+#include "daemon/worker/repair.h"
+#include "host/findings.h"
+
+struct mapped {
+	void *address;			/* NULL: not mapped */
+	size_t length;
+};
+
+static void
+unmap(struct mapped *mapped)
+{
+	if (mapped->address)
+		(void)munmap(mapped->address, mapped->length);
+}
+
+#define cleanup_unmap	__attribute__((cleanup(unmap)))
+
+static int
+map(int fd, uint64_t needed_bytes, struct mapped *ret_mapped)
+{
+	struct stat status;
+	void *address;
+
+	if (fstat(fd, &status))
+		return -errno;
+	if (status.st_size <= 0 || (uint64_t)status.st_size < needed_bytes)
+		return -EPROTO;
+	address = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (address == MAP_FAILED)
+		return -errno;
+	*ret_mapped = (struct mapped) { .address = address, .length = (size_t)status.st_size };
+	return 0;
+}
+
+/* Whether memory is there for what may have to be allocated. 0, JOB_E_MEMORY or a negative errno. */
+static int
+check_memory(const struct control_place *place, const struct job *job, struct memory *memory,
+    struct job_result *result)
+{
+	uint64_t from = place->offset_bytes, to = place->offset_bytes + place->length_bytes;
+	struct memory_headroom headroom;
+	int r = 0;
+
+	if (place->on_death == CONTROL_ROLLBACK)
+		r = control_extent(place, guard_copy, &from, &to);
+	/* A log that is none is found out by the repair. */
+	if (r || place->on_death == CONTROL_KEEP || guard_is_resident(place->data + from, to - from))
+		return 0;
+	r = memory_headroom_for(memory, job->reserve_bytes, to - from, &headroom);
+	if (r || headroom.bytes >= to - from)
+		return r;
+	findings_memory(result->text, sizeof(result->text), to - from, &headroom);
+	return JOB_E_MEMORY;
+}
+
+int
+repair_lock(int data_fd, int control_fd, const struct job *job, struct memory *memory, struct job_result *result)
+{
+	cleanup_unmap struct mapped data = { 0 }, control = { 0 };
+	uint64_t record_bytes = (uint64_t)job->lock.index * CONTROL_RECORD_BYTES;
+	struct control_place place;
+	int r;
+
+	r = map(data_fd, job->offset_bytes + job->length_bytes, &data);
+	if (r == 0)
+		r = map(control_fd, max_u64(record_bytes + CONTROL_RECORD_BYTES,
+		    job->lock.log_offset_bytes + job->lock.log_bytes), &control);
+	if (r == 0)
+		r = guard_init();
+	if (r) {
+		(void)snprintf(result->text, sizeof(result->text), "the segment's memory cannot be mapped: %s",
+		    strerror(-r));
+		return r;
+	}
+	place = (struct control_place) {
+		.lock = (struct control_lock *)(void *)((unsigned char *)control.address + record_bytes),
+		.log = (unsigned char *)control.address + job->lock.log_offset_bytes,
+		.data = data.address,
+		.offset_bytes = job->offset_bytes,
+		.length_bytes = job->length_bytes,
+		.log_bytes = job->lock.log_bytes,
+		.on_death = (enum control_on_death)job->lock.on_death,
+	};
+	r = check_memory(&place, job, memory, result);
+	if (r)
+		return r;
+	r = control_repair(&place, guard_copy);
+	if (r < 0)
+		(void)snprintf(result->text, sizeof(result->text), "memory of the segment was taken away: %s", strerror(-r));
+	return r == CONTROL_E_POISONED ? JOB_E_POISONED : r;
+}
