@@ -269,7 +269,7 @@ static const struct lie lies[] = {
 	{ "refusal with fd", lie_refusal_with_fd, -EPROTO, "fds" },
 	{ "short", lie_short, -EPROTO, "shorter" },
 	{ "header alone", lie_header_alone, -EPROTO, "24 bytes" },
-	{ "short attachment", lie_short_attached, -EPROTO, "64 bytes" },
+	{ "short attachment", lie_short_attached, -EPROTO, "72 bytes" },
 	{ "long attachment", lie_long_attached, -EPROTO, "more than" },
 	{ "oversize", lie_oversize, -EPROTO, "longer" },
 	{ "no fd", lie_no_fd, -EPROTO, "no fd" },
