@@ -203,9 +203,9 @@ control_exchange(struct control_lock *lock, uint32_t from, uint32_t to, uint32_t
 }
 
 int
-control_claim(struct control_lock *lock, uint32_t dead_id)
+control_claim(struct control_lock *lock, uint32_t dead_id, uint32_t claim_id)
 {
-	return control_exchange(lock, dead_id, CONTROL_ID_CLAIM, CONTROL_WAITERS);
+	return control_exchange(lock, dead_id, claim_id, CONTROL_WAITERS);
 }
 
 int
@@ -216,9 +216,9 @@ control_take_over(struct control_lock *lock, uint32_t dead_id, uint32_t id)
 }
 
 int
-control_release(struct control_lock *lock)
+control_release(struct control_lock *lock, uint32_t claim_id)
 {
-	int r = control_exchange(lock, CONTROL_ID_CLAIM, 0, 0);
+	int r = control_exchange(lock, claim_id, 0, 0);
 
 	/* Whatever the bit said: a sleeper that the dead forgot is woken by this as well. */
 	if (r == 0)
@@ -237,23 +237,23 @@ control_poison(struct control_lock *lock, uint32_t id)
 }
 
 int
-control_claim_poisoned(struct control_lock *lock)
+control_claim_poisoned(struct control_lock *lock, uint32_t claim_id)
 {
-	return control_exchange(lock, CONTROL_ID_POISON, CONTROL_ID_CLAIM, CONTROL_WAITERS);
+	return control_exchange(lock, CONTROL_ID_POISON, claim_id, CONTROL_WAITERS);
 }
 
 int
-control_recover(const struct control_place *place, uint32_t dead_id, control_copy_fn copy)
+control_recover(const struct control_place *place, uint32_t dead_id, uint32_t claim_id, control_copy_fn copy)
 {
-	int r = control_claim(place->lock, dead_id);
+	int r = control_claim(place->lock, dead_id, claim_id);
 
 	if (r == 0)
 		r = control_repair(place, copy);
 	if (r == CONTROL_E_POISONED) {
-		r = control_poison(place->lock, CONTROL_ID_CLAIM);
+		r = control_poison(place->lock, claim_id);
 		return r == 0 ? CONTROL_E_POISONED : r;
 	}
 	if (r == 0)
-		r = control_release(place->lock);
+		r = control_release(place->lock, claim_id);
 	return r;
 }

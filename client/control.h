@@ -36,8 +36,14 @@
 #define CONTROL_ID_MASK		UINT32_C(0x3fffffff)
 #define CONTROL_WAITERS		UINT32_C(0x80000000)
 #define CONTROL_ID_MAX		UINT32_C(0x3ffffffd)	/* of attachments */
-#define CONTROL_ID_CLAIM	UINT32_C(0x3ffffffe)	/* the daemon recovers it, or one of its workers */
 #define CONTROL_ID_POISON	UINT32_C(0x3fffffff)	/* nobody can have it, until it is recovered by hand */
+
+/*
+ * Every id stands for one holder, and is never given to another while a word could still name it. The daemon has one of
+ * its own for each segment and each of its lives, for the words that it claims: so a word that names a dead daemon's claim
+ * is a dead owner's word like any other, and who has seen that the kernel knows its mark no more may act on that however
+ * late, since the word can never come to mean somebody who lives.
+ */
 
 /* Of control_lock.marks. */
 #define CONTROL_OWNER_DIED	UINT32_C(0x1)	/* since somebody who was told unlocked */
@@ -174,29 +180,29 @@ int control_extent(const struct control_place *place, control_copy_fn copy, uint
  */
 int control_repair(const struct control_place *place, control_copy_fn copy);
 
-/* From a dead owner's id to the claim of the daemon. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
-int control_claim(struct control_lock *lock, uint32_t dead_id);
+/* From a dead owner's id to the daemon's own. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
+int control_claim(struct control_lock *lock, uint32_t dead_id, uint32_t claim_id);
 
 /*
- * A waiter's own way: from a dead owner's id (a dead claim, too) to its own id. It has the lock then, and repairs; if it
- * dies in that, the word names it and the log is whole. 0, CONTROL_E_OTHER, CONTROL_E_BUSY.
+ * A waiter's own way: from a dead owner's id to its own id. It has the lock then, and repairs; if it dies in that, the
+ * word names it and the log is whole. 0, CONTROL_E_OTHER, CONTROL_E_BUSY.
  */
 int control_take_over(struct control_lock *lock, uint32_t dead_id, uint32_t id);
 
 /* Ends a claim: the lock is free, and one that waits is woken. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
-int control_release(struct control_lock *lock);
+int control_release(struct control_lock *lock, uint32_t claim_id);
 
 /* From `id` to poison; all that wait are woken, and get -ENOTRECOVERABLE. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
 int control_poison(struct control_lock *lock, uint32_t id);
 
 /* From poison to a claim, for a recovery by hand. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
-int control_claim_poisoned(struct control_lock *lock);
+int control_claim_poisoned(struct control_lock *lock, uint32_t claim_id);
 
 /*
- * The whole recovery of a dead owner's lock by the daemon: claim, repair, release or poison; dead_id may be the claim of
- * a daemon that died. 0: it is free; CONTROL_E_POISONED; CONTROL_E_OTHER: the dead had it not; CONTROL_E_BUSY; -EFAULT:
+ * The whole recovery of a dead owner's lock by the daemon: claim, repair, release or poison. dead_id may be claim_id, of a
+ * recovery that was cut short. 0: it is free; CONTROL_E_POISONED; CONTROL_E_OTHER: the dead had it not; CONTROL_E_BUSY; -EFAULT:
  * it stays claimed.
  */
-int control_recover(const struct control_place *place, uint32_t dead_id, control_copy_fn copy);
+int control_recover(const struct control_place *place, uint32_t dead_id, uint32_t claim_id, control_copy_fn copy);
 
 #endif

@@ -27,7 +27,6 @@ static_assert(_Alignof(pthread_mutex_t) == MUTEX_ALIGNMENT, "layout");
 static_assert(offsetof(pthread_mutex_t, __data.__lock) == 0, "the word is taken to be at the beginning");
 static_assert(MUTEX_ID_MASK == FUTEX_TID_MASK && MUTEX_OWNER_DIED == FUTEX_OWNER_DIED && MUTEX_WAITERS == FUTEX_WAITERS,
     "the bits are the kernel's");
-static_assert(MUTEX_ID_CLAIM == CONTROL_ID_CLAIM, "one claim, whatever is claimed");
 
 static const char *const kind_texts[MUTEX_KIND_N] = {
 	[MUTEX_UNUSED] = "is not initialised yet",

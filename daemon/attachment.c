@@ -14,7 +14,7 @@
 #define END_NS		(NS_PER_MS / 4)		/* of recovering the locks of one that has ended */
 
 /* The next id; after 2^30 of them they come round, and those in use or still standing in a lock's word are passed over. */
-static uint32_t
+uint32_t
 attachment_next_id(struct segment *segment)
 {
 	do {

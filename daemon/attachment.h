@@ -38,6 +38,9 @@ struct attachment {
 	LIST_ENTRY(attachment) vigil_entry;
 };
 
+/* An id that nobody has, for an attachment of the segment or for the daemon itself. */
+uint32_t attachment_next_id(struct segment *segment);
+
 /*
  * Opens a description for it, marks it, and enters the attachment into the segment's books and the session's list.
  * *ret_fd is the description, which the caller sends and closes. 0, ACCOUNTS_E_LIMIT, or a negative errno.

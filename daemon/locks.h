@@ -19,7 +19,7 @@ struct recovery_job;
 
 /* A dead owner: what is known of it. */
 struct locks_dead {
-	uint32_t id;			/* its attachment's; or CONTROL_ID_CLAIM: a recovery of ours that was cut short */
+	uint32_t id;			/* its attachment's; or locks.claim_id: a recovery of ours that was cut short */
 	int32_t pid;			/* 0: hidden, or not known */
 	uint32_t uid;
 };
@@ -41,6 +41,7 @@ struct locks {
 	struct recovery *recovery;
 	const struct holding *holding;
 	struct lock *list;		/* in the definition's order */
+	uint32_t claim_id;		/* what words name that we recover; marked, as an attachment's is */
 	uint32_t n;
 	uint32_t n_ours;		/* of them in control memory */
 	uint32_t n_busy;		/* in the hands of workers */

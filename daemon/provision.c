@@ -10,8 +10,6 @@
 #include <sys/mman.h>
 
 #include "base/base.h"
-#include "client/control.h"
-#include "daemon/kernelcount.h"
 #include "daemon/locks.h"
 #include "daemon/provision.h"
 #include "host/limits.h"
@@ -380,11 +378,6 @@ provision_create_for_locks(struct provision *provision, const char **ret_step)
 	if (r == 0 && provision->definition->n_locks && !holding->map) {
 		*ret_step = "mapping it for the recovery of its locks";
 		r = holding_map(holding);
-	}
-	/* Who waits for a lock that we claimed learns from it whether we live. Before anybody can disturb it. */
-	if (r == 0 && control_bytes && !provision->is_scrub) {
-		*ret_step = "marking its description";
-		r = kernelcount_mark(holding->object.fd, CONTROL_ID_CLAIM);
 	}
 	return r;
 }

@@ -94,9 +94,9 @@ recovery_one(struct recovery *recovery, struct lock *lock, const struct locks_de
 	int r;
 
 	if (recovery_is_small(&lock->place)) {
-		r = control_recover(&lock->place, id, guard_copy);
+		r = control_recover(&lock->place, id, lock->locks->claim_id, guard_copy);
 	} else {
-		r = control_claim(lock->place.lock, id);
+		r = control_claim(lock->place.lock, id, lock->locks->claim_id);
 		if (r == 0)
 			r = -EFAULT;
 	}
@@ -134,7 +134,7 @@ recovery_walk(struct recovery *recovery, struct recovery_pass *pass, uint64_t un
 			continue;
 		id = lock_word_id(lock);
 		/* A claim that no worker of ours is at, is one of ours that was cut short. */
-		if ((id == pass->dead.id || id == CONTROL_ID_CLAIM) && !lock->job)
+		if ((id == pass->dead.id || id == locks->claim_id) && !lock->job)
 			pass->needs_round |= recovery_one(recovery, lock, &pass->dead);
 		else
 			control_wake(lock->place.lock, 1);
@@ -220,29 +220,27 @@ static void
 recovery_job_done(struct recovery *recovery, struct lock *lock, const struct recovery_job *job,
     const struct workers_outcome *outcome)
 {
-	static const struct locks_dead claim = { .id = CONTROL_ID_CLAIM };
+	uint32_t claim_id = lock->locks->claim_id;
 	struct recovery_pass pass = {
 		.locks = lock->locks,
-		.dead = claim,
+		.dead = { .id = claim_id, .pid = job->dead.pid, .uid = job->dead.uid },
 		.at_ns = clock_monotonic_ns() + NS_PER_SEC,
 	};
 	int r = -EAGAIN;
 
 	if (outcome->result && outcome->result->status == 0)
-		r = control_release(lock->place.lock);
+		r = control_release(lock->place.lock, lock->locks->claim_id);
 	else if (outcome->result && outcome->result->status == JOB_E_POISONED)
 		r = CONTROL_E_POISONED;
 	else if (++lock->n_failures == FAILURES_MAX || job->is_by_hand)
 		r = CONTROL_E_POISONED;
 	if (r == 0)
 		recovery_tell(recovery, lock, &job->dead, RECOVERY_FREED);
-	else if (r == CONTROL_E_POISONED && control_poison(lock->place.lock, CONTROL_ID_CLAIM) == 0)
+	else if (r == CONTROL_E_POISONED && control_poison(lock->place.lock, lock->locks->claim_id) == 0)
 		recovery_tell(recovery, lock, &job->dead, recovery_poison_reason(lock));
 	else if (r == -EAGAIN || r == CONTROL_E_BUSY) {
-		pass.dead.pid = job->dead.pid;
-		pass.dead.uid = job->dead.uid;
 		if (recovery_enqueue(recovery, &pass))
-			(void)control_poison(lock->place.lock, CONTROL_ID_CLAIM);
+			(void)control_poison(lock->place.lock, claim_id);
 	}
 }
 
@@ -313,24 +311,24 @@ recovery_by_hand(struct recovery *recovery, struct lock *lock, bool keep)
 	struct control_place place = lock->place;
 	int r;
 
-	if (!lock_is_ours(lock) || control_claim_poisoned(lock->place.lock))
+	if (!lock_is_ours(lock) || control_claim_poisoned(lock->place.lock, lock->locks->claim_id))
 		return -EALREADY;
 	place.on_death = keep ? CONTROL_KEEP : CONTROL_ROLLBACK;
 	if (!recovery_is_small(&place)) {
 		r = recovery_submit(recovery, lock, &nobody, true, keep);
 		if (r)
-			(void)control_poison(lock->place.lock, CONTROL_ID_CLAIM);
+			(void)control_poison(lock->place.lock, lock->locks->claim_id);
 		return r;
 	}
 	r = control_repair(&place, guard_copy);
 	if (r == 0)
-		r = control_release(lock->place.lock);
+		r = control_release(lock->place.lock, lock->locks->claim_id);
 	if (r == 0) {
 		recovery_tell(recovery, lock, &nobody, RECOVERY_FREED);
 		return 0;
 	}
 	/* Its log is none: only with keep it can be had again. */
-	(void)control_poison(lock->place.lock, CONTROL_ID_CLAIM);
+	(void)control_poison(lock->place.lock, lock->locks->claim_id);
 	return r == CONTROL_E_POISONED ? -EBADMSG : -EIO;
 }
 

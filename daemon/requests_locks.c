@@ -35,9 +35,9 @@ requests_look_at_lock(const struct lock *lock, struct protocol_lock *row)
 	row->owner = lock_word_id(lock);
 	if (row->owner == CONTROL_ID_POISON)
 		row->flags |= PROTOCOL_LOCK_POISONED;
-	if (lock->job || row->owner == CONTROL_ID_CLAIM)
+	if (lock->job || row->owner == lock->locks->claim_id)
 		row->flags |= PROTOCOL_LOCK_DUE;
-	if (row->owner > CONTROL_ID_MAX)
+	if (row->owner > CONTROL_ID_MAX || row->owner == lock->locks->claim_id)
 		row->owner = 0;
 }
 

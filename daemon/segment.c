@@ -127,7 +127,7 @@ segment_has_attachment(const struct segment *segment, uint32_t id)
 	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry)
 		if (attachment->id == id)
 			return true;
-	return false;
+	return id == segment->locks.claim_id;
 }
 
 void
@@ -142,7 +142,7 @@ segment_recover_strays(struct segment *segment)
 		if (!lock_is_ours(lock) || lock->job)
 			continue;
 		dead.id = lock_word_id(lock);
-		if (dead.id && dead.id != CONTROL_ID_POISON && !segment_has_attachment(segment, dead.id))
+		if (dead.id && dead.id <= CONTROL_ID_MAX && !segment_has_attachment(segment, dead.id))
 			recovery_owner_gone(segment->host->recovery, &segment->locks, &dead, until_ns);
 	}
 }
@@ -156,12 +156,38 @@ segment_on_locks_idle(struct locks *locks)
 		segment_rest(segment);
 }
 
+/*
+ * An id for the words that we claim, from the same numbers as attachments': marked like theirs, on our own description, of
+ * which workers that repair hold copies. So who waits for a lock that is claimed learns from the kernel whether anybody is
+ * still at it. Nobody has been handed the memory yet, who could disturb the mark.
+ */
+static int
+segment_mark_claim(struct segment *segment)
+{
+	struct locks *locks = &segment->locks;
+	uint32_t id;
+	int r;
+
+	if (!locks->n_ours || locks->claim_id)
+		return 0;
+	id = attachment_next_id(segment);
+	r = kernelcount_mark(segment->holding.object.fd, id);
+	if (r == 0)
+		locks->claim_id = id;
+	return r;
+}
+
 /* Provisioning is over. The segment may be freed. */
 static void
 segment_provisioned(struct segment *segment, int r, const char *text)
 {
 	locks_place(&segment->locks);
 	segment_set_reason(segment, text);
+	if (!r && (r = segment_mark_claim(segment))) {
+		segment_set_reason(segment, "the kernel does not mark its memory, which the recovery of its locks needs");
+		locks_unplace(&segment->locks);
+		segment_let_go(segment);
+	}
 	if (r) {
 		kernelcount_unwatch(&segment->watch);
 		segment_enter(segment, PROTOCOL_FAILED);
