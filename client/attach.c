@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "client/client.h"
+#include "client/lock.h"
 
 #define NAME_MAX_BYTES		128	/* of a name and of a layout */
 #define ALIGNMENT_MAX		GIB
@@ -22,9 +23,24 @@
 /* An answer to ATTACH or CREATE, before it is believed. */
 struct answer {
 	struct protocol_attached attached;
+	char *reply;			/* all of it */
+	size_t reply_size;
 	uint64_t epoch;
 	int fd;
+	int control_fd;
 };
+
+#define ANSWER_NULL	{ .fd = -1, .control_fd = -1 }
+
+static void
+answer_release(struct answer *answer)
+{
+	free(answer->reply);
+	answer->reply = NULL;
+	close_fd(&answer->fd);
+	close_fd(&answer->control_fd);
+}
+#define cleanup_answer	__attribute__((cleanup(answer_release)))
 
 static int
 check_name(const char *name)
@@ -107,29 +123,37 @@ answer_fault(const struct answer *answer, uint32_t access)
 	return NULL;
 }
 
-/* Asks for the segment; *ret_answer owns an fd then. */
+/* Asks for the segment. */
 static int
 ask(struct segment_client *client, enum protocol_type type, struct protocol_header *request, size_t request_size,
-    struct answer *ret_answer)
+    struct answer *answer)
 {
-	int fd = -1;
+	int fds[PROTOCOL_FDS_MAX] = { -1, -1 };
 	struct client_call call = {
 		.type = type, .request = request, .request_size = request_size,
-		.reply = &ret_answer->attached, .reply_size = sizeof(ret_answer->attached), .fd = &fd,
+		.reply_size = PROTOCOL_MESSAGE_MAX, .fds = fds, .n_fds = PROTOCOL_FDS_MAX,
 	};
 	int r;
 
+	if (!answer->reply)
+		answer->reply = malloc(PROTOCOL_MESSAGE_MAX);
+	if (!answer->reply)
+		return error_set(-ENOMEM, "memory ran out");
+	call.reply = answer->reply;
 	r = client_call(client, &call);
-	if (r == 0 && call.reply_size != sizeof(ret_answer->attached)) {
-		if (fd >= 0)
-			(void)close(fd);
+	if (r < 0)
+		return r;
+	answer->fd = fds[0];
+	answer->control_fd = fds[1];
+	answer->epoch = call.epoch;
+	answer->reply_size = call.reply_size;
+	if (call.reply_size < sizeof(answer->attached)) {
 		client_drop(client, call.epoch);
 		return error_set(-EPROTO, "the daemon broke the protocol: an attachment of %zu bytes, not %zu",
-		    call.reply_size, sizeof(ret_answer->attached));
+		    call.reply_size, sizeof(answer->attached));
 	}
-	ret_answer->epoch = call.epoch;
-	ret_answer->fd = fd;
-	return r;
+	memcpy(&answer->attached, answer->reply, sizeof(answer->attached));
+	return 0;
 }
 
 /* Receives nothing that takes the place of a standard stream, which the program may have closed. */
@@ -148,11 +172,29 @@ move_fd(int *fd)
 	return 0;
 }
 
-/* Makes a handle of a checked answer; consumes its fd. */
+static struct lock_answer
+locks_of(const struct answer *answer)
+{
+	return (struct lock_answer){
+		.attached = &answer->attached, .rows = answer->reply + sizeof(answer->attached),
+		.rows_bytes = answer->reply_size - sizeof(answer->attached), .fd = answer->control_fd,
+	};
+}
+
+static void
+segment_free(struct segment *segment)
+{
+	close_fd(&segment->fd);
+	free(segment);
+}
+
+/* Makes a handle of a checked answer. *ret_fault: what turned out to be wrong with that, and the error is -EPROTO. */
 static int
-make_segment(struct segment_client *client, struct answer *answer, unsigned flags, struct segment **ret_segment)
+make_segment(struct segment_client *client, const char *name, struct answer *answer, unsigned flags,
+    struct segment **ret_segment, const char **ret_fault)
 {
 	const struct protocol_attached *attached = &answer->attached;
+	struct lock_answer locks = locks_of(answer);
 	struct mapping mapping = {
 		.map_bytes = attached->map_bytes,
 		.populate_bytes = flags & SEGMENT_POPULATE ? attached->size_bytes : 0,
@@ -161,44 +203,56 @@ make_segment(struct segment_client *client, struct answer *answer, unsigned flag
 		.dontfork = flags & SEGMENT_DONTFORK,
 		.dontdump = attached->flags & PROTOCOL_ATTACHED_DONTDUMP,
 	};
-	cleanup_close int fd = take_fd(&answer->fd);
-	cleanup_free struct segment *segment = malloc(sizeof(*segment));
-	void *data;
+	struct segment *segment = malloc(sizeof(*segment));
 	int r;
 
 	if (!segment)
 		return error_set(-ENOMEM, "memory ran out");
-	r = move_fd(&fd);
-	if (r < 0)
-		return r;
-	mapping.fd = fd;
-	r = mapping_new(&mapping, &data);
-	if (r < 0)
-		return r;
 	*segment = (struct segment){
-		.client = client, .data = data, .size_bytes = attached->size_bytes, .map_bytes = attached->map_bytes,
+		.client = client, .size_bytes = attached->size_bytes, .map_bytes = attached->map_bytes,
 		.generation = attached->generation, .epoch = answer->epoch, .forks = client_forks(),
-		.attachment = attached->attachment, .dontfork = mapping.dontfork, .fd = take_fd(&fd),
+		.attachment = attached->attachment, .dontfork = mapping.dontfork, .fd = take_fd(&answer->fd),
 	};
-	*ret_segment = take_ptr(segment);
+	r = move_fd(&segment->fd);
+	if (r < 0)
+		goto fail;
+	mapping.fd = segment->fd;
+	r = mapping_new(&mapping, &segment->data);
+	if (r < 0)
+		goto fail;
+	r = lock_table_new(client, name, &locks, &mapping, segment, ret_fault);
+	if (r < 0)
+		goto fail_table;
+	if (segment->n_locks)
+		lock_list_add(segment);
+	*ret_segment = segment;
 	return 0;
+fail_table:
+	lock_table_free(segment, true);
+	(void)munmap(segment->data, segment->map_bytes);
+fail:
+	segment_free(segment);
+	return r;
 }
 
-/* From an answer to a handle; consumes the answer's fd. An attachment that comes to nothing is given back. */
+/* From an answer to a handle. An attachment that comes to nothing is given back. */
 static int
 take_answer(struct segment_client *client, const char *name, struct answer *answer, unsigned flags,
     struct segment **ret_segment)
 {
+	struct lock_answer locks = locks_of(answer);
 	const char *fault = answer_fault(answer, access_of(flags));
-	int r;
+	int r = 0;
 
+	if (!fault)
+		fault = lock_answer_fault(&locks);
+	if (!fault)
+		r = make_segment(client, name, answer, flags, ret_segment, &fault);
 	if (fault) {
-		close_fd(&answer->fd);
 		client_drop(client, answer->epoch);
 		return error_set(-EPROTO, "the daemon's answer for segment '%s' cannot be right: %s; the connection was closed",
 		    name, fault);
 	}
-	r = make_segment(client, answer, flags, ret_segment);
 	if (r < 0)
 		send_detach(client, answer->epoch, answer->attached.attachment, answer->attached.generation);
 	return r;
@@ -247,7 +301,7 @@ attach(struct segment_client *client, const char *name, const char *layout, unsi
 		.access = access_of(flags),
 		.flags = flags & SEGMENT_OWNED ? PROTOCOL_ATTACH_OWNED : 0,
 	};
-	struct answer answer;
+	cleanup_answer struct answer answer = ANSWER_NULL;
 	int r;
 
 	memcpy(request.name, name, strlen(name));
@@ -283,7 +337,7 @@ int
 segment_create(struct segment_client *client, const char *name, size_t size, unsigned flags, struct segment **ret_segment)
 {
 	struct protocol_create request = { .size_bytes = size };
-	struct answer answer;
+	cleanup_answer struct answer answer = ANSWER_NULL;
 	int r;
 
 	if (!client || !ret_segment)
@@ -319,14 +373,19 @@ segment_detach(struct segment *segment)
 
 	if (!segment)
 		return 0;
+	if (segment->n_locks) {
+		lock_list_remove(segment);
+		lock_end_all(segment);
+		lock_table_free(segment, is_mapped(segment));
+	}
 	/* What is not ours to unmap may be somebody else's mapping by now. */
 	if (is_mapped(segment) && munmap(segment->data, segment->map_bytes) < 0)
 		r = error_set(-errno, "unmapping the segment failed: %s", strerrordesc_np(errno));
-	(void)close(segment->fd);
+	close_fd(&segment->fd);
 	/* Last, since the daemon asks the kernel when it hears of it. A child's attachment is its parent's. */
 	if (segment->forks == client_forks())
 		send_detach(segment->client, segment->epoch, segment->attachment, segment->generation);
-	free(segment);
+	segment_free(segment);
 	return r;
 }
 

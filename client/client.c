@@ -11,6 +11,7 @@
 #include "config.h"
 
 #include "client/client.h"
+#include "client/lock.h"
 
 static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct segment_client *list_first;
@@ -20,6 +21,7 @@ static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static void
 fork_prepare(void)
 {
+	lock_fork_prepare();
 	(void)pthread_mutex_lock(&list_mutex);
 }
 
@@ -27,6 +29,7 @@ static void
 fork_parent(void)
 {
 	(void)pthread_mutex_unlock(&list_mutex);
+	lock_fork_parent();
 }
 
 static void
@@ -40,6 +43,7 @@ fork_child(void)
 		connection_close(&client->connection);
 	}
 	(void)pthread_mutex_unlock(&list_mutex);
+	lock_fork_child();
 }
 
 static void
@@ -127,7 +131,7 @@ request_locked(struct segment_client *client, struct client_call *call)
 {
 	call->epoch = client->epoch;
 	return connection_request(&client->connection, call->type, call->request, call->request_size,
-	    call->reply, call->reply_size, &call->reply_size, call->fd, call->fd ? 1 : 0);
+	    call->reply, call->reply_size, &call->reply_size, call->fds, call->n_fds);
 }
 
 int

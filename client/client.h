@@ -27,8 +27,22 @@ struct segment_client {
 	struct segment_client *next;
 };
 
-/* Not changed after it was made: threads may read it without a lock. */
+struct segment_lock;
+
+/* Not changed after it was made, but in a forked child: threads may read it without a lock. */
 struct segment {
+	/* What a lock's section looks at; client/lock.h. A reader and a child have no lock that they could take. */
+	struct segment_lock *locks;
+	uint32_t n_lockable;
+	uint32_t attachment;
+	uint32_t n_readable;
+	uint32_t n_locks;
+	char (*lock_names)[PROTOCOL_NAME_SIZE];
+	void *control;
+	size_t control_bytes;
+	struct segment *previous;	/* in the list of all segments with locks */
+	struct segment *next;
+
 	struct segment_client *client;
 	void *data;
 	size_t size_bytes;
@@ -36,7 +50,6 @@ struct segment {
 	uint64_t generation;
 	uint64_t epoch;			/* the connection that it was attached through */
 	uint64_t forks;			/* client_forks() then */
-	uint32_t attachment;
 	bool dontfork;
 	int fd;
 };
@@ -48,7 +61,8 @@ struct client_call {
 	size_t request_size;
 	void *reply;
 	size_t reply_size;		/* room for it; afterwards: its size */
-	int *fd;			/* NULL: the reply brings none */
+	int *fds;			/* NULL: the reply brings none */
+	unsigned n_fds;			/* room for them; -1 where none came */
 	uint64_t epoch;			/* out: the connection that carried it */
 };
 

@@ -5,7 +5,8 @@ noinst_LTLIBRARIES += client/libclient.la client/libcontrol.la
 client_libcontrol_la_SOURCES = client/control.c client/control.h client/mutex.c client/mutex.h
 client_libcontrol_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
 client_libclient_la_SOURCES = client/attach.c client/client.c client/client.h client/connection.c client/connection.h \
-	client/error.c client/mapping.c client/protocol.h
+	client/error.c client/lock.c client/lock.h client/lock_map.c client/lock_threads.c client/lock_wait.c client/mapping.c \
+	client/protocol.h
 client_libclient_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden -pthread
 client_libclient_la_LIBADD = client/libcontrol.la
 
@@ -14,8 +15,9 @@ client_libclient_la_LIBADD = client/libcontrol.la
 lib_LTLIBRARIES += client/libsegment.la
 client_libsegment_la_SOURCES =
 client_libsegment_la_LIBADD = client/libclient.la
+# nodelete: the handlers of fork and of threads' ends would point to nowhere after a dlclose.
 client_libsegment_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined -pthread \
-	-Wl,--version-script=$(top_srcdir)/client/libsegment.sym
+	-Wl,-z,nodelete -Wl,--version-script=$(top_srcdir)/client/libsegment.sym
 EXTRA_client_libsegment_la_DEPENDENCIES = client/libsegment.sym
 EXTRA_DIST += client/libsegment.sym
 include_HEADERS += client/segment.h

@@ -113,6 +113,12 @@ struct protocol_create {
 };
 static_assert(sizeof(struct protocol_create) == 176, "wire");
 
+/*
+ * An attachment's mark: an OFD read lock on this byte + its id, of data's open file description that the attachment was
+ * given. As long as a descriptor or a mapping of it is left in any process, F_OFD_GETLK of another description finds it.
+ */
+#define PROTOCOL_MARK_BASE	(INT64_C(1) << 40)	/* far past every size that could be mapped with sense */
+
 #define PROTOCOL_ATTACHED_DONTDUMP	UINT32_C(0x1)	/* the mapping is to stay out of core dumps */
 
 /*

@@ -9,8 +9,12 @@
 #ifndef SEGMENT_H
 #define SEGMENT_H
 
+#ifndef __cplusplus
+#include <stdbool.h>
+#endif
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -58,13 +62,66 @@ int segment_attach(struct segment_client *client, const char *name, const char *
 int segment_create(struct segment_client *client, const char *name, size_t size, unsigned flags,
     struct segment **segment);
 
-/* Unmaps the segment and gives its handle back, whatever is returned. NULL: nothing. */
+/*
+ * Unmaps the segment and gives its handle back, whatever is returned. NULL: nothing. Sections that the process still has
+ * open in it end as if their owner had died.
+ */
 int segment_detach(struct segment *segment);
 
 void *segment_data(const struct segment *segment);		/* its first byte; NULL in a child without it */
 size_t segment_size(const struct segment *segment);		/* in bytes */
 int segment_fd(const struct segment *segment);			/* of its data; the library's, not to be closed */
 uint64_t segment_generation(const struct segment *segment);	/* another one after it was removed and made anew */
+
+/*
+ * Locks, where the segment's definition has `locks`. A lock excludes all other threads of all processes, and stands for a
+ * range of the segment's bytes: from segment_lock() to segment_unlock() is a section, and if its owner dies in between,
+ * wherever, what it changed there is put right as the definition's `on_death` says, and whoever locks next is told.
+ * That holds for bytes that were given to segment_modify() before they were changed, and for the owner's own stores.
+ *
+ * All of them, where it applies: -EINVAL: no such lock, or an application's mutex. -EACCES: attached for reading.
+ * -EPERM: the calling thread has it not. -ECHILD: attached by this process's parent; a child attaches for itself.
+ * -ENOTRECOVERABLE: the lock is poisoned, until `segmentctl recover`.
+ */
+
+/* The index of the lock `name`, 0 or more; constant as long as the segment exists. -ENOENT: it has none of that name. */
+int segment_find_lock(const struct segment *segment, const char *name);
+
+/* Waits for the lock and takes it, whether or not its last owner died. -EDEADLK: the calling thread has it already. */
+int segment_lock(struct segment *segment, int lock);
+/* Does not wait. -EBUSY: somebody has it. */
+int segment_trylock(struct segment *segment, int lock);
+/* Waits until a point in time of CLOCK_MONOTONIC at most. -ETIMEDOUT. */
+int segment_timedlock(struct segment *segment, int lock, const struct timespec *deadline);
+
+/*
+ * In a section: whether an owner died in one, since somebody who was told so by this function unlocked. False, with a
+ * sentence, where the calling thread does not have the lock.
+ */
+bool segment_recovered(const struct segment *segment, int lock);
+
+/*
+ * In a section: saves `length` bytes at `address`, which the caller is about to change. They must be of the bytes that the
+ * lock protects: else -ERANGE. -ENOSPC: the lock's undo log (`undo`) has no room; nothing was changed, and the section goes
+ * on: it can be rolled back, or unlocked with what was saved before.
+ */
+int segment_modify(struct segment *segment, int lock, void *address, size_t length);
+/* segment_modify(), and copies `length` bytes to `to`. */
+int segment_set(struct segment *segment, int lock, void *to, const void *from, size_t length);
+
+/* Ends the section: all that was changed in it stands from one instant on. */
+int segment_unlock(struct segment *segment, int lock);
+/* Ends the section and undoes it. -EOPNOTSUPP: there is no undo log (undo = 0); the lock is still held. */
+int segment_rollback(struct segment *segment, int lock);
+
+/*
+ * For those who only read, whatever their access, without taking the lock: copy what is wanted between the two, and do it
+ * again while segment_read_retry() says true. Only then look at the copy. segment_read_begin() waits while a section
+ * changes bytes. An odd number: it cannot come to rest, since the lock is poisoned, or is none of ours; segment_read_retry()
+ * is true for it.
+ */
+uint32_t segment_read_begin(const struct segment *segment, int lock);
+bool segment_read_retry(const struct segment *segment, int lock, uint32_t begun);
 
 /* The sentence of this thread's last error, never NULL; valid until its next call. */
 const char *segment_error(void);

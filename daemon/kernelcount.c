@@ -15,9 +15,9 @@
 #include <sys/inotify.h>
 
 #include "base/base.h"
+#include "client/protocol.h"
 #include "daemon/kernelcount.h"
 
-#define MARK_BASE	((off_t)1 << 40)	/* far past every size that could be mapped with sense */
 #define LOOK_NS		(NS_PER_MS / 2)		/* of looking in one turn of the loop */
 #define CHEAP_NS	(NS_PER_MS / 20)	/* a look below it may come as often as it likes */
 #define REST_FACTOR	8
@@ -249,7 +249,7 @@ kernelcount_mark(int fd, uint32_t slot)
 	struct flock lock = {
 		.l_type = F_RDLCK,
 		.l_whence = SEEK_SET,
-		.l_start = MARK_BASE + slot,
+		.l_start = PROTOCOL_MARK_BASE + (off_t)slot,
 		.l_len = 1,
 	};
 
@@ -262,7 +262,7 @@ kernelcount_held(int own_fd, uint32_t slot, bool in_doubt)
 	struct flock lock = {
 		.l_type = F_WRLCK,
 		.l_whence = SEEK_SET,
-		.l_start = MARK_BASE + slot,
+		.l_start = PROTOCOL_MARK_BASE + (off_t)slot,
 		.l_len = 1,
 	};
 
@@ -271,7 +271,7 @@ kernelcount_held(int own_fd, uint32_t slot, bool in_doubt)
 	if (lock.l_type == F_UNLCK)
 		return false;
 	/* The kernel tells of the first lock in the way only: behind a wider one the mark may be or not be. */
-	if (lock.l_start != MARK_BASE + slot || lock.l_len != 1)
+	if (lock.l_start != PROTOCOL_MARK_BASE + (off_t)slot || lock.l_len != 1)
 		return in_doubt;
 	return true;
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 if HAVE_CHECK
-check_PROGRAMS += tests/client/check_lies tests/client/check_segment tests/client/check_daemon
+check_PROGRAMS += tests/client/check_lies tests/client/check_segment tests/client/check_daemon tests/client/check_lock
 
 tests_client_check_lies_SOURCES = tests/client/check_lies.c tests/client/fake.c tests/client/fake.h
 tests_client_check_lies_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -18,6 +18,11 @@ check_PROGRAMS += tests/client/check_mutex
 tests_client_check_mutex_SOURCES = tests/client/check_mutex.c tests/client/locker.c tests/client/locker.h
 tests_client_check_mutex_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_client_check_mutex_LDADD = client/libcontrol.la $(HARNESS_LIBS)
+
+tests_client_check_lock_SOURCES = tests/client/check_lock.c tests/client/fake.c tests/client/fake.h \
+	tests/client/fake_locks.c tests/client/fake_locks.h
+tests_client_check_lock_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_client_check_lock_LDADD = client/libclient.la $(CHECK_LIBS)
 endif
 
 check_SCRIPTS += tests/client/check-exports tests/client/check-header

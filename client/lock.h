@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A segment's locks as one process has them, and what the modules of the lock API say to each other:
+ *
+ *	lock.c		the API: what is short when nobody is in the way
+ *	lock_wait.c	waiting for a lock, and taking one over from an owner that is gone
+ *	lock_threads.c	who ends while having locks: threads, detached segments, forked children
+ *	lock_map.c	from the daemon's answer to mapped control memory
+ *
+ * A lock's word names the attachment, which all threads of the process share, and excludes them, too. Which of them has
+ * it, only this process knows: `holder`.
+ */
+#ifndef CLIENT_LOCK_H
+#define CLIENT_LOCK_H
+
+#include "client/client.h"
+#include "client/control.h"
+
+/* A thread: its address says which one. Static memory of the thread, since it is looked at in every section. */
+struct lock_thread {
+	bool is_registered;		/* its end will be noticed */
+};
+extern _Thread_local struct lock_thread lock_thread __attribute__((tls_model("initial-exec")));
+
+/* A lock of a segment, in this process's own memory. An application's mutex is one, too, but nobody ever gets it here. */
+struct segment_lock {
+	_Alignas(64) struct control_place place;	/* not changed after attach */
+	_Atomic(struct lock_thread *) holder;	/* set and cleared by the thread that has it; another can only compare */
+	bool is_told;			/* the holder's: it knows that an owner died */
+};
+
+/* Where a mutex's entry points to: a word that nobody can take, and bytes that never come to rest. */
+extern struct control_lock lock_none;
+
+static inline bool
+lock_is_mutex(const struct segment_lock *own)
+{
+	return own->place.lock == &lock_none;
+}
+
+/* The calling thread has taken the word. */
+static inline void
+lock_hold(struct segment_lock *own)
+{
+	atomic_store_explicit(&own->holder, &lock_thread, memory_order_relaxed);
+}
+
+/* It is about to give it back: whoever has it next may be faster than what comes after. */
+static inline void
+lock_let_go(struct segment_lock *own)
+{
+	own->is_told = false;
+	atomic_store_explicit(&own->holder, NULL, memory_order_relaxed);
+}
+
+static inline bool
+lock_is_held(const struct segment_lock *own)
+{
+	return atomic_load_explicit(&own->holder, memory_order_relaxed) == &lock_thread;
+}
+
+static inline void
+lock_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield" ::: "memory");
+#else
+	atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+/* How long to look again before sleeping; 0 where nobody else runs meanwhile. */
+unsigned lock_spins(void);
+
+/* lock_wait.c */
+
+#define LOCK_NO_DEADLINE	UINT64_MAX
+
+/*
+ * Waits for the lock and takes it; deadline_ns by the monotonic clock. 0, -ETIMEDOUT, -ENOTRECOVERABLE, -EDEADLK, -EINVAL
+ * with this thread's sentence set.
+ */
+int lock_wait(struct segment *segment, struct segment_lock *own, uint64_t deadline_ns);
+
+/* Why it cannot be had now, which a try has found: one of the above, or -EBUSY. */
+int lock_refuse_try(const struct segment_lock *own);
+
+/* lock_threads.c */
+
+/* Sees to it that the calling thread's end is noticed. 0 or a negative errno with this thread's sentence set. */
+int lock_thread_register(void);
+
+/* The process knows of the segment's locks, until it is detached. */
+void lock_list_add(struct segment *segment);
+void lock_list_remove(struct segment *segment);
+
+/* Ends all sections that the process has open in a segment as the daemon does at its death. */
+void lock_end_all(struct segment *segment);
+
+/* For client.c's fork handlers. */
+void lock_fork_prepare(void);
+void lock_fork_parent(void);
+void lock_fork_child(void);
+
+/* lock_map.c */
+
+/* What an answer brought for locks, before it is believed. */
+struct lock_answer {
+	const struct protocol_attached *attached;
+	const void *rows;		/* what stood behind it */
+	size_t rows_bytes;
+	int fd;				/* of control memory, or -1 */
+};
+
+/* What is wrong with it, or NULL; its rows are not looked at. */
+const char *lock_answer_fault(const struct lock_answer *answer);
+
+/*
+ * Maps control memory, as the data's mapping was to be, and makes the segment's table of locks, whose rows the daemon is
+ * asked for if they did not come with the answer. The segment's data is mapped already. 0 or a negative errno with this
+ * thread's sentence set; with -EPROTO *ret_fault is set instead where the rows cannot be right. After an error there is
+ * something to free, too.
+ */
+int lock_table_new(struct segment_client *client, const char *name, const struct lock_answer *answer,
+    const struct mapping *data_mapping, struct segment *segment, const char **ret_fault);
+
+/* Frees the table, and unmaps control memory if it is mapped in this process. */
+void lock_table_free(struct segment *segment, bool is_mapped);
+
+#endif
