@@ -23,6 +23,12 @@ tests_client_check_lock_SOURCES = tests/client/check_lock.c tests/client/fake.c 
 	tests/client/fake_locks.c tests/client/fake_locks.h
 tests_client_check_lock_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_client_check_lock_LDADD = client/libclient.la $(CHECK_LIBS)
+
+check_PROGRAMS += tests/client/check_mutexsteps
+tests_client_check_mutexsteps_SOURCES = tests/client/check_mutexsteps.c tests/client/locker.c tests/client/locker.h \
+	tests/client/stepper.c tests/client/stepper.h
+tests_client_check_mutexsteps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_client_check_mutexsteps_LDADD = client/libcontrol.la $(HARNESS_LIBS)
 endif
 
 check_SCRIPTS += tests/client/check-exports tests/client/check-header
