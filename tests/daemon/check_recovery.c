@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The recovery of locks in a process of the test's own: a registry with one segment, real workers (this executable under
+ * their name), and words and logs as owners that died have left them.
+ */
+#include "config.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "base/base.h"
+#include "daemon/registry.h"
+
+#define PAGE		4096
+#define SIZE		(16 * MIB)
+#define N_LOCKS		6
+#define STRANGER	12345u		/* an id that nobody has */
+
+enum { ROLL, KEEP, ZERO, POISON, LARGE, BIGZERO };
+
+static struct {
+	struct event_base *base;
+	struct workers workers;
+	struct provisioner provisioner;
+	struct kernelcount kernelcount;
+	struct accounts accounts;
+	struct recovery recovery;
+	struct registry registry;
+	struct conf conf;
+	struct definition *definition;
+	struct identity identity;
+	struct attachment_list session;
+	struct segment *segment;
+	unsigned n_outcomes[RECOVERY_OUTCOME_N];
+	int32_t last_pid;
+} test;
+
+static void
+on_change(struct segment *segment, void *arg)
+{
+}
+
+static void
+on_recovery(const struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome, void *arg)
+{
+	test.n_outcomes[outcome]++;
+	test.last_pid = dead->pid;
+}
+
+static struct definition *
+define(void)
+{
+	static const char *const names[N_LOCKS] = { "roll", "keep", "zero", "poison", "large", "bigzero" };
+	static const struct definition_lock locks[N_LOCKS] = {
+		[ROLL] = { .offset_bytes = 0, .length_bytes = PAGE, .undo_bytes = 1024 },
+		[KEEP] = { .offset_bytes = PAGE, .length_bytes = PAGE, .undo_bytes = 1024,
+		    .on_death = DEFINITION_KEEP },
+		[ZERO] = { .offset_bytes = 2 * PAGE, .length_bytes = PAGE + 5, .undo_bytes = 0,
+		    .on_death = DEFINITION_ZERO },
+		[POISON] = { .offset_bytes = 4 * PAGE, .length_bytes = PAGE, .undo_bytes = 1024,
+		    .on_death = DEFINITION_POISON },
+		[LARGE] = { .offset_bytes = 5 * PAGE, .length_bytes = 6 * MIB, .undo_bytes = MIB },
+		[BIGZERO] = { .offset_bytes = 8 * MIB, .length_bytes = 8 * MIB, .undo_bytes = 0,
+		    .on_death = DEFINITION_ZERO },
+	};
+	struct definition *definition = definition_new();
+
+	ck_assert_ptr_nonnull(definition);
+	definition->name = strdup("s");
+	definition->size_bytes = definition->max_size_bytes = SIZE;
+	definition->prefault = true;
+	definition->mode = 0600;
+	definition->locks = calloc(N_LOCKS, sizeof(*definition->locks));
+	definition->n_locks = N_LOCKS;
+	for (size_t i = 0; i < N_LOCKS; i++) {
+		definition->locks[i] = locks[i];
+		definition->locks[i].name = strdup(names[i]);
+	}
+	return definition;
+}
+
+static void
+turn(void)
+{
+	ck_assert_int_eq(event_base_loop(test.base, EVLOOP_ONCE), 0);
+}
+
+static void
+setup(void)
+{
+	static const struct conf_limits limits = { .clients = 9, .attachments = 100, .bytes = MIB };
+
+	test.definition = define();
+	test.conf = (struct conf) { .segments = &test.definition, .n_segments = 1 };
+	test.identity = (struct identity) { .uid = (uint32_t)geteuid(), .gid = (uint32_t)getegid(), .pid = 4711 };
+	LIST_INIT(&test.session);
+	test.base = event_base_new();
+	accounts_init(&test.accounts, &limits);
+	workers_init(&test.workers, test.base, 2);
+	ck_assert_int_eq(provisioner_init(&test.provisioner, test.base, &test.workers, 0), 0);
+	ck_assert_int_eq(kernelcount_init(&test.kernelcount, test.base), 0);
+	ck_assert_int_eq(recovery_init(&test.recovery, test.base, &test.workers, 0, on_recovery, NULL), 0);
+	ck_assert_int_eq(registry_init(&test.registry, test.base, &test.kernelcount, &test.provisioner, &test.recovery,
+	    &test.accounts, on_change, NULL), 0);
+	ck_assert_int_eq(registry_declare(&test.registry, &test.conf), 0);
+	test.segment = registry_find(&test.registry, "s");
+	while (test.segment->state != PROTOCOL_READY)
+		turn();
+}
+
+static void
+teardown(void)
+{
+	workers_deinit(&test.workers);
+	releases_close(&test.provisioner.releases);
+	registry_deinit(&test.registry);
+	recovery_deinit(&test.recovery);
+	kernelcount_deinit(&test.kernelcount);
+	provisioner_deinit(&test.provisioner);
+	accounts_deinit(&test.accounts);
+	(void)definition_unref(test.definition);
+	event_base_free(test.base);
+	libevent_global_shutdown();
+	memset(&test, 0, sizeof(test));
+}
+
+/* A client's hold, whose description the test has. */
+struct client {
+	struct attachment *attachment;
+	int fd;
+};
+
+static struct client
+attach(void)
+{
+	struct client client;
+
+	ck_assert_int_eq(attachment_new(test.segment, &test.identity, 1, PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE,
+	    &test.accounts, &test.session, &client.attachment, &client.fd), 0);
+	return client;
+}
+
+static struct lock *
+lock_of(unsigned index)
+{
+	return &test.segment->locks.list[index];
+}
+
+static uint32_t
+word_of(unsigned index)
+{
+	return atomic_load(&lock_of(index)->place.lock->word);
+}
+
+static unsigned char *
+bytes_of(unsigned index)
+{
+	const struct control_place *place = &lock_of(index)->place;
+
+	return place->data + place->offset_bytes;
+}
+
+/* A section that is cut short: 0xaa was there, 0xbb is written behind a log entry. */
+static void
+die_within(unsigned index, uint32_t id, uint64_t length)
+{
+	const struct control_place *place = &lock_of(index)->place;
+
+	memset(bytes_of(index), 0xaa, place->length_bytes);
+	ck_assert(control_try(place->lock, id));
+	if (place->log_bytes)
+		ck_assert_int_eq(control_log(place, place->offset_bytes, length), 0);
+	memset(bytes_of(index), 0xbb, length);
+}
+
+static bool
+all_are(const unsigned char *bytes, unsigned char value, uint64_t length)
+{
+	for (uint64_t i = 0; i < length; i++)
+		if (bytes[i] != value)
+			return false;
+	return true;
+}
+
+static void
+expect_free(unsigned index, unsigned char value, uint64_t length)
+{
+	const struct control_lock *record = lock_of(index)->place.lock;
+
+	ck_assert_uint_eq(word_of(index), 0);
+	ck_assert_uint_eq(atomic_load(&record->used_bytes), 0);
+	ck_assert_uint_eq(atomic_load(&record->sequence) % 2, 0);
+	ck_assert_uint_eq(atomic_load(&record->marks), CONTROL_OWNER_DIED);
+	ck_assert(all_are(bytes_of(index), value, length));
+}
+
+START_TEST(locks_are_laid_out_apart)
+{
+	const struct locks *locks = &test.segment->locks;
+	uint64_t end = N_LOCKS * (uint64_t)CONTROL_RECORD_BYTES;
+
+	for (uint32_t i = 0; i < locks->n; i++) {
+		ck_assert_uint_ge(locks->list[i].log_offset_bytes, end);
+		end = locks->list[i].log_offset_bytes + locks->list[i].place.log_bytes;
+		ck_assert_uint_eq(lock_index(&locks->list[i]), i);
+	}
+	ck_assert_uint_le(end, test.segment->holding.control.map_bytes);
+	ck_assert_uint_eq(locks_control_bytes(test.definition) % CONTROL_RECORD_BYTES, 0);
+}
+END_TEST
+
+START_TEST(each_policy_at_an_owners_death)
+{
+	struct client client = attach();
+	uint32_t id = client.attachment->id;
+
+	die_within(ROLL, id, 100);
+	die_within(KEEP, id, 100);
+	die_within(ZERO, id, 100);
+	die_within(POISON, id, 100);
+	(void)close(client.fd);
+	attachment_give_up(client.attachment, UINT64_MAX);
+	ck_assert_uint_eq(segment_n_attached(test.segment), 0);
+
+	expect_free(ROLL, 0xaa, PAGE);
+	expect_free(KEEP, 0xbb, 100);
+	expect_free(ZERO, 0, PAGE + 5);
+	ck_assert_uint_eq(word_of(POISON), CONTROL_ID_POISON);
+	ck_assert(all_are(bytes_of(POISON), 0xbb, 100));
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 3);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_POISONED], 1);
+	ck_assert_int_eq(test.last_pid, 4711);
+	ck_assert_uint_eq(lock_of(ROLL)->n_recoveries, 1);
+	ck_assert_int_eq(lock_of(ROLL)->recovered_pid, 4711);
+	ck_assert_uint_gt(lock_of(ROLL)->recovered_ns, 0);
+	ck_assert_uint_eq(test.segment->locks.n_recoveries, 3);
+}
+END_TEST
+
+START_TEST(others_locks_are_left_alone)
+{
+	struct client dead = attach(), alive = attach();
+
+	die_within(ROLL, alive.attachment->id, 100);
+	(void)close(dead.fd);
+	attachment_give_up(dead.attachment, UINT64_MAX);
+	ck_assert_uint_eq(word_of(ROLL), alive.attachment->id);
+	ck_assert(all_are(bytes_of(ROLL), 0xbb, 100));
+	(void)close(alive.fd);
+	attachment_give_up(alive.attachment, UINT64_MAX);
+	expect_free(ROLL, 0xaa, PAGE);
+}
+END_TEST
+
+/* Its description is still held by somebody: the session's end alone is no death. */
+START_TEST(a_held_mark_robs_nobody)
+{
+	struct client client = attach();
+
+	die_within(ROLL, client.attachment->id, 100);
+	attachment_give_up(client.attachment, UINT64_MAX);
+	ck_assert_uint_eq(word_of(ROLL), client.attachment->id);
+	ck_assert_uint_eq(test.segment->n_unsupervised, 1);
+	(void)close(client.fd);
+	while (segment_n_attached(test.segment))
+		turn();
+	expect_free(ROLL, 0xaa, PAGE);
+}
+END_TEST
+
+/* What is large, or has lost its pages, is a worker's. */
+START_TEST(large_ones_go_to_a_worker)
+{
+	struct client client = attach();
+	uint32_t id = client.attachment->id;
+	const struct control_place *place = &lock_of(LARGE)->place;
+
+	die_within(LARGE, id, 500000);
+	ck_assert_int_eq(control_log(place, place->offset_bytes + 5 * MIB, 200000), 0);
+	memset(bytes_of(LARGE) + 5 * MIB, 0xcc, 200000);
+	die_within(BIGZERO, id, 100);
+	(void)close(client.fd);
+	attachment_give_up(client.attachment, UINT64_MAX);
+	ck_assert_uint_eq(word_of(LARGE), test.segment->locks.claim_id);
+	ck_assert_uint_eq(test.segment->locks.n_busy, 2);
+	while (test.segment->locks.n_busy)
+		turn();
+	expect_free(LARGE, 0xaa, 6 * MIB);
+	expect_free(BIGZERO, 0, 8 * MIB);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 2);
+}
+END_TEST
+
+START_TEST(punched_holes_are_a_workers)
+{
+	struct client client = attach();
+
+	die_within(ROLL, client.attachment->id, 100);
+	ck_assert_int_eq(fallocate(client.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE), 0);
+	(void)close(client.fd);
+	attachment_give_up(client.attachment, UINT64_MAX);
+	ck_assert_uint_eq(test.segment->locks.n_busy, 1);
+	while (test.segment->locks.n_busy)
+		turn();
+	ck_assert_uint_eq(word_of(ROLL), 0);
+	ck_assert(all_are(bytes_of(ROLL), 0xaa, 100));
+	ck_assert(all_are(bytes_of(ROLL) + 100, 0, PAGE - 100));
+}
+END_TEST
+
+/* A segment that goes while a worker is at its lock: nothing is called for it any more, and nothing is leaked. */
+START_TEST(a_segment_may_go_meanwhile)
+{
+	struct client client = attach();
+
+	die_within(LARGE, client.attachment->id, 500000);
+	(void)close(client.fd);
+	attachment_give_up(client.attachment, UINT64_MAX);
+	ck_assert_uint_eq(test.segment->locks.n_busy, 1);
+	segment_remove(test.segment, true);
+	ck_assert_ptr_null(registry_find(&test.registry, "s"));
+	for (int i = 0; i < 3; i++)
+		turn();
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 0);
+}
+END_TEST
+
+/* A log that no owner of ours can have written: entries are held against what the definition says, before one is undone. */
+START_TEST(a_log_that_is_none_poisons)
+{
+	static const struct control_footer bad[] = {
+		{ .offset_bytes = PAGE, .length_bytes = 16 },			/* outside, behind */
+		{ .offset_bytes = PAGE - 8, .length_bytes = 16 },		/* reaches outside */
+		{ .offset_bytes = 0, .length_bytes = 4096 },			/* longer than the log */
+		{ .offset_bytes = UINT64_MAX - 7, .length_bytes = 16 },		/* wraps */
+		{ .offset_bytes = 0, .length_bytes = 16, .zero = 1 },
+		{ .offset_bytes = 0, .length_bytes = 0xffffffff },
+	};
+	const struct control_place *place = &lock_of(ROLL)->place;
+	struct client client = attach();
+
+	die_within(ROLL, client.attachment->id, 16);
+	if (_i < (int)BASE_ARRAY_SIZE(bad))
+		memcpy(place->log + 16, &bad[_i], sizeof(bad[_i]));
+	else
+		atomic_store(&place->lock->used_bytes, _i == (int)BASE_ARRAY_SIZE(bad) ? 0xfffffff8 : 33);
+	(void)close(client.fd);
+	attachment_give_up(client.attachment, UINT64_MAX);
+	ck_assert_uint_eq(word_of(ROLL), CONTROL_ID_POISON);
+	ck_assert(all_are(bytes_of(ROLL), 0xbb, 16));
+	ck_assert(all_are(bytes_of(ROLL) + 16, 0xaa, PAGE - 16));
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_DISTRUSTED], 1);
+	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(ROLL), false), -EBADMSG);
+	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(ROLL), true), 0);
+	ck_assert_uint_eq(word_of(ROLL), 0);
+}
+END_TEST
+
+START_TEST(a_poisoned_lock_by_hand)
+{
+	struct client client = attach();
+
+	die_within(POISON, client.attachment->id, 100);
+	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(POISON), false), -EALREADY);
+	(void)close(client.fd);
+	attachment_give_up(client.attachment, UINT64_MAX);
+	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(POISON), _i), 0);
+	expect_free(POISON, _i ? 0xbb : 0xaa, 100);
+	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(POISON), false), -EALREADY);
+	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(LARGE), false), -EALREADY);
+}
+END_TEST
+
+/* Words of nobody who is attached, as a daemon finds them that takes a segment over; and a claim that was cut short. */
+START_TEST(strays_are_recovered)
+{
+	die_within(ROLL, STRANGER, 100);
+	die_within(KEEP, test.segment->locks.claim_id, 100);
+	segment_recover_strays(test.segment);
+	expect_free(ROLL, 0xaa, PAGE);
+	expect_free(KEEP, 0xbb, 100);
+}
+END_TEST
+
+/* After 2^30 attachments ids come round: none is given that an attachment or a word still has. */
+START_TEST(ids_are_not_reused_while_a_word_has_them)
+{
+	struct client first = attach(), second;
+	uint32_t id = first.attachment->id;
+
+	test.segment->last_id = CONTROL_ID_MAX - 1;
+	second = attach();
+	ck_assert_uint_eq(second.attachment->id, CONTROL_ID_MAX);
+	(void)close(second.fd);
+	attachment_give_up(second.attachment, UINT64_MAX);
+	atomic_store(&lock_of(KEEP)->place.lock->word, (id + 1) | CONTROL_WAITERS);
+	second = attach();
+	/* 1 is the daemon's claim, then comes the first's, then the word's. */
+	ck_assert_uint_eq(test.segment->locks.claim_id, 1);
+	ck_assert_uint_eq(second.attachment->id, id + 2);
+	atomic_store(&lock_of(KEEP)->place.lock->word, 0);
+	(void)close(first.fd);
+	(void)close(second.fd);
+	attachment_give_up(first.attachment, UINT64_MAX);
+	attachment_give_up(second.attachment, UINT64_MAX);
+}
+END_TEST
+
+int
+main(int argc, char **argv)
+{
+	Suite *suite = suite_create("recovery");
+	TCase *tc = tcase_create("recovery");
+	SRunner *runner;
+	int n_failed;
+
+	if (strcmp(argv[0], JOB_ARGV0) == 0)
+		return worker_main();
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, locks_are_laid_out_apart);
+	tcase_add_test(tc, each_policy_at_an_owners_death);
+	tcase_add_test(tc, others_locks_are_left_alone);
+	tcase_add_test(tc, a_held_mark_robs_nobody);
+	tcase_add_test(tc, large_ones_go_to_a_worker);
+	tcase_add_test(tc, punched_holes_are_a_workers);
+	tcase_add_test(tc, a_segment_may_go_meanwhile);
+	tcase_add_loop_test(tc, a_log_that_is_none_poisons, 0, 8);
+	tcase_add_loop_test(tc, a_poisoned_lock_by_hand, 0, 2);
+	tcase_add_test(tc, strays_are_recovered);
+	tcase_add_test(tc, ids_are_not_reused_while_a_word_has_them);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
