@@ -86,11 +86,13 @@ recovery_poison_reason(const struct lock *lock)
 	return lock->place.on_death == CONTROL_POISON ? RECOVERY_POISONED : RECOVERY_DISTRUSTED;
 }
 
-/* A lock that names the dead. True: it has to be looked at again. */
+/*
+ * A lock whose word named `id`, which is dead, when it was looked at. It is not looked at again: a waiter may have taken it
+ * over meanwhile, and lives. True: it has to be gone over again.
+ */
 static bool
-recovery_one(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead)
+recovery_one(struct recovery *recovery, struct lock *lock, uint32_t id, const struct locks_dead *dead)
 {
-	uint32_t id = lock_word_id(lock);
 	int r;
 
 	if (recovery_is_small(&lock->place)) {
@@ -135,7 +137,7 @@ recovery_walk(struct recovery *recovery, struct recovery_pass *pass, uint64_t un
 		id = lock_word_id(lock);
 		/* A claim that no worker of ours is at, is one of ours that was cut short. */
 		if ((id == pass->dead.id || id == locks->claim_id) && !lock->job)
-			pass->needs_round |= recovery_one(recovery, lock, &pass->dead);
+			pass->needs_round |= recovery_one(recovery, lock, id, &pass->dead);
 		else
 			control_wake(lock->place.lock, 1);
 	}
