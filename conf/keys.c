@@ -236,8 +236,8 @@ static const struct keys_row rows[] = {
 	{ KEYS_LOCK, "undo", KEYS_TYPE_SIZE, AT(definition_lock, undo_bytes), .max = GIB,
 	  .reload = KEYS_DRAINED, .fallback = "\"64KiB\"",
 	  .fallback_words = "of a mutex: none", .range = "64B to 1GiB, and 16GiB of all locks of a segment; or 0B",
-	  .help = "Room for the old bytes of one section: what it changes, and some bytes for each change. 0B: nothing is "
-	      "logged, a section cannot be rolled back, and on_death is not rollback." },
+	  .help = "Room for the old bytes of one section: each change in it takes its length, rounded up to 8 bytes, and 16 "
+	      "bytes more. 0B: nothing is logged, a section cannot be rolled back, and on_death is not rollback." },
 	{ KEYS_LOCK, "at", KEYS_TYPE_SIZE, AT(definition_lock, at_bytes), .max = UNITS_SIZE_MAX,
 	  .reload = KEYS_DRAINED, .fallback_words = "none",
 	  .help = "Where an application's own pthread_mutex_t is: a multiple of 8, with its 40 bytes in the segment and in no "

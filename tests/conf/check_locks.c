@@ -161,6 +161,20 @@ START_TEST(several_faults_are_all_reported)
 }
 END_TEST
 
+/* A range that must not be there is not judged besides. */
+START_TEST(range_of_a_kept_mutex_is_refused_and_no_more)
+{
+	struct run run;
+
+	run_text(&run, LOCKS(M "at = 0; offset = 0; length = 64;"));
+	ck_assert_int_eq(run.result, CONF_E_INVALID);
+	ck_assert_ptr_nonnull(run_find(&run, 2, FIRST ".offset", "stands beside at"));
+	ck_assert_ptr_nonnull(run_find(&run, 2, FIRST ".length", "stands beside at"));
+	ck_assert_msg(run.report.n_problems == 2, "%s", run_problems(&run));
+	run_done(&run);
+}
+END_TEST
+
 START_TEST(long_range_overlaps_all_in_it)
 {
 	struct run run;
@@ -242,6 +256,9 @@ START_TEST(lock_beyond_a_created_size_is_found)
 	ck_assert_ptr_nonnull(made);
 	run_done(&run);
 	ck_assert_uint_eq(made->n_locks, 3);
+	made->locks[1].at_bytes = 0;
+	made->locks[0].length_bytes = 1;
+	ck_assert_ptr_eq(definition_lock_beyond(made, DEFINITION_MUTEX_BYTES - 1), &made->locks[1]);
 	ck_assert_str_eq(made->locks[2].name, "z");
 	ck_assert_ptr_null(definition_lock_beyond(made, made->size_bytes));
 	definition_unref(made);
@@ -286,6 +303,7 @@ main(void)
 	tcase_add_loop_test(tc, is_good, 0, BASE_ARRAY_SIZE(good));
 	tcase_add_test(tc, what_was_not_said_is_filled_in);
 	tcase_add_test(tc, several_faults_are_all_reported);
+	tcase_add_test(tc, range_of_a_kept_mutex_is_refused_and_no_more);
 	tcase_add_test(tc, long_range_overlaps_all_in_it);
 	tcase_add_test(tc, number_of_locks_is_bounded);
 	tcase_add_test(tc, sum_of_undo_is_bounded);
