@@ -203,8 +203,12 @@ lock_wait(struct segment *segment, struct segment_lock *own, uint64_t deadline_n
 			}
 			continue;
 		}
-		if ((word & CONTROL_ID_MASK) == CONTROL_ID_POISON)
+		if ((word & CONTROL_ID_MASK) == CONTROL_ID_POISON) {
+			/* Who poisoned it may have died before it had woken all: each wakes the next. */
+			if (waiter.contended)
+				control_wake(lock, 1);
 			return refuse_poisoned();
+		}
 		if (!(word & CONTROL_WAITERS)) {
 			if (!atomic_compare_exchange_strong(&lock->word, &word, word | CONTROL_WAITERS))
 				continue;

@@ -6,26 +6,22 @@
 #include "base/base.h"
 #include "daemon/locks.h"
 
-/* Where the next log begins, behind `end`; the configuration's check has bounded the sum. */
-static uint64_t
-locks_log_after(uint64_t end, const struct definition_lock *definition, uint64_t *ret_offset_bytes)
+/* Room of a lock's log: undo is a GiB at most. */
+static uint32_t
+locks_log_bytes(const struct definition_lock *definition)
 {
-	*ret_offset_bytes = end;
-	if (definition->is_mutex)
-		return end;
-	return end + round_up(definition->undo_bytes, CONTROL_RECORD_BYTES);
+	return definition->is_mutex ? 0 : (uint32_t)round_up(definition->undo_bytes, CONTROL_ENTRY_UNIT);
 }
 
 uint64_t
 locks_control_bytes(const struct definition *definition)
 {
 	uint64_t end = definition->n_locks * (uint64_t)CONTROL_RECORD_BYTES;
-	uint64_t offset_bytes;
 	bool has_ours = false;
 
 	for (size_t i = 0; i < definition->n_locks; i++) {
 		has_ours = has_ours || !definition->locks[i].is_mutex;
-		end = locks_log_after(end, &definition->locks[i], &offset_bytes);
+		end += round_up(locks_log_bytes(&definition->locks[i]), CONTROL_RECORD_BYTES);
 	}
 	return has_ours ? end : 0;
 }
@@ -49,7 +45,9 @@ locks_init(struct locks *locks, struct recovery *recovery, const struct definiti
 		lock->definition = &definition->locks[i];
 		lock->locks = locks;
 		locks->n_ours += !lock->definition->is_mutex;
-		end = locks_log_after(end, lock->definition, &lock->log_offset_bytes);
+		lock->log_bytes = locks_log_bytes(lock->definition);
+		lock->log_offset_bytes = end;
+		end += round_up(lock->log_bytes, CONTROL_RECORD_BYTES);
 	}
 	return 0;
 }
@@ -88,7 +86,7 @@ locks_place(struct locks *locks)
 			.data = locks->holding->map,
 			.offset_bytes = definition->offset_bytes,
 			.length_bytes = definition->length_bytes,
-			.log_bytes = (uint32_t)definition->undo_bytes,
+			.log_bytes = lock->log_bytes,
 			.on_death = locks_on_death(definition->on_death),
 		};
 	}

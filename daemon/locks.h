@@ -28,6 +28,7 @@ struct lock {
 	const struct definition_lock *definition;
 	struct control_place place;	/* lock NULL: a mutex, or no memory yet */
 	uint64_t log_offset_bytes;	/* in control */
+	uint32_t log_bytes;		/* undo, in whole units of entries; a mutex's: 0 */
 	uint64_t n_recoveries;
 	uint64_t recovered_ns;		/* since 1970 */
 	int32_t recovered_pid;

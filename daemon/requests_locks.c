@@ -19,7 +19,7 @@ requests_describe_lock(const struct lock *lock, struct protocol_lock *row)
 		.n_recoveries = lock->n_recoveries,
 		.recovered_ns = lock->recovered_ns,
 		.recovered_pid = lock->recovered_pid,
-		.log_bytes = (uint32_t)definition->undo_bytes,
+		.log_bytes = lock->log_bytes,
 		.kind = definition->is_mutex ? PROTOCOL_LOCK_MUTEX : PROTOCOL_LOCK_OURS,
 		.on_death = (uint8_t)definition->on_death,
 	};
