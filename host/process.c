@@ -4,9 +4,26 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <signal.h>
 
 #include "base/base.h"
 #include "host/process.h"
+
+/* What there is of /proc/PID/NAME, at most size - 1 bytes, as a string. Its length, or -1. */
+static ssize_t
+read_file(pid_t pid, const char *name, char *buf, size_t size)
+{
+	cleanup_close int fd = -1;
+	char path[64];
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%ld/%s", (long)pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd >= 0 ? read(fd, buf, size - 1) : -1;
+	if (n >= 0)
+		buf[n] = '\0';
+	return n;
+}
 
 /*
  * A process names itself as it likes. The name goes to terminals, logs and JSON, so that whatever is not printable ASCII
@@ -15,18 +32,12 @@
 void
 process_command(pid_t pid, char *buf, size_t size)
 {
-	cleanup_close int fd = -1;
-	char path[64];
 	ssize_t n = -1;
 
 	if (size == 0)
 		return;
-	if (pid > 0) {
-		(void)snprintf(path, sizeof(path), "/proc/%ld/comm", (long)pid);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-	}
-	if (fd >= 0)
-		n = read(fd, buf, size - 1);
+	if (pid > 0)
+		n = read_file(pid, "comm", buf, size);
 	if (n < 0)
 		n = 0;
 	if (n > 0 && buf[n - 1] == '\n')
@@ -35,4 +46,57 @@ process_command(pid_t pid, char *buf, size_t size)
 	for (char *p = buf; *p; p++)
 		if (*p < 0x20 || *p > 0x7e)
 			*p = '?';
+}
+
+/*
+ * Whether there is one, kill() knows: /proc may hide other users' processes, and what is hidden lives. For kill() a thread's
+ * id is as good as a process's.
+ */
+enum process_thread
+process_tid_state(pid_t tid)
+{
+	char stat[512];
+	const char *p;
+
+	if (tid <= 0 || (kill(tid, 0) < 0 && errno == ESRCH))
+		return PROCESS_THREAD_GONE;
+	if (read_file(tid, "stat", stat, sizeof(stat)) < 0)
+		return PROCESS_THREAD_LIVES;
+	/* "ID (COMMAND) STATE ...": a command may hold parentheses and spaces, at most 64 bytes of them. */
+	p = strrchr(stat, ')');
+	if (p && p[1] == ' ' && (p[2] == 'Z' || p[2] == 'X'))
+		return PROCESS_THREAD_ENDED;
+	return PROCESS_THREAD_LIVES;
+}
+
+/* Whether /proc counts as we do: it may be the one of another pid namespace. */
+static bool
+proc_is_ours(void)
+{
+	char link[32];
+	ssize_t n = readlink("/proc/self", link, sizeof(link) - 1);
+
+	if (n <= 0)
+		return false;
+	link[n] = '\0';
+	return strtol(link, NULL, 10) == (long)getpid();
+}
+
+/* "NSpid:" is followed by its id in our pid namespace, and in each further one down to its own. */
+enum process_namespace
+process_pid_namespace(pid_t pid)
+{
+	char status[4096], *p, *end;
+
+	if (pid <= 0 || !proc_is_ours() || read_file(pid, "status", status, sizeof(status)) < 0)
+		return PROCESS_NAMESPACE_UNKNOWN;
+	p = strstr(status, "\nNSpid:");
+	if (!p)
+		return PROCESS_NAMESPACE_UNKNOWN;
+	p += strlen("\nNSpid:");
+	if (strtol(p, &end, 10) != (long)pid)
+		return PROCESS_NAMESPACE_UNKNOWN;
+	if (*end == '\n')
+		return PROCESS_NAMESPACE_OURS;
+	return *end == '\t' ? PROCESS_NAMESPACE_NESTED : PROCESS_NAMESPACE_UNKNOWN;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/* What the host says of a process. Reads only; a pid is a number to print, never an identity. */
+/* What the host says of a process. Reads only; a pid is a number to print or to ask by, never an identity. */
 #ifndef HOST_PROCESS_H
 #define HOST_PROCESS_H
 
@@ -9,5 +9,29 @@
 
 /* The command's name (/proc/PID/comm) with control characters replaced; "" when there is none. */
 void process_command(pid_t pid, char *buf, size_t size);
+
+enum process_thread {
+	PROCESS_THREAD_GONE,		/* no thread of our pid namespace has this id */
+	PROCESS_THREAD_ENDED,		/* one has it that will never run again: it waits to be reaped */
+	PROCESS_THREAD_LIVES		/* or it cannot be told */
+};
+
+/*
+ * Whether a thread, or a process, with this id exists in our own pid namespace. What is gone may come again as another
+ * thread; what lives may be another than the one that was meant.
+ */
+enum process_thread process_tid_state(pid_t tid);
+
+enum process_namespace {
+	PROCESS_NAMESPACE_OURS,		/* its thread ids mean to us what they mean to it */
+	PROCESS_NAMESPACE_NESTED,
+	PROCESS_NAMESPACE_UNKNOWN
+};
+
+/*
+ * Which pid namespace a process (by its id in ours) lives in. Its id must not have been given to another meanwhile: who holds
+ * its pidfd looks afterwards whether it had ended.
+ */
+enum process_namespace process_pid_namespace(pid_t pid);
 
 #endif

@@ -9,4 +9,9 @@ tests_host_check_memory_LDADD = host/libhost.la $(CHECK_LIBS)
 tests_host_check_host_SOURCES = tests/host/check_host.c
 tests_host_check_host_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_host_check_host_LDADD = host/libhost.la $(CHECK_LIBS)
+
+check_PROGRAMS += tests/host/check_process
+tests_host_check_process_SOURCES = tests/host/check_process.c
+tests_host_check_process_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_host_check_process_LDADD = host/libhost.la $(CHECK_LIBS)
 endif
