@@ -29,6 +29,12 @@ tests_client_check_mutexsteps_SOURCES = tests/client/check_mutexsteps.c tests/cl
 	tests/client/stepper.c tests/client/stepper.h
 tests_client_check_mutexsteps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_client_check_mutexsteps_LDADD = client/libcontrol.la $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/client/check_mutexstorm
+tests_client_check_mutexstorm_SOURCES = tests/client/check_mutexstorm.c tests/client/locker.c tests/client/locker.h \
+	tests/client/mutexstorm.c tests/client/mutexstorm.h
+tests_client_check_mutexstorm_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_client_check_mutexstorm_LDADD = client/libcontrol.la $(HARNESS_LIBS)
 endif
 
 check_SCRIPTS += tests/client/check-exports tests/client/check-header
