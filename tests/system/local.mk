@@ -51,6 +51,14 @@ tests_system_check_storm_SOURCES = tests/system/check_storm.c
 tests_system_check_storm_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_storm_LDADD = $(HARNESS_LIBS)
 
+# Locks: with the library as programs have it.
+SYSTEM_BANK = tests/system/bank.c tests/system/bank.h
+
+check_PROGRAMS += tests/system/check_lockstorm
+tests_system_check_lockstorm_SOURCES = tests/system/check_lockstorm.c $(SYSTEM_BANK)
+tests_system_check_lockstorm_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_lockstorm_LDADD = client/libsegment.la $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_memory
 tests_system_check_memory_SOURCES = tests/system/check_memory.c
 tests_system_check_memory_CFLAGS = $(SYSTEM_CFLAGS)
