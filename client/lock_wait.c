@@ -107,10 +107,10 @@ pass_on(struct control_lock *lock)
 {
 	uint32_t word = atomic_load(&lock->word);
 
-	while ((word & CONTROL_ID_MASK) && !(word & CONTROL_WAITERS))
+	while ((word & CONTROL_ID_MASK) && (word & CONTROL_ID_MASK) != CONTROL_ID_POISON && !(word & CONTROL_WAITERS))
 		if (atomic_compare_exchange_weak(&lock->word, &word, word | CONTROL_WAITERS))
 			return;
-	if (!(word & CONTROL_ID_MASK))
+	if (!(word & CONTROL_ID_MASK) || (word & CONTROL_ID_MASK) == CONTROL_ID_POISON)
 		control_wake(lock, 1);
 }
 

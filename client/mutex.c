@@ -121,6 +121,14 @@ mutex_owner(uint32_t word)
 	return id == MUTEX_ID_CLAIM ? 0 : id;
 }
 
+uint32_t
+mutex_last_owner(const void *mutex)
+{
+	static_assert(offsetof(pthread_mutex_t, __data.__owner) % sizeof(uint32_t) == 0, "layout");
+
+	return atomic_load((const _Atomic uint32_t *)mutex + offsetof(pthread_mutex_t, __data.__owner) / sizeof(uint32_t));
+}
+
 static bool
 is_marked(uint32_t word)
 {

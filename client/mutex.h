@@ -59,6 +59,9 @@ uint32_t mutex_word(const void *mutex);
 /* The thread that a word names, or 0: it is free, marked or claimed. It may be a number that is no thread's. */
 uint32_t mutex_owner(uint32_t word);
 
+/* Who locked it last, as its lockers say: one who died with it stays named, and so two deaths are told apart. */
+uint32_t mutex_last_owner(const void *mutex);
+
 enum {
 	MUTEX_E_MARKED = 1,		/* the kernel had marked it, nothing was left to do; so long as nobody locks it, again */
 	MUTEX_E_RECOVERED,		/* who locks it next is told EOWNERDEAD */

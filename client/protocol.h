@@ -343,6 +343,7 @@ enum protocol_lock_reason {
 	PROTOCOL_LOCK_INHERITS = 4,	/* PTHREAD_PRIO_INHERIT or _PROTECT: the kernel's own word format */
 	PROTOCOL_LOCK_NAMESPACES = 5,	/* writers of another pid namespace are attached: its thread ids mean nothing here */
 	PROTOCOL_LOCK_UNREADABLE = 6,	/* its memory cannot be touched: somebody punched it out */
+	PROTOCOL_LOCK_FOREIGN = 7,	/* no mutex of glibc */
 	PROTOCOL_LOCK_REASON_N
 };
 

@@ -9,6 +9,7 @@
 #include "daemon/kernelcount.h"
 #include "daemon/segment.h"
 #include "daemon/vigil.h"
+#include "host/process.h"
 
 #define PRUNE_NS	(NS_PER_MS / 2)
 #define END_NS		(NS_PER_MS / 4)		/* of recovering the locks of one that has ended */
@@ -75,6 +76,9 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 	};
 	/* A hostile writer can lock the byte before us; its neighbours are served all the same. */
 	attachment->is_marked = kernelcount_mark(fd, attachment->id) == 0;
+	attachment->is_foreign = access & PROTOCOL_ACCESS_WRITE && locks_have_mutexes(&segment->locks) &&
+	    process_pid_namespace(identity->pid) != PROCESS_NAMESPACE_OURS;
+	segment->locks.n_foreign_writers += attachment->is_foreign;
 	TAILQ_INSERT_TAIL(&segment->attachments, attachment, segment_entry);
 	LIST_INSERT_HEAD(session_list, attachment, session_entry);
 	segment_on_more(segment);
@@ -163,6 +167,7 @@ attachment_free(struct attachment *attachment)
 	struct segment *segment = attachment->segment;
 
 	vigil_leave(attachment);
+	segment->locks.n_foreign_writers -= attachment->is_foreign;
 	attachment_count(attachment, -1);
 	if (attachment->session)
 		LIST_REMOVE(attachment, session_entry);

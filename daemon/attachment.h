@@ -30,6 +30,7 @@ struct attachment {
 	uint64_t session;		/* its session's number; 0: none any more */
 	uint64_t since_ns;		/* since 1970 */
 	bool is_marked;			/* false: somebody disturbs the marks, and the session's word counts */
+	bool is_foreign;		/* may be of another pid namespace; asked only where there are mutexes */
 	bool is_owner_gone;		/* its locks were recovered, or are being: it takes none any more */
 	struct charge charge;
 	TAILQ_ENTRY(attachment) segment_entry;	/* in the order of ids */

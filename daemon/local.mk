@@ -18,6 +18,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/locks.c daemon/locks.h \
 	daemon/log.c daemon/log.h \
 	daemon/manager.c daemon/manager.h \
+	daemon/mutexes.c daemon/mutexes.h \
 	daemon/privileges.c daemon/privileges.h \
 	daemon/procfd.c daemon/procfd.h \
 	daemon/provision.c daemon/provision.h \

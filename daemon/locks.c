@@ -100,6 +100,12 @@ locks_unplace(struct locks *locks)
 }
 
 bool
+locks_have_mutexes(const struct locks *locks)
+{
+	return locks->n > locks->n_ours;
+}
+
+bool
 locks_name(const struct locks *locks, uint32_t id)
 {
 	for (uint32_t i = 0; i < locks->n; i++)

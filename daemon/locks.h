@@ -36,6 +36,11 @@ struct lock {
 	struct locks *locks;
 	struct recovery_job *job;	/* while a worker repairs it: its word is claimed then */
 	unsigned n_failures;		/* of workers, one after the other */
+
+	/* of an application's mutex */
+	bool was_marked;		/* as the kernel or we left it: that was counted, for */
+	uint32_t marked_owner;		/* this dead owner */
+	bool is_stuck;			/* its owner is gone, and it must not be touched */
 };
 
 struct locks {
@@ -46,6 +51,7 @@ struct locks {
 	uint32_t n;
 	uint32_t n_ours;		/* of them in control memory */
 	uint32_t n_busy;		/* in the hands of workers */
+	uint32_t n_foreign_writers;	/* attached, and not certainly of our own pid namespace */
 	uint64_t n_recoveries;
 };
 
@@ -64,8 +70,16 @@ void locks_place(struct locks *locks);
 /* The memory that they were in goes away. */
 void locks_unplace(struct locks *locks);
 
+bool locks_have_mutexes(const struct locks *locks);
+
 /* Whether some lock's word names this id. */
 bool locks_name(const struct locks *locks, uint32_t id);
+
+static inline bool
+lock_is_mutex(const struct lock *lock)
+{
+	return lock->definition->is_mutex;
+}
 
 static inline uint32_t
 lock_word_id(const struct lock *lock)

@@ -7,19 +7,26 @@
  */
 #include "config.h"
 
+#include <limits.h>
+
 #include "base/base.h"
 #include "daemon/guard.h"
+#include "daemon/mutexes.h"
 #include "daemon/recovery.h"
 
 #define TURN_NS		(NS_PER_MS / 2)
 #define LOCKS_A_LOOK	16		/* at the clock */
-#define AGAIN_NS	(10 * NS_PER_MS)	/* to a lock whose word a writer keeps changing */
-#define ROUNDS_MAX	100		/* of that; then the lock is that writer's to ruin */
 #define FAILURES_MAX	3		/* of workers at one lock */
 
 /* On the loop: some microseconds, and no page has to be found for it. */
 #define SMALL_LOG_BYTES		(64 * KIB)
 #define SMALL_EXTENT_BYTES	(4 * MIB)
+
+/*
+ * When a lock is gone over again whose word a writer keeps changing, which is that writer's to ruin after these; or a mutex
+ * whose owner is on its way out, or simply somebody else.
+ */
+static const uint64_t again_ns[] = { NS_PER_MS, 10 * NS_PER_MS, 100 * NS_PER_MS, NS_PER_SEC };
 
 struct recovery_pass {
 	struct locks *locks;
@@ -37,10 +44,11 @@ struct recovery_job {
 	struct workers_job job;
 	struct locks_dead dead;
 	bool is_by_hand;
-	bool keeps;
 	LIST_ENTRY(recovery_job) entry;
 };
 
+static int recovery_submit_mutex(struct recovery *recovery, struct lock *lock, uint32_t thread,
+    const struct locks_dead *dead);
 static int recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead, bool is_by_hand,
     bool keeps);
 
@@ -120,6 +128,25 @@ recovery_one(struct recovery *recovery, struct lock *lock, uint32_t id, const st
 	}
 }
 
+/* A mutex: whoever died may have held it. True: it has to be looked at again. */
+static bool
+recovery_mutex(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead)
+{
+	uint32_t thread = 0;
+
+	switch (mutexes_look(lock, &thread)) {
+	case MUTEXES_E_RECOVERED:
+		recovery_tell(recovery, lock, dead, RECOVERY_FREED);
+		return false;
+	case MUTEXES_E_AGAIN:
+		return true;
+	case MUTEXES_E_WORKER:
+		return recovery_submit_mutex(recovery, lock, thread, dead) < 0;
+	default:
+		return false;
+	}
+}
+
 /* Goes on with a pass. True: it is done. */
 static bool
 recovery_walk(struct recovery *recovery, struct recovery_pass *pass, uint64_t until_ns)
@@ -132,6 +159,8 @@ recovery_walk(struct recovery *recovery, struct recovery_pass *pass, uint64_t un
 
 		if (pass->next % LOCKS_A_LOOK == LOCKS_A_LOOK - 1 && clock_monotonic_ns() > until_ns)
 			return false;
+		if (lock_is_mutex(lock) && locks->holding->map && !lock->job)
+			pass->needs_round |= recovery_mutex(recovery, lock, &pass->dead);
 		if (!lock_is_ours(lock))
 			continue;
 		id = lock_word_id(lock);
@@ -139,13 +168,14 @@ recovery_walk(struct recovery *recovery, struct recovery_pass *pass, uint64_t un
 		if ((id == pass->dead.id || id == locks->claim_id) && !lock->job)
 			pass->needs_round |= recovery_one(recovery, lock, id, &pass->dead);
 		else
-			control_wake(lock->place.lock, 1);
+			/* Of a poisoned one all: who poisoned it may be the dead, and have woken nobody yet. */
+			control_wake(lock->place.lock, id == CONTROL_ID_POISON ? INT_MAX : 1);
 	}
-	if (!pass->needs_round || ++pass->n_rounds == ROUNDS_MAX)
+	if (!pass->needs_round || pass->n_rounds++ == BASE_ARRAY_SIZE(again_ns))
 		return true;
 	pass->next = 0;
 	pass->needs_round = false;
-	pass->at_ns = clock_monotonic_ns() + AGAIN_NS;
+	pass->at_ns = clock_monotonic_ns() + again_ns[pass->n_rounds - 1];
 	return false;
 }
 
@@ -217,6 +247,28 @@ recovery_owner_gone(struct recovery *recovery, struct locks *locks, const struct
 		(void)recovery_walk(recovery, &pass, UINT64_MAX);
 }
 
+/* The end of a worker's part at a mutex. What it could not do is looked at anew at the next death, or by hand. */
+static void
+recovery_mutex_done(struct recovery *recovery, struct lock *lock, const struct recovery_job *job,
+    const struct workers_outcome *outcome)
+{
+	struct recovery_pass pass = {
+		.locks = lock->locks,
+		.dead = job->dead,
+		.at_ns = clock_monotonic_ns() + NS_PER_SEC,
+	};
+
+	if (outcome->result && outcome->result->status == 0) {
+		lock->was_marked = true;
+		recovery_tell(recovery, lock, &job->dead, RECOVERY_FREED);
+	} else if (++lock->n_failures < FAILURES_MAX) {
+		(void)recovery_enqueue(recovery, &pass);
+	} else {
+		lock->n_failures = 0;
+		lock->is_stuck = true;
+	}
+}
+
 /* The end of a worker's part. The lock is claimed. */
 static void
 recovery_job_done(struct recovery *recovery, struct lock *lock, const struct recovery_job *job,
@@ -257,12 +309,46 @@ recovery_on_job(struct workers_job *workers_job, const struct workers_outcome *o
 	if (lock) {
 		lock->job = NULL;
 		locks->n_busy--;
-		recovery_job_done(recovery, lock, job, outcome);
+		if (lock_is_mutex(lock))
+			recovery_mutex_done(recovery, lock, job, outcome);
+		else
+			recovery_job_done(recovery, lock, job, outcome);
 	}
 	LIST_REMOVE(job, entry);
 	free(job);
 	if (locks && !locks->n_busy)
 		recovery->on_idle(locks);
+}
+
+static void
+recovery_begin(struct recovery *recovery, struct lock *lock, struct recovery_job *job)
+{
+	job->recovery = recovery;
+	job->lock = lock;
+	lock->job = job;
+	lock->locks->n_busy++;
+	LIST_INSERT_HEAD(&recovery->jobs, job, entry);
+	/* Somebody waits for it; whoever waits for memory to be provisioned waits for longer anyway. */
+	workers_submit(recovery->workers, &job->job, true);
+}
+
+/* Gives a mutex to a worker. 0 or -ENOMEM. */
+static int
+recovery_submit_mutex(struct recovery *recovery, struct lock *lock, uint32_t thread, const struct locks_dead *dead)
+{
+	struct recovery_job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return -ENOMEM;
+	job->dead = *dead;
+	job->job = (struct workers_job) {
+		.job = { .reserve_bytes = recovery->memory_reserve_bytes },
+		.fd = lock->locks->holding->object.fd,
+		.done = recovery_on_job,
+	};
+	mutexes_fill_job(lock, thread, &job->job.job);
+	recovery_begin(recovery, lock, job);
+	return 0;
 }
 
 /* Gives a claimed lock to a worker. 0 or -ENOMEM. */
@@ -276,11 +362,8 @@ recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks
 
 	if (!job)
 		return -ENOMEM;
-	job->recovery = recovery;
-	job->lock = lock;
 	job->dead = *dead;
 	job->is_by_hand = is_by_hand;
-	job->keeps = keeps;
 	job->job = (struct workers_job) {
 		.job = {
 			.kind = JOB_REPAIR,
@@ -298,11 +381,7 @@ recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks
 		.control_fd = holding->control.fd,
 		.done = recovery_on_job,
 	};
-	lock->job = job;
-	lock->locks->n_busy++;
-	LIST_INSERT_HEAD(&recovery->jobs, job, entry);
-	/* Somebody waits for it; whoever waits for memory to be provisioned waits for longer anyway. */
-	workers_submit(recovery->workers, &job->job, true);
+	recovery_begin(recovery, lock, job);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include "base/base.h"
+#include "daemon/mutexes.h"
 #include "daemon/requests.h"
 
 void
@@ -30,6 +31,13 @@ requests_describe_lock(const struct lock *lock, struct protocol_lock *row)
 static void
 requests_look_at_lock(const struct lock *lock, struct protocol_lock *row)
 {
+	enum protocol_lock_reason reason;
+
+	if (lock_is_mutex(lock) && lock->locks->holding->map) {
+		mutexes_observe(lock, &row->owner, &reason);
+		row->reason = (uint8_t)reason;
+		row->flags |= (lock->job ? PROTOCOL_LOCK_DUE : 0) | (lock->is_stuck ? PROTOCOL_LOCK_STUCK : 0);
+	}
 	if (!lock_is_ours(lock))
 		return;
 	row->owner = lock_word_id(lock);

@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include "base/base.h"
+#include "daemon/mutexes.h"
 #include "daemon/segment.h"
 
 #define TURN_NS		(NS_PER_MS / 2)
@@ -185,6 +186,10 @@ segment_provisioned(struct segment *segment, int r, const char *text)
 	segment_set_reason(segment, text);
 	if (!r && (r = segment_mark_claim(segment))) {
 		segment_set_reason(segment, "the kernel does not mark its memory, which the recovery of its locks needs");
+		locks_unplace(&segment->locks);
+		segment_let_go(segment);
+	} else if (!r && (r = mutexes_init(&segment->locks))) {
+		segment_set_reason(segment, "its mutexes cannot be initialised: memory was taken away");
 		locks_unplace(&segment->locks);
 		segment_let_go(segment);
 	}

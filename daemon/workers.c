@@ -233,9 +233,10 @@ worker_new(struct workers *workers)
 static int
 worker_give(struct worker *worker, struct workers_job *job)
 {
+	bool is_repair = job->job.kind == JOB_REPAIR || job->job.kind == JOB_REPAIR_MUTEX;
 	/* A repair is one job however much it is; the others are cut in pieces. */
 	struct timeval stuck = {
-		.tv_sec = STUCK_SECONDS + (job->job.kind == JOB_REPAIR ? (time_t)(job->job.length_bytes / SLOW_BYTES) : 0)
+		.tv_sec = STUCK_SECONDS + (is_repair ? (time_t)(job->job.length_bytes / SLOW_BYTES) : 0)
 	};
 	size_t n_fds = job->job.kind == JOB_REPAIR ? 2 : 1;
 	int fds[JOB_FDS_MAX] = { job->fd, job->control_fd };

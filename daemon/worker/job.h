@@ -19,6 +19,7 @@ enum job_kind {
 	JOB_FREE = 2,			/* give a range's pages back by punching holes */
 	JOB_CLOSE = 3,			/* close the fd, whose last reference may take long */
 	JOB_REPAIR = 4,			/* put a claimed lock's bytes right; the second fd is control memory */
+	JOB_REPAIR_MUTEX = 5,		/* recover an application's mutex, and zero its range */
 };
 
 enum job_pages {
@@ -26,13 +27,14 @@ enum job_pages {
 	JOB_PAGES_AUTO,			/* huge ones by advice or collapse where the host lets us; base pages else */
 };
 
-/* Of JOB_REPAIR: which lock. Its bytes are the job's range. */
+/* Of JOB_REPAIR and JOB_REPAIR_MUTEX: which lock. Its bytes are the job's range. */
 struct job_lock {
 	uint64_t log_offset_bytes;	/* in control memory */
+	uint64_t at_bytes;		/* a mutex: where it is in data */
 	uint32_t log_bytes;
 	uint32_t index;
 	uint32_t on_death;		/* enum control_on_death */
-	uint32_t zero;
+	uint32_t thread;		/* a mutex: its dead owner, or 0 */
 };
 
 struct job {

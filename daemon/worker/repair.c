@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/base.h"
-#include "client/control.h"
+#include "client/mutex.h"
 #include "daemon/guard.h"
 #include "daemon/worker/repair.h"
 #include "host/findings.h"
@@ -49,23 +49,34 @@ map(int fd, uint64_t needed_bytes, struct mapped *ret_mapped)
 
 /* Whether memory is there for what may have to be allocated. 0, JOB_E_MEMORY or a negative errno. */
 static int
-check_memory(const struct control_place *place, const struct job *job, struct memory *memory,
+check_memory(const void *address, uint64_t length_bytes, const struct job *job, struct memory *memory,
     struct job_result *result)
 {
-	uint64_t from = place->offset_bytes, to = place->offset_bytes + place->length_bytes;
 	struct memory_headroom headroom;
+	int r;
+
+	if (guard_is_resident(address, length_bytes))
+		return 0;
+	r = memory_headroom_for(memory, job->reserve_bytes, length_bytes, &headroom);
+	if (r || headroom.bytes >= length_bytes)
+		return r;
+	findings_memory(result->text, sizeof(result->text), length_bytes, &headroom);
+	return JOB_E_MEMORY;
+}
+
+/* The same for what a repair will touch. */
+static int
+check_repair(const struct control_place *place, const struct job *job, struct memory *memory, struct job_result *result)
+{
+	uint64_t from = place->offset_bytes, to = place->offset_bytes + place->length_bytes;
 	int r = 0;
 
 	if (place->on_death == CONTROL_ROLLBACK)
 		r = control_extent(place, guard_copy, &from, &to);
 	/* A log that is none is found out by the repair. */
-	if (r || place->on_death == CONTROL_KEEP || guard_is_resident(place->data + from, to - from))
+	if (r || place->on_death == CONTROL_KEEP)
 		return 0;
-	r = memory_headroom_for(memory, job->reserve_bytes, to - from, &headroom);
-	if (r || headroom.bytes >= to - from)
-		return r;
-	findings_memory(result->text, sizeof(result->text), to - from, &headroom);
-	return JOB_E_MEMORY;
+	return check_memory(place->data + from, to - from, job, memory, result);
 }
 
 int
@@ -96,11 +107,43 @@ repair_lock(int data_fd, int control_fd, const struct job *job, struct memory *m
 		.log_bytes = job->lock.log_bytes,
 		.on_death = (enum control_on_death)job->lock.on_death,
 	};
-	r = check_memory(&place, job, memory, result);
+	r = check_repair(&place, job, memory, result);
 	if (r)
 		return r;
 	r = control_repair(&place, guard_copy);
 	if (r < 0)
 		(void)snprintf(result->text, sizeof(result->text), "memory of the segment was taken away: %s", strerror(-r));
 	return r == CONTROL_E_POISONED ? JOB_E_POISONED : r;
+}
+
+int
+repair_mutex(int data_fd, const struct job *job, struct memory *memory, struct job_result *result)
+{
+	cleanup_unmap struct mapped data = { 0 };
+	struct mutex_death death;
+	int r;
+
+	r = map(data_fd, max_u64(job->offset_bytes + job->length_bytes, job->lock.at_bytes + MUTEX_BYTES), &data);
+	if (r == 0)
+		r = guard_init();
+	if (r) {
+		(void)snprintf(result->text, sizeof(result->text), "the segment's memory cannot be mapped: %s",
+		    strerror(-r));
+		return r;
+	}
+	death = (struct mutex_death) {
+		.mutex = (unsigned char *)data.address + job->lock.at_bytes,
+		.thread = job->lock.thread,
+		.on_death = CONTROL_ZERO,
+		.range = (unsigned char *)data.address + job->offset_bytes,
+		.range_bytes = job->length_bytes,
+		.copy = guard_copy,
+	};
+	r = check_memory(death.range, death.range_bytes, job, memory, result);
+	if (r)
+		return r;
+	r = mutex_recover(&death);
+	if (r < 0)
+		(void)snprintf(result->text, sizeof(result->text), "memory of the segment was taken away: %s", strerror(-r));
+	return r == MUTEX_E_BUSY ? -EAGAIN : (r < 0 ? r : 0);
 }

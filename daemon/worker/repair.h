@@ -14,4 +14,7 @@
  */
 int repair_lock(int data_fd, int control_fd, const struct job *job, struct memory *memory, struct job_result *result);
 
+/* Recovers an application's mutex, whose range is to be zeroed. Results as repair_lock's. */
+int repair_mutex(int data_fd, const struct job *job, struct memory *memory, struct job_result *result);
+
 #endif

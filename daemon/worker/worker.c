@@ -199,6 +199,10 @@ do_job(struct worker *worker, const struct job *job, const int *fds, struct job_
 		    job->lock.log_offset_bytes > INT64_MAX - GIB)
 			return refuse(result, "a lock that no definition can have");
 		return repair_lock(owned, owned_control, job, worker->memory, result);
+	case JOB_REPAIR_MUTEX:
+		if (!job_has_range(job) || job->lock.at_bytes > INT64_MAX - GIB)
+			return refuse(result, "a mutex that no definition can have");
+		return repair_mutex(owned, job, worker->memory, result);
 	default:
 		return refuse(result, "unknown kind");
 	}

@@ -8,17 +8,22 @@
 
 #include <check.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "base/base.h"
+#include "client/mutex.h"
+#include "daemon/mutexes.h"
 #include "daemon/registry.h"
 
 #define PAGE		4096
-#define SIZE		(16 * MIB)
-#define N_LOCKS		6
+#define SIZE		(24 * MIB)
+#define N_LOCKS		9
 #define STRANGER	12345u		/* an id that nobody has */
 
-enum { ROLL, KEEP, ZERO, POISON, LARGE, BIGZERO };
+enum { ROLL, KEEP, ZERO, POISON, LARGE, BIGZERO, MUTEX, MUTEX_ZERO, MUTEX_BIGZERO };
 
 static struct {
 	struct event_base *base;
@@ -52,7 +57,8 @@ on_recovery(const struct lock *lock, const struct locks_dead *dead, enum recover
 static struct definition *
 define(void)
 {
-	static const char *const names[N_LOCKS] = { "roll", "keep", "zero", "poison", "large", "bigzero" };
+	static const char *const names[N_LOCKS] = { "roll", "keep", "zero", "poison", "large", "bigzero", "mutex",
+		"mutex-zero", "mutex-bigzero" };
 	static const struct definition_lock locks[N_LOCKS] = {
 		[ROLL] = { .offset_bytes = 0, .length_bytes = PAGE, .undo_bytes = 1024 },
 		[KEEP] = { .offset_bytes = PAGE, .length_bytes = PAGE, .undo_bytes = 1024,
@@ -64,6 +70,11 @@ define(void)
 		[LARGE] = { .offset_bytes = 5 * PAGE, .length_bytes = 6 * MIB, .undo_bytes = MIB },
 		[BIGZERO] = { .offset_bytes = 8 * MIB, .length_bytes = 8 * MIB, .undo_bytes = 0,
 		    .on_death = DEFINITION_ZERO },
+		[MUTEX] = { .is_mutex = true, .at_bytes = 16 * MIB, .init = true, .on_death = DEFINITION_KEEP },
+		[MUTEX_ZERO] = { .is_mutex = true, .at_bytes = 16 * MIB + 64, .init = true, .on_death = DEFINITION_ZERO,
+		    .offset_bytes = 16 * MIB + PAGE, .length_bytes = PAGE },
+		[MUTEX_BIGZERO] = { .is_mutex = true, .at_bytes = 16 * MIB + 128, .init = true,
+		    .on_death = DEFINITION_ZERO, .offset_bytes = 18 * MIB, .length_bytes = 6 * MIB },
 	};
 	struct definition *definition = definition_new();
 
@@ -94,7 +105,7 @@ setup(void)
 
 	test.definition = define();
 	test.conf = (struct conf) { .segments = &test.definition, .n_segments = 1 };
-	test.identity = (struct identity) { .uid = (uint32_t)geteuid(), .gid = (uint32_t)getegid(), .pid = 4711 };
+	test.identity = (struct identity) { .uid = (uint32_t)geteuid(), .gid = (uint32_t)getegid(), .pid = getpid() };
 	LIST_INIT(&test.session);
 	test.base = event_base_new();
 	accounts_init(&test.accounts, &limits);
@@ -231,9 +242,9 @@ START_TEST(each_policy_at_an_owners_death)
 	ck_assert(all_are(bytes_of(POISON), 0xbb, 100));
 	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 3);
 	ck_assert_uint_eq(test.n_outcomes[RECOVERY_POISONED], 1);
-	ck_assert_int_eq(test.last_pid, 4711);
+	ck_assert_int_eq(test.last_pid, getpid());
 	ck_assert_uint_eq(lock_of(ROLL)->n_recoveries, 1);
-	ck_assert_int_eq(lock_of(ROLL)->recovered_pid, 4711);
+	ck_assert_int_eq(lock_of(ROLL)->recovered_pid, getpid());
 	ck_assert_uint_gt(lock_of(ROLL)->recovered_ns, 0);
 	ck_assert_uint_eq(test.segment->locks.n_recoveries, 3);
 }
@@ -408,6 +419,139 @@ START_TEST(ids_are_not_reused_while_a_word_has_them)
 }
 END_TEST
 
+static pthread_mutex_t *
+mutex_of(unsigned index)
+{
+	return (pthread_mutex_t *)(void *)((unsigned char *)test.segment->holding.map + lock_of(index)->definition->at_bytes);
+}
+
+/* A process that ends while it has the mutex. is_stuck: without a robust list, so that the kernel marks nothing. */
+static void
+die_with_mutex(unsigned index, bool is_stuck)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (pthread_mutex_lock(mutex_of(index)))
+			_exit(1);
+		memset((unsigned char *)test.segment->holding.map + lock_of(index)->definition->offset_bytes, 0xbb,
+		    lock_of(index)->definition->length_bytes);
+		if (is_stuck)
+			(void)syscall(SYS_set_robust_list, NULL, (size_t)24);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+}
+
+static void
+detach(struct client *client)
+{
+	(void)close(client->fd);
+	attachment_give_up(client->attachment, UINT64_MAX);
+	while (test.segment->locks.n_busy)
+		turn();
+}
+
+START_TEST(mutexes_of_the_dead)
+{
+	bool is_stuck = _i & 1;
+	unsigned index = MUTEX + (unsigned)_i / 2;
+	struct client client = attach();
+
+	die_with_mutex(index, is_stuck);
+	ck_assert_uint_eq(mutex_owner(mutex_word(mutex_of(index))) != 0, is_stuck);
+	detach(&client);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 1);
+	ck_assert_uint_eq(lock_of(index)->n_recoveries, 1);
+	if (index != MUTEX)
+		ck_assert(all_are((unsigned char *)test.segment->holding.map + lock_of(index)->definition->offset_bytes, 0,
+		    lock_of(index)->definition->length_bytes));
+	/* Nobody has taken it: the next death tells nothing new. */
+	client = attach();
+	detach(&client);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 1);
+	ck_assert_int_eq(pthread_mutex_lock(mutex_of(index)), EOWNERDEAD);
+	ck_assert_int_eq(pthread_mutex_consistent(mutex_of(index)), 0);
+	ck_assert_int_eq(pthread_mutex_unlock(mutex_of(index)), 0);
+	/* And another death is another one, though nobody has looked in between. */
+	client = attach();
+	die_with_mutex(index, is_stuck);
+	detach(&client);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 2);
+	ck_assert_int_eq(pthread_mutex_lock(mutex_of(index)), EOWNERDEAD);
+}
+END_TEST
+
+START_TEST(mutexes_of_the_living)
+{
+	struct client client = attach();
+
+	ck_assert_int_eq(pthread_mutex_lock(mutex_of(MUTEX)), 0);
+	detach(&client);
+	ck_assert_uint_eq(mutex_owner(mutex_word(mutex_of(MUTEX))), (uint32_t)gettid());
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 0);
+	ck_assert_int_eq(pthread_mutex_unlock(mutex_of(MUTEX)), 0);
+}
+END_TEST
+
+/* Thread ids mean nothing where a writer counts them differently: what seems stuck is shown, and not touched. */
+START_TEST(mutexes_among_namespaces)
+{
+	enum protocol_lock_reason reason;
+	struct client client = attach(), foreign;
+	uint32_t owner;
+
+	test.identity.pid = 0;		/* whom we cannot see */
+	foreign = attach();
+	ck_assert(foreign.attachment->is_foreign && !client.attachment->is_foreign);
+	die_with_mutex(MUTEX, true);
+	detach(&client);
+	ck_assert_uint_ne(mutex_owner(mutex_word(mutex_of(MUTEX))), 0);
+	ck_assert(lock_of(MUTEX)->is_stuck);
+	mutexes_observe(lock_of(MUTEX), &owner, &reason);
+	ck_assert_int_eq(reason, PROTOCOL_LOCK_NAMESPACES);
+	/* It has gone: the next look frees it. */
+	detach(&foreign);
+	test.identity.pid = getpid();
+	client = attach();
+	detach(&client);
+	ck_assert(!lock_of(MUTEX)->is_stuck);
+	ck_assert_int_eq(pthread_mutex_lock(mutex_of(MUTEX)), EOWNERDEAD);
+}
+END_TEST
+
+START_TEST(mutexes_of_other_kinds)
+{
+	static const struct {
+		int kind;
+		enum protocol_lock_reason reason;
+	} kinds[] = {
+		{ 0, PROTOCOL_LOCK_NOT_SHARED }, { 0x80, PROTOCOL_LOCK_NOT_ROBUST }, { 0xb0, PROTOCOL_LOCK_INHERITS },
+		{ 0x7fff0000, PROTOCOL_LOCK_FOREIGN },
+	};
+	enum protocol_lock_reason reason;
+	struct client client = attach();
+	uint32_t owner;
+
+	die_with_mutex(MUTEX, true);
+	mutex_of(MUTEX)->__data.__kind = kinds[_i].kind;
+	mutexes_observe(lock_of(MUTEX), &owner, &reason);
+	ck_assert_int_eq(reason, kinds[_i].reason);
+	owner = mutex_word(mutex_of(MUTEX));
+	detach(&client);
+	ck_assert_uint_eq(mutex_word(mutex_of(MUTEX)), owner);
+	memset(mutex_of(MUTEX), 0, sizeof(pthread_mutex_t));
+	mutexes_observe(lock_of(MUTEX), &owner, &reason);
+	ck_assert_int_eq(reason, PROTOCOL_LOCK_UNUSED);
+	ck_assert_int_eq(fallocate(test.segment->holding.object.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	    16 * MIB, 2 * MIB), 0);
+	mutexes_observe(lock_of(MUTEX), &owner, &reason);
+	ck_assert_int_eq(reason, PROTOCOL_LOCK_UNREADABLE);
+}
+END_TEST
+
 int
 main(int argc, char **argv)
 {
@@ -431,6 +575,10 @@ main(int argc, char **argv)
 	tcase_add_loop_test(tc, a_poisoned_lock_by_hand, 0, 2);
 	tcase_add_test(tc, strays_are_recovered);
 	tcase_add_test(tc, ids_are_not_reused_while_a_word_has_them);
+	tcase_add_loop_test(tc, mutexes_of_the_dead, 0, 6);
+	tcase_add_test(tc, mutexes_of_the_living);
+	tcase_add_test(tc, mutexes_among_namespaces);
+	tcase_add_loop_test(tc, mutexes_of_other_kinds, 0, 4);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* Nothing of a mutex is touched before its memory is known to be there: a page that somebody has punched out is left so. */
+#include "config.h"
+
+#include "base/base.h"
+#include "client/mutex.h"
+#include "client/protocol.h"
+#include "daemon/guard.h"
+#include "daemon/mutexes.h"
+#include "host/process.h"
+
+#define SMALL_RANGE_BYTES	(4 * MIB)	/* to be zeroed on the loop */
+
+static void *
+mutex_address(const struct lock *lock)
+{
+	unsigned char *data = lock->locks->holding->map;
+
+	return data + lock->definition->at_bytes;
+}
+
+static enum protocol_lock_reason
+mutex_reason(enum mutex_kind kind)
+{
+	static const uint8_t reasons[MUTEX_KIND_N] = {
+		[MUTEX_UNUSED] = PROTOCOL_LOCK_UNUSED,
+		[MUTEX_GOOD] = PROTOCOL_LOCK_FINE,
+		[MUTEX_NOT_SHARED] = PROTOCOL_LOCK_NOT_SHARED,
+		[MUTEX_NOT_ROBUST] = PROTOCOL_LOCK_NOT_ROBUST,
+		[MUTEX_PI] = PROTOCOL_LOCK_INHERITS,
+		[MUTEX_PP] = PROTOCOL_LOCK_INHERITS,
+		[MUTEX_FOREIGN] = PROTOCOL_LOCK_FOREIGN,
+	};
+
+	return (enum protocol_lock_reason)reasons[kind];
+}
+
+void
+mutexes_observe(const struct lock *lock, uint32_t *ret_owner, enum protocol_lock_reason *ret_reason)
+{
+	const void *mutex = mutex_address(lock);
+	enum mutex_kind kind;
+
+	*ret_owner = 0;
+	*ret_reason = PROTOCOL_LOCK_UNREADABLE;
+	if (!guard_is_resident(mutex, MUTEX_BYTES) || mutex_look(mutex, guard_copy, &kind))
+		return;
+	*ret_reason = mutex_reason(kind);
+	if (*ret_reason != PROTOCOL_LOCK_FINE)
+		return;
+	*ret_owner = mutex_owner(mutex_word(mutex));
+	if (lock->locks->n_foreign_writers)
+		*ret_reason = PROTOCOL_LOCK_NAMESPACES;
+}
+
+/* What mutex_recover() is told. */
+static struct mutex_death
+mutex_death_of(const struct lock *lock, uint32_t thread)
+{
+	const struct definition_lock *definition = lock->definition;
+
+	return (struct mutex_death) {
+		.mutex = mutex_address(lock),
+		.thread = thread,
+		.on_death = definition->on_death == DEFINITION_ZERO ? CONTROL_ZERO : CONTROL_KEEP,
+		.range = (unsigned char *)lock->locks->holding->map + definition->offset_bytes,
+		.range_bytes = definition->length_bytes,
+		.copy = guard_copy,
+	};
+}
+
+static bool
+mutex_is_small(const struct mutex_death *death)
+{
+	return death->on_death == CONTROL_KEEP ||
+	    (death->range_bytes <= SMALL_RANGE_BYTES && guard_is_resident(death->range, death->range_bytes));
+}
+
+int
+mutexes_look(struct lock *lock, uint32_t *ret_thread)
+{
+	enum protocol_lock_reason reason;
+	struct mutex_death death;
+	uint32_t thread, word, last_owner;
+	bool was_marked;
+
+	lock->is_stuck = false;
+	mutexes_observe(lock, &thread, &reason);
+	if (reason != PROTOCOL_LOCK_FINE && reason != PROTOCOL_LOCK_NAMESPACES)
+		return 0;
+	if (thread && process_tid_state((pid_t)thread) == PROCESS_THREAD_LIVES)
+		return MUTEXES_E_AGAIN;
+	word = mutex_word(mutex_address(lock));
+	last_owner = mutex_last_owner(mutex_address(lock));
+	/* As it was left, while nobody has taken it since: that was done, and counted. */
+	was_marked = lock->was_marked && lock->marked_owner == last_owner;
+	if (!thread && (word & MUTEX_ID_MASK) == 0 && (was_marked || !(word & MUTEX_OWNER_DIED)))
+		return 0;
+	lock->marked_owner = last_owner;
+	if (reason == PROTOCOL_LOCK_NAMESPACES) {
+		lock->is_stuck = thread != 0;
+		return 0;
+	}
+	death = mutex_death_of(lock, thread);
+	*ret_thread = thread;
+	if (!mutex_is_small(&death))
+		return MUTEXES_E_WORKER;
+	switch (mutex_recover(&death)) {
+	case MUTEX_E_MARKED:
+	case MUTEX_E_RECOVERED:
+		lock->was_marked = true;
+		return MUTEXES_E_RECOVERED;
+	case MUTEX_E_BUSY:
+		return MUTEXES_E_AGAIN;
+	default:
+		return 0;
+	}
+}
+
+void
+mutexes_fill_job(const struct lock *lock, uint32_t thread, struct job *job)
+{
+	job->kind = JOB_REPAIR_MUTEX;
+	job->offset_bytes = lock->definition->offset_bytes;
+	job->length_bytes = lock->definition->length_bytes;
+	job->lock.at_bytes = lock->definition->at_bytes;
+	job->lock.thread = thread;
+}
+
+int
+mutexes_init(struct locks *locks)
+{
+	unsigned char bytes[MUTEX_BYTES];
+	int r = 0;
+
+	for (uint32_t i = 0; i < locks->n && r == 0; i++) {
+		const struct lock *lock = &locks->list[i];
+
+		if (!lock->definition->is_mutex || !lock->definition->init)
+			continue;
+		r = mutex_make(bytes);
+		if (r == 0)
+			r = guard_copy(mutex_address(lock), bytes, sizeof(bytes));
+	}
+	return r;
+}
