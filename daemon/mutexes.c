@@ -12,6 +12,9 @@
 
 #define SMALL_RANGE_BYTES	(4 * MIB)	/* to be zeroed on the loop */
 
+static_assert(MUTEX_BYTES == DEFINITION_MUTEX_BYTES && MUTEX_ALIGNMENT == DEFINITION_MUTEX_ALIGNMENT,
+    "the configuration checks what is touched here");
+
 static void *
 mutex_address(const struct lock *lock)
 {

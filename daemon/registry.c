@@ -157,7 +157,10 @@ registry_create(struct registry *registry, const char *name, uint64_t size_bytes
 		return REGISTRY_E_SIZE;
 	if (template_->n_segments >= template_->definition->max_count)
 		return REGISTRY_E_COUNT;
-	r = accounts_charge(registry->accounts, identity->uid, ACCOUNTS_BYTES, size_bytes, &charge);
+	if (definition_lock_beyond(template_->definition, size_bytes))
+		return REGISTRY_E_LOCKS;
+	r = accounts_charge(registry->accounts, identity->uid, ACCOUNTS_BYTES,
+	    size_bytes + locks_control_bytes(template_->definition), &charge);
 	if (r)
 		return r == ACCOUNTS_E_LIMIT ? REGISTRY_E_LIMIT : r;
 	definition = definition_instantiate(template_->definition, name, size_bytes, identity->uid, identity->gid);

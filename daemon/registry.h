@@ -37,6 +37,7 @@ enum {
 	REGISTRY_E_SIZE = 3,		/* 0, or more than the template's max_size */
 	REGISTRY_E_COUNT = 4,		/* the template's max_count is reached */
 	REGISTRY_E_LIMIT = 5,		/* the uid's limit of bytes is reached */
+	REGISTRY_E_LOCKS = 6,		/* smaller than what the template's locks protect */
 };
 
 int registry_init(struct registry *registry, struct event_base *base, struct kernelcount *kernelcount,

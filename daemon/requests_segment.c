@@ -196,6 +196,9 @@ requests_refuse_create(struct session *session, const struct protocol_header *re
 	case REGISTRY_E_SIZE:
 		return session_refuse(session, request, -EFBIG,
 		    "the size must be at least 1 byte, and at most the template's max_size");
+	case REGISTRY_E_LOCKS:
+		return session_refuse(session, request, -EINVAL, "a lock of the template protects bytes beyond that size: ask for "
+		    "more, at most the template's max_size");
 	case REGISTRY_E_COUNT:
 		return session_refuse(session, request, -EDQUOT,
 		    "there are as many segments of this template as its max_count allows");
