@@ -19,6 +19,7 @@ include tests/conf/local.mk
 include tests/host/local.mk
 include tests/service/local.mk
 include tests/client/local.mk
+include tests/sweep/local.mk
 include tests/segmentctl/local.mk
 include tests/daemon/local.mk
 include tests/worker/local.mk

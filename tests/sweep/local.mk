@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+# The sweep is of what compilers make of the code: so it is built by each of them and at more than one level, whichever this
+# build is configured for. A compiler that is missing makes a script that says so.
+sweep_sources = tests/sweep/common.c tests/sweep/field.c tests/sweep/judge.c tests/sweep/pieces.c \
+	tests/sweep/recoveries.c tests/sweep/states.c tests/sweep/step.c tests/sweep/sweep.c tests/sweep/watch.c
+sweep_headers = tests/sweep/common.h tests/sweep/field.h tests/sweep/judge.h tests/sweep/pieces.h \
+	tests/sweep/recoveries.h tests/sweep/states.h tests/sweep/step.h tests/sweep/watch.h
+EXTRA_DIST += $(sweep_sources) $(sweep_headers) tests/sweep/build
+
+sweep_programs = tests/sweep/check_sweep-gcc-O2 tests/sweep/check_sweep-gcc-O3 \
+	tests/sweep/check_sweep-clang-O2 tests/sweep/check_sweep-clang-O3
+check_SCRIPTS += $(sweep_programs)
+CLEANFILES += $(sweep_programs)
+
+if SANITIZERS
+sweep_reason = it is of code without sanitizers, which a build without them has tested
+endif
+$(sweep_programs): $(sweep_sources) $(sweep_headers) client/control.c client/control.h base/base.h tests/sweep/build config.h
+	@$(MKDIR_P) $(@D)
+	$(AM_V_GEN)SKIP_REASON='$(sweep_reason)' sh $(srcdir)/tests/sweep/build $@ $(DEFS) $(AM_CPPFLAGS) -- \
+		$(patsubst %,$(srcdir)/%,$(sweep_sources))

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+#include "client/control.c"
+
+#include "tests/sweep/pieces.h"
+
+const char *const piece_names[PIECE_N] = {
+	[PIECE_SECTION] = "section",
+	[PIECE_ROLLED_BACK] = "section rolled back",
+	[PIECE_BROKEN_UNLOCK] = "section that unlocks before it commits",
+	[PIECE_BROKEN_PUBLISH] = "section that publishes before the entry's bytes",
+	[PIECE_BROKEN_STORE] = "section that changes bytes before it logs them",
+	[PIECE_DAEMON] = "daemon",
+	[PIECE_WAITER] = "waiter",
+	[PIECE_HAND] = "by hand",
+	[PIECE_BROKEN_RECOVERY] = "daemon that empties the log before it restores",
+};
+
+volatile uint32_t *piece_is_inside;
+
+/* As a program would have them: plain fields, plain stores. */
+struct book {
+	uint64_t total;
+	uint64_t halves[3];
+	char untouched[5];
+	char text[11];
+	uint64_t more[3];
+	uint64_t last;
+};
+static_assert(sizeof(struct book) == FIELD_A_BYTES, "A's bytes");
+
+struct page {
+	uint64_t from, to;
+	uint64_t untouched;
+};
+static_assert(sizeof(struct page) == FIELD_B_BYTES, "B's bytes");
+
+#define BOOK_OFFSET(field)	(FIELD_A_OFFSET + offsetof(struct book, field))
+
+/* An entry that is published before it is there. */
+static void
+log_too_early(const struct control_place *place, uint64_t offset_bytes, uint64_t length_bytes)
+{
+	uint32_t used_bytes = atomic_load(&place->lock->used_bytes);
+	uint32_t size = (uint32_t)(round_up(length_bytes, CONTROL_ENTRY_UNIT) + sizeof(struct control_footer));
+
+	atomic_store(&place->lock->used_bytes, used_bytes + size);
+	KEEP_ORDER();
+	memcpy(place->log + used_bytes, place->data + offset_bytes, length_bytes);
+	memcpy(place->log + used_bytes + size - sizeof(struct control_footer),
+	    &(struct control_footer){ .offset_bytes = offset_bytes, .length_bytes = (uint32_t)length_bytes },
+	    sizeof(struct control_footer));
+	KEEP_ORDER();
+	control_open(place->lock);
+}
+
+/* The changes of a section, A held: overlapping ranges, the same bytes twice, B's section within. */
+static inline __attribute__((always_inline)) void
+change(const struct control_place places[FIELD_LOCKS], uint32_t id, enum field_contents to, enum piece piece)
+{
+	const struct control_place *a = &places[FIELD_A], *b = &places[FIELD_B];
+	const struct book *want = (const void *)field_bytes(FIELD_A, to);
+	const struct page *want_page = (const void *)field_bytes(FIELD_B, to);
+	struct book *book = (void *)(a->data + FIELD_A_OFFSET);
+	struct page *page = (void *)(b->data + FIELD_B_OFFSET);
+
+	(void)control_log(a, BOOK_OFFSET(total), sizeof(book->total));
+	book->total = want->total ^ 0x5555;
+	if (piece == PIECE_BROKEN_STORE) {
+		book->halves[0] = want->halves[0];
+		KEEP_ORDER();
+	}
+	/* From the middle of what was just changed. */
+	if (piece == PIECE_BROKEN_PUBLISH)
+		log_too_early(a, BOOK_OFFSET(total) + 4, 28);
+	else
+		(void)control_log(a, BOOK_OFFSET(total) + 4, 28);
+	book->halves[0] = want->halves[0];
+	book->halves[1] = want->halves[1];
+	book->halves[2] = want->halves[2];
+	/* The same bytes again. */
+	(void)control_log(a, BOOK_OFFSET(total), sizeof(book->total));
+	book->total = want->total;
+	if (control_try(b->lock, id)) {
+		(void)control_log(b, FIELD_B_OFFSET, 16);
+		page->from = want_page->from;
+		page->to = want_page->to;
+		control_commit(b->lock);
+		control_unlock(b->lock);
+	}
+}
+
+/* What is undone by its owner: an odd length, the last bytes of the range, and more than the log has room for. */
+static void
+change_more(const struct control_place *a)
+{
+	struct book *book = (void *)(a->data + FIELD_A_OFFSET);
+
+	(void)control_log(a, BOOK_OFFSET(text), sizeof(book->text));
+	memset(book->text, 'x', sizeof(book->text));
+	if (control_log(a, FIELD_A_OFFSET, FIELD_A_BYTES) != -ENOSPC)
+		abort();
+	(void)control_log(a, BOOK_OFFSET(last), sizeof(book->last));
+	book->last = 1;
+}
+
+void
+piece_section(const struct control_place places[FIELD_LOCKS], uint32_t id, enum field_contents to)
+{
+	if (!control_try(places[FIELD_A].lock, id))
+		return;
+	change(places, id, to, PIECE_SECTION);
+	control_commit(places[FIELD_A].lock);
+	control_unlock(places[FIELD_A].lock);
+}
+
+static void
+section_of(const struct control_place places[FIELD_LOCKS], enum piece piece)
+{
+	struct control_lock *lock = places[FIELD_A].lock;
+
+	if (!control_try(lock, FIELD_DEAD))
+		return;
+	switch (piece) {
+	case PIECE_ROLLED_BACK:
+		change(places, FIELD_DEAD, FIELD_NEW, piece);
+		change_more(&places[FIELD_A]);
+		(void)control_undo(&places[FIELD_A], control_copy);
+		break;
+	case PIECE_BROKEN_UNLOCK:
+		change(places, FIELD_DEAD, FIELD_NEW, piece);
+		control_unlock(lock);
+		control_commit(lock);
+		return;
+	case PIECE_BROKEN_PUBLISH:
+		change(places, FIELD_DEAD, FIELD_NEW, PIECE_BROKEN_PUBLISH);
+		control_commit(lock);
+		break;
+	default:
+		change(places, FIELD_DEAD, FIELD_NEW, PIECE_BROKEN_STORE);
+		control_commit(lock);
+		break;
+	}
+	control_unlock(lock);
+}
+
+bool
+piece_is_dead(uint32_t word)
+{
+	uint32_t id = word & CONTROL_ID_MASK;
+
+	return id == FIELD_DEAD || id == FIELD_WAITER || id == FIELD_WAITER2 || id == CONTROL_ID_CLAIM;
+}
+
+static void
+recover_by_daemon(const struct control_place *place)
+{
+	uint32_t word = atomic_load(&place->lock->word);
+
+	if (piece_is_dead(word))
+		(void)control_recover(place, word & CONTROL_ID_MASK, control_copy);
+}
+
+/* What a waiter does that has found the owner gone. */
+static void
+recover_by_waiter(const struct control_place *place)
+{
+	uint32_t word = atomic_load(&place->lock->word);
+	uint32_t id = (word & CONTROL_ID_MASK) == FIELD_WAITER ? FIELD_WAITER2 : FIELD_WAITER;
+
+	if (!piece_is_dead(word) || control_take_over(place->lock, word & CONTROL_ID_MASK, id))
+		return;
+	if (control_repair(place, control_copy)) {
+		(void)control_poison(place->lock, id);
+		return;
+	}
+	if (id == FIELD_WAITER && place->offset_bytes == FIELD_B_OFFSET) {
+		*piece_is_inside = 1;
+		(void)control_log(place, FIELD_B_OFFSET, 16);
+		memcpy(place->data + FIELD_B_OFFSET, field_bytes(FIELD_B, FIELD_OTHERS), 16);
+		control_commit(place->lock);
+	}
+	control_unlock(place->lock);
+}
+
+static void
+recover_by_hand(const struct control_place *place)
+{
+	struct control_place by_hand = *place;
+
+	by_hand.on_death = CONTROL_ROLLBACK;
+	if (control_claim_poisoned(place->lock))
+		return;
+	if (control_repair(&by_hand, control_copy) == 0)
+		(void)control_release(place->lock);
+	else
+		(void)control_poison(place->lock, CONTROL_ID_CLAIM);
+}
+
+static void
+recover_broken(const struct control_place *place)
+{
+	uint32_t word = atomic_load(&place->lock->word);
+	struct control_lock lock = { .used_bytes = atomic_load(&place->lock->used_bytes) };
+	unsigned char log[FIELD_LOG_BYTES];
+	struct control_place aside = *place;
+
+	if (!piece_is_dead(word) || control_claim(place->lock, word & CONTROL_ID_MASK))
+		return;
+	memcpy(log, place->log, sizeof(log));
+	aside.lock = &lock;
+	aside.log = log;
+	control_commit(place->lock);
+	(void)control_undo(&aside, control_copy);
+	(void)atomic_fetch_or(&place->lock->marks, CONTROL_OWNER_DIED);
+	(void)control_release(place->lock);
+}
+
+void
+piece_run(enum piece piece, const struct control_place places[FIELD_LOCKS])
+{
+	static void (*const recover[PIECE_N])(const struct control_place *) = {
+		[PIECE_DAEMON] = recover_by_daemon,
+		[PIECE_WAITER] = recover_by_waiter,
+		[PIECE_HAND] = recover_by_hand,
+		[PIECE_BROKEN_RECOVERY] = recover_broken,
+	};
+
+	if (piece == PIECE_SECTION)
+		piece_section(places, FIELD_DEAD, FIELD_NEW);
+	else if (!recover[piece])
+		section_of(places, piece);
+	else
+		for (int i = FIELD_A; i <= FIELD_B; i++)
+			recover[piece](&places[i]);
+}

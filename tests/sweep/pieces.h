@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The code that is stepped through. It is compiled in one translation unit with client/control.c, so that a compiler may
+ * move what the fences do not hold.
+ */
+#ifndef TESTS_SWEEP_PIECES_H
+#define TESTS_SWEEP_PIECES_H
+
+#include "tests/sweep/field.h"
+
+enum piece {
+	/* Sections of FIELD_DEAD. */
+	PIECE_SECTION,			/* both locks, A around B */
+	PIECE_ROLLED_BACK,		/* the same up to the end of A's, which is then undone by its owner */
+	PIECE_BROKEN_UNLOCK,		/* unlocks before it commits */
+	PIECE_BROKEN_PUBLISH,		/* publishes an entry before its bytes */
+	PIECE_BROKEN_STORE,		/* changes bytes before it logs them */
+	/* What comes after a death. */
+	PIECE_DAEMON,			/* control_recover() of each lock of a dead one */
+	PIECE_WAITER,			/* control_take_over(), control_repair(), a section of its own, unlock */
+	PIECE_HAND,			/* the recovery of a poisoned lock by hand */
+	PIECE_BROKEN_RECOVERY,		/* a daemon that empties the log before it restores */
+	PIECE_N
+};
+
+extern const char *const piece_names[PIECE_N];
+
+void piece_run(enum piece piece, const struct control_place places[FIELD_LOCKS]);
+
+/* PIECE_SECTION by whomever, and to whichever contents. */
+void piece_section(const struct control_place places[FIELD_LOCKS], uint32_t id, enum field_contents to);
+
+/* Whether the word names one that is dead, or a dead daemon. */
+bool piece_is_dead(uint32_t word);
+
+/* Set while a waiter is in the section of its own, beside the field. */
+extern volatile uint32_t *piece_is_inside;
+
+#endif

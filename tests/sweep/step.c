@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/sweep/step.h"
+
+#define E_EXIT_FORBIDDEN	33	/* of the child */
+
+static int
+step_wait(struct stepped *child)
+{
+	int status;
+
+	while (waitpid(child->pid, &status, __WALL) < 0)
+		if (errno != EINTR)
+			return -errno;
+	if (WIFSTOPPED(status))
+		return WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status) == SIGSTOP ? STEP_E_END : -EPROTO;
+	child->pid = -1;
+	return WIFEXITED(status) && WEXITSTATUS(status) == E_EXIT_FORBIDDEN ? STEP_E_FORBIDDEN : -ECHILD;
+}
+
+static int
+step_go(struct stepped *child, enum __ptrace_request request)
+{
+	if (ptrace(request, child->pid, NULL, NULL))
+		return -errno;
+	return step_wait(child);
+}
+
+int
+step_start(struct stepped *child, void (*fn)(void *), void *arg)
+{
+	pid_t pid = fork();
+	int r;
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+			_exit(E_EXIT_FORBIDDEN);
+		for (;;) {
+			(void)raise(SIGSTOP);
+			fn(arg);
+			(void)raise(SIGSTOP);
+		}
+	}
+	child->pid = pid;
+	child->n_steps = 0;
+	r = step_wait(child);
+	return r == STEP_E_END ? 0 : r;
+}
+
+int
+step_once(struct stepped *child)
+{
+	child->n_steps++;
+	return step_go(child, PTRACE_SINGLESTEP);
+}
+
+int
+step_again(struct stepped *child)
+{
+	int r = step_go(child, PTRACE_CONT);
+
+	return r == STEP_E_END ? 0 : r == 0 ? -EPROTO : r;
+}
+
+void
+step_kill(struct stepped *child)
+{
+	if (child->pid < 0)
+		return;
+	(void)kill(child->pid, SIGKILL);
+	(void)waitpid(child->pid, NULL, __WALL);
+	child->pid = -1;
+}

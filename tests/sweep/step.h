@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* A child that is stepped through a function, an instruction at a time. */
+#ifndef TESTS_SWEEP_STEP_H
+#define TESTS_SWEEP_STEP_H
+
+#include <sys/types.h>
+
+struct stepped {
+	pid_t pid;
+	uint64_t n_steps;	/* of it */
+};
+
+#define STEPPED_NULL	{ .pid = -1 }
+
+enum {
+	STEP_E_FORBIDDEN = 1,	/* ptrace is not to be had here */
+	STEP_E_END = 2,		/* the function has returned */
+};
+
+/*
+ * Makes the child, which stops before fn(arg) and after it, and calls it again whenever it is let go on. 0,
+ * STEP_E_FORBIDDEN, -errno.
+ */
+int step_start(struct stepped *child, void (*fn)(void *), void *arg);
+
+/* One instruction more. 0, STEP_E_END, -errno: -ECHILD if it died. */
+int step_once(struct stepped *child);
+
+/* From the end of the function to its beginning. 0, -errno. */
+int step_again(struct stepped *child);
+
+/* Kills it, wherever it is, and waits until it is gone. */
+void step_kill(struct stepped *child);
+
+#endif

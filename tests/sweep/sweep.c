@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A client may die at any instruction, and so may whoever recovers from that. Code is stepped through with ptrace, an
+ * instruction at a time, and every state of the shared memory that a death could leave is recovered from and judged.
+ *
+ * A kill takes a process's registers and its private memory, and leaves the shared memory as it is after the last
+ * instruction that was done. So the shared memory of a stepped child, looked at after each of its instructions, is all
+ * that a kill there would have left: one child, stepped once to its end, gives the states of all positions. That it is the
+ * same is shown for the section, which is killed in earnest at each position as well, and the two are compared.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sweep/common.h"
+#include "tests/sweep/judge.h"
+#include "tests/sweep/recoveries.h"
+#include "tests/sweep/step.h"
+
+#define EXIT_SKIP	77
+#define TRACES		3
+
+static uint64_t total_positions;
+
+/* --- sections ------------------------------------------------------------------------------------------------------ */
+
+/* The states of a section by position: those at which the shared memory changed. */
+struct trace {
+	struct {
+		uint64_t position;
+		struct field field;
+	} *changes;
+	size_t n;
+	uint64_t n_positions;
+};
+
+static void
+trace_add(struct trace *trace, uint64_t position)
+{
+	void *grown = realloc(trace->changes, (trace->n + 1) * sizeof(*trace->changes));
+
+	if (!grown)
+		common_die("no memory");
+	trace->changes = grown;
+	trace->changes[trace->n].position = position;
+	memcpy(&trace->changes[trace->n++].field, common->field, sizeof(struct field));
+}
+
+/* Somebody goes to sleep for each lock as soon as it is held. */
+static void
+wait_for_locks(void)
+{
+	for (int i = FIELD_A; i <= FIELD_B; i++)
+		if (common->field->locks[i].word == FIELD_DEAD)
+			(void)atomic_fetch_or(&common->field->locks[i].word, CONTROL_WAITERS);
+}
+
+static void
+trace_section(enum piece piece, bool is_waited_for, struct trace *ret_trace)
+{
+	struct stepped child = STEPPED_NULL;
+	int r;
+
+	*ret_trace = (struct trace){ .n = 0 };
+	common_prepare(piece, CONTROL_ROLLBACK, &common_pristine);
+	common_check(step_start(&child, common_run, NULL), "the child");
+	trace_add(ret_trace, 0);
+	while ((r = step_once(&child)) == 0) {
+		ret_trace->n_positions++;
+		if (is_waited_for)
+			wait_for_locks();
+		if (memcmp(&ret_trace->changes[ret_trace->n - 1].field, common->field, sizeof(struct field)) != 0)
+			trace_add(ret_trace, ret_trace->n_positions);
+	}
+	common_check(r, "stepping");
+	common_steps += child.n_steps;
+	step_kill(&child);
+}
+
+/* Each state by itself, and that a lock which has its new bytes never has its old ones again. */
+static void
+judge_section(const struct trace *trace, enum piece piece, struct count *count)
+{
+	struct judge_reader reader;
+	bool is_new[2] = { false, false };
+
+	judge_reader_init(&reader, &common_pristine);
+	for (size_t i = 0; i < trace->n; i++) {
+		const struct field *left = &trace->changes[i].field;
+		struct field end;
+		const char *wrong = common_recover(left, CONTROL_ROLLBACK, &end);
+
+		for (int l = FIELD_A; !wrong && l <= FIELD_B; l++) {
+			enum field_contents contents = field_contents(&end, l);
+
+			if (is_new[l] != (contents == FIELD_NEW) && (is_new[l] || contents != FIELD_NEW))
+				wrong = "old bytes after new ones, or neither";
+			is_new[l] = contents == FIELD_NEW;
+		}
+		if (!wrong)
+			wrong = judge_reader(&reader, left);
+		if (wrong)
+			common_bad(count, left, wrong, "%s, killed after instruction %llu", piece_names[piece],
+			    (unsigned long long)trace->changes[i].position);
+	}
+	if (is_new[FIELD_A] != (piece != PIECE_ROLLED_BACK) || !is_new[FIELD_B])
+		common_bad(count, &trace->changes[trace->n - 1].field, "it did not do what it should", "%s, to its end",
+		    piece_names[piece]);
+	count->positions += trace->n_positions + 1;
+}
+
+/* Kills it in earnest at each position; what is left has to be what the trace says. */
+static void
+kill_section(const struct trace *trace, enum piece piece, struct count *count)
+{
+	size_t change = 0;
+
+	for (uint64_t position = 0; position <= trace->n_positions; position++) {
+		struct stepped child = STEPPED_NULL;
+
+		if (change + 1 < trace->n && trace->changes[change + 1].position == position)
+			change++;
+		common_prepare(piece, CONTROL_ROLLBACK, &common_pristine);
+		common_check(step_start(&child, common_run, NULL), "the child");
+		for (uint64_t i = 0; i < position; i++)
+			common_check(step_once(&child), "stepping");
+		common_steps += child.n_steps;
+		step_kill(&child);
+		if (memcmp(common->field, &trace->changes[change].field, sizeof(struct field)) != 0)
+			common_bad(count, common->field, "a kill leaves another state than stepping found", "%s, killed after instruction %llu",
+			    piece_names[piece], (unsigned long long)position);
+	}
+}
+
+/* --- all of it ----------------------------------------------------------------------------------------------------- */
+
+static uint64_t
+sweep_sections(struct trace traces[TRACES])
+{
+	static const struct {
+		enum piece piece;
+		bool is_waited_for, is_killed;
+	} runs[TRACES] = {
+		{ PIECE_SECTION, false, true },
+		{ PIECE_SECTION, true, false },
+		{ PIECE_ROLLED_BACK, false, false },
+	};
+	uint64_t n_bad = 0;
+
+	for (size_t i = 0; i < TRACES; i++) {
+		struct count count = { .bad = 0 };
+		double began = common_now();
+
+		trace_section(runs[i].piece, runs[i].is_waited_for, &traces[i]);
+		judge_section(&traces[i], runs[i].piece, &count);
+		if (runs[i].is_killed)
+			kill_section(&traces[i], runs[i].piece, &count);
+		(void)printf("%s%s: %s at %llu positions, %zu states, %llu bad, %.2f s\n", piece_names[runs[i].piece],
+		    runs[i].is_waited_for ? ", waited for" : "", runs[i].is_killed ? "killed" : "stepped",
+		    (unsigned long long)count.positions, traces[i].n, (unsigned long long)count.bad, common_now() - began);
+		total_positions += count.positions;
+		n_bad += count.bad;
+	}
+	return n_bad;
+}
+
+static void
+skip_if_forbidden(void)
+{
+	struct stepped child = STEPPED_NULL;
+	int r;
+
+	common_prepare(PIECE_DAEMON, CONTROL_ROLLBACK, &common_pristine);
+	r = step_start(&child, common_run, NULL);
+	if (r == 0)
+		r = step_once(&child);
+	step_kill(&child);
+	if (r == 0)
+		return;
+	(void)printf("SKIP: ptrace is not permitted or cannot step here%s%s\n", r < 0 ? ": " : "", r < 0 ? strerror(-r) : "");
+	exit(EXIT_SKIP);
+}
+
+/* A piece that is broken on purpose has to be seen, or the others' success says nothing. Returns what is wrong with that. */
+static uint64_t
+found(enum piece piece, uint64_t n_bad)
+{
+	(void)printf("%s: %llu bad states found, %s\n", piece_names[piece], (unsigned long long)n_bad,
+	    n_bad ? "as there have to be" : "BAD: there have to be some");
+	return n_bad ? 0 : 1;
+}
+
+static uint64_t
+sweep_broken_section(enum piece piece)
+{
+	struct count count = { .is_quiet = true };
+	struct trace trace;
+
+	trace_section(piece, false, &trace);
+	judge_section(&trace, piece, &count);
+	free(trace.changes);
+	return found(piece, count.bad);
+}
+
+static uint64_t
+sweep_recoveries(const struct trace *traces, enum control_on_death on_death, enum piece daemon)
+{
+	struct recoveries *recoveries = recoveries_new(on_death, daemon);
+	uint64_t n_bad, n_positions;
+
+	for (size_t t = 0; t < TRACES; t++)
+		for (size_t i = 0; i < traces[t].n; i++)
+			recoveries_add_section(recoveries, &traces[t].changes[i].field, traces[t].changes[i].position);
+	n_bad = recoveries_sweep(recoveries, &n_positions);
+	total_positions += n_positions;
+	(void)recoveries_free(recoveries);
+	return daemon == PIECE_DAEMON ? n_bad : found(daemon, n_bad);
+}
+
+int
+main(void)
+{
+	struct trace traces[TRACES];
+	double began = common_now();
+	uint64_t n_bad;
+
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	common_init();
+	skip_if_forbidden();
+	n_bad = sweep_sections(traces);
+	for (enum control_on_death on_death = 0; on_death < CONTROL_ON_DEATH_N; on_death++)
+		n_bad += sweep_recoveries(traces, on_death, PIECE_DAEMON);
+	n_bad += sweep_broken_section(PIECE_BROKEN_UNLOCK);
+	n_bad += sweep_broken_section(PIECE_BROKEN_PUBLISH);
+	n_bad += sweep_broken_section(PIECE_BROKEN_STORE);
+	n_bad += sweep_recoveries(traces, CONTROL_ROLLBACK, PIECE_BROKEN_RECOVERY);
+	for (size_t i = 0; i < TRACES; i++)
+		free(traces[i].changes);
+	(void)printf("%s: %llu positions, %llu steps, %.1f s\n", n_bad ? "FAILED" : "all good",
+	    (unsigned long long)total_positions, (unsigned long long)common_steps, common_now() - began);
+	return n_bad ? 1 : 0;
+}
