@@ -19,7 +19,9 @@ enum {
 	FIELD_LIVE = 6,
 	FIELD_WAITER = 7,		/* takes over, and has a section of its own then */
 	FIELD_WAITER2 = 8,		/* takes over from the former, and only unlocks */
-	FIELD_FRESH = 9,		/* comes when all is over */
+	FIELD_CLAIM = 9,		/* the daemon's */
+	FIELD_CLAIM2 = 10,		/* the next daemon's */
+	FIELD_FRESH = 11,		/* comes when all is over */
 };
 
 enum { FIELD_A, FIELD_B, FIELD_C, FIELD_LOCKS };

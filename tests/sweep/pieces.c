@@ -11,6 +11,7 @@ const char *const piece_names[PIECE_N] = {
 	[PIECE_BROKEN_PUBLISH] = "section that publishes before the entry's bytes",
 	[PIECE_BROKEN_STORE] = "section that changes bytes before it logs them",
 	[PIECE_DAEMON] = "daemon",
+	[PIECE_AGAIN] = "daemon, again",
 	[PIECE_WAITER] = "waiter",
 	[PIECE_HAND] = "by hand",
 	[PIECE_BROKEN_RECOVERY] = "daemon that empties the log before it restores",
@@ -149,16 +150,26 @@ piece_is_dead(uint32_t word)
 {
 	uint32_t id = word & CONTROL_ID_MASK;
 
-	return id == FIELD_DEAD || id == FIELD_WAITER || id == FIELD_WAITER2 || id == CONTROL_ID_CLAIM;
+	return id == FIELD_DEAD || id == FIELD_WAITER || id == FIELD_WAITER2 || id == FIELD_CLAIM || id == FIELD_CLAIM2;
 }
 
 static void
 recover_by_daemon(const struct control_place *place)
 {
 	uint32_t word = atomic_load(&place->lock->word);
+	uint32_t claim_id = (word & CONTROL_ID_MASK) == FIELD_CLAIM ? FIELD_CLAIM2 : FIELD_CLAIM;
 
 	if (piece_is_dead(word))
-		(void)control_recover(place, word & CONTROL_ID_MASK, control_copy);
+		(void)control_recover(place, word & CONTROL_ID_MASK, claim_id, control_copy);
+}
+
+static void
+recover_again(const struct control_place *place)
+{
+	uint32_t id = atomic_load(&place->lock->word) & CONTROL_ID_MASK;
+
+	if (id == FIELD_CLAIM || id == FIELD_CLAIM2)
+		(void)control_recover(place, id, id, control_copy);
 }
 
 /* What a waiter does that has found the owner gone. */
@@ -189,12 +200,12 @@ recover_by_hand(const struct control_place *place)
 	struct control_place by_hand = *place;
 
 	by_hand.on_death = CONTROL_ROLLBACK;
-	if (control_claim_poisoned(place->lock))
+	if (control_claim_poisoned(place->lock, FIELD_CLAIM))
 		return;
 	if (control_repair(&by_hand, control_copy) == 0)
-		(void)control_release(place->lock);
+		(void)control_release(place->lock, FIELD_CLAIM);
 	else
-		(void)control_poison(place->lock, CONTROL_ID_CLAIM);
+		(void)control_poison(place->lock, FIELD_CLAIM);
 }
 
 static void
@@ -205,7 +216,7 @@ recover_broken(const struct control_place *place)
 	unsigned char log[FIELD_LOG_BYTES];
 	struct control_place aside = *place;
 
-	if (!piece_is_dead(word) || control_claim(place->lock, word & CONTROL_ID_MASK))
+	if (!piece_is_dead(word) || control_claim(place->lock, word & CONTROL_ID_MASK, FIELD_CLAIM))
 		return;
 	memcpy(log, place->log, sizeof(log));
 	aside.lock = &lock;
@@ -213,7 +224,7 @@ recover_broken(const struct control_place *place)
 	control_commit(place->lock);
 	(void)control_undo(&aside, control_copy);
 	(void)atomic_fetch_or(&place->lock->marks, CONTROL_OWNER_DIED);
-	(void)control_release(place->lock);
+	(void)control_release(place->lock, FIELD_CLAIM);
 }
 
 void
@@ -221,6 +232,7 @@ piece_run(enum piece piece, const struct control_place places[FIELD_LOCKS])
 {
 	static void (*const recover[PIECE_N])(const struct control_place *) = {
 		[PIECE_DAEMON] = recover_by_daemon,
+		[PIECE_AGAIN] = recover_again,
 		[PIECE_WAITER] = recover_by_waiter,
 		[PIECE_HAND] = recover_by_hand,
 		[PIECE_BROKEN_RECOVERY] = recover_broken,

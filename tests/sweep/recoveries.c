@@ -175,9 +175,10 @@ static bool
 is_work(const struct field *field, enum piece piece)
 {
 	for (int i = FIELD_A; i <= FIELD_B; i++) {
-		uint32_t word = atomic_load(&field->locks[i].word);
+		uint32_t word = atomic_load(&field->locks[i].word), id = word & CONTROL_ID_MASK;
 
-		if (piece == PIECE_HAND ? word == CONTROL_ID_POISON : piece_is_dead(word))
+		if (piece == PIECE_HAND ? id == CONTROL_ID_POISON :
+		    piece == PIECE_AGAIN ? id == FIELD_CLAIM || id == FIELD_CLAIM2 : piece_is_dead(word))
 			return true;
 	}
 	return false;
@@ -201,7 +202,7 @@ judge_edges(struct recoveries *recoveries)
 uint64_t
 recoveries_sweep(struct recoveries *recoveries, uint64_t *ret_positions)
 {
-	const enum piece pieces[] = { recoveries->daemon, PIECE_WAITER, PIECE_HAND };
+	const enum piece pieces[] = { recoveries->daemon, PIECE_AGAIN, PIECE_WAITER, PIECE_HAND };
 	double began = common_now();
 
 	for (size_t i = 0; i < recoveries->states.n; i++) {
