@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * A pass is one dead owner and one segment's locks. It is made only where a turn was not enough: a death that finds few
- * locks costs no allocation. A lock's word is claimed before its bytes are touched, and names nobody else until they are
+ * A pass goes over one segment's locks: for those that name one dead owner; or, when owners have died, for what any death
+ * asks for, which is a sweep. Many deaths at once share a sweep. A pass is kept only where a turn was not enough, or for a
+ * sweep of many locks: a death that finds few costs no allocation. A lock's word is claimed before its bytes are touched, and names nobody else until they are
  * right: whatever ends this process in between, the log is whole, and the claim is found and taken up again.
  */
 #include "config.h"
@@ -16,6 +17,7 @@
 
 #define TURN_NS		(NS_PER_MS / 2)
 #define LOCKS_A_LOOK	16		/* at the clock */
+#define SMALL_SWEEP	16		/* locks: swept at each death, without waiting for others */
 #define FAILURES_MAX	3		/* of workers at one lock */
 
 /* On the loop: some microseconds, and no page has to be found for it. */
@@ -30,7 +32,8 @@ static const uint64_t again_ns[] = { NS_PER_MS, 10 * NS_PER_MS, 100 * NS_PER_MS,
 
 struct recovery_pass {
 	struct locks *locks;
-	struct locks_dead dead;
+	struct locks_dead dead;		/* of a sweep: the last of them */
+	bool is_sweep;
 	uint32_t next;			/* lock to look at */
 	unsigned n_rounds;
 	bool needs_round;		/* something was left in this one */
@@ -147,6 +150,34 @@ recovery_mutex(struct recovery *recovery, struct lock *lock, const struct locks_
 	}
 }
 
+/* The dead had this lock, or had it not. True: it has to be gone over again. */
+static bool
+recovery_visit(struct recovery *recovery, struct recovery_pass *pass, struct lock *lock)
+{
+	uint32_t id;
+
+	if (!lock_is_ours(lock) || lock->job)
+		return false;
+	id = lock_word_id(lock);
+	/* In a later round, a claim is this pass's own, whose release somebody has hindered. */
+	if (id != pass->dead.id && !(pass->n_rounds && id == lock->locks->claim_id))
+		return false;
+	return recovery_one(recovery, lock, id, &pass->dead);
+}
+
+/* What any death asks for. The dead may have been about to wake a waiter, or have been woken. True: again. */
+static bool
+recovery_sweep(struct recovery *recovery, struct recovery_pass *pass, struct lock *lock)
+{
+	if (lock_is_mutex(lock) && pass->locks->holding->map && !lock->job)
+		return recovery_mutex(recovery, lock, &pass->dead);
+	if (!lock_is_ours(lock))
+		return false;
+	/* Of a poisoned one all: who poisoned it may be the dead, and have woken nobody yet. */
+	control_wake(lock->place.lock, lock_word_id(lock) == CONTROL_ID_POISON ? INT_MAX : 1);
+	return false;
+}
+
 /* Goes on with a pass. True: it is done. */
 static bool
 recovery_walk(struct recovery *recovery, struct recovery_pass *pass, uint64_t until_ns)
@@ -155,21 +186,11 @@ recovery_walk(struct recovery *recovery, struct recovery_pass *pass, uint64_t un
 
 	for (; pass->next < locks->n; pass->next++) {
 		struct lock *lock = &locks->list[pass->next];
-		uint32_t id;
 
 		if (pass->next % LOCKS_A_LOOK == LOCKS_A_LOOK - 1 && clock_monotonic_ns() > until_ns)
 			return false;
-		if (lock_is_mutex(lock) && locks->holding->map && !lock->job)
-			pass->needs_round |= recovery_mutex(recovery, lock, &pass->dead);
-		if (!lock_is_ours(lock))
-			continue;
-		id = lock_word_id(lock);
-		/* A claim that no worker of ours is at, is one of ours that was cut short. */
-		if ((id == pass->dead.id || id == locks->claim_id) && !lock->job)
-			pass->needs_round |= recovery_one(recovery, lock, id, &pass->dead);
-		else
-			/* Of a poisoned one all: who poisoned it may be the dead, and have woken nobody yet. */
-			control_wake(lock->place.lock, id == CONTROL_ID_POISON ? INT_MAX : 1);
+		pass->needs_round |= pass->is_sweep ? recovery_sweep(recovery, pass, lock) :
+		    recovery_visit(recovery, pass, lock);
 	}
 	if (!pass->needs_round || pass->n_rounds++ == BASE_ARRAY_SIZE(again_ns))
 		return true;
@@ -233,6 +254,38 @@ recovery_enqueue(struct recovery *recovery, const struct recovery_pass *pass)
 	return 0;
 }
 
+/* Goes over the locks now, and in later turns where until_ns is too soon. */
+static void
+recovery_pass(struct recovery *recovery, struct recovery_pass *pass, uint64_t until_ns)
+{
+	if (recovery_walk(recovery, pass, until_ns))
+		return;
+	/* Without memory for the rest, it is done here and now: a lock that stays held is worse than a long turn. */
+	if (recovery_enqueue(recovery, pass))
+		(void)recovery_walk(recovery, pass, UINT64_MAX);
+}
+
+/* A sweep of the segment is due: one that has not begun yet serves for this death, too. */
+static void
+recovery_request_sweep(struct recovery *recovery, struct locks *locks, const struct locks_dead *dead, uint64_t until_ns)
+{
+	struct recovery_pass sweep = { .locks = locks, .dead = *dead, .is_sweep = true };
+	struct recovery_pass *other;
+
+	if (locks->n <= SMALL_SWEEP) {
+		recovery_pass(recovery, &sweep, until_ns);
+		return;
+	}
+	TAILQ_FOREACH(other, &recovery->passes, entry) {
+		if (other->is_sweep && other->locks == locks && other->next == 0 && other->n_rounds == 0) {
+			other->dead = *dead;
+			return;
+		}
+	}
+	if (recovery_enqueue(recovery, &sweep))
+		(void)recovery_walk(recovery, &sweep, UINT64_MAX);
+}
+
 void
 recovery_owner_gone(struct recovery *recovery, struct locks *locks, const struct locks_dead *dead, uint64_t until_ns)
 {
@@ -240,11 +293,9 @@ recovery_owner_gone(struct recovery *recovery, struct locks *locks, const struct
 
 	if (!locks->n)
 		return;
-	if (recovery_walk(recovery, &pass, until_ns))
-		return;
-	/* Without memory for the rest, it is done here and now: a lock that stays held is worse than a long turn. */
-	if (recovery_enqueue(recovery, &pass))
-		(void)recovery_walk(recovery, &pass, UINT64_MAX);
+	if (locks->n_ours)
+		recovery_pass(recovery, &pass, until_ns);
+	recovery_request_sweep(recovery, locks, dead, until_ns);
 }
 
 /* The end of a worker's part at a mutex. What it could not do is looked at anew at the next death, or by hand. */

@@ -143,7 +143,9 @@ segment_recover_strays(struct segment *segment)
 		if (!lock_is_ours(lock) || lock->job)
 			continue;
 		dead.id = lock_word_id(lock);
-		if (dead.id && dead.id <= CONTROL_ID_MAX && !segment_has_attachment(segment, dead.id))
+		/* A claim of our own that no worker is at, was cut short. */
+		if (dead.id && dead.id <= CONTROL_ID_MAX &&
+		    (dead.id == segment->locks.claim_id || !segment_has_attachment(segment, dead.id)))
 			recovery_owner_gone(segment->host->recovery, &segment->locks, &dead, until_ns);
 	}
 }
