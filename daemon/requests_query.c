@@ -104,15 +104,21 @@ struct requests_keys {
 	size_t len;
 };
 
+/* What all the other keys may need, so that a long one does not cost them their lines. */
+#define KEYS_REST_BYTES	8192
+
 static void
 requests_add_key(const struct keys_value *value, void *arg)
 {
 	struct requests_keys *keys = arg;
-	int n = snprintf(keys->buf + keys->len, keys->size - keys->len, "%s\t%s\t%s\t%s\n", value->key, value->text,
+	size_t room = keys->size - keys->len;
+	bool is_too_long = strlen(value->text) > KEYS_REST_BYTES;
+	int n = snprintf(keys->buf + keys->len, room, "%s\t%s\t%s\t%s\n", value->key,
+	    is_too_long ? "(too long to be shown here)" : value->text,
 	    value->is_default ? "default" : "set", keys_reload_name(value->reload));
 
 	/* A line that does not fit is left out whole. */
-	if (n < 0 || (size_t)n >= keys->size - keys->len)
+	if (n < 0 || (size_t)n >= room)
 		keys->buf[keys->len] = '\0';
 	else
 		keys->len += (size_t)n;
