@@ -41,6 +41,10 @@ fork_child(void)
 	for (client = list_first; client; client = client->next) {
 		(void)pthread_mutex_init(&client->mutex, NULL);
 		connection_close(&client->connection);
+		if (!client->events)
+			continue;
+		(void)pthread_mutex_init(&client->events->mutex, NULL);
+		events_close(client->events);
 	}
 	(void)pthread_mutex_unlock(&list_mutex);
 	lock_fork_child();
@@ -97,6 +101,7 @@ client_new(const char *path, struct segment_client **ret_client)
 	}
 	connection_init(&client->connection);
 	client->epoch = 0;
+	client->events = NULL;
 	client->path = copy;
 	(void)pthread_mutex_init(&client->mutex, NULL);
 	list_add(client);
@@ -111,8 +116,13 @@ client_free(struct segment_client *client)
 		return NULL;
 	/* First the connection: a fork between the two must still find it in the list. */
 	connection_close(&client->connection);
+	if (client->events)
+		events_close(client->events);
 	list_remove(client);
 	(void)pthread_mutex_destroy(&client->mutex);
+	if (client->events)
+		(void)pthread_mutex_destroy(&client->events->mutex);
+	free(client->events);
 	free(client->path);
 	free(client);
 	return NULL;
@@ -168,6 +178,40 @@ client_post_same(struct segment_client *client, uint64_t epoch, enum protocol_ty
 	if (client->connection.fd >= 0 && client->epoch == epoch)
 		(void)connection_post(&client->connection, type, request, request_size);
 	(void)pthread_mutex_unlock(&client->mutex);
+}
+
+int
+client_session(struct segment_client *client, uint64_t *ret_session, uint64_t *ret_epoch)
+{
+	int r = 0;
+
+	(void)pthread_mutex_lock(&client->mutex);
+	/* A daemon that was restarted counts its sessions anew: the number must not be one of before. */
+	if (client->connection.fd >= 0 && connection_is_hung_up(&client->connection))
+		connection_close(&client->connection);
+	if (client->connection.fd < 0)
+		r = open_locked(client);
+	if (r == 0)
+		r = connection_greet(&client->connection);
+	if (r == -ENOENT || r == -ECONNREFUSED)
+		r = -ENOTCONN;
+	if (r < 0)
+		(void)error_set(r, "%s", client->connection.error);
+	*ret_session = client->connection.session;
+	*ret_epoch = client->epoch;
+	(void)pthread_mutex_unlock(&client->mutex);
+	return r;
+}
+
+bool
+client_is_connected(struct segment_client *client, uint64_t epoch)
+{
+	bool is_connected;
+
+	(void)pthread_mutex_lock(&client->mutex);
+	is_connected = client->connection.fd >= 0 && client->epoch == epoch && !connection_is_hung_up(&client->connection);
+	(void)pthread_mutex_unlock(&client->mutex);
+	return is_connected;
 }
 
 void

@@ -18,10 +18,20 @@
 #include "client/segment.h"
 #pragma GCC visibility pop
 
+/* A client's connection for events, made at the first use of one. */
+struct client_events {
+	pthread_mutex_t mutex;		/* of all of it, and taken before a client's own; not while a callback runs */
+	struct connection connection;
+	int poll_fd;			/* what the program polls: stays the same when the connection is made anew; or -1 */
+	int timer_fd;			/* in poll_fd: when to try again to connect */
+	unsigned delay_ms;		/* before the next try */
+};
+
 struct segment_client {
-	pthread_mutex_t mutex;		/* of connection and epoch, for the length of a request */
+	pthread_mutex_t mutex;		/* of connection, epoch and events, for the length of a request */
 	struct connection connection;
 	uint64_t epoch;			/* counts connections: an attachment belongs to one */
+	struct client_events *events;	/* set once; NULL before */
 	char *path;
 	struct segment_client *previous;	/* in the list of all clients, which fork needs */
 	struct segment_client *next;
@@ -80,8 +90,20 @@ int client_call(struct segment_client *client, struct client_call *call);
 void client_post_same(struct segment_client *client, uint64_t epoch, enum protocol_type type,
     struct protocol_header *request, size_t request_size);
 
+/*
+ * The daemon's number for the client's connection, which is made where there is none. 0 or a negative errno with this thread's
+ * sentence set.
+ */
+int client_session(struct segment_client *client, uint64_t *ret_session, uint64_t *ret_epoch);
+
+/* Whether the connection `epoch` is still there. */
+bool client_is_connected(struct segment_client *client, uint64_t epoch);
+
 /* Gives up the connection `epoch`, whose other end cannot be believed. */
 void client_drop(struct segment_client *client, uint64_t epoch);
+
+/* For the end of a client, and for a forked child: closes what there is, no more. */
+void events_close(struct client_events *events);
 
 /* How often the process was forked, as seen from the first one down to this one. */
 uint64_t client_forks(void);

@@ -10,6 +10,7 @@
 #include "client/connection.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -162,9 +163,13 @@ message_refusal(struct connection *connection, const struct protocol_header *hea
 	return header->status;
 }
 
-/* What holds for every message from the daemon. 0 and its header, or -EPROTO, or the last word of a daemon that hangs up. */
+/*
+ * What holds for every message from the daemon. flags: that it may have. 0 and its header, or -EPROTO, or the last word of a
+ * daemon that hangs up.
+ */
 static int
-message_check(const struct message *message, struct connection *connection, struct protocol_header *ret_header)
+message_check(const struct message *message, struct connection *connection, unsigned flags,
+    struct protocol_header *ret_header)
 {
 	struct protocol_header header;
 	int r;
@@ -177,7 +182,7 @@ message_check(const struct message *message, struct connection *connection, stru
 	if (header.size != message->size_bytes)
 		return fail_protocol(connection, "a message of %zu bytes says that it has %u", message->size_bytes,
 		    (unsigned)header.size);
-	if (!(header.flags & PROTOCOL_REPLY) || (header.flags & ~(PROTOCOL_REPLY | PROTOCOL_MORE)) || header.zero)
+	if (!(header.flags & PROTOCOL_REPLY) || (header.flags & ~(PROTOCOL_REPLY | flags)) || header.zero)
 		return fail_protocol(connection, "a message is no reply (flags 0x%x)", (unsigned)header.flags);
 	if (header.status > 0)
 		return fail_protocol(connection, "a status of %d is no errno", (int)header.status);
@@ -208,7 +213,7 @@ receive_last_word(struct connection *connection)
 			r = message_receive(&message, connection, false, MSG_DONTWAIT);
 		if (r < 0)
 			return fail_broken(connection);
-		r = message_check(&message, connection, &header);
+		r = message_check(&message, connection, PROTOCOL_MORE | PROTOCOL_PUSHED, &header);
 	} while (r == 0);
 	return r;
 }
@@ -271,7 +276,7 @@ receive_reply(struct connection *connection, bool with_fds, struct protocol_head
 			connection_close(connection);
 			return fail(connection, r, "receiving from segmentd failed: %s", strerrordesc_np(-r));
 		}
-		r = message_check(message, connection, &header);
+		r = message_check(message, connection, PROTOCOL_MORE, &header);
 		if (r < 0)
 			break;
 		welcome = header.type == PROTOCOL_HELLO && header.serial == HELLO_SERIAL;
@@ -396,6 +401,72 @@ connection_close(struct connection *connection)
 
 	connection->hello_pending = false;
 	base_cleanup_close(&fd);
+}
+
+int
+connection_greet(struct connection *connection)
+{
+	struct protocol_header header;
+	struct message message;
+	int r;
+
+	if (connection->fd < 0)
+		return fail(connection, -ENOTCONN, "there is no connection to segmentd");
+	if (!connection->hello_pending)
+		return 0;
+	r = message_receive(&message, connection, false, 0);
+	if (is_broken(r))
+		return receive_last_word(connection);
+	if (r < 0) {
+		connection_close(connection);
+		return fail(connection, r, "receiving from segmentd failed: %s", strerrordesc_np(-r));
+	}
+	r = message_check(&message, connection, 0, &header);
+	if (r < 0)
+		return r;
+	if (header.type != PROTOCOL_HELLO || header.serial != HELLO_SERIAL)
+		return fail_protocol(connection, "a reply of type %u came where its welcome was due", (unsigned)header.type);
+	return check_welcome(connection, &header);
+}
+
+bool
+connection_is_hung_up(const struct connection *connection)
+{
+	struct pollfd poll_fd = { .fd = connection->fd, .events = POLLRDHUP };
+
+	return poll(&poll_fd, 1, 0) > 0 && poll_fd.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL);
+}
+
+int
+connection_receive_pushed(struct connection *connection, enum protocol_type type, void *message, size_t size)
+{
+	struct protocol_header header;
+	struct message received;
+	int r;
+
+	if (connection->fd < 0)
+		return fail(connection, -ENOTCONN, "there is no connection to segmentd");
+	r = message_receive(&received, connection, false, MSG_DONTWAIT);
+	if (r == -EAGAIN)
+		return r;
+	if (is_broken(r))
+		return receive_last_word(connection);
+	if (r < 0) {
+		connection_close(connection);
+		return fail(connection, r, "receiving from segmentd failed: %s", strerrordesc_np(-r));
+	}
+	r = message_check(&received, connection, PROTOCOL_PUSHED, &header);
+	if (r < 0)
+		return r;
+	if (!(header.flags & PROTOCOL_PUSHED) || header.serial || header.status || header.type != type)
+		return fail_protocol(connection, "a message of type %u came that nobody asked for", (unsigned)header.type);
+	if (header.size != size)
+		return fail_protocol(connection, "a message of type %u has %u bytes, not %zu", (unsigned)type,
+		    (unsigned)header.size, size);
+	if (received.fds_lost)
+		return fail_protocol(connection, "a message of type %u brought fds that nobody asked for", (unsigned)type);
+	memcpy(message, connection->buffer, size);
+	return 0;
 }
 
 int

@@ -50,6 +50,18 @@ const char *connection_socket_path(const char *path);
 int connection_open(struct connection *connection, const char *path);
 void connection_close(struct connection *connection);
 
+/* Waits for HELLO's answer, if it was not read yet: then version and session are known. Results as connection_request. */
+int connection_greet(struct connection *connection);
+
+/* Whether the daemon has hung up, as far as is known without asking it. */
+bool connection_is_hung_up(const struct connection *connection);
+
+/*
+ * Takes a message that nobody asked for, without waiting: of this type and size. 0; -EAGAIN: there is none; otherwise a negative
+ * errno as connection_request has, and the connection is closed.
+ */
+int connection_receive_pushed(struct connection *connection, enum protocol_type type, void *message, size_t size);
+
 /*
  * Sends a request and waits for its reply. request: complete but for size, type, flags and serial of its header, which
  * are filled in here. The reply is written to reply, reply_size bytes at most; *ret_size is its size. fds (n_fds of them,

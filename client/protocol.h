@@ -3,9 +3,9 @@
 /*
  * The wire: what client and daemon say to each other over the daemon's SOCK_SEQPACKET socket.
  *
- * One message is one request or one reply. Every message starts with a struct protocol_header; all fields are of fixed
- * width and in the machine's byte order (both ends are on one machine); all padding is explicit and zero. Strings sit in
- * fixed fields, end with a NUL and are zero behind it. Numbers are never reused.
+ * One message is one request, one reply or one event. Every message starts with a struct protocol_header; all fields are of
+ * fixed width and in the machine's byte order (both ends are on one machine); all padding is explicit and zero. Strings sit
+ * in fixed fields, end with a NUL and are zero behind it. Numbers are never reused.
  *
  * Order: HELLO is the first message of a session, once; its reply need not be awaited before the next request is sent.
  * Serials rise with each request (the first is 1 or more); a reply carries its request's serial and type. A request that
@@ -45,6 +45,8 @@ enum protocol_type {
 	PROTOCOL_CLIENTS = 9,
 	PROTOCOL_WAIT = 10,
 	PROTOCOL_METRICS = 11,
+	PROTOCOL_SUBSCRIBE = 12,
+	PROTOCOL_EVENT = 13,		/* never a request: pushed by the daemon */
 	PROTOCOL_LOCKS = 14,
 	PROTOCOL_RECOVER = 15,
 	PROTOCOL_TYPE_N
@@ -54,6 +56,7 @@ enum protocol_type {
 #define PROTOCOL_REPLY		UINT16_C(0x0001)	/* set in replies, clear in requests */
 #define PROTOCOL_MORE		UINT16_C(0x0002)	/* rows: more follow, ask again with the last row's cursor */
 #define PROTOCOL_QUIET		UINT16_C(0x0004)	/* in DETACH: no reply is wanted */
+#define PROTOCOL_PUSHED		UINT16_C(0x0008)	/* with REPLY: an event, which nobody asked for; its serial is 0 */
 
 struct protocol_header {
 	uint32_t size;			/* of the whole message, in bytes */
@@ -390,6 +393,61 @@ struct protocol_waited {
 	uint32_t reason_len;		/* as in struct protocol_shown; the text follows */
 };
 static_assert(sizeof(struct protocol_waited) == 48, "wire");
+
+/*
+ * SUBSCRIBE: from its reply (a header) on, EVENT messages are pushed on this connection, which gets no fds any more: ATTACH
+ * and CREATE are refused with -EBUSY until it has unsubscribed. So it is a second connection of its process.
+ *
+ * With ON alone, session is another session of the same process, and what it is attached to is told of; also when any
+ * segment that it may attach becomes ready or fails. It has one subscriber at most: a new one takes the old one's place. A
+ * connection is hung up when the session that it named has ended or was taken over. With ALL, everything about each segment
+ * that it may attach is told; session is 0. No flags: events end; session is 0.
+ */
+#define PROTOCOL_SUBSCRIBE_ON	UINT32_C(0x1)
+#define PROTOCOL_SUBSCRIBE_ALL	UINT32_C(0x2)	/* with ON */
+
+struct protocol_subscribe {
+	struct protocol_header header;
+	uint32_t flags;			/* PROTOCOL_SUBSCRIBE_* */
+	uint32_t zero;
+	uint64_t session;		/* welcome.session of the other connection */
+};
+static_assert(sizeof(struct protocol_subscribe) == 40, "wire");
+
+/*
+ * EVENT: bounded for each subscriber. What one that does not read cannot be sent is lost to it; the next event says how many
+ * were lost before it, and where there is none, LOST does when the peer has read.
+ */
+enum protocol_event_kind {
+	PROTOCOL_EVENT_LOST = 0,	/* nothing but the count of those that were lost */
+	PROTOCOL_EVENT_ATTACHED = 1,
+	PROTOCOL_EVENT_DETACHED = 2,	/* the kernel knows no holder of this attachment any more */
+	PROTOCOL_EVENT_DIED = 3,	/* a process that was attached has died */
+	PROTOCOL_EVENT_RECOVERED = 4,	/* a lock whose owner died is free again */
+	PROTOCOL_EVENT_POISONED = 5,
+	PROTOCOL_EVENT_READY = 6,
+	PROTOCOL_EVENT_FAILED = 7,
+	PROTOCOL_EVENT_REMOVED = 8,
+	PROTOCOL_EVENT_GROWN = 9,
+	PROTOCOL_EVENT_DRAINING = 10,
+	PROTOCOL_EVENT_PROGRESS = 11,
+	PROTOCOL_EVENT_RELOAD = 12,	/* of no segment */
+	PROTOCOL_EVENT_N
+};
+
+struct protocol_event {
+	struct protocol_header header;	/* flags: REPLY and PUSHED; serial and status: 0 */
+	uint32_t kind;			/* enum protocol_event_kind */
+	int32_t lock;			/* its index, or -1 */
+	uint64_t generation;		/* of the segment, or 0 */
+	uint64_t time_ns;		/* since 1970 */
+	uint64_t lost;			/* events that were not sent before this one */
+	uint32_t attachment;		/* or 0 */
+	int32_t pid;			/* of who acted or died; 0: nobody, or hidden by its pid namespace */
+	char segment[PROTOCOL_NAME_SIZE];	/* or empty */
+	char lock_name[PROTOCOL_NAME_SIZE];	/* or empty */
+};
+static_assert(sizeof(struct protocol_event) == 336, "wire");
 
 /* METRICS: a header alone; the reply is a header and an OpenMetrics text that ends with a NUL. */
 

@@ -123,6 +123,54 @@ int segment_rollback(struct segment *segment, int lock);
 uint32_t segment_read_begin(const struct segment *segment, int lock);
 bool segment_read_retry(const struct segment *segment, int lock, uint32_t begun);
 
+/* What happens to segments, as it happens. */
+
+enum segment_event_kind {
+	SEGMENT_EVENT_LOST = 0,		/* events were lost, and none has come since; see `lost` */
+	SEGMENT_EVENT_ATTACHED = 1,
+	SEGMENT_EVENT_DETACHED = 2,	/* an attachment ended: nobody maps it or holds its descriptor any more */
+	SEGMENT_EVENT_DIED = 3,		/* a process died while it was attached */
+	SEGMENT_EVENT_RECOVERED = 4,	/* a lock whose owner died was put right, and is free */
+	SEGMENT_EVENT_POISONED = 5,	/* a lock whose owner died cannot be had until it is recovered by hand */
+	SEGMENT_EVENT_READY = 6,	/* it can be attached */
+	SEGMENT_EVENT_FAILED = 7,	/* its provisioning failed */
+	SEGMENT_EVENT_REMOVED = 8,	/* it is gone; what is mapped stays mapped */
+	SEGMENT_EVENT_GROWN = 9,
+	SEGMENT_EVENT_DRAINING = 10,	/* it is being removed, and waits for those that are attached */
+	SEGMENT_EVENT_PROGRESS = 11,
+	SEGMENT_EVENT_RELOAD = 12	/* the configuration was read again */
+};
+
+/* Strings are valid until the callback returns. A later version may append fields. */
+struct segment_event {
+	int what;			/* enum segment_event_kind; a later daemon may know more of them */
+	int lock;			/* its index, or -1 */
+	const char *segment;		/* its name; empty where it is about none */
+	const char *lock_name;		/* or empty */
+	uint64_t generation;		/* of the segment, as segment_generation(); 0 where it is about none */
+	uint64_t time_ns;		/* since 1970 */
+	uint64_t lost;			/* how many events were lost right before this one */
+	int pid;			/* of who acted or died; 0: nobody's, or not known in the daemon's pid namespace */
+};
+
+typedef void (*segment_event_fn)(const struct segment_event *event, void *arg);
+
+/*
+ * A descriptor that is readable when segment_dispatch() has something to do, for poll(2) and the like; the library's, not to be
+ * read or closed, and the same as long as the client lives. The first call makes a second connection to the daemon, and from
+ * its return on these events are told: everything about segments that are attached through this client, and which others that
+ * it may attach become ready or fail. Negative: an errno value, as segment_attach.
+ */
+int segment_event_fd(struct segment_client *client);
+
+/*
+ * Calls fn for each event that is there, and returns how many there were, at most 1024 in one call. 0: none. When the daemon
+ * was restarted it connects again, and tells SEGMENT_EVENT_LOST with `lost` 0, since nobody knows what happened meanwhile; as
+ * long as there is no daemon it returns -ENOTCONN, and the descriptor becomes readable whenever it is time for another try.
+ * fn may call the library, but not segment_disconnect.
+ */
+int segment_dispatch(struct segment_client *client, segment_event_fn fn, void *arg);
+
 /* The sentence of this thread's last error, never NULL; valid until its next call. */
 const char *segment_error(void);
 

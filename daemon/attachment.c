@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "client/protocol.h"
 #include "daemon/attachment.h"
+#include "daemon/events.h"
 #include "daemon/kernelcount.h"
 #include "daemon/segment.h"
 #include "daemon/vigil.h"
@@ -122,6 +123,7 @@ attachment_give_up(struct attachment *attachment, uint64_t until_ns)
 		return;
 	attachment_count(attachment, -1);
 	LIST_REMOVE(attachment, session_entry);
+	events_unwatch(attachment);
 	attachment->session = 0;
 	attachment_count(attachment, 1);
 	if (attachment->is_marked && clock_monotonic_ns() >= until_ns)
@@ -166,6 +168,7 @@ attachment_free(struct attachment *attachment)
 {
 	struct segment *segment = attachment->segment;
 
+	events_on_detach(attachment);
 	vigil_leave(attachment);
 	segment->locks.n_foreign_writers -= attachment->is_foreign;
 	attachment_count(attachment, -1);

@@ -14,6 +14,8 @@
 #include "daemon/access.h"
 #include "daemon/accounts.h"
 
+struct events_ends;
+struct events_subscriber;
 struct segment;
 struct attachment;
 struct vigil;
@@ -32,7 +34,10 @@ struct attachment {
 	bool is_marked;			/* false: somebody disturbs the marks, and the session's word counts */
 	bool is_foreign;		/* may be of another pid namespace; asked only where there are mutexes */
 	bool is_owner_gone;		/* its locks were recovered, or are being: it takes none any more */
+	struct events_ends *ends;	/* of its session, while there is one; NULL: it was not handed out */
+	struct events_subscriber *watcher;	/* of its session; or NULL */
 	struct charge charge;
+	LIST_ENTRY(attachment) watched_entry;	/* in its segment's, only with a watcher */
 	TAILQ_ENTRY(attachment) segment_entry;	/* in the order of ids */
 	LIST_ENTRY(attachment) session_entry;	/* only while session is not 0 */
 	struct vigil *vigil;		/* over its process, once the session is gone; or NULL */

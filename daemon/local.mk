@@ -12,6 +12,8 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/backend/backend.c daemon/backend/backend.h \
 	daemon/backend/memfd.c \
 	daemon/budget.c daemon/budget.h \
+	daemon/deaths.c daemon/deaths.h \
+	daemon/events.c daemon/events.h \
 	daemon/holding.c daemon/holding.h \
 	daemon/kernelcount.c daemon/kernelcount.h \
 	daemon/listener.c daemon/listener.h \
@@ -25,6 +27,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/recovery.c daemon/recovery.h \
 	daemon/registry.c daemon/registry.h \
 	daemon/requests.c daemon/requests.h \
+	daemon/requests_events.c \
 	daemon/requests_locks.c \
 	daemon/requests_metrics.c \
 	daemon/requests_query.c \

@@ -35,6 +35,8 @@ struct manager {
 	struct kernelcount kernelcount;
 	struct recovery recovery;
 	struct registry registry;
+	struct events events;
+	struct deaths deaths;
 	struct session_host sessions;
 	struct listener listener;
 	struct requests requests;
@@ -292,6 +294,7 @@ manager_init_sessions(struct manager *manager)
 		.accounts = &manager->accounts,
 		.dispatch = requests_dispatch,
 		.on_end = requests_on_session_end,
+		.on_room = requests_on_room,
 		.arg = &manager->requests,
 	};
 	TAILQ_INIT(&manager->sessions.sessions);
@@ -301,6 +304,8 @@ manager_init_sessions(struct manager *manager)
 		.workers = &manager->workers,
 		.kernelcount = &manager->kernelcount,
 		.provisioner = &manager->provisioner,
+		.events = &manager->events,
+		.deaths = &manager->deaths,
 		.has_admin_gid = manager->conf->daemon.has_admin_gid,
 		.admin_gid = manager->conf->daemon.admin_gid,
 		.started_ns = manager->started_ns,
@@ -318,6 +323,10 @@ manager_init(struct manager *manager)
 	accounts_init(&manager->accounts, &conf->daemon.limits);
 	workers_init(&manager->workers, manager->base, manager_n_workers(conf));
 	manager_init_sessions(manager);
+	r = events_init(&manager->events, manager->base, requests_send_event);
+	if (r)
+		return r;
+	deaths_init(&manager->deaths, manager->base, &manager->registry);
 	r = provisioner_init(&manager->provisioner, manager->base, &manager->workers, conf->daemon.memory_reserve_bytes);
 	if (r)
 		return r;
@@ -335,6 +344,7 @@ manager_init(struct manager *manager)
 	    &manager->recovery, &manager->accounts, manager_on_change, manager);
 	if (r)
 		return r;
+	manager->registry.host.events = &manager->events;
 	return listener_init(&manager->listener, &manager->sessions, &conf->daemon);
 }
 
@@ -370,6 +380,8 @@ manager_deinit(struct manager *manager)
 		requests_on_session_end(session, &manager->requests);
 		(void)session_free(session);
 	}
+	deaths_deinit(&manager->deaths);
+	events_deinit(&manager->events);
 	/* Before the segments, whose provisioning they work on. */
 	workers_deinit(&manager->workers);
 	releases_close(&manager->provisioner.releases);

@@ -109,6 +109,12 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 		.privilege = REQUESTS_ADMINISTRATOR,
 		.handler = requests_metrics,
 	},
+	[PROTOCOL_SUBSCRIBE] = {
+		.name = "subscribe",
+		.size = sizeof(struct protocol_subscribe),
+		.handler = requests_subscribe,
+		.zeros = { offsetof(struct protocol_subscribe, zero) },
+	},
 };
 
 static int
@@ -228,6 +234,9 @@ requests_dispatch(struct session *session, const struct protocol_header *request
 		    "'%s' is for administrators: root, and members of daemon.admin_group", row->name);
 	if (row->is_done_once && request->serial == session->serial)
 		return requests_repeat(session, request);
+	if (row->sends_fds && session->subscription)
+		return session_refuse(session, request, -EBUSY, "this connection is subscribed to events, and gets no file "
+		    "descriptors: '%s' goes through another connection", row->name);
 	if (row->sends_fds && !session_may_send_fds(session))
 		return SESSION_E_FULL;
 	return row->handler(requests, session, request);
@@ -278,10 +287,13 @@ void
 requests_on_session_end(struct session *session, void *arg)
 {
 	uint64_t until_ns = clock_monotonic_ns() + END_NS;
+	struct requests *requests = arg;
 	struct attachment *attachment;
 
+	requests_end_subscriptions(session);
+	deaths_expect(requests->deaths, session);
 	segment_waiter_cancel(&session->waiter);
-	requests_drop_created(arg, session);
+	requests_drop_created(requests, session);
 	requests_give_up_locks(session, until_ns);
 	/* Each ends if the kernel knows no holder any more, and stays unsupervised otherwise. */
 	while ((attachment = LIST_FIRST(&session->attachments)))

@@ -7,6 +7,8 @@
 #ifndef DAEMON_REQUESTS_H
 #define DAEMON_REQUESTS_H
 
+#include "daemon/deaths.h"
+#include "daemon/events.h"
 #include "daemon/registry.h"
 #include "daemon/session.h"
 
@@ -22,6 +24,8 @@ struct requests {
 	struct workers *workers;
 	struct kernelcount *kernelcount;
 	struct provisioner *provisioner;
+	struct events *events;
+	struct deaths *deaths;
 	bool has_admin_gid;
 	uint32_t admin_gid;
 	uint64_t started_ns;		/* monotonic */
@@ -37,9 +41,18 @@ struct requests {
 typedef int (*requests_handler_fn)(struct requests *requests, struct session *session,
     const struct protocol_header *request);
 
-/* session_host's dispatch and on_end, with struct requests as arg. */
+/* session_host's dispatch, on_end and on_room, with struct requests as arg. */
 int requests_dispatch(struct session *session, const struct protocol_header *request, void *arg);
 void requests_on_session_end(struct session *session, void *arg);
+void requests_on_room(struct session *session, void *arg);
+
+/* struct events' way to a session. */
+int requests_send_event(struct events_subscriber *subscriber, const struct protocol_event *event);
+
+/* An attachment was handed out to the session: who is to hear of it, and whether the session's subscriber hears more. */
+void requests_on_attach(struct session *session, struct attachment *attachment);
+/* The session's own, and the one that names it. */
+void requests_end_subscriptions(struct session *session);
 
 bool requests_is_administrator(const struct requests *requests, const struct identity *identity);
 
@@ -76,6 +89,7 @@ int requests_holders(struct requests *requests, struct session *session, const s
 int requests_clients(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_locks(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_recover(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_subscribe(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_metrics(struct requests *requests, struct session *session, const struct protocol_header *request);
 
 #endif

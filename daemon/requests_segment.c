@@ -129,8 +129,10 @@ requests_hand_out(struct requests *requests, struct session *session, const stru
 	if (r) {
 		attachment_free(attachment);
 		segment->was_attached = was_attached;
+		return r;
 	}
-	return r;
+	requests_on_attach(session, attachment);
+	return 0;
 }
 
 int
@@ -181,6 +183,8 @@ requests_detach(struct requests *requests, struct session *session, const struct
 			break;
 	if (attachment)
 		attachment_give_up(attachment, UINT64_MAX);
+	else
+		events_forget_end(&session->ends, detach->attachment, detach->generation);
 	return 0;
 }
 

@@ -44,11 +44,26 @@ segment_wake_waiters(struct segment *segment, bool is_progress)
 	}
 }
 
+static void
+segment_tell(const struct segment *segment)
+{
+	static const uint8_t kinds[PROTOCOL_STATE_N] = {
+		[PROTOCOL_READY] = PROTOCOL_EVENT_READY,
+		[PROTOCOL_FAILED] = PROTOCOL_EVENT_FAILED,
+		[PROTOCOL_DRAINING] = PROTOCOL_EVENT_DRAINING,
+		[PROTOCOL_GONE] = PROTOCOL_EVENT_REMOVED,
+	};
+
+	if (kinds[segment->state])
+		events_post(segment->host->events, kinds[segment->state], segment, -1, NULL, 0, 0);
+}
+
 /* The segment may be freed in it, when it is gone. */
 static void
 segment_enter(struct segment *segment, enum protocol_state state)
 {
 	segment->state = state;
+	segment_tell(segment);
 	segment_wake_waiters(segment, false);
 	segment->host->on_change(segment, segment->host->on_change_arg);
 }
@@ -75,6 +90,7 @@ segment_new(struct segment_host *host, struct definition *definition, uint64_t g
 	segment->holding = (struct holding) HOLDING_NULL;
 	segment->watch = (struct kernelcount_watch) KERNELCOUNT_WATCH_NULL;
 	TAILQ_INIT(&segment->attachments);
+	LIST_INIT(&segment->watched);
 	LIST_INIT(&segment->waiters);
 	if (locks_init(&segment->locks, host->recovery, definition, &segment->holding)) {
 		(void)definition_unref(segment->definition);

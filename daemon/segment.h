@@ -15,6 +15,7 @@
 
 #include "client/protocol.h"
 #include "daemon/attachment.h"
+#include "daemon/events.h"
 #include "daemon/holding.h"
 #include "daemon/kernelcount.h"
 #include "daemon/locks.h"
@@ -32,6 +33,7 @@ struct segment_host {
 	struct kernelcount *kernelcount;
 	struct provisioner *provisioner;
 	struct recovery *recovery;
+	struct events *events;		/* NULL: nobody is told */
 	segment_change_fn on_change;
 	void *on_change_arg;
 };
@@ -56,6 +58,7 @@ struct segment {
 	struct locks locks;
 
 	struct attachment_queue attachments;
+	struct attachment_list watched;	/* those of them whose session has a subscriber */
 	uint32_t n_readers;
 	uint32_t n_writers;
 	uint32_t n_unsupervised;	/* of both */

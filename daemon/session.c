@@ -40,8 +40,8 @@ session_end(struct session *session)
 	(void)session_free(session);
 }
 
-static int
-session_set_mode(struct session *session, enum session_mode mode)
+static short
+session_events(const struct session *session)
 {
 	static const short events[] = {
 		[SESSION_READING] = EV_READ | EV_PERSIST,
@@ -50,21 +50,34 @@ session_set_mode(struct session *session, enum session_mode mode)
 		/* Edges: the socket is writable long before the peer has read what it was sent. */
 		[SESSION_FULL] = EV_WRITE | EV_CLOSED | EV_PERSIST | EV_ET,
 	};
+	short what = events[session->mode];
 
-	if (session->mode == mode)
-		return 0;
-	if (session->mode != SESSION_OFF)
-		(void)event_del(&session->event);
-	session->mode = mode;
-	if (mode == SESSION_OFF)
-		return 0;
-	if (event_assign(&session->event, session->host->base, session->fd, events[mode], session_on_event, session) ||
-	    event_add(&session->event, NULL)) {
+	/* A level serves where no fd is awaited: it is writable again when three quarters of what it can hold were read. */
+	return session->awaits_room ? (short)((what & ~EV_ET) | EV_WRITE) : what;
+}
+
+static int
+session_hear(struct session *session)
+{
+	if (event_assign(&session->event, session->host->base, session->fd, session_events(session), session_on_event,
+	    session) || event_add(&session->event, NULL)) {
 		session->mode = SESSION_OFF;
 		return -ENOMEM;
 	}
 	return 0;
 }
+
+static int
+session_set_mode(struct session *session, enum session_mode mode)
+{
+	if (session->mode == mode)
+		return 0;
+	if (session->mode != SESSION_OFF)
+		(void)event_del(&session->event);
+	session->mode = mode;
+	return mode == SESSION_OFF ? 0 : session_hear(session);
+}
+
 
 static int
 session_send(struct session *session, const void *message, size_t size, const int *fds, unsigned n_fds)
@@ -108,6 +121,12 @@ session_may_send_fds(struct session *session)
 	if (session->has_fd_in_flight && ioctl(session->fd, SIOCOUTQ, &unread) == 0 && unread <= 1)
 		session->has_fd_in_flight = false;
 	return !session->has_fd_in_flight;
+}
+
+int
+session_push(struct session *session, const struct protocol_header *message)
+{
+	return session_send(session, message, message->size, NULL, 0);
 }
 
 int
@@ -253,6 +272,19 @@ session_retry_soon(struct session *session)
 	return evtimer_add(&session->retry_event, &soon) ? -ENOMEM : 0;
 }
 
+void
+session_await_room(struct session *session, bool awaits_room)
+{
+	if (session->awaits_room == awaits_room)
+		return;
+	session->awaits_room = awaits_room;
+	if (session->mode == SESSION_OFF)
+		return;
+	(void)event_del(&session->event);
+	if (session_hear(session))
+		(void)session_retry_soon(session);
+}
+
 /* One request from the queue. 0: it was consumed, and more may be handled; 1: nothing more now; the session may be freed. */
 static int
 session_serve_one(struct session *session)
@@ -324,6 +356,12 @@ session_on_event(evutil_socket_t fd, short what, void *arg)
 	if ((what & EV_CLOSED) && !(what & EV_READ)) {
 		session_end(session);
 		return;
+	}
+	if (what & EV_WRITE && session->awaits_room) {
+		session_await_room(session, false);
+		session->host->on_room(session, session->host->arg);
+		if (!(what & EV_READ) && session->mode != SESSION_FULL)
+			return;
 	}
 	session_serve(session);
 }
@@ -478,6 +516,7 @@ session_new(struct session_host *host, int fd)
 	session->since_ns = clock_realtime_ns();
 	session->waiter.wake = session_on_wake;
 	LIST_INIT(&session->attachments);
+	TAILQ_INIT(&session->ends);
 	session->id = ++host->last_id;
 	TAILQ_INSERT_TAIL(&host->sessions, session, entry);
 	host->n_sessions++;

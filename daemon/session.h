@@ -18,6 +18,7 @@
 #include "daemon/segment.h"
 
 struct session;
+struct subscription;
 
 /* What a new client is told when there are no descriptors for it. */
 #define SESSION_OUT_OF_FDS	"the daemon is out of file descriptors: the administrator can raise LimitNOFILE"
@@ -37,6 +38,7 @@ struct session_host {
 	/* Handles one whole request. 0: answered. SESSION_E_*; or a negative errno, which ends the session. */
 	int (*dispatch)(struct session *session, const struct protocol_header *request, void *arg);
 	void (*on_end)(struct session *session, void *arg);	/* before it is freed */
+	void (*on_room)(struct session *session, void *arg);	/* after session_await_room() */
 	void *arg;
 	uint64_t last_id;
 	uint64_t n_requests;		/* counters, for metrics */
@@ -68,10 +70,14 @@ struct session {
 	uint64_t serial;		/* of the last request that was done */
 	int32_t status;			/* its reply's, for a repeated one */
 	bool has_fd_in_flight;		/* a reply with an fd was sent, and may be unread */
+	bool awaits_room;		/* something that was pushed did not fit */
 	uint64_t created_serial;	/* of a CREATE under way; 0: none */
 	char created_name[PROTOCOL_NAME_SIZE];
 	const char *violation;
 	struct attachment_list attachments;
+	struct subscription *subscription;	/* it is told of events, and gets no fds; or NULL */
+	struct subscription *watched_by;	/* another session's, to what this one is attached to; or NULL */
+	struct events_ends ends;	/* of its attachments, a moment ago */
 	struct segment_waiter waiter;
 	struct charge charge;
 	TAILQ_ENTRY(session) entry;
@@ -103,6 +109,15 @@ int session_refuse(struct session *session, const struct protocol_header *reques
 
 /* Whether the peer's process has ended, as far as the kernel tells. */
 bool session_peer_has_ended(const struct session *session);
+
+/* Sends what nobody asked for. Results as session_reply. */
+int session_push(struct session *session, const struct protocol_header *message);
+
+/*
+ * Calls the host's on_room once, when the peer has read most of what it was sent; or no longer. Only after SESSION_E_FULL, and
+ * for a session that gets no fds.
+ */
+void session_await_room(struct session *session, bool awaits_room);
 
 /* Whether a reply with fds may be sent now: the peer has read the one before. */
 bool session_may_send_fds(struct session *session);

@@ -32,6 +32,7 @@ struct fake_request {
 		struct protocol_detach detach;
 		struct protocol_wait wait;
 		struct protocol_hello hello;
+		struct protocol_subscribe subscribe;
 		char bytes[PROTOCOL_REQUEST_MAX];
 	};
 };

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 if HAVE_CHECK
-check_PROGRAMS += tests/client/check_lies tests/client/check_segment tests/client/check_daemon tests/client/check_lock
+check_PROGRAMS += tests/client/check_lies tests/client/check_segment tests/client/check_daemon tests/client/check_lock \
+	tests/client/check_events
 
 tests_client_check_lies_SOURCES = tests/client/check_lies.c tests/client/fake.c tests/client/fake.h
 tests_client_check_lies_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -35,6 +36,10 @@ tests_client_check_mutexstorm_SOURCES = tests/client/check_mutexstorm.c tests/cl
 	tests/client/mutexstorm.c tests/client/mutexstorm.h
 tests_client_check_mutexstorm_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_client_check_mutexstorm_LDADD = client/libcontrol.la $(HARNESS_LIBS)
+
+tests_client_check_events_SOURCES = tests/client/check_events.c tests/client/fake.c tests/client/fake.h
+tests_client_check_events_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_client_check_events_LDADD = client/libclient.la $(HARNESS_LIBS)
 endif
 
 check_SCRIPTS += tests/client/check-exports tests/client/check-header

@@ -26,6 +26,7 @@ union suite_request {
 	struct protocol_show show;
 	struct protocol_holders holders;
 	struct protocol_wait wait;
+	struct protocol_subscribe subscribe;
 	char bytes[4 * PROTOCOL_REQUEST_MAX];
 };
 

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* A list of pidfds of processes that hung up, each with what it was attached to and a time limit. */
+#include "config.h"
+
+#include <fcntl.h>
+
+#include "base/base.h"
+#include "daemon/deaths.h"
+#include "daemon/events.h"
+
+#define WATCHES_MAX	4096
+#define WAIT_S		1		/* from the socket's end to the process's: microseconds, on a machine at rest */
+#define POST_NS		(NS_PER_MS / 4)	/* in one turn of the loop */
+
+struct deaths_watch {
+	struct deaths *deaths;
+	struct event event;
+	int pidfd;
+	int32_t pid;
+	struct events_ends ends;	/* still to be told */
+	LIST_ENTRY(deaths_watch) entry;
+};
+
+static struct deaths_watch *
+deaths_watch_free(struct deaths_watch *watch)
+{
+	if (event_initialized(&watch->event))
+		(void)event_del(&watch->event);
+	close_fd(&watch->pidfd);
+	events_forget_ends(&watch->ends);
+	LIST_REMOVE(watch, entry);
+	watch->deaths->n--;
+	free(watch);
+	return NULL;
+}
+
+/* The segment may be gone by now. */
+static void
+deaths_tell(struct deaths_watch *watch, struct events_end *end)
+{
+	struct segment *segment = registry_find(watch->deaths->registry, end->definition->name);
+
+	if (segment && segment->generation != end->generation)
+		segment = NULL;
+	events_post_about(end->events, PROTOCOL_EVENT_DIED, end->definition, end->generation, segment, end->attachment,
+	    watch->pid);
+	(void)events_end_free(&watch->ends, end);
+}
+
+static int
+deaths_listen(struct deaths_watch *watch)
+{
+	static const struct timeval limit = { .tv_sec = WAIT_S };
+
+	return event_add(&watch->event, &limit);
+}
+
+static void
+deaths_on_event(evutil_socket_t fd, short what, void *arg)
+{
+	struct deaths_watch *watch = arg;
+	uint64_t until_ns = clock_monotonic_ns() + POST_NS;
+	struct events_end *end;
+
+	while (what & EV_READ && (end = TAILQ_FIRST(&watch->ends)) && clock_monotonic_ns() < until_ns)
+		deaths_tell(watch, end);
+	/* It stays dead: the rest in the next turn. */
+	if (!(what & EV_READ) || TAILQ_EMPTY(&watch->ends) || deaths_listen(watch))
+		(void)deaths_watch_free(watch);
+}
+
+void
+deaths_init(struct deaths *deaths, struct event_base *base, struct registry *registry)
+{
+	*deaths = (struct deaths) { .base = base, .registry = registry };
+	LIST_INIT(&deaths->list);
+}
+
+void
+deaths_deinit(struct deaths *deaths)
+{
+	struct deaths_watch *watch;
+
+	while ((watch = LIST_FIRST(&deaths->list)))
+		(void)deaths_watch_free(watch);
+}
+
+static void
+deaths_watch(struct deaths *deaths, struct session *session)
+{
+	struct deaths_watch *watch = malloc(sizeof(*watch));
+
+	if (!watch)
+		return;
+	/* A copy: who recovers its locks waits for it, too. */
+	*watch = (struct deaths_watch) {
+		.deaths = deaths,
+		.pidfd = fcntl(session->pidfd, F_DUPFD_CLOEXEC, 3),
+		.pid = session->identity.pid,
+	};
+	TAILQ_INIT(&watch->ends);
+	TAILQ_CONCAT(&watch->ends, &session->ends, entry);
+	LIST_INSERT_HEAD(&deaths->list, watch, entry);
+	deaths->n++;
+	if (watch->pidfd < 0 || event_assign(&watch->event, deaths->base, watch->pidfd, EV_READ, deaths_on_event, watch) ||
+	    deaths_listen(watch))
+		(void)deaths_watch_free(watch);
+}
+
+void
+deaths_expect(struct deaths *deaths, struct session *session)
+{
+	const struct attachment *attachment;
+
+	LIST_FOREACH(attachment, &session->attachments, session_entry)
+		events_add_end(&session->ends, attachment);
+	if (!TAILQ_EMPTY(&session->ends) && session->pidfd >= 0 && deaths->n < WATCHES_MAX)
+		deaths_watch(deaths, session);
+	events_forget_ends(&session->ends);
+}

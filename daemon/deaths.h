@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Who has died, of those whose connection ended while they were attached, or right after. A dying process closes its socket
+ * some microseconds before its pidfd tells of its end; one that closes it and lives on is told of by nothing, so it is
+ * awaited for a moment only. Done only while somebody has subscribed to events.
+ */
+#ifndef DAEMON_DEATHS_H
+#define DAEMON_DEATHS_H
+
+#include <event2/event.h>
+#include <sys/queue.h>
+
+#include "daemon/registry.h"
+#include "daemon/session.h"
+
+struct deaths_watch;
+
+struct deaths {
+	struct event_base *base;
+	struct registry *registry;
+	unsigned n;
+	LIST_HEAD(, deaths_watch) list;
+};
+
+void deaths_init(struct deaths *deaths, struct event_base *base, struct registry *registry);
+void deaths_deinit(struct deaths *deaths);
+
+/* The session ends: if its process has died, that is told of each of its attachments. Takes its ends. */
+void deaths_expect(struct deaths *deaths, struct session *session);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Subscriptions: which session is told of events, and of whose. A subscriber's connection carries no fds: what it leaves
+ * unread must not hold up a reply with one, nor the other way round. So it names the session that is attached, which
+ * must be of the same process.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <sys/socket.h>
+
+#include "base/base.h"
+#include "daemon/requests.h"
+
+#define ALL_MAX		64		/* subscriptions of one uid that see all: each costs every event a look */
+
+struct subscription {
+	struct events_subscriber subscriber;
+	struct session *session;
+	struct session *watched;	/* whose attachments count; NULL: it sees all, or its time is over */
+};
+
+int
+requests_send_event(struct events_subscriber *subscriber, const struct protocol_event *event)
+{
+	struct subscription *subscription = BASE_CONTAINER_OF(subscriber, struct subscription, subscriber);
+	int r = session_push(subscription->session, &event->header);
+
+	if (r == SESSION_E_FULL)
+		session_await_room(subscription->session, true);
+	return r;
+}
+
+void
+requests_on_room(struct session *session, void *arg)
+{
+	if (session->subscription)
+		events_on_room(&session->subscription->subscriber);
+}
+
+static void
+subscription_unwatch(struct subscription *subscription)
+{
+	struct attachment *attachment;
+
+	if (!subscription->watched)
+		return;
+	LIST_FOREACH(attachment, &subscription->watched->attachments, session_entry)
+		events_unwatch(attachment);
+	subscription->watched->watched_by = NULL;
+	subscription->watched = NULL;
+}
+
+static void
+subscription_watch(struct subscription *subscription, struct session *watched)
+{
+	struct attachment *attachment;
+
+	subscription->watched = watched;
+	watched->watched_by = subscription;
+	LIST_FOREACH(attachment, &watched->attachments, session_entry)
+		events_watch(&subscription->subscriber, attachment);
+}
+
+/* Its session goes on without it. */
+static void
+subscription_end(struct subscription *subscription)
+{
+	if (!subscription)
+		return;
+	subscription_unwatch(subscription);
+	events_unsubscribe(&subscription->subscriber);
+	subscription->session->subscription = NULL;
+	session_await_room(subscription->session, false);
+	free(subscription);
+}
+
+/* It is told no more, and must not wait for ever: its session hears of the end, and ends in a turn of its own. */
+static void
+subscription_hang_up(struct subscription *subscription)
+{
+	if (!subscription)
+		return;
+	subscription_unwatch(subscription);
+	(void)shutdown(subscription->session->fd, SHUT_RDWR);
+}
+
+/* Another session of the same process. The newest are most likely to be asked for. */
+static struct session *
+requests_find_sibling(const struct session *session, uint64_t id)
+{
+	struct session *other;
+
+	TAILQ_FOREACH_REVERSE(other, &session->host->sessions, session_queue, entry)
+		if (other->id == id)
+			break;
+	if (!other || other == session || other->identity.uid != session->identity.uid ||
+	    other->identity.pid != session->identity.pid)
+		return NULL;
+	return other;
+}
+
+static unsigned
+requests_count_all(const struct requests *requests, uint32_t uid)
+{
+	const struct events_subscriber *subscriber;
+	unsigned n = 0;
+
+	LIST_FOREACH(subscriber, &requests->events->all, all_entry)
+		n += subscriber->identity->uid == uid;
+	return n;
+}
+
+static int
+requests_unsubscribe(struct session *session, const struct protocol_header *request)
+{
+	struct protocol_header reply;
+	int r = session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
+
+	if (r == 0)
+		subscription_end(session->subscription);
+	return r;
+}
+
+/* watched: NULL for all. */
+static int
+requests_subscribe_to(struct requests *requests, struct session *session, const struct protocol_header *request,
+    struct session *watched)
+{
+	struct subscription *subscription = malloc(sizeof(*subscription));
+	struct protocol_header reply;
+	int r;
+
+	if (!subscription)
+		return session_refuse(session, request, -ENOMEM, "the daemon is out of memory");
+	r = session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
+	if (r) {
+		free(subscription);
+		return r;
+	}
+	subscription_end(session->subscription);
+	*subscription = (struct subscription) {
+		.subscriber = {
+			.identity = &session->identity,
+			.sees_all = !watched,
+			.is_administrator = requests_is_administrator(requests, &session->identity),
+		},
+		.session = session,
+	};
+	session->subscription = subscription;
+	events_subscribe(requests->events, &subscription->subscriber);
+	if (watched) {
+		subscription_hang_up(watched->watched_by);
+		subscription_watch(subscription, watched);
+	}
+	return 0;
+}
+
+int
+requests_subscribe(struct requests *requests, struct session *session, const struct protocol_header *request)
+{
+	const struct protocol_subscribe *subscribe = (const void *)request;
+	bool sees_all = subscribe->flags == (PROTOCOL_SUBSCRIBE_ON | PROTOCOL_SUBSCRIBE_ALL);
+	struct session *watched = NULL;
+
+	if (subscribe->flags != 0 && subscribe->flags != PROTOCOL_SUBSCRIBE_ON && !sees_all)
+		return session_refuse(session, request, -EINVAL, "the flags of a subscription must be none, ON, or ON and ALL");
+	if (subscribe->session && subscribe->flags != PROTOCOL_SUBSCRIBE_ON)
+		return session_refuse(session, request, -EINVAL, "only a subscription to what a session is attached to "
+		    "names a session");
+	if (!subscribe->flags)
+		return requests_unsubscribe(session, request);
+	if (!sees_all) {
+		watched = requests_find_sibling(session, subscribe->session);
+		if (!watched)
+			return session_refuse(session, request, -ENOENT, "this process has no other connection that is "
+			    "session %" PRIu64, subscribe->session);
+	} else if (!session->subscription && requests_count_all(requests, session->identity.uid) >= ALL_MAX)
+		return session_refuse(session, request, -EDQUOT, "uid %u has %d subscriptions to all events already, as many "
+		    "as a uid may have; close some", session->identity.uid, ALL_MAX);
+	return requests_subscribe_to(requests, session, request, watched);
+}
+
+void
+requests_on_attach(struct session *session, struct attachment *attachment)
+{
+	events_on_attach(attachment, &session->ends);
+	if (session->watched_by)
+		events_watch(&session->watched_by->subscriber, attachment);
+}
+
+void
+requests_end_subscriptions(struct session *session)
+{
+	subscription_hang_up(session->watched_by);
+	subscription_end(session->subscription);
+}
