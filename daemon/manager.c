@@ -188,6 +188,8 @@ manager_on_recovery(const struct lock *lock, const struct locks_dead *dead, enum
 		.client_uid = dead->uid,
 	};
 
+	events_post(segment->host->events, outcome == RECOVERY_FREED ? PROTOCOL_EVENT_RECOVERED : PROTOCOL_EVENT_POISONED,
+	    segment, (int)(lock - lock->locks->list), lock_name, dead->id == lock->locks->claim_id ? 0 : dead->id, dead->pid);
 	if (!log_allowed(&limit))
 		return;
 	switch (outcome) {
