@@ -41,7 +41,7 @@ struct segment_lock;
 
 /* Not changed after it was made, but in a forked child: threads may read it without a lock. */
 struct segment {
-	/* What a lock's section looks at; client/lock.h. A reader and a child have no lock that they could take. */
+	/* What a lock's section looks at; client/lock.h. Who may not lock, for whatever reason, has none that are lockable. */
 	struct segment_lock *locks;
 	uint32_t n_lockable;
 	uint32_t attachment;
@@ -61,6 +61,7 @@ struct segment {
 	uint64_t epoch;			/* the connection that it was attached through */
 	uint64_t forks;			/* client_forks() then */
 	bool dontfork;
+	bool is_writer;
 	int fd;
 };
 

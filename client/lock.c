@@ -28,6 +28,9 @@ refuse_index(const struct segment *segment, int lock)
 	if (segment->forks != client_forks())
 		return error_set(-ECHILD, "the segment was attached before the fork: the locks are the parent's, and a child "
 		    "must attach it itself");
+	if (segment->is_writer)
+		return error_set(-ENOLCK, "the attachment has no mark in the kernel, so others would take it for gone: another "
+		    "writer holds a lock on that byte of the segment's fd; once it does not, attach again");
 	return error_set(-EACCES, "the segment is attached for reading: locking needs SEGMENT_WRITE, looking on needs "
 	    "segment_read_begin()");
 }

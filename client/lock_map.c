@@ -166,6 +166,21 @@ table_new(struct segment *segment, uint32_t n_locks)
 	return 0;
 }
 
+/*
+ * Sees to it that the attachment has its mark, without which others would take it for gone and its locks from it: somebody
+ * may have kept the daemon from marking it. A mark that is there stays as it is.
+ */
+static bool
+have_mark(const struct segment *segment)
+{
+	struct flock mark = {
+		.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = PROTOCOL_MARK_BASE + (off_t)segment->attachment,
+		.l_len = 1,
+	};
+
+	return fcntl(segment->fd, F_OFD_SETLK, &mark) == 0;
+}
+
 int
 lock_table_new(struct segment_client *client, const char *name, const struct lock_answer *answer,
     const struct mapping *data_mapping, struct segment *segment, const char **ret_fault)
@@ -195,7 +210,8 @@ lock_table_new(struct segment_client *client, const char *name, const struct loc
 		return r;
 	segment->n_locks = attached->n_locks;
 	segment->n_readable = attached->n_locks;
-	segment->n_lockable = mapping.write ? attached->n_locks : 0;
+	segment->is_writer = mapping.write;
+	segment->n_lockable = mapping.write && have_mark(segment) ? attached->n_locks : 0;
 	return 0;
 }
 

@@ -35,8 +35,8 @@ void fake_locks_start(struct fake_locks *locks);
 void fake_locks_stop(struct fake_locks *locks);
 void fake_locks_kill(struct fake_locks *locks);	/* -9; locks is still to be stopped */
 
-/* Marks a description as an attachment's. */
-void fake_mark(int fd, uint32_t id);
+/* Marks a description as an attachment's. False: somebody else's lock is in the way. */
+bool fake_mark(int fd, uint32_t id);
 /* A new description of an object. */
 int fake_reopen(int fd, int flags);
 

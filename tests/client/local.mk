@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 if HAVE_CHECK
-check_PROGRAMS += tests/client/check_lies tests/client/check_segment tests/client/check_daemon tests/client/check_lock \
-	tests/client/check_events
+check_PROGRAMS += tests/client/check_lies tests/client/check_segment tests/client/check_daemon tests/client/check_events
 
 tests_client_check_lies_SOURCES = tests/client/check_lies.c tests/client/fake.c tests/client/fake.h
 tests_client_check_lies_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -20,10 +19,22 @@ tests_client_check_mutex_SOURCES = tests/client/check_mutex.c tests/client/locke
 tests_client_check_mutex_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_client_check_mutex_LDADD = client/libcontrol.la $(HARNESS_LIBS)
 
-tests_client_check_lock_SOURCES = tests/client/check_lock.c tests/client/fake.c tests/client/fake.h \
-	tests/client/fake_locks.c tests/client/fake_locks.h
+# Locks, against a fake daemon that hands them out.
+check_PROGRAMS += tests/client/check_lock tests/client/check_lockthreads tests/client/check_lockdeath \
+	tests/client/check_locklies
+fake_locks = tests/client/fake.c tests/client/fake.h tests/client/fake_locks.c tests/client/fake_locks.h
+tests_client_check_lock_SOURCES = tests/client/check_lock.c $(fake_locks)
 tests_client_check_lock_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_client_check_lock_LDADD = client/libclient.la $(CHECK_LIBS)
+tests_client_check_lockthreads_SOURCES = tests/client/check_lockthreads.c $(fake_locks)
+tests_client_check_lockthreads_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_client_check_lockthreads_LDADD = client/libclient.la $(CHECK_LIBS)
+tests_client_check_lockdeath_SOURCES = tests/client/check_lockdeath.c $(fake_locks)
+tests_client_check_lockdeath_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_client_check_lockdeath_LDADD = client/libclient.la $(CHECK_LIBS)
+tests_client_check_locklies_SOURCES = tests/client/check_locklies.c $(fake_locks)
+tests_client_check_locklies_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_client_check_locklies_LDADD = client/libclient.la $(CHECK_LIBS)
 
 check_PROGRAMS += tests/client/check_mutexsteps
 tests_client_check_mutexsteps_SOURCES = tests/client/check_mutexsteps.c tests/client/locker.c tests/client/locker.h \
