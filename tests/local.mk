@@ -7,7 +7,8 @@ HARNESS_LIBS = tests/libharness.la $(CHECK_LIBS)
 if HAVE_CHECK
 check_LTLIBRARIES = tests/libharness.la
 tests_libharness_la_SOURCES = tests/harness.c tests/harness.h tests/harness-internal.h \
-	tests/harness-child.c tests/harness-proc.c tests/harness-wire.c
+	tests/harness-child.c tests/harness-proc.c tests/harness-wire.c \
+	tests/harness_locks.c tests/harness_locks.h
 tests_libharness_la_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DHARNESS_DAEMON_PROGRAM='"$(abs_top_builddir)/daemon/segmentd"'
 tests_libharness_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
