@@ -216,6 +216,7 @@ static_assert(sizeof(struct protocol_segment) == 248, "wire");
 #define PROTOCOL_SEGMENT_CREATED	UINT8_C(0x1)	/* from a template */
 #define PROTOCOL_SEGMENT_REQUIRED	UINT8_C(0x2)
 #define PROTOCOL_SEGMENT_DEGRADED	UINT8_C(0x4)	/* placement = "prefer", and not all was had: SHOW says what */
+#define PROTOCOL_SEGMENT_POISONED	UINT8_C(0x8)	/* a lock of it was found poisoned: LOCKS says which */
 
 struct protocol_list {
 	struct protocol_header header;
@@ -352,7 +353,7 @@ enum protocol_lock_reason {
 
 /*
  * RECOVER: frees poisoned locks. By writers of the segment and administrators. Their logs are rolled back; with KEEP their
- * bytes stay as they are. -ENOENT: no such lock. -EALREADY: none is poisoned.
+ * bytes stay as they are. -ENOENT: no such segment. -ESRCH: no such lock of it. -EALREADY: none is poisoned.
  */
 #define PROTOCOL_RECOVER_KEEP	UINT32_C(0x1)
 

@@ -95,8 +95,22 @@ locks_place(struct locks *locks)
 void
 locks_unplace(struct locks *locks)
 {
-	for (uint32_t i = 0; i < locks->n; i++)
+	for (uint32_t i = 0; i < locks->n; i++) {
 		locks->list[i].place = (struct control_place) { 0 };
+		locks->list[i].is_poisoned = false;
+	}
+	locks->n_poisoned = 0;
+}
+
+void
+lock_note(struct lock *lock)
+{
+	bool is_poisoned = lock_is_ours(lock) && lock_word_id(lock) == CONTROL_ID_POISON;
+
+	if (is_poisoned == lock->is_poisoned)
+		return;
+	lock->is_poisoned = is_poisoned;
+	lock->locks->n_poisoned += is_poisoned ? 1 : -1u;
 }
 
 bool

@@ -36,6 +36,7 @@ struct lock {
 	struct locks *locks;
 	struct recovery_job *job;	/* while a worker repairs it: its word is claimed then */
 	unsigned n_failures;		/* of workers, one after the other */
+	bool is_poisoned;		/* when it was last looked at */
 
 	/* of an application's mutex */
 	bool was_marked;		/* as the kernel or we left it: that was counted, for */
@@ -52,6 +53,7 @@ struct locks {
 	uint32_t n_ours;		/* of them in control memory */
 	uint32_t n_busy;		/* in the hands of workers */
 	uint32_t n_foreign_writers;	/* attached, and not certainly of our own pid namespace */
+	uint32_t n_poisoned;		/* when they were last looked at: at a death, or when somebody asked */
 	uint64_t n_recoveries;
 };
 
@@ -71,6 +73,12 @@ void locks_place(struct locks *locks);
 void locks_unplace(struct locks *locks);
 
 bool locks_have_mutexes(const struct locks *locks);
+
+/*
+ * Looks whether the lock is poisoned, for the books: counting them all when somebody asks for figures would take as long
+ * as there are locks. A waiter may poison, too: that is seen at the next look.
+ */
+void lock_note(struct lock *lock);
 
 /* Whether some lock's word names this id. */
 bool locks_name(const struct locks *locks, uint32_t id);

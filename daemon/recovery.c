@@ -68,6 +68,7 @@ recovery_tell(struct recovery *recovery, struct lock *lock, const struct locks_d
 		recovery->n_poisonings++;
 	}
 	lock->n_failures = 0;
+	lock_note(lock);
 	recovery->on_event(lock, dead, outcome, recovery->on_event_arg);
 }
 
@@ -191,6 +192,7 @@ recovery_walk(struct recovery *recovery, struct recovery_pass *pass, uint64_t un
 			return false;
 		pass->needs_round |= pass->is_sweep ? recovery_sweep(recovery, pass, lock) :
 		    recovery_visit(recovery, pass, lock);
+		lock_note(lock);
 	}
 	if (!pass->needs_round || pass->n_rounds++ == BASE_ARRAY_SIZE(again_ns))
 		return true;

@@ -29,7 +29,7 @@ requests_describe_lock(const struct lock *lock, struct protocol_lock *row)
 
 /* What its word says now. It may be anything: whoever writes the segment writes it. */
 static void
-requests_look_at_lock(const struct lock *lock, struct protocol_lock *row)
+requests_look_at_lock(struct lock *lock, struct protocol_lock *row)
 {
 	enum protocol_lock_reason reason;
 
@@ -40,6 +40,7 @@ requests_look_at_lock(const struct lock *lock, struct protocol_lock *row)
 	}
 	if (!lock_is_ours(lock))
 		return;
+	lock_note(lock);
 	row->owner = lock_word_id(lock);
 	if (row->owner == CONTROL_ID_POISON)
 		row->flags |= PROTOCOL_LOCK_POISONED;
@@ -61,7 +62,7 @@ requests_locks(struct requests *requests, struct session *session, const struct 
 	if (ask->generation && ask->generation != segment->generation)
 		return session_refuse(session, request, -ESTALE, "segment '%s' was removed and made anew", ask->name);
 	for (uint64_t i = ask->cursor; i < segment->locks.n; i++) {
-		const struct lock *lock = &segment->locks.list[i];
+		struct lock *lock = &segment->locks.list[i];
 		struct protocol_lock *row = requests_page_next(&page);
 
 		if (!row)
@@ -72,7 +73,7 @@ requests_locks(struct requests *requests, struct session *session, const struct 
 	return requests_page_reply(&page, session, request);
 }
 
-/* Frees what is poisoned of the locks with that name, or of all. 0, -ENOENT, -EALREADY, or what was wrong with one. */
+/* Frees what is poisoned of the locks with that name, or of all. 0, -ESRCH, -EALREADY, or what was wrong with one. */
 static int
 requests_recover_locks(struct segment *segment, const char *name, bool keep, uint32_t *ret_n)
 {
@@ -94,9 +95,33 @@ requests_recover_locks(struct segment *segment, const char *name, bool keep, uin
 	}
 	if (failed)
 		return failed;
-	if (!is_known)
-		return -ENOENT;
+	if (!is_known && *name)
+		return -ESRCH;
 	return *ret_n ? 0 : -EALREADY;
+}
+
+/* Says why none was freed, or not all. */
+static int
+requests_recover_refuse(struct session *session, const struct protocol_header *request, int r)
+{
+	const struct protocol_recover *recover = (const void *)request;
+
+	switch (r) {
+	case -ESRCH:
+		return session_refuse(session, request, r, "segment '%s' has no lock '%s'; `segmentctl show %s` names those "
+		    "it has", recover->name, definition_name_valid(recover->lock) ? recover->lock : "", recover->name);
+	case -EALREADY:
+		if (*recover->lock)
+			return session_refuse(session, request, r, "lock '%s' of segment '%s' is not poisoned", recover->lock,
+			    recover->name);
+		return session_refuse(session, request, r, "no lock of segment '%s' is poisoned", recover->name);
+	case -EBADMSG:
+		return session_refuse(session, request, r, "the log of a lock of segment '%s' is damaged and cannot be rolled "
+		    "back; with --keep its bytes stay as they are", recover->name);
+	default:
+		return session_refuse(session, request, r, "a lock of segment '%s' cannot be recovered: %s", recover->name,
+		    strerror(-r));
+	}
 }
 
 int
@@ -117,16 +142,7 @@ requests_recover(struct requests *requests, struct session *session, const struc
 		    "the locks of segment '%s' are recovered by those who may write it, and by administrators", recover->name);
 	segment_recover_strays(segment);
 	r = requests_recover_locks(segment, recover->lock, recover->flags & PROTOCOL_RECOVER_KEEP, &reply.n_locks);
-	if (r == -ENOENT)
-		return session_refuse(session, request, r, "segment '%s' has no lock '%s'; `segmentctl show %s` names those "
-		    "it has", recover->name, definition_name_valid(recover->lock) ? recover->lock : "", recover->name);
-	if (r == -EALREADY)
-		return session_refuse(session, request, r, "no such lock of segment '%s' is poisoned", recover->name);
-	if (r == -EBADMSG)
-		return session_refuse(session, request, r, "the log of a lock of segment '%s' is damaged and cannot be rolled "
-		    "back; with --keep its bytes stay as they are", recover->name);
 	if (r)
-		return session_refuse(session, request, r, "a lock of segment '%s' cannot be recovered: %s", recover->name,
-		    strerror(-r));
+		return requests_recover_refuse(session, request, r);
 	return session_reply(session, request, &reply.header, sizeof(reply), 0, NULL, 0);
 }

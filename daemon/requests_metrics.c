@@ -15,6 +15,7 @@ struct metrics_sums {
 	uint64_t by_state[PROTOCOL_STATE_N];
 	uint64_t readers, writers, unsupervised;
 	uint64_t size_bytes;
+	uint64_t poisoned;
 };
 
 enum metrics_type {
@@ -61,6 +62,9 @@ METRICS_VALUE(kernel_overflows, requests->kernelcount->n_overflows)
 METRICS_VALUE(subscribers, requests->events->n_subscribers)
 METRICS_VALUE(events, requests->events->n_sent)
 METRICS_VALUE(events_lost, requests->events->n_lost)
+METRICS_VALUE(poisoned, sums->poisoned)
+METRICS_VALUE(recoveries, requests->registry->host.recovery->n_recoveries)
+METRICS_VALUE(poisonings, requests->registry->host.recovery->n_poisonings)
 METRICS_VALUE(uptime, (clock_monotonic_ns() - requests->started_ns) / NS_PER_SEC)
 
 static const struct metrics_row metrics_table[] = {
@@ -87,6 +91,9 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_event_subscribers", METRICS_GAUGE, NULL, "Sessions that are told of events.", metrics_subscribers },
 	{ "segmentd_events", METRICS_COUNTER, NULL, "Events sent, once for each subscriber.", metrics_events },
 	{ "segmentd_events_lost", METRICS_COUNTER, NULL, "Events that a subscriber read too late for.", metrics_events_lost },
+	{ "segmentd_locks_poisoned", METRICS_GAUGE, NULL, "Locks found poisoned: at a death, or when asked.", metrics_poisoned },
+	{ "segmentd_recoveries", METRICS_COUNTER, NULL, "Locks freed after their owner died.", metrics_recoveries },
+	{ "segmentd_poisonings", METRICS_COUNTER, NULL, "Locks poisoned after their owner died.", metrics_poisonings },
 	{ "segmentd_uptime_seconds", METRICS_GAUGE, "seconds", "Since the daemon started.", metrics_uptime },
 };
 
@@ -103,6 +110,7 @@ metrics_sum(const struct requests *requests, struct metrics_sums *ret_sums)
 		ret_sums->writers += segment->n_writers;
 		ret_sums->unsupervised += segment->n_unsupervised;
 		ret_sums->size_bytes += segment->definition->size_bytes;
+		ret_sums->poisoned += segment->locks.n_poisoned;
 	}
 }
 

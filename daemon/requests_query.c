@@ -37,7 +37,8 @@ requests_describe(const struct segment *segment, struct protocol_segment *row)
 		.lifetime = (uint8_t)definition->lifetime,
 		.flags = (uint8_t)((segment->is_declared ? 0 : PROTOCOL_SEGMENT_CREATED) |
 		    (definition->required ? PROTOCOL_SEGMENT_REQUIRED : 0) |
-		    (segment->state == PROTOCOL_READY && segment->reason ? PROTOCOL_SEGMENT_DEGRADED : 0)),
+		    (segment->state == PROTOCOL_READY && segment->reason ? PROTOCOL_SEGMENT_DEGRADED : 0) |
+		    (segment->locks.n_poisoned ? PROTOCOL_SEGMENT_POISONED : 0)),
 	};
 	if (segment->provision) {
 		row->progress_bytes = segment->provision->done_bytes;

@@ -153,11 +153,12 @@ segment_recover_strays(struct segment *segment)
 	uint64_t until_ns = clock_monotonic_ns() + TURN_NS;
 
 	for (uint32_t i = 0; i < segment->locks.n; i++) {
-		const struct lock *lock = &segment->locks.list[i];
+		struct lock *lock = &segment->locks.list[i];
 		struct locks_dead dead = { 0 };
 
 		if (!lock_is_ours(lock) || lock->job)
 			continue;
+		lock_note(lock);
 		dead.id = lock_word_id(lock);
 		/* A claim of our own that no worker is at, was cut short. */
 		if (dead.id && dead.id <= CONTROL_ID_MAX &&

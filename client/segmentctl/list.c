@@ -54,7 +54,7 @@ add_to_table(struct list *list, const struct protocol_segment *row)
 	(void)snprintf(attached, sizeof(attached), "%" PRIu64 " (%" PRIu32 "/%" PRIu32 ")",
 	    (uint64_t)row->readers + row->writers, row->readers, row->writers);
 	(void)snprintf(recoveries, sizeof(recoveries), "%" PRIu64, row->recoveries);
-	return table_add_row(&list->table, cells, row_state_color(row->state), STATE);
+	return table_add_row(&list->table, cells, row_state_color(row), STATE);
 }
 
 static int

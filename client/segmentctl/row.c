@@ -31,9 +31,11 @@ row_state_name(unsigned state)
 }
 
 const char *
-row_state_color(unsigned state)
+row_state_color(const struct protocol_segment *row)
 {
-	switch (state) {
+	if (row->flags & PROTOCOL_SEGMENT_POISONED)
+		return "red";
+	switch (row->state) {
 	case PROTOCOL_READY:
 		return "green";
 	case PROTOCOL_DECLARED:
@@ -55,7 +57,8 @@ row_format_state(const struct protocol_segment *row, char buf[ROW_STATE_SIZE])
 	if (row->state == PROTOCOL_PROVISIONING)
 		(void)snprintf(buf, ROW_STATE_SIZE, "%s %u%%", name, text_percent(row->progress_bytes, row->total_bytes));
 	else
-		(void)snprintf(buf, ROW_STATE_SIZE, "%s", name);
+		(void)snprintf(buf, ROW_STATE_SIZE, "%s%s", name,
+		    row->flags & PROTOCOL_SEGMENT_POISONED ? " (poisoned)" : "");
 }
 
 const char *
@@ -144,4 +147,5 @@ row_add_members(struct json *json, const struct protocol_segment *row)
 	json_add_bool(json, "created", row->flags & PROTOCOL_SEGMENT_CREATED);
 	json_add_bool(json, "required", row->flags & PROTOCOL_SEGMENT_REQUIRED);
 	json_add_bool(json, "degraded", row->flags & PROTOCOL_SEGMENT_DEGRADED);
+	json_add_bool(json, "poisoned", row->flags & PROTOCOL_SEGMENT_POISONED);
 }

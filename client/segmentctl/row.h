@@ -15,8 +15,8 @@
 bool row_is_sound(const struct protocol_segment *row);
 
 const char *row_state_name(unsigned state);		/* "unknown" for what we do not know */
-const char *row_state_color(unsigned state);		/* or NULL */
-/* With the percentage while it is being provisioned. */
+const char *row_state_color(const struct protocol_segment *row);	/* or NULL */
+/* With the percentage while it is being provisioned, and a hint of a poisoned lock. */
 void row_format_state(const struct protocol_segment *row, char buf[ROW_STATE_SIZE]);
 
 const char *row_backend_name(unsigned backend);
