@@ -52,6 +52,7 @@ void
 holders_deinit(struct holders *holders)
 {
 	table_deinit(&holders->table);
+	free(holders->owners);
 }
 
 static int
@@ -96,6 +97,22 @@ add_to_json(struct json *json, const struct protocol_holder *row)
 }
 
 static int
+remember(struct holders *holders, const struct protocol_holder *row)
+{
+	if (holders->n_owners == holders->owners_size) {
+		size_t size = max_u64(16, holders->owners_size * 2);
+		struct holders_owner *owners = reallocarray(holders->owners, size, sizeof(*owners));
+
+		if (!owners)
+			return -ENOMEM;
+		holders->owners = owners;
+		holders->owners_size = size;
+	}
+	holders->owners[holders->n_owners++] = (struct holders_owner){ row->attachment, row->pid };
+	return 0;
+}
+
+static int
 take_row(const void *data, void *arg)
 {
 	const struct protocol_holder *row = data;
@@ -103,6 +120,8 @@ take_row(const void *data, void *arg)
 
 	if (!text_field_ends(row->command, sizeof(row->command)))
 		return report_protocol(holders->ctl, "a command's name has no end");
+	if (remember(holders, row) < 0)
+		return report_no_memory(holders->ctl);
 	if (!holders->ctl->json)
 		return add_to_table(holders, row) < 0 ? report_no_memory(holders->ctl) : 0;
 	add_to_json(holders->json, row);
@@ -117,4 +136,13 @@ holders_collect(struct holders *holders, struct ask *ask, const char *name)
 	ask_set_name(request.name, name);
 	return ask_rows(ask, PROTOCOL_HOLDERS, &request, sizeof(request), sizeof(struct protocol_holder), take_row,
 	    holders);
+}
+
+int32_t
+holders_find_pid(const struct holders *holders, uint32_t attachment)
+{
+	for (size_t i = 0; i < holders->n_owners; i++)
+		if (holders->owners[i].attachment == attachment)
+			return holders->owners[i].pid;
+	return 0;
 }

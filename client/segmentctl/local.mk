@@ -13,7 +13,9 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/json.c client/segmentctl/json.h \
 	client/segmentctl/lifecycle.c \
 	client/segmentctl/list.c \
+	client/segmentctl/locks.c client/segmentctl/locks.h \
 	client/segmentctl/metrics.c \
+	client/segmentctl/recover.c \
 	client/segmentctl/report.c client/segmentctl/report.h \
 	client/segmentctl/row.c client/segmentctl/row.h \
 	client/segmentctl/segmentctl.c client/segmentctl/segmentctl.h \

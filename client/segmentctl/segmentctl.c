@@ -29,11 +29,12 @@ const struct segmentctl_command segmentctl_commands[] = {
 	{ "write", "NAME [OFFSET]", "standard input to contents", 1, 2, 0, contents_run_write },
 	{ "create", "NAME SIZE", "create a segment from a template", 2, 2, 0, lifecycle_run_create },
 	{ "remove", "NAME [--now]", "drain and remove a segment", 1, 1, SEGMENTCTL_OPTION_NOW, lifecycle_run_remove },
+	{ "recover", "NAME [LOCK] [--keep]", "free poisoned locks by hand", 1, 2, SEGMENTCTL_OPTION_KEEP, recover_run },
 	{ "metrics", "", "the daemon's figures as OpenMetrics text", 0, 0, 0, metrics_run },
 };
 const size_t segmentctl_n_commands = BASE_ARRAY_SIZE(segmentctl_commands);
 
-enum { OPTION_SOCKET = 256, OPTION_JSON, OPTION_HELP, OPTION_VERSION, OPTION_NOW, OPTION_TIMEOUT };
+enum { OPTION_SOCKET = 256, OPTION_JSON, OPTION_HELP, OPTION_VERSION, OPTION_NOW, OPTION_TIMEOUT, OPTION_KEEP };
 
 static const struct option long_options[] = {
 	{ "socket", required_argument, NULL, OPTION_SOCKET },
@@ -42,6 +43,7 @@ static const struct option long_options[] = {
 	{ "version", no_argument, NULL, OPTION_VERSION },
 	{ "now", no_argument, NULL, OPTION_NOW },
 	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
+	{ "keep", no_argument, NULL, OPTION_KEEP },
 	{ 0 }
 };
 
@@ -139,6 +141,9 @@ parse_options(struct segmentctl *ctl, int argc, char **argv)
 		case OPTION_NOW:
 			ctl->options |= SEGMENTCTL_OPTION_NOW;
 			break;
+		case OPTION_KEEP:
+			ctl->options |= SEGMENTCTL_OPTION_KEEP;
+			break;
 		case OPTION_TIMEOUT:
 			timeout = optarg;
 			break;
@@ -159,6 +164,15 @@ parse_options(struct segmentctl *ctl, int argc, char **argv)
 	return timeout && parse_timeout(ctl, timeout) != 0 ? SEGMENTCTL_USAGE : -1;
 }
 
+/* The first option of a set, as it is written. */
+static const char *
+option_name(unsigned options)
+{
+	if (options & SEGMENTCTL_OPTION_NOW)
+		return "--now";
+	return options & SEGMENTCTL_OPTION_TIMEOUT ? "--timeout" : "--keep";
+}
+
 static int
 run_command(const struct segmentctl *ctl, char **args, unsigned n_args)
 {
@@ -166,8 +180,7 @@ run_command(const struct segmentctl *ctl, char **args, unsigned n_args)
 	unsigned refused = ctl->options & ~command->options;
 
 	if (refused)
-		return report_usage(ctl, "'%s' takes no option '%s'", command->name,
-		    refused & SEGMENTCTL_OPTION_NOW ? "--now" : "--timeout");
+		return report_usage(ctl, "'%s' takes no option '%s'", command->name, option_name(refused));
 	if (n_args < command->args_min)
 		return report_usage(ctl, "'%s' lacks an argument: %u given", command->name, n_args);
 	if (n_args > command->args_max)

@@ -24,6 +24,7 @@ enum segmentctl_status {
 /* Options that only some commands take; a bit each. */
 #define SEGMENTCTL_OPTION_NOW		0x1u
 #define SEGMENTCTL_OPTION_TIMEOUT	0x2u
+#define SEGMENTCTL_OPTION_KEEP		0x4u
 
 /* What the command line said. */
 struct segmentctl {

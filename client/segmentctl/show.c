@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/* `show NAME`: state and reason, what was asked and what was had, the definition's keys, and who is attached. */
+/* `show NAME`: state and reason, what was asked and what was had, the definition's keys, its locks, who is attached. */
 #include "config.h"
 
 #include <inttypes.h>
@@ -9,6 +9,7 @@
 #include "client/segmentctl/ask.h"
 #include "client/segmentctl/commands.h"
 #include "client/segmentctl/holders.h"
+#include "client/segmentctl/locks.h"
 #include "client/segmentctl/report.h"
 #include "client/segmentctl/row.h"
 #include "client/segmentctl/shown.h"
@@ -119,14 +120,16 @@ print_had(const struct shown *shown)
 }
 
 static int
-print_keys(const struct shown *shown)
+print_keys(const struct shown *shown, const struct locks *locks)
 {
 	struct table table;
 	int r = table_init(&table, key_columns, BASE_ARRAY_SIZE(key_columns));
 
 	for (size_t i = 0; i < shown->n_keys && r == 0; i++) {
 		const struct shown_key *key = &shown->keys[i];
-		const char *cells[] = { key->key, key->value, key->origin, key->reload };
+		/* A section of their own has them; here they would make one line of a screen's width many. */
+		bool is_below = locks->n > 0 && streq(key->key, "locks");
+		const char *cells[] = { key->key, is_below ? "see below" : key->value, key->origin, key->reload };
 
 		r = table_add_row(&table, cells, NULL, 0);
 	}
@@ -139,14 +142,16 @@ print_keys(const struct shown *shown)
 }
 
 static int
-print_text(const struct segmentctl *ctl, const struct shown *shown, struct holders *holders)
+print_text(const struct segmentctl *ctl, const struct shown *shown, struct holders *holders, const struct locks *locks)
 {
 	int r;
 
 	print_state(shown);
 	r = print_had(shown);
 	if (r == 0)
-		r = print_keys(shown);
+		r = print_keys(shown, locks);
+	if (r == 0)
+		r = locks_print(locks, holders, shown->segment.name);
 	if (r == 0) {
 		fputs("\nHolders\n", stdout);
 		if (holders->table.n_rows > 0)
@@ -179,7 +184,7 @@ add_to_json(struct json *json, const struct shown *shown)
 
 static int
 print_json(const struct segmentctl *ctl, struct ask *ask, const char *name, struct shown *shown,
-    struct holders *holders)
+    struct holders *holders, struct locks *locks)
 {
 	struct json *json = holders->json;
 	int r;
@@ -190,6 +195,10 @@ print_json(const struct segmentctl *ctl, struct ask *ask, const char *name, stru
 	if (r != 0)
 		return r;
 	json_close_array(json);
+	r = locks_collect(locks, ask, name, shown->segment.generation);
+	if (r != 0)
+		return r;
+	locks_add_members(locks, holders, json);
 	json_close_object(json);
 	return report_output(ctl, json_print(json));
 }
@@ -199,6 +208,7 @@ show(const struct segmentctl *ctl, struct ask *ask, const char *name, struct jso
 {
 	struct shown shown = SHOWN_NULL;
 	struct holders holders = { 0 };
+	struct locks locks = LOCKS_NULL;
 	int r;
 
 	if (json_init(json) < 0 || holders_init(&holders, ctl, json) < 0)
@@ -206,13 +216,16 @@ show(const struct segmentctl *ctl, struct ask *ask, const char *name, struct jso
 	else
 		r = shown_ask(&shown, ask, name);
 	if (r == 0 && ctl->json) {
-		r = print_json(ctl, ask, name, &shown, &holders);
+		r = print_json(ctl, ask, name, &shown, &holders, &locks);
 	} else if (r == 0) {
 		/* All is asked before a line is printed, so that a failure leaves no half of it. */
 		r = holders_collect(&holders, ask, name);
 		if (r == 0)
-			r = print_text(ctl, &shown, &holders);
+			r = locks_collect(&locks, ask, name, shown.segment.generation);
+		if (r == 0)
+			r = print_text(ctl, &shown, &holders, &locks);
 	}
+	locks_deinit(&locks);
 	holders_deinit(&holders);
 	shown_deinit(&shown);
 	return r;

@@ -94,6 +94,7 @@ answer_states(const struct fake_request *request)
 	rows[0].resident_bytes = 0;
 	fake_fill_segment(&rows[1], 2, "name\033[31m\nforged");
 	rows[1].huge_bytes = GIB / 2;
+	rows[1].flags = PROTOCOL_SEGMENT_POISONED;
 	fake_fill_segment(&rows[2], 3, "of-another-time");
 	rows[2].state = 200;
 	rows[2].backend = 201;
@@ -114,12 +115,15 @@ START_TEST(list_shows_states_and_escapes_names)
 	assert_has(run->out, "name\\033[31m\\012forged");
 	assert_lacks(run->out, "\033");
 	assert_has(run->out, "mixed");
+	assert_has(run->out, "ready (poisoned)");
 	assert_has(run->out, "unknown");
 	run = run_segmentctl("--socket", fake.socket, "--json", "list", NULL);
 	assert_json(run->out);
 	assert_has(run->out, "\"page_size\": null");
 	assert_has(run->out, "\"page_size\": \"mixed\"");
 	assert_has(run->out, "\"state\": \"unknown\"");
+	assert_has(run->out, "\"state\": \"ready\"");
+	assert_has(run->out, "\"poisoned\": true");
 }
 END_TEST
 
@@ -167,6 +171,30 @@ START_TEST(nothing_is_a_heading_and_an_empty_array)
 }
 END_TEST
 
+/* All that a lock can be. */
+static void
+answer_locks(const struct fake_request *request)
+{
+	struct protocol_lock rows[] = {
+		{ .cursor = 1, .offset_bytes = MIB, .length_bytes = 4097, .log_bytes = 65536, .n_recoveries = 5,
+		    .recovered_ns = 1500000000 * NS_PER_SEC, .recovered_pid = 777, .owner = 41, .name = "held" },
+		{ .cursor = 2, .length_bytes = 64, .on_death = 3, .flags = PROTOCOL_LOCK_POISONED, .name = "bad\033[31m" },
+		{ .cursor = 3, .length_bytes = 64, .on_death = 1, .flags = PROTOCOL_LOCK_DUE, .name = "due" },
+		{ .cursor = 4, .length_bytes = 64, .on_death = 2, .name = "unheld" },
+		{ .cursor = 5, .at_bytes = 128, .kind = PROTOCOL_LOCK_MUTEX, .on_death = 1, .name = "odd",
+		    .reason = PROTOCOL_LOCK_NOT_ROBUST },
+		{ .cursor = 6, .kind = PROTOCOL_LOCK_MUTEX, .owner = 4321, .flags = PROTOCOL_LOCK_STUCK,
+		    .reason = PROTOCOL_LOCK_NAMESPACES, .name = "stuck" },
+		{ .cursor = 7, .kind = PROTOCOL_LOCK_MUTEX, .reason = PROTOCOL_LOCK_UNUSED, .name = "new" },
+		{ .cursor = 8, .kind = 77, .on_death = 88, .reason = 99, .flags = 0x80, .owner = 43, .name = "later" },
+	};
+
+	if (request->message.locks.generation != 101)
+		fake_refuse(request, -ESTALE, "another generation");
+	else
+		fake_reply_rows(request, rows, BASE_ARRAY_SIZE(rows), sizeof(rows[0]), BASE_ARRAY_SIZE(rows), false);
+}
+
 static void
 answer_show(const struct fake_request *request)
 {
@@ -181,6 +209,10 @@ answer_show(const struct fake_request *request)
 
 	if (request->message.header.type == PROTOCOL_HOLDERS) {
 		fake_reply_rows(request, holders, 2, sizeof(holders[0]), 2, false);
+		return;
+	}
+	if (request->message.header.type == PROTOCOL_LOCKS) {
+		answer_locks(request);
 		return;
 	}
 	fake_fill_segment(&body.row, 1, request->message.show.name);
@@ -224,6 +256,107 @@ answer_clients(const struct fake_request *request)
 
 	fake_reply_rows(request, rows, 1, sizeof(rows[0]), 1, false);
 }
+
+/* The line of text that begins so. */
+static const char *
+line_of(const char *text, const char *begin)
+{
+	static char line[512];
+	const char *found = strstr(text, begin);
+
+	ck_assert_msg(found != NULL, "'%s' lacks '%s'", text, begin);
+	(void)snprintf(line, sizeof(line), "%.*s", (int)strcspn(found, "\n"), found);
+	return line;
+}
+
+START_TEST(show_says_how_each_lock_is)
+{
+	const struct run *run;
+
+	fake_start(&fake, answer_show);
+	run = run_segmentctl("--socket", fake.socket, "show", "order-book", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	assert_has(line_of(run->out, "held "), "lock");
+	assert_has(line_of(run->out, "held "), "1MiB+4097B");
+	assert_has(line_of(run->out, "held "), "64KiB");
+	assert_has(line_of(run->out, "held "), "rollback");
+	assert_has(line_of(run->out, "held "), "held by attachment 41 (pid 4242)");
+	assert_has(line_of(run->out, "held "), "2017-07-1");
+	assert_has(line_of(run->out, "held "), "(pid 777)");
+	assert_has(line_of(run->out, "bad\\033[31m "), "poisoned");
+	assert_has(line_of(run->out, "due "), "recovering");
+	assert_has(line_of(run->out, "unheld "), "free");
+	assert_has(line_of(run->out, "odd "), "mutex at 128B");
+	assert_has(line_of(run->out, "odd "), "not robust");
+	assert_has(line_of(run->out, "stuck "), "stuck, its thread 4321 seems gone");
+	assert_has(line_of(run->out, "stuck "), "another pid namespace");
+	assert_has(line_of(run->out, "new "), "unused");
+	assert_has(line_of(run->out, "later "), "unknown");
+	assert_has(run->out, "1 poisoned: nobody gets it until `segmentctl recover order-book`");
+	assert_lacks(run->out, "\033");
+	run = run_segmentctl("--socket", fake.socket, "--json", "show", "order-book", NULL);
+	assert_json(run->out);
+	assert_has(run->out, "\"length\": 4097");
+	assert_has(run->out, "\"state\": \"poisoned\"");
+	assert_has(run->out, "\"owner_thread\": 4321");
+	assert_has(run->out, "\"owner_pid\": 4242");
+	assert_has(run->out, "\"recovered\": \"2017-07-14T02:40:00.000000Z\"");
+	assert_has(run->out, "\"recovered\": null");
+	assert_has(run->out, "\"at\": 128");
+}
+END_TEST
+
+static void
+answer_recover(const struct fake_request *request)
+{
+	const struct protocol_recover *recover = &request->message.recover;
+	struct { uint32_t n_locks, zero; } body = { *recover->lock ? 1 : 12, 0 };
+
+	if (streq(recover->name, "none"))
+		fake_refuse(request, -ENOENT, "there is no segment 'none'");
+	else if (streq(recover->name, "foreign"))
+		fake_refuse(request, -EACCES, "the locks of 'foreign' are recovered by others");
+	else if (streq(recover->lock, "odd"))
+		fake_refuse(request, -ESRCH, "there is no lock 'odd'");
+	else if (streq(recover->lock, "well"))
+		fake_refuse(request, -EALREADY, "lock 'well' is not poisoned");
+	else if (streq(recover->lock, "kept") != (recover->flags == PROTOCOL_RECOVER_KEEP))
+		fake_refuse(request, -EINVAL, "the wrong flags");
+	else
+		fake_reply(request, &body, sizeof(body));
+}
+
+START_TEST(recover_ends_with_what_the_daemon_says)
+{
+	const struct run *run;
+
+	fake_start(&fake, answer_recover);
+	run = run_segmentctl("--socket", fake.socket, "recover", "a", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	ck_assert_str_eq(run->out, "12 locks of 'a' recovered, bytes rolled back\n");
+	run = run_segmentctl("--socket", fake.socket, "recover", "--keep", "a", "kept", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	ck_assert_str_eq(run->out, "1 lock of 'a' recovered, bytes kept as they are\n");
+	run = run_segmentctl("--socket", fake.socket, "recover", "none", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_NO_SEGMENT);
+	run = run_segmentctl("--socket", fake.socket, "recover", "foreign", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_NOT_PERMITTED);
+	run = run_segmentctl("--socket", fake.socket, "recover", "a", "odd", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
+	assert_has(run->err, "no lock 'odd'");
+	run = run_segmentctl("--socket", fake.socket, "recover", "a", "well", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
+	run = run_segmentctl("--socket", fake.socket, "--json", "recover", "a", "kept", "--keep", NULL);
+	assert_json(run->out);
+	assert_has(run->out, "\"recovered\": 1");
+	assert_has(run->out, "\"lock\": \"kept\"");
+	assert_has(run->out, "\"keep\": true");
+	run = run_segmentctl("--socket", fake.socket, "--json", "recover", "a", NULL);
+	assert_json(run->out);
+	assert_has(run->out, "\"lock\": null");
+	assert_has(run->out, "\"recovered\": 12");
+}
+END_TEST
 
 START_TEST(clients_are_rows)
 {
@@ -383,6 +516,8 @@ main(void)
 	tcase_add_test(tcase, a_terminal_gets_colour_and_its_width);
 	tcase_add_test(tcase, nothing_is_a_heading_and_an_empty_array);
 	tcase_add_test(tcase, show_has_all_of_one);
+	tcase_add_test(tcase, show_says_how_each_lock_is);
+	tcase_add_test(tcase, recover_ends_with_what_the_daemon_says);
 	tcase_add_test(tcase, clients_are_rows);
 	tcase_add_test(tcase, wait_ends_with_the_state);
 	tcase_add_test(tcase, wait_draws_a_bar_on_a_terminal);

@@ -193,6 +193,61 @@ START_TEST(texts_are_checked)
 }
 END_TEST
 
+/* An honest segment whose locks are a lie. */
+static void
+answer_lock(const struct fake_request *request, const struct protocol_lock *row, uint32_t row_size)
+{
+	if (request->message.header.type == PROTOCOL_LOCKS)
+		fake_reply_rows(request, row, 1, row_size, 1, false);
+	else if (request->message.header.type == PROTOCOL_HOLDERS)
+		fake_reply_rows(request, "", 0, sizeof(struct protocol_holder), 0, false);
+	else
+		reply_shown(request, 1, 1, "\0", 2);
+}
+
+static void
+answer_endless_lock(const struct fake_request *request)
+{
+	struct protocol_lock row = { .cursor = 1 };
+
+	memset(row.name, 'a', sizeof(row.name));
+	answer_lock(request, &row, sizeof(row));
+}
+
+static void
+answer_short_lock(const struct fake_request *request)
+{
+	struct protocol_lock row = { .cursor = 1 };
+
+	answer_lock(request, &row, sizeof(row) - 8);
+}
+
+static void
+answer_lock_without_cursor(const struct fake_request *request)
+{
+	struct protocol_lock row = { .name = "a" };
+
+	answer_lock(request, &row, sizeof(row));
+}
+
+START_TEST(locks_are_checked)
+{
+	static const struct { fake_handler handler; const char *part; } lies[] = {
+		{ answer_endless_lock, "no end" },
+		{ answer_short_lock, "shorter" },
+		{ answer_lock_without_cursor, "no order" },
+	};
+
+	assert_found_out(lies[_i].handler, "show", "a", lies[_i].part);
+}
+END_TEST
+
+START_TEST(short_recoveries_are_checked)
+{
+	assert_found_out(answer_short, "recover", "a", "fewer than");
+}
+END_TEST
+
 static void
 reply_waited(const struct fake_request *request, uint32_t state, uint32_t reason_len)
 {
@@ -326,6 +381,8 @@ main(void)
 	tcase_add_loop_test(tcase, rows_are_checked, 0, 7);
 	tcase_add_test(tcase, commands_of_clients_are_checked);
 	tcase_add_loop_test(tcase, texts_are_checked, 0, 7);
+	tcase_add_loop_test(tcase, locks_are_checked, 0, 3);
+	tcase_add_test(tcase, short_recoveries_are_checked);
 	tcase_add_loop_test(tcase, waits_are_checked, 0, 4);
 	tcase_add_test(tcase, a_bar_without_progress_does_not_run_in_circles);
 	tcase_add_loop_test(tcase, metrics_are_checked, 0, 5);

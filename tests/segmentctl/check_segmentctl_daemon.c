@@ -7,12 +7,16 @@
 
 #include "base/base.h"
 #include "client/segmentctl/segmentctl.h"
-#include "tests/harness.h"
+#include "tests/harness_locks.h"
 #include "tests/segmentctl/run.h"
 
 #define BODY \
 	"segments = ( { name = \"small\"; size = \"64KiB\"; page_size = \"base\"; mlock = false; },\n" \
 	"  { name = \"public\"; size = \"4KiB\"; mode = \"0644\"; mlock = false; },\n" \
+	"  { name = \"ledger\"; size = \"64KiB\"; mode = \"0644\"; page_size = \"base\"; mlock = false; locks = (\n" \
+	"    { name = \"book\"; offset = \"0\"; length = \"4KiB\"; undo = \"4KiB\"; on_death = \"poison\"; },\n" \
+	"    { name = \"page\"; offset = \"4KiB\"; length = \"4097B\"; undo = \"8KiB\"; on_death = \"rollback\"; },\n" \
+	"    { name = \"queue\"; at = \"32KiB\"; on_death = \"keep\"; } ); },\n" \
 	"  { name = \"huge\"; size = \"10TiB\"; required = false; mlock = false; } );\n" \
 	"templates = ( { name = \"scratch-%U-\"; max_size = \"1MiB\"; lifetime = \"persistent\"; mlock = false; } );\n"
 
@@ -151,6 +155,178 @@ START_TEST(metrics_end_as_they_must)
 }
 END_TEST
 
+#define OLD	"old bytes"
+#define NEW	"new bytes"
+
+/* A client that stops in the middle of a section of that lock: its old bytes are logged, its new ones written. */
+static void
+hold(int control, void *name)
+{
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct harness_segment segment = HARNESS_SEGMENT_NULL;
+	struct control_place place;
+
+	harness_open(&conn, daemon_.socket);
+	harness_segment_open(&conn, "ledger", &segment);
+	place = harness_segment_place(&segment, harness_segment_find_lock(&segment, name));
+	harness_assert(control_try(place.lock, segment.attached.attachment), "'%s' is not free", (const char *)name);
+	harness_assert(control_log(&place, place.offset_bytes + 16, sizeof(NEW)) == 0, "the log is full");
+	memcpy(place.data + place.offset_bytes + 16, NEW, sizeof(NEW));
+	harness_say(control, "held");
+	harness_expect(control, "never");
+}
+
+/* Another client, of the test's own process, sees the segment. */
+static void
+open_ledger(struct harness_conn *conn, struct harness_segment *segment)
+{
+	harness_open(conn, daemon_.socket);
+	harness_segment_open(conn, "ledger", segment);
+	for (unsigned i = 0; i < 2; i++)
+		memcpy(segment->data + segment->locks[i].offset_bytes + 16, OLD, sizeof(OLD));
+}
+
+static void
+close_ledger(struct harness_conn *conn, struct harness_segment *segment)
+{
+	harness_segment_close(segment);
+	harness_close(conn);
+}
+
+static const char *
+bytes_of(const struct harness_segment *segment, unsigned lock)
+{
+	return (const char *)segment->data + segment->locks[lock].offset_bytes + 16;
+}
+
+/* One lock's object, out of the JSON of `show`. */
+static const char *
+shown_lock(const char *name)
+{
+	const struct run *run = RUN("--json", "show", "ledger");
+	static char object[1024];
+	char key[64];
+	const char *begin;
+	bool known;
+
+	ck_assert(run_is_json(run->out, &known));
+	(void)snprintf(key, sizeof(key), "\"name\": \"%s\"", name);
+	begin = strstr(run->out, key);
+	ck_assert_msg(begin != NULL, "'%s' lacks %s", run->out, key);
+	(void)snprintf(object, sizeof(object), "%.*s", (int)strcspn(begin, "}"), begin);
+	return object;
+}
+
+static void
+assert_has_number(const char *text, const char *key, uint64_t number)
+{
+	char part[128];
+
+	(void)snprintf(part, sizeof(part), "%s%ju", key, (uintmax_t)number);
+	text = strstr(text, part);
+	ck_assert_msg(text != NULL && strspn(text + strlen(part), "0123456789") == 0, "'%s' is not there", part);
+}
+
+START_TEST(a_poisoned_lock_is_freed_by_hand)
+{
+	bool keep = _i;
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct harness_segment segment = HARNESS_SEGMENT_NULL;
+	struct harness_child child = HARNESS_CHILD_NULL;
+	char state[128];
+	const struct run *run;
+
+	open_ledger(&conn, &segment);
+	harness_child_start(&child, hold, (void *)(uintptr_t)"book");
+	harness_expect(child.control, "held");
+	(void)snprintf(state, sizeof(state), "held by attachment %u (pid %d)", harness_segment_owner(&segment, 0),
+	    (int)child.pid);
+	assert_has(RUN("show", "ledger")->out, state);
+	ck_assert_int_eq(RUN("recover", "ledger", "book")->status, SEGMENTCTL_FAILED);
+	harness_child_kill(&child);
+	harness_segment_await_owner(&segment, 0, CONTROL_ID_POISON);
+	assert_has(RUN("list")->out, "ready (poisoned)");
+	assert_has(shown_lock("book"), "\"state\": \"poisoned\"");
+	assert_has(shown_lock("page"), "\"state\": \"free\"");
+	assert_has(RUN("show", "ledger")->out, "1 poisoned: nobody gets it until `segmentctl recover ledger`");
+	run = RUN("metrics");
+	assert_has_number(run->out, "segmentd_locks_poisoned ", 1);
+	assert_has_number(run->out, "segmentd_poisonings_total ", 1);
+	assert_has_number(run->out, "segmentd_recoveries_total ", 0);
+	ck_assert_str_eq(bytes_of(&segment, 0), NEW);
+
+	run = keep ? RUN("recover", "--keep", "ledger", "book") : RUN("--json", "recover", "ledger");
+	ck_assert_msg(run->status == SEGMENTCTL_DONE, "%s", run->err);
+	assert_has(run->out, keep ? "1 lock of 'ledger' recovered, bytes kept" : "\"recovered\": 1");
+	ck_assert_uint_eq(harness_segment_word(&segment, 0), 0);
+	ck_assert_str_eq(bytes_of(&segment, 0), keep ? NEW : OLD);
+	assert_has(shown_lock("book"), "\"state\": \"free\"");
+	assert_has_number(shown_lock("book"), "\"recoveries\": ", 1);
+	ck_assert_ptr_null(strstr(RUN("list")->out, "poisoned"));
+	run = RUN("metrics");
+	assert_has_number(run->out, "segmentd_locks_poisoned ", 0);
+	assert_has_number(run->out, "segmentd_recoveries_total ", 1);
+	ck_assert_int_eq(RUN("recover", "ledger")->status, SEGMENTCTL_FAILED);
+	close_ledger(&conn, &segment);
+}
+END_TEST
+
+START_TEST(a_recovery_is_shown_with_its_dead)
+{
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct harness_segment segment = HARNESS_SEGMENT_NULL;
+	struct harness_child child = HARNESS_CHILD_NULL;
+	const char *lock;
+	pid_t pid;
+
+	open_ledger(&conn, &segment);
+	harness_child_start(&child, hold, (void *)(uintptr_t)"page");
+	harness_expect(child.control, "held");
+	lock = shown_lock("page");
+	assert_has(lock, "\"state\": \"held\"");
+	assert_has_number(lock, "\"owner_attachment\": ", harness_segment_owner(&segment, 1));
+	assert_has_number(lock, "\"owner_pid\": ", (uint64_t)child.pid);
+	assert_has(lock, "\"recovered\": null");
+	pid = child.pid;
+	harness_child_kill(&child);
+	harness_segment_await_owner(&segment, 1, 0);
+	ck_assert_str_eq(bytes_of(&segment, 1), OLD);
+	lock = shown_lock("page");
+	assert_has(lock, "\"state\": \"free\"");
+	assert_has_number(lock, "\"recoveries\": ", 1);
+	assert_has_number(lock, "\"recovered_pid\": ", (uint64_t)pid);
+	assert_has(lock, "\"recovered\": \"20");
+	assert_has_number(lock, "\"offset\": ", 4096);
+	assert_has_number(lock, "\"length\": ", 4097);
+	assert_has_number(lock, "\"undo\": ", 8192);
+	assert_has(RUN("show", "ledger")->out, "4KiB+4097B");
+	assert_has(RUN("show", "ledger")->out, "mutex at 32KiB");
+	assert_has(RUN("show", "ledger")->out, "see below");
+	assert_has_number(RUN("--json", "list")->out, "\"recoveries\": ", 1);
+	close_ledger(&conn, &segment);
+}
+END_TEST
+
+START_TEST(what_is_not_poisoned_is_not_recovered)
+{
+	const struct run *run;
+
+	ck_assert_ptr_null(strstr(RUN("show", "small")->out, "Locks\n"));
+	assert_has(RUN("--json", "show", "small")->out, "\"locks\": []");
+	ck_assert_int_eq(RUN("recover", "nothing")->status, SEGMENTCTL_NO_SEGMENT);
+	run = RUN("recover", "ledger", "nothing");
+	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
+	assert_has(run->err, "segment 'ledger' has no lock 'nothing'");
+	run = RUN("recover", "ledger", "page");
+	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
+	assert_has(run->err, "lock 'page' of segment 'ledger' is not poisoned");
+	run = RUN("--json", "recover", "small");
+	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
+	assert_has(run->err, "no lock of segment 'small' is poisoned");
+	assert_has(run->out, "\"status\": 1");
+}
+END_TEST
+
 static void
 assert_status(const struct run *run, int status)
 {
@@ -172,6 +348,9 @@ ask_as_nobody(int control, void *arg)
 	assert_status(RUN("read", "public"), SEGMENTCTL_DONE);
 	assert_status(RUN("write", "public"), SEGMENTCTL_NOT_PERMITTED);
 	assert_status(RUN("remove", "public"), SEGMENTCTL_NOT_PERMITTED);
+	assert_status(RUN("show", "ledger"), SEGMENTCTL_DONE);
+	assert_status(RUN("recover", "ledger"), SEGMENTCTL_NOT_PERMITTED);
+	assert_status(RUN("recover", "small"), SEGMENTCTL_NO_SEGMENT);
 	assert_status(RUN("metrics"), SEGMENTCTL_NOT_PERMITTED);
 }
 
@@ -199,6 +378,9 @@ main(void)
 	tcase_add_test(tcase, what_is_created_can_be_removed);
 	tcase_add_test(tcase, waiting_for_a_failed_segment_says_why);
 	tcase_add_test(tcase, metrics_end_as_they_must);
+	tcase_add_loop_test(tcase, a_poisoned_lock_is_freed_by_hand, 0, 2);
+	tcase_add_test(tcase, a_recovery_is_shown_with_its_dead);
+	tcase_add_test(tcase, what_is_not_poisoned_is_not_recovered);
 	tcase_add_test(tcase, others_get_what_they_may_have);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);

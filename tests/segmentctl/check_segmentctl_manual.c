@@ -39,10 +39,13 @@ strip_macros(const char *line, char *ret_plain, size_t size)
 		if (streq(word, "Ar") || streq(word, "Cm"))
 			continue;
 		length = strlen(ret_plain);
-		if (streq(word, "Op")) {
+		if (streq(word, "Op") || streq(word, "Oo")) {
 			(void)snprintf(ret_plain + length, size - length, "%s[", glue ? "" : " ");
-			n_open++;
+			n_open += streq(word, "Op");
 			glue = true;
+		} else if (streq(word, "Oc")) {
+			(void)snprintf(ret_plain + length, size - length, "]");
+			glue = false;
 		} else if (streq(word, "Fl")) {
 			(void)snprintf(ret_plain + length, size - length, "%s-", glue ? "" : " ");
 			glue = true;

@@ -28,6 +28,11 @@ START_TEST(wrong_command_lines_say_what_is_wrong)
 	assert_usage(run_segmentctl("--socket", NULL), "needs an argument");
 	assert_usage(run_segmentctl("list", "--now", NULL), "no option '--now'");
 	assert_usage(run_segmentctl("remove", "a", "--timeout", "1s", NULL), "no option '--timeout'");
+	assert_usage(run_segmentctl("remove", "a", "--keep", NULL), "no option '--keep'");
+	assert_usage(run_segmentctl("recover", "a", "b", "c", NULL), "no argument 'c'");
+	assert_usage(run_segmentctl("recover", NULL), "lacks an argument");
+	assert_usage(run_segmentctl("recover", "a", "b/c", NULL), "cannot be a lock's name");
+	assert_usage(run_segmentctl("recover", "a", "", NULL), "cannot be a lock's name");
 	assert_usage(run_segmentctl("wait", "a", "--timeout", "5", NULL), "--timeout");
 	assert_usage(run_segmentctl("wait", "a", "--timeout", "0", NULL), "no time");
 	assert_usage(run_segmentctl("create", "a", "0", NULL), "SIZE");

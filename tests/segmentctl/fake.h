@@ -29,6 +29,8 @@ struct fake_request {
 		struct protocol_remove remove;
 		struct protocol_attach attach;
 		struct protocol_create create;
+		struct protocol_locks locks;
+		struct protocol_recover recover;
 		char bytes[PROTOCOL_REQUEST_MAX];
 	} message;
 };
