@@ -67,6 +67,7 @@ reason_text(unsigned reason)
 		[PROTOCOL_LOCK_INHERITS] = "not looked after: it inherits or protects priorities",
 		[PROTOCOL_LOCK_NAMESPACES] = "not looked after: writers of another pid namespace are attached",
 		[PROTOCOL_LOCK_UNREADABLE] = "not looked after: its memory cannot be read",
+		[PROTOCOL_LOCK_FOREIGN] = "not looked after: these bytes are no pthread mutex",
 	};
 
 	return reason < PROTOCOL_LOCK_REASON_N ? texts[reason] : "not looked after: for a reason unknown here";

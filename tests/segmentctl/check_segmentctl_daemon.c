@@ -302,6 +302,7 @@ START_TEST(a_recovery_is_shown_with_its_dead)
 	assert_has(RUN("show", "ledger")->out, "4KiB+4097B");
 	assert_has(RUN("show", "ledger")->out, "mutex at 32KiB");
 	assert_has(RUN("show", "ledger")->out, "see below");
+	assert_has(shown_lock("queue"), "\"state\": \"unused\"");
 	assert_has_number(RUN("--json", "list")->out, "\"recoveries\": ", 1);
 	close_ledger(&conn, &segment);
 }
