@@ -113,6 +113,7 @@ START_TEST(every_sum_stands_whoever_is_killed)
 	struct mutexstorm storm = { .open = open_bank, .died = client_died, .seconds = 2 * harness_scale() };
 	const char *seed = getenv("SEGMENTD_TEST_SEED");
 
+	locker_need_plain_pthread();
 	storm.seed = seed ? strtoull(seed, NULL, 0) : 20261121;
 	bank = storm.bank = locker_memory(sizeof(*bank));
 	mutexstorm_prepare(bank, true);

@@ -15,6 +15,14 @@ const struct locker_kind locker_good = {
 	PTHREAD_MUTEX_DEFAULT, PTHREAD_MUTEX_ROBUST, PTHREAD_PROCESS_SHARED, PTHREAD_PRIO_NONE
 };
 
+void
+locker_need_plain_pthread(void)
+{
+#ifdef __SANITIZE_THREAD__
+	harness_skip("ThreadSanitizer knows no mutexes that processes share");
+#endif
+}
+
 void *
 locker_memory(size_t size)
 {

@@ -8,6 +8,12 @@
 
 #include "tests/harness.h"
 
+/*
+ * Skips under ThreadSanitizer: it keeps books of mutexes for one process, and takes what others do to them, a timed lock
+ * that says EOWNERDEAD, and thousands held for mistakes.
+ */
+void locker_need_plain_pthread(void);
+
 /* Memory that processes forked later share. */
 void *locker_memory(size_t size);
 

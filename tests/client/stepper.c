@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <sys/ptrace.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 
 #include "tests/client/stepper.h"
@@ -62,6 +63,29 @@ stepper_run(pid_t pid, unsigned n)
 		if (!stepper_step(pid))
 			return true;
 	return false;
+}
+
+bool
+stepper_before_exchange(pid_t pid, uint32_t *ret_expected)
+{
+#ifdef __x86_64__
+	struct user_regs_struct registers;
+	const unsigned char *code;
+
+	harness_assert(ptrace(PTRACE_GETREGS, pid, NULL, &registers) == 0, "ptrace: %s", strerror(errno));
+	/* It was forked: its code is where ours is. LOCK, perhaps a REX prefix, CMPXCHG. */
+	code = (const unsigned char *)(uintptr_t)registers.rip;
+	if (*code++ != 0xf0)
+		return false;
+	if ((*code & 0xf0) == 0x40)
+		code++;
+	if (code[0] != 0x0f || code[1] != 0xb1)
+		return false;
+	*ret_expected = (uint32_t)registers.rax;
+	return true;
+#else
+	harness_skip("reads the code of x86-64");
+#endif
 }
 
 int
