@@ -24,12 +24,15 @@ include_HEADERS += client/segment.h
 nodist_pkgconfig_DATA += client/libsegment.pc
 
 # The examples: built against the library as a user's program is, and installed as sources.
-noinst_PROGRAMS += client/examples/writer client/examples/reader
+noinst_PROGRAMS += client/examples/writer client/examples/reader client/examples/ledger
 client_examples_writer_SOURCES = client/examples/writer.c
 client_examples_writer_CPPFLAGS = -I$(top_srcdir)/client
 client_examples_writer_LDADD = client/libsegment.la
 client_examples_reader_SOURCES = client/examples/reader.c
 client_examples_reader_CPPFLAGS = -I$(top_srcdir)/client
 client_examples_reader_LDADD = client/libsegment.la
+client_examples_ledger_SOURCES = client/examples/ledger.c
+client_examples_ledger_CPPFLAGS = -I$(top_srcdir)/client
+client_examples_ledger_LDADD = client/libsegment.la
 examplesdir = $(docdir)/examples
-dist_examples_DATA = client/examples/writer.c client/examples/reader.c
+dist_examples_DATA = client/examples/writer.c client/examples/reader.c client/examples/ledger.c

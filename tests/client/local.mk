@@ -51,6 +51,13 @@ tests_client_check_mutexstorm_LDADD = client/libcontrol.la $(HARNESS_LIBS)
 tests_client_check_events_SOURCES = tests/client/check_events.c tests/client/fake.c tests/client/fake.h
 tests_client_check_events_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_client_check_events_LDADD = client/libclient.la $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/client/check_ledger
+tests_client_check_ledger_SOURCES = tests/client/check_ledger.c
+tests_client_check_ledger_CPPFLAGS = $(AM_CPPFLAGS) -DLEDGER_SOURCE='"$(abs_top_srcdir)/client/examples/ledger.c"' \
+	-DLEDGER_PROGRAM='"$(abs_top_builddir)/client/examples/ledger"'
+tests_client_check_ledger_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_client_check_ledger_LDADD = $(HARNESS_LIBS)
 endif
 
 check_SCRIPTS += tests/client/check-exports tests/client/check-header
