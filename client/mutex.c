@@ -129,6 +129,13 @@ mutex_last_owner(const void *mutex)
 	return atomic_load((const _Atomic uint32_t *)mutex + offsetof(pthread_mutex_t, __data.__owner) / sizeof(uint32_t));
 }
 
+void
+mutex_wake(void *mutex)
+{
+	/* Shared, as a robust mutex's futex always is. Memory that is not there is an error here, and no signal. */
+	(void)syscall(SYS_futex, mutex, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
 static bool
 is_marked(uint32_t word)
 {
@@ -217,6 +224,6 @@ mutex_recover(const struct mutex_death *death)
 			r = exchange(at, 0, MUTEX_OWNER_DIED);
 		}
 	}
-	(void)syscall(SYS_futex, at, FUTEX_WAKE, 1, NULL, NULL, 0);
+	mutex_wake(death->mutex);
 	return r;
 }

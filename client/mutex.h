@@ -69,6 +69,12 @@ enum {
 	MUTEX_E_REFUSED			/* not of the kind MUTEX_GOOD: nothing was touched */
 };
 
+/*
+ * Wakes one that sleeps for the mutex, if there is any. It looks at the word, and sleeps again if the mutex is another's: so
+ * this harms nobody, and is due at every writer's death, also where nothing is to be recovered (see below).
+ */
+void mutex_wake(void *mutex);
+
 /* A death, as it concerns one mutex. Nothing of it comes from shared memory. */
 struct mutex_death {
 	void *mutex;
