@@ -15,6 +15,7 @@ tests_libharness_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 endif
 
 include tests/layers/local.mk
+include tests/model/local.mk
 include tests/manual/local.mk
 include tests/conf/local.mk
 include tests/host/local.mk
