@@ -15,6 +15,9 @@
 
 static const char body[] =
     "segments = ( { name = \"desk\"; size = \"64KiB\"; prefault = false; mlock = false; },\n"
+    "\t{ name = \"vault\"; size = \"64KiB\"; prefault = false; mlock = false;\n"
+    "\t  locks = ( { name = \"door\"; offset = \"0\"; length = \"4KiB\"; undo = \"4KiB\"; on_death = \"rollback\"; },\n"
+    "\t\t{ name = \"safe\"; offset = \"4KiB\"; length = \"4KiB\"; undo = \"4KiB\"; on_death = \"poison\"; } ); },\n"
     "\t{ name = \"slow\"; size = \"64MiB\"; required = false; mlock = false; } );";
 
 /* What was told, the last few; names are copied. */
@@ -117,6 +120,59 @@ START_TEST(death_of_another_client_is_told)
 	ck_assert_int_eq(segment_detach(segment), 0);
 	segment_disconnect(client);
 	ck_assert_uint_eq(count_fds(), n_fds - 1);
+	harness_daemon_stop(&daemon);
+}
+END_TEST
+
+static void
+lock_and_stay(int control, void *arg)
+{
+	const char *socket = arg;
+	struct segment_client *client;
+	struct segment *segment;
+
+	harness_assert(segment_connect(&client, socket) == 0, "%s", segment_error());
+	harness_assert(segment_attach(client, "vault", NULL, SEGMENT_WRITE, &segment) == 0, "%s", segment_error());
+	for (int lock = 0; lock < 2; lock++)
+		harness_assert(segment_lock(segment, lock) == 0, "%s", segment_error());
+	harness_say(control, "locked");
+	harness_expect(control, "end");
+}
+
+START_TEST(recovered_and_poisoned_locks_are_told)
+{
+	static const int whats[] = { SEGMENT_EVENT_RECOVERED, SEGMENT_EVENT_POISONED };
+	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
+	struct harness_child child = HARNESS_CHILD_NULL;
+	struct told told = { .n = 0 };
+	struct segment_client *client;
+	struct segment *segment;
+	pid_t pid;
+
+	harness_daemon_start(&daemon, NULL, body);
+	ck_assert_int_eq(segment_connect(&client, daemon.socket), 0);
+	ck_assert_int_ge(segment_event_fd(client), 3);
+	ck_assert_int_eq(segment_attach(client, "vault", NULL, SEGMENT_WRITE, &segment), 0);
+	harness_child_start(&child, lock_and_stay, daemon.socket);
+	harness_expect(child.control, "locked");
+	pid = child.pid;
+	harness_child_kill(&child);
+	for (int lock = 0; lock < 2; lock++) {
+		unsigned i = await(client, &told, whats[lock]);
+
+		ck_assert_int_eq(told.of[i].lock, lock);
+		ck_assert_str_eq(told.of[i].lock_name, lock ? "safe" : "door");
+		ck_assert_str_eq(told.of[i].segment, "vault");
+		ck_assert_int_eq(told.of[i].pid, pid);
+		ck_assert_uint_eq(told.of[i].generation, segment_generation(segment));
+	}
+	/* Told means done. */
+	ck_assert_int_eq(segment_trylock(segment, 0), 0);
+	ck_assert_int_eq(segment_unlock(segment, 0), 0);
+	ck_assert_int_eq(segment_trylock(segment, 1), -ENOTRECOVERABLE);
+	ck_assert_int_eq(told.of[await(client, &told, SEGMENT_EVENT_DIED)].pid, pid);
+	ck_assert_int_eq(segment_detach(segment), 0);
+	segment_disconnect(client);
 	harness_daemon_stop(&daemon);
 }
 END_TEST
@@ -523,6 +579,7 @@ main(void)
 
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, death_of_another_client_is_told);
+	tcase_add_test(tcase, recovered_and_poisoned_locks_are_told);
 	tcase_add_test(tcase, ready_is_told_after_nowait);
 	tcase_add_test(tcase, restart_of_the_daemon_is_told_as_a_loss);
 	tcase_add_test(tcase, forked_child_has_events_of_its_own);

@@ -8,10 +8,13 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "tests/system/suite.h"
 
 #define N_DYING		1000
+#define N_SUBSCRIBERS	1000
+#define N_TOLD		20		/* attachments that all of them are told of: two events each */
 #define N_UNREAD	2000		/* attachments that come and go while nobody reads: two events each */
 #define N_KEPT		2048		/* events that the daemon keeps */
 
@@ -347,6 +350,54 @@ START_TEST(who_does_not_read_is_told_how_many_were_lost)
 }
 END_TEST
 
+/* CPU time of the daemon while nothing happens; a death would show on its pidfd. */
+static uint64_t
+cpu_at_rest(const struct suite_scene *scene, int ms)
+{
+	struct pollfd death = { .fd = scene->daemon.pidfd, .events = POLLIN };
+	struct timespec before, after;
+	clockid_t clock;
+
+	ck_assert_int_eq(clock_getcpuclockid(scene->daemon.pid, &clock), 0);
+	(void)clock_gettime(clock, &before);
+	ck_assert_int_eq(poll(&death, 1, ms), 0);
+	(void)clock_gettime(clock, &after);
+	return (uint64_t)(after.tv_sec - before.tv_sec) * NS_PER_SEC + (uint64_t)after.tv_nsec - (uint64_t)before.tv_nsec;
+}
+
+START_TEST(who_does_not_read_costs_no_time)
+{
+	struct protocol_subscribe off = { .flags = 0 };
+	struct harness_reply reply;
+	struct harness_conn idle;
+	struct suite_scene scene;
+	uint64_t cpu_ns;
+
+	suite_begin(&scene, NULL, events_body);
+	observe(&scene, &idle);
+	come_and_go(&scene, "desk", 500);
+	cpu_ns = cpu_at_rest(&scene, 300);
+	harness_assert(cpu_ns < 30 * NS_PER_MS, "%ju us at rest", (uintmax_t)cpu_ns / 1000);
+	/* It has enough of events: its answer waits until it has read, and so does the daemon. */
+	harness_fill(&idle, &off.header, PROTOCOL_SUBSCRIBE, sizeof(off));
+	ck_assert_int_eq(harness_send(idle.fd, &off, sizeof(off), NULL, 0), (ssize_t)sizeof(off));
+	cpu_ns = cpu_at_rest(&scene, 300);
+	harness_assert(cpu_ns < 30 * NS_PER_MS, "%ju us at rest with an answer due", (uintmax_t)cpu_ns / 1000);
+	do
+		ck_assert_int_gt(harness_receive(idle.fd, &reply), 0);
+	while (reply.header.type == PROTOCOL_EVENT);
+	ck_assert_uint_eq(reply.header.serial, idle.serial);
+	ck_assert_int_eq(reply.header.status, 0);
+	come_and_go(&scene, "desk", 10);
+	expect_silence(&scene, &idle);
+	cpu_ns = cpu_at_rest(&scene, 300);
+	harness_assert(cpu_ns < 30 * NS_PER_MS, "%ju us at rest in the end", (uintmax_t)cpu_ns / 1000);
+	(void)close(suite_attach(&idle, "desk", SUITE_READ));
+	harness_close(&idle);
+	suite_end(&scene);
+}
+END_TEST
+
 START_TEST(a_loss_is_told_though_no_event_follows)
 {
 	struct harness_conn desk, idle, reader;
@@ -380,6 +431,19 @@ START_TEST(a_loss_is_told_though_no_event_follows)
 	suite_end(&scene);
 }
 END_TEST
+
+/* Descriptors for this process and its children. */
+static void
+need_fds(rlim_t n)
+{
+	struct rlimit limit;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	if (limit.rlim_max < n)
+		harness_skip("RLIMIT_NOFILE is %ju at most, and %ju are needed", (uintmax_t)limit.rlim_max, (uintmax_t)n);
+	limit.rlim_cur = limit.rlim_cur < n ? n : limit.rlim_cur;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
 
 static void
 attach_often_and_stay(int control, void *arg)
@@ -423,6 +487,7 @@ START_TEST(a_thousand_deaths_at_once_are_told)
 	uint64_t worst_ns;
 	pid_t pid;
 
+	need_fds(4 * N_DYING);
 	suite_begin(&scene, NULL, events_body);
 	harness_child_start(&child, attach_often_and_stay, scene.daemon.socket);
 	harness_expect(child.control, "attached");
@@ -443,6 +508,72 @@ START_TEST(a_thousand_deaths_at_once_are_told)
 	    n_detached, (uintmax_t)worst_ns / 1000);
 	expect_silence(&scene, &conn);
 	harness_close(&conn);
+	suite_end(&scene);
+}
+END_TEST
+
+/* Each attached to the same, and told of the other. */
+static void
+subscribe_often(int control, void *arg)
+{
+	static struct harness_conn conns[N_SUBSCRIBERS];
+	const char *socket = arg;
+
+	for (int i = 0; i < N_SUBSCRIBERS; i++) {
+		struct harness_conn conn;
+
+		harness_open(&conn, socket);
+		(void)suite_attach(&conn, "desk", SUITE_READ);
+		harness_open(&conns[i], socket);
+		harness_assert(subscribe(&conns[i], PROTOCOL_SUBSCRIBE_ON, conn.session) == 0, "subscriber %d", i);
+	}
+	harness_say(control, "subscribed");
+	for (int i = 0; i < N_SUBSCRIBERS; i++) {
+		for (int n = 0; n < N_TOLD; n++) {
+			/* What was attached by the others before it subscribed is past. */
+			struct protocol_event event;
+
+			do
+				next_event(&conns[i], &event);
+			while (event.pid == getpid());
+			harness_assert(event.kind == PROTOCOL_EVENT_ATTACHED && event.lost == 0, "subscriber %d: event %u, "
+			    "%ju lost", i, event.kind, (uintmax_t)event.lost);
+			next_event(&conns[i], &event);
+			harness_assert(event.kind == PROTOCOL_EVENT_DETACHED && event.lost == 0, "subscriber %d: event %u, "
+			    "%ju lost", i, event.kind, (uintmax_t)event.lost);
+		}
+	}
+	harness_say(control, "told");
+	harness_expect(control, "end");
+}
+
+START_TEST(a_thousand_subscribers_hold_up_nobody)
+{
+	struct harness_child child = HARNESS_CHILD_NULL;
+	uint64_t worst_ns = 0, began_ns;
+	struct suite_scene scene;
+
+	need_fds(4 * N_SUBSCRIBERS);
+	suite_begin(&scene, "limits = { attachments = 2000; };", events_body);
+	harness_child_start(&child, subscribe_often, scene.daemon.socket);
+	harness_expect(child.control, "subscribed");
+	began_ns = clock_monotonic_ns();
+	for (int n = 0; n < N_TOLD; n++) {
+		(void)close(suite_attach(&scene.watcher, "desk", SUITE_READ));
+		for (unsigned readers = 0; readers != N_SUBSCRIBERS;) {
+			uint64_t asked_ns = clock_monotonic_ns();
+			struct protocol_segment row;
+
+			ck_assert_int_eq(harness_find(&scene.watcher, "desk", &row), 0);
+			worst_ns = max_u64(worst_ns, clock_monotonic_ns() - asked_ns);
+			readers = row.readers;
+		}
+	}
+	harness_expect(child.control, "told");
+	printf("%d events each for %d subscribers in %ju ms; the worst round trip of another meanwhile took %ju us\n",
+	    2 * N_TOLD, N_SUBSCRIBERS, (uintmax_t)((clock_monotonic_ns() - began_ns) / NS_PER_MS), (uintmax_t)worst_ns / 1000);
+	harness_say(child.control, "end");
+	harness_child_await_success(&child);
 	suite_end(&scene);
 }
 END_TEST
@@ -601,8 +732,10 @@ main(void)
 	tcase_add_test(tcase, ready_is_told_to_who_waits_for_it);
 	tcase_add_test(tcase, strangers_see_what_they_may_attach_and_no_more);
 	tcase_add_test(tcase, who_does_not_read_is_told_how_many_were_lost);
+	tcase_add_test(tcase, who_does_not_read_costs_no_time);
 	tcase_add_test(tcase, a_loss_is_told_though_no_event_follows);
 	tcase_add_test(tcase, a_thousand_deaths_at_once_are_told);
+	tcase_add_test(tcase, a_thousand_subscribers_hold_up_nobody);
 	tcase_add_test(tcase, wrong_subscriptions_are_refused);
 	tcase_add_test(tcase, a_subscription_ends_with_the_session_that_it_names);
 	tcase_add_test(tcase, subscriptions_to_all_are_limited);
