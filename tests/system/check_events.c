@@ -516,31 +516,22 @@ END_TEST
 static void
 subscribe_often(int control, void *arg)
 {
-	static struct harness_conn conns[N_SUBSCRIBERS];
+	static struct harness_conn attached[N_SUBSCRIBERS], conns[N_SUBSCRIBERS];
 	const char *socket = arg;
 
 	for (int i = 0; i < N_SUBSCRIBERS; i++) {
-		struct harness_conn conn;
-
-		harness_open(&conn, socket);
-		(void)suite_attach(&conn, "desk", SUITE_READ);
+		harness_open(&attached[i], socket);
+		(void)suite_attach(&attached[i], "desk", SUITE_READ);
+	}
+	for (int i = 0; i < N_SUBSCRIBERS; i++) {
 		harness_open(&conns[i], socket);
-		harness_assert(subscribe(&conns[i], PROTOCOL_SUBSCRIBE_ON, conn.session) == 0, "subscriber %d", i);
+		harness_assert(subscribe(&conns[i], PROTOCOL_SUBSCRIBE_ON, attached[i].session) == 0, "subscriber %d", i);
 	}
 	harness_say(control, "subscribed");
 	for (int i = 0; i < N_SUBSCRIBERS; i++) {
 		for (int n = 0; n < N_TOLD; n++) {
-			/* What was attached by the others before it subscribed is past. */
-			struct protocol_event event;
-
-			do
-				next_event(&conns[i], &event);
-			while (event.pid == getpid());
-			harness_assert(event.kind == PROTOCOL_EVENT_ATTACHED && event.lost == 0, "subscriber %d: event %u, "
-			    "%ju lost", i, event.kind, (uintmax_t)event.lost);
-			next_event(&conns[i], &event);
-			harness_assert(event.kind == PROTOCOL_EVENT_DETACHED && event.lost == 0, "subscriber %d: event %u, "
-			    "%ju lost", i, event.kind, (uintmax_t)event.lost);
+			expect_event(&conns[i], PROTOCOL_EVENT_ATTACHED, "desk", getppid());
+			expect_event(&conns[i], PROTOCOL_EVENT_DETACHED, "desk", getppid());
 		}
 	}
 	harness_say(control, "told");
