@@ -69,7 +69,9 @@ byte data[2];			/* 0 and 1 in turn; JUNK while a section is at it */
 bool held[7];
 bool asleep[CLIENTS + 1];
 /* Systemd's and the daemon's record, which survive it: whose death was not dealt with yet, and how often it died itself. */
-bool due[CLIENTS + 1];
+byte due[CLIENTS + 1];
+#define VISIT		1
+#define SWEEP		2
 byte daemon_deaths;
 
 /* What the model knows and no process does. */
@@ -352,7 +354,7 @@ pass_on:
 		fi);
 	STEP(WAKE_ONE; FINISH);
 poisoned:
-	/* Who poisoned it may have died before it had woken all: each wakes the next. */
+	/* Who poisoned it may have died before it had woken all: each wakes the next, should there be no daemon. */
 #ifdef BROKEN_POISON
 	atomic { FINISH };
 #else
@@ -372,13 +374,18 @@ died:
 		must_tell = must_tell || ID(word) == me;
 		inside = (inside == me -> 0 : inside);
 #ifndef NO_DAEMON
-		due[me] = true; moving++;
+		due[me] = VISIT; moving++;
 #endif
 		FINISH
 	};
 end_finished:
 	false
 }
+
+#define SWEPT(id)	if \
+			:: due[id] == SWEEP -> due[id] = 0; moving-- \
+			:: else \
+			fi
 
 #ifndef NO_DAEMON
 active proctype daemon()
@@ -392,24 +399,25 @@ started:
 	atomic {
 		held[me] = true;
 		if
-		:: ID(word) > CLIENTS && ID(word) != ID_POISON -> dead = ID(word); goto walk
+		:: ID(word) > CLIENTS && ID(word) != ID_POISON -> dead = ID(word); goto visit
 		:: else
 		fi
 	};
 end_idle:
 	atomic {
 		if
-		:: due[1] -> dead = 1
-		:: due[2] -> dead = 2
-		:: CLIENTS == 3 && due[CLIENTS] -> dead = CLIENTS
+		:: due[1] == VISIT -> dead = 1
+		:: due[2] == VISIT -> dead = 2
+		:: CLIENTS == 3 && due[CLIENTS] == VISIT -> dead = CLIENTS
+		:: due[1] == SWEEP || due[2] == SWEEP || due[CLIENTS] == SWEEP -> goto sweep
 		fi
 	};
-walk:
-	/* recovery_walk(): does the word name the dead? */
+visit:
+	/* recovery_visit(): does the word name the dead? */
 	STEP(
 		if
 		:: ID(word) == dead
-		:: else -> goto pass
+		:: else -> goto visited
 		fi);
 	/* recovery_one(), control_recover(): control_claim(), control_repair(), and control_release() or control_poison() */
 #ifdef BROKEN_LOOKED_TWICE
@@ -420,23 +428,31 @@ walk:
 	STEP(
 		if
 		:: ID(word) == i && i != 0 -> i = 0; word = me | (word & WAITERS); ENTER(me)
-		:: else -> i = 0; goto done		/* CONTROL_E_OTHER: a waiter took over, and wakes when it unlocks */
+		:: else -> i = 0; goto visited		/* CONTROL_E_OTHER: a waiter took over */
 		fi);
 	control_repair();
 	END_CLAIM();
-	goto done;
-pass:
-#ifndef BROKEN_NO_WAKE
-	/* The dead may have been about to wake, or have been woken. */
-	STEP(WAKE_ONE);
-#endif
-done:
+visited:
+	/* recovery_request_sweep(): one that has not begun serves for many deaths. */
 	STEP(
 		if
-		:: dead <= CLIENTS -> due[dead] = false; moving--
+		:: dead <= CLIENTS -> due[dead] = SWEEP
 		:: else
 		fi;
 		dead = 0);
+	goto end_idle;
+sweep:
+	/* recovery_sweep(): the dead may have been about to wake, or have been woken; or have poisoned, and woken nobody. */
+	STEP(
+#ifndef BROKEN_NO_WAKE
+		if
+#ifndef BROKEN_POISON
+		:: ID(word) == ID_POISON -> WAKE_ALL
+#endif
+		:: else -> WAKE_ONE
+		fi;
+#endif
+		SWEPT(1); SWEPT(2); SWEPT(CLIENTS));
 	goto end_idle;
 
 died:
