@@ -86,7 +86,7 @@ is_gone(const struct segment *segment, uint32_t id)
 	return fcntl(segment->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
 }
 
-/* Sleeps while the word is this one. 0: woken, interrupted, or it is another; -ETIMEDOUT; another negative errno. */
+/* Sleeps while the word is this one. 0: woken, or it is another; -ETIMEDOUT; another negative errno. */
 static int
 sleep_for(struct control_lock *lock, uint32_t word, uint64_t until_ns)
 {
@@ -94,11 +94,16 @@ sleep_for(struct control_lock *lock, uint32_t word, uint64_t until_ns)
 		.tv_sec = (time_t)(until_ns / NS_PER_SEC), .tv_nsec = (long)(until_ns % NS_PER_SEC),
 	};
 
-	/* The bitset variant is the one whose time is a point of the monotonic clock. */
-	if (syscall(SYS_futex, &lock->word, FUTEX_WAIT_BITSET, word, &until, NULL, FUTEX_BITSET_MATCH_ANY) == 0 ||
-	    errno == EAGAIN || errno == EINTR)
-		return 0;
-	return -errno;
+	long r;
+
+	/*
+	 * The bitset variant is the one whose time is a point of the monotonic clock: signals that come faster than slices end
+	 * do not keep them from ending.
+	 */
+	do
+		r = syscall(SYS_futex, &lock->word, FUTEX_WAIT_BITSET, word, &until, NULL, FUTEX_BITSET_MATCH_ANY);
+	while (r < 0 && errno == EINTR);
+	return r == 0 || errno == EAGAIN ? 0 : -errno;
 }
 
 /* Who gives up was perhaps woken, or has hidden from the owner that others sleep. */
