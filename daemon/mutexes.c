@@ -92,6 +92,8 @@ mutexes_look(struct lock *lock, uint32_t *ret_thread)
 	mutexes_observe(lock, &thread, &reason);
 	if (reason != PROTOCOL_LOCK_FINE && reason != PROTOCOL_LOCK_NAMESPACES)
 		return 0;
+	/* The dead may have been about to wake one that sleeps, or have been the one woken. To others it is one look more. */
+	mutex_wake(mutex_address(lock));
 	if (thread && process_tid_state((pid_t)thread) == PROCESS_THREAD_LIVES)
 		return MUTEXES_E_AGAIN;
 	word = mutex_word(mutex_address(lock));
