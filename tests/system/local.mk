@@ -59,6 +59,13 @@ tests_system_check_lockstorm_SOURCES = tests/system/check_lockstorm.c $(SYSTEM_B
 tests_system_check_lockstorm_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_lockstorm_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
+SYSTEM_ACTOR = tests/system/actor.c tests/system/actor.h
+
+check_PROGRAMS += tests/system/check_lockdeaths
+tests_system_check_lockdeaths_SOURCES = tests/system/check_lockdeaths.c $(SYSTEM_ACTOR)
+tests_system_check_lockdeaths_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_lockdeaths_LDADD = client/libsegment.la $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_memory
 tests_system_check_memory_SOURCES = tests/system/check_memory.c
 tests_system_check_memory_CFLAGS = $(SYSTEM_CFLAGS)
