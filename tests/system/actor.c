@@ -18,6 +18,7 @@
 #include "tests/system/actor.h"
 
 #define WORD_MAX	63
+#define FDS_MAX		256
 
 /* The actor's side. */
 
@@ -26,6 +27,7 @@ struct role {
 	const char *socket;
 	struct segment_client *client;
 	struct segment *segment;
+	bool is_inherited[FDS_MAX];	/* fds */
 };
 
 struct line {
@@ -121,10 +123,10 @@ do_detach(struct role *role, const struct line *line)
 static long
 do_shutdown(struct role *role, const struct line *line)
 {
-	/* Whatever is a socket of this process, and not the test's. */
+	/* Of what the process has opened itself only this is a socket. */
 	(void)line;
-	for (int fd = 3; fd < 256; fd++)
-		if (fd != role->control)
+	for (int fd = 0; fd < FDS_MAX; fd++)
+		if (!role->is_inherited[fd])
 			(void)shutdown(fd, SHUT_RDWR);
 	return 0;
 }
@@ -233,6 +235,8 @@ run_actor(int control, void *arg)
 	ssize_t n;
 
 	role->control = control;
+	for (int fd = 0; fd < FDS_MAX; fd++)
+		role->is_inherited[fd] = fcntl(fd, F_GETFD) >= 0;
 	while ((n = recv(control, word, WORD_MAX, 0)) > 0) {
 		word[n] = 0;
 		(void)snprintf(answer, sizeof(answer), "%ld", act(role, word));
