@@ -226,7 +226,7 @@ bench_measure(struct bench *bench, const struct bench_goal *goal, const struct b
 
 	assert(n_sides <= BENCH_SIDES_MAX);
 	for (i = 0; i < n_sides; i++)
-		comparison.series[i].name = sides[i].name;
+		comparison.series[i] = (struct series){ .name = sides[i].name, .is_beside = sides[i].is_beside };
 	(void)bench_round(bench, sides, n_sides, rounds);
 	for (try_ = 0; try_ < bench->n_rounds * BENCH_TRIES && comparison.series[0].n < bench->n_rounds; try_++) {
 		other = bench_round(bench, sides, n_sides, rounds);

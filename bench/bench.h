@@ -36,9 +36,13 @@ void samples_clear(struct samples *samples);		/* keeps the room */
 void samples_deinit(struct samples *samples);
 uint64_t samples_percentile(struct samples *samples, double fraction);	/* sorts; 0 where there is none */
 
+/* Operations of one sample where one alone is too short to be timed: its nanoseconds are one's picoseconds. */
+#define BENCH_BATCH		1000
+
 /* The unit of a goal's figure says how it is printed, and which way is better. */
 enum bench_unit {
 	BENCH_US,			/* microseconds of one operation; the round's p50 if the side gave no figure */
+	BENCH_NS,			/* nanoseconds of one; samples: the time of BENCH_BATCH operations each */
 	BENCH_CPU_US,			/* microseconds of CPU time of one operation */
 	BENCH_PER_SECOND,		/* operations a second */
 	BENCH_GIB_PER_SECOND,
@@ -56,6 +60,7 @@ struct bench_side {
 	const char *name;
 	void (*run)(void *arg, struct bench_round *round);
 	void *arg;
+	bool is_beside;			/* shown, and no baseline */
 };
 
 struct bench;
@@ -65,10 +70,12 @@ struct bench_goal {
 	const char *id;			/* as in H1, or H5/100 where a goal has several figures */
 	const char *title;
 	enum bench_unit unit;
-	double must;			/* ratio to the best baseline */
+	double must;			/* ratio to the best baseline; 0, with a baseline: no goal, and nothing is judged */
 	double stretch;
 	double must_p99;		/* ratio of pooled p99; 0: not asked */
 	void (*run)(struct bench *bench, const struct bench_goal *goal);
+	double must_p90;		/* as must_p99 */
+	double most_p99_us;		/* the pooled p99 itself; 0: not asked */
 };
 
 /* How a run of a goal ended. */
@@ -78,13 +85,15 @@ enum bench_outcome {
 	BENCH_STRETCH,			/* and the stretch */
 	BENCH_NOISY,			/* too few quiet rounds to say */
 	BENCH_SKIPPED,			/* cannot be measured on this host, or was not asked for */
+	BENCH_TOLD,			/* there is no goal */
 	BENCH_OUTCOME_N
 };
 
 struct bench_result {
 	enum bench_outcome outcome;
 	double ratio;			/* a figure without a baseline: that; -1: none */
-	double ratio_p99;		/* 0: none */
+	double ratio_p90;		/* of all samples; 0: none */
+	double ratio_p99;
 };
 
 struct bench {

@@ -20,7 +20,7 @@
 #define DEFAULT_GATE	0.06
 
 static const struct bench_goal goals[] = {
-	/* id, what, unit, must, stretch, must of p99, how */
+	/* id, what, unit, must, stretch, must of p99, how; a must of 0: no goal */
 	{ "P1", "a segment provisioned, against the best bare method", BENCH_GIB_PER_SECOND, 0.95, 1.0, 0, provision_best },
 	{ "P2", "the same without huge pages by advice or pool, against base pages", BENCH_GIB_PER_SECOND, 2, 2.8, 0,
 	    provision_base_pages },
@@ -156,12 +156,12 @@ raise_descriptors(void)
 	}
 }
 
-/* Two runs that agree decide; a third one would not change it. */
+/* Two runs that agree decide; a third one would not change it. What has no goal is measured once. */
 static bool
 is_decided(const struct tally *tally)
 {
 	return tally->n[BENCH_MISSED] >= 2 || tally->n[BENCH_MUST] + tally->n[BENCH_STRETCH] >= 2 ||
-	    tally->n[BENCH_SKIPPED] > 0;
+	    tally->n[BENCH_SKIPPED] + tally->n[BENCH_TOLD] > 0;
 }
 
 static void
@@ -187,6 +187,8 @@ verdict(const struct tally *tally)
 
 	if (tally->n[BENCH_SKIPPED] > 0)
 		return report_outcome_name(BENCH_SKIPPED);
+	if (tally->n[BENCH_TOLD] > 0)
+		return report_outcome_name(BENCH_TOLD);
 	if (met * 2 > tally->n_runs)
 		return report_outcome_name(tally->n[BENCH_STRETCH] * 2 > tally->n_runs ? BENCH_STRETCH : BENCH_MUST);
 	if (tally->n[BENCH_MISSED] * 2 > tally->n_runs)

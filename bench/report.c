@@ -13,13 +13,15 @@ struct unit {
 	bool higher_is_better;
 	double scale;			/* from the figure to what is printed */
 	int decimals;
+	const char *sample;		/* of a sample's thousandth */
 };
 
 static const struct unit units[BENCH_UNIT_N] = {
-	[BENCH_US] = { "us", false, 1, 2 },
-	[BENCH_CPU_US] = { "us CPU", false, 1, 2 },
-	[BENCH_PER_SECOND] = { "k/s", true, 1e-3, 1 },
-	[BENCH_GIB_PER_SECOND] = { "GiB/s", true, 1, 2 },
+	[BENCH_US] = { "us", false, 1, 2, "us" },
+	[BENCH_NS] = { "ns", false, 1, 2, "ns" },
+	[BENCH_CPU_US] = { "us CPU", false, 1, 2, "us" },
+	[BENCH_PER_SECOND] = { "k/s", true, 1e-3, 1, "us" },
+	[BENCH_GIB_PER_SECOND] = { "GiB/s", true, 1, 2, "us" },
 };
 
 static const char *const outcomes[BENCH_OUTCOME_N] = {
@@ -28,12 +30,13 @@ static const char *const outcomes[BENCH_OUTCOME_N] = {
 	[BENCH_STRETCH] = "met, stretch too",
 	[BENCH_NOISY] = "noisy",
 	[BENCH_SKIPPED] = "skipped",
+	[BENCH_TOLD] = "no goal",
 };
 
 /* What is said of one side. */
 struct summary {
 	double min, median, max;	/* of the rounds' figures */
-	double p50, p90, p99;		/* of the pool, in microseconds; 0 where there is none */
+	double p50, p90, p99;		/* of the pool, in thousandths of its samples' unit; 0 where there is none */
 };
 
 const char *
@@ -74,28 +77,36 @@ report_holds(const struct unit *unit, double ratio, double limit)
 	return unit->higher_is_better ? ratio >= limit : ratio <= limit;
 }
 
+/* The best of the baselines: of all sides but the last and those that only stand beside. */
 static unsigned
-report_best(const struct unit *unit, const struct summary *summaries, unsigned n)
+report_best(const struct unit *unit, const struct comparison *comparison, const struct summary *summaries)
 {
-	unsigned best = 0, i;
+	unsigned n = comparison->n_sides - 1, best = n, i;
 
-	for (i = 1; i < n; i++) {
-		if (unit->higher_is_better ? summaries[i].median > summaries[best].median :
-		    summaries[i].median < summaries[best].median)
+	for (i = 0; i < n; i++) {
+		if (comparison->series[i].is_beside)
+			continue;
+		if (best == n || (unit->higher_is_better ? summaries[i].median > summaries[best].median :
+		    summaries[i].median < summaries[best].median))
 			best = i;
 	}
 	return best;
 }
 
 static enum bench_outcome
-report_judge(const struct bench_goal *goal, const struct comparison *comparison, const struct bench_result *result)
+report_judge(const struct bench_goal *goal, const struct comparison *comparison, const struct bench_result *result,
+    const struct summary *judged)
 {
 	const struct unit *unit = &units[goal->unit];
 
 	if (comparison->series[0].n < comparison->n_wanted)
 		return BENCH_NOISY;
+	if (goal->must <= 0)
+		return BENCH_TOLD;
 	if (!report_holds(unit, result->ratio, goal->must) ||
-	    (goal->must_p99 > 0 && result->ratio_p99 > goal->must_p99))
+	    (goal->must_p90 > 0 && result->ratio_p90 > goal->must_p90) ||
+	    (goal->must_p99 > 0 && result->ratio_p99 > goal->must_p99) ||
+	    (goal->most_p99_us > 0 && judged->p99 > goal->most_p99_us))
 		return BENCH_MISSED;
 	return report_holds(unit, result->ratio, goal->stretch) ? BENCH_STRETCH : BENCH_MUST;
 }
@@ -112,7 +123,7 @@ report_side(const struct unit *unit, const char *name, const struct summary *sum
 	(void)printf("      %-44s rounds %.*f / %.*f / %.*f %s", name, unit->decimals, summary->min * unit->scale,
 	    unit->decimals, summary->median * unit->scale, unit->decimals, summary->max * unit->scale, unit->name);
 	if (summary->p99 > 0)
-		(void)printf("   p50 %.2f  p90 %.2f  p99 %.2f us", summary->p50, summary->p90, summary->p99);
+		(void)printf("   p50 %.2f  p90 %.2f  p99 %.2f %s", summary->p50, summary->p90, summary->p99, unit->sample);
 	(void)putchar('\n');
 }
 
@@ -128,12 +139,17 @@ report_verdict(const struct bench_goal *goal, const struct comparison *compariso
 		(void)fflush(stdout);
 		return;
 	}
-	(void)printf("      ratio %.3f to %s; must %s %.2f, stretch %s %.2f", result->ratio, best, sign, goal->must, sign,
-	    goal->stretch);
+	(void)printf("      ratio %.3f to %s", result->ratio, best);
+	if (goal->must > 0)
+		(void)printf("; must %s %.2f, stretch %s %.2f", sign, goal->must, sign, goal->stretch);
+	if (goal->must_p90 > 0)
+		(void)printf("; p90 ratio %.3f, must <= %.2f", result->ratio_p90, goal->must_p90);
 	if (result->ratio_p99 > 0)
 		(void)printf("; p99 ratio %.3f", result->ratio_p99);
 	if (goal->must_p99 > 0)
 		(void)printf(", must <= %.2f", goal->must_p99);
+	if (goal->most_p99_us > 0)
+		(void)printf(" and %.0f us", goal->most_p99_us);
 	(void)printf(": %s", outcomes[result->outcome]);
 	(void)printf(" [%u rounds, %u thrown away, other load up to %.1f %%]\n", comparison->series[0].n,
 	    comparison->n_disturbed, comparison->other_max * 100);
@@ -141,11 +157,11 @@ report_verdict(const struct bench_goal *goal, const struct comparison *compariso
 }
 
 static void
-report_json_side(FILE *f, const char *name, const struct summary *summary)
+report_json_side(FILE *f, const struct unit *unit, const char *name, const struct summary *summary)
 {
 	(void)fprintf(f, "{\"name\": \"%s\", \"min\": %.6g, \"median\": %.6g, \"max\": %.6g, "
-	    "\"p50_us\": %.6g, \"p90_us\": %.6g, \"p99_us\": %.6g}", name, summary->min, summary->median, summary->max,
-	    summary->p50, summary->p90, summary->p99);
+	    "\"p50_%s\": %.6g, \"p90_%s\": %.6g, \"p99_%s\": %.6g}", name, summary->min, summary->median, summary->max,
+	    unit->sample, summary->p50, unit->sample, summary->p90, unit->sample, summary->p99);
 }
 
 static void
@@ -164,13 +180,14 @@ report_json(const struct bench *bench, const struct comparison *comparison, cons
 	for (i = 0; i + 1 < comparison->n_sides; i++) {
 		if (i > 0)
 			(void)fputs(", ", f);
-		report_json_side(f, comparison->series[i].name, &summaries[i]);
+		report_json_side(f, &units[goal->unit], comparison->series[i].name, &summaries[i]);
 	}
 	(void)fprintf(f, "], \"best\": %u, \"daemon\": ", best);
-	report_json_side(f, comparison->series[i].name, &summaries[i]);
-	(void)fprintf(f, ", \"ratio\": %.4f, \"ratio_p99\": %.4f, \"must\": %g, \"stretch\": %g, \"must_p99\": %g, "
-	    "\"outcome\": \"%s\"}\n", bench->result.ratio, bench->result.ratio_p99, goal->must, goal->stretch,
-	    goal->must_p99, outcomes[bench->result.outcome]);
+	report_json_side(f, &units[goal->unit], comparison->series[i].name, &summaries[i]);
+	(void)fprintf(f, ", \"ratio\": %.4f, \"ratio_p90\": %.4f, \"ratio_p99\": %.4f, \"must\": %g, \"stretch\": %g, "
+	    "\"must_p90\": %g, \"must_p99\": %g, \"most_p99_us\": %g, \"outcome\": \"%s\"}\n", bench->result.ratio,
+	    bench->result.ratio_p90, bench->result.ratio_p99, goal->must, goal->stretch, goal->must_p90, goal->must_p99,
+	    goal->most_p99_us, outcomes[bench->result.outcome]);
 	(void)fflush(f);
 }
 
@@ -184,13 +201,15 @@ report_comparison(struct bench *bench, struct comparison *comparison)
 
 	for (i = 0; i < comparison->n_sides; i++)
 		summaries[i] = report_summary(&comparison->series[i]);
-	best = report_best(unit, summaries, last);
+	best = report_best(unit, comparison, summaries);
 	bench->result = (struct bench_result){ .ratio = -1 };
 	if (summaries[best].median > 0)
 		bench->result.ratio = summaries[last].median / summaries[best].median;
-	if (summaries[best].p99 > 0)
+	if (summaries[best].p99 > 0) {
+		bench->result.ratio_p90 = summaries[last].p90 / summaries[best].p90;
 		bench->result.ratio_p99 = summaries[last].p99 / summaries[best].p99;
-	bench->result.outcome = report_judge(goal, comparison, &bench->result);
+	}
+	bench->result.outcome = report_judge(goal, comparison, &bench->result, &summaries[last]);
 	report_head(bench, goal);
 	for (i = 0; i < comparison->n_sides && comparison->series[i].n > 0; i++)
 		report_side(unit, comparison->series[i].name, &summaries[i]);

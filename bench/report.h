@@ -11,6 +11,7 @@
 /* One side over all its quiet rounds. */
 struct series {
 	const char *name;
+	bool is_beside;
 	double figures[REPORT_ROUNDS_MAX];	/* one a round */
 	unsigned n;
 	struct samples pool;			/* of all rounds */
