@@ -24,6 +24,28 @@ void provision_base_pages(struct bench *bench, const struct bench_goal *goal);
 void provision_touch(struct bench *bench, const struct bench_goal *goal);
 void provision_boot(struct bench *bench, const struct bench_goal *goal);
 
+/* bench_lock.c: locks and sections while nobody dies. */
+void lock_uncontended(struct bench *bench, const struct bench_goal *goal);
+void lock_section_64(struct bench *bench, const struct bench_goal *goal);
+void lock_section_4096(struct bench *bench, const struct bench_goal *goal);
+void lock_contended(struct bench *bench, const struct bench_goal *goal);
+
+/* bench_death.c: a client dies, and an observer is told. */
+void death_told(struct bench *bench, const struct bench_goal *goal);
+void death_large(struct bench *bench, const struct bench_goal *goal);
+
+/* bench_handover.c: an owner dies, and who waits for its lock gets it. */
+void handover_blocked(struct bench *bench, const struct bench_goal *goal);
+
+/* bench_mass.c: many owners die at once. */
+void mass_death(struct bench *bench, const struct bench_goal *goal);
+
+/* bench_restore.c: an owner is gone, and its bytes are restored: KiB of log. */
+void restore_1(struct bench *bench, const struct bench_goal *goal);
+void restore_16(struct bench *bench, const struct bench_goal *goal);
+void restore_64(struct bench *bench, const struct bench_goal *goal);
+void restore_1024(struct bench *bench, const struct bench_goal *goal);
+
 /* bench_idle.c: nothing at all. */
 void idle_wakeups(struct bench *bench, const struct bench_goal *goal);
 

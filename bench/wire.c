@@ -41,10 +41,10 @@ wire_connect(const char *path)
 }
 
 ssize_t
-wire_receive(int fd, void *message, size_t size, int *ret_fd)
+wire_receive_fds(int fd, void *message, size_t size, int ret_fds[PROTOCOL_FDS_MAX])
 {
 	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
+		char bytes[CMSG_SPACE(sizeof(int) * PROTOCOL_FDS_MAX)];
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = { message, size };
@@ -55,11 +55,22 @@ wire_receive(int fd, void *message, size_t size, int *ret_fd)
 	struct cmsghdr *c;
 	ssize_t n;
 
-	*ret_fd = -1;
+	memset(ret_fds, 0xff, sizeof(int) * PROTOCOL_FDS_MAX);	/* -1 each */
 	n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
 	c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		memcpy(ret_fd, CMSG_DATA(c), sizeof(*ret_fd));
+		memcpy(ret_fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+	return n;
+}
+
+ssize_t
+wire_receive(int fd, void *message, size_t size, int *ret_fd)
+{
+	int fds[PROTOCOL_FDS_MAX];
+	ssize_t n = wire_receive_fds(fd, message, size, fds);
+
+	*ret_fd = fds[0];
+	close_fd(&fds[1]);
 	return n;
 }
 
@@ -152,4 +163,53 @@ wire_request(int fd, struct protocol_header *request, uint64_t serial, void *rep
 	if (n < (ssize_t)sizeof(*header))
 		bench_fail("the daemon sent no reply: %s", n < 0 ? strerror(errno) : "it closed the connection");
 	return header->status;
+}
+
+void
+wire_attached_locked(int fd, struct wire_locked *ret_locked)
+{
+	union {
+		struct protocol_attached attached;
+		char bytes[PROTOCOL_MESSAGE_MAX];
+	} reply;
+	int fds[PROTOCOL_FDS_MAX];
+	ssize_t n = wire_receive_fds(fd, &reply, sizeof(reply), fds);
+
+	if (n < (ssize_t)sizeof(reply.attached) || reply.attached.header.status != 0)
+		bench_fail("the daemon does not attach a segment with locks");
+	if (fds[1] < 0)
+		bench_fail("the daemon attached a segment with locks without control memory");
+	*ret_locked = (struct wire_locked){ .attached = reply.attached, .fd = fds[0], .control_fd = fds[1] };
+	if (n >= (ssize_t)(sizeof(reply.attached) + sizeof(ret_locked->first)))
+		memcpy(&ret_locked->first, reply.bytes + sizeof(reply.attached), sizeof(ret_locked->first));
+}
+
+int
+wire_attach_locked(const char *path, const char *name, uint32_t access, struct wire_locked *ret_locked)
+{
+	struct protocol_attach attach;
+	int fd = wire_connect(path);
+
+	wire_hello(fd);
+	wire_welcome(fd);
+	wire_attach_init(&attach, name);
+	attach.access = access;
+	wire_send(fd, &attach.header, 2);
+	wire_attached_locked(fd, ret_locked);
+	return fd;
+}
+
+void
+wire_show(int fd, uint64_t serial, const char *name, struct protocol_segment *ret_row)
+{
+	struct protocol_show show = { .header = { .size = sizeof(show), .type = PROTOCOL_SHOW } };
+	union {
+		struct protocol_shown shown;
+		char bytes[PROTOCOL_MESSAGE_MAX];
+	} reply;
+
+	(void)strncpy(show.name, name, sizeof(show.name) - 1);
+	if (wire_request(fd, &show.header, serial, &reply, sizeof(reply)) != 0)
+		bench_fail("the daemon does not show '%s'", name);
+	*ret_row = reply.shown.segment;
 }

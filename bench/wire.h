@@ -17,8 +17,9 @@
 void wire_address(const char *path, struct sockaddr_un *ret_address);
 int wire_connect(const char *path);
 
-/* One message, and the fd that came with it or -1. The result is recvmsg's. */
+/* One message, and the fds that came with it, or -1 in place of each that did not. The result is recvmsg's. */
 ssize_t wire_receive(int fd, void *message, size_t size, int *ret_fd);
+ssize_t wire_receive_fds(int fd, void *message, size_t size, int ret_fds[PROTOCOL_FDS_MAX]);
 
 void wire_hello(int fd);			/* sends it; its reply is the first to arrive */
 void wire_attach_init(struct protocol_attach *attach, const char *name);	/* for reading and writing */
@@ -29,6 +30,21 @@ void wire_welcome(int fd);
 
 /* Receives the reply to an ATTACH: its fd. */
 int wire_attached(int fd);
+
+/* The reply to an ATTACH of a segment with locks, whole. */
+struct wire_locked {
+	struct protocol_attached attached;
+	struct protocol_lock first;		/* of its locks */
+	int fd;
+	int control_fd;
+};
+void wire_attached_locked(int fd, struct wire_locked *ret_locked);
+
+/* Connects, attaches and receives that. Its connection. */
+int wire_attach_locked(const char *path, const char *name, uint32_t access, struct wire_locked *ret_locked);
+
+/* The daemon's row of a segment. */
+void wire_show(int fd, uint64_t serial, const char *name, struct protocol_segment *ret_row);
 
 /* Receives either of the two: an fd, or -1 when it was the reply to HELLO. */
 int wire_either(int fd);
