@@ -10,6 +10,7 @@
 
 #include "tests/sweep/common.h"
 #include "tests/sweep/judge.h"
+#include "tests/sweep/library.h"
 
 #define BAD_SHOWN	5
 
@@ -79,6 +80,7 @@ common_init(void)
 	common = map_shared();
 	common->field = map_shared();
 	piece_is_inside = &common->is_inside;
+	common_check(library_init(), "the library");
 	field_init(&common_pristine);
 }
 
@@ -88,6 +90,10 @@ common_run(void *arg)
 	struct control_place places[FIELD_LOCKS];
 
 	(void)arg;
+	if (common->piece >= PIECE_LIBRARY_FIRST) {
+		library_run(common->piece, common->field);
+		return;
+	}
 	field_places(common->field, common->on_death, places);
 	piece_run(common->piece, places);
 }
@@ -99,6 +105,7 @@ common_prepare(enum piece piece, enum control_on_death on_death, const struct fi
 	common->is_inside = 0;
 	common->piece = piece;
 	common->on_death = on_death;
+	library_prepare(common->field, on_death);
 }
 
 const char *

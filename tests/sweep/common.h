@@ -10,6 +10,7 @@
 struct common {
 	struct field *field;
 	volatile uint32_t is_inside;
+	volatile uint32_t is_asleep[2];	/* sleepers of third.c */
 	enum piece piece;
 	enum control_on_death on_death;
 };

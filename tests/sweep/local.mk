@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # The sweep is of what compilers make of the code: so it is built by each of them and at more than one level, whichever this
 # build is configured for. A compiler that is missing makes a script that says so.
-sweep_sources = tests/sweep/common.c tests/sweep/field.c tests/sweep/judge.c tests/sweep/pieces.c \
-	tests/sweep/recoveries.c tests/sweep/states.c tests/sweep/step.c tests/sweep/sweep.c tests/sweep/watch.c
-sweep_headers = tests/sweep/common.h tests/sweep/field.h tests/sweep/judge.h tests/sweep/pieces.h \
-	tests/sweep/recoveries.h tests/sweep/states.h tests/sweep/step.h tests/sweep/watch.h
+sweep_sources = tests/sweep/common.c tests/sweep/field.c tests/sweep/judge.c tests/sweep/library.c \
+	tests/sweep/pieces.c tests/sweep/recoveries.c tests/sweep/states.c tests/sweep/step.c tests/sweep/sweep.c \
+	tests/sweep/third.c tests/sweep/waiting.c tests/sweep/watch.c
+sweep_headers = tests/sweep/common.h tests/sweep/field.h tests/sweep/judge.h tests/sweep/library.h \
+	tests/sweep/pieces.h tests/sweep/recoveries.h tests/sweep/states.h tests/sweep/step.h tests/sweep/third.h \
+	tests/sweep/waiting.h tests/sweep/watch.h
+# Of the code under test: pieces.c has control.c in it, and waiting.c lock_wait.c.
+sweep_tested = client/lock.c client/lock_threads.c daemon/guard.c
+sweep_included = client/control.c client/control.h client/lock_wait.c client/lock.h client/client.h client/connection.h \
+	client/protocol.h client/segment.h daemon/guard.h base/base.h
 EXTRA_DIST += $(sweep_sources) $(sweep_headers) tests/sweep/build
 
 sweep_programs = tests/sweep/check_sweep-gcc-O2 tests/sweep/check_sweep-gcc-O3 \
@@ -15,7 +21,7 @@ CLEANFILES += $(sweep_programs)
 if SANITIZERS
 sweep_reason = it is of code without sanitizers, which a build without them has tested
 endif
-$(sweep_programs): $(sweep_sources) $(sweep_headers) client/control.c client/control.h base/base.h tests/sweep/build config.h
+$(sweep_programs): $(sweep_sources) $(sweep_headers) $(sweep_tested) $(sweep_included) tests/sweep/build config.h
 	@$(MKDIR_P) $(@D)
 	$(AM_V_GEN)SKIP_REASON='$(sweep_reason)' sh $(srcdir)/tests/sweep/build $@ $(DEFS) $(AM_CPPFLAGS) -- \
-		$(patsubst %,$(srcdir)/%,$(sweep_sources))
+		$(patsubst %,$(srcdir)/%,$(sweep_sources) $(sweep_tested))

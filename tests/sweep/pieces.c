@@ -2,6 +2,7 @@
 /* Copyright the segmentd authors */
 #include "client/control.c"
 
+#include "daemon/guard.h"
 #include "tests/sweep/pieces.h"
 
 const char *const piece_names[PIECE_N] = {
@@ -14,29 +15,17 @@ const char *const piece_names[PIECE_N] = {
 	[PIECE_AGAIN] = "daemon, again",
 	[PIECE_WAITER] = "waiter",
 	[PIECE_HAND] = "by hand",
+	[PIECE_LIBRARY_SECTION] = "libsegment's section",
+	[PIECE_LIBRARY_ROLLBACK] = "libsegment's section, rolled back",
+	[PIECE_LIBRARY_DETACH] = "libsegment's section, detached in it",
+	[PIECE_LIBRARY_WAITER] = "libsegment's waiter",
+	[PIECE_LIBRARY_LOCK] = "libsegment's lock",
 	[PIECE_BROKEN_RECOVERY] = "daemon that empties the log before it restores",
 };
 
 volatile uint32_t *piece_is_inside;
 
-/* As a program would have them: plain fields, plain stores. */
-struct book {
-	uint64_t total;
-	uint64_t halves[3];
-	char untouched[5];
-	char text[11];
-	uint64_t more[3];
-	uint64_t last;
-};
-static_assert(sizeof(struct book) == FIELD_A_BYTES, "A's bytes");
-
-struct page {
-	uint64_t from, to;
-	uint64_t untouched;
-};
-static_assert(sizeof(struct page) == FIELD_B_BYTES, "B's bytes");
-
-#define BOOK_OFFSET(field)	(FIELD_A_OFFSET + offsetof(struct book, field))
+#define BOOK_OFFSET(field)	(FIELD_A_OFFSET + offsetof(struct piece_book, field))
 
 /* An entry that is published before it is there. */
 static void
@@ -60,10 +49,10 @@ static inline __attribute__((always_inline)) void
 change(const struct control_place places[FIELD_LOCKS], uint32_t id, enum field_contents to, enum piece piece)
 {
 	const struct control_place *a = &places[FIELD_A], *b = &places[FIELD_B];
-	const struct book *want = (const void *)field_bytes(FIELD_A, to);
-	const struct page *want_page = (const void *)field_bytes(FIELD_B, to);
-	struct book *book = (void *)(a->data + FIELD_A_OFFSET);
-	struct page *page = (void *)(b->data + FIELD_B_OFFSET);
+	const struct piece_book *want = (const void *)field_bytes(FIELD_A, to);
+	const struct piece_page *want_page = (const void *)field_bytes(FIELD_B, to);
+	struct piece_book *book = (void *)(a->data + FIELD_A_OFFSET);
+	struct piece_page *page = (void *)(b->data + FIELD_B_OFFSET);
 
 	(void)control_log(a, BOOK_OFFSET(total), sizeof(book->total));
 	book->total = want->total ^ 0x5555;
@@ -95,7 +84,7 @@ change(const struct control_place places[FIELD_LOCKS], uint32_t id, enum field_c
 static void
 change_more(const struct control_place *a)
 {
-	struct book *book = (void *)(a->data + FIELD_A_OFFSET);
+	struct piece_book *book = (void *)(a->data + FIELD_A_OFFSET);
 
 	(void)control_log(a, BOOK_OFFSET(text), sizeof(book->text));
 	memset(book->text, 'x', sizeof(book->text));
@@ -160,7 +149,7 @@ recover_by_daemon(const struct control_place *place)
 	uint32_t claim_id = (word & CONTROL_ID_MASK) == FIELD_CLAIM ? FIELD_CLAIM2 : FIELD_CLAIM;
 
 	if (piece_is_dead(word))
-		(void)control_recover(place, word & CONTROL_ID_MASK, claim_id, control_copy);
+		(void)control_recover(place, word & CONTROL_ID_MASK, claim_id, guard_copy);
 }
 
 static void
@@ -169,7 +158,7 @@ recover_again(const struct control_place *place)
 	uint32_t id = atomic_load(&place->lock->word) & CONTROL_ID_MASK;
 
 	if (id == FIELD_CLAIM || id == FIELD_CLAIM2)
-		(void)control_recover(place, id, id, control_copy);
+		(void)control_recover(place, id, id, guard_copy);
 }
 
 /* What a waiter does that has found the owner gone. */
@@ -202,7 +191,7 @@ recover_by_hand(const struct control_place *place)
 	by_hand.on_death = CONTROL_ROLLBACK;
 	if (control_claim_poisoned(place->lock, FIELD_CLAIM))
 		return;
-	if (control_repair(&by_hand, control_copy) == 0)
+	if (control_repair(&by_hand, guard_copy) == 0)
 		(void)control_release(place->lock, FIELD_CLAIM);
 	else
 		(void)control_poison(place->lock, FIELD_CLAIM);

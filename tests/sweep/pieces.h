@@ -22,8 +22,32 @@ enum piece {
 	PIECE_WAITER,			/* control_take_over(), control_repair(), a section of its own, unlock */
 	PIECE_HAND,			/* the recovery of a poisoned lock by hand */
 	PIECE_BROKEN_RECOVERY,		/* a daemon that empties the log before it restores */
-	PIECE_N
+	/* The same through libsegment; library.h. */
+	PIECE_LIBRARY_SECTION,
+	PIECE_LIBRARY_ROLLBACK,
+	PIECE_LIBRARY_DETACH,		/* detaches in the middle of the section */
+	PIECE_LIBRARY_WAITER,		/* segment_lock() on a dead owner's lock, a section of its own, unlock */
+	PIECE_LIBRARY_LOCK,		/* segment_lock(), segment_unlock() */
+	PIECE_N,
+	PIECE_LIBRARY_FIRST = PIECE_LIBRARY_SECTION
 };
+
+/* As a program would have them: plain fields, plain stores. */
+struct piece_book {
+	uint64_t total;
+	uint64_t halves[3];
+	char untouched[5];
+	char text[11];
+	uint64_t more[3];
+	uint64_t last;
+};
+static_assert(sizeof(struct piece_book) == FIELD_A_BYTES, "A's bytes");
+
+struct piece_page {
+	uint64_t from, to;
+	uint64_t untouched;
+};
+static_assert(sizeof(struct piece_page) == FIELD_B_BYTES, "B's bytes");
 
 extern const char *const piece_names[PIECE_N];
 

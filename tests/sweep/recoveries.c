@@ -202,7 +202,7 @@ judge_edges(struct recoveries *recoveries)
 uint64_t
 recoveries_sweep(struct recoveries *recoveries, uint64_t *ret_positions)
 {
-	const enum piece pieces[] = { recoveries->daemon, PIECE_AGAIN, PIECE_WAITER, PIECE_HAND };
+	const enum piece pieces[] = { recoveries->daemon, PIECE_AGAIN, PIECE_LIBRARY_WAITER, PIECE_HAND };
 	double began = common_now();
 
 	for (size_t i = 0; i < recoveries->states.n; i++) {

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
-#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -13,6 +16,15 @@
 #define E_EXIT_FORBIDDEN	33	/* of the child */
 
 static int
+step_result(struct stepped *child, int status)
+{
+	if (WIFSTOPPED(status))
+		return WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status) == SIGSTOP ? STEP_E_END : -EPROTO;
+	child->pid = -1;
+	return WIFEXITED(status) && WEXITSTATUS(status) == E_EXIT_FORBIDDEN ? STEP_E_FORBIDDEN : -ECHILD;
+}
+
+int
 step_wait(struct stepped *child)
 {
 	int status;
@@ -20,10 +32,7 @@ step_wait(struct stepped *child)
 	while (waitpid(child->pid, &status, __WALL) < 0)
 		if (errno != EINTR)
 			return -errno;
-	if (WIFSTOPPED(status))
-		return WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status) == SIGSTOP ? STEP_E_END : -EPROTO;
-	child->pid = -1;
-	return WIFEXITED(status) && WEXITSTATUS(status) == E_EXIT_FORBIDDEN ? STEP_E_FORBIDDEN : -ECHILD;
+	return step_result(child, status);
 }
 
 static int
@@ -63,6 +72,46 @@ step_once(struct stepped *child)
 {
 	child->n_steps++;
 	return step_go(child, PTRACE_SINGLESTEP);
+}
+
+bool
+step_is_asleep(pid_t pid)
+{
+	char path[40], text[256];
+	const char *end;
+	ssize_t n;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (fd >= 0)
+		(void)close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	end = strrchr(text, ')');
+	return end && end[1] == ' ' && end[2] == 'S';
+}
+
+int
+step_once_or_sleep(struct stepped *child, const volatile uint32_t *is_about_to_sleep)
+{
+	int status;
+
+	if (!*is_about_to_sleep)
+		return step_once(child);
+	child->n_steps++;
+	if (ptrace(PTRACE_SINGLESTEP, child->pid, NULL, NULL))
+		return -errno;
+	/* Stopped it is in another state. */
+	for (;;) {
+		pid_t pid = waitpid(child->pid, &status, WNOHANG | __WALL);
+
+		if (pid)
+			return pid < 0 ? -errno : step_result(child, status);
+		if (step_is_asleep(child->pid))
+			return STEP_E_ASLEEP;
+		(void)sched_yield();
+	}
 }
 
 int

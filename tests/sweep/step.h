@@ -4,6 +4,8 @@
 #ifndef TESTS_SWEEP_STEP_H
 #define TESTS_SWEEP_STEP_H
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct stepped {
@@ -16,6 +18,7 @@ struct stepped {
 enum {
 	STEP_E_FORBIDDEN = 1,	/* ptrace is not to be had here */
 	STEP_E_END = 2,		/* the function has returned */
+	STEP_E_ASLEEP = 3,	/* it sleeps in the middle of the instruction */
 };
 
 /*
@@ -26,6 +29,16 @@ int step_start(struct stepped *child, void (*fn)(void *), void *arg);
 
 /* One instruction more. 0, STEP_E_END, -errno: -ECHILD if it died. */
 int step_once(struct stepped *child);
+
+/*
+ * The same, where the instruction may sleep: if so, step_wait() waits for its end. *is_about_to_sleep is looked at first,
+ * so that it costs nothing where it cannot.
+ */
+int step_once_or_sleep(struct stepped *child, const volatile uint32_t *is_about_to_sleep);
+int step_wait(struct stepped *child);
+
+/* Whether a process, stepped or not, sleeps now. */
+bool step_is_asleep(pid_t pid);
 
 /* From the end of the function to its beginning. 0, -errno. */
 int step_again(struct stepped *child);

@@ -18,9 +18,10 @@
 #include "tests/sweep/judge.h"
 #include "tests/sweep/recoveries.h"
 #include "tests/sweep/step.h"
+#include "tests/sweep/third.h"
 
 #define EXIT_SKIP	77
-#define TRACES		3
+#define TRACES		7
 
 static uint64_t total_positions;
 
@@ -34,6 +35,8 @@ struct trace {
 	} *changes;
 	size_t n;
 	uint64_t n_positions;
+	struct field start;
+	bool is_told;		/* it begins with the marks of a death before */
 };
 
 static void
@@ -58,13 +61,17 @@ wait_for_locks(void)
 }
 
 static void
-trace_section(enum piece piece, bool is_waited_for, struct trace *ret_trace)
+trace_section(enum piece piece, bool is_waited_for, bool is_told, struct trace *ret_trace)
 {
 	struct stepped child = STEPPED_NULL;
 	int r;
 
 	*ret_trace = (struct trace){ .n = 0 };
-	common_prepare(piece, CONTROL_ROLLBACK, &common_pristine);
+	ret_trace->is_told = is_told;
+	memcpy(&ret_trace->start, &common_pristine, sizeof(ret_trace->start));
+	for (int i = FIELD_A; is_told && i <= FIELD_B; i++)
+		atomic_store(&ret_trace->start.locks[i].marks, CONTROL_OWNER_DIED);
+	common_prepare(piece, CONTROL_ROLLBACK, &ret_trace->start);
 	common_check(step_start(&child, common_run, NULL), "the child");
 	trace_add(ret_trace, 0);
 	while ((r = step_once(&child)) == 0) {
@@ -79,6 +86,22 @@ trace_section(enum piece piece, bool is_waited_for, struct trace *ret_trace)
 	step_kill(&child);
 }
 
+static bool
+is_undone(enum piece piece)
+{
+	return piece == PIECE_ROLLED_BACK || piece == PIECE_LIBRARY_ROLLBACK || piece == PIECE_LIBRARY_DETACH;
+}
+
+/* Who was told and unlocked has ended the telling; a section that ends with its attachment is a dead one. */
+static bool
+is_told_right(const struct trace *trace, enum piece piece)
+{
+	const struct field *end = &trace->changes[trace->n - 1].field;
+
+	return atomic_load(&end->locks[FIELD_A].marks) == (piece == PIECE_LIBRARY_DETACH ? CONTROL_OWNER_DIED : 0) &&
+	    atomic_load(&end->locks[FIELD_B].marks) == 0;
+}
+
 /* Each state by itself, and that a lock which has its new bytes never has its old ones again. */
 static void
 judge_section(const struct trace *trace, enum piece piece, struct count *count)
@@ -86,7 +109,7 @@ judge_section(const struct trace *trace, enum piece piece, struct count *count)
 	struct judge_reader reader;
 	bool is_new[2] = { false, false };
 
-	judge_reader_init(&reader, &common_pristine);
+	judge_reader_init(&reader, &trace->start);
 	for (size_t i = 0; i < trace->n; i++) {
 		const struct field *left = &trace->changes[i].field;
 		struct field end;
@@ -105,7 +128,7 @@ judge_section(const struct trace *trace, enum piece piece, struct count *count)
 			common_bad(count, left, wrong, "%s, killed after instruction %llu", piece_names[piece],
 			    (unsigned long long)trace->changes[i].position);
 	}
-	if (is_new[FIELD_A] != (piece != PIECE_ROLLED_BACK) || !is_new[FIELD_B])
+	if (is_new[FIELD_A] == is_undone(piece) || !is_new[FIELD_B] || !is_told_right(trace, piece))
 		common_bad(count, &trace->changes[trace->n - 1].field, "it did not do what it should", "%s, to its end",
 		    piece_names[piece]);
 	count->positions += trace->n_positions + 1;
@@ -122,7 +145,7 @@ kill_section(const struct trace *trace, enum piece piece, struct count *count)
 
 		if (change + 1 < trace->n && trace->changes[change + 1].position == position)
 			change++;
-		common_prepare(piece, CONTROL_ROLLBACK, &common_pristine);
+		common_prepare(piece, CONTROL_ROLLBACK, &trace->start);
 		common_check(step_start(&child, common_run, NULL), "the child");
 		for (uint64_t i = 0; i < position; i++)
 			common_check(step_once(&child), "stepping");
@@ -141,11 +164,15 @@ sweep_sections(struct trace traces[TRACES])
 {
 	static const struct {
 		enum piece piece;
-		bool is_waited_for, is_killed;
+		bool is_waited_for, is_told, is_killed;
 	} runs[TRACES] = {
-		{ PIECE_SECTION, false, true },
-		{ PIECE_SECTION, true, false },
-		{ PIECE_ROLLED_BACK, false, false },
+		{ PIECE_SECTION, false, false, true },
+		{ PIECE_SECTION, true, false, false },
+		{ PIECE_ROLLED_BACK, false, false, false },
+		{ PIECE_LIBRARY_SECTION, false, false, false },
+		{ PIECE_LIBRARY_SECTION, true, true, false },
+		{ PIECE_LIBRARY_ROLLBACK, false, false, false },
+		{ PIECE_LIBRARY_DETACH, false, false, false },
 	};
 	uint64_t n_bad = 0;
 
@@ -153,12 +180,12 @@ sweep_sections(struct trace traces[TRACES])
 		struct count count = { .bad = 0 };
 		double began = common_now();
 
-		trace_section(runs[i].piece, runs[i].is_waited_for, &traces[i]);
+		trace_section(runs[i].piece, runs[i].is_waited_for, runs[i].is_told, &traces[i]);
 		judge_section(&traces[i], runs[i].piece, &count);
 		if (runs[i].is_killed)
 			kill_section(&traces[i], runs[i].piece, &count);
-		(void)printf("%s%s: %s at %llu positions, %zu states, %llu bad, %.2f s\n", piece_names[runs[i].piece],
-		    runs[i].is_waited_for ? ", waited for" : "", runs[i].is_killed ? "killed" : "stepped",
+		(void)printf("%s%s%s: %s at %llu positions, %zu states, %llu bad, %.2f s\n", piece_names[runs[i].piece],
+		    runs[i].is_waited_for ? ", waited for" : "", runs[i].is_told ? ", told" : "", runs[i].is_killed ? "killed" : "stepped",
 		    (unsigned long long)count.positions, traces[i].n, (unsigned long long)count.bad, common_now() - began);
 		total_positions += count.positions;
 		n_bad += count.bad;
@@ -198,7 +225,7 @@ sweep_broken_section(enum piece piece)
 	struct count count = { .is_quiet = true };
 	struct trace trace;
 
-	trace_section(piece, false, &trace);
+	trace_section(piece, false, false, &trace);
 	judge_section(&trace, piece, &count);
 	free(trace.changes);
 	return found(piece, count.bad);
@@ -210,8 +237,9 @@ sweep_recoveries(const struct trace *traces, enum control_on_death on_death, enu
 	struct recoveries *recoveries = recoveries_new(on_death, daemon);
 	uint64_t n_bad, n_positions;
 
+	/* A mark that is there already a recovery sets again, and looks at no further. */
 	for (size_t t = 0; t < TRACES; t++)
-		for (size_t i = 0; i < traces[t].n; i++)
+		for (size_t i = 0; !traces[t].is_told && i < traces[t].n; i++)
 			recoveries_add_section(recoveries, &traces[t].changes[i].field, traces[t].changes[i].position);
 	n_bad = recoveries_sweep(recoveries, &n_positions);
 	total_positions += n_positions;
@@ -224,7 +252,7 @@ main(void)
 {
 	struct trace traces[TRACES];
 	double began = common_now();
-	uint64_t n_bad;
+	uint64_t n_bad, n_positions;
 
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	common_init();
@@ -232,6 +260,8 @@ main(void)
 	n_bad = sweep_sections(traces);
 	for (enum control_on_death on_death = 0; on_death < CONTROL_ON_DEATH_N; on_death++)
 		n_bad += sweep_recoveries(traces, on_death, PIECE_DAEMON);
+	n_bad += third_sweep(&n_positions);
+	total_positions += n_positions;
 	n_bad += sweep_broken_section(PIECE_BROKEN_UNLOCK);
 	n_bad += sweep_broken_section(PIECE_BROKEN_PUBLISH);
 	n_bad += sweep_broken_section(PIECE_BROKEN_STORE);

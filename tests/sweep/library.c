@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+#include "config.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "client/lock.h"
+#include "tests/sweep/library.h"
+
+#define CLIENTS	(FIELD_FRESH + 1)
+
+struct client {
+	struct segment_lock locks[FIELD_LOCKS];
+	char names[FIELD_LOCKS][PROTOCOL_NAME_SIZE];
+	struct segment segment;
+};
+
+static struct client *clients;	/* by id; shared, so that it is made anew for a stepped child, too */
+static int data_fd = -1, live_fd = -1;
+
+/* What lock.c wants of the rest of the library. Nothing is forked, and nobody reads the sentences. */
+struct control_lock lock_none = { .word = CONTROL_ID_POISON, .sequence = 1 };
+
+uint64_t
+client_forks(void)
+{
+	return 0;
+}
+
+int
+error_set(int r, const char *format, ...)
+{
+	(void)format;
+	return r;
+}
+
+int
+library_init(void)
+{
+	struct flock mark = {
+		.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = PROTOCOL_MARK_BASE + FIELD_LIVE, .l_len = 1,
+	};
+	char path[40];
+
+	clients = mmap(NULL, CLIENTS * sizeof(*clients), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (clients == MAP_FAILED)
+		return -errno;
+	data_fd = memfd_create("sweep", MFD_CLOEXEC);
+	if (data_fd < 0)
+		return -errno;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", data_fd);
+	live_fd = open(path, O_RDWR | O_CLOEXEC);
+	if (live_fd < 0 || fcntl(live_fd, F_OFD_SETLK, &mark))
+		return -errno;
+	return lock_thread_register();
+}
+
+void
+library_prepare(struct field *field, enum control_on_death on_death)
+{
+	struct control_place places[FIELD_LOCKS];
+
+	field_places(field, on_death, places);
+	for (uint32_t id = 0; id < CLIENTS; id++) {
+		struct client *client = &clients[id];
+
+		memset(client, 0, sizeof(*client));
+		for (int i = 0; i < FIELD_LOCKS; i++)
+			memcpy(&client->locks[i].place, &places[i], sizeof(places[i]));
+		client->segment = (struct segment){
+			.locks = client->locks, .lock_names = client->names, .attachment = id,
+			.n_locks = FIELD_LOCKS, .n_lockable = FIELD_LOCKS, .n_readable = FIELD_LOCKS,
+			.control = field->locks, .data = field->data, .size_bytes = FIELD_DATA_BYTES, .fd = data_fd,
+		};
+	}
+}
+
+struct segment *
+library_segment(uint32_t id)
+{
+	return &clients[id].segment;
+}
+
+/* The child dies of it, and the sweep says where. */
+static void
+must(bool condition)
+{
+	if (!condition)
+		abort();
+}
+
+/* As PIECE_SECTION, A held. */
+static void
+change(struct segment *segment, unsigned char *data)
+{
+	const struct piece_book *want = (const void *)field_bytes(FIELD_A, FIELD_NEW);
+	struct piece_book *book = (void *)(data + FIELD_A_OFFSET);
+
+	must(segment_modify(segment, FIELD_A, &book->total, sizeof(book->total)) == 0);
+	book->total = want->total ^ 0x5555;
+	must(segment_modify(segment, FIELD_A, (char *)&book->total + 4, 28) == 0);
+	book->halves[0] = want->halves[0];
+	book->halves[1] = want->halves[1];
+	book->halves[2] = want->halves[2];
+	must(segment_set(segment, FIELD_A, &book->total, &want->total, sizeof(book->total)) == 0);
+	must(segment_lock(segment, FIELD_B) == 0);
+	(void)segment_recovered(segment, FIELD_B);
+	must(segment_set(segment, FIELD_B, data + FIELD_B_OFFSET, field_bytes(FIELD_B, FIELD_NEW), 16) == 0);
+	must(segment_unlock(segment, FIELD_B) == 0);
+}
+
+/* What is refused changes nothing. */
+static void
+be_refused(struct segment *segment, unsigned char *data)
+{
+	must(segment_modify(segment, FIELD_A, data + FIELD_A_OFFSET, FIELD_A_BYTES) == -ENOSPC);
+	must(segment_modify(segment, FIELD_A, data + FIELD_B_OFFSET, 8) == -ERANGE);
+	must(segment_modify(segment, FIELD_B, data + FIELD_B_OFFSET, 8) == -EPERM);
+	must(segment_lock(segment, FIELD_A) == -EDEADLK);
+	must(segment_trylock(segment, FIELD_C) == -EBUSY);
+}
+
+static void
+section(enum piece piece)
+{
+	struct segment *segment = library_segment(FIELD_DEAD);
+	unsigned char *data = segment->data;
+
+	must(segment_lock(segment, FIELD_A) == 0);
+	(void)segment_recovered(segment, FIELD_A);
+	change(segment, data);
+	switch (piece) {
+	case PIECE_LIBRARY_SECTION:
+		must(segment_unlock(segment, FIELD_A) == 0);
+		break;
+	case PIECE_LIBRARY_ROLLBACK:
+		be_refused(segment, data);
+		must(segment_rollback(segment, FIELD_A) == 0);
+		break;
+	default:
+		lock_end_all(segment);
+		break;
+	}
+}
+
+/* Somebody who wants a lock, finds its owner dead, and has it then: who does so twice takes it from itself. */
+static void
+take_over(const struct field *field, int lock)
+{
+	uint32_t word = atomic_load(&field->locks[lock].word);
+	uint32_t id = (word & CONTROL_ID_MASK) == FIELD_WAITER ? FIELD_WAITER2 : FIELD_WAITER;
+	struct segment *segment = library_segment(id);
+	int r;
+
+	if (!piece_is_dead(word))
+		return;
+	r = segment_lock(segment, lock);
+	if (r == -ENOTRECOVERABLE)
+		return;
+	must(r == 0 && segment_recovered(segment, lock));
+	if (id == FIELD_WAITER && lock == FIELD_B) {
+		*piece_is_inside = 1;
+		must(segment_set(segment, lock, (unsigned char *)segment->data + FIELD_B_OFFSET,
+			field_bytes(FIELD_B, FIELD_OTHERS), 16) == 0);
+	}
+	must(segment_unlock(segment, lock) == 0);
+}
+
+void
+library_run(enum piece piece, const struct field *field)
+{
+	struct segment *segment = library_segment(FIELD_WAITER);
+
+	switch (piece) {
+	case PIECE_LIBRARY_WAITER:
+		take_over(field, FIELD_A);
+		take_over(field, FIELD_B);
+		break;
+	case PIECE_LIBRARY_LOCK:
+		must(segment_lock(segment, FIELD_A) == 0);
+		must(segment_unlock(segment, FIELD_A) == 0);
+		break;
+	default:
+		section(piece);
+		break;
+	}
+}
