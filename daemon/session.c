@@ -78,7 +78,6 @@ session_set_mode(struct session *session, enum session_mode mode)
 	return mode == SESSION_OFF ? 0 : session_hear(session);
 }
 
-
 static int
 session_send(struct session *session, const void *message, size_t size, const int *fds, unsigned n_fds)
 {
