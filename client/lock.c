@@ -234,8 +234,10 @@ segment_unlock(struct segment *segment, int lock)
 	if (!LIKELY(own))
 		return refuse_held(segment, lock);
 	control_commit(own->place.lock);
-	if (!LIKELY(!own->is_told))
+	if (!LIKELY(!own->is_told)) {
 		(void)atomic_fetch_and_explicit(&own->place.lock->marks, ~CONTROL_OWNER_DIED, memory_order_relaxed);
+		own->is_told = false;
+	}
 	lock_let_go(own);
 	control_unlock(own->place.lock);
 	return 0;
@@ -253,6 +255,7 @@ segment_rollback(struct segment *segment, int lock)
 		return error_set(-EOPNOTSUPP, "lock '%s' has no undo log (undo = 0): nothing can be rolled back, and it is still "
 		    "held", segment->lock_names[lock]);
 	r = control_undo(&own->place, control_copy);
+	own->is_told = false;
 	lock_let_go(own);
 	if (r == 0) {
 		control_unlock(own->place.lock);

@@ -46,11 +46,10 @@ lock_hold(struct segment_lock *own)
 	atomic_store_explicit(&own->holder, &lock_thread, memory_order_relaxed);
 }
 
-/* It is about to give it back: whoever has it next may be faster than what comes after. */
+/* It is about to give it back, and no more told: whoever has it next may be faster than what comes after. */
 static inline void
 lock_let_go(struct segment_lock *own)
 {
-	own->is_told = false;
 	atomic_store_explicit(&own->holder, NULL, memory_order_relaxed);
 }
 

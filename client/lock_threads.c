@@ -27,6 +27,7 @@ end_section(struct segment *segment, struct segment_lock *own)
 	struct control_lock *lock = own->place.lock;
 	int r = control_repair(&own->place, control_copy);
 
+	own->is_told = false;
 	lock_let_go(own);
 	if (r)
 		(void)control_poison(lock, segment->attachment);

@@ -157,10 +157,12 @@ wait_for_owner(struct waiter *waiter, uint32_t word)
 	waiter->contended = CONTROL_WAITERS;
 	if (r == -ETIMEDOUT)
 		r = look_after_owner(waiter, word & CONTROL_ID_MASK);
-	else if (r < 0)
-		return error_set(r, "waiting for the lock failed: %s", strerrordesc_np(-r));
-	else
+	else if (r == 0)
 		r = CONTROL_E_OTHER;
+	else {
+		pass_on(lock);
+		return error_set(r, "waiting for the lock failed: %s", strerrordesc_np(-r));
+	}
 	/* Who was woken tries once more before it gives up. */
 	if (r == CONTROL_E_OTHER && until_ns == waiter->deadline_ns && clock_monotonic_ns() >= until_ns &&
 	    (atomic_load_explicit(&lock->word, memory_order_relaxed) & CONTROL_ID_MASK)) {
