@@ -2,10 +2,10 @@
 # The sweep is of what compilers make of the code: so it is built by each of them and at more than one level, whichever this
 # build is configured for. A compiler that is missing makes a script that says so.
 sweep_sources = tests/sweep/common.c tests/sweep/field.c tests/sweep/judge.c tests/sweep/library.c \
-	tests/sweep/pieces.c tests/sweep/recoveries.c tests/sweep/states.c tests/sweep/step.c tests/sweep/sweep.c \
+	tests/sweep/path.c tests/sweep/pieces.c tests/sweep/recoveries.c tests/sweep/states.c tests/sweep/step.c tests/sweep/sweep.c \
 	tests/sweep/third.c tests/sweep/waiting.c tests/sweep/watch.c
 sweep_headers = tests/sweep/common.h tests/sweep/field.h tests/sweep/judge.h tests/sweep/library.h \
-	tests/sweep/pieces.h tests/sweep/recoveries.h tests/sweep/states.h tests/sweep/step.h tests/sweep/third.h \
+	tests/sweep/path.h tests/sweep/pieces.h tests/sweep/recoveries.h tests/sweep/states.h tests/sweep/step.h tests/sweep/third.h \
 	tests/sweep/waiting.h tests/sweep/watch.h
 # Of the code under test: pieces.c has control.c in it, and waiting.c lock_wait.c.
 sweep_tested = client/lock.c client/lock_threads.c daemon/guard.c

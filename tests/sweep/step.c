@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -113,6 +115,69 @@ step_once_or_sleep(struct stepped *child, const volatile uint32_t *is_about_to_s
 		(void)sched_yield();
 	}
 }
+
+#ifdef __x86_64__
+#define TRAP_INSTRUCTION	0xcc
+#define RIP_OFFSET		offsetof(struct user, regs.rip)
+
+int
+step_where(const struct stepped *child, uintptr_t *ret_address)
+{
+	errno = 0;
+	*ret_address = (uintptr_t)ptrace(PTRACE_PEEKUSER, child->pid, RIP_OFFSET, NULL);
+	return -errno;
+}
+
+/* Runs on to before the instruction; where it stands there, it stays. */
+static int
+step_run_once(struct stepped *child, uintptr_t address)
+{
+	uintptr_t at = 0;
+	long text;
+	int r;
+
+	errno = 0;
+	text = ptrace(PTRACE_PEEKTEXT, child->pid, address, NULL);
+	if (errno || ptrace(PTRACE_POKETEXT, child->pid, address, (text & ~0xffL) | TRAP_INSTRUCTION))
+		return -errno;
+	r = step_go(child, PTRACE_CONT);
+	if (r == 0)
+		r = step_where(child, &at);
+	if (r)
+		return r;
+	if (at != address + 1)
+		return -EPROTO;
+	/* Back to before the trap, and the instruction as it was. */
+	if (ptrace(PTRACE_POKETEXT, child->pid, address, text) || ptrace(PTRACE_POKEUSER, child->pid, RIP_OFFSET, address))
+		return -errno;
+	return 0;
+}
+
+int
+step_run_to(struct stepped *child, uintptr_t address, uint64_t n_before)
+{
+	int r = step_run_once(child, address);
+
+	for (; r == 0 && n_before; n_before--) {
+		r = step_once(child);
+		if (r == 0)
+			r = step_run_once(child, address);
+	}
+	return r;
+}
+#else
+int
+step_where(const struct stepped *child, uintptr_t *ret_address)
+{
+	return -ENOSYS;
+}
+
+int
+step_run_to(struct stepped *child, uintptr_t address, uint64_t n_before)
+{
+	return -ENOSYS;
+}
+#endif
 
 int
 step_again(struct stepped *child)

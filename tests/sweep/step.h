@@ -40,6 +40,15 @@ int step_wait(struct stepped *child);
 /* Whether a process, stepped or not, sleeps now. */
 bool step_is_asleep(pid_t pid);
 
+/* The address of the next instruction. 0, -errno; -ENOSYS: not on this machine. */
+int step_where(const struct stepped *child, uintptr_t *ret_address);
+
+/*
+ * Runs on, without steps, to before an instruction, when it has passed that n_before times.
+ * 0, -errno as above.
+ */
+int step_run_to(struct stepped *child, uintptr_t address, uint64_t n_before);
+
 /* From the end of the function to its beginning. 0, -errno. */
 int step_again(struct stepped *child);
 

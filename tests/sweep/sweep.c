@@ -7,7 +7,10 @@
  * A kill takes a process's registers and its private memory, and leaves the shared memory as it is after the last
  * instruction that was done. So the shared memory of a stepped child, looked at after each of its instructions, is all
  * that a kill there would have left: one child, stepped once to its end, gives the states of all positions. That it is the
- * same is shown for the section, which is killed in earnest at each position as well, and the two are compared.
+ * same is shown for the sections, which are killed in earnest at each position as well, and the two are compared.
+ *
+ * Sections are those of client/control.h, in one translation unit with it (pieces.c), and those of libsegment (library.c);
+ * recoveries.c goes on from what they leave, and third.c is about those that wait.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +19,7 @@
 
 #include "tests/sweep/common.h"
 #include "tests/sweep/judge.h"
+#include "tests/sweep/path.h"
 #include "tests/sweep/recoveries.h"
 #include "tests/sweep/step.h"
 #include "tests/sweep/third.h"
@@ -35,6 +39,7 @@ struct trace {
 	} *changes;
 	size_t n;
 	uint64_t n_positions;
+	struct path path;
 	struct field start;
 	bool is_told;		/* it begins with the marks of a death before */
 };
@@ -49,6 +54,22 @@ trace_add(struct trace *trace, uint64_t position)
 	trace->changes = grown;
 	trace->changes[trace->n].position = position;
 	memcpy(&trace->changes[trace->n++].field, common->field, sizeof(struct field));
+}
+
+static void
+trace_path(struct trace *trace, const struct stepped *child)
+{
+	int r = path_add(&trace->path, child);
+
+	if (r != -ENOSYS)
+		common_check(r, "the child's registers");
+}
+
+static void
+trace_deinit(struct trace *trace)
+{
+	free(trace->changes);
+	path_deinit(&trace->path);
 }
 
 /* Somebody goes to sleep for each lock as soon as it is held. */
@@ -74,8 +95,10 @@ trace_section(enum piece piece, bool is_waited_for, bool is_told, struct trace *
 	common_prepare(piece, CONTROL_ROLLBACK, &ret_trace->start);
 	common_check(step_start(&child, common_run, NULL), "the child");
 	trace_add(ret_trace, 0);
+	trace_path(ret_trace, &child);
 	while ((r = step_once(&child)) == 0) {
 		ret_trace->n_positions++;
+		trace_path(ret_trace, &child);
 		if (is_waited_for)
 			wait_for_locks();
 		if (memcmp(&ret_trace->changes[ret_trace->n - 1].field, common->field, sizeof(struct field)) != 0)
@@ -147,13 +170,12 @@ kill_section(const struct trace *trace, enum piece piece, struct count *count)
 			change++;
 		common_prepare(piece, CONTROL_ROLLBACK, &trace->start);
 		common_check(step_start(&child, common_run, NULL), "the child");
-		for (uint64_t i = 0; i < position; i++)
-			common_check(step_once(&child), "stepping");
+		common_check(path_go(&trace->path, &child, position), "stepping");
 		common_steps += child.n_steps;
 		step_kill(&child);
 		if (memcmp(common->field, &trace->changes[change].field, sizeof(struct field)) != 0)
-			common_bad(count, common->field, "a kill leaves another state than stepping found", "%s, killed after instruction %llu",
-			    piece_names[piece], (unsigned long long)position);
+			common_bad(count, common->field, "a kill leaves another state than stepping found", "%s, killed after instruction "
+			    "%llu", piece_names[piece], (unsigned long long)position);
 	}
 }
 
@@ -169,10 +191,10 @@ sweep_sections(struct trace traces[TRACES])
 		{ PIECE_SECTION, false, false, true },
 		{ PIECE_SECTION, true, false, false },
 		{ PIECE_ROLLED_BACK, false, false, false },
-		{ PIECE_LIBRARY_SECTION, false, false, false },
+		{ PIECE_LIBRARY_SECTION, false, false, true },
 		{ PIECE_LIBRARY_SECTION, true, true, false },
-		{ PIECE_LIBRARY_ROLLBACK, false, false, false },
-		{ PIECE_LIBRARY_DETACH, false, false, false },
+		{ PIECE_LIBRARY_ROLLBACK, false, false, true },
+		{ PIECE_LIBRARY_DETACH, false, false, true },
 	};
 	uint64_t n_bad = 0;
 
@@ -227,7 +249,7 @@ sweep_broken_section(enum piece piece)
 
 	trace_section(piece, false, false, &trace);
 	judge_section(&trace, piece, &count);
-	free(trace.changes);
+	trace_deinit(&trace);
 	return found(piece, count.bad);
 }
 
@@ -267,7 +289,7 @@ main(void)
 	n_bad += sweep_broken_section(PIECE_BROKEN_STORE);
 	n_bad += sweep_recoveries(traces, CONTROL_ROLLBACK, PIECE_BROKEN_RECOVERY);
 	for (size_t i = 0; i < TRACES; i++)
-		free(traces[i].changes);
+		trace_deinit(&traces[i]);
 	(void)printf("%s: %llu positions, %llu steps, %.1f s\n", n_bad ? "FAILED" : "all good",
 	    (unsigned long long)total_positions, (unsigned long long)common_steps, common_now() - began);
 	return n_bad ? 1 : 0;

@@ -13,7 +13,7 @@
 #include "client/segment.h"
 #include "tests/sweep/common.h"
 #include "tests/sweep/library.h"
-#include "tests/sweep/step.h"
+#include "tests/sweep/path.h"
 #include "tests/sweep/waiting.h"
 
 #define PATIENCE_MS	20000	/* of a machine that is busy; nothing that works waits for it */
@@ -42,6 +42,7 @@ static struct {
 } third;
 
 static struct count count;
+static struct path path;		/* of the waiter, to its sleep */
 
 static void
 third_main(int from_fd, int to_fd)
@@ -127,22 +128,51 @@ waiter_run(void *arg)
 	common_run(arg);
 }
 
-/* The waiter at a position: after n instructions, or asleep before that. 0, STEP_E_ASLEEP, STEP_E_END. */
-static int
-waiter_start(struct stepped *waiter, uint64_t n)
+static void
+waiter_start(struct stepped *waiter)
 {
 	struct field field;
-	int r;
 
 	memcpy(&field, &common_pristine, sizeof(field));
 	(void)control_try(&field.locks[FIELD_A], FIELD_LIVE);
 	common_prepare(PIECE_LIBRARY_LOCK, CONTROL_ROLLBACK, &field);
 	common->is_asleep[SLEEPER_WAITER] = 0;
-	r = step_start(waiter, waiter_run, NULL);
-	for (uint64_t i = 0; r == 0 && i < n; i++)
-		r = step_once_or_sleep(waiter, &common->is_asleep[SLEEPER_WAITER]);
+	common_check(step_start(waiter, waiter_run, NULL), "the waiter");
+}
+
+/* Steps it to its sleep. Returns the position from which the next instruction sleeps. */
+static uint64_t
+waiter_find_sleep(void)
+{
+	struct stepped waiter = STEPPED_NULL;
+	int r;
+
+	waiter_start(&waiter);
+	do {
+		r = path_add(&path, &waiter);
+		if (r != -ENOSYS)
+			common_check(r, "the waiter's registers");
+		r = step_once_or_sleep(&waiter, &common->is_asleep[SLEEPER_WAITER]);
+		common_check(r, "stepping");
+	} while (r == 0);
+	common_steps += waiter.n_steps;
+	step_kill(&waiter);
+	if (r != STEP_E_ASLEEP)
+		common_die("the waiter does not sleep");
+	return waiter.n_steps - 1;
+}
+
+/* Brings it to where it stood after n instructions; past n_asleep, into its sleep. */
+static void
+waiter_go(struct stepped *waiter, uint64_t n, uint64_t n_asleep)
+{
+	int r;
+
+	waiter_start(waiter);
+	r = path_go(&path, waiter, n < n_asleep ? n : n_asleep);
+	if (r == 0 && n > n_asleep && step_once_or_sleep(waiter, &common->is_asleep[SLEEPER_WAITER]) != STEP_E_ASLEEP)
+		common_die("the waiter does not sleep after %llu instructions", (unsigned long long)n_asleep);
 	common_check(r, "stepping");
-	return r;
 }
 
 /* The third gets the lock, and leaves it as it should be. */
@@ -166,24 +196,22 @@ judge_third(enum when when, uint64_t position)
 		    "%llu", when_names[when], (unsigned long long)position);
 }
 
-/* Kills the waiter after n instructions. False: there is no such position; *ret_n_asleep: that at which it sleeps. */
-static bool
-kill_before_sleep(enum when when, uint64_t n, uint64_t *ret_n_asleep)
+/* Kills the waiter after n instructions, or in its sleep. */
+static void
+kill_before_wake(enum when when, uint64_t n, uint64_t n_asleep)
 {
 	struct stepped waiter = STEPPED_NULL;
-	bool is_sleeping = waiter_start(&waiter, n) == STEP_E_ASLEEP;
 
+	waiter_go(&waiter, n, n_asleep);
 	third_sleep();
 	if (when == WHEN_THERE)
 		control_unlock(&common->field->locks[FIELD_A]);
 	common_steps += waiter.n_steps;
-	*ret_n_asleep = waiter.n_steps;
 	step_kill(&waiter);
 	look_after_the_dead();
 	if (when == WHEN_DEAD)
 		control_unlock(&common->field->locks[FIELD_A]);
 	judge_third(when, n);
-	return !is_sleeping;
 }
 
 /*
@@ -196,8 +224,7 @@ kill_after_sleep(uint64_t n, uint64_t n_asleep, bool is_seen)
 	struct stepped waiter = STEPPED_NULL;
 	bool is_there = true;
 
-	if (waiter_start(&waiter, n_asleep) != STEP_E_ASLEEP)
-		common_die("the waiter does not sleep after %llu instructions", (unsigned long long)n_asleep);
+	waiter_go(&waiter, n_asleep + 1, n_asleep);
 	third_sleep();
 	control_unlock(&common->field->locks[FIELD_A]);
 	common_check(step_wait(&waiter), "the wake");
@@ -220,13 +247,14 @@ uint64_t
 third_sweep(uint64_t *ret_positions)
 {
 	double began = common_now();
-	uint64_t n_asleep = 0;
+	uint64_t n_asleep;
 	bool is_found;
 
 	third_start();
+	n_asleep = waiter_find_sleep();
 	for (enum when when = WHEN_DEAD; when <= WHEN_THERE; when++)
-		for (uint64_t n = 0; count.bad < BAD_MAX && kill_before_sleep(when, n, &n_asleep); n++)
-			;
+		for (uint64_t n = 0; count.bad < BAD_MAX && n <= n_asleep + 1; n++)
+			kill_before_wake(when, n, n_asleep);
 	for (uint64_t n = 0; count.bad < BAD_MAX && kill_after_sleep(n, n_asleep, true); n++)
 		;
 	(void)printf("libsegment's waiter killed at %llu positions before and after its sleep: a third process gets the lock, "
@@ -236,6 +264,7 @@ third_sweep(uint64_t *ret_positions)
 	(void)printf("a death of a woken waiter that nobody looks after: %s\n",
 	    is_found ? "the third sleeps on, as it has to" : "BAD: the third is awake");
 	third_stop();
+	path_deinit(&path);
 	*ret_positions = count.positions;
 	return count.bad + !is_found;
 }
