@@ -53,7 +53,10 @@ enum field_contents {
 	FIELD_TORN = FIELD_CONTENTS_N
 };
 
-/* Fills all in, for a section that is yet to begin: no lock of A and B is held, and their logs have the entries of one before. */
+/*
+ * Fills all in, for a section that is yet to begin: neither A nor B is held, and their logs have the entries of a section
+ * before, which count no more.
+ */
 void field_init(struct field *field);
 
 /* The locks as a process sees them. */

@@ -150,8 +150,9 @@ run_watch(struct run *run, struct recoveries *recoveries, size_t from, enum piec
 }
 
 /*
- * A recovery of what a section left is stepped through. The others run the same code from other states, and have the same
- * states between two stores: they are stopped at each store. That this finds what stepping finds is shown where both are done.
+ * A recovery of what a section left is stepped through. The others run the same code from other states, and leave the same
+ * wherever they die between two stores: they are stopped at each store. That this finds what stepping finds is shown where
+ * both are done.
  */
 static void
 recoveries_run(struct recoveries *recoveries, size_t from, enum piece piece)
