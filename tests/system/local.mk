@@ -71,6 +71,12 @@ tests_system_check_lockowners_SOURCES = tests/system/check_lockowners.c $(SYSTEM
 tests_system_check_lockowners_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_lockowners_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_lockhostile
+tests_system_check_lockhostile_SOURCES = tests/system/check_lockhostile.c tests/system/vandal.c tests/system/vandal.h \
+	$(SYSTEM_ACTOR) $(SYSTEM_BANK)
+tests_system_check_lockhostile_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_lockhostile_LDADD = client/libsegment.la $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_memory
 tests_system_check_memory_SOURCES = tests/system/check_memory.c
 tests_system_check_memory_CFLAGS = $(SYSTEM_CFLAGS)
