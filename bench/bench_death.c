@@ -2,7 +2,7 @@
 /* Copyright the segmentd authors */
 /*
  * D1, D2: one client dies by SIGKILL, and an observer that subscribed to events is told. Timed from before the signal is sent
- * until the observer has the event. Who dies is bound to one CPU and who waits to the other; the daemon runs where it likes.
+ * until the observer has the event. Who dies is bound to one CPU; the daemon and the observer to the other, as the bare loop is.
  */
 #include "config.h"
 
@@ -41,6 +41,7 @@ struct death {
 	pid_t awaited;			/* whose news are waited for, and */
 	int awaited_what;		/* what of them */
 	bool has_come;
+	unsigned flags;			/* of a client's attaching, more than usual */
 };
 
 static uint64_t
@@ -62,7 +63,7 @@ death_poll(int fd, const char *what)
 		bench_fail("%s was waited for in vain", what);
 }
 
-/* The bare victim: with memory of one shared object mapped, or without. */
+/* The bare victim: with a connection, to nobody who listens; with memory of one shared object mapped, or without. */
 static void
 bare_victim(int fd, void *arg)
 {
@@ -71,32 +72,38 @@ bare_victim(int fd, void *arg)
 	if (self->memory_fd >= 0 && mmap(NULL, self->memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
 	    self->memory_fd, 0) == MAP_FAILED)
 		child_fail("the baseline's memory cannot be mapped: %s", strerror(errno));
-	child_rest(fd);
+	child_say(fd);
+	child_sleep();
 }
 
-/* The baseline: this process kills, and waits in epoll for the pidfd. */
+/* This process kills, and waits in epoll for the pidfd. */
+static void
+death_time_bare(const struct child *victim, struct bench_round *round)
+{
+	cleanup_close int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	cleanup_close int pidfd = child_pidfd(victim);
+	struct epoll_event event = { .events = EPOLLIN };
+	uint64_t start_ns;
+
+	(void)epoll_ctl(epoll_fd, EPOLL_CTL_ADD, pidfd, &event);
+	child_settle();
+	start_ns = death_kill(victim);
+	if (epoll_wait(epoll_fd, &event, 1, DEATHS_NEWS_MS) != 1)
+		bench_fail("a pidfd was waited for in vain");
+	samples_add(&round->samples, clock_monotonic_ns() - start_ns);
+}
+
+/* The baseline. */
 static void
 bare_run(void *arg, struct bench_round *round)
 {
 	const struct death *self = arg;
-	struct epoll_event event = { .events = EPOLLIN };
 	struct child victim;
-	uint64_t start_ns;
 
 	for (unsigned i = 0; i < self->n_bare; i++) {
 		child_start(self->bench, self->bench->server_cpu, self->memory_fd, bare_victim, arg, &victim);
 		child_await(&victim);
-		{
-			cleanup_close int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-			cleanup_close int pidfd = child_pidfd(&victim);
-
-			(void)epoll_ctl(epoll_fd, EPOLL_CTL_ADD, pidfd, &event);
-			child_settle();
-			start_ns = death_kill(&victim);
-			if (epoll_wait(epoll_fd, &event, 1, DEATHS_NEWS_MS) != 1)
-				bench_fail("a pidfd was waited for in vain");
-			samples_add(&round->samples, clock_monotonic_ns() - start_ns);
-		}
+		death_time_bare(&victim, round);
 		child_end(&victim);
 	}
 }
@@ -157,7 +164,7 @@ client_victim(int fd, void *arg)
 	const struct death *self = arg;
 	struct segment *segment;
 
-	child_attach(self->daemon.socket, self->segment_name, SEGMENT_POPULATE, &segment);
+	child_attach(self->daemon.socket, self->segment_name, self->flags, &segment);
 	child_rest(fd);
 }
 
@@ -223,6 +230,28 @@ client_run(void *arg, struct bench_round *round)
 	}
 }
 
+/*
+ * Such clients again, to their pidfds in the bare loop, while the daemon is stopped: what the kernel takes to end a client,
+ * which is more than it takes to end a bare process, and none of the daemon's time.
+ */
+static void
+unheard_run(void *arg, struct bench_round *round)
+{
+	struct death *self = arg;
+	struct child victim;
+
+	for (unsigned i = 0; i < self->n; i++) {
+		child_start(self->bench, self->bench->server_cpu, -1, client_victim, arg, &victim);
+		child_await(&victim);
+		death_await(self, victim.pid, SEGMENT_EVENT_ATTACHED);
+		(void)kill(self->daemon.pid, SIGSTOP);
+		death_time_bare(&victim, round);
+		(void)kill(self->daemon.pid, SIGCONT);
+		death_await(self, victim.pid, SEGMENT_EVENT_DIED);
+		child_end(&victim);
+	}
+}
+
 static void
 death_observe(struct death *self)
 {
@@ -242,6 +271,7 @@ death_start(struct bench *bench, struct death *self, const struct daemon_config 
 	self->bench = bench;
 	daemon_init(&self->daemon, config);
 	daemon_start(bench, &self->daemon);
+	bench_pin(bench, self->daemon.pid, bench->client_cpu);
 	bench_pin(bench, 0, bench->client_cpu);
 	death_observe(self);
 }
@@ -264,11 +294,12 @@ death_told(struct bench *bench, const struct bench_goal *goal)
 	const struct bench_side sides[] = {
 		{ "kill to pidfd in a bare epoll loop", bare_run, &self },
 		{ "bare loop tells a third: no baseline", told_run, &self, true },
+		{ "pidfd of a client, daemon stopped: no baseline", unheard_run, &self, true },
 		{ "segmentd, kill to the observer's event", client_run, &self },
 	};
 
 	death_start(bench, &self, &config);
-	child_start(bench, -1, -1, teller_run, NULL, &self.teller);
+	child_start(bench, bench->client_cpu, -1, teller_run, NULL, &self.teller);
 	bench_own(bench, self.teller.pid);
 	bench_measure(bench, goal, sides, BASE_ARRAY_SIZE(sides));
 	bench_disown(bench, self.teller.pid);
@@ -305,10 +336,11 @@ death_large(struct bench *bench, const struct bench_goal *goal)
 	struct daemon_config config = { .segments = text };
 	struct death self = {
 		.n = DEATHS_LARGE, .n_bare = DEATHS_LARGE_BARE, .segment_name = LARGE_SEGMENT, .memory_fd = -1,
-		.memory_bytes = bench->provision_bytes,
+		.memory_bytes = bench->provision_bytes, .flags = SEGMENT_POPULATE,
 	};
 	const struct bench_side sides[] = {
 		{ "the bare loop, base pages", bare_run, &self },
+		{ "pidfd of a client, daemon stopped: no baseline", unheard_run, &self, true },
 		{ "segmentd, kill to the observer's event", client_run, &self },
 	};
 

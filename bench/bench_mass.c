@@ -94,16 +94,15 @@ bare_client(int fd, void *arg)
 	child_rest(fd);
 }
 
+/* Watches all pidfds, kills, and waits for all of them. */
 static void
-bare_run(void *arg, struct bench_round *round)
+mass_time_bare(struct mass *self, struct bench_round *round)
 {
 	cleanup_close int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	struct epoll_event events[256];
-	struct mass *self = arg;
 	uint64_t start_ns;
 	int i, n, left;
 
-	mass_start_clients(self, bare_client);
 	for (left = 0; left < MASS_CLIENTS; left++) {
 		events[0] = (struct epoll_event){ .events = EPOLLIN };
 		events[0].data.fd = child_pidfd(&self->clients[left].child);
@@ -121,6 +120,15 @@ bare_run(void *arg, struct bench_round *round)
 		}
 	}
 	samples_add(&round->samples, clock_monotonic_ns() - start_ns);
+}
+
+static void
+bare_run(void *arg, struct bench_round *round)
+{
+	struct mass *self = arg;
+
+	mass_start_clients(self, bare_client);
+	mass_time_bare(self, round);
 	mass_reap(self);
 }
 
@@ -199,6 +207,22 @@ daemon_run(void *arg, struct bench_round *round)
 	mass_reap(self);
 }
 
+/* The same clients while the daemon is stopped: what the kernel takes to end them. */
+static void
+unheard_run(void *arg, struct bench_round *round)
+{
+	struct mass *self = arg;
+	struct protocol_segment row;
+
+	mass_start_clients(self, locking_client);
+	row = mass_row(self);
+	(void)kill(self->daemon.pid, SIGSTOP);
+	mass_time_bare(self, round);
+	(void)kill(self->daemon.pid, SIGCONT);
+	mass_await(self, row.recoveries + MASS_CLIENTS, clock_monotonic_ns());
+	mass_reap(self);
+}
+
 static void
 mass_observe(struct mass *self)
 {
@@ -238,7 +262,8 @@ mass_death(struct bench *bench, const struct bench_goal *goal)
 	struct daemon_config config = { .segments = definition };
 	const struct bench_side sides[] = {
 		{ "kill to all pidfds in a bare epoll loop", bare_run, &self },
-		{ "segmentd, kill to all locks free, none attached", daemon_run, &self },
+		{ "such clients, daemon stopped: no baseline", unheard_run, &self, true },
+		{ "segmentd, kill to all free, none attached", daemon_run, &self },
 	};
 
 	self = (struct mass){ .bench = bench };

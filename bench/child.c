@@ -144,12 +144,18 @@ child_hear(int fd)
 }
 
 void
+child_sleep(void)
+{
+	for (;;)
+		(void)pause();
+}
+
+void
 child_rest(int fd)
 {
 	child_say(fd);
 	(void)close(fd);
-	for (;;)
-		(void)pause();
+	child_sleep();
 }
 
 void

@@ -43,7 +43,8 @@ void child_settle(void);
 void child_fail(const char *format, ...) BASE_PRINTF(1, 2) __attribute__((noreturn));
 void child_say(int fd);
 bool child_hear(int fd);			/* false: the bench has ended */
-void child_rest(int fd) __attribute__((noreturn));	/* says it, and waits for its death */
+void child_sleep(void) __attribute__((noreturn));	/* waits for its death */
+void child_rest(int fd) __attribute__((noreturn));	/* says it, hangs up, and waits for its death */
 
 /* Attaches for writing by the library, with more flags; what is refused ends the child. */
 void child_attach(const char *socket, const char *name, unsigned flags, struct segment **ret_segment);

@@ -218,8 +218,11 @@ print_summary(const struct options *options, const struct tally *tallies)
 	for (i = 0; i < N_GOALS; i++) {
 		if (!is_wanted(options->only, goals[i].id))
 			continue;
-		(void)printf("%-8s %-66s %5.2f %7.2f  %s:", goals[i].id, goals[i].title, goals[i].must, goals[i].stretch,
-		    verdict(&tallies[i]));
+		(void)printf("%-8s %-66s ", goals[i].id, goals[i].title);
+		if (tallies[i].n[BENCH_TOLD] > 0)
+			(void)printf("%5s %7s  %s:", "-", "-", verdict(&tallies[i]));
+		else
+			(void)printf("%5.2f %7.2f  %s:", goals[i].must, goals[i].stretch, verdict(&tallies[i]));
 		for (k = 0; k < tallies[i].n_runs; k++)
 			(void)printf(tallies[i].ratios[k] >= 0 ? " %.3f" : " -", tallies[i].ratios[k]);
 		(void)putchar('\n');
