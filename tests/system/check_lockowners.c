@@ -10,7 +10,7 @@
 
 #include "tests/system/actor.h"
 
-#define PATIENCE_MS	800		/* longer than a waiter's sleep: it asks for the owner, again and again */
+#define PATIENCE_MS	400		/* six times within it a waiter asks whether the owner is gone */
 
 static const char body[] =
     "segments = ( { name = \"one\"; size = \"64KiB\"; mlock = false; locks = (\n"
