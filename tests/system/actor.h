@@ -55,8 +55,8 @@ long actor_do(struct actor *actor, const char *format, ...) BASE_PRINTF(2, 3);
 
 /* Waits until the actor sleeps in futex(2): for a lock, as it was told. */
 void actor_await_sleep(const struct actor *actor);
-/* Tells it to lock, and waits until it sleeps for that for the nth time: 5 ms, 10 ms, and so on; the 8th is the longest. */
-#define ACTOR_LONGEST	8
+/* Tells it to lock, and waits until it sleeps for that for the nth time: twice 5 ms, 10 ms, and so on; the 9th is the longest. */
+#define ACTOR_LONGEST	9
 void actor_tell_to_sleep(struct actor *actor, const char *lock, unsigned n);
 
 /* Waits until it is in this state, as in /proc/PID/status. */

@@ -15,7 +15,7 @@
 
 #define N_WAITERS	6
 #define N_ROUNDS	3
-#define AT_ONCE_NS	(400 * NS_PER_MS)	/* less than is left of a waiter's sleep */
+#define AT_ONCE_NS	(300 * NS_PER_MS)	/* less than is left of a waiter's longest sleep */
 
 static const char body[] =
     "segments = ( { name = \"desk\"; size = \"64KiB\"; mlock = false; locks = (\n"

@@ -22,13 +22,13 @@
 #define PATTERN		0x5a
 #define LENGTH_MAX	1500		/* of a modification: three of them are too much for an undo log */
 
-/* The last one is more than the daemon repairs itself. */
+/* A log behind whose bytes no others are mapped, and a lock that is more than the daemon repairs itself. */
 const char vandal_definition[] =
     "{ name = \"arena\"; size = \"8MiB\"; mlock = false; mode = \"0666\"; locks = (\n"
     "\t{ name = \"book\"; offset = \"4KiB\"; length = \"4KiB\"; undo = \"4KiB\"; },\n"
     "\t{ name = \"keep\"; offset = \"12KiB\"; length = \"4KiB\"; undo = \"4KiB\"; on_death = \"keep\"; },\n"
     "\t{ name = \"zero\"; offset = \"20KiB\"; length = \"4KiB\"; undo = \"0\"; on_death = \"zero\"; },\n"
-    "\t{ name = \"wide\"; offset = \"28KiB\"; length = \"64KiB\"; undo = \"128KiB\"; },\n"
+    "\t{ name = \"wide\"; offset = \"8128KiB\"; length = \"64KiB\"; undo = \"128KiB\"; },\n"
     "\t{ name = \"vast\"; offset = \"1MiB\"; length = \"6MiB\"; undo = \"4KiB\"; on_death = \"zero\"; } ); }";
 
 struct vandal {
@@ -145,18 +145,18 @@ forge_an_entry(struct vandal *vandal)
 	uint64_t end = row->offset_bytes + row->length_bytes, size = vandal->segment.attached.size_bytes;
 	const uint64_t offsets[] = { 0, row->offset_bytes, row->offset_bytes - 8, end - 8, end, end + 8, size - 8, size,
 		UINT64_MAX, UINT64_MAX - 7, (uint64_t)1 << 63, -row->offset_bytes };
-	const uint32_t lengths[] = { 0, 1, 8, 16, UINT32_MAX, UINT32_MAX - 7, UINT32_MAX - 15, row->log_bytes,
+	uint32_t at = row->log_bytes < 16 ? 0 : 8 * (uint32_t)draw(&vandal->random, (row->log_bytes - 16) / 8 + 1);
+	/* All that stands before it is the most that can be taken for its bytes. */
+	const uint32_t lengths[] = { 0, 1, 16, at, at, at / 2, at + 1, UINT32_MAX, UINT32_MAX - 7, UINT32_MAX - 15,
 		(uint32_t)row->length_bytes, (uint32_t)row->length_bytes + 1, 0x80000000 };
 	struct control_footer footer = {
 		.offset_bytes = offsets[draw(&vandal->random, BASE_ARRAY_SIZE(offsets))],
 		.length_bytes = lengths[draw(&vandal->random, BASE_ARRAY_SIZE(lengths))],
 		.zero = draw(&vandal->random, 8) == 0,
 	};
-	uint32_t at;
 
 	if (row->log_bytes < sizeof(footer))
 		return;
-	at = 8 * (uint32_t)draw(&vandal->random, (row->log_bytes - sizeof(footer)) / 8 + 1);
 	memcpy(vandal->segment.control + row->at_bytes + at, &footer, sizeof(footer));
 	atomic_store(&lock->used_bytes, at + (uint32_t)sizeof(footer));
 }
@@ -298,7 +298,7 @@ static const struct {
 	size_t length_bytes;
 } ranges[N_LOCKS] = {
 	{ "book", 4 * KIB, 4 * KIB }, { "keep", 12 * KIB, 4 * KIB }, { "zero", 20 * KIB, 4 * KIB },
-	{ "wide", 28 * KIB, 64 * KIB }, { "vast", MIB, 6 * MIB },
+	{ "wide", 8128 * KIB, 64 * KIB }, { "vast", MIB, 6 * MIB },
 };
 
 /* Nothing but the buffer has ever been anybody's to write. */
