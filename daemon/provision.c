@@ -158,9 +158,10 @@ provision_lock_step(struct slices *slices, uint64_t offset_bytes, uint64_t lengt
 		return -errno;
 	budget_lock_kept(&provision->provisioner->budget, kept);
 	provision->promised_lock_bytes -= kept;
+	/* After a scrub the data is locked, and counted, already: a slice may begin in it and end in new control memory. */
 	if (provision->holding->locked_bytes < offset_bytes + length_bytes) {
-		provision->provisioner->locked_bytes += length_bytes;
-		provision->holding->locked_bytes += length_bytes;
+		provision->provisioner->locked_bytes += offset_bytes + length_bytes - provision->holding->locked_bytes;
+		provision->holding->locked_bytes = offset_bytes + length_bytes;
 	}
 	return 0;
 }

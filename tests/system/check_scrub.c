@@ -12,13 +12,15 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-#include "tests/harness.h"
+#include "tests/harness_locks.h"
 
 #define PAGE	4096
 #define SIZE	(16 * PAGE)
 #define WRITE	(PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE)
 
 static const char body[] = "segments = ( { name = \"desk\"; size = \"64KiB\"; scrub = true; } );";
+static const char locked_body[] = "segments = ( { name = \"desk\"; size = \"64KiB\"; mlock = true; scrub = true; "
+    "locks = ( { name = \"all\"; offset = \"0\"; length = \"64KiB\"; undo = \"4KiB\"; } ); } );";
 static const char old_text[] = "what the first tenant wrote";
 static const char new_text[] = "the secret of the next tenant";
 static const char attack[] = "overwritten by a detached client";
@@ -76,6 +78,30 @@ START_TEST(next_tenant_finds_zeros)
 	be_first_tenant(&conn);
 	harness_await_counts(&conn, "desk", 0, 0);
 	expect_zero(map_segment(&conn, PROTOCOL_ACCESS_READ, &attached));
+	harness_daemon_stop(&daemon);
+}
+END_TEST
+
+/* Its control memory is made and locked anew; what the daemon counts as locked must stay what the kernel counts. */
+START_TEST(one_with_locks_in_locked_memory_is_scrubbed_again_and_again)
+{
+	struct harness_segment segment;
+	struct protocol_segment rows[2];
+	struct harness_daemon daemon;
+	struct harness_conn conn;
+
+	harness_daemon_start(&daemon, NULL, locked_body);
+	harness_open(&conn, daemon.socket);
+	ck_assert_int_eq(harness_wait(&conn, "desk"), PROTOCOL_READY);
+	for (int i = 0; i < 3; i++) {
+		harness_segment_open(&conn, "desk", &segment);
+		memcpy(segment.data, old_text, sizeof(old_text));
+		harness_segment_close(&segment);
+		harness_await_counts(&conn, "desk", 0, 0);
+		ck_assert_int_eq(harness_wait(&conn, "desk"), PROTOCOL_READY);
+		ck_assert_int_eq(harness_list(&conn, rows, 2), 1);
+		ck_assert_uint_eq(rows[0].locked_bytes, SIZE + 2 * PAGE);
+	}
 	harness_daemon_stop(&daemon);
 }
 END_TEST
@@ -211,6 +237,7 @@ main(void)
 
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, next_tenant_finds_zeros);
+	tcase_add_test(tcase, one_with_locks_in_locked_memory_is_scrubbed_again_and_again);
 	tcase_add_test(tcase, nothing_is_scrubbed_while_somebody_maps);
 	tcase_add_test(tcase, page_in_a_pipe_shows_nothing_of_the_next_tenant);
 	tcase_add_test(tcase, registered_page_changes_nothing_of_the_next_tenant);
