@@ -75,7 +75,10 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 		.since_ns = clock_realtime_ns(),
 		.charge = charge,
 	};
-	/* A hostile writer can lock the byte before us; its neighbours are served all the same. */
+	/*
+	 * A hostile writer can lock the byte before us; its neighbours are served all the same. The client may then succeed in
+	 * marking it itself, which the library does for a writer of locks: so the kernel is asked also where we did not.
+	 */
 	attachment->is_marked = kernelcount_mark(fd, attachment->id) == 0;
 	attachment->is_foreign = access & PROTOCOL_ACCESS_WRITE && locks_have_mutexes(&segment->locks) &&
 	    process_pid_namespace(identity->pid) != PROCESS_NAMESPACE_OURS;
@@ -110,8 +113,8 @@ attachment_owner_gone(struct attachment *attachment, uint64_t until_ns)
 bool
 attachment_is_held(const struct attachment *attachment)
 {
-	if (!attachment->is_marked)
-		return attachment->session != 0;
+	if (!attachment->is_marked && attachment->session)
+		return true;
 	/* Where somebody disturbs the marks, nobody else is to be charged for what a session has given back. */
 	return kernelcount_held(attachment->segment->holding.object.fd, attachment->id, attachment->session != 0);
 }
@@ -126,7 +129,7 @@ attachment_give_up(struct attachment *attachment, uint64_t until_ns)
 	events_unwatch(attachment);
 	attachment->session = 0;
 	attachment_count(attachment, 1);
-	if (attachment->is_marked && clock_monotonic_ns() >= until_ns)
+	if (clock_monotonic_ns() >= until_ns)
 		kernelcount_look_soon(&attachment->segment->watch);
 	else if (!attachment_is_held(attachment)) {
 		struct segment *segment = attachment->segment;

@@ -31,7 +31,7 @@ struct attachment {
 	int32_t pid;			/* of who asked for it */
 	uint64_t session;		/* its session's number; 0: none any more */
 	uint64_t since_ns;		/* since 1970 */
-	bool is_marked;			/* false: somebody disturbs the marks, and the session's word counts */
+	bool is_marked;			/* false: somebody disturbed the marks; the session's word counts as long as it lives */
 	bool is_foreign;		/* may be of another pid namespace; asked only where there are mutexes */
 	bool is_owner_gone;		/* its locks were recovered, or are being: it takes none any more */
 	struct events_ends *ends;	/* of its session, while there is one; NULL: it was not handed out */

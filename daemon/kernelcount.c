@@ -270,8 +270,11 @@ kernelcount_held(int own_fd, uint32_t slot, bool in_doubt)
 		return in_doubt;
 	if (lock.l_type == F_UNLCK)
 		return false;
-	/* The kernel tells of the first lock in the way only: behind a wider one the mark may be or not be. */
-	if (lock.l_start != PROTOCOL_MARK_BASE + (off_t)slot || lock.l_len != 1)
+	/*
+	 * The kernel tells of the first lock in the way only: behind a wider one the mark may be or not be. A write lock is none
+	 * of ours.
+	 */
+	if (lock.l_type != F_RDLCK || lock.l_start != PROTOCOL_MARK_BASE + (off_t)slot || lock.l_len != 1)
 		return in_doubt;
 	return true;
 }
