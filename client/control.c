@@ -6,7 +6,6 @@
  */
 #include "config.h"
 
-#include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 
@@ -90,8 +89,10 @@ control_entry(const struct control_place *place, control_copy_fn copy, uint32_t 
 static int
 control_used(const struct control_place *place, uint32_t *ret_used_bytes)
 {
-	uint32_t used_bytes = atomic_load_explicit(&place->lock->used_bytes, memory_order_acquire);
+	uint32_t used_bytes = place->copied_bytes;
 
+	if (!place->is_copied)
+		used_bytes = atomic_load_explicit(&place->lock->used_bytes, memory_order_acquire);
 	if (used_bytes > place->log_bytes || used_bytes % CONTROL_ENTRY_UNIT)
 		return -EBADMSG;
 	*ret_used_bytes = used_bytes;
@@ -232,7 +233,7 @@ control_poison(struct control_lock *lock, uint32_t id)
 	int r = control_exchange(lock, id, CONTROL_ID_POISON, 0);
 
 	if (r == 0)
-		control_wake(lock, INT_MAX);
+		control_wake(lock, CONTROL_WAKE_MANY);
 	return r;
 }
 
@@ -243,12 +244,10 @@ control_claim_poisoned(struct control_lock *lock, uint32_t claim_id)
 }
 
 int
-control_recover(const struct control_place *place, uint32_t dead_id, uint32_t claim_id, control_copy_fn copy)
+control_finish(const struct control_place *place, uint32_t claim_id, control_copy_fn copy)
 {
-	int r = control_claim(place->lock, dead_id, claim_id);
+	int r = control_repair(place, copy);
 
-	if (r == 0)
-		r = control_repair(place, copy);
 	if (r == CONTROL_E_POISONED) {
 		r = control_poison(place->lock, claim_id);
 		return r == 0 ? CONTROL_E_POISONED : r;
@@ -256,4 +255,12 @@ control_recover(const struct control_place *place, uint32_t dead_id, uint32_t cl
 	if (r == 0)
 		r = control_release(place->lock, claim_id);
 	return r;
+}
+
+int
+control_recover(const struct control_place *place, uint32_t dead_id, uint32_t claim_id, control_copy_fn copy)
+{
+	int r = control_claim(place->lock, dead_id, claim_id);
+
+	return r ? r : control_finish(place, claim_id, copy);
 }

@@ -86,6 +86,8 @@ struct control_place {
 	uint64_t offset_bytes;		/* of what the lock protects */
 	uint64_t length_bytes;
 	uint32_t log_bytes;		/* room in the log */
+	uint32_t copied_bytes;		/* of a log that is_copied: what is in use of it */
+	bool is_copied;			/* log is a private copy, which nobody else changes: for repairs only */
 	enum control_on_death on_death;
 };
 
@@ -107,6 +109,9 @@ enum {
 #else
 #define CONTROL_FENCE(order)	atomic_thread_fence(order)
 #endif
+
+/* Of a poisoned lock, whose waiters each wake another: so many are not one turn's work, however many sleep there. */
+#define CONTROL_WAKE_MANY	64
 
 /* Wakes as many that wait for the lock. */
 void control_wake(struct control_lock *lock, int n);
@@ -192,14 +197,17 @@ int control_take_over(struct control_lock *lock, uint32_t dead_id, uint32_t id);
 /* Ends a claim: the lock is free, and one that waits is woken. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
 int control_release(struct control_lock *lock, uint32_t claim_id);
 
-/* From `id` to poison; all that wait are woken, and get -ENOTRECOVERABLE. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
+/* From `id` to poison; those that wait are woken, wake the others, and get -ENOTRECOVERABLE. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
 int control_poison(struct control_lock *lock, uint32_t id);
 
 /* From poison to a claim, for a recovery by hand. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
 int control_claim_poisoned(struct control_lock *lock, uint32_t claim_id);
 
+/* What follows the claim: repair, release or poison. Results as control_recover's. */
+int control_finish(const struct control_place *place, uint32_t claim_id, control_copy_fn copy);
+
 /*
- * The whole recovery of a dead owner's lock by the daemon: claim, repair, release or poison. dead_id may be claim_id, of a
+ * The whole recovery of a dead owner's lock: control_claim() and control_finish(). dead_id may be claim_id, of a
  * recovery that was cut short. 0: it is free; CONTROL_E_POISONED; CONTROL_E_OTHER: the dead had it not; CONTROL_E_BUSY; -EFAULT:
  * it stays claimed.
  */

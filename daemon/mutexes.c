@@ -102,6 +102,7 @@ mutexes_look(struct lock *lock, uint32_t *ret_thread)
 	was_marked = lock->was_marked && lock->marked_owner == last_owner;
 	if (!thread && (word & MUTEX_ID_MASK) == 0 && (was_marked || !(word & MUTEX_OWNER_DIED)))
 		return 0;
+	lock->was_marked = was_marked;
 	lock->marked_owner = last_owner;
 	if (reason == PROTOCOL_LOCK_NAMESPACES) {
 		lock->is_stuck = thread != 0;

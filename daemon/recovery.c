@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * A pass goes over one segment's locks: for those that name one dead owner; or, when owners have died, for what any death
- * asks for, which is a sweep. Many deaths at once share a sweep. A pass is kept only where a turn was not enough, or for a
- * sweep of many locks: a death that finds few costs no allocation. A lock's word is claimed before its bytes are touched, and names nobody else until they are
- * right: whatever ends this process in between, the log is whole, and the claim is found and taken up again.
+ * A pass goes over one segment's locks: for those that name one dead owner; for those that name nobody who is attached; or,
+ * when owners have died, for what any death asks for, which is a sweep. A segment has one sweep at a time in the queue, and
+ * one pass for strays: clients that come and go as fast as they can make the queue no longer. A pass is kept only where a
+ * turn was not enough, or for a sweep of many locks: a death that finds few costs no allocation.
+ *
+ * A lock's word is claimed before its bytes are touched, and names nobody else until they are right: whatever ends this
+ * process in between, the log is whole, and the claim is found and taken up again. A writer that lives can change a log
+ * while it is looked at. So a log that is undone here, on the loop, is copied first: what is undone is what was judged.
  */
 #include "config.h"
-
-#include <limits.h>
 
 #include "base/base.h"
 #include "daemon/guard.h"
@@ -19,6 +21,7 @@
 #define LOCKS_A_LOOK	16		/* at the clock */
 #define SMALL_SWEEP	16		/* locks: swept at each death, without waiting for others */
 #define FAILURES_MAX	3		/* of workers at one lock */
+#define STUCK_NS	(10 * NS_PER_SEC)	/* between workers at a mutex that defeats them all */
 
 /* On the loop: some microseconds, and no page has to be found for it. */
 #define SMALL_LOG_BYTES		(64 * KIB)
@@ -30,13 +33,20 @@
  */
 static const uint64_t again_ns[] = { NS_PER_MS, 10 * NS_PER_MS, 100 * NS_PER_MS, NS_PER_SEC };
 
+enum recovery_kind {
+	RECOVERY_OWNER,			/* those that the dead had */
+	RECOVERY_STRAYS,		/* those that nobody has who is attached */
+	RECOVERY_SWEEP,			/* all, for what any death asks for */
+};
+
 struct recovery_pass {
 	struct locks *locks;
-	struct locks_dead dead;		/* of a sweep: the last of them */
-	bool is_sweep;
+	struct locks_dead dead;		/* of a sweep: the last of them; of strays: nobody */
+	enum recovery_kind kind;
 	uint32_t next;			/* lock to look at */
 	unsigned n_rounds;
 	bool needs_round;		/* something was left in this one */
+	bool was_costly;		/* the last lock: the clock is looked at before the next one */
 	uint64_t at_ns;			/* when it goes on */
 	TAILQ_ENTRY(recovery_pass) entry;
 };
@@ -72,20 +82,28 @@ recovery_tell(struct recovery *recovery, struct lock *lock, const struct locks_d
 	recovery->on_event(lock, dead, outcome, recovery->on_event_arg);
 }
 
+/*
+ * Whether a claimed lock is to be repaired here and now. If so, place gets the copy of its log; which is the next one's, then.
+ */
 static bool
-recovery_is_small(const struct control_place *place)
+recovery_is_small(struct control_place *place)
 {
+	static _Alignas(CONTROL_ENTRY_UNIT) unsigned char log[SMALL_LOG_BYTES];
 	uint64_t from = place->offset_bytes, to = place->offset_bytes + place->length_bytes;
 	uint32_t used_bytes = atomic_load_explicit(&place->lock->used_bytes, memory_order_acquire);
 
 	if (place->on_death == CONTROL_KEEP || place->on_death == CONTROL_POISON)
 		return true;
 	if (place->on_death == CONTROL_ROLLBACK) {
+		place->is_copied = true;
+		place->copied_bytes = used_bytes;
 		/* What is no log is found out at once. */
 		if (used_bytes > place->log_bytes)
 			return true;
-		if (used_bytes > SMALL_LOG_BYTES || !guard_is_resident(place->log, used_bytes))
+		if (used_bytes > sizeof(log) || !guard_is_resident(place->log, used_bytes) ||
+		    guard_copy(log, place->log, used_bytes))
 			return false;
+		place->log = log;
 		if (control_extent(place, guard_copy, &from, &to))
 			return true;
 	}
@@ -105,15 +123,12 @@ recovery_poison_reason(const struct lock *lock)
 static bool
 recovery_one(struct recovery *recovery, struct lock *lock, uint32_t id, const struct locks_dead *dead)
 {
-	int r;
+	struct control_place place = lock->place;
+	uint32_t claim_id = lock->locks->claim_id;
+	int r = control_claim(place.lock, id, claim_id);
 
-	if (recovery_is_small(&lock->place)) {
-		r = control_recover(&lock->place, id, lock->locks->claim_id, guard_copy);
-	} else {
-		r = control_claim(lock->place.lock, id, lock->locks->claim_id);
-		if (r == 0)
-			r = -EFAULT;
-	}
+	if (r == 0)
+		r = recovery_is_small(&place) ? control_finish(&place, claim_id, guard_copy) : -EFAULT;
 	switch (r) {
 	case 0:
 		recovery_tell(recovery, lock, dead, RECOVERY_FREED);
@@ -163,20 +178,53 @@ recovery_visit(struct recovery *recovery, struct recovery_pass *pass, struct loc
 	/* In a later round, a claim is this pass's own, whose release somebody has hindered. */
 	if (id != pass->dead.id && !(pass->n_rounds && id == lock->locks->claim_id))
 		return false;
+	pass->was_costly = true;
 	return recovery_one(recovery, lock, id, &pass->dead);
+}
+
+/* The lock's word names nobody who is attached. A claim of our own that no worker is at, was cut short. True: again. */
+static bool
+recovery_visit_stray(struct recovery *recovery, struct recovery_pass *pass, struct lock *lock)
+{
+	struct locks_dead dead = { 0 };
+
+	if (!lock_is_ours(lock) || lock->job)
+		return false;
+	dead.id = lock_word_id(lock);
+	if (!dead.id || dead.id > CONTROL_ID_MAX)
+		return false;
+	pass->was_costly = true;
+	if (dead.id != lock->locks->claim_id && recovery->is_attached(lock->locks, dead.id))
+		return false;
+	return recovery_one(recovery, lock, dead.id, &dead);
 }
 
 /* What any death asks for. The dead may have been about to wake a waiter, or have been woken. True: again. */
 static bool
 recovery_sweep(struct recovery *recovery, struct recovery_pass *pass, struct lock *lock)
 {
-	if (lock_is_mutex(lock) && pass->locks->holding->map && !lock->job)
+	if (lock_is_mutex(lock) && pass->locks->holding->map && !lock->job) {
+		pass->was_costly = true;
 		return recovery_mutex(recovery, lock, &pass->dead);
+	}
 	if (!lock_is_ours(lock))
 		return false;
-	/* Of a poisoned one all: who poisoned it may be the dead, and have woken nobody yet. */
-	control_wake(lock->place.lock, lock_word_id(lock) == CONTROL_ID_POISON ? INT_MAX : 1);
+	/* Of a poisoned one many: who poisoned it may be the dead, and have woken nobody yet. */
+	control_wake(lock->place.lock, lock_word_id(lock) == CONTROL_ID_POISON ? CONTROL_WAKE_MANY : 1);
 	return false;
+}
+
+static bool
+recovery_step(struct recovery *recovery, struct recovery_pass *pass, struct lock *lock)
+{
+	switch (pass->kind) {
+	case RECOVERY_OWNER:
+		return recovery_visit(recovery, pass, lock);
+	case RECOVERY_STRAYS:
+		return recovery_visit_stray(recovery, pass, lock);
+	default:
+		return recovery_sweep(recovery, pass, lock);
+	}
 }
 
 /* Goes on with a pass. True: it is done. */
@@ -185,13 +233,14 @@ recovery_walk(struct recovery *recovery, struct recovery_pass *pass, uint64_t un
 {
 	struct locks *locks = pass->locks;
 
+	pass->was_costly = false;
 	for (; pass->next < locks->n; pass->next++) {
 		struct lock *lock = &locks->list[pass->next];
 
-		if (pass->next % LOCKS_A_LOOK == LOCKS_A_LOOK - 1 && clock_monotonic_ns() > until_ns)
+		if ((pass->was_costly || pass->next % LOCKS_A_LOOK == LOCKS_A_LOOK - 1) && clock_monotonic_ns() > until_ns)
 			return false;
-		pass->needs_round |= pass->is_sweep ? recovery_sweep(recovery, pass, lock) :
-		    recovery_visit(recovery, pass, lock);
+		pass->was_costly = false;
+		pass->needs_round |= recovery_step(recovery, pass, lock);
 		lock_note(lock);
 	}
 	if (!pass->needs_round || pass->n_rounds++ == BASE_ARRAY_SIZE(again_ns))
@@ -202,18 +251,18 @@ recovery_walk(struct recovery *recovery, struct recovery_pass *pass, uint64_t un
 	return false;
 }
 
-/* Sees to it that the loop goes on with the pass that is due first. */
+/* Sees to it that the loop goes on at that time, if not before. */
 static void
-recovery_arm(struct recovery *recovery)
+recovery_arm(struct recovery *recovery, uint64_t at_ns)
 {
-	uint64_t now_ns = clock_monotonic_ns(), wait_ns = UINT64_MAX;
-	struct recovery_pass *pass;
+	uint64_t now_ns, wait_ns;
 	struct timeval delay;
 
-	TAILQ_FOREACH(pass, &recovery->passes, entry)
-		wait_ns = min_u64(wait_ns, pass->at_ns > now_ns ? pass->at_ns - now_ns : 0);
-	if (wait_ns == UINT64_MAX)
+	if (at_ns >= recovery->armed_ns)
 		return;
+	recovery->armed_ns = at_ns;
+	now_ns = clock_monotonic_ns();
+	wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
 	delay = (struct timeval) {
 		.tv_sec = (time_t)(wait_ns / NS_PER_SEC),
 		.tv_usec = (suseconds_t)(wait_ns % NS_PER_SEC / 1000),
@@ -227,6 +276,7 @@ recovery_on_turn(evutil_socket_t fd, short what, void *arg)
 	struct recovery *recovery = arg;
 	uint64_t now_ns = clock_monotonic_ns(), until_ns = now_ns + TURN_NS;
 	struct recovery_pass *pass, *next;
+	uint64_t next_ns = UINT64_MAX;
 
 	for (pass = TAILQ_FIRST(&recovery->passes); pass; pass = next) {
 		next = TAILQ_NEXT(pass, entry);
@@ -239,20 +289,46 @@ recovery_on_turn(evutil_socket_t fd, short what, void *arg)
 		if (clock_monotonic_ns() > until_ns)
 			break;
 	}
-	recovery_arm(recovery);
+	TAILQ_FOREACH(pass, &recovery->passes, entry)
+		next_ns = min_u64(next_ns, pass->at_ns);
+	recovery->armed_ns = UINT64_MAX;
+	recovery_arm(recovery, next_ns);
+}
+
+/* One that waits already, and serves for this one as well; or NULL. */
+static struct recovery_pass *
+recovery_find_same(struct recovery *recovery, const struct recovery_pass *pass)
+{
+	struct recovery_pass *other;
+
+	if (pass->kind == RECOVERY_OWNER)
+		return NULL;
+	TAILQ_FOREACH(other, &recovery->passes, entry)
+		if (other->kind == pass->kind && other->locks == pass->locks)
+			return other;
+	return NULL;
 }
 
 /* Puts a pass in the queue. -ENOMEM: it was not. */
 static int
 recovery_enqueue(struct recovery *recovery, const struct recovery_pass *pass)
 {
-	struct recovery_pass *copy = malloc(sizeof(*copy));
+	struct recovery_pass *queued = recovery_find_same(recovery, pass);
 
-	if (!copy)
-		return -ENOMEM;
-	*copy = *pass;
-	TAILQ_INSERT_TAIL(&recovery->passes, copy, entry);
-	recovery_arm(recovery);
+	if (queued) {
+		/* One that is under way has passed some locks by, and goes round once more. */
+		queued->needs_round |= queued->next > 0;
+		queued->dead = pass->dead;
+		queued->at_ns = min_u64(queued->at_ns, pass->at_ns);
+		queued->n_rounds = (unsigned)min_u64(queued->n_rounds, pass->n_rounds);
+	} else {
+		queued = malloc(sizeof(*queued));
+		if (!queued)
+			return -ENOMEM;
+		*queued = *pass;
+		TAILQ_INSERT_TAIL(&recovery->passes, queued, entry);
+	}
+	recovery_arm(recovery, queued->at_ns);
 	return 0;
 }
 
@@ -267,24 +343,15 @@ recovery_pass(struct recovery *recovery, struct recovery_pass *pass, uint64_t un
 		(void)recovery_walk(recovery, pass, UINT64_MAX);
 }
 
-/* A sweep of the segment is due: one that has not begun yet serves for this death, too. */
+/* A sweep of the segment is due. */
 static void
 recovery_request_sweep(struct recovery *recovery, struct locks *locks, const struct locks_dead *dead, uint64_t until_ns)
 {
-	struct recovery_pass sweep = { .locks = locks, .dead = *dead, .is_sweep = true };
-	struct recovery_pass *other;
+	struct recovery_pass sweep = { .locks = locks, .dead = *dead, .kind = RECOVERY_SWEEP };
 
-	if (locks->n <= SMALL_SWEEP) {
+	if (locks->n <= SMALL_SWEEP && clock_monotonic_ns() <= until_ns)
 		recovery_pass(recovery, &sweep, until_ns);
-		return;
-	}
-	TAILQ_FOREACH(other, &recovery->passes, entry) {
-		if (other->is_sweep && other->locks == locks && other->next == 0 && other->n_rounds == 0) {
-			other->dead = *dead;
-			return;
-		}
-	}
-	if (recovery_enqueue(recovery, &sweep))
+	else if (recovery_enqueue(recovery, &sweep))
 		(void)recovery_walk(recovery, &sweep, UINT64_MAX);
 }
 
@@ -300,7 +367,22 @@ recovery_owner_gone(struct recovery *recovery, struct locks *locks, const struct
 	recovery_request_sweep(recovery, locks, dead, until_ns);
 }
 
-/* The end of a worker's part at a mutex. What it could not do is looked at anew at the next death, or by hand. */
+void
+recovery_strays(struct recovery *recovery, struct locks *locks, uint64_t until_ns)
+{
+	struct recovery_pass pass = { .locks = locks, .kind = RECOVERY_STRAYS };
+
+	if (!locks->n)
+		return;
+	if (locks->n_ours)
+		recovery_pass(recovery, &pass, until_ns);
+	recovery_request_sweep(recovery, locks, &pass.dead, until_ns);
+}
+
+/*
+ * The end of a worker's part at a mutex. What it could not do is tried again for as long as it takes, more seldom after some
+ * failures: the mutex may be claimed, and then nobody but us can end that.
+ */
 static void
 recovery_mutex_done(struct recovery *recovery, struct lock *lock, const struct recovery_job *job,
     const struct workers_outcome *outcome)
@@ -308,18 +390,21 @@ recovery_mutex_done(struct recovery *recovery, struct lock *lock, const struct r
 	struct recovery_pass pass = {
 		.locks = lock->locks,
 		.dead = job->dead,
+		.kind = RECOVERY_SWEEP,
 		.at_ns = clock_monotonic_ns() + NS_PER_SEC,
 	};
 
 	if (outcome->result && outcome->result->status == 0) {
 		lock->was_marked = true;
 		recovery_tell(recovery, lock, &job->dead, RECOVERY_FREED);
-	} else if (++lock->n_failures < FAILURES_MAX) {
-		(void)recovery_enqueue(recovery, &pass);
-	} else {
-		lock->n_failures = 0;
-		lock->is_stuck = true;
+		return;
 	}
+	if (lock->n_failures < FAILURES_MAX)
+		lock->n_failures++;
+	lock->is_stuck = lock->n_failures == FAILURES_MAX;
+	if (lock->is_stuck)
+		pass.at_ns += STUCK_NS;
+	(void)recovery_enqueue(recovery, &pass);
 }
 
 /* The end of a worker's part. The lock is claimed. */
@@ -439,7 +524,7 @@ recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks
 }
 
 int
-recovery_by_hand(struct recovery *recovery, struct lock *lock, bool keep)
+recovery_by_hand(struct recovery *recovery, struct lock *lock, bool keep, uint64_t until_ns)
 {
 	static const struct locks_dead nobody = { 0 };
 	struct control_place place = lock->place;
@@ -448,7 +533,7 @@ recovery_by_hand(struct recovery *recovery, struct lock *lock, bool keep)
 	if (!lock_is_ours(lock) || control_claim_poisoned(lock->place.lock, lock->locks->claim_id))
 		return -EALREADY;
 	place.on_death = keep ? CONTROL_KEEP : CONTROL_ROLLBACK;
-	if (!recovery_is_small(&place)) {
+	if (clock_monotonic_ns() > until_ns || !recovery_is_small(&place)) {
 		r = recovery_submit(recovery, lock, &nobody, true, keep);
 		if (r)
 			(void)control_poison(lock->place.lock, lock->locks->claim_id);
@@ -464,6 +549,17 @@ recovery_by_hand(struct recovery *recovery, struct lock *lock, bool keep)
 	/* Its log is none: only with keep it can be had again. */
 	(void)control_poison(lock->place.lock, lock->locks->claim_id);
 	return r == CONTROL_E_POISONED ? -EBADMSG : -EIO;
+}
+
+unsigned
+recovery_n_waiting(const struct recovery *recovery)
+{
+	const struct recovery_pass *pass;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(pass, &recovery->passes, entry)
+		n++;
+	return n;
 }
 
 void
@@ -503,6 +599,7 @@ recovery_init(struct recovery *recovery, struct event_base *base, struct workers
 		.memory_reserve_bytes = memory_reserve_bytes,
 		.on_event = on_event,
 		.on_event_arg = on_event_arg,
+		.armed_ns = UINT64_MAX,
 	};
 	TAILQ_INIT(&recovery->passes);
 	LIST_INIT(&recovery->jobs);

@@ -28,6 +28,9 @@ typedef void (*recovery_event_fn)(const struct lock *lock, const struct locks_de
 /* No worker is at any of these locks any more. The locks may be freed in it. */
 typedef void (*recovery_idle_fn)(struct locks *locks);
 
+/* Whether somebody who may have these locks is attached by that id. */
+typedef bool (*recovery_attached_fn)(const struct locks *locks, uint32_t id);
+
 struct recovery_pass;
 
 struct recovery {
@@ -37,7 +40,9 @@ struct recovery {
 	recovery_event_fn on_event;
 	void *on_event_arg;
 	recovery_idle_fn on_idle;
+	recovery_attached_fn is_attached;
 	struct event turn_event;
+	uint64_t armed_ns;		/* when the next turn is; UINT64_MAX: none */
 	TAILQ_HEAD(, recovery_pass) passes;
 	LIST_HEAD(, recovery_job) jobs;
 	uint64_t n_recoveries;
@@ -55,11 +60,17 @@ void recovery_deinit(struct recovery *recovery);
  */
 void recovery_owner_gone(struct recovery *recovery, struct locks *locks, const struct locks_dead *dead, uint64_t until_ns);
 
+/* The same for the locks whose words name nobody who is attached. */
+void recovery_strays(struct recovery *recovery, struct locks *locks, uint64_t until_ns);
+
 /*
- * Recovers a poisoned lock by hand: its log is rolled back, or with keep its bytes stay as they are. 0: it is free, or a
- * worker is at it. -EALREADY: it is not poisoned.
+ * Recovers a poisoned lock by hand: its log is rolled back, or with keep its bytes stay as they are; after until_ns (of the
+ * monotonic clock) not by the loop. 0: it is free, or a worker is at it. -EALREADY: it is not poisoned.
  */
-int recovery_by_hand(struct recovery *recovery, struct lock *lock, bool keep);
+int recovery_by_hand(struct recovery *recovery, struct lock *lock, bool keep, uint64_t until_ns);
+
+/* Passes that are not done yet. */
+unsigned recovery_n_waiting(const struct recovery *recovery);
 
 /* The locks go away: nothing is called for them any more. */
 void recovery_forget(struct recovery *recovery, struct locks *locks);

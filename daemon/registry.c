@@ -51,6 +51,7 @@ registry_init(struct registry *registry, struct event_base *base, struct kernelc
     registry_change_fn on_change, void *on_change_arg)
 {
 	recovery->on_idle = segment_on_locks_idle;
+	recovery->is_attached = segment_has_owner;
 	*registry = (struct registry) {
 		.host = {
 			.base = base,

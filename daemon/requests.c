@@ -274,7 +274,8 @@ requests_give_up_locks(struct session *session, uint64_t until_ns)
 			attachment_owner_gone(attachment, until_ns);
 			continue;
 		}
-		if (!attachment_is_held(attachment))
+		/* When the time is up, in doubt: an attachment leaves the vigil in its own end. */
+		if (clock_monotonic_ns() < until_ns && !attachment_is_held(attachment))
 			continue;
 		if (!vigil && session->pidfd >= 0)
 			vigil = vigil_new(session->host->base, &session->pidfd);

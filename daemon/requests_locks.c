@@ -7,6 +7,8 @@
 #include "daemon/mutexes.h"
 #include "daemon/requests.h"
 
+#define TURN_NS		(NS_PER_MS / 2)		/* of recovering by hand: the rest is for workers */
+
 void
 requests_describe_lock(const struct lock *lock, struct protocol_lock *row)
 {
@@ -77,6 +79,7 @@ requests_locks(struct requests *requests, struct session *session, const struct 
 static int
 requests_recover_locks(struct segment *segment, const char *name, bool keep, uint32_t *ret_n)
 {
+	uint64_t until_ns = clock_monotonic_ns() + TURN_NS;
 	bool is_known = false;
 	int failed = 0;
 
@@ -87,7 +90,7 @@ requests_recover_locks(struct segment *segment, const char *name, bool keep, uin
 		if (*name && !streq(lock->definition->name, name))
 			continue;
 		is_known = true;
-		r = recovery_by_hand(segment->host->recovery, lock, keep);
+		r = recovery_by_hand(segment->host->recovery, lock, keep, until_ns);
 		if (r == 0)
 			++*ret_n;
 		else if (r != -EALREADY)

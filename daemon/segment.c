@@ -150,21 +150,19 @@ segment_has_attachment(const struct segment *segment, uint32_t id)
 void
 segment_recover_strays(struct segment *segment)
 {
-	uint64_t until_ns = clock_monotonic_ns() + TURN_NS;
+	recovery_strays(segment->host->recovery, &segment->locks, clock_monotonic_ns() + TURN_NS);
+}
 
-	for (uint32_t i = 0; i < segment->locks.n; i++) {
-		struct lock *lock = &segment->locks.list[i];
-		struct locks_dead dead = { 0 };
+bool
+segment_has_owner(const struct locks *locks, uint32_t id)
+{
+	const struct segment *segment = BASE_CONTAINER_OF(locks, const struct segment, locks);
+	const struct attachment *attachment;
 
-		if (!lock_is_ours(lock) || lock->job)
-			continue;
-		lock_note(lock);
-		dead.id = lock_word_id(lock);
-		/* A claim of our own that no worker is at, was cut short. */
-		if (dead.id && dead.id <= CONTROL_ID_MAX &&
-		    (dead.id == segment->locks.claim_id || !segment_has_attachment(segment, dead.id)))
-			recovery_owner_gone(segment->host->recovery, &segment->locks, &dead, until_ns);
-	}
+	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry)
+		if (attachment->id == id)
+			return !attachment->is_owner_gone;
+	return false;
 }
 
 void
@@ -213,6 +211,8 @@ segment_provisioned(struct segment *segment, int r, const char *text)
 		segment_let_go(segment);
 	}
 	if (r) {
+		/* Its mark went with the memory: other memory needs another. */
+		segment->locks.claim_id = 0;
 		kernelcount_unwatch(&segment->watch);
 		segment_enter(segment, PROTOCOL_FAILED);
 		return;
@@ -351,7 +351,7 @@ segment_look(struct kernelcount_watch *watch, uint64_t until_ns)
 		segment->look_next = TAILQ_FIRST(&segment->attachments);
 	while ((attachment = segment->look_next)) {
 		segment->look_next = TAILQ_NEXT(attachment, segment_entry);
-		if (attachment->is_marked && !attachment_is_held(attachment))
+		if (!attachment_is_held(attachment))
 			attachment_end(attachment);
 		if (segment->look_next && clock_monotonic_ns() > until_ns)
 			return false;

@@ -102,6 +102,9 @@ bool segment_has_attachment(const struct segment *segment, uint32_t id);
 /* Recovers the locks whose words name nobody that is attached: what was left by an earlier daemon's clients. */
 void segment_recover_strays(struct segment *segment);
 
+/* A recovery_attached_fn. */
+bool segment_has_owner(const struct locks *locks, uint32_t id);
+
 /* A recovery_idle_fn: what waited for workers that were at the segment's locks goes on. The segment may be freed. */
 void segment_on_locks_idle(struct locks *locks);
 

@@ -363,8 +363,8 @@ START_TEST(a_log_that_is_none_poisons)
 	ck_assert(all_are(bytes_of(ROLL), 0xbb, 16));
 	ck_assert(all_are(bytes_of(ROLL) + 16, 0xaa, PAGE - 16));
 	ck_assert_uint_eq(test.n_outcomes[RECOVERY_DISTRUSTED], 1);
-	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(ROLL), false), -EBADMSG);
-	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(ROLL), true), 0);
+	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(ROLL), false, UINT64_MAX), -EBADMSG);
+	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(ROLL), true, UINT64_MAX), 0);
 	ck_assert_uint_eq(word_of(ROLL), 0);
 }
 END_TEST
@@ -374,13 +374,70 @@ START_TEST(a_poisoned_lock_by_hand)
 	struct client client = attach();
 
 	die_within(POISON, client.attachment->id, 100);
-	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(POISON), false), -EALREADY);
+	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(POISON), false, UINT64_MAX), -EALREADY);
 	(void)close(client.fd);
 	attachment_give_up(client.attachment, UINT64_MAX);
-	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(POISON), _i), 0);
+	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(POISON), _i, UINT64_MAX), 0);
 	expect_free(POISON, _i ? 0xbb : 0xaa, 100);
-	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(POISON), false), -EALREADY);
-	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(LARGE), false), -EALREADY);
+	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(POISON), false, UINT64_MAX), -EALREADY);
+	ck_assert_int_eq(recovery_by_hand(&test.recovery, lock_of(LARGE), false, UINT64_MAX), -EALREADY);
+}
+END_TEST
+
+static void
+die(uint32_t id, uint64_t until_ns)
+{
+	struct locks_dead dead = { .id = id };
+
+	recovery_owner_gone(&test.recovery, &test.segment->locks, &dead, until_ns);
+}
+
+static unsigned
+n_passes(void)
+{
+	return recovery_n_waiting(&test.recovery);
+}
+
+/* A writer that changes a log while it is judged: 8 bytes at the beginning are a small undo, another 8 far behind are not. */
+static void *
+flip(void *arg)
+{
+	const struct control_place *place = &lock_of(LARGE)->place;
+	_Atomic bool *ends = arg;
+
+	while (!atomic_load(ends)) {
+		atomic_store(&place->lock->used_bytes, 24);
+		atomic_store(&place->lock->used_bytes, 48);
+	}
+	return NULL;
+}
+
+START_TEST(what_is_undone_on_the_loop_is_what_was_judged)
+{
+	const struct control_place *place = &lock_of(LARGE)->place;
+	unsigned char *far = bytes_of(LARGE) + 5 * MIB;
+	_Atomic bool ends = false;
+	uint64_t until_ns = clock_monotonic_ns() + NS_PER_SEC / 2;
+	unsigned n_small = 0;
+	pthread_t thread;
+
+	ck_assert_int_eq(control_log(place, place->offset_bytes, 8), 0);
+	ck_assert_int_eq(control_log(place, place->offset_bytes + 5 * MIB, 8), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, flip, &ends), 0);
+	while (n_small < 20000 && clock_monotonic_ns() < until_ns) {
+		*far = 0xbb;
+		atomic_store(&place->lock->word, STRANGER);
+		die(STRANGER, UINT64_MAX);
+		if (!test.segment->locks.n_busy) {
+			ck_assert_uint_eq(*far, 0xbb);
+			n_small++;
+		}
+		while (test.segment->locks.n_busy)
+			turn();
+	}
+	atomic_store(&ends, true);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	printf("%u of a log that was changed meanwhile\n", n_small);
 }
 END_TEST
 
@@ -424,6 +481,53 @@ mutex_of(unsigned index)
 {
 	return (pthread_mutex_t *)(void *)((unsigned char *)test.segment->holding.map + lock_of(index)->definition->at_bytes);
 }
+
+/* Whatever comes and goes meanwhile: what waits in the queue is one pass of a kind, and all is done in the end. */
+START_TEST(deaths_do_not_make_the_queue_longer)
+{
+	ck_assert_int_eq(pthread_mutex_lock(mutex_of(MUTEX)), 0);
+	die_within(ROLL, STRANGER, 100);
+	die_within(KEEP, STRANGER + 1, 100);
+	die_within(ZERO, STRANGER + 2, 100);
+	for (int i = 0; i < 100; i++) {
+		die(STRANGER + 3, UINT64_MAX);
+		recovery_strays(&test.recovery, &test.segment->locks, 0);
+	}
+	ck_assert_uint_le(n_passes(), 2);
+	ck_assert_int_eq(pthread_mutex_unlock(mutex_of(MUTEX)), 0);
+	while (n_passes())
+		turn();
+	expect_free(ROLL, 0xaa, PAGE);
+	expect_free(KEEP, 0xbb, 100);
+	expect_free(ZERO, 0, PAGE + 5);
+}
+END_TEST
+
+/* The daemon could not mark it, since a writer was in the way; then the client did. It lives, though its connection ended. */
+START_TEST(who_has_marked_itself_is_not_robbed)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
+	struct client hostile = attach(), client;
+
+	lock.l_start = PROTOCOL_MARK_BASE + (off_t)hostile.attachment->id + 1;
+	ck_assert_int_eq(fcntl(hostile.fd, F_OFD_SETLK, &lock), 0);
+	client = attach();
+	ck_assert(!client.attachment->is_marked);
+	lock.l_type = F_UNLCK;
+	ck_assert_int_eq(fcntl(hostile.fd, F_OFD_SETLK, &lock), 0);
+	ck_assert_int_eq(kernelcount_mark(client.fd, client.attachment->id), 0);
+	die_within(ROLL, client.attachment->id, 100);
+	attachment_give_up(client.attachment, UINT64_MAX);
+	ck_assert_uint_eq(word_of(ROLL), client.attachment->id);
+	ck_assert_uint_eq(segment_n_attached(test.segment), 2);
+	(void)close(client.fd);
+	while (segment_n_attached(test.segment) > 1)
+		turn();
+	expect_free(ROLL, 0xaa, PAGE);
+	(void)close(hostile.fd);
+	attachment_give_up(hostile.attachment, UINT64_MAX);
+}
+END_TEST
 
 /* A process that ends while it has the mutex. is_stuck: without a robust list, so that the kernel marks nothing. */
 static void
@@ -481,6 +585,25 @@ START_TEST(mutexes_of_the_dead)
 	detach(&client);
 	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 2);
 	ck_assert_int_eq(pthread_mutex_lock(mutex_of(index)), EOWNERDEAD);
+}
+END_TEST
+
+/* A worker that is refused memory leaves the mutex as it was, and another one follows. */
+START_TEST(a_mutex_that_a_worker_could_not_zero)
+{
+	const struct definition_lock *definition = lock_of(MUTEX_BIGZERO)->definition;
+	struct client client = attach();
+
+	die_with_mutex(MUTEX_BIGZERO, true);
+	ck_assert_int_eq(fallocate(client.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)definition->offset_bytes,
+	    PAGE), 0);
+	test.recovery.memory_reserve_bytes = (uint64_t)1 << 60;
+	detach(&client);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 0);
+	test.recovery.memory_reserve_bytes = 0;
+	while (!test.n_outcomes[RECOVERY_FREED])
+		turn();
+	ck_assert_int_eq(pthread_mutex_lock(mutex_of(MUTEX_BIGZERO)), EOWNERDEAD);
 }
 END_TEST
 
@@ -576,6 +699,10 @@ main(int argc, char **argv)
 	tcase_add_test(tc, strays_are_recovered);
 	tcase_add_test(tc, ids_are_not_reused_while_a_word_has_them);
 	tcase_add_loop_test(tc, mutexes_of_the_dead, 0, 6);
+	tcase_add_test(tc, what_is_undone_on_the_loop_is_what_was_judged);
+	tcase_add_test(tc, deaths_do_not_make_the_queue_longer);
+	tcase_add_test(tc, who_has_marked_itself_is_not_robbed);
+	tcase_add_test(tc, a_mutex_that_a_worker_could_not_zero);
 	tcase_add_test(tc, mutexes_of_the_living);
 	tcase_add_test(tc, mutexes_among_namespaces);
 	tcase_add_loop_test(tc, mutexes_of_other_kinds, 0, 4);
