@@ -103,7 +103,8 @@ sleep_for(struct control_lock *lock, uint32_t word, uint64_t until_ns)
 	do
 		r = syscall(SYS_futex, &lock->word, FUTEX_WAIT_BITSET, word, &until, NULL, FUTEX_BITSET_MATCH_ANY);
 	while (r < 0 && errno == EINTR);
-	return r == 0 || errno == EAGAIN ? 0 : -errno;
+	/* EFAULT: another writer punched the word's page out at that moment. The next look at it finds a new one, of zeros. */
+	return r == 0 || errno == EAGAIN || errno == EFAULT ? 0 : -errno;
 }
 
 /* Who gives up was perhaps woken, or has hidden from the owner that others sleep. */
