@@ -3,9 +3,11 @@
 /* Requests about one segment: attach, detach, create, remove, wait. */
 #include "config.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 
 #include "base/base.h"
+#include "daemon/procfd.h"
 #include "daemon/requests.h"
 
 #define ALIGNMENT_HUGE	(2 * MIB)
@@ -85,6 +87,20 @@ requests_add_locks(struct requests *requests, const struct segment *segment, str
 	return sizeof(*reply) + locks->n * sizeof(*rows);
 }
 
+/*
+ * Control memory for a writer: a description of its own, as of data. With ours, the kernel would take us for alone with memory
+ * that is mapped, and a segment that is removed would have its locks' pages given back under their owners.
+ */
+static int
+requests_open_control(const struct segment *segment, uint32_t access, int *ret_fd)
+{
+	const struct holding *holding = &segment->holding;
+
+	if (holding->control.fd < 0 || !(access & PROTOCOL_ACCESS_WRITE))
+		return 0;
+	return procfd_reopen(holding->control.fd, O_RDWR, ret_fd);
+}
+
 /* Attaches a segment that is ready, and answers with its fds. */
 static int
 requests_hand_out(struct requests *requests, struct session *session, const struct protocol_header *request,
@@ -98,9 +114,12 @@ requests_hand_out(struct requests *requests, struct session *session, const stru
 	uint16_t flags = 0;
 	int fds[PROTOCOL_FDS_MAX] = { -1, -1 };
 	unsigned n_fds = 1;
-	cleanup_close int fd = -1;
+	cleanup_close int fd = -1, control_fd = -1;
 	int r;
 
+	r = requests_open_control(segment, access, &control_fd);
+	if (r)
+		return requests_refuse_error(session, request, r);
 	r = attachment_new(segment, &session->identity, session->id, access, session->host->accounts,
 	    &session->attachments, &attachment, &fd);
 	/* What it closed just now may not have been looked at yet: nobody is refused for that. */
@@ -120,8 +139,7 @@ requests_hand_out(struct requests *requests, struct session *session, const stru
 	};
 	fds[0] = fd;
 	if (segment->holding.control.fd >= 0) {
-		fds[n_fds++] = access & PROTOCOL_ACCESS_WRITE ?
-		    segment->holding.control.fd : segment->holding.control_read_fd;
+		fds[n_fds++] = control_fd >= 0 ? control_fd : segment->holding.control_read_fd;
 		size = requests_add_locks(requests, segment, reply, &flags);
 	}
 	r = session_reply(session, request, &reply->header, size, flags, fds, n_fds);

@@ -8,6 +8,7 @@
 
 #include <signal.h>
 
+#include "tests/harness_locks.h"
 #include "tests/system/actor.h"
 
 #define PATIENCE_MS	400		/* six times within it a waiter asks whether the owner is gone */
@@ -17,6 +18,12 @@ static const char body[] =
     "\t{ name = \"book\"; offset = \"0\"; length = \"4KiB\"; undo = \"1KiB\"; } ); },\n"
     "\t{ name = \"two\"; size = \"64KiB\"; mlock = false; locks = (\n"
     "\t{ name = \"book\"; offset = \"0\"; length = \"4KiB\"; undo = \"1KiB\"; } ); } );";
+
+/* One worker: what it was asked for first is done first. */
+static const char large_body[] =
+    "segments = ( { name = \"large\"; size = \"64KiB\"; mlock = false; locks = (\n"
+    "\t{ name = \"book\"; offset = \"0\"; length = \"4KiB\"; undo = \"8MiB\"; } ); } );\n"
+    "templates = ( { name = \"later-\"; max_size = \"1MiB\"; max_count = 1; mlock = false; } );";
 
 struct scene {
 	struct harness_daemon daemon;
@@ -45,6 +52,35 @@ scene_end(struct scene *scene)
 	harness_close(&scene->conn);
 	harness_daemon_stop(&scene->daemon);
 }
+
+/* Memory stays with who maps it, and so do its locks. */
+START_TEST(removal_takes_no_lock_from_its_owner)
+{
+	struct harness_daemon daemon;
+	struct harness_segment segment;
+	struct protocol_attached later;
+	struct control_place place;
+	struct harness_conn conn;
+	int fd;
+
+	harness_daemon_start(&daemon, "workers = 1;", large_body);
+	harness_open(&conn, daemon.socket);
+	ck_assert_int_eq(harness_wait(&conn, "large"), PROTOCOL_READY);
+	harness_segment_open(&conn, "large", &segment);
+	place = harness_segment_place(&segment, 0);
+	ck_assert(control_try(place.lock, segment.attached.attachment));
+	ck_assert_int_eq(control_log(&place, 0, 100), 0);
+	ck_assert_int_eq(harness_remove(&conn, "large", PROTOCOL_REMOVE_NOW), 0);
+	/* When this one is provisioned, the worker has done what the removal asked for. */
+	ck_assert_int_eq(harness_create(&conn, "later-1", 4096, &later, &fd), 0);
+	ck_assert_uint_eq(harness_segment_owner(&segment, 0), segment.attached.attachment);
+	ck_assert_uint_gt(atomic_load(&place.lock->used_bytes), 0);
+	(void)close(fd);
+	harness_segment_close(&segment);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+}
+END_TEST
 
 /* The owner has changed one of two cells that have to be equal. */
 static void
@@ -334,6 +370,7 @@ main(void)
 	TCase *tcase = tcase_create("lockowners");
 
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
+	tcase_add_test(tcase, removal_takes_no_lock_from_its_owner);
 	tcase_add_test(tcase, stopped_owner_is_never_robbed);
 	tcase_add_test(tcase, stopped_owner_is_not_robbed_without_a_daemon);
 	tcase_add_loop_test(tcase, closing_the_connection_robs_nobody, 0, BASE_ARRAY_SIZE(goodbyes));

@@ -69,7 +69,7 @@ tests_system_check_lockdeaths_LDADD = client/libsegment.la $(HARNESS_LIBS)
 check_PROGRAMS += tests/system/check_lockowners
 tests_system_check_lockowners_SOURCES = tests/system/check_lockowners.c $(SYSTEM_ACTOR)
 tests_system_check_lockowners_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_lockowners_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_lockowners_LDADD = client/libcontrol.la client/libsegment.la $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_lockhostile
 tests_system_check_lockhostile_SOURCES = tests/system/check_lockhostile.c tests/system/vandal.c tests/system/vandal.h \
