@@ -26,6 +26,7 @@ struct waiter {
 	struct segment_lock *own;
 	uint64_t deadline_ns;
 	uint64_t slice_ns;
+	uint64_t slice_until_ns;	/* not moved by being woken: whoever can read the word can wake, as often as it likes */
 	uint32_t owner;			/* whom the slices are counted for */
 	uint32_t contended;		/* CONTROL_WAITERS once it has slept: others may sleep behind it */
 };
@@ -134,17 +135,29 @@ repair(struct waiter *waiter)
 	return refuse_poisoned();
 }
 
-/* A slice is over, and nobody woke us: 0: the lock is ours; CONTROL_E_OTHER: go on waiting; negative: an error. */
+/* A slice is over, or the deadline is there. 0: the lock is ours; CONTROL_E_OTHER: go on waiting; negative: an error. */
 static int
-look_after_owner(struct waiter *waiter, uint32_t owner)
+look_after_owner(struct waiter *waiter)
 {
 	struct control_lock *lock = waiter->own->place.lock;
+	uint32_t owner = waiter->owner;
 
 	if (is_gone(waiter->segment, owner) && control_take_over(lock, owner, waiter->segment->attachment) == 0)
 		return repair(waiter);
-	waiter->slice_ns = owner == waiter->owner ? min_u64(2 * waiter->slice_ns, SLICE_MAX_NS) : SLICE_MIN_NS;
-	waiter->owner = owner;
+	waiter->slice_ns = min_u64(2 * waiter->slice_ns, SLICE_MAX_NS);
+	waiter->slice_until_ns = clock_monotonic_ns() + waiter->slice_ns;
 	return CONTROL_E_OTHER;
+}
+
+/* The first slice of this owner begins, unless it is the one before. */
+static void
+begin_slice(struct waiter *waiter, uint32_t owner)
+{
+	if (owner == waiter->owner)
+		return;
+	waiter->owner = owner;
+	waiter->slice_ns = SLICE_MIN_NS;
+	waiter->slice_until_ns = clock_monotonic_ns() + SLICE_MIN_NS;
 }
 
 /* Sleeps behind an owner, as the word names it, and looks after that. Returns as look_after_owner. */
@@ -152,18 +165,21 @@ static int
 wait_for_owner(struct waiter *waiter, uint32_t word)
 {
 	struct control_lock *lock = waiter->own->place.lock;
-	uint64_t until_ns = min_u64(clock_monotonic_ns() + waiter->slice_ns, waiter->deadline_ns);
-	int r = sleep_for(lock, word, until_ns);
+	uint64_t until_ns;
+	int r;
 
+	begin_slice(waiter, word & CONTROL_ID_MASK);
+	until_ns = min_u64(waiter->slice_until_ns, waiter->deadline_ns);
+	r = sleep_for(lock, word, until_ns);
 	waiter->contended = CONTROL_WAITERS;
-	if (r == -ETIMEDOUT)
-		r = look_after_owner(waiter, word & CONTROL_ID_MASK);
-	else if (r == 0)
-		r = CONTROL_E_OTHER;
-	else {
+	if (r < 0 && r != -ETIMEDOUT) {
 		pass_on(lock);
 		return error_set(r, "waiting for the lock failed: %s", strerrordesc_np(-r));
 	}
+	if (r == -ETIMEDOUT || clock_monotonic_ns() >= waiter->slice_until_ns)
+		r = look_after_owner(waiter);
+	else
+		r = CONTROL_E_OTHER;
 	/* Who was woken tries once more before it gives up. */
 	if (r == CONTROL_E_OTHER && until_ns == waiter->deadline_ns && clock_monotonic_ns() >= until_ns &&
 	    (atomic_load_explicit(&lock->word, memory_order_relaxed) & CONTROL_ID_MASK)) {

@@ -133,6 +133,38 @@ wait_for_book(struct child *self, struct fake_locks *all)
 	child_hear(self);
 }
 
+/* Wakes all that wait for the lock, which who only reads can do as well, and never stops. */
+static void
+wake_and_wake(struct child *self, struct fake_locks *all)
+{
+	child_say(self);
+	for (;;)
+		control_wake(&all->control[LOCK_BOOK], N_CHILDREN);
+}
+
+START_TEST(who_wakes_all_the_time_keeps_nobody_from_asking)
+{
+	struct child owner, wakers[N_CHILDREN];
+	uint64_t begun_ns;
+
+	child_start(&owner, hold_all, &locks);
+	child_hear(&owner);
+	attach();
+	fake_locks_kill(&locks);
+	child_kill(&owner);
+	for (int i = 0; i < N_CHILDREN; i++) {
+		child_start(&wakers[i], wake_and_wake, &locks);
+		child_hear(&wakers[i]);
+	}
+	begun_ns = clock_monotonic_ns();
+	ck_assert_int_eq(lock_for(LOCK_BOOK, 2000), 0);
+	ck_assert_uint_lt(clock_monotonic_ns() - begun_ns, NS_PER_SEC);
+	ck_assert_int_eq(segment_unlock(segment, LOCK_BOOK), 0);
+	for (int i = 0; i < N_CHILDREN; i++)
+		child_kill(&wakers[i]);
+}
+END_TEST
+
 START_TEST(sleepers_take_over_one_after_the_other)
 {
 	struct child owner, waiters[2];
@@ -510,6 +542,7 @@ main(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, killed_owner_is_recovered_from_without_a_daemon);
+	tcase_add_test(tcase, who_wakes_all_the_time_keeps_nobody_from_asking);
 	tcase_add_test(tcase, sleepers_take_over_one_after_the_other);
 	tcase_add_test(tcase, stopped_owner_is_not_robbed);
 	tcase_add_test(tcase, forked_child_of_the_dead_keeps_the_lock);
