@@ -418,22 +418,25 @@ recovery_job_done(struct recovery *recovery, struct lock *lock, const struct rec
 		.dead = { .id = claim_id, .pid = job->dead.pid, .uid = job->dead.uid },
 		.at_ns = clock_monotonic_ns() + NS_PER_SEC,
 	};
+	/* Nobody's failure: it is tried again until there is some, and the lock is shown as being recovered. */
+	bool is_memory_short = outcome->result && outcome->result->status == JOB_E_MEMORY;
 	int r = -EAGAIN;
 
 	if (outcome->result && outcome->result->status == 0)
-		r = control_release(lock->place.lock, lock->locks->claim_id);
+		r = control_release(lock->place.lock, claim_id);
 	else if (outcome->result && outcome->result->status == JOB_E_POISONED)
 		r = CONTROL_E_POISONED;
-	else if (++lock->n_failures == FAILURES_MAX || job->is_by_hand)
+	else if (job->is_by_hand || (!is_memory_short && ++lock->n_failures == FAILURES_MAX))
 		r = CONTROL_E_POISONED;
-	if (r == 0)
+	if (r == CONTROL_E_POISONED) {
+		r = control_poison(lock->place.lock, claim_id);
+		if (r == 0)
+			recovery_tell(recovery, lock, &job->dead, recovery_poison_reason(lock));
+	} else if (r == 0) {
 		recovery_tell(recovery, lock, &job->dead, RECOVERY_FREED);
-	else if (r == CONTROL_E_POISONED && control_poison(lock->place.lock, lock->locks->claim_id) == 0)
-		recovery_tell(recovery, lock, &job->dead, recovery_poison_reason(lock));
-	else if (r == -EAGAIN || r == CONTROL_E_BUSY) {
-		if (recovery_enqueue(recovery, &pass))
-			(void)control_poison(lock->place.lock, claim_id);
 	}
+	if ((r == -EAGAIN || r == CONTROL_E_BUSY) && recovery_enqueue(recovery, &pass))
+		(void)control_poison(lock->place.lock, claim_id);
 }
 
 static void
@@ -466,8 +469,8 @@ recovery_begin(struct recovery *recovery, struct lock *lock, struct recovery_job
 	lock->job = job;
 	lock->locks->n_busy++;
 	LIST_INSERT_HEAD(&recovery->jobs, job, entry);
-	/* Somebody waits for it; whoever waits for memory to be provisioned waits for longer anyway. */
-	workers_submit(recovery->workers, &job->job, true);
+	/* In its turn: a client that dies over and over must not keep the workers from everybody else's jobs. */
+	workers_submit(recovery->workers, &job->job, false);
 }
 
 /* Gives a mutex to a worker. 0 or -ENOMEM. */
