@@ -150,6 +150,9 @@ segment_has_attachment(const struct segment *segment, uint32_t id)
 void
 segment_recover_strays(struct segment *segment)
 {
+	/* Its pages are on their way out, or in: nobody has locks in them, and touching one would bring it back. */
+	if (segment->provision)
+		return;
 	recovery_strays(segment->host->recovery, &segment->locks, clock_monotonic_ns() + TURN_NS);
 }
 
