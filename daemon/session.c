@@ -416,7 +416,8 @@ session_identify_groups(struct session *session)
 /*
  * COMPAT(linux 6.5): without SO_PEERPIDFD the pid is looked up, and could be another process's by then. It is not while the
  * one that connected keeps the socket open: if that is so after the look-up, the pidfd is its. Who has passed the socket
- * on and died can still be mistaken for a stranger, whose death then ends the session early; nothing else follows from it.
+ * on and died can still be mistaken for a stranger, whose death then ends the session early, and recovers the locks of
+ * whoever has the socket now.
  */
 static int
 session_open_pidfd(int fd, pid_t pid)
