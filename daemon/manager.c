@@ -17,6 +17,7 @@
 #include "daemon/manager.h"
 #include "daemon/privileges.h"
 #include "daemon/recovery.h"
+#include "daemon/recoverylog.h"
 #include "daemon/requests.h"
 #include "host/limits.h"
 #include "systemd/notify.h"
@@ -178,37 +179,12 @@ manager_on_change(struct segment *segment, void *arg)
 static void
 manager_on_recovery(const struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome, void *arg)
 {
-	static struct log_limit limit = LOG_LIMIT(20);
 	const struct segment *segment = BASE_CONTAINER_OF(lock->locks, const struct segment, locks);
-	const char *name = segment->definition->name, *lock_name = lock->definition->name;
-	const struct log_about about = {
-		.segment = name,
-		.client_pid = dead->pid,
-		.has_client_uid = dead->pid != 0,
-		.client_uid = dead->uid,
-	};
 
 	events_post(segment->host->events, outcome == RECOVERY_FREED ? PROTOCOL_EVENT_RECOVERED : PROTOCOL_EVENT_POISONED,
-	    segment, (int)(lock - lock->locks->list), lock_name, dead->id == lock->locks->claim_id ? 0 : dead->id, dead->pid);
-	if (!log_allowed(&limit))
-		return;
-	switch (outcome) {
-	case RECOVERY_FREED:
-		log_write(LOG_NOTICE, &about, "lock '%s' of segment '%s' is free again: its owner (process %d of uid %u) died in "
-		    "a section; on_death = \"%s\"", lock_name, name, dead->pid, dead->uid,
-		    definition_on_death_names[lock->definition->on_death]);
-		break;
-	case RECOVERY_POISONED:
-		log_write(LOG_WARNING, &about, "lock '%s' of segment '%s' is poisoned, as on_death says: its owner (process %d of "
-		    "uid %u) died in a section; look at its bytes, then `segmentctl recover %s %s`", lock_name, name, dead->pid,
-		    dead->uid, name, lock_name);
-		break;
-	default:
-		log_write(LOG_ERR, &about, "lock '%s' of segment '%s' is poisoned: what process %d of uid %u left cannot be rolled "
-		    "back, since its log is damaged or memory is short; see to its bytes, then `segmentctl recover --keep %s %s`",
-		    lock_name, name, dead->pid, dead->uid, name, lock_name);
-		break;
-	}
+	    segment, (int)(lock - lock->locks->list), lock->definition->name,
+	    dead->id == lock->locks->claim_id ? 0 : dead->id, dead->pid);
+	recoverylog_write(segment->definition->name, lock, dead, outcome);
 }
 
 static void

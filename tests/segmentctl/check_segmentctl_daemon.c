@@ -258,6 +258,8 @@ START_TEST(a_poisoned_lock_is_freed_by_hand)
 	run = keep ? RUN("recover", "--keep", "ledger", "book") : RUN("--json", "recover", "ledger");
 	ck_assert_msg(run->status == SEGMENTCTL_DONE, "%s", run->err);
 	assert_has(run->out, keep ? "1 lock of 'ledger' recovered, bytes kept" : "\"recovered\": 1");
+	harness_daemon_await_log(&daemon_, "lock 'book' of segment 'ledger' was poisoned, and is free again: it was recovered by "
+	    "hand");
 	ck_assert_uint_eq(harness_segment_word(&segment, 0), 0);
 	ck_assert_str_eq(bytes_of(&segment, 0), keep ? NEW : OLD);
 	assert_has(shown_lock("book"), "\"state\": \"free\"");
@@ -291,6 +293,7 @@ START_TEST(a_recovery_is_shown_with_its_dead)
 	harness_child_kill(&child);
 	harness_segment_await_owner(&segment, 1, 0);
 	ck_assert_str_eq(bytes_of(&segment, 1), OLD);
+	harness_daemon_await_log(&daemon_, "died in a section; on_death = \"rollback\": its bytes are as before the section");
 	lock = shown_lock("page");
 	assert_has(lock, "\"state\": \"free\"");
 	assert_has_number(lock, "\"recoveries\": ", 1);
