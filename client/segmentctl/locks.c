@@ -55,22 +55,39 @@ on_death_name(unsigned on_death)
 	return on_death < DEFINITION_ON_DEATH_N ? definition_on_death_names[on_death] : "unknown";
 }
 
-/* Why a mutex is not looked after; NULL: it is. */
-static const char *
-reason_text(unsigned reason)
-{
-	static const char *const texts[PROTOCOL_LOCK_REASON_N] = {
-		[PROTOCOL_LOCK_FINE] = NULL,
-		[PROTOCOL_LOCK_UNUSED] = "nobody has initialised it yet",
-		[PROTOCOL_LOCK_NOT_ROBUST] = "not looked after: it is not robust",
-		[PROTOCOL_LOCK_NOT_SHARED] = "not looked after: it is not process-shared",
-		[PROTOCOL_LOCK_INHERITS] = "not looked after: it inherits or protects priorities",
-		[PROTOCOL_LOCK_NAMESPACES] = "not looked after: writers of another pid namespace are attached",
-		[PROTOCOL_LOCK_UNREADABLE] = "not looked after: its memory cannot be read",
-		[PROTOCOL_LOCK_FOREIGN] = "not looked after: these bytes are no pthread mutex",
-	};
+/* Why a mutex is not looked after, and what mends that. */
+struct reason {
+	const char *text;		/* NULL: it is looked after */
+	const char *remedy;		/* NULL: there is none, or needs none */
+	bool is_known;			/* its word says whether it is held */
+};
 
-	return reason < PROTOCOL_LOCK_REASON_N ? texts[reason] : "not looked after: for a reason unknown here";
+static const struct reason *
+find_reason(unsigned reason)
+{
+	static const struct reason reasons[PROTOCOL_LOCK_REASON_N] = {
+		[PROTOCOL_LOCK_FINE] = { NULL, NULL, true },
+		[PROTOCOL_LOCK_UNUSED] = { "nobody has initialised it yet", NULL, true },
+		[PROTOCOL_LOCK_NOT_ROBUST] = { "not looked after: it is not robust",
+			"before pthread_mutex_init() the program must call pthread_mutexattr_setrobust() with PTHREAD_MUTEX_ROBUST; "
+			"or init = true makes it", false },
+		[PROTOCOL_LOCK_NOT_SHARED] = { "not looked after: it is not process-shared",
+			"before pthread_mutex_init() the program must call pthread_mutexattr_setpshared() with "
+			"PTHREAD_PROCESS_SHARED, and pthread_mutexattr_setrobust() with PTHREAD_MUTEX_ROBUST; or init = true makes it",
+			false },
+		[PROTOCOL_LOCK_INHERITS] = { "not looked after: it inherits or protects priorities",
+			"the program must leave its protocol PTHREAD_PRIO_NONE", false },
+		[PROTOCOL_LOCK_NAMESPACES] = { "not looked after: writers of another pid namespace are attached",
+			"thread ids mean nothing between them; a lock of segmentd's own (without at) works across pid namespaces",
+			true },
+		[PROTOCOL_LOCK_UNREADABLE] = { "not looked after: its memory cannot be read",
+			"its page is not in memory: set prefault = true, or somebody has punched it out", false },
+		[PROTOCOL_LOCK_FOREIGN] = { "not looked after: these bytes are no pthread mutex",
+			"look whether at is where the program has it", false },
+	};
+	static const struct reason unknown = { "not looked after: for a reason unknown here", NULL, false };
+
+	return reason < PROTOCOL_LOCK_REASON_N ? &reasons[reason] : &unknown;
 }
 
 /* One word, which scripts rely on. */
@@ -85,6 +102,8 @@ state_name(const struct protocol_lock *row)
 		return "stuck";
 	if (row->reason == PROTOCOL_LOCK_UNUSED)
 		return "unused";
+	if (is_mutex(row) && !find_reason(row->reason)->is_known)
+		return "unknown";
 	return row->owner ? "held" : "free";
 }
 
@@ -198,7 +217,7 @@ add_to_table(struct table *table, const struct protocol_lock *row, int32_t pid)
 {
 	char kind[64], range[2 * TEXT_SIZE], undo[TEXT_SIZE], state[64], recoveries[TEXT_SIZE], last[64];
 	const uint8_t bad = PROTOCOL_LOCK_POISONED | PROTOCOL_LOCK_STUCK;
-	const char *reason = reason_text(row->reason);
+	const char *reason = find_reason(row->reason)->text;
 	const char *cells[N_COLUMNS] = {
 		[NAME] = row->name, [KIND] = kind, [PROTECTS] = range, [UNDO] = is_mutex(row) ? "-" : undo,
 		[ON_DEATH] = on_death_name(row->on_death), [STATE] = state, [RECOVERIES] = recoveries, [LAST] = last,
@@ -215,7 +234,7 @@ add_to_table(struct table *table, const struct protocol_lock *row, int32_t pid)
 }
 
 static void
-print_hint(const struct locks *locks, const char *name)
+print_poisoned(const struct locks *locks, const char *name)
 {
 	size_t n = 0;
 
@@ -226,6 +245,24 @@ print_hint(const struct locks *locks, const char *name)
 	printf("%zu poisoned: nobody gets %s until `segmentctl recover ", n, n == 1 ? "it" : "them");
 	text_put_escaped(stdout, name);
 	puts("` rolls back what was begun, or with --keep keeps it");
+}
+
+/* What mends mutexes that are not looked after: a line a reason, with the first of them. */
+static void
+print_remedies(const struct locks *locks)
+{
+	bool was_said[PROTOCOL_LOCK_REASON_N] = { false };
+
+	for (size_t i = 0; i < locks->n; i++) {
+		const struct protocol_lock *row = &locks->rows[i];
+		const char *remedy = find_reason(row->reason)->remedy;
+
+		if (!remedy || was_said[row->reason])
+			continue;
+		was_said[row->reason] = true;
+		text_put_escaped(stdout, row->name);
+		printf(": %s\n", remedy);
+	}
 }
 
 int
@@ -243,8 +280,10 @@ locks_print(const struct locks *locks, const struct holders *holders, const char
 		fputs("\nLocks\n", stdout);
 		r = table_print(&table);
 	}
-	if (r == 0)
-		print_hint(locks, name);
+	if (r == 0) {
+		print_poisoned(locks, name);
+		print_remedies(locks);
+	}
 	table_deinit(&table);
 	return r;
 }
@@ -268,7 +307,7 @@ add_lock(const struct protocol_lock *row, int32_t pid, struct json *json)
 	json_add_string(json, "state", state_name(row));
 	json_add_number(json, is_mutex(row) ? "owner_thread" : "owner_attachment", row->owner);
 	json_add_number(json, "owner_pid", (uint64_t)pid);
-	json_add_string(json, "note", reason_text(row->reason));
+	json_add_string(json, "note", find_reason(row->reason)->text);
 	json_add_number(json, "recoveries", row->n_recoveries);
 	json_add_string(json, "recovered", row->recovered_ns ? time : NULL);
 	json_add_number(json, "recovered_pid", row->recovered_pid > 0 ? (uint64_t)row->recovered_pid : 0);

@@ -288,6 +288,9 @@ START_TEST(show_says_how_each_lock_is)
 	assert_has(line_of(run->out, "unheld "), "free");
 	assert_has(line_of(run->out, "odd "), "mutex at 128B");
 	assert_has(line_of(run->out, "odd "), "not robust");
+	assert_has(line_of(run->out, "odd "), "unknown");
+	assert_has(line_of(run->out, "odd: "), "pthread_mutexattr_setrobust()");
+	assert_has(line_of(run->out, "stuck: "), "without at");
 	assert_has(line_of(run->out, "stuck "), "stuck, its thread 4321 seems gone");
 	assert_has(line_of(run->out, "stuck "), "another pid namespace");
 	assert_has(line_of(run->out, "new "), "unused");
