@@ -60,7 +60,9 @@ consider(const char *text, const char *candidate, const char **best, unsigned *b
 	if (len > WORD_MAX || strlen(candidate) > WORD_MAX)
 		return;
 	d = distance(text, candidate);
-	if (d <= bound && d < *best_distance) {
+	/* Of two that are equally near, the one that begins alike: "lock" is "locks" rather than "mlock". */
+	if (d <= bound && (d < *best_distance ||
+		(d == *best_distance && fold(*candidate) == fold(*text) && fold(**best) != fold(*text)))) {
 		*best = candidate;
 		*best_distance = d;
 	}

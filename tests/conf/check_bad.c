@@ -52,6 +52,7 @@ static const struct {
 	{ DAEMON("Socket = \"/a\";"), 2, "daemon.Socket", "did you mean \"socket\"?" },
 	{ DAEMON("limits = { client = 5; };"), 2, "daemon.limits.client", "did you mean \"clients\"?" },
 	{ SEGMENT("page-size = \"auto\";"), 2, "segments[0].page-size", "did you mean \"page_size\"?" },
+	{ SEGMENT("lock = ( );"), 2, "segments[0].lock", "did you mean \"locks\"?" },
 	{ SEGMENT("zise = 1;"), 2, "segments[0].zise", "did you mean \"size\"?" },
 	{ SEGMENT("max_count = 1;"), 2, "segments[0].max_count", "belongs to a template" },
 	{ TEMPLATE("size = 1;"), 2, "templates[0].size", "expected max_size" },
