@@ -71,7 +71,10 @@ segment_find_lock(const struct segment *segment, const char *name)
 	for (uint32_t i = 0; i < segment->n_locks; i++)
 		if (streq(segment->lock_names[i], name))
 			return (int)i;
-	return error_set(-ENOENT, "the segment has no lock '%.128s', but %u others", name, (unsigned)segment->n_locks);
+	if (segment->n_locks == 0)
+		return error_set(-ENOENT, "the segment has no lock '%.128s': its definition has no `locks`", name);
+	return error_set(-ENOENT, "the segment has no lock '%.128s': its first of %u is '%s', and `segmentctl show` names all",
+	    name, (unsigned)segment->n_locks, segment->lock_names[0]);
 }
 
 /* Not the short way: a bad index, a thread's first lock, or a lock that is not free. */
@@ -287,9 +290,12 @@ wait_to_read(const struct control_lock *lock)
 		if (is_poisoned)
 			break;
 	}
-	if (sequence & 1)
-		(void)error_set(-ENOTRECOVERABLE, "the lock is poisoned, its bytes are half changed; or it is an application's "
-		    "mutex, which has no sections");
+	if (lock == &lock_none)
+		(void)error_set(-EINVAL, "the lock is an application's mutex (its definition has `at`): it has no sections, and is "
+		    "read under pthread_mutex_lock");
+	else if (sequence & 1)
+		(void)error_set(-ENOTRECOVERABLE, "the lock is poisoned, and its bytes may be half changed; once the contents are "
+		    "right: segmentctl recover");
 	return sequence;
 }
 
