@@ -163,6 +163,16 @@ locks_deinit(struct locks *locks)
 	*locks = (struct locks)LOCKS_NULL;
 }
 
+uint32_t
+locks_count_recovering(const struct locks *locks, const char *name)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < locks->n; i++)
+		n += (!*name || streq(locks->rows[i].name, name)) && locks->rows[i].flags & PROTOCOL_LOCK_DUE;
+	return n;
+}
+
 /* 0: hidden, or there is none. */
 static int32_t
 find_owner_pid(const struct protocol_lock *row, const struct holders *holders)

@@ -21,6 +21,9 @@ struct locks {
 int locks_collect(struct locks *locks, struct ask *ask, const char *name, uint64_t generation);
 void locks_deinit(struct locks *locks);
 
+/* How many are still being recovered, of those with that name; "": of all. */
+uint32_t locks_count_recovering(const struct locks *locks, const char *name);
+
 /* The section, if there are any. Holders tell which process an owner is. 0 or a negative errno. */
 int locks_print(const struct locks *locks, const struct holders *holders, const char *name);
 /* The array "locks" of an object. */

@@ -314,8 +314,14 @@ answer_recover(const struct fake_request *request)
 {
 	const struct protocol_recover *recover = &request->message.recover;
 	struct { uint32_t n_locks, zero; } body = { *recover->lock ? 1 : 12, 0 };
+	struct protocol_lock rows[] = {
+		{ .cursor = 1, .length_bytes = 64, .flags = PROTOCOL_LOCK_DUE, .name = "slow" },
+		{ .cursor = 2, .length_bytes = 64, .name = "kept" },
+	};
 
-	if (streq(recover->name, "none"))
+	if (request->message.header.type == PROTOCOL_LOCKS)
+		fake_reply_rows(request, rows, 2, sizeof(rows[0]), 2, false);
+	else if (streq(recover->name, "none"))
 		fake_refuse(request, -ENOENT, "there is no segment 'none'");
 	else if (streq(recover->name, "foreign"))
 		fake_refuse(request, -EACCES, "the locks of 'foreign' are recovered by others");
@@ -336,7 +342,11 @@ START_TEST(recover_ends_with_what_the_daemon_says)
 	fake_start(&fake, answer_recover);
 	run = run_segmentctl("--socket", fake.socket, "recover", "a", NULL);
 	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
-	ck_assert_str_eq(run->out, "12 locks of 'a' recovered, bytes rolled back\n");
+	assert_has(run->out, "11 locks of 'a' recovered, bytes rolled back\n");
+	assert_has(run->out, "1 lock of 'a' in recovery still, in the background: `segmentctl show a` says");
+	run = run_segmentctl("--socket", fake.socket, "recover", "a", "slow", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	assert_lacks(run->out, "bytes");
 	run = run_segmentctl("--socket", fake.socket, "recover", "--keep", "a", "kept", NULL);
 	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
 	ck_assert_str_eq(run->out, "1 lock of 'a' recovered, bytes kept as they are\n");
@@ -358,6 +368,7 @@ START_TEST(recover_ends_with_what_the_daemon_says)
 	assert_json(run->out);
 	assert_has(run->out, "\"lock\": null");
 	assert_has(run->out, "\"recovered\": 12");
+	assert_has(run->out, "\"recovering\": 1");
 }
 END_TEST
 
