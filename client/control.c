@@ -256,11 +256,3 @@ control_finish(const struct control_place *place, uint32_t claim_id, control_cop
 		r = control_release(place->lock, claim_id);
 	return r;
 }
-
-int
-control_recover(const struct control_place *place, uint32_t dead_id, uint32_t claim_id, control_copy_fn copy)
-{
-	int r = control_claim(place->lock, dead_id, claim_id);
-
-	return r ? r : control_finish(place, claim_id, copy);
-}

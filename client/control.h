@@ -203,14 +203,10 @@ int control_poison(struct control_lock *lock, uint32_t id);
 /* From poison to a claim, for a recovery by hand. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
 int control_claim_poisoned(struct control_lock *lock, uint32_t claim_id);
 
-/* What follows the claim: repair, release or poison. Results as control_recover's. */
-int control_finish(const struct control_place *place, uint32_t claim_id, control_copy_fn copy);
-
 /*
- * The whole recovery of a dead owner's lock: control_claim() and control_finish(). dead_id may be claim_id, of a
- * recovery that was cut short. 0: it is free; CONTROL_E_POISONED; CONTROL_E_OTHER: the dead had it not; CONTROL_E_BUSY; -EFAULT:
- * it stays claimed.
+ * What follows the claim: repair, and release or poison. 0: it is free; CONTROL_E_POISONED; CONTROL_E_OTHER; CONTROL_E_BUSY;
+ * -EFAULT: it stays claimed.
  */
-int control_recover(const struct control_place *place, uint32_t dead_id, uint32_t claim_id, control_copy_fn copy);
+int control_finish(const struct control_place *place, uint32_t claim_id, control_copy_fn copy);
 
 #endif

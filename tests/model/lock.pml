@@ -419,7 +419,7 @@ visit:
 		:: ID(word) == dead
 		:: else -> goto visited
 		fi);
-	/* recovery_one(), control_recover(): control_claim(), control_repair(), and control_release() or control_poison() */
+	/* recovery_one(): control_claim(), control_finish(): control_repair(), and control_release() or control_poison() */
 #ifdef BROKEN_LOOKED_TWICE
 	STEP(i = ID(word));
 #else

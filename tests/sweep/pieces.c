@@ -148,8 +148,17 @@ recover_by_daemon(const struct control_place *place)
 	uint32_t word = atomic_load(&place->lock->word);
 	uint32_t claim_id = (word & CONTROL_ID_MASK) == FIELD_CLAIM ? FIELD_CLAIM2 : FIELD_CLAIM;
 
-	if (piece_is_dead(word))
-		(void)control_recover(place, word & CONTROL_ID_MASK, claim_id, guard_copy);
+	/* On the loop, what is undone is a copy of the log. */
+	static _Alignas(CONTROL_ENTRY_UNIT) unsigned char log[FIELD_LOG_BYTES];
+	struct control_place copied = *place;
+
+	if (!piece_is_dead(word) || control_claim(place->lock, word & CONTROL_ID_MASK, claim_id))
+		return;
+	copied.is_copied = true;
+	copied.copied_bytes = atomic_load_explicit(&place->lock->used_bytes, memory_order_acquire);
+	if (copied.copied_bytes <= sizeof(log) && guard_copy(log, place->log, copied.copied_bytes) == 0)
+		copied.log = log;
+	(void)control_finish(&copied, claim_id, guard_copy);
 }
 
 static void
@@ -157,8 +166,9 @@ recover_again(const struct control_place *place)
 {
 	uint32_t id = atomic_load(&place->lock->word) & CONTROL_ID_MASK;
 
+	/* As a worker does it, where the log lies. */
 	if (id == FIELD_CLAIM || id == FIELD_CLAIM2)
-		(void)control_recover(place, id, id, guard_copy);
+		(void)control_finish(place, id, guard_copy);
 }
 
 /* What a waiter does that has found the owner gone. */

@@ -17,7 +17,7 @@ enum piece {
 	PIECE_BROKEN_PUBLISH,		/* publishes an entry before its bytes */
 	PIECE_BROKEN_STORE,		/* changes bytes before it logs them */
 	/* What comes after a death. */
-	PIECE_DAEMON,			/* control_recover(), also of what a daemon before it claimed */
+	PIECE_DAEMON,			/* as recovery_one(), also of what a daemon before it claimed */
 	PIECE_AGAIN,			/* the same, of what the same daemon claimed: its worker was killed */
 	PIECE_WAITER,			/* control_take_over(), control_repair(), a section of its own, unlock */
 	PIECE_HAND,			/* the recovery of a poisoned lock by hand */

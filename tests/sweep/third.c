@@ -117,8 +117,10 @@ look_after_the_dead(void)
 	struct control_place places[FIELD_LOCKS];
 
 	field_places(common->field, CONTROL_ROLLBACK, places);
-	if (control_recover(&places[FIELD_A], FIELD_WAITER, FIELD_CLAIM, control_copy) == CONTROL_E_OTHER)
+	if (control_claim(places[FIELD_A].lock, FIELD_WAITER, FIELD_CLAIM) == CONTROL_E_OTHER)
 		control_wake(places[FIELD_A].lock, 1);
+	else
+		(void)control_finish(&places[FIELD_A], FIELD_CLAIM, control_copy);
 }
 
 static void
