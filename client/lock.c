@@ -59,7 +59,7 @@ refuse_held(const struct segment *segment, int lock)
 	if (!own)
 		return refuse_index(segment, lock);
 	if (lock_is_mutex(own))
-		return lock_refuse_try(own);
+		return lock_refuse_try(segment, own);
 	return error_set(-EPERM, "lock '%s' is not held by the calling thread", segment->lock_names[lock]);
 }
 
@@ -123,7 +123,7 @@ segment_trylock(struct segment *segment, int lock)
 	r = lock_thread_register();
 	if (r < 0)
 		return r;
-	return lock_quickly(segment, own) ? 0 : lock_refuse_try(own);
+	return lock_quickly(segment, own) ? 0 : lock_refuse_try(segment, own);
 }
 
 /* A point of the monotonic clock as nanoseconds, or -EINVAL. */

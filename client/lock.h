@@ -85,7 +85,7 @@ unsigned lock_spins(void);
 int lock_wait(struct segment *segment, struct segment_lock *own, uint64_t deadline_ns);
 
 /* Why it cannot be had now, which a try has found: one of the above, or -EBUSY. */
-int lock_refuse_try(const struct segment_lock *own);
+int lock_refuse_try(const struct segment *segment, const struct segment_lock *own);
 
 /* lock_threads.c */
 

@@ -47,10 +47,11 @@ lock_spins(void)
 }
 
 static int
-refuse_poisoned(void)
+refuse_poisoned(const struct segment *segment, const struct segment_lock *own)
 {
-	return error_set(-ENOTRECOVERABLE, "the lock is poisoned: an owner died in a section, and on_death = \"poison\" or a "
-	    "damaged undo log forbids to go on; once the contents are right: segmentctl recover");
+	return error_set(-ENOTRECOVERABLE, "lock '%s' is poisoned: an owner died in a section, and on_death = \"poison\" or a "
+	    "damaged undo log forbids to go on; somebody must look at its bytes, and then: segmentctl recover",
+	    segment->lock_names[own - segment->locks]);
 }
 
 static int
@@ -61,12 +62,12 @@ refuse_mutex(void)
 }
 
 int
-lock_refuse_try(const struct segment_lock *own)
+lock_refuse_try(const struct segment *segment, const struct segment_lock *own)
 {
 	if (lock_is_mutex(own))
 		return refuse_mutex();
 	if ((atomic_load_explicit(&own->place.lock->word, memory_order_relaxed) & CONTROL_ID_MASK) == CONTROL_ID_POISON)
-		return refuse_poisoned();
+		return refuse_poisoned(segment, own);
 	return error_set(-EBUSY, "the lock is not free");
 }
 
@@ -132,7 +133,7 @@ repair(struct waiter *waiter)
 		return 0;
 	}
 	(void)control_poison(lock, waiter->segment->attachment);
-	return refuse_poisoned();
+	return refuse_poisoned(waiter->segment, waiter->own);
 }
 
 /* A slice is over, or the deadline is there. 0: the lock is ours; CONTROL_E_OTHER: go on waiting; negative: an error. */
@@ -231,7 +232,7 @@ lock_wait(struct segment *segment, struct segment_lock *own, uint64_t deadline_n
 			/* Who poisoned it may have died before it had woken all: each wakes the next. */
 			if (waiter.contended)
 				control_wake(lock, 1);
-			return refuse_poisoned();
+			return refuse_poisoned(segment, own);
 		}
 		if (!(word & CONTROL_WAITERS)) {
 			if (!atomic_compare_exchange_strong(&lock->word, &word, word | CONTROL_WAITERS))
