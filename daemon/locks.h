@@ -22,6 +22,7 @@ struct locks_dead {
 	uint32_t id;			/* its attachment's; or locks.claim_id: a recovery of ours that was cut short */
 	int32_t pid;			/* 0: hidden, or not known */
 	uint32_t uid;
+	bool is_by_hand;		/* nobody has died now: somebody asked for the recovery of what is poisoned */
 };
 
 struct lock {
@@ -36,6 +37,7 @@ struct lock {
 	struct locks *locks;
 	struct recovery_job *job;	/* while a worker repairs it: its word is claimed then */
 	unsigned n_failures;		/* of workers, one after the other */
+	bool was_delayed;		/* for want of memory; that was told, once */
 	bool is_poisoned;		/* when it was last looked at */
 
 	/* of an application's mutex */

@@ -181,9 +181,10 @@ manager_on_recovery(const struct lock *lock, const struct locks_dead *dead, enum
 {
 	const struct segment *segment = BASE_CONTAINER_OF(lock->locks, const struct segment, locks);
 
-	events_post(segment->host->events, outcome == RECOVERY_FREED ? PROTOCOL_EVENT_RECOVERED : PROTOCOL_EVENT_POISONED,
-	    segment, (int)(lock - lock->locks->list), lock->definition->name,
-	    dead->id == lock->locks->claim_id ? 0 : dead->id, dead->pid);
+	if (outcome != RECOVERY_DELAYED)
+		events_post(segment->host->events, outcome == RECOVERY_FREED ? PROTOCOL_EVENT_RECOVERED :
+		    PROTOCOL_EVENT_POISONED, segment, (int)(lock - lock->locks->list), lock->definition->name,
+		    dead->id == lock->locks->claim_id ? 0 : dead->id, dead->pid);
 	recoverylog_write(segment->definition->name, lock, dead, outcome);
 }
 

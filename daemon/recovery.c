@@ -56,14 +56,13 @@ struct recovery_job {
 	struct lock *lock;		/* NULL: it went away */
 	struct workers_job job;
 	struct locks_dead dead;
-	bool is_by_hand;
 	LIST_ENTRY(recovery_job) entry;
 };
 
 static int recovery_submit_mutex(struct recovery *recovery, struct lock *lock, uint32_t thread,
     const struct locks_dead *dead);
-static int recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead, bool is_by_hand,
-    bool keeps);
+static int recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead,
+    enum control_on_death on_death);
 
 static void
 recovery_tell(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome)
@@ -78,8 +77,19 @@ recovery_tell(struct recovery *recovery, struct lock *lock, const struct locks_d
 		recovery->n_poisonings++;
 	}
 	lock->n_failures = 0;
+	lock->was_delayed = false;
 	lock_note(lock);
 	recovery->on_event(lock, dead, outcome, recovery->on_event_arg);
+}
+
+/* Whoever looks at a lock that stays in recovery finds the reason in the log. */
+static void
+recovery_tell_delay(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead)
+{
+	if (lock->was_delayed)
+		return;
+	lock->was_delayed = true;
+	recovery->on_event(lock, dead, RECOVERY_DELAYED, recovery->on_event_arg);
 }
 
 /*
@@ -143,7 +153,7 @@ recovery_one(struct recovery *recovery, struct lock *lock, uint32_t id, const st
 		return false;
 	default:
 		/* It is claimed, and more than the loop should do. */
-		return recovery_submit(recovery, lock, dead, false, false) < 0;
+		return recovery_submit(recovery, lock, dead, lock->place.on_death) < 0;
 	}
 }
 
@@ -426,8 +436,10 @@ recovery_job_done(struct recovery *recovery, struct lock *lock, const struct rec
 		r = control_release(lock->place.lock, claim_id);
 	else if (outcome->result && outcome->result->status == JOB_E_POISONED)
 		r = CONTROL_E_POISONED;
-	else if (job->is_by_hand || (!is_memory_short && ++lock->n_failures == FAILURES_MAX))
+	else if (job->dead.is_by_hand || (!is_memory_short && ++lock->n_failures == FAILURES_MAX))
 		r = CONTROL_E_POISONED;
+	else if (is_memory_short)
+		recovery_tell_delay(recovery, lock, &job->dead);
 	if (r == CONTROL_E_POISONED) {
 		r = control_poison(lock->place.lock, claim_id);
 		if (r == 0)
@@ -494,17 +506,16 @@ recovery_submit_mutex(struct recovery *recovery, struct lock *lock, uint32_t thr
 
 /* Gives a claimed lock to a worker. 0 or -ENOMEM. */
 static int
-recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead, bool is_by_hand, bool keeps)
+recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead,
+    enum control_on_death on_death)
 {
 	struct recovery_job *job = calloc(1, sizeof(*job));
 	const struct holding *holding = lock->locks->holding;
 	const struct control_place *place = &lock->place;
-	enum control_on_death by_hand = keeps ? CONTROL_KEEP : CONTROL_ROLLBACK;
 
 	if (!job)
 		return -ENOMEM;
 	job->dead = *dead;
-	job->is_by_hand = is_by_hand;
 	job->job = (struct workers_job) {
 		.job = {
 			.kind = JOB_REPAIR,
@@ -515,7 +526,7 @@ recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks
 				.log_offset_bytes = lock->log_offset_bytes,
 				.log_bytes = place->log_bytes,
 				.index = lock_index(lock),
-				.on_death = (uint32_t)(is_by_hand ? by_hand : place->on_death),
+				.on_death = (uint32_t)on_death,
 			},
 		},
 		.fd = holding->object.fd,
@@ -529,7 +540,7 @@ recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks
 int
 recovery_by_hand(struct recovery *recovery, struct lock *lock, bool keep, uint64_t until_ns)
 {
-	static const struct locks_dead nobody = { 0 };
+	static const struct locks_dead nobody = { .is_by_hand = true };
 	struct control_place place = lock->place;
 	int r;
 
@@ -537,7 +548,7 @@ recovery_by_hand(struct recovery *recovery, struct lock *lock, bool keep, uint64
 		return -EALREADY;
 	place.on_death = keep ? CONTROL_KEEP : CONTROL_ROLLBACK;
 	if (clock_monotonic_ns() > until_ns || !recovery_is_small(&place)) {
-		r = recovery_submit(recovery, lock, &nobody, true, keep);
+		r = recovery_submit(recovery, lock, &nobody, place.on_death);
 		if (r)
 			(void)control_poison(lock->place.lock, lock->locks->claim_id);
 		return r;

@@ -19,10 +19,11 @@ enum recovery_outcome {
 	RECOVERY_FREED,			/* its bytes are as on_death says, and it can be had again */
 	RECOVERY_POISONED,		/* on_death says so */
 	RECOVERY_DISTRUSTED,		/* poisoned, since its log was none or its memory could not be had */
+	RECOVERY_DELAYED,		/* memory is short: it is tried again; told once */
 	RECOVERY_OUTCOME_N
 };
 
-/* A lock was recovered, or could not be. */
+/* A lock was recovered, or could not be, or not yet. */
 typedef void (*recovery_event_fn)(const struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome,
     void *arg);
 /* No worker is at any of these locks any more. The locks may be freed in it. */

@@ -58,7 +58,7 @@ recoverylog_sentence(const struct log_about *about, const struct lock *lock, con
 	const char *lock_name = lock->definition->name;
 	char who[64];
 
-	if (!dead->id) {
+	if (dead->is_by_hand) {
 		recoverylog_by_hand(about, lock_name, outcome);
 		return;
 	}
@@ -72,9 +72,14 @@ recoverylog_sentence(const struct log_about *about, const struct lock *lock, con
 		    "section; look at its bytes, then `segmentctl recover %s %s` to roll them back, or with --keep to keep them",
 		    lock_name, about->segment, who, about->segment, lock_name);
 		break;
+	case RECOVERY_DELAYED:
+		log_write(LOG_WARNING, about, "lock '%s' of segment '%s' is not free yet, and waits for memory: its owner (%s) died "
+		    "in a section, and what it changed cannot be put right within memory_reserve and the memory cgroup's limits; it "
+		    "is tried again each second", lock_name, about->segment, who);
+		break;
 	default:
 		log_write(LOG_ERR, about, "lock '%s' of segment '%s' is poisoned: what its owner (%s) left could not be put right, "
-		    "since its log is damaged or its memory could not be had; try `segmentctl recover %s %s` once there is memory, "
+		    "since its log is damaged, or workers failed at it; try `segmentctl recover %s %s`, "
 		    "and if that finds the log damaged, see to its bytes and add --keep", lock_name, about->segment, who,
 		    about->segment, lock_name);
 		break;
@@ -90,6 +95,7 @@ recoverylog_write(const char *segment, const struct lock *lock, const struct loc
 		[RECOVERY_FREED] = LOG_LIMIT(20),
 		[RECOVERY_POISONED] = LOG_LIMIT(20),
 		[RECOVERY_DISTRUSTED] = LOG_LIMIT(20),
+		[RECOVERY_DELAYED] = LOG_LIMIT(20),
 	};
 	const struct log_about about = {
 		.segment = segment,

@@ -75,9 +75,13 @@ requests_locks(struct requests *requests, struct session *session, const struct 
 	return requests_page_reply(&page, session, request);
 }
 
-/* Frees what is poisoned of the locks with that name, or of all. 0, -ESRCH, -EALREADY, or what was wrong with one. */
+/*
+ * Frees what is poisoned of the locks with that name, or of all. 0, -ESRCH, -EALREADY, or what was wrong with one, which is
+ * in *ret_failed then.
+ */
 static int
-requests_recover_locks(struct segment *segment, const char *name, bool keep, uint32_t *ret_n)
+requests_recover_locks(struct segment *segment, const char *name, bool keep, uint32_t *ret_n,
+    const struct lock **ret_failed)
 {
 	uint64_t until_ns = clock_monotonic_ns() + TURN_NS;
 	bool is_known = false;
@@ -91,10 +95,12 @@ requests_recover_locks(struct segment *segment, const char *name, bool keep, uin
 			continue;
 		is_known = true;
 		r = recovery_by_hand(segment->host->recovery, lock, keep, until_ns);
-		if (r == 0)
+		if (r == 0) {
 			++*ret_n;
-		else if (r != -EALREADY)
+		} else if (r != -EALREADY) {
 			failed = r;
+			*ret_failed = lock;
+		}
 	}
 	if (failed)
 		return failed;
@@ -105,9 +111,10 @@ requests_recover_locks(struct segment *segment, const char *name, bool keep, uin
 
 /* Says why none was freed, or not all. */
 static int
-requests_recover_refuse(struct session *session, const struct protocol_header *request, int r)
+requests_recover_refuse(struct session *session, const struct protocol_header *request, const struct lock *failed, int r)
 {
 	const struct protocol_recover *recover = (const void *)request;
+	const char *name = failed ? failed->definition->name : "";
 
 	switch (r) {
 	case -ESRCH:
@@ -119,11 +126,11 @@ requests_recover_refuse(struct session *session, const struct protocol_header *r
 			    recover->name);
 		return session_refuse(session, request, r, "no lock of segment '%s' is poisoned", recover->name);
 	case -EBADMSG:
-		return session_refuse(session, request, r, "the log of a lock of segment '%s' is damaged and cannot be rolled "
-		    "back; with --keep its bytes stay as they are", recover->name);
+		return session_refuse(session, request, r, "the log of lock '%s' of segment '%s' is damaged and cannot be "
+		    "rolled back; with --keep its bytes stay as they are", name, recover->name);
 	default:
-		return session_refuse(session, request, r, "a lock of segment '%s' cannot be recovered: %s", recover->name,
-		    strerror(-r));
+		return session_refuse(session, request, r, "lock '%s' of segment '%s' cannot be recovered: %s", name,
+		    recover->name, strerror(-r));
 	}
 }
 
@@ -133,6 +140,7 @@ requests_recover(struct requests *requests, struct session *session, const struc
 	const struct protocol_recover *recover = (const void *)request;
 	struct segment *segment = requests_find(requests, session, recover->name);
 	struct protocol_recovered reply = { .n_locks = 0 };
+	const struct lock *failed = NULL;
 	int r;
 
 	if (recover->flags & ~PROTOCOL_RECOVER_KEEP)
@@ -144,8 +152,9 @@ requests_recover(struct requests *requests, struct session *session, const struc
 		return session_refuse(session, request, -EACCES,
 		    "the locks of segment '%s' are recovered by those who may write it, and by administrators", recover->name);
 	segment_recover_strays(segment);
-	r = requests_recover_locks(segment, recover->lock, recover->flags & PROTOCOL_RECOVER_KEEP, &reply.n_locks);
+	r = requests_recover_locks(segment, recover->lock, recover->flags & PROTOCOL_RECOVER_KEEP, &reply.n_locks,
+	    &failed);
 	if (r)
-		return requests_recover_refuse(session, request, r);
+		return requests_recover_refuse(session, request, failed, r);
 	return session_reply(session, request, &reply.header, sizeof(reply), 0, NULL, 0);
 }

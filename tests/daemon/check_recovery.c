@@ -321,6 +321,31 @@ START_TEST(punched_holes_are_a_workers)
 }
 END_TEST
 
+/* What is punched out is to be allocated anew, and there is no memory for it; then there is. */
+START_TEST(what_waits_for_memory_is_told_once_and_poisons_nothing)
+{
+	uint64_t reserve_bytes = test.recovery.memory_reserve_bytes;
+	struct client client = attach();
+
+	die_within(ROLL, client.attachment->id, 100);
+	ck_assert_int_eq(fallocate(client.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE), 0);
+	(void)close(client.fd);
+	test.recovery.memory_reserve_bytes = UINT64_C(1) << 50;
+	attachment_give_up(client.attachment, UINT64_MAX);
+	while (!test.n_outcomes[RECOVERY_DELAYED])
+		turn();
+	ck_assert_uint_eq(word_of(ROLL), test.segment->locks.claim_id);
+	test.recovery.memory_reserve_bytes = reserve_bytes;
+	while (word_of(ROLL) == test.segment->locks.claim_id)
+		turn();
+	ck_assert_uint_eq(word_of(ROLL), 0);
+	ck_assert(all_are(bytes_of(ROLL), 0xaa, 100));
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_DELAYED], 1);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 1);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_DISTRUSTED], 0);
+}
+END_TEST
+
 /* A segment that goes while a worker is at its lock: nothing is called for it any more, and nothing is leaked. */
 START_TEST(a_segment_may_go_meanwhile)
 {
@@ -693,6 +718,7 @@ main(int argc, char **argv)
 	tcase_add_test(tc, a_held_mark_robs_nobody);
 	tcase_add_test(tc, large_ones_go_to_a_worker);
 	tcase_add_test(tc, punched_holes_are_a_workers);
+	tcase_add_test(tc, what_waits_for_memory_is_told_once_and_poisons_nothing);
 	tcase_add_test(tc, a_segment_may_go_meanwhile);
 	tcase_add_loop_test(tc, a_log_that_is_none_poisons, 0, 8);
 	tcase_add_loop_test(tc, a_poisoned_lock_by_hand, 0, 2);
