@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "bench/child.h"
@@ -254,6 +255,15 @@ mass_definition(void)
 	return text;
 }
 
+/* Root is not limited. */
+static bool
+may_fork_all(void)
+{
+	struct rlimit limit;
+
+	return geteuid() == 0 || getrlimit(RLIMIT_NPROC, &limit) != 0 || limit.rlim_cur >= 2 * MASS_CLIENTS;
+}
+
 void
 mass_death(struct bench *bench, const struct bench_goal *goal)
 {
@@ -266,6 +276,10 @@ mass_death(struct bench *bench, const struct bench_goal *goal)
 		{ "segmentd, kill to all free, none attached", daemon_run, &self },
 	};
 
+	if (!may_fork_all()) {
+		bench_skip(bench, goal, "500 processes more are not allowed to this user (ulimit -u)");
+		return;
+	}
 	self = (struct mass){ .bench = bench };
 	daemon_init(&self.daemon, &config);
 	daemon_start(bench, &self.daemon);
