@@ -56,17 +56,25 @@ deaths_listen(struct deaths_watch *watch)
 	return event_add(&watch->event, &limit);
 }
 
+/* Of a process that has ended. True: all was told that there was to tell. */
+static bool
+deaths_tell_some(struct deaths_watch *watch)
+{
+	uint64_t until_ns = clock_monotonic_ns() + POST_NS;
+	struct events_end *end;
+
+	while ((end = TAILQ_FIRST(&watch->ends)) && clock_monotonic_ns() < until_ns)
+		deaths_tell(watch, end);
+	return TAILQ_EMPTY(&watch->ends);
+}
+
 static void
 deaths_on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct deaths_watch *watch = arg;
-	uint64_t until_ns = clock_monotonic_ns() + POST_NS;
-	struct events_end *end;
 
-	while (what & EV_READ && (end = TAILQ_FIRST(&watch->ends)) && clock_monotonic_ns() < until_ns)
-		deaths_tell(watch, end);
 	/* It stays dead: the rest in the next turn. */
-	if (!(what & EV_READ) || TAILQ_EMPTY(&watch->ends) || deaths_listen(watch))
+	if (!(what & EV_READ) || deaths_tell_some(watch) || deaths_listen(watch))
 		(void)deaths_watch_free(watch);
 }
 
@@ -93,16 +101,18 @@ deaths_watch(struct deaths *deaths, struct session *session)
 
 	if (!watch)
 		return;
-	/* A copy: who recovers its locks waits for it, too. */
-	*watch = (struct deaths_watch) {
-		.deaths = deaths,
-		.pidfd = fcntl(session->pidfd, F_DUPFD_CLOEXEC, 3),
-		.pid = session->identity.pid,
-	};
+	*watch = (struct deaths_watch) { .deaths = deaths, .pidfd = -1, .pid = session->identity.pid };
 	TAILQ_INIT(&watch->ends);
 	TAILQ_CONCAT(&watch->ends, &session->ends, entry);
 	LIST_INSERT_HEAD(&deaths->list, watch, entry);
 	deaths->n++;
+	/* Most often its end is here before we have come to look. */
+	if (session_peer_has_ended(session) && deaths_tell_some(watch)) {
+		(void)deaths_watch_free(watch);
+		return;
+	}
+	/* A copy: who recovers its locks waits for it, too. */
+	watch->pidfd = fcntl(session->pidfd, F_DUPFD_CLOEXEC, 3);
 	if (watch->pidfd < 0 || event_assign(&watch->event, deaths->base, watch->pidfd, EV_READ, deaths_on_event, watch) ||
 	    deaths_listen(watch))
 		(void)deaths_watch_free(watch);
