@@ -219,7 +219,7 @@ print_summary(const struct options *options, const struct tally *tallies)
 		if (!is_wanted(options->only, goals[i].id))
 			continue;
 		(void)printf("%-8s %-66s ", goals[i].id, goals[i].title);
-		if (tallies[i].n[BENCH_TOLD] > 0)
+		if (goals[i].must <= 0 && tallies[i].n[BENCH_TOLD] + tallies[i].n[BENCH_NOISY] > 0)
 			(void)printf("%5s %7s  %s:", "-", "-", verdict(&tallies[i]));
 		else
 			(void)printf("%5.2f %7.2f  %s:", goals[i].must, goals[i].stretch, verdict(&tallies[i]));
