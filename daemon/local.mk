@@ -25,6 +25,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/procfd.c daemon/procfd.h \
 	daemon/provision.c daemon/provision.h \
 	daemon/recovery.c daemon/recovery.h \
+	daemon/recovery_lock.c daemon/recovery_lock.h \
 	daemon/recoverylog.c daemon/recoverylog.h \
 	daemon/registry.c daemon/registry.h \
 	daemon/requests.c daemon/requests.h \
