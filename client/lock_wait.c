@@ -196,7 +196,7 @@ spin(struct control_lock *lock)
 {
 	uint32_t word = atomic_load_explicit(&lock->word, memory_order_relaxed);
 
-	for (unsigned n = lock_spins(); n && (word & CONTROL_ID_MASK) && !(word & CONTROL_WAITERS); n--) {
+	for (unsigned n = lock_spins(); n && (word & CONTROL_ID_MASK); n--) {
 		lock_pause();
 		word = atomic_load_explicit(&lock->word, memory_order_relaxed);
 	}
