@@ -278,9 +278,15 @@ end_all(struct world *world)
 	for (unsigned i = 0; i < N_CLIENTS; i++)
 		harness_child_await_success(&world->clients[i]);
 	for (unsigned i = 0; i < MUTEXSTORM_GROUPS; i++) {
+		struct client auditor = { .bank = storm->bank };
 		int r = pthread_mutex_trylock(&storm->bank->groups[i].mutex);
 
-		harness_assert(r == 0, "at the end, group %u: %s", i, strerror(r));
+		harness_assert(r == 0 || r == EOWNERDEAD, "at the end, group %u: %s", i, strerror(r));
+		/* One of the last to be killed had it, and nobody has taken it since. */
+		if (r == EOWNERDEAD) {
+			repair(&auditor, i);
+			(void)pthread_mutex_consistent(&storm->bank->groups[i].mutex);
+		}
 		expect_sum(storm->bank, i);
 		harness_assert(!storm->bank->groups[i].undo.is_valid, "at the end, group %u: a transfer is under way", i);
 		(void)pthread_mutex_unlock(&storm->bank->groups[i].mutex);
