@@ -59,6 +59,12 @@ tests_system_check_lockstorm_SOURCES = tests/system/check_lockstorm.c $(SYSTEM_B
 tests_system_check_lockstorm_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_lockstorm_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_mutexstorm
+tests_system_check_mutexstorm_SOURCES = tests/system/check_mutexstorm.c tests/client/locker.c tests/client/locker.h \
+	tests/client/mutexstorm.c tests/client/mutexstorm.h
+tests_system_check_mutexstorm_CFLAGS = $(SYSTEM_CFLAGS) -pthread
+tests_system_check_mutexstorm_LDADD = client/libsegment.la client/libcontrol.la $(HARNESS_LIBS)
+
 SYSTEM_ACTOR = tests/system/actor.c tests/system/actor.h
 
 check_PROGRAMS += tests/system/check_lockdeaths
