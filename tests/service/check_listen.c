@@ -29,7 +29,7 @@ teardown(void)
 }
 
 /*
- * Keeps the numbers that sockets are handed down at from Check, which would put its own files there: an empty file on each,
+ * Keeps the numbers that sockets are handed down at from Check, which would put its own files there: /dev/null on each,
  * which hand_down() replaces.
  */
 static void

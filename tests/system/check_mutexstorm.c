@@ -44,8 +44,9 @@ definition_text(void)
 static struct mutexstorm_bank *
 open_bank(void *arg)
 {
-	struct segment_client *client;
-	struct segment *segment;
+	/* Kept in sight: they are given back by the process's end, and lost to nobody. */
+	static struct segment_client *client;
+	static struct segment *segment;
 
 	(void)arg;
 	harness_assert(segment_connect(&client, daemon_of_all.socket) == 0 &&
