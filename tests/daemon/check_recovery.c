@@ -1,211 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/*
- * The recovery of locks in a process of the test's own: a registry with one segment, real workers (this executable under
- * their name), and words and logs as owners that died have left them.
- */
+/* The recovery of locks: each policy, large and punched and lying logs, recovery by hand, ids, and the queue. */
 #include "config.h"
 
-#include <check.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
+#include <sys/resource.h>
 
-#include "base/base.h"
 #include "client/mutex.h"
-#include "daemon/mutexes.h"
-#include "daemon/registry.h"
-
-#define PAGE		4096
-#define SIZE		(24 * MIB)
-#define N_LOCKS		9
-#define STRANGER	12345u		/* an id that nobody has */
-
-enum { ROLL, KEEP, ZERO, POISON, LARGE, BIGZERO, MUTEX, MUTEX_ZERO, MUTEX_BIGZERO };
-
-static struct {
-	struct event_base *base;
-	struct workers workers;
-	struct provisioner provisioner;
-	struct kernelcount kernelcount;
-	struct accounts accounts;
-	struct recovery recovery;
-	struct registry registry;
-	struct conf conf;
-	struct definition *definition;
-	struct identity identity;
-	struct attachment_list session;
-	struct segment *segment;
-	unsigned n_outcomes[RECOVERY_OUTCOME_N];
-	int32_t last_pid;
-} test;
-
-static void
-on_change(struct segment *segment, void *arg)
-{
-}
-
-static void
-on_recovery(const struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome, void *arg)
-{
-	test.n_outcomes[outcome]++;
-	test.last_pid = dead->pid;
-}
-
-static struct definition *
-define(void)
-{
-	static const char *const names[N_LOCKS] = { "roll", "keep", "zero", "poison", "large", "bigzero", "mutex",
-		"mutex-zero", "mutex-bigzero" };
-	static const struct definition_lock locks[N_LOCKS] = {
-		[ROLL] = { .offset_bytes = 0, .length_bytes = PAGE, .undo_bytes = 1024 },
-		[KEEP] = { .offset_bytes = PAGE, .length_bytes = PAGE, .undo_bytes = 1024,
-		    .on_death = DEFINITION_KEEP },
-		[ZERO] = { .offset_bytes = 2 * PAGE, .length_bytes = PAGE + 5, .undo_bytes = 0,
-		    .on_death = DEFINITION_ZERO },
-		[POISON] = { .offset_bytes = 4 * PAGE, .length_bytes = PAGE, .undo_bytes = 1024,
-		    .on_death = DEFINITION_POISON },
-		[LARGE] = { .offset_bytes = 5 * PAGE, .length_bytes = 6 * MIB, .undo_bytes = MIB },
-		[BIGZERO] = { .offset_bytes = 8 * MIB, .length_bytes = 8 * MIB, .undo_bytes = 0,
-		    .on_death = DEFINITION_ZERO },
-		[MUTEX] = { .is_mutex = true, .at_bytes = 16 * MIB, .init = true, .on_death = DEFINITION_KEEP },
-		[MUTEX_ZERO] = { .is_mutex = true, .at_bytes = 16 * MIB + 64, .init = true, .on_death = DEFINITION_ZERO,
-		    .offset_bytes = 16 * MIB + PAGE, .length_bytes = PAGE },
-		[MUTEX_BIGZERO] = { .is_mutex = true, .at_bytes = 16 * MIB + 128, .init = true,
-		    .on_death = DEFINITION_ZERO, .offset_bytes = 18 * MIB, .length_bytes = 6 * MIB },
-	};
-	struct definition *definition = definition_new();
-
-	ck_assert_ptr_nonnull(definition);
-	definition->name = strdup("s");
-	definition->size_bytes = definition->max_size_bytes = SIZE;
-	definition->prefault = true;
-	definition->mode = 0600;
-	definition->locks = calloc(N_LOCKS, sizeof(*definition->locks));
-	definition->n_locks = N_LOCKS;
-	for (size_t i = 0; i < N_LOCKS; i++) {
-		definition->locks[i] = locks[i];
-		definition->locks[i].name = strdup(names[i]);
-	}
-	return definition;
-}
-
-static void
-turn(void)
-{
-	ck_assert_int_eq(event_base_loop(test.base, EVLOOP_ONCE), 0);
-}
-
-static void
-setup(void)
-{
-	static const struct conf_limits limits = { .clients = 9, .attachments = 100, .bytes = MIB };
-
-	test.definition = define();
-	test.conf = (struct conf) { .segments = &test.definition, .n_segments = 1 };
-	test.identity = (struct identity) { .uid = (uint32_t)geteuid(), .gid = (uint32_t)getegid(), .pid = getpid() };
-	LIST_INIT(&test.session);
-	test.base = event_base_new();
-	accounts_init(&test.accounts, &limits);
-	workers_init(&test.workers, test.base, 2);
-	ck_assert_int_eq(provisioner_init(&test.provisioner, test.base, &test.workers, 0), 0);
-	ck_assert_int_eq(kernelcount_init(&test.kernelcount, test.base), 0);
-	ck_assert_int_eq(recovery_init(&test.recovery, test.base, &test.workers, 0, on_recovery, NULL), 0);
-	ck_assert_int_eq(registry_init(&test.registry, test.base, &test.kernelcount, &test.provisioner, &test.recovery,
-	    &test.accounts, on_change, NULL), 0);
-	ck_assert_int_eq(registry_declare(&test.registry, &test.conf), 0);
-	test.segment = registry_find(&test.registry, "s");
-	while (test.segment->state != PROTOCOL_READY)
-		turn();
-}
-
-static void
-teardown(void)
-{
-	workers_deinit(&test.workers);
-	releases_close(&test.provisioner.releases);
-	registry_deinit(&test.registry);
-	recovery_deinit(&test.recovery);
-	kernelcount_deinit(&test.kernelcount);
-	provisioner_deinit(&test.provisioner);
-	accounts_deinit(&test.accounts);
-	(void)definition_unref(test.definition);
-	event_base_free(test.base);
-	libevent_global_shutdown();
-	memset(&test, 0, sizeof(test));
-}
-
-/* A client's hold, whose description the test has. */
-struct client {
-	struct attachment *attachment;
-	int fd;
-};
-
-static struct client
-attach(void)
-{
-	struct client client;
-
-	ck_assert_int_eq(attachment_new(test.segment, &test.identity, 1, PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE,
-	    &test.accounts, &test.session, &client.attachment, &client.fd), 0);
-	return client;
-}
-
-static struct lock *
-lock_of(unsigned index)
-{
-	return &test.segment->locks.list[index];
-}
-
-static uint32_t
-word_of(unsigned index)
-{
-	return atomic_load(&lock_of(index)->place.lock->word);
-}
-
-static unsigned char *
-bytes_of(unsigned index)
-{
-	const struct control_place *place = &lock_of(index)->place;
-
-	return place->data + place->offset_bytes;
-}
-
-/* A section that is cut short: 0xaa was there, 0xbb is written behind a log entry. */
-static void
-die_within(unsigned index, uint32_t id, uint64_t length)
-{
-	const struct control_place *place = &lock_of(index)->place;
-
-	memset(bytes_of(index), 0xaa, place->length_bytes);
-	ck_assert(control_try(place->lock, id));
-	if (place->log_bytes)
-		ck_assert_int_eq(control_log(place, place->offset_bytes, length), 0);
-	memset(bytes_of(index), 0xbb, length);
-}
-
-static bool
-all_are(const unsigned char *bytes, unsigned char value, uint64_t length)
-{
-	for (uint64_t i = 0; i < length; i++)
-		if (bytes[i] != value)
-			return false;
-	return true;
-}
-
-static void
-expect_free(unsigned index, unsigned char value, uint64_t length)
-{
-	const struct control_lock *record = lock_of(index)->place.lock;
-
-	ck_assert_uint_eq(word_of(index), 0);
-	ck_assert_uint_eq(atomic_load(&record->used_bytes), 0);
-	ck_assert_uint_eq(atomic_load(&record->sequence) % 2, 0);
-	ck_assert_uint_eq(atomic_load(&record->marks), CONTROL_OWNER_DIED);
-	ck_assert(all_are(bytes_of(index), value, length));
-}
+#include "tests/daemon/recovery_rig.h"
 
 START_TEST(locks_are_laid_out_apart)
 {
@@ -501,12 +304,6 @@ START_TEST(ids_are_not_reused_while_a_word_has_them)
 }
 END_TEST
 
-static pthread_mutex_t *
-mutex_of(unsigned index)
-{
-	return (pthread_mutex_t *)(void *)((unsigned char *)test.segment->holding.map + lock_of(index)->definition->at_bytes);
-}
-
 /* Whatever comes and goes meanwhile: what waits in the queue is one pass of a kind, and all is done in the end. */
 START_TEST(deaths_do_not_make_the_queue_longer)
 {
@@ -554,188 +351,28 @@ START_TEST(who_has_marked_itself_is_not_robbed)
 }
 END_TEST
 
-/* A process that ends while it has the mutex. is_stuck: without a robust list, so that the kernel marks nothing. */
 static void
-die_with_mutex(unsigned index, bool is_stuck)
+add_tests(TCase *tcase)
 {
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		if (pthread_mutex_lock(mutex_of(index)))
-			_exit(1);
-		memset((unsigned char *)test.segment->holding.map + lock_of(index)->definition->offset_bytes, 0xbb,
-		    lock_of(index)->definition->length_bytes);
-		if (is_stuck)
-			(void)syscall(SYS_set_robust_list, NULL, (size_t)24);
-		_exit(0);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_int_eq(status, 0);
+	tcase_add_test(tcase, locks_are_laid_out_apart);
+	tcase_add_test(tcase, each_policy_at_an_owners_death);
+	tcase_add_test(tcase, others_locks_are_left_alone);
+	tcase_add_test(tcase, a_held_mark_robs_nobody);
+	tcase_add_test(tcase, large_ones_go_to_a_worker);
+	tcase_add_test(tcase, punched_holes_are_a_workers);
+	tcase_add_test(tcase, what_waits_for_memory_is_told_once_and_poisons_nothing);
+	tcase_add_test(tcase, a_segment_may_go_meanwhile);
+	tcase_add_loop_test(tcase, a_log_that_is_none_poisons, 0, 8);
+	tcase_add_loop_test(tcase, a_poisoned_lock_by_hand, 0, 2);
+	tcase_add_test(tcase, strays_are_recovered);
+	tcase_add_test(tcase, ids_are_not_reused_while_a_word_has_them);
+	tcase_add_test(tcase, what_is_undone_on_the_loop_is_what_was_judged);
+	tcase_add_test(tcase, deaths_do_not_make_the_queue_longer);
+	tcase_add_test(tcase, who_has_marked_itself_is_not_robbed);
 }
-
-static void
-detach(struct client *client)
-{
-	(void)close(client->fd);
-	attachment_give_up(client->attachment, UINT64_MAX);
-	while (test.segment->locks.n_busy)
-		turn();
-}
-
-START_TEST(mutexes_of_the_dead)
-{
-	bool is_stuck = _i & 1;
-	unsigned index = MUTEX + (unsigned)_i / 2;
-	struct client client = attach();
-
-	die_with_mutex(index, is_stuck);
-	ck_assert_uint_eq(mutex_owner(mutex_word(mutex_of(index))) != 0, is_stuck);
-	detach(&client);
-	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 1);
-	ck_assert_uint_eq(lock_of(index)->n_recoveries, 1);
-	if (index != MUTEX)
-		ck_assert(all_are((unsigned char *)test.segment->holding.map + lock_of(index)->definition->offset_bytes, 0,
-		    lock_of(index)->definition->length_bytes));
-	/* Nobody has taken it: the next death tells nothing new. */
-	client = attach();
-	detach(&client);
-	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 1);
-	ck_assert_int_eq(pthread_mutex_lock(mutex_of(index)), EOWNERDEAD);
-	ck_assert_int_eq(pthread_mutex_consistent(mutex_of(index)), 0);
-	ck_assert_int_eq(pthread_mutex_unlock(mutex_of(index)), 0);
-	/* And another death is another one, though nobody has looked in between. */
-	client = attach();
-	die_with_mutex(index, is_stuck);
-	detach(&client);
-	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 2);
-	ck_assert_int_eq(pthread_mutex_lock(mutex_of(index)), EOWNERDEAD);
-}
-END_TEST
-
-/* A worker that is refused memory leaves the mutex as it was, and another one follows. */
-START_TEST(a_mutex_that_a_worker_could_not_zero)
-{
-	const struct definition_lock *definition = lock_of(MUTEX_BIGZERO)->definition;
-	struct client client = attach();
-
-	die_with_mutex(MUTEX_BIGZERO, true);
-	ck_assert_int_eq(fallocate(client.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)definition->offset_bytes,
-	    PAGE), 0);
-	test.recovery.memory_reserve_bytes = (uint64_t)1 << 60;
-	detach(&client);
-	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 0);
-	test.recovery.memory_reserve_bytes = 0;
-	while (!test.n_outcomes[RECOVERY_FREED])
-		turn();
-	ck_assert_int_eq(pthread_mutex_lock(mutex_of(MUTEX_BIGZERO)), EOWNERDEAD);
-}
-END_TEST
-
-START_TEST(mutexes_of_the_living)
-{
-	struct client client = attach();
-
-	ck_assert_int_eq(pthread_mutex_lock(mutex_of(MUTEX)), 0);
-	detach(&client);
-	ck_assert_uint_eq(mutex_owner(mutex_word(mutex_of(MUTEX))), (uint32_t)gettid());
-	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 0);
-	ck_assert_int_eq(pthread_mutex_unlock(mutex_of(MUTEX)), 0);
-}
-END_TEST
-
-/* Thread ids mean nothing where a writer counts them differently: what seems stuck is shown, and not touched. */
-START_TEST(mutexes_among_namespaces)
-{
-	enum protocol_lock_reason reason;
-	struct client client = attach(), foreign;
-	uint32_t owner;
-
-	test.identity.pid = 0;		/* whom we cannot see */
-	foreign = attach();
-	ck_assert(foreign.attachment->is_foreign && !client.attachment->is_foreign);
-	die_with_mutex(MUTEX, true);
-	detach(&client);
-	ck_assert_uint_ne(mutex_owner(mutex_word(mutex_of(MUTEX))), 0);
-	ck_assert(lock_of(MUTEX)->is_stuck);
-	mutexes_observe(lock_of(MUTEX), &owner, &reason);
-	ck_assert_int_eq(reason, PROTOCOL_LOCK_NAMESPACES);
-	/* It has gone: the next look frees it. */
-	detach(&foreign);
-	test.identity.pid = getpid();
-	client = attach();
-	detach(&client);
-	ck_assert(!lock_of(MUTEX)->is_stuck);
-	ck_assert_int_eq(pthread_mutex_lock(mutex_of(MUTEX)), EOWNERDEAD);
-}
-END_TEST
-
-START_TEST(mutexes_of_other_kinds)
-{
-	static const struct {
-		int kind;
-		enum protocol_lock_reason reason;
-	} kinds[] = {
-		{ 0, PROTOCOL_LOCK_NOT_SHARED }, { 0x80, PROTOCOL_LOCK_NOT_ROBUST }, { 0xb0, PROTOCOL_LOCK_INHERITS },
-		{ 0x7fff0000, PROTOCOL_LOCK_FOREIGN },
-	};
-	enum protocol_lock_reason reason;
-	struct client client = attach();
-	uint32_t owner;
-
-	die_with_mutex(MUTEX, true);
-	mutex_of(MUTEX)->__data.__kind = kinds[_i].kind;
-	mutexes_observe(lock_of(MUTEX), &owner, &reason);
-	ck_assert_int_eq(reason, kinds[_i].reason);
-	owner = mutex_word(mutex_of(MUTEX));
-	detach(&client);
-	ck_assert_uint_eq(mutex_word(mutex_of(MUTEX)), owner);
-	memset(mutex_of(MUTEX), 0, sizeof(pthread_mutex_t));
-	mutexes_observe(lock_of(MUTEX), &owner, &reason);
-	ck_assert_int_eq(reason, PROTOCOL_LOCK_UNUSED);
-	ck_assert_int_eq(fallocate(test.segment->holding.object.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-	    16 * MIB, 2 * MIB), 0);
-	mutexes_observe(lock_of(MUTEX), &owner, &reason);
-	ck_assert_int_eq(reason, PROTOCOL_LOCK_UNREADABLE);
-}
-END_TEST
 
 int
 main(int argc, char **argv)
 {
-	Suite *suite = suite_create("recovery");
-	TCase *tc = tcase_create("recovery");
-	SRunner *runner;
-	int n_failed;
-
-	if (strcmp(argv[0], JOB_ARGV0) == 0)
-		return worker_main();
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 60);
-	tcase_add_test(tc, locks_are_laid_out_apart);
-	tcase_add_test(tc, each_policy_at_an_owners_death);
-	tcase_add_test(tc, others_locks_are_left_alone);
-	tcase_add_test(tc, a_held_mark_robs_nobody);
-	tcase_add_test(tc, large_ones_go_to_a_worker);
-	tcase_add_test(tc, punched_holes_are_a_workers);
-	tcase_add_test(tc, what_waits_for_memory_is_told_once_and_poisons_nothing);
-	tcase_add_test(tc, a_segment_may_go_meanwhile);
-	tcase_add_loop_test(tc, a_log_that_is_none_poisons, 0, 8);
-	tcase_add_loop_test(tc, a_poisoned_lock_by_hand, 0, 2);
-	tcase_add_test(tc, strays_are_recovered);
-	tcase_add_test(tc, ids_are_not_reused_while_a_word_has_them);
-	tcase_add_loop_test(tc, mutexes_of_the_dead, 0, 6);
-	tcase_add_test(tc, what_is_undone_on_the_loop_is_what_was_judged);
-	tcase_add_test(tc, deaths_do_not_make_the_queue_longer);
-	tcase_add_test(tc, who_has_marked_itself_is_not_robbed);
-	tcase_add_test(tc, a_mutex_that_a_worker_could_not_zero);
-	tcase_add_test(tc, mutexes_of_the_living);
-	tcase_add_test(tc, mutexes_among_namespaces);
-	tcase_add_loop_test(tc, mutexes_of_other_kinds, 0, 4);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return rig_main(argv, "recovery", add_tests);
 }

@@ -19,10 +19,17 @@ tests_daemon_check_kernelcount_SOURCES = tests/daemon/check_kernelcount.c
 tests_daemon_check_kernelcount_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_kernelcount_LDADD = $(DAEMON_TEST_LIBS)
 
+RECOVERY_RIG = tests/daemon/recovery_rig.c tests/daemon/recovery_rig.h
+
 check_PROGRAMS += tests/daemon/check_recovery
-tests_daemon_check_recovery_SOURCES = tests/daemon/check_recovery.c
+tests_daemon_check_recovery_SOURCES = tests/daemon/check_recovery.c $(RECOVERY_RIG)
 tests_daemon_check_recovery_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_recovery_LDADD = $(DAEMON_TEST_LIBS)
+
+check_PROGRAMS += tests/daemon/check_mutexes
+tests_daemon_check_mutexes_SOURCES = tests/daemon/check_mutexes.c $(RECOVERY_RIG)
+tests_daemon_check_mutexes_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_mutexes_LDADD = $(DAEMON_TEST_LIBS)
 
 check_PROGRAMS += tests/daemon/check_segments
 tests_daemon_check_segments_SOURCES = tests/daemon/check_segments.c
