@@ -85,6 +85,7 @@ copy_strings(const struct definition *from, struct definition *copy)
 {
 	bool done = true;
 
+	done &= copy_string(&from->name, &copy->name);
 	done &= copy_string(&from->file, &copy->file);
 	done &= copy_string(&from->owner_name, &copy->owner_name);
 	done &= copy_string(&from->group_name, &copy->group_name);
@@ -116,20 +117,34 @@ copy_lists(const struct definition *from, struct definition *copy)
 }
 
 struct definition *
+definition_copy(const struct definition *from)
+{
+	struct definition *copy = definition_new();
+	bool done;
+
+	if (!copy)
+		return NULL;
+	*copy = *from;
+	copy->n_refs = 1;
+	copy->allow = NULL;
+	copy->locks = NULL;
+	copy->n_allow = 0;
+	copy->n_locks = 0;
+	done = copy_strings(from, copy);
+	done = copy_lists(from, copy) && done;
+	return done ? copy : definition_unref(copy);
+}
+
+struct definition *
 definition_instantiate(const struct definition *template_, const char *name, uint64_t size_bytes,
     uint32_t uid, uint32_t gid)
 {
-	struct definition *definition = definition_new();
-	bool done;
+	struct definition *definition = definition_copy(template_);
 
 	if (!definition)
 		return NULL;
-	*definition = *template_;
-	definition->n_refs = 1;
-	definition->allow = NULL;
-	definition->locks = NULL;
-	definition->n_allow = 0;
-	definition->n_locks = 0;
+	free(definition->name);
+	definition->name = strdup(name);
 	definition->is_template = false;
 	definition->max_count = 0;
 	definition->size_bytes = size_bytes;
@@ -143,12 +158,7 @@ definition_instantiate(const struct definition *template_, const char *name, uin
 		definition->has_group = true;
 		definition->group = gid;
 	}
-	done = copy_strings(template_, definition);
-	definition->name = strdup(name);
-	done = copy_lists(template_, definition) && done && definition->name;
-	if (!done)
-		return definition_unref(definition);
-	return definition;
+	return definition->name ? definition : definition_unref(definition);
 }
 
 const struct definition_lock *

@@ -150,6 +150,9 @@ struct definition *definition_ref(struct definition *definition);
 /* Gives a reference back; the last one frees. Accepts NULL; returns NULL. */
 struct definition *definition_unref(struct definition *definition);
 
+/* A definition of its own with the same contents and one reference. NULL when memory is short. */
+struct definition *definition_copy(const struct definition *from);
+
 /*
  * A definition made from a template for one created segment: name and size are the creator's, everything else is the
  * template's. uid and gid own it unless the template says who does. NULL when memory is short.

@@ -199,8 +199,8 @@ static const struct keys_row rows[] = {
 	  .reload = KEYS_LIVE, .fallback = "false",
 	  .help = "When its last attachment ends, its memory is given back and new, zeroed memory is provisioned." },
 	{ KEYS_DEFINITION, "dump", KEYS_TYPE_BOOL, BOTH, AT(definition, dump),
-	  .reload = KEYS_DRAINED, .fallback = "true",
-	  .help = "false: clients keep it out of their core dumps." },
+	  .reload = KEYS_LIVE, .fallback = "true",
+	  .help = "false: clients keep it out of their core dumps: those that attach from then on." },
 	{ KEYS_DEFINITION, "locks", KEYS_TYPE_LIST, BOTH, NOWHERE, .max = DEFINITION_LOCKS_MAX,
 	  .reload = KEYS_DRAINED, .fallback = "( )",
 	  .help = "Robust locks, and the bytes that they protect: each is free again when its owner dies, and its bytes are "

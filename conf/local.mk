@@ -5,11 +5,14 @@ conf_libconf_la_SOURCES = \
 	conf/check_locks.c conf/check_locks.h \
 	conf/definition.c conf/definition.h \
 	conf/describe.c \
+	conf/field.c conf/field.h \
 	conf/file.c conf/file.h \
 	conf/grammar.c conf/grammar.h \
 	conf/keys.c conf/keys.h \
 	conf/load.c conf/load.h \
 	conf/nearest.c \
+	conf/plan.c conf/plan.h \
+	conf/plan_list.c conf/plan_list.h \
 	conf/read.c conf/read.h \
 	conf/report.c conf/report.h \
 	conf/source.c conf/source.h \

@@ -2,7 +2,8 @@
 noinst_HEADERS += tests/conf/suite.h tests/conf/facts.h
 if HAVE_CHECK
 check_PROGRAMS += tests/conf/check_units tests/conf/check_bad tests/conf/check_load \
-	tests/conf/check_keys tests/conf/check_locks tests/conf/check_fuzz
+	tests/conf/check_keys tests/conf/check_locks tests/conf/check_fuzz \
+	tests/conf/check_plan
 endif
 conf_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
 conf_test_cppflags = $(AM_CPPFLAGS) -DSHIPPED_CONF='"$(abs_top_srcdir)/conf/segmentd.conf"' \
@@ -35,3 +36,7 @@ tests_conf_check_fuzz_SOURCES = tests/conf/check_fuzz.c tests/conf/suite.c
 tests_conf_check_fuzz_CPPFLAGS = $(conf_test_cppflags)
 tests_conf_check_fuzz_CFLAGS = $(conf_test_cflags)
 tests_conf_check_fuzz_LDADD = $(conf_test_libs)
+
+tests_conf_check_plan_SOURCES = tests/conf/check_plan.c tests/conf/suite.c
+tests_conf_check_plan_CFLAGS = $(conf_test_cflags)
+tests_conf_check_plan_LDADD = $(conf_test_libs)
