@@ -259,6 +259,7 @@ event_deliver(const struct protocol_event *event, segment_event_fn fn, void *arg
 	struct segment_event told = {
 		.what = (int)event->kind, .lock = event->lock, .segment = event->segment, .lock_name = event->lock_name,
 		.generation = event->generation, .time_ns = event->time_ns, .lost = event->lost, .pid = event->pid,
+		.size = event->value, .total = event->total,
 	};
 
 	fn(&told, arg);

@@ -427,7 +427,7 @@ enum protocol_event_kind {
 	PROTOCOL_EVENT_RECOVERED = 4,	/* a lock whose owner died is free again */
 	PROTOCOL_EVENT_POISONED = 5,
 	PROTOCOL_EVENT_READY = 6,
-	PROTOCOL_EVENT_FAILED = 7,
+	PROTOCOL_EVENT_FAILED = 7,	/* its provisioning. With a value only its growth to total: it stays as it is, value large */
 	PROTOCOL_EVENT_REMOVED = 8,
 	PROTOCOL_EVENT_GROWN = 9,
 	PROTOCOL_EVENT_DRAINING = 10,
@@ -447,8 +447,10 @@ struct protocol_event {
 	int32_t pid;			/* of who acted or died; 0: nobody, or hidden by its pid namespace */
 	char segment[PROTOCOL_NAME_SIZE];	/* or empty */
 	char lock_name[PROTOCOL_NAME_SIZE];	/* or empty */
+	uint64_t value;			/* GROWN: its size now. PROGRESS: what is provisioned so far. FAILED: see there */
+	uint64_t total;			/* PROGRESS: what is to be provisioned. FAILED: see there. Else 0 */
 };
-static_assert(sizeof(struct protocol_event) == 336, "wire");
+static_assert(sizeof(struct protocol_event) == 352, "wire");
 
 /* METRICS: a header alone; the reply is a header and an OpenMetrics text that ends with a NUL. */
 

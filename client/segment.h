@@ -133,11 +133,11 @@ enum segment_event_kind {
 	SEGMENT_EVENT_RECOVERED = 4,	/* a lock whose owner died was put right, and is free */
 	SEGMENT_EVENT_POISONED = 5,	/* a lock whose owner died cannot be had until it is recovered by hand */
 	SEGMENT_EVENT_READY = 6,	/* it can be attached */
-	SEGMENT_EVENT_FAILED = 7,	/* its provisioning failed */
+	SEGMENT_EVENT_FAILED = 7,	/* its provisioning failed; or, with a `size`, its growth: it stays as it is */
 	SEGMENT_EVENT_REMOVED = 8,	/* it is gone; what is mapped stays mapped */
-	SEGMENT_EVENT_GROWN = 9,
+	SEGMENT_EVENT_GROWN = 9,	/* it has `size` bytes now; segment_size() says so, too */
 	SEGMENT_EVENT_DRAINING = 10,	/* it is being removed, and waits for those that are attached */
-	SEGMENT_EVENT_PROGRESS = 11,
+	SEGMENT_EVENT_PROGRESS = 11,	/* `size` bytes of `total` have been provisioned */
 	SEGMENT_EVENT_RELOAD = 12	/* the configuration was read again */
 };
 
@@ -151,6 +151,8 @@ struct segment_event {
 	uint64_t time_ns;		/* since 1970 */
 	uint64_t lost;			/* how many events were lost right before this one */
 	int pid;			/* of who acted or died; 0: nobody's, or not known in the daemon's pid namespace */
+	uint64_t size;			/* in bytes, of what GROWN, PROGRESS and FAILED say; else 0 */
+	uint64_t total;			/* what PROGRESS, and the FAILED of a growth, are on the way to; else 0 */
 };
 
 typedef void (*segment_event_fn)(const struct segment_event *event, void *arg);

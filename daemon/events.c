@@ -197,6 +197,20 @@ events_post(struct events *events, enum protocol_event_kind kind, const struct s
 }
 
 void
+events_post_size(struct events *events, enum protocol_event_kind kind, const struct segment *segment, uint64_t value,
+    uint64_t total)
+{
+	struct events_draft draft;
+
+	if (!events || !events->n_subscribers)
+		return;
+	events_draft(&draft, events, kind, segment->definition, segment->generation);
+	draft.event.value = value;
+	draft.event.total = total;
+	events_fan_out(&draft, segment->definition, segment);
+}
+
+void
 events_post_about(struct events *events, enum protocol_event_kind kind, const struct definition *definition,
     uint64_t generation, const struct segment *segment, uint32_t attachment, int32_t pid)
 {

@@ -88,6 +88,10 @@ void events_deinit(struct events *events);
 void events_post(struct events *events, enum protocol_event_kind kind, const struct segment *segment, int lock,
     const char *lock_name, uint32_t attachment, int32_t pid);
 
+/* Likewise, of a segment's size or of how much of it there is: the event's value and total. */
+void events_post_size(struct events *events, enum protocol_event_kind kind, const struct segment *segment, uint64_t value,
+    uint64_t total);
+
 /* Likewise of a segment that may be gone by now: then segment is NULL. */
 void events_post_about(struct events *events, enum protocol_event_kind kind, const struct definition *definition,
     uint64_t generation, const struct segment *segment, uint32_t attachment, int32_t pid);

@@ -20,7 +20,8 @@ struct holding {
 	struct backend_object control;	/* fd -1: none. A memfd, whatever holds the data */
 	int control_read_fd;		/* its read-only description, which all readers get; each writer gets one of its own */
 	void *control_map;		/* there whenever control is */
-	uint64_t locked_bytes;		/* from data's start; what is beyond data's size is control's */
+	uint64_t locked_bytes;		/* of both: of data from its start on */
+	uint64_t control_locked_bytes;	/* of them control's */
 	uint64_t huge_bytes;		/* mapped by huge pages, when they were made */
 };
 

@@ -141,6 +141,22 @@ provision_verify(struct provision *provision)
 		provision_fail(provision, -EOPNOTSUPP);
 }
 
+/* Data is locked up to data_end, and so much more of control. What of data was locked before a scrub is counted already. */
+static void
+provision_count_locked(struct provision *provision, uint64_t data_end, uint64_t of_control)
+{
+	struct holding *holding = provision->holding;
+	uint64_t data_locked = holding->locked_bytes - holding->control_locked_bytes;
+	uint64_t newly = of_control;
+
+	data_end = min_u64(data_end, provision->data_bytes);
+	if (data_end > data_locked)
+		newly += data_end - data_locked;
+	holding->locked_bytes += newly;
+	holding->control_locked_bytes += of_control;
+	provision->provisioner->locked_bytes += newly;
+}
+
 static int
 provision_lock_step(struct slices *slices, uint64_t offset_bytes, uint64_t length_bytes)
 {
@@ -158,11 +174,7 @@ provision_lock_step(struct slices *slices, uint64_t offset_bytes, uint64_t lengt
 		return -errno;
 	budget_lock_kept(&provision->provisioner->budget, kept);
 	provision->promised_lock_bytes -= kept;
-	/* After a scrub the data is locked, and counted, already: a slice may begin in it and end in new control memory. */
-	if (provision->holding->locked_bytes < offset_bytes + length_bytes) {
-		provision->provisioner->locked_bytes += offset_bytes + length_bytes - provision->holding->locked_bytes;
-		provision->holding->locked_bytes = offset_bytes + length_bytes;
-	}
+	provision_count_locked(provision, offset_bytes + of_data, of_control);
 	return 0;
 }
 
@@ -444,14 +456,13 @@ provision_scrub_control(struct provision *provision)
 {
 	struct holding *holding = provision->holding;
 	const char *step = "";
-	uint64_t locked;
 	int r;
 
 	if (holding->control.fd < 0)
 		return 0;
-	locked = holding->locked_bytes - min_u64(holding->locked_bytes, provision->data_bytes);
-	holding->locked_bytes -= locked;
-	provision->provisioner->locked_bytes -= locked;
+	provision->provisioner->locked_bytes -= holding->control_locked_bytes;
+	holding->locked_bytes -= holding->control_locked_bytes;
+	holding->control_locked_bytes = 0;
 	holding_release_control(holding, &provision->provisioner->releases);
 	r = provision_create_for_locks(provision, &step);
 	if (r)
@@ -479,7 +490,7 @@ provision_scrub(struct provision *provision)
 }
 
 static struct provision *
-provision_new(struct provisioner *provisioner, const struct definition *definition, struct holding *holding)
+provision_new(struct provisioner *provisioner, struct definition *definition, struct holding *holding)
 {
 	unsigned n_pieces = provisioner->workers->n_max;
 	struct provision *provision = calloc(1, sizeof(*provision) + n_pieces * sizeof(provision->pieces[0]));
@@ -487,7 +498,7 @@ provision_new(struct provisioner *provisioner, const struct definition *definiti
 	if (!provision)
 		return NULL;
 	provision->provisioner = provisioner;
-	provision->definition = definition;
+	provision->definition = definition_ref(definition);
 	provision->holding = holding;
 	provision->n_pieces = n_pieces;
 	provision->lock = definition->mlock;
@@ -500,7 +511,7 @@ provision_new(struct provisioner *provisioner, const struct definition *definiti
 }
 
 int
-provision_start(struct provisioner *provisioner, const struct definition *definition, struct holding *holding,
+provision_start(struct provisioner *provisioner, struct definition *definition, struct holding *holding,
     bool is_scrub, provision_done_fn done, provision_progress_fn progress, void *owner,
     struct provision **ret_provision, char *text, size_t text_size)
 {
@@ -553,8 +564,10 @@ provision_abandon(struct provision *provision)
 struct provision *
 provision_free(struct provision *provision)
 {
-	if (provision)
-		slices_stop(&provision->locking);
+	if (!provision)
+		return NULL;
+	slices_stop(&provision->locking);
+	(void)definition_unref(provision->definition);
 	free(provision);
 	return NULL;
 }

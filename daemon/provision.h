@@ -38,7 +38,7 @@ struct provision_piece {
 
 struct provision {
 	struct provisioner *provisioner;
-	const struct definition *definition;
+	struct definition *definition;
 	struct holding *holding;	/* the segment's, filled in here; or orphan, when that is gone */
 	struct holding orphan;
 	LIST_ENTRY(provision) orphan_entry;
@@ -79,7 +79,7 @@ enum {
 	PROVISION_E_DONE = 1
 };
 
-int provision_start(struct provisioner *provisioner, const struct definition *definition, struct holding *holding,
+int provision_start(struct provisioner *provisioner, struct definition *definition, struct holding *holding,
     bool is_scrub, provision_done_fn done, provision_progress_fn progress, void *owner,
     struct provision **ret_provision, char *text, size_t text_size);
 

@@ -101,6 +101,18 @@ segment_new(struct segment_host *host, struct definition *definition, uint64_t g
 	return 0;
 }
 
+void
+segment_redefine(struct segment *segment, struct definition *definition)
+{
+	(void)definition_ref(definition);
+	for (uint32_t i = 0; i < segment->locks.n; i++)
+		segment->locks.list[i].definition = &definition->locks[i];
+	/* The registry's table knows it by the definition's name, which goes with the definition. */
+	segment->hh.key = definition->name;
+	(void)definition_unref(segment->definition);
+	segment->definition = definition;
+}
+
 static void
 segment_let_go(struct segment *segment)
 {

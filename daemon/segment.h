@@ -85,6 +85,12 @@ struct segment {
 int segment_new(struct segment_host *host, struct definition *definition, uint64_t generation,
     struct segment **ret_segment);
 
+/*
+ * Puts another definition in the place of the running one, from which it differs in nothing that is laid out in memory: its
+ * name, sizes, backend and locks are the same.
+ */
+void segment_redefine(struct segment *segment, struct definition *definition);
+
 /* Gives everything back; attachments that are left are only forgotten, nobody's memory is touched. */
 struct segment *segment_free(struct segment *segment);
 

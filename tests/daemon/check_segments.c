@@ -473,6 +473,41 @@ START_TEST(cursors_outlive_what_they_point_at)
 }
 END_TEST
 
+START_TEST(redefined_it_is_the_same_segment)
+{
+	struct segment *segment = declare();
+	struct definition *other = definition_copy(segment->definition);
+
+	ck_assert_ptr_nonnull(other);
+	other->mode = 0640;
+	segment_redefine(segment, other);
+	(void)definition_unref(other);
+	/* Nobody else has the first one: whatever pointed into it would now point into freed memory. */
+	test.definitions[0] = definition_unref(test.definitions[0]);
+	ck_assert_ptr_eq(registry_find(&test.registry, "one"), segment);
+	ck_assert_uint_eq(segment->definition->mode, 0640);
+	ck_assert_int_eq(segment->state, PROTOCOL_READY);
+	segment_remove(segment, true);
+	ck_assert_ptr_null(registry_find(&test.registry, "one"));
+}
+END_TEST
+
+START_TEST(redefined_while_it_is_provisioned)
+{
+	struct segment *segment = declare_only();
+	struct definition *other = definition_copy(segment->definition);
+
+	ck_assert_int_eq(segment->state, PROTOCOL_PROVISIONING);
+	segment_redefine(segment, other);
+	(void)definition_unref(other);
+	test.definitions[0] = definition_unref(test.definitions[0]);
+	while (segment->state == PROTOCOL_PROVISIONING)
+		turn();
+	ck_assert_int_eq(segment->state, PROTOCOL_READY);
+	ck_assert_uint_eq(segment_resident_bytes(segment), SIZE);
+}
+END_TEST
+
 static Suite *
 segments_suite(void)
 {
@@ -497,6 +532,8 @@ segments_suite(void)
 	tcase_add_test(tcase, removed_now_its_memory_stays_with_who_maps_it);
 	tcase_add_test(tcase, template_says_what_may_be_created);
 	tcase_add_test(tcase, cursors_outlive_what_they_point_at);
+	tcase_add_test(tcase, redefined_it_is_the_same_segment);
+	tcase_add_test(tcase, redefined_while_it_is_provisioned);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
