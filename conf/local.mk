@@ -11,6 +11,10 @@ conf_libconf_la_SOURCES = \
 	conf/keys.c conf/keys.h \
 	conf/load.c conf/load.h \
 	conf/nearest.c \
+	conf/pack.c conf/pack.h \
+	conf/pack_bytes.c conf/pack_bytes.h \
+	conf/pack_check.c conf/pack_check.h \
+	conf/pack_group.c conf/pack_group.h \
 	conf/plan.c conf/plan.h \
 	conf/plan_list.c conf/plan_list.h \
 	conf/read.c conf/read.h \
