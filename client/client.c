@@ -214,6 +214,17 @@ client_is_connected(struct segment_client *client, uint64_t epoch)
 	return is_connected;
 }
 
+int
+client_connection_fd(struct segment_client *client)
+{
+	int fd;
+
+	(void)pthread_mutex_lock(&client->mutex);
+	fd = client->connection.fd;
+	(void)pthread_mutex_unlock(&client->mutex);
+	return fd;
+}
+
 void
 client_drop(struct segment_client *client, uint64_t epoch)
 {

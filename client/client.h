@@ -100,6 +100,9 @@ int client_session(struct segment_client *client, uint64_t *ret_session, uint64_
 /* Whether the connection `epoch` is still there. */
 bool client_is_connected(struct segment_client *client, uint64_t epoch);
 
+/* The client's connection, for who hands it on over exec; -1: there is none. */
+int client_connection_fd(struct segment_client *client);
+
 /* Gives up the connection `epoch`, whose other end cannot be believed. */
 void client_drop(struct segment_client *client, uint64_t epoch);
 

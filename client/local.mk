@@ -34,5 +34,10 @@ client_examples_reader_LDADD = client/libsegment.la
 client_examples_ledger_SOURCES = client/examples/ledger.c
 client_examples_ledger_CPPFLAGS = -I$(top_srcdir)/client
 client_examples_ledger_LDADD = client/libsegment.la
+# For `segmentctl exec`: without the library.
+noinst_PROGRAMS += client/examples/note
+client_examples_note_SOURCES = client/examples/note.c
+client_examples_note_CPPFLAGS =
 examplesdir = $(docdir)/examples
-dist_examples_DATA = client/examples/writer.c client/examples/reader.c client/examples/ledger.c
+dist_examples_DATA = client/examples/writer.c client/examples/reader.c client/examples/ledger.c \
+	client/examples/note.c client/examples/note.py client/examples/note.sh

@@ -16,6 +16,7 @@ int lifecycle_run_create(const struct segmentctl *ctl, char **args, unsigned n_a
 int lifecycle_run_remove(const struct segmentctl *ctl, char **args, unsigned n_args);
 int recover_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int contents_run_read(const struct segmentctl *ctl, char **args, unsigned n_args);
+int exec_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int contents_run_write(const struct segmentctl *ctl, char **args, unsigned n_args);
 
 #endif

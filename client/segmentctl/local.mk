@@ -9,6 +9,7 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/check.c \
 	client/segmentctl/commands.h \
 	client/segmentctl/contents.c \
+	client/segmentctl/exec.c \
 	client/segmentctl/holders.c client/segmentctl/holders.h \
 	client/segmentctl/json.c client/segmentctl/json.h \
 	client/segmentctl/lifecycle.c \

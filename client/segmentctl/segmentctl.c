@@ -2,7 +2,7 @@
 /* Copyright the segmentd authors */
 /*
  * The table of commands, and the command line. Options may stand anywhere before `--`; which a command takes is in its
- * row. Nothing here knows what a command does.
+ * row. Nothing here knows what a command does. What follows `--` is never looked at: it may be another program's.
  */
 #include "config.h"
 
@@ -27,6 +27,7 @@ const struct segmentctl_command segmentctl_commands[] = {
 	{ "wait", "NAME... [--timeout T]", "wait until segments are ready", 1, ANY, SEGMENTCTL_OPTION_TIMEOUT, wait_run },
 	{ "read", "NAME [OFFSET [LENGTH]]", "contents to standard output", 1, 3, 0, contents_run_read },
 	{ "write", "NAME [OFFSET]", "standard input to contents", 1, 2, 0, contents_run_write },
+	{ "exec", "NAME[:r]... -- CMD [ARG...]", "run a program with segments as descriptors", 2, ANY, 0, exec_run },
 	{ "create", "NAME SIZE", "create a segment from a template", 2, 2, 0, lifecycle_run_create },
 	{ "remove", "NAME [--now]", "drain and remove a segment", 1, 1, SEGMENTCTL_OPTION_NOW, lifecycle_run_remove },
 	{ "recover", "NAME [LOCK] [--keep]", "free poisoned locks by hand", 1, 2, SEGMENTCTL_OPTION_KEEP, recover_run },
@@ -113,18 +114,25 @@ parse_timeout(struct segmentctl *ctl, const char *text)
 	return 0;
 }
 
-/* An exit status, or -1: go on. */
+/*
+ * Takes the options out, so that argv[0] and on are the command and its arguments, *ret_n of them, and NULL. Returns an exit status, or -1:
+ * go on.
+ */
 static int
-parse_options(struct segmentctl *ctl, int argc, char **argv)
+parse_options(struct segmentctl *ctl, int argc, char **argv, int *ret_n)
 {
 	bool help = false, version = false;
 	const char *timeout = NULL;
-	int option;
+	int option, n = 0;
 
 	opterr = 0;
 	optind = 0;
-	while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
+	/* "-": arguments come in their order, and none is moved, so that it is seen where `--` stood. */
+	while ((option = getopt_long(argc, argv, "-:h", long_options, NULL)) != -1) {
 		switch (option) {
+		case 1:
+			argv[n++] = optarg;
+			break;
 		case OPTION_SOCKET:
 			ctl->socket = optarg;
 			break;
@@ -155,8 +163,14 @@ parse_options(struct segmentctl *ctl, int argc, char **argv)
 			return report_usage(ctl, "there is no option '%s', or it is not written so", argv[optind - 1]);
 		}
 	}
-	if (optind < argc)
-		ctl->command = find_command(argv[optind]);
+	ctl->has_tail = streq(argv[optind - 1], "--");
+	ctl->n_head = n > 0 ? (unsigned)n - 1 : 0;
+	while (optind < argc)
+		argv[n++] = argv[optind++];
+	argv[n] = NULL;
+	*ret_n = n;
+	if (n > 0)
+		ctl->command = find_command(argv[0]);
 	if (help)
 		return print_help(ctl);
 	if (version)
@@ -192,17 +206,17 @@ int
 segmentctl_main(int argc, char **argv)
 {
 	struct segmentctl ctl = { .json = wants_json(argc, argv) };
-	int r;
+	int n = 0, r;
 
 	(void)setlocale(LC_ALL, "");
 	/* A reader that leaves is told from other errors by EPIPE, and no signal ends us in the middle. */
-	(void)signal(SIGPIPE, SIG_IGN);
-	r = parse_options(&ctl, argc, argv);
+	ctl.sigpipe = signal(SIGPIPE, SIG_IGN);
+	r = parse_options(&ctl, argc, argv, &n);
 	if (r >= 0)
 		return r;
-	if (optind >= argc)
+	if (n == 0)
 		return report_usage(&ctl, "a command is missing");
 	if (!ctl.command)
-		return report_usage(&ctl, "there is no command '%s'", argv[optind]);
-	return run_command(&ctl, argv + optind + 1, (unsigned)(argc - optind - 1));
+		return report_usage(&ctl, "there is no command '%s'", argv[0]);
+	return run_command(&ctl, argv + 1, (unsigned)n - 1);
 }

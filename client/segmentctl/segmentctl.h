@@ -19,6 +19,9 @@ enum segmentctl_status {
 	SEGMENTCTL_NO_DAEMON = 3,
 	SEGMENTCTL_NO_SEGMENT = 4,
 	SEGMENTCTL_NOT_PERMITTED = 5,
+	/* Of `exec` alone, as shells and env(1) have them. */
+	SEGMENTCTL_NOT_EXECUTABLE = 126,
+	SEGMENTCTL_NO_COMMAND = 127,
 };
 
 /* Options that only some commands take; a bit each. */
@@ -33,10 +36,13 @@ struct segmentctl {
 	unsigned options;		/* SEGMENTCTL_OPTION_* that were given */
 	uint64_t timeout_ms;
 	const char *timeout_text;	/* as written */
+	unsigned n_head;		/* arguments ahead of `--`, or of them all */
+	bool has_tail;			/* there was a `--` */
+	void (*sigpipe)(int);		/* what became of SIGPIPE before we ignored it */
 	const struct segmentctl_command *command;
 };
 
-/* Runs a command with its arguments, which are as many as its row allows. Returns the exit status. */
+/* Runs a command with its arguments, as many as its row allows, ended by NULL. Returns the exit status. */
 typedef int (*segmentctl_run_fn)(const struct segmentctl *ctl, char **args, unsigned n_args);
 
 struct segmentctl_command {

@@ -3,6 +3,7 @@ if HAVE_CHECK
 check_PROGRAMS += \
 	tests/segmentctl/check_commands \
 	tests/segmentctl/check_contents \
+	tests/segmentctl/check_exec \
 	tests/segmentctl/check_segmentctl_daemon \
 	tests/segmentctl/check_lies \
 	tests/segmentctl/check_segmentctl_manual \
@@ -41,4 +42,10 @@ tests_segmentctl_check_usage_LDADD = $(segmentctl_test_libs)
 tests_segmentctl_check_segmentctl_daemon_SOURCES = tests/segmentctl/check_segmentctl_daemon.c $(segmentctl_run)
 tests_segmentctl_check_segmentctl_daemon_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_segmentctl_daemon_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
+
+tests_segmentctl_check_exec_SOURCES = tests/segmentctl/check_exec.c $(segmentctl_run)
+tests_segmentctl_check_exec_CPPFLAGS = $(AM_CPPFLAGS) -DEXAMPLES='"$(abs_top_srcdir)/client/examples"' \
+	-DNOTE_PROGRAM='"$(abs_top_builddir)/client/examples/note"'
+tests_segmentctl_check_exec_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_exec_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
 endif

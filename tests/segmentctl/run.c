@@ -6,6 +6,7 @@
 #include "tests/segmentctl/run.h"
 
 #include <check.h>
+#include <fcntl.h>
 #include <pty.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,6 +17,7 @@
 #include "client/segmentctl/segmentctl.h"
 
 #define ARGS_MAX	32
+#define FDS_MAX		1024		/* of a test process */
 
 static struct run run;
 static const void *input;
@@ -71,6 +73,18 @@ read_terminal(int fd)
 	return got;
 }
 
+/* What exec would close, had it been a program of its own: numbers are as low as its users see them. */
+static void
+close_others(void)
+{
+	long max = sysconf(_SC_OPEN_MAX);
+	int flags;
+
+	for (int fd = STDERR_FILENO + 1; fd < max && fd < FDS_MAX; fd++)
+		if ((flags = fcntl(fd, F_GETFD)) >= 0 && (flags & FD_CLOEXEC))
+			(void)close(fd);
+}
+
 static void __attribute__((noreturn))
 run_child(int argc, char **argv, int in, int out, int err)
 {
@@ -79,6 +93,7 @@ run_child(int argc, char **argv, int in, int out, int err)
 	(void)dup2(in, STDIN_FILENO);
 	(void)dup2(out, STDOUT_FILENO);
 	(void)dup2(err, STDERR_FILENO);
+	close_others();
 	r = segmentctl_main(argc, argv);
 	exit(r);
 }
