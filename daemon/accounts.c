@@ -11,13 +11,16 @@
 void
 accounts_init(struct accounts *accounts, const struct conf_limits *limits)
 {
-	*accounts = (struct accounts) {
-		.limits = {
-			[ACCOUNTS_CLIENTS] = limits->clients,
-			[ACCOUNTS_ATTACHMENTS] = limits->attachments,
-			[ACCOUNTS_BYTES] = limits->bytes,
-		},
-	};
+	*accounts = (struct accounts) { 0 };
+	accounts_set_limits(accounts, limits);
+}
+
+void
+accounts_set_limits(struct accounts *accounts, const struct conf_limits *limits)
+{
+	accounts->limits[ACCOUNTS_CLIENTS] = limits->clients;
+	accounts->limits[ACCOUNTS_ATTACHMENTS] = limits->attachments;
+	accounts->limits[ACCOUNTS_BYTES] = limits->bytes;
 }
 
 void

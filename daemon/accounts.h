@@ -44,6 +44,8 @@ enum {
 };
 
 void accounts_init(struct accounts *accounts, const struct conf_limits *limits);
+/* From now on; what is charged already stays, also beyond a limit. */
+void accounts_set_limits(struct accounts *accounts, const struct conf_limits *limits);
 void accounts_deinit(struct accounts *accounts);
 
 /* Charges amount to uid. 0, ACCOUNTS_E_LIMIT, or -ENOMEM. */

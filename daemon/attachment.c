@@ -72,6 +72,7 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 		.uid = identity->uid,
 		.pid = identity->pid,
 		.session = session,
+		.identity = identity,
 		.since_ns = clock_realtime_ns(),
 		.charge = charge,
 	};
@@ -128,6 +129,7 @@ attachment_give_up(struct attachment *attachment, uint64_t until_ns)
 	LIST_REMOVE(attachment, session_entry);
 	events_unwatch(attachment);
 	attachment->session = 0;
+	attachment->identity = NULL;
 	attachment_count(attachment, 1);
 	if (clock_monotonic_ns() >= until_ns)
 		kernelcount_look_soon(&attachment->segment->watch);

@@ -30,6 +30,7 @@ struct attachment {
 	uint32_t uid;
 	int32_t pid;			/* of who asked for it */
 	uint64_t session;		/* its session's number; 0: none any more */
+	const struct identity *identity;	/* its session's; NULL: there is none any more */
 	uint64_t since_ns;		/* since 1970 */
 	bool is_marked;			/* false: somebody disturbed the marks; the session's word counts as long as it lives */
 	bool is_foreign;		/* may be of another pid namespace; asked only where there are mutexes */

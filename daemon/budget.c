@@ -23,6 +23,13 @@ budget_init(struct budget *budget, uint64_t reserve_bytes)
 }
 
 void
+budget_set_reserve(struct budget *budget, uint64_t reserve_bytes)
+{
+	budget->reserve_bytes = reserve_bytes;
+	budget->asked_ns = 0;
+}
+
+void
 budget_deinit(struct budget *budget)
 {
 	budget->memory = memory_free(budget->memory);

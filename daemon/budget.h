@@ -25,6 +25,8 @@ enum {
 };
 
 int budget_init(struct budget *budget, uint64_t reserve_bytes);
+/* Another reserve from now on; what was promised stays so. */
+void budget_set_reserve(struct budget *budget, uint64_t reserve_bytes);
 void budget_deinit(struct budget *budget);
 
 /*

@@ -267,6 +267,12 @@ listener_start(struct listener *listener)
 	return event_add(&listener->event, NULL) ? -ENOMEM : 0;
 }
 
+int
+listener_set_mode(struct listener *listener, uint16_t mode)
+{
+	return listener->path && chmod(listener->path, mode) ? -errno : 0;
+}
+
 void
 listener_deinit(struct listener *listener)
 {

@@ -27,6 +27,8 @@ struct listener {
 int listener_init(struct listener *listener, struct session_host *host, const struct conf_daemon *conf);
 /* Starts to accept. */
 int listener_start(struct listener *listener);
+/* The permissions of a socket of our own making. 0 or a negative errno. */
+int listener_set_mode(struct listener *listener, uint16_t mode);
 void listener_deinit(struct listener *listener);
 
 #endif

@@ -9,18 +9,59 @@
 #define START_NS	(NS_PER_MS / 2)
 
 static void
+registry_enter(struct registry *registry, struct segment *segment)
+{
+	segment->cursor = ++registry->last_cursor;
+	HASH_ADD_KEYPTR(hh, registry->by_name, segment->definition->name, strlen(segment->definition->name), segment);
+	TAILQ_INSERT_TAIL(&registry->in_order, segment, entry);
+}
+
+static void
+registry_take_out(struct registry *registry, struct segment *segment)
+{
+	struct segment **places[] = { &registry->start_first, &registry->start_next, &registry->walk_next };
+
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(places); i++)
+		if (*places[i] == segment)
+			*places[i] = TAILQ_NEXT(segment, entry);
+	HASH_DELETE(hh, registry->by_name, segment);
+	TAILQ_REMOVE(&registry->in_order, segment, entry);
+}
+
+/* Enters a segment that the configuration declares, to be started from the loop: what is required first. */
+static void
+registry_start_declared(struct registry *registry, struct segment *segment)
+{
+	static const struct timeval now = { 0 };
+
+	registry_enter(registry, segment);
+	segment->is_declared = true;
+	if (!registry->start_next) {
+		registry->start_first = segment;
+		registry->start_next = segment;
+	} else if (!registry->starts_required)
+		/* The second pass is under way: all again, which costs only the looking. */
+		registry->start_next = registry->start_first;
+	registry->starts_required = true;
+	if (!evtimer_pending(&registry->start_event, NULL))
+		(void)evtimer_add(&registry->start_event, &now);
+}
+
+static void
 registry_on_change(struct segment *segment, void *arg)
 {
 	struct registry *registry = arg;
 
+	struct segment *successor;
+
 	registry->on_change(segment, registry->on_change_arg);
 	if (segment->state != PROTOCOL_GONE)
 		return;
-	if (registry->start_next == segment)
-		registry->start_next = TAILQ_NEXT(segment, entry);
-	HASH_DELETE(hh, registry->by_name, segment);
-	TAILQ_REMOVE(&registry->in_order, segment, entry);
+	successor = take_ptr(segment->successor);
+	registry_take_out(registry, segment);
 	(void)segment_free(segment);
+	if (successor)
+		registry_start_declared(registry, successor);
 }
 
 /* Starts what is declared, for as long as a turn may take: thousands of them would hold up everybody. */
@@ -34,12 +75,12 @@ registry_on_start(evutil_socket_t fd, short what, void *arg)
 
 	while ((segment = registry->start_next) && clock_monotonic_ns() < until_ns) {
 		registry->start_next = TAILQ_NEXT(segment, entry);
-		if (segment->state == PROTOCOL_DECLARED && segment->definition->required == registry->starts_required)
+		if (segment->state == PROTOCOL_DECLARED && (segment->definition->required || !registry->starts_required))
 			segment_start(segment);
 	}
 	if (!registry->start_next && registry->starts_required) {
 		registry->starts_required = false;
-		registry->start_next = TAILQ_FIRST(&registry->in_order);
+		registry->start_next = registry->start_first;
 	}
 	if (registry->start_next)
 		(void)evtimer_add(&registry->start_event, &next_turn);
@@ -68,26 +109,34 @@ registry_init(struct registry *registry, struct event_base *base, struct kernelc
 		.last_generation = clock_realtime_ns() / 1000,
 	};
 	TAILQ_INIT(&registry->in_order);
+	TAILQ_INIT(&registry->templates);
 	if (evtimer_assign(&registry->start_event, base, registry_on_start, registry))
 		return -ENOMEM;
 	return 0;
 }
 
+static void
+registry_drop_template(struct registry *registry, struct registry_template *template_)
+{
+	TAILQ_REMOVE(&registry->templates, template_, entry);
+	(void)definition_unref(template_->definition);
+	free(template_);
+}
+
 void
 registry_deinit(struct registry *registry)
 {
+	struct registry_template *template_;
 	struct segment *segment;
 
 	if (event_initialized(&registry->start_event))
 		(void)evtimer_del(&registry->start_event);
 	while ((segment = TAILQ_FIRST(&registry->in_order))) {
-		HASH_DELETE(hh, registry->by_name, segment);
-		TAILQ_REMOVE(&registry->in_order, segment, entry);
+		registry_take_out(registry, segment);
 		(void)segment_free(segment);
 	}
-	for (size_t i = 0; i < registry->n_templates; i++)
-		(void)definition_unref(registry->templates[i].definition);
-	free(registry->templates);
+	while ((template_ = TAILQ_FIRST(&registry->templates)))
+		registry_drop_template(registry, template_);
 }
 
 static int
@@ -98,44 +147,91 @@ registry_add(struct registry *registry, struct definition *definition, struct se
 
 	if (r)
 		return r;
-	segment->cursor = ++registry->last_cursor;
-	HASH_ADD_KEYPTR(hh, registry->by_name, segment->definition->name, strlen(segment->definition->name), segment);
-	TAILQ_INSERT_TAIL(&registry->in_order, segment, entry);
+	registry_enter(registry, segment);
 	*ret_segment = segment;
 	return 0;
 }
 
 int
+registry_declare_one(struct registry *registry, struct definition *definition)
+{
+	struct segment *segment;
+	int r = segment_new(&registry->host, definition, ++registry->last_generation, &segment);
+
+	if (r == 0)
+		registry_start_declared(registry, segment);
+	return r;
+}
+
+int
+registry_replace(struct registry *registry, struct segment *segment, struct definition *definition)
+{
+	struct segment *successor;
+	int r;
+
+	/* Made now: when its turn comes, nothing is left that could fail. */
+	r = segment_new(&registry->host, definition, ++registry->last_generation, &successor);
+	if (r == 0)
+		segment_succeed(segment, successor);
+	return r;
+}
+
+struct registry_template *
+registry_template(struct registry *registry, const char *name)
+{
+	struct registry_template *template_;
+
+	TAILQ_FOREACH(template_, &registry->templates, entry)
+		if (streq(template_->definition->name, name))
+			return template_;
+	return NULL;
+}
+
+int
+registry_set_template(struct registry *registry, struct definition *definition)
+{
+	struct registry_template *template_ = registry_template(registry, definition->name);
+
+	if (!template_) {
+		template_ = calloc(1, sizeof(*template_));
+		if (!template_)
+			return -ENOMEM;
+		TAILQ_INSERT_TAIL(&registry->templates, template_, entry);
+	}
+	(void)definition_unref(template_->definition);
+	template_->definition = definition_ref(definition);
+	template_->is_removed = false;
+	return 0;
+}
+
+void
+registry_remove_template(struct registry *registry, struct registry_template *template_)
+{
+	template_->is_removed = true;
+	if (!template_->n_segments)
+		registry_drop_template(registry, template_);
+}
+
+int
 registry_declare(struct registry *registry, const struct conf *conf)
 {
-	static const struct timeval now = { 0 };
+	int r = 0;
 
-	registry->templates = calloc(conf->n_templates + 1, sizeof(*registry->templates));
-	if (!registry->templates)
-		return -ENOMEM;
-	for (size_t i = 0; i < conf->n_templates; i++)
-		registry->templates[i].definition = definition_ref(conf->templates[i]);
-	registry->n_templates = conf->n_templates;
-
-	for (size_t i = 0; i < conf->n_segments; i++) {
-		struct segment *segment;
-		int r = registry_add(registry, conf->segments[i], &segment);
-
-		if (r)
-			return r;
-		segment->is_declared = true;
-	}
-	registry->starts_required = true;
-	registry->start_next = TAILQ_FIRST(&registry->in_order);
-	return evtimer_add(&registry->start_event, &now) ? -ENOMEM : 0;
+	for (size_t i = 0; r == 0 && i < conf->n_templates; i++)
+		r = registry_set_template(registry, conf->templates[i]);
+	for (size_t i = 0; r == 0 && i < conf->n_segments; i++)
+		r = registry_declare_one(registry, conf->segments[i]);
+	return r;
 }
 
 static struct registry_template *
 registry_find_template(struct registry *registry, const char *name, uint32_t uid)
 {
-	for (size_t i = 0; i < registry->n_templates; i++)
-		if (definition_matches(registry->templates[i].definition, name, uid))
-			return &registry->templates[i];
+	struct registry_template *template_;
+
+	TAILQ_FOREACH(template_, &registry->templates, entry)
+		if (!template_->is_removed && definition_matches(template_->definition, name, uid))
+			return template_;
 	return NULL;
 }
 

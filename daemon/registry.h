@@ -10,6 +10,9 @@
 struct registry_template {
 	struct definition *definition;
 	uint32_t n_segments;
+	bool is_removed;		/* from the configuration: stays for the count, in case that it comes again */
+	uint64_t seen;			/* as a segment's */
+	TAILQ_ENTRY(registry_template) entry;
 };
 
 /* Hears of a segment's new state; the segment is still there, also when it is gone. */
@@ -23,12 +26,13 @@ struct registry {
 	struct segment *by_name;
 	TAILQ_HEAD(, segment) in_order;
 	struct event start_event;	/* starts what is declared, some a turn */
+	struct segment *start_first;	/* where the second pass begins */
 	struct segment *start_next;	/* in the order of making; NULL: the pass is over */
 	bool starts_required;		/* the first pass: what startup waits for */
 	uint64_t last_cursor;
 	uint64_t last_generation;
-	struct registry_template *templates;
-	size_t n_templates;
+	struct segment *walk_next;	/* of the one who walks over all of them in several turns; or NULL */
+	TAILQ_HEAD(registry_templates, registry_template) templates;
 };
 
 enum {
@@ -47,6 +51,22 @@ void registry_deinit(struct registry *registry);
 
 /* Takes in what the configuration declares, and starts it from the loop: required ones first. 0 or -ENOMEM. */
 int registry_declare(struct registry *registry, const struct conf *conf);
+
+/* Takes in one definition whose name is free, and starts it as at the daemon's own start. 0 or -ENOMEM. */
+int registry_declare_one(struct registry *registry, struct definition *definition);
+
+/*
+ * Has a segment of this definition take the segment's place, name and all, when nobody holds it any more: segment_succeed().
+ * The segment may be freed. 0 or -ENOMEM.
+ */
+int registry_replace(struct registry *registry, struct segment *segment, struct definition *definition);
+
+/* The template of a name, also one that was removed; or NULL. */
+struct registry_template *registry_template(struct registry *registry, const char *name);
+/* Adds a template, or has the one of its name be so from now on; what was created stays, and counts. 0 or -ENOMEM. */
+int registry_set_template(struct registry *registry, struct definition *definition);
+/* Nobody creates from it any more. The template may be freed. */
+void registry_remove_template(struct registry *registry, struct registry_template *template_);
 
 /* Makes a segment from a template for its creator, and starts it. 0, REGISTRY_E_*, or -ENOMEM. */
 int registry_create(struct registry *registry, const char *name, uint64_t size_bytes,

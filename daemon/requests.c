@@ -301,6 +301,17 @@ requests_on_session_end(struct session *session, void *arg)
 		attachment_give_up(attachment, until_ns);
 }
 
+void
+requests_set_administrators(struct requests *requests, bool has_admin_gid, uint32_t admin_gid)
+{
+	struct events_subscriber *subscriber;
+
+	requests->has_admin_gid = has_admin_gid;
+	requests->admin_gid = admin_gid;
+	LIST_FOREACH(subscriber, &requests->events->subscribers, entry)
+		subscriber->is_administrator = requests_is_administrator(requests, subscriber->identity);
+}
+
 bool
 requests_is_administrator(const struct requests *requests, const struct identity *identity)
 {

@@ -54,6 +54,8 @@ void requests_on_attach(struct session *session, struct attachment *attachment);
 /* The session's own, and the one that names it. */
 void requests_end_subscriptions(struct session *session);
 
+/* Who administers from now on, also of those that are connected. */
+void requests_set_administrators(struct requests *requests, bool has_admin_gid, uint32_t admin_gid);
 bool requests_is_administrator(const struct requests *requests, const struct identity *identity);
 
 /* The segment, if it exists for this session; otherwise NULL, as if there were none. */

@@ -109,6 +109,8 @@ segment_redefine(struct segment *segment, struct definition *definition)
 		segment->locks.list[i].definition = &definition->locks[i];
 	/* The registry's table knows it by the definition's name, which goes with the definition. */
 	segment->hh.key = definition->name;
+	if (segment->provision)
+		segment->provision->definition = definition;
 	(void)definition_unref(segment->definition);
 	segment->definition = definition;
 }
@@ -142,6 +144,7 @@ segment_free(struct segment *segment)
 	charge_deinit(&segment->bytes_charge);
 	if (segment->template_count)
 		--*segment->template_count;
+	(void)segment_free(segment->successor);
 	(void)definition_unref(segment->definition);
 	free(segment->reason);
 	free(segment);
@@ -321,8 +324,9 @@ segment_rest(struct segment *segment)
 	bool has_ended = segment->state == PROTOCOL_READY && segment->was_attached;
 	bool ends = has_ended && segment_ends_unattached(segment);
 	bool scrubs = has_ended && segment->definition->scrub;
+	bool is_followed = segment->state == PROTOCOL_READY && segment->successor;
 
-	if (segment_n_attached(segment) || (!is_draining && !ends && !scrubs))
+	if (segment_n_attached(segment) || (!is_draining && !ends && !scrubs && !is_followed))
 		return;
 	/* A worker still puts its bytes right: it goes on when that is done. */
 	if (segment->locks.n_busy)
@@ -332,7 +336,7 @@ segment_rest(struct segment *segment)
 		(void)segment_watch(segment);
 		return;
 	}
-	if (is_draining)
+	if (is_draining || is_followed)
 		segment_enter(segment, PROTOCOL_GONE);
 	else if (ends)
 		segment_linger(segment);
@@ -401,6 +405,48 @@ segment_remove(struct segment *segment, bool now)
 	if (segment->state == PROTOCOL_READY)
 		segment_enter(segment, PROTOCOL_DRAINING);
 	segment_rest(segment);
+}
+
+void
+segment_restore(struct segment *segment)
+{
+	if (segment->state != PROTOCOL_DRAINING)
+		return;
+	segment_enter(segment, PROTOCOL_READY);
+	segment_rest(segment);
+}
+
+void
+segment_change(struct segment *segment, struct definition *definition)
+{
+	const struct definition *old = segment->definition;
+
+	/* How long it lingers, or whether at all, is another matter now. */
+	if (segment->linger && (old->lifetime != definition->lifetime || old->linger_ms != definition->linger_ms))
+		(void)evtimer_del(segment->linger);
+	segment_redefine(segment, definition);
+	segment_rest(segment);
+}
+
+void
+segment_succeed(struct segment *segment, struct segment *successor)
+{
+	(void)segment_free(segment->successor);
+	segment->successor = successor;
+	if (!successor || segment->state == PROTOCOL_DRAINING)
+		return;
+	if (segment->state == PROTOCOL_READY)
+		segment_rest(segment);
+	else
+		segment_remove(segment, true);
+}
+
+bool
+segment_is_held(const struct segment *segment)
+{
+	if (segment_n_attached(segment))
+		return true;
+	return segment->holding.object.fd >= 0 && !kernelcount_alone(segment->holding.object.fd);
 }
 
 void

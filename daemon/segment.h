@@ -56,6 +56,8 @@ struct segment {
 	struct provision *provision;	/* while it is provisioning */
 	char *reason;			/* why it failed, or what it has not as asked; or NULL */
 	struct locks locks;
+	struct segment *successor;	/* takes its place and name when nobody holds it any more; in no books yet. Or NULL */
+	uint64_t seen;			/* the last look at a configuration that declares it; the registry's user's */
 
 	struct attachment_queue attachments;
 	struct attachment_list watched;	/* those of them whose session has a subscriber */
@@ -99,6 +101,27 @@ void segment_start(struct segment *segment);
 
 /* Removes it: when its last attachment ended, or now, leaving the memory with who maps it. It may be freed. */
 void segment_remove(struct segment *segment, bool now);
+
+/* A removal that waits for somebody is taken back. The segment may be freed. */
+void segment_restore(struct segment *segment);
+
+/* segment_redefine(), and what differs acts at once. The segment may be freed. */
+void segment_change(struct segment *segment, struct definition *definition);
+
+/*
+ * Has the segment end when nobody holds it any more, and its successor take its place then; at once where it holds nothing
+ * that anybody could have seen. Consumes successor; NULL: it has none any more. The segment may be freed.
+ */
+void segment_succeed(struct segment *segment, struct segment *successor);
+
+/* Whether somebody is attached, or has its memory in a way that no attachment shows. */
+bool segment_is_held(const struct segment *segment);
+
+/*
+ * Raises the size to next's, at most the running max_size, in place: next is the running definition but for that. 0: under
+ * way. A negative errno: it stays as it is.
+ */
+int segment_grow(struct segment *segment, struct definition *next);
 
 /* Sees to it that the kernel tells when somebody lets go. 0 or a negative errno. */
 int segment_watch(struct segment *segment);

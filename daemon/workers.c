@@ -265,15 +265,20 @@ worker_give(struct worker *worker, struct workers_job *job)
 	return 0;
 }
 
+/* NULL also when as many are busy as may be at once: there may be more of them, since before a reload. */
 static struct worker *
 workers_idle_one(struct workers *workers)
 {
-	struct worker *worker;
+	struct worker *worker, *idle = NULL;
+	unsigned n_busy = 0;
 
-	LIST_FOREACH(worker, &workers->list, entry)
-		if (!worker->job && !worker->is_retired)
-			return worker;
-	return NULL;
+	LIST_FOREACH(worker, &workers->list, entry) {
+		if (worker->job)
+			n_busy++;
+		else if (!worker->is_retired && !idle)
+			idle = worker;
+	}
+	return n_busy < workers->n_max ? idle : NULL;
 }
 
 /* Gives jobs to workers until either runs out. */
@@ -354,6 +359,16 @@ workers_init(struct workers *workers, struct event_base *base, unsigned n_max)
 	TAILQ_INIT(&workers->queue);
 	(void)evtimer_assign(&workers->idle_event, base, workers_on_idle, workers);
 	(void)evtimer_assign(&workers->dispatch_event, base, workers_on_dispatch, workers);
+}
+
+void
+workers_set_max(struct workers *workers, unsigned n_max)
+{
+	static const struct timeval now = { 0 };
+
+	workers->n_max = n_max;
+	if (!TAILQ_EMPTY(&workers->queue) && !evtimer_pending(&workers->dispatch_event, NULL))
+		(void)evtimer_add(&workers->dispatch_event, &now);
 }
 
 void

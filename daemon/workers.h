@@ -52,6 +52,8 @@ struct workers {
 };
 
 void workers_init(struct workers *workers, struct event_base *base, unsigned n_max);
+/* As many at once from now on; those beyond it end when they have done what they are at. */
+void workers_set_max(struct workers *workers, unsigned n_max);
 /* Kills and reaps every worker. No job's done is called. */
 void workers_deinit(struct workers *workers);
 
