@@ -9,7 +9,7 @@
  *
  * Order: HELLO is the first message of a session, once; its reply need not be awaited before the next request is sent.
  * Serials rise with each request (the first is 1 or more); a reply carries its request's serial and type. A request that
- * is repeated with its serial is answered again and done once. A request that waits (WAIT, CREATE) holds up later
+ * is repeated with its serial is answered again and done once. A request that waits (WAIT, CREATE, PLAN) holds up later
  * requests of its session until it is answered.
  *
  * A reply with a negative status holds, after the header, a sentence that ends with a NUL. A peer that breaks these rules
@@ -49,6 +49,10 @@ enum protocol_type {
 	PROTOCOL_EVENT = 13,		/* never a request: pushed by the daemon */
 	PROTOCOL_LOCKS = 14,
 	PROTOCOL_RECOVER = 15,
+	PROTOCOL_PLAN = 16,
+	PROTOCOL_UPLOAD = 17,
+	PROTOCOL_PLAN_LINES = 18,
+	PROTOCOL_RETRY = 19,
 	PROTOCOL_TYPE_N
 };
 
@@ -217,6 +221,7 @@ static_assert(sizeof(struct protocol_segment) == 248, "wire");
 #define PROTOCOL_SEGMENT_REQUIRED	UINT8_C(0x2)
 #define PROTOCOL_SEGMENT_DEGRADED	UINT8_C(0x4)	/* placement = "prefer", and not all was had: SHOW says what */
 #define PROTOCOL_SEGMENT_POISONED	UINT8_C(0x8)	/* a lock of it was found poisoned: LOCKS says which */
+#define PROTOCOL_SEGMENT_FOLLOWED	UINT8_C(0x10)	/* is made anew as it is declared now, once nobody holds it */
 
 struct protocol_list {
 	struct protocol_header header;
@@ -451,6 +456,101 @@ struct protocol_event {
 	uint64_t total;			/* PROGRESS: what is to be provisioned. FAILED: see there. Else 0 */
 };
 static_assert(sizeof(struct protocol_event) == 352, "wire");
+
+/*
+ * PLAN: what a reload of the configuration would do, or with RELOAD what it did; by administrators. It is answered when all is
+ * judged, or carried out. What is being provisioned then, or waits for clients, goes on by itself. The lines are kept for this
+ * session until its next PLAN; PLAN_LINES has them.
+ */
+#define PROTOCOL_PLAN_RELOAD	UINT32_C(0x1)	/* carry it out */
+#define PROTOCOL_PLAN_UPLOADED	UINT32_C(0x2)	/* judge what this session has uploaded; not with RELOAD */
+
+struct protocol_plan {
+	struct protocol_header header;
+	uint32_t flags;			/* PROTOCOL_PLAN_* */
+	uint32_t zero;
+};
+static_assert(sizeof(struct protocol_plan) == 32, "wire");
+
+enum protocol_plan_action {
+	PROTOCOL_PLAN_PROBLEM = 0,	/* the configuration is not valid, and nothing was judged: a line a problem */
+	PROTOCOL_PLAN_ADDED = 1,
+	PROTOCOL_PLAN_KEPT = 2,		/* as it is; a line only where something that waited is taken back */
+	PROTOCOL_PLAN_CHANGED = 3,	/* at once */
+	PROTOCOL_PLAN_GROWN = 4,	/* in place */
+	PROTOCOL_PLAN_REPLACED = 5,	/* made anew at once: nobody holds it */
+	PROTOCOL_PLAN_WAITS = 6,	/* made anew once nobody holds it any more */
+	PROTOCOL_PLAN_REMOVED = 7,	/* once nobody holds it any more */
+	PROTOCOL_PLAN_REFUSED = 8,	/* stays whole as it is */
+	PROTOCOL_PLAN_ACTION_N
+};
+
+#define PROTOCOL_PLAN_COUNTS	16
+
+struct protocol_planned {
+	struct protocol_header header;
+	uint32_t n_lines;
+	uint32_t zero;
+	uint32_t counts[PROTOCOL_PLAN_COUNTS];	/* by enum protocol_plan_action; of KEPT with those that have no line */
+};
+static_assert(sizeof(struct protocol_planned) == 96, "wire");
+
+/*
+ * PLAN_LINES: the lines of this session's last PLAN, in pages; the reply is a struct protocol_listed with a row_size of 0: each
+ * row says its own.
+ */
+struct protocol_plan_lines {
+	struct protocol_header header;
+	uint64_t cursor;
+};
+static_assert(sizeof(struct protocol_plan_lines) == 32, "wire");
+
+enum protocol_plan_subject {
+	PROTOCOL_PLAN_SEGMENT = 0,
+	PROTOCOL_PLAN_TEMPLATE = 1,
+	PROTOCOL_PLAN_DAEMON = 2,	/* name is empty */
+	PROTOCOL_PLAN_FILE = 3,		/* a problem; the text says of which file. name is empty */
+	PROTOCOL_PLAN_SUBJECT_N
+};
+
+#define PROTOCOL_PLAN_PIDS	8
+
+struct protocol_plan_line {
+	uint64_t cursor;
+	uint32_t size;			/* of the row with its text; a multiple of 8 */
+	uint32_t text_len;		/* of the text that follows, its NUL included */
+	uint8_t action;			/* enum protocol_plan_action */
+	uint8_t subject;		/* enum protocol_plan_subject */
+	uint8_t n_pids;
+	uint8_t zero;
+	uint32_t n_waiting;		/* attachments that have to end first */
+	int32_t pids[PROTOCOL_PLAN_PIDS];	/* whose they are: the first n_pids processes */
+	char name[PROTOCOL_NAME_SIZE];
+};
+static_assert(sizeof(struct protocol_plan_line) == 192, "wire");
+
+/*
+ * UPLOAD: configuration files for a PLAN with UPLOADED, piece by piece, in the order in which they are to be read; by
+ * administrators. Kept until the session ends, or begins anew.
+ */
+#define PROTOCOL_UPLOAD_BEGIN	UINT32_C(0x1)	/* what was uploaded before is dropped; with NAME */
+#define PROTOCOL_UPLOAD_NAME	UINT32_C(0x2)	/* bytes is the name of another file, whole; else the next piece of contents */
+#define PROTOCOL_UPLOAD_BYTES	960
+
+struct protocol_upload {
+	struct protocol_header header;
+	uint32_t flags;			/* PROTOCOL_UPLOAD_* */
+	uint32_t length;		/* of bytes; they are zero behind it */
+	char bytes[PROTOCOL_UPLOAD_BYTES];
+};
+static_assert(sizeof(struct protocol_upload) == 992, "wire");
+
+/* RETRY: a segment that failed is provisioned again; by administrators. -EINVAL: it has not failed. */
+struct protocol_retry {
+	struct protocol_header header;
+	char name[PROTOCOL_NAME_SIZE];
+};
+static_assert(sizeof(struct protocol_retry) == 160, "wire");
 
 /* METRICS: a header alone; the reply is a header and an OpenMetrics text that ends with a NUL. */
 

@@ -28,6 +28,9 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/recovery_lock.c daemon/recovery_lock.h \
 	daemon/recoverylog.c daemon/recoverylog.h \
 	daemon/registry.c daemon/registry.h \
+	daemon/reload.c daemon/reload.h \
+	daemon/reload_judge.c daemon/reload_judge.h \
+	daemon/reload_lines.c daemon/reload_lines.h \
 	daemon/requests.c daemon/requests.h \
 	daemon/requests_events.c \
 	daemon/requests_locks.c \
@@ -35,6 +38,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/requests_query.c \
 	daemon/requests_segment.c \
 	daemon/segment.c daemon/segment.h \
+	daemon/segment_grow.c \
 	daemon/session.c daemon/session.h \
 	daemon/slices.c daemon/slices.h \
 	daemon/vigil.c daemon/vigil.h \

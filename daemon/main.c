@@ -101,7 +101,7 @@ main(int argc, char **argv)
 	log_open();
 	if (main_load(file, &conf))
 		return EXIT_FAILURE;
-	r = check_only ? 0 : manager_run(conf);
+	r = check_only ? 0 : manager_run(conf, file);
 	(void)conf_free(conf);
 	return r ? EXIT_FAILURE : EXIT_SUCCESS;
 }

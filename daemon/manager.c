@@ -18,6 +18,7 @@
 #include "daemon/privileges.h"
 #include "daemon/recovery.h"
 #include "daemon/recoverylog.h"
+#include "daemon/reload.h"
 #include "daemon/requests.h"
 #include "host/limits.h"
 #include "systemd/notify.h"
@@ -29,6 +30,7 @@ static const struct timeval status_later = { .tv_usec = STATUS_MS * 1000 };
 
 struct manager {
 	const struct conf *conf;
+	const char *file;		/* where it was read */
 	struct event_base *base;
 	struct accounts accounts;
 	struct workers workers;
@@ -41,6 +43,7 @@ struct manager {
 	struct session_host sessions;
 	struct listener listener;
 	struct requests requests;
+	struct reload reload;
 	struct event *signals[3];
 	struct event watchdog_event;
 	struct event status_event;
@@ -88,6 +91,8 @@ manager_tell(struct manager *manager)
 	char done[32], total[32];
 	struct manager_progress progress;
 
+	if (manager->is_ready)
+		(void)notify_ready();
 	manager_count(manager, &progress);
 	if (progress.total_bytes)
 		notify_status("%" PRIu64 " of %" PRIu64 " segments ready, %s of %s provisioned",
@@ -153,7 +158,8 @@ manager_log_change(const struct segment *segment)
 		    segment_n_attached(segment));
 		break;
 	case PROTOCOL_GONE:
-		log_write(segment->is_declared ? LOG_NOTICE : LOG_DEBUG, &about, "segment '%s' is gone", name);
+		log_write(segment->is_declared ? LOG_NOTICE : LOG_DEBUG, &about, "segment '%s' is gone%s", name,
+		    segment->successor ? ", and is made anew as it is declared now" : "");
 		break;
 	default:
 		break;
@@ -199,11 +205,34 @@ manager_on_signal(evutil_socket_t signal, short what, void *arg)
 	(void)event_base_loopbreak(manager->base);
 }
 
-/* A terminal's end, or somebody's old habit: neither is a reason to stop. */
 static void
 manager_on_hangup(evutil_socket_t signal, short what, void *arg)
 {
-	log_write(LOG_WARNING, NULL, "this version cannot reload its configuration; restart it to make changes act");
+	struct manager *manager = arg;
+	int r = reload_hangup(&manager->reload);
+
+	if (r)
+		log_write(LOG_ERR, &(struct log_about) { .error = r }, "the configuration cannot be reloaded");
+}
+
+/* Before the start is complete the service manager waits for that, and not for a reload. */
+static void
+manager_on_reload_begin(void *arg)
+{
+	const struct manager *manager = arg;
+
+	if (manager->is_ready)
+		notify_reloading();
+}
+
+static void
+manager_on_reload_end(void *arg)
+{
+	struct manager *manager = arg;
+
+	/* Said again with the next status, if there is no room for it now. */
+	if (manager->is_ready && !notify_ready())
+		(void)evtimer_add(&manager->status_event, &status_later);
 }
 
 static void
@@ -216,14 +245,48 @@ manager_on_watchdog(evutil_socket_t fd, short what, void *arg)
 }
 
 static unsigned
-manager_n_workers(const struct conf *conf)
+manager_n_workers(const struct conf_daemon *keys)
 {
 	cpu_set_t cpus;
-	unsigned n = conf->daemon.workers;
+	unsigned n = keys->workers;
 
 	if (n == 0 && sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
 		n = (unsigned)CPU_COUNT(&cpus);
 	return (unsigned)min_u64(max_u64(n, 1), WORKERS_MAX);
+}
+
+/* The keys that a reload can change, to those that have them. */
+static void
+manager_on_daemon_keys(const struct conf_daemon *keys, void *arg)
+{
+	struct manager *manager = arg;
+	int r = listener_set_mode(&manager->listener, keys->socket_mode);
+
+	if (r)
+		log_write(LOG_ERR, &(struct log_about) { .error = r }, "the permissions of the socket cannot be changed");
+	accounts_set_limits(&manager->accounts, &keys->limits);
+	workers_set_max(&manager->workers, manager_n_workers(keys));
+	budget_set_reserve(&manager->provisioner.budget, keys->memory_reserve_bytes);
+	manager->recovery.memory_reserve_bytes = keys->memory_reserve_bytes;
+	requests_set_administrators(&manager->requests, keys->has_admin_gid, keys->admin_gid);
+}
+
+static int
+manager_init_reload(struct manager *manager)
+{
+	const struct reload_host host = {
+		.base = manager->base,
+		.registry = &manager->registry,
+		.events = &manager->events,
+		.file = manager->file,
+		.is_socket_inherited = manager->listener.is_inherited,
+		.on_daemon = manager_on_daemon_keys,
+		.on_begin = manager_on_reload_begin,
+		.on_end = manager_on_reload_end,
+		.arg = manager,
+	};
+
+	return reload_init(&manager->reload, &host, &manager->conf->daemon);
 }
 
 static int
@@ -300,7 +363,7 @@ manager_init(struct manager *manager)
 	if (r)
 		return r;
 	accounts_init(&manager->accounts, &conf->daemon.limits);
-	workers_init(&manager->workers, manager->base, manager_n_workers(conf));
+	workers_init(&manager->workers, manager->base, manager_n_workers(&conf->daemon));
 	manager_init_sessions(manager);
 	r = events_init(&manager->events, manager->base, requests_send_event);
 	if (r)
@@ -324,7 +387,8 @@ manager_init(struct manager *manager)
 	if (r)
 		return r;
 	manager->registry.host.events = &manager->events;
-	return listener_init(&manager->listener, &manager->sessions, &conf->daemon);
+	r = listener_init(&manager->listener, &manager->sessions, &conf->daemon);
+	return r ? r : manager_init_reload(manager);
 }
 
 static int
@@ -359,6 +423,7 @@ manager_deinit(struct manager *manager)
 		requests_on_session_end(session, &manager->requests);
 		(void)session_free(session);
 	}
+	reload_deinit(&manager->reload);
 	deaths_deinit(&manager->deaths);
 	events_deinit(&manager->events);
 	/* Before the segments, whose provisioning they work on. */
@@ -382,7 +447,7 @@ manager_deinit(struct manager *manager)
 }
 
 int
-manager_run(const struct conf *conf)
+manager_run(const struct conf *conf, const char *file)
 {
 	struct manager *manager = calloc(1, sizeof(*manager));
 	int r;
@@ -390,10 +455,12 @@ manager_run(const struct conf *conf)
 	if (!manager)
 		return -ENOMEM;
 	manager->conf = conf;
+	manager->file = file;
 	manager->started_ns = clock_monotonic_ns();
 	manager->kernelcount.inotify_fd = -1;
 	manager->listener.fd = manager->listener.lock_fd = manager->listener.reserve_fd = -1;
 	TAILQ_INIT(&manager->registry.in_order);
+	TAILQ_INIT(&manager->registry.templates);
 	TAILQ_INIT(&manager->sessions.sessions);
 	LIST_INIT(&manager->workers.list);
 	TAILQ_INIT(&manager->recovery.passes);

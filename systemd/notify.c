@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -76,6 +77,20 @@ notify_ready(void)
 		return true;
 	ready_sent = notify_send("READY=1");
 	return ready_sent;
+}
+
+void
+notify_reloading(void)
+{
+	char message[96];
+
+	if (!notify_present())
+		return;
+	/* The time tells this message from an older one; Type=notify-reload asks for it. */
+	(void)snprintf(message, sizeof(message), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_monotonic_ns() / 1000);
+	/* One that was not sent makes nobody wait for the end. */
+	if (notify_send(message))
+		ready_sent = false;
 }
 
 /* Takes a trailing UTF-8 sequence away that ends before its last byte: the manager drops a status that is not UTF-8. */

@@ -13,7 +13,8 @@
 #include "base/base.h"
 
 bool notify_present(void);			/* $NOTIFY_SOCKET is set */
-bool notify_ready(void);			/* READY=1, once. False: its queue is full, to be said again */
+bool notify_ready(void);			/* READY=1, once; and once more after RELOADING=1. False: its queue is full, to be said again */
+void notify_reloading(void);			/* RELOADING=1 */
 void notify_status(const char *format, ...) BASE_PRINTF(1, 2);	/* STATUS= */
 void notify_stopping(void);			/* STOPPING=1 */
 void notify_watchdog(void);			/* WATCHDOG=1 */

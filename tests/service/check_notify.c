@@ -50,6 +50,24 @@ START_TEST(ready_is_said_once)
 }
 END_TEST
 
+START_TEST(ready_is_said_again_after_a_reload)
+{
+	uint64_t before_us = clock_monotonic_ns() / 1000, said_us;
+
+	ck_assert(notify_ready());
+	assert_heard("READY=1");
+	notify_reloading();
+	ck_assert(suite_receive(manager, heard, sizeof(heard)));
+	ck_assert_int_eq(sscanf(heard, "RELOADING=1\nMONOTONIC_USEC=%" SCNu64, &said_us), 1);
+	ck_assert_uint_ge(said_us, before_us);
+	ck_assert_uint_le(said_us, clock_monotonic_ns() / 1000);
+	ck_assert(notify_ready());
+	assert_heard("READY=1");
+	ck_assert(notify_ready());
+	ck_assert(!suite_receive(manager, heard, sizeof(heard)));
+}
+END_TEST
+
 START_TEST(stopping_and_watchdog_are_said)
 {
 	notify_stopping();
@@ -191,6 +209,7 @@ main(void)
 	tcase_add_checked_fixture(tcase, manager_start, manager_stop);
 	tcase_add_test(tcase, manager_that_does_not_read_holds_nobody_up);
 	tcase_add_test(tcase, ready_is_said_once);
+	tcase_add_test(tcase, ready_is_said_again_after_a_reload);
 	tcase_add_test(tcase, stopping_and_watchdog_are_said);
 	tcase_add_test(tcase, status_is_formatted);
 	tcase_add_test(tcase, status_cannot_smuggle_a_field_in);

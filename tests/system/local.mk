@@ -117,4 +117,11 @@ check_PROGRAMS += tests/system/check_hostile
 tests_system_check_hostile_SOURCES = tests/system/check_hostile.c
 tests_system_check_hostile_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_hostile_LDADD = $(HARNESS_LIBS)
+
+SYSTEM_RELOADING = tests/system/reloading.c tests/system/reloading.h
+
+check_PROGRAMS += tests/system/check_reload
+tests_system_check_reload_SOURCES = tests/system/check_reload.c $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
+tests_system_check_reload_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_reload_LDADD = $(HARNESS_LIBS)
 endif

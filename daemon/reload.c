@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The phases are a table, and each has a step that takes one thing of it. A turn takes as many as half a millisecond holds.
+ * Between two turns clients come and go, so nothing is kept of a judgement but its sentence.
+ */
+#include "config.h"
+
+#include "base/base.h"
+#include "daemon/log.h"
+#include "daemon/reload.h"
+
+#define TURN_NS		(NS_PER_MS / 2)
+#define LOGGED_MAX	50		/* lines of one reload in the log */
+
+static void reload_begin_next(struct reload *reload);
+
+static void
+reload_turn_soon(struct reload *reload)
+{
+	static const struct timeval now = { 0 };
+
+	(void)evtimer_add(&reload->turn_event, &now);
+}
+
+/* The sentence goes into the request's lines. One that cannot be kept is lost, and its count shows it. */
+static void
+reload_tell(struct reload *reload, enum protocol_plan_subject subject, const char *name)
+{
+	struct reload_judge *judge = &reload->judge;
+	struct reload_lines *lines = &reload->current->lines;
+
+	for (unsigned i = 0; i < judge->n_steps; i++)
+		if (reload_lines_add(lines, subject, name, &judge->steps[i]))
+			lines->counts[judge->steps[i].action]++;
+	if (judge->is_kept)
+		lines->counts[PROTOCOL_PLAN_KEPT]++;
+}
+
+/* A step that was judged, and then was not to be had. */
+static void
+step_fail(struct reload_step *step, int r)
+{
+	step->action = PROTOCOL_PLAN_REFUSED;
+	reload_text_add(&step->text, "; this was not done: %s", strerror(-r));
+}
+
+/* It could not even be judged. */
+static void
+judge_fail(struct reload_judge *judge, int r)
+{
+	judge->is_kept = judge->restores = judge->forgets = false;
+	judge->n_steps = 1;
+	reload_text_clear(&judge->steps[0].text);
+	reload_text_add(&judge->steps[0].text, "it stays as it is");
+	judge->steps[0].n_waiting = judge->steps[0].n_pids = 0;
+	step_fail(&judge->steps[0], r);
+}
+
+/* Reading. */
+
+static void
+reload_tell_problem(struct reload *reload, const char *text)
+{
+	struct reload_step *step = &reload->judge.steps[0];
+
+	step->action = PROTOCOL_PLAN_PROBLEM;
+	step->n_waiting = step->n_pids = 0;
+	reload_text_clear(&step->text);
+	reload_text_add(&step->text, "%s", text);
+	if (reload_lines_add(&reload->current->lines, PROTOCOL_PLAN_FILE, "", step))
+		reload->current->lines.counts[PROTOCOL_PLAN_PROBLEM]++;
+}
+
+static void
+reload_tell_report(struct reload *reload, const struct conf_report *report)
+{
+	char line[RELOAD_TEXT_SIZE];
+
+	for (size_t i = 0; i < report->n_problems; i++) {
+		(void)conf_problem_format(&report->problems[i], line, sizeof(line));
+		reload_tell_problem(reload, line);
+	}
+	if (report->n_left_out) {
+		(void)snprintf(line, sizeof(line), "%zu more problems were left out", report->n_left_out);
+		reload_tell_problem(reload, line);
+	}
+}
+
+static bool
+reload_read(struct reload *reload)
+{
+	struct conf_report report = CONF_REPORT_NULL;
+	int r = conf_load(reload->host.file, &report, &reload->next);
+
+	if (r < 0)
+		reload->current->error = r;
+	else if (r)
+		reload_tell_report(reload, &report);
+	conf_report_deinit(&report);
+	if (r)
+		reload->phase = RELOAD_FREEING - 1;
+	return false;
+}
+
+/* Judging, and carrying out. */
+
+static bool
+reload_mark(struct reload *reload)
+{
+	struct conf *next = reload->next;
+	struct registry_template *template_;
+	struct segment *segment;
+
+	if (reload->at < next->n_segments) {
+		segment = registry_find(reload->host.registry, next->segments[reload->at]->name);
+		if (segment)
+			segment->seen = reload->serial;
+	} else if (reload->at - next->n_segments < next->n_templates) {
+		template_ = registry_template(reload->host.registry, next->templates[reload->at - next->n_segments]->name);
+		if (template_)
+			template_->seen = reload->serial;
+	} else
+		return false;
+	reload->at++;
+	return true;
+}
+
+/* The keys in effect are next's, but for those that never change while the daemon runs. */
+static void
+reload_apply_daemon(struct reload *reload)
+{
+	struct conf_daemon running = reload->daemon;
+	struct conf_daemon *next = &reload->next->daemon;
+
+	reload->daemon = *next;
+	reload->daemon.socket = running.socket;
+	reload->daemon.state_dir = running.state_dir;
+	if (reload->host.is_socket_inherited)
+		reload->daemon.socket_mode = running.socket_mode;
+	free(running.admin_group);
+	next->admin_group = NULL;
+	reload->host.on_daemon(&reload->daemon, reload->host.arg);
+}
+
+static bool
+reload_do_daemon(struct reload *reload)
+{
+	int r = reload_judge_daemon(&reload->judge, &reload->daemon, &reload->next->daemon,
+	    reload->host.is_socket_inherited);
+
+	if (r)
+		judge_fail(&reload->judge, r);
+	else if (reload->current->applies)
+		reload_apply_daemon(reload);
+	reload_tell(reload, PROTOCOL_PLAN_DAEMON, "");
+	reload->host.registry->walk_next = TAILQ_FIRST(&reload->host.registry->in_order);
+	return false;
+}
+
+static bool
+reload_do_removed(struct reload *reload)
+{
+	struct registry *registry = reload->host.registry;
+	struct segment *segment = registry->walk_next;
+	char name[PROTOCOL_NAME_SIZE];
+	int r;
+
+	if (!segment)
+		return false;
+	registry->walk_next = TAILQ_NEXT(segment, entry);
+	if (!segment->is_declared || segment->seen == reload->serial)
+		return true;
+	r = reload_judge_removed(&reload->judge, segment);
+	if (r)
+		judge_fail(&reload->judge, r);
+	(void)snprintf(name, sizeof(name), "%s", segment->definition->name);
+	if (reload->current->applies && !r) {
+		segment_succeed(segment, NULL);
+		segment_remove(segment, false);
+	}
+	reload_tell(reload, PROTOCOL_PLAN_SEGMENT, name);
+	return true;
+}
+
+/* One that the configuration has no more. False: there is none. */
+static bool
+reload_do_removed_template(struct reload *reload)
+{
+	struct registry *registry = reload->host.registry;
+	struct registry_template *template_;
+	char name[PROTOCOL_NAME_SIZE];
+
+	TAILQ_FOREACH(template_, &registry->templates, entry)
+		if (!template_->is_removed && template_->seen != reload->serial)
+			break;
+	if (!template_)
+		return false;
+	template_->seen = reload->serial;
+	(void)snprintf(name, sizeof(name), "%s", template_->definition->name);
+	(void)reload_judge_template(&reload->judge, template_, NULL);
+	if (reload->current->applies)
+		registry_remove_template(registry, template_);
+	reload_tell(reload, PROTOCOL_PLAN_TEMPLATE, name);
+	return true;
+}
+
+static bool
+reload_do_template(struct reload *reload)
+{
+	struct registry *registry = reload->host.registry;
+	struct definition *next;
+	int r;
+
+	if (reload_do_removed_template(reload))
+		return true;
+	if (reload->at == reload->next->n_templates)
+		return false;
+	next = reload->next->templates[reload->at++];
+	r = reload_judge_template(&reload->judge, registry_template(registry, next->name), next);
+	if (r)
+		judge_fail(&reload->judge, r);
+	else if (reload->current->applies) {
+		r = registry_set_template(registry, next);
+		if (r && reload->judge.n_steps)
+			step_fail(&reload->judge.steps[0], r);
+	}
+	reload_tell(reload, PROTOCOL_PLAN_TEMPLATE, next->name);
+	return true;
+}
+
+static int
+reload_change(struct segment *segment, const struct definition *next)
+{
+	struct definition *merged = plan_merge(segment->definition, next);
+
+	if (!merged)
+		return -ENOMEM;
+	segment_change(segment, merged);
+	(void)definition_unref(merged);
+	return 0;
+}
+
+static int
+reload_grow(struct segment *segment, const struct definition *next)
+{
+	struct definition *grown = plan_grow(segment->definition, next->size_bytes);
+	int r = grown ? segment_grow(segment, grown) : -ENOMEM;
+
+	(void)definition_unref(grown);
+	return r;
+}
+
+/* One step of one segment, which may be gone after it. */
+static int
+reload_do_step(struct reload *reload, const struct reload_step *step, struct definition *next)
+{
+	struct segment *segment = registry_find(reload->host.registry, next->name);
+
+	if (step->action == PROTOCOL_PLAN_ADDED)
+		return segment ? -EEXIST : registry_declare_one(reload->host.registry, next);
+	if (!segment)
+		return -ESRCH;
+	switch (step->action) {
+	case PROTOCOL_PLAN_CHANGED:
+		return reload_change(segment, next);
+	case PROTOCOL_PLAN_GROWN:
+		return reload_grow(segment, next);
+	case PROTOCOL_PLAN_REPLACED:
+	case PROTOCOL_PLAN_WAITS:
+		return registry_replace(reload->host.registry, segment, next);
+	default:
+		return 0;
+	}
+}
+
+static void
+reload_carry_out(struct reload *reload, struct segment *segment, struct definition *next)
+{
+	struct reload_judge *judge = &reload->judge;
+
+	if (judge->forgets)
+		segment_succeed(segment, NULL);
+	if (judge->restores)
+		segment_restore(segment);
+	for (unsigned i = 0; i < judge->n_steps; i++) {
+		int r = reload_do_step(reload, &judge->steps[i], next);
+
+		if (r)
+			step_fail(&judge->steps[i], r);
+	}
+}
+
+static bool
+reload_do_segment(struct reload *reload)
+{
+	struct definition *next;
+	struct segment *segment;
+	int r;
+
+	if (reload->at == reload->next->n_segments)
+		return false;
+	next = reload->next->segments[reload->at++];
+	segment = registry_find(reload->host.registry, next->name);
+	r = reload_judge_segment(&reload->judge, segment, next);
+	if (r)
+		judge_fail(&reload->judge, r);
+	else if (reload->current->applies)
+		reload_carry_out(reload, segment, next);
+	reload_tell(reload, PROTOCOL_PLAN_SEGMENT, next->name);
+	return true;
+}
+
+/* Thousands of definitions take their time to be given back, too. */
+static bool
+reload_free_some(struct reload *reload)
+{
+	struct conf *next = reload->next;
+
+	if (next && next->n_segments) {
+		(void)definition_unref(next->segments[--next->n_segments]);
+		return true;
+	}
+	reload->next = conf_free(next);
+	return false;
+}
+
+/* The end. */
+
+static void
+reload_log_line(const struct protocol_plan_line *line, const char *text, void *arg)
+{
+	const char *subject = line->subject == PROTOCOL_PLAN_TEMPLATE ? "template " :
+	    line->subject == PROTOCOL_PLAN_DAEMON ? "daemon" : "";
+	int priority = line->action == PROTOCOL_PLAN_PROBLEM ? LOG_ERR :
+	    line->action == PROTOCOL_PLAN_REFUSED ? LOG_WARNING : LOG_NOTICE;
+	const struct log_about about = { .segment = line->subject == PROTOCOL_PLAN_SEGMENT ? line->name : NULL };
+
+	if (line->action == PROTOCOL_PLAN_PROBLEM)
+		log_write(priority, NULL, "reload: %s", text);
+	else
+		log_write(priority, &about, "reload: %s %s%s: %s", reload_action_name(line->action), subject, line->name,
+		    text);
+}
+
+static void
+reload_log(const struct reload_request *request)
+{
+	const struct reload_lines *lines = &request->lines;
+	char sum[256], who[64] = "SIGHUP";
+	int priority = lines->counts[PROTOCOL_PLAN_PROBLEM] ? LOG_ERR :
+	    lines->counts[PROTOCOL_PLAN_REFUSED] ? LOG_WARNING : LOG_NOTICE;
+
+	if (request->pid)
+		(void)snprintf(who, sizeof(who), "pid %d of uid %u", request->pid, request->uid);
+	if (request->error) {
+		log_write(LOG_ERR, &(struct log_about) { .error = request->error },
+		    "reload, asked for by %s: the configuration cannot be read, and all stays as it is", who);
+		return;
+	}
+	reload_lines_walk(lines, LOGGED_MAX, reload_log_line, NULL);
+	if (lines->n > LOGGED_MAX)
+		log_write(priority, NULL, "reload: %u more lines were left out", lines->n - LOGGED_MAX);
+	log_write(priority, NULL, "reload, asked for by %s: %s", who, reload_lines_sum(lines, sum, sizeof(sum)));
+}
+
+static void
+reload_finish(struct reload *reload)
+{
+	struct reload_request *request = take_ptr(reload->current);
+
+	reload->phase = RELOAD_IDLE;
+	request->is_done = true;
+	if (request->applies) {
+		reload->n_reloads++;
+		reload->n_refused += request->error || request->lines.counts[PROTOCOL_PLAN_PROBLEM];
+		reload_log(request);
+		reload->host.on_end(reload->host.arg);
+		if (!request->error && !request->lines.counts[PROTOCOL_PLAN_PROBLEM])
+			events_post(reload->host.events, PROTOCOL_EVENT_RELOAD, NULL, -1, NULL, 0, request->pid);
+	}
+	request->done(request);
+	reload_begin_next(reload);
+}
+
+typedef bool (*reload_phase_fn)(struct reload *reload);
+
+/* False: the phase is over. */
+static const reload_phase_fn reload_phases[RELOAD_PHASE_N] = {
+	[RELOAD_READING] = reload_read,
+	[RELOAD_MARKING] = reload_mark,
+	[RELOAD_DAEMON] = reload_do_daemon,
+	[RELOAD_REMOVING] = reload_do_removed,
+	[RELOAD_TEMPLATES] = reload_do_template,
+	[RELOAD_SEGMENTS] = reload_do_segment,
+	[RELOAD_FREEING] = reload_free_some,
+};
+
+static void
+reload_on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct reload *reload = arg;
+	uint64_t until_ns = clock_monotonic_ns() + TURN_NS;
+
+	do {
+		if (reload_phases[reload->phase](reload))
+			continue;
+		reload->at = 0;
+		if (++reload->phase == RELOAD_PHASE_N) {
+			reload_finish(reload);
+			return;
+		}
+	} while (clock_monotonic_ns() < until_ns);
+	reload_turn_soon(reload);
+}
+
+static void
+reload_begin_next(struct reload *reload)
+{
+	struct reload_request *request = TAILQ_FIRST(&reload->queue);
+
+	if (reload->current || !request)
+		return;
+	TAILQ_REMOVE(&reload->queue, request, entry);
+	if (reload->hangup == request)
+		reload->hangup = NULL;
+	reload->current = request;
+	reload->serial++;
+	reload->at = 0;
+	reload->phase = RELOAD_READING;
+	if (request->applies)
+		reload->host.on_begin(reload->host.arg);
+	reload_turn_soon(reload);
+}
+
+static void
+conf_daemon_deinit(struct conf_daemon *daemon)
+{
+	free(daemon->socket);
+	free(daemon->state_dir);
+	free(daemon->admin_group);
+	daemon->socket = daemon->state_dir = daemon->admin_group = NULL;
+}
+
+int
+reload_init(struct reload *reload, const struct reload_host *host, const struct conf_daemon *daemon)
+{
+	*reload = (struct reload) { .host = *host, .daemon = *daemon };
+	TAILQ_INIT(&reload->queue);
+	reload->daemon.socket = strdup(daemon->socket);
+	reload->daemon.state_dir = strdup(daemon->state_dir);
+	reload->daemon.admin_group = daemon->admin_group ? strdup(daemon->admin_group) : NULL;
+	if (!reload->daemon.socket || !reload->daemon.state_dir || (daemon->admin_group && !reload->daemon.admin_group))
+		return -ENOMEM;
+	return evtimer_assign(&reload->turn_event, host->base, reload_on_turn, reload) ? -ENOMEM : 0;
+}
+
+void
+reload_deinit(struct reload *reload)
+{
+	struct reload_request *request;
+
+	if (!reload->host.base)
+		return;
+	if (event_initialized(&reload->turn_event))
+		(void)event_del(&reload->turn_event);
+	/* Those of sessions were given back with them; what is left has nobody who waits. */
+	if ((request = take_ptr(reload->current))) {
+		request->is_done = true;
+		(void)reload_request_free(request);
+	}
+	while ((request = TAILQ_FIRST(&reload->queue)))
+		(void)reload_request_free(request);
+	reload->next = conf_free(reload->next);
+	conf_daemon_deinit(&reload->daemon);
+}
+
+struct reload_request *
+reload_request_new(bool applies, int32_t pid, uint32_t uid, reload_done_fn done, void *arg)
+{
+	struct reload_request *request = malloc(sizeof(*request));
+
+	if (!request)
+		return NULL;
+	*request = (struct reload_request) { .applies = applies, .pid = pid, .uid = uid, .done = done, .arg = arg };
+	reload_lines_init(&request->lines);
+	return request;
+}
+
+static void
+reload_forget(struct reload_request *request)
+{
+	(void)reload_request_free(request);
+}
+
+struct reload_request *
+reload_request_free(struct reload_request *request)
+{
+	struct reload *reload;
+
+	if (!request)
+		return NULL;
+	reload = request->reload;
+	if (reload && reload->current == request) {
+		request->done = reload_forget;
+		return NULL;
+	}
+	if (reload && !request->is_done) {
+		TAILQ_REMOVE(&reload->queue, request, entry);
+		if (reload->hangup == request)
+			reload->hangup = NULL;
+	}
+	reload_lines_deinit(&request->lines);
+	free(request);
+	return NULL;
+}
+
+void
+reload_submit(struct reload *reload, struct reload_request *request)
+{
+	request->reload = reload;
+	TAILQ_INSERT_TAIL(&reload->queue, request, entry);
+	reload_begin_next(reload);
+}
+
+int
+reload_hangup(struct reload *reload)
+{
+	if (reload->hangup)
+		return 0;
+	reload->hangup = reload_request_new(true, 0, 0, reload_forget, NULL);
+	if (!reload->hangup)
+		return -ENOMEM;
+	reload_submit(reload, reload->hangup);
+	return 0;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * What a configuration comes to for one segment, one template, or the daemon, as it runs now: the steps, and their
+ * sentences. It changes nothing. plan prints them; reload carries them out, right after the same judgement.
+ */
+#ifndef DAEMON_RELOAD_JUDGE_H
+#define DAEMON_RELOAD_JUDGE_H
+
+#include "conf/plan.h"
+#include "daemon/registry.h"
+#include "daemon/reload_lines.h"
+
+#define RELOAD_STEPS_MAX	3
+
+struct reload_judge {
+	/* The judgement. */
+	unsigned n_steps;		/* in the order in which they are done; 0: nothing is */
+	struct reload_step steps[RELOAD_STEPS_MAX];
+	bool is_kept;			/* nothing differs */
+	bool restores;			/* its removal is taken back, first of all */
+	bool forgets;			/* what it waited for is no longer wanted */
+
+	/* Of the definition under judgement. */
+	unsigned effects;		/* as plan_compare says */
+	struct reload_text changes[PLAN_EFFECT_N];
+	struct reload_text all;
+	bool takes_access;
+};
+
+/* Each leaves the judgement in *judge. 0 or -ENOMEM. */
+
+/* segment: NULL where there is none of that name. */
+int reload_judge_segment(struct reload_judge *judge, const struct segment *segment, const struct definition *next);
+/* A declared segment that the configuration has no more. */
+int reload_judge_removed(struct reload_judge *judge, const struct segment *segment);
+/* running: NULL where there is none; next: NULL where there will be none. */
+int reload_judge_template(struct reload_judge *judge, const struct registry_template *running,
+    const struct definition *next);
+/* is_inherited: the socket is the service manager's. */
+int reload_judge_daemon(struct reload_judge *judge, const struct conf_daemon *running, const struct conf_daemon *next,
+    bool is_inherited);
+
+/* Who holds a segment, as a clause: "until 2 attachments end: pid 12, 13". step: gets the pids; or NULL. */
+void reload_judge_holders(const struct segment *segment, struct reload_text *text, struct reload_step *step);
+
+#endif
