@@ -158,7 +158,7 @@ static bool
 all_free(const struct mass *self)
 {
 	for (unsigned i = 0; i < MASS_CLIENTS; i++) {
-		if (atomic_load_explicit(&self->locks[i].word, memory_order_acquire) != 0)
+		if (atomic_load_explicit(&self->locks[i].state, memory_order_acquire) != 0)
 			return false;
 	}
 	return true;

@@ -71,7 +71,7 @@ owner_begin(const struct restore *self, unsigned n_entries, struct owner *owner)
 		.lock = (struct control_lock *)(void *)owner->control, .log = owner->control + owner->locked.first.at_bytes,
 		.data = owner->data, .length_bytes = RESTORE_BYTES, .log_bytes = owner->locked.first.log_bytes,
 	};
-	if (!control_try(place.lock, attached->attachment))
+	if (!control_try(place.lock, attached->attachment, 0))
 		bench_fail("the lock is not free");
 	for (unsigned i = 0; i < n_entries; i++) {
 		if (control_log(&place, i * ENTRY_BYTES, ENTRY_BYTES) != 0)

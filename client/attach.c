@@ -374,8 +374,9 @@ segment_detach(struct segment *segment)
 	if (!segment)
 		return 0;
 	if (segment->n_locks) {
-		lock_list_remove(segment);
+		/* First, while the end of a thread that has one of its locks still waits for this. */
 		lock_end_all(segment);
+		lock_list_remove(segment);
 		lock_table_free(segment, is_mapped(segment));
 	}
 	/* What is not ours to unmap may be somebody else's mapping by now. */

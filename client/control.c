@@ -33,7 +33,7 @@ control_wake(struct control_lock *lock, int n)
 {
 	int saved = errno;
 
-	(void)syscall(SYS_futex, &lock->word, FUTEX_WAKE, n, NULL, NULL, 0);
+	(void)syscall(SYS_futex, control_word_futex(lock), FUTEX_WAKE, n, NULL, NULL, 0);
 	errno = saved;
 }
 
@@ -188,16 +188,16 @@ control_repair(const struct control_place *place, control_copy_fn copy)
 	return r == -EBADMSG ? CONTROL_E_POISONED : r;
 }
 
-/* The word from `from` to `to`, with `keep` of its waiters bit. */
+/* From a word that names `from`, whatever the bell, to `to`, with `keep` of its waiters bit in the word. */
 static int
-control_exchange(struct control_lock *lock, uint32_t from, uint32_t to, uint32_t keep)
+control_exchange(struct control_lock *lock, uint32_t from, uint64_t to, uint32_t keep)
 {
-	uint32_t word = atomic_load(&lock->word);
+	uint64_t state = atomic_load(&lock->state);
 
 	for (int tries = 0; tries < TRIES_MAX; tries++) {
-		if ((word & CONTROL_ID_MASK) != from)
+		if (control_id(state) != from)
 			return CONTROL_E_OTHER;
-		if (atomic_compare_exchange_strong(&lock->word, &word, to | (word & keep)))
+		if (atomic_compare_exchange_strong(&lock->state, &state, to | CONTROL_STATE(control_word(state) & keep, 0)))
 			return 0;
 	}
 	return CONTROL_E_BUSY;
@@ -206,14 +206,49 @@ control_exchange(struct control_lock *lock, uint32_t from, uint32_t to, uint32_t
 int
 control_claim(struct control_lock *lock, uint32_t dead_id, uint32_t claim_id)
 {
-	return control_exchange(lock, dead_id, claim_id, CONTROL_WAITERS);
+	return control_exchange(lock, dead_id, CONTROL_STATE(claim_id, 0), CONTROL_WAITERS);
+}
+
+bool
+control_was_taken(const struct control_lock *lock, uint32_t dead_id)
+{
+	/* Most were never taken from anybody. */
+	if (!atomic_load_explicit(&lock->taken_n, memory_order_relaxed))
+		return false;
+	for (unsigned i = 0; i < CONTROL_TAKEN_N; i++)
+		if (atomic_load_explicit(&lock->taken[i], memory_order_relaxed) == dead_id)
+			return true;
+	return false;
+}
+
+/*
+ * Before the word changes: so who sees another owner in it sees this as well. That the dead one has lost it is true by then,
+ * whoever gets it. Not of one's own attachment's: its process lives, and when that ends this would be mistaken for news.
+ */
+static void
+control_note(struct control_lock *lock, uint32_t dead_id, uint32_t id)
+{
+	uint32_t n;
+
+	if (dead_id == id || control_was_taken(lock, dead_id))
+		return;
+	n = atomic_fetch_add_explicit(&lock->taken_n, 1, memory_order_relaxed);
+	atomic_store_explicit(&lock->taken[n % CONTROL_TAKEN_N], dead_id, memory_order_relaxed);
 }
 
 int
-control_take_over(struct control_lock *lock, uint32_t dead_id, uint32_t id)
+control_take_over(struct control_lock *lock, uint32_t dead_id, uint32_t id, uint32_t tid)
 {
+	control_note(lock, dead_id, id);
 	/* Others may sleep behind the one that takes over. */
-	return control_exchange(lock, dead_id, id | CONTROL_WAITERS, 0);
+	return control_exchange(lock, dead_id, control_owned(id, tid, CONTROL_WAITERS), 0);
+}
+
+bool
+control_take_rung(struct control_lock *lock, uint64_t state, uint32_t id, uint32_t tid)
+{
+	control_note(lock, control_id(state), id);
+	return atomic_compare_exchange_strong(&lock->state, &state, control_owned(id, tid, CONTROL_WAITERS));
 }
 
 int
@@ -230,7 +265,7 @@ control_release(struct control_lock *lock, uint32_t claim_id)
 int
 control_poison(struct control_lock *lock, uint32_t id)
 {
-	int r = control_exchange(lock, id, CONTROL_ID_POISON, 0);
+	int r = control_exchange(lock, id, CONTROL_STATE(CONTROL_ID_POISON, 0), 0);
 
 	if (r == 0)
 		control_wake(lock, CONTROL_WAKE_MANY);
@@ -240,7 +275,7 @@ control_poison(struct control_lock *lock, uint32_t id)
 int
 control_claim_poisoned(struct control_lock *lock, uint32_t claim_id)
 {
-	return control_exchange(lock, CONTROL_ID_POISON, claim_id, CONTROL_WAITERS);
+	return control_exchange(lock, CONTROL_ID_POISON, CONTROL_STATE(claim_id, 0), CONTROL_WAITERS);
 }
 
 int

@@ -13,11 +13,11 @@
  *
  * A section, in this order, each step done before the next begins:
  *
- *	control_try()		word: 0 -> the attachment's id
+ *	control_try()		state: 0 -> the attachment's id, the thread's id
  *	control_log()		the old bytes; then used_bytes, which publishes them; then sequence becomes odd
  *	...			the caller's stores
  *	control_commit()	used_bytes = 0: from here on the new bytes stand; then sequence becomes even
- *	control_unlock()	word: -> 0, and a waiter is woken
+ *	control_unlock()	state: -> 0, and a waiter is woken
  *
  * Who dies before used_bytes = 0 has changed nothing: the log restores the old bytes. Who dies after it has changed all.
  * The compiler must keep this order (the fences in control.c); a dead thread's stores are ordered before the news of its
@@ -32,11 +32,36 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A lock's word: 0, or who has it, and whether somebody may be asleep for it. */
+/*
+ * A lock's state is two words that are changed as one: the word, at the record's first byte, and the bell behind it. Sleepers
+ * and the kernel take each for a futex of its own; everybody else changes both with one atomic operation of 64 bits.
+ *
+ * The word: 0, or who has it, and whether somebody may be asleep for it.
+ */
 #define CONTROL_ID_MASK		UINT32_C(0x3fffffff)
 #define CONTROL_WAITERS		UINT32_C(0x80000000)
 #define CONTROL_ID_MAX		UINT32_C(0x3ffffffd)	/* of attachments */
 #define CONTROL_ID_POISON	UINT32_C(0x3fffffff)	/* nobody can have it, until it is recovered by hand */
+
+/*
+ * The bell: 0, or the thread that has the word, by its id in its own pid namespace, perhaps with CONTROL_WAITERS. The thread
+ * may have pointed the kernel at it, as at a robust mutex that it is about to unlock (lock_threads.c). When that thread ends,
+ * the kernel puts CONTROL_DIED in its id's place and wakes one that sleeps for the bell: early in its end, before its memory
+ * and its descriptors go, and before anybody else could tell.
+ *
+ * It is set with the word and cleared with the word, and the kernel is pointed at it only in between. So a state with
+ * CONTROL_DIED in it says, in one value, that the thread which has the word is dead and that nobody has taken its word yet:
+ * who sees that may take it, by a compare-and-swap from that very value, and robs nobody. A bell that is never rung costs
+ * time and nothing else: the daemon and the marks tell of every death, only later. So nothing rests on the kernel's being
+ * pointed there, and who cannot have that leaves the bell 0.
+ */
+#define CONTROL_DIED		UINT32_C(0x40000000)	/* only the kernel sets it */
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define CONTROL_STATE(word, bell)	((uint64_t)(bell) << 32 | (uint32_t)(word))
+#else
+#define CONTROL_STATE(word, bell)	((uint64_t)(word) << 32 | (uint32_t)(bell))
+#endif
 
 /*
  * Every id stands for one holder, and is never given to another while a word could still name it. The daemon has one of
@@ -50,16 +75,70 @@
 
 #define CONTROL_RECORD_BYTES	64
 #define CONTROL_ENTRY_UNIT	8		/* an entry's bytes are padded to a multiple of it */
+#define CONTROL_TAKEN_N		7
 
 struct control_lock {
-	_Atomic uint32_t word;
+	_Atomic uint64_t state;		/* word and bell */
 	_Atomic uint32_t sequence;	/* odd while a section changes bytes: what readers hold theirs against */
 	_Atomic uint32_t used_bytes;	/* of the log; 0: there is nothing to undo */
 	_Atomic uint32_t marks;		/* CONTROL_OWNER_DIED */
-	uint32_t zero[12];
+	/*
+	 * From whom waiters took it, for the daemon's books: written before it is taken, by whoever is about to. A hint: nothing
+	 * but what is counted and told rests on it.
+	 */
+	_Atomic uint32_t taken_n;	/* written so far; the next goes to this modulo CONTROL_TAKEN_N */
+	_Atomic uint32_t taken[CONTROL_TAKEN_N];
+	uint32_t zero[3];
 };
 static_assert(sizeof(struct control_lock) == CONTROL_RECORD_BYTES, "a record is a cache line");
-static_assert(ATOMIC_INT_LOCK_FREE == 2, "words are shared between processes");
+static_assert(offsetof(struct control_lock, state) == 0, "layout");
+static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2, "records are shared between processes");
+
+static inline uint32_t
+control_word(uint64_t state)
+{
+	return (uint32_t)(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? state : state >> 32);
+}
+
+static inline uint32_t
+control_bell(uint64_t state)
+{
+	return (uint32_t)(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? state >> 32 : state);
+}
+
+/* Whom the word names, or 0. */
+static inline uint32_t
+control_id(uint64_t state)
+{
+	return control_word(state) & CONTROL_ID_MASK;
+}
+
+/* What a taker makes of it: with waiters CONTROL_WAITERS or 0, in both; tid 0: it cannot have its bell rung. */
+static inline uint64_t
+control_owned(uint32_t id, uint32_t tid, uint32_t waiters)
+{
+	return CONTROL_STATE(id | waiters, tid ? tid | waiters : 0);
+}
+
+/* The thread that has the word is dead, and its word not taken yet. */
+static inline bool
+control_is_rung(uint64_t state)
+{
+	return control_bell(state) & CONTROL_DIED && control_id(state) && control_id(state) != CONTROL_ID_POISON;
+}
+
+/* The two halves, for the kernel: nobody else looks at them by themselves. */
+static inline uint32_t *
+control_word_futex(struct control_lock *lock)
+{
+	return (uint32_t *)(void *)lock;
+}
+
+static inline uint32_t *
+control_bell_futex(struct control_lock *lock)
+{
+	return (uint32_t *)(void *)lock + 1;
+}
 
 /* An entry of a log: the old bytes, padded, and then this. It stands behind them so that the newest is found first. */
 struct control_footer {
@@ -116,20 +195,21 @@ enum {
 /* Wakes as many that wait for the lock. */
 void control_wake(struct control_lock *lock, int n);
 
-/* Takes a lock that is free and that nobody waits for. Another one is not looked at further. */
+/* Takes a lock that is free and that nobody waits for, for a thread. Another one is not looked at further. */
 static inline bool
-control_try(struct control_lock *lock, uint32_t id)
+control_try(struct control_lock *lock, uint32_t id, uint32_t tid)
 {
-	uint32_t word = 0;
+	uint64_t state = 0;
 
-	return atomic_compare_exchange_strong_explicit(&lock->word, &word, id, memory_order_acquire, memory_order_relaxed);
+	return atomic_compare_exchange_strong_explicit(&lock->state, &state, CONTROL_STATE(id, tid), memory_order_acquire,
+	    memory_order_relaxed);
 }
 
 /* Gives back a lock that is one's own. What was changed was committed or undone before. */
 static inline void
 control_unlock(struct control_lock *lock)
 {
-	if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) & CONTROL_WAITERS)
+	if (control_word(atomic_exchange_explicit(&lock->state, 0, memory_order_release)) & CONTROL_WAITERS)
 		control_wake(lock, 1);
 }
 
@@ -185,14 +265,20 @@ int control_extent(const struct control_place *place, control_copy_fn copy, uint
  */
 int control_repair(const struct control_place *place, control_copy_fn copy);
 
-/* From a dead owner's id to the daemon's own. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
+/* From a dead owner's id to the daemon's own, which has no bell. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
 int control_claim(struct control_lock *lock, uint32_t dead_id, uint32_t claim_id);
 
 /*
- * A waiter's own way: from a dead owner's id to its own id. It has the lock then, and repairs; if it dies in that, the
- * word names it and the log is whole. 0, CONTROL_E_OTHER, CONTROL_E_BUSY.
+ * A waiter's own way: from the id of an owner that is gone, whatever its bell, to its own id and thread. It has the lock
+ * then, and repairs; if it dies in that, the word names it and the log is whole. 0, CONTROL_E_OTHER, CONTROL_E_BUSY.
  */
-int control_take_over(struct control_lock *lock, uint32_t dead_id, uint32_t id);
+int control_take_over(struct control_lock *lock, uint32_t dead_id, uint32_t id, uint32_t tid);
+
+/* The same from a state that control_is_rung() said yes to: whatever has happened since, it is taken only if it still is that. */
+bool control_take_rung(struct control_lock *lock, uint64_t state, uint32_t id, uint32_t tid);
+
+/* Whether somebody has written that it takes the lock from this owner. */
+bool control_was_taken(const struct control_lock *lock, uint32_t dead_id);
 
 /* Ends a claim: the lock is free, and one that waits is woken. 0, CONTROL_E_OTHER, CONTROL_E_BUSY. */
 int control_release(struct control_lock *lock, uint32_t claim_id);

@@ -96,7 +96,7 @@ lock_slowly(struct segment *segment, int lock, uint64_t deadline_ns)
 static inline bool
 lock_quickly(const struct segment *segment, struct segment_lock *own)
 {
-	if (!LIKELY(own && lock_thread.is_registered && control_try(own->place.lock, segment->attachment)))
+	if (!LIKELY(own && lock_thread.is_registered && control_try(own->place.lock, segment->attachment, lock_thread.tid)))
 		return false;
 	lock_hold(own);
 	return true;
@@ -123,7 +123,7 @@ segment_trylock(struct segment *segment, int lock)
 	r = lock_thread_register();
 	if (r < 0)
 		return r;
-	return lock_quickly(segment, own) ? 0 : lock_refuse_try(segment, own);
+	return lock_try(segment, own);
 }
 
 /* A point of the monotonic clock as nanoseconds, or -EINVAL. */
@@ -281,7 +281,7 @@ wait_to_read(const struct control_lock *lock)
 		sequence = atomic_load_explicit(&lock->sequence, memory_order_acquire);
 	}
 	while (sequence & 1) {
-		bool is_poisoned = (atomic_load(&lock->word) & CONTROL_ID_MASK) == CONTROL_ID_POISON;
+		bool is_poisoned = control_id(atomic_load(&lock->state)) == CONTROL_ID_POISON;
 
 		/* Not nanosleep itself, at which a thread could be cancelled. */
 		(void)syscall(SYS_nanosleep, &backoff, NULL);

@@ -9,19 +9,29 @@
  *	lock_map.c	from the daemon's answer to mapped control memory
  *
  * A lock's word names the attachment, which all threads of the process share, and excludes them, too. Which of them has
- * it, only this process knows: `holder`.
+ * it, this process knows by `holder`; the bell beside the word tells others no more than when that thread has died.
  */
 #ifndef CLIENT_LOCK_H
 #define CLIENT_LOCK_H
 
+#include <linux/futex.h>
+
 #include "client/client.h"
 #include "client/control.h"
+
+struct segment_lock;
 
 /* A thread: its address says which one. Static memory of the thread, since it is looked at in every section. */
 struct lock_thread {
 	bool is_registered;		/* its end will be noticed */
+	uint32_t tid;			/* by its own pid namespace; 0: it cannot have a bell rung */
+	struct robust_list_head *_Atomic head;	/* what the kernel looks at when it ends; or lock_no_head */
+	struct segment_lock *hidden;	/* while it forks: whose bell it would have rung; or NULL */
 };
 extern _Thread_local struct lock_thread lock_thread __attribute__((tls_model("initial-exec")));
+
+/* Of threads for which the kernel knows none: never written, and never anybody's. */
+extern struct robust_list_head lock_no_head;
 
 /* A lock of a segment, in this process's own memory. An application's mutex is one, too, but nobody ever gets it here. */
 struct segment_lock {
@@ -39,18 +49,44 @@ lock_is_mutex(const struct segment_lock *own)
 	return own->place.lock == &lock_none;
 }
 
-/* The calling thread has taken the word. */
+/*
+ * What a thread's list_op_pending is while the thread may have this lock's bell rung: the address from which the kernel gets
+ * to the bell by the offset that the C library gave it. The kernel only ever compares and swaps what is there, and follows
+ * nothing: what stands in shared memory leads it nowhere.
+ */
+static inline struct robust_list *
+lock_entry(const struct segment_lock *own, const struct robust_list_head *head)
+{
+	return (struct robust_list *)((uintptr_t)control_bell_futex(own->place.lock) - (uintptr_t)head->futex_offset);
+}
+
+/*
+ * The calling thread has taken the word. Only now the kernel is pointed at the bell: a moment earlier it could be somebody
+ * else's, whose id in another pid namespace may be the same. The C library uses the same pointer, in its own calls for robust
+ * mutexes, and so does the lock that the thread took first: then this bell is not rung.
+ */
 static inline void
 lock_hold(struct segment_lock *own)
 {
+	struct robust_list_head *head = atomic_load_explicit(&lock_thread.head, memory_order_relaxed);
+
 	atomic_store_explicit(&own->holder, &lock_thread, memory_order_relaxed);
+	if (!__atomic_load_n(&head->list_op_pending, __ATOMIC_RELAXED))
+		__atomic_store_n(&head->list_op_pending, lock_entry(own, head), __ATOMIC_RELAXED);
 }
 
-/* It is about to give it back, and no more told: whoever has it next may be faster than what comes after. */
+/*
+ * It is about to give it back, and no more told: whoever has it next may be faster than what comes after. That is also why
+ * the kernel is pointed away from the bell first. The word's release keeps this before it.
+ */
 static inline void
 lock_let_go(struct segment_lock *own)
 {
+	struct robust_list_head *head = atomic_load_explicit(&lock_thread.head, memory_order_relaxed);
+
 	atomic_store_explicit(&own->holder, NULL, memory_order_relaxed);
+	if (__atomic_load_n(&head->list_op_pending, __ATOMIC_RELAXED) == lock_entry(own, head))
+		__atomic_store_n(&head->list_op_pending, NULL, __ATOMIC_RELAXED);
 }
 
 static inline bool
@@ -83,6 +119,9 @@ unsigned lock_spins(void);
  * with this thread's sentence set.
  */
 int lock_wait(struct segment *segment, struct segment_lock *own, uint64_t deadline_ns);
+
+/* Takes it without waiting: it is free, or its owner is known to be dead. 0, -EBUSY, or one of the above. */
+int lock_try(struct segment *segment, struct segment_lock *own);
 
 /* Why it cannot be had now, which a try has found: one of the above, or -EBUSY. */
 int lock_refuse_try(const struct segment *segment, const struct segment_lock *own);

@@ -15,7 +15,7 @@
 
 #define LOCKS_MAX	65536	/* no definition comes near it */
 
-struct control_lock lock_none = { .word = CONTROL_ID_POISON, .sequence = 1 };
+struct control_lock lock_none = { .state = CONTROL_STATE(CONTROL_ID_POISON, 0), .sequence = 1 };
 
 const char *
 lock_answer_fault(const struct lock_answer *answer)

@@ -5,14 +5,23 @@
  * as a dead owner's are: put right as on_death says, and told to whoever comes next. A process that ends is the daemon's
  * business. A forked child has none of its parent's locks.
  *
+ * A thread's end without any of this is the kernel's to tell: it rings the bell of the lock that the thread has
+ * (client/control.h). For that, a thread's list_op_pending, which the C library has registered with the kernel for the sake of
+ * robust mutexes, points at the bell while the thread has the word. It must do so at no other time, since the kernel knows the
+ * thread by its id alone, and ids of two pid namespaces can be equal.
+ *
  * All segments with locks are in a list, whose mutex is held while a thread's sections are ended: a segment is not
  * detached in the middle of that.
  */
 #include "config.h"
 
+#include <sys/syscall.h>
+
 #include "client/lock.h"
 
 _Thread_local struct lock_thread lock_thread __attribute__((tls_model("initial-exec")));
+
+struct robust_list_head lock_no_head = { .list_op_pending = &lock_no_head.list };
 
 static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct segment *list_first;
@@ -28,7 +37,10 @@ end_section(struct segment *segment, struct segment_lock *own)
 	int r = control_repair(&own->place, control_copy);
 
 	own->is_told = false;
-	lock_let_go(own);
+	if (lock_is_held(own))
+		lock_let_go(own);
+	else
+		atomic_store_explicit(&own->holder, NULL, memory_order_relaxed);
 	if (r)
 		(void)control_poison(lock, segment->attachment);
 	else
@@ -56,6 +68,25 @@ key_make(void)
 	key_error = pthread_key_create(&key, thread_end);
 }
 
+/*
+ * Looks for where the kernel looks when the thread ends. The C library knows, and does not tell; the kernel does, unless it
+ * is kept from it.
+ */
+static void
+thread_find_head(void)
+{
+	struct robust_list_head *head = NULL;
+	size_t size = 0;
+
+	lock_thread.tid = 0;
+	if (syscall(SYS_get_robust_list, 0, &head, &size) < 0 || !head || size != sizeof(*head) ||
+	    head->futex_offset % (long)sizeof(uint32_t))
+		head = &lock_no_head;
+	else
+		lock_thread.tid = (uint32_t)syscall(SYS_gettid);
+	atomic_store_explicit(&lock_thread.head, head, memory_order_relaxed);
+}
+
 int
 lock_thread_register(void)
 {
@@ -68,6 +99,7 @@ lock_thread_register(void)
 	if (r)
 		return error_set(-r, "the thread's end could not be looked after, so it gets no lock: %s%s", strerrordesc_np(r),
 		    r == EAGAIN ? " (the process has no pthread key left)" : "");
+	thread_find_head();
 	lock_thread.is_registered = true;
 	return 0;
 }
@@ -97,27 +129,84 @@ lock_list_remove(struct segment *segment)
 	(void)pthread_mutex_unlock(&list_mutex);
 }
 
+/*
+ * Takes a lock of this process from the thread that has it, which is then not looked at any more, whatever it does: its end
+ * must not ring a bell that is another's by then, nor anything that is mapped there later. False: somebody else took it, since
+ * the thread has died.
+ */
+static bool
+take_from_thread(const struct segment *segment, struct segment_lock *own)
+{
+	struct control_lock *lock = own->place.lock;
+	uint64_t state = atomic_load_explicit(&lock->state, memory_order_relaxed);
+	struct lock_thread *holder = atomic_load_explicit(&own->holder, memory_order_relaxed);
+	struct robust_list_head *head;
+	struct robust_list *entry;
+
+	if (control_id(state) != segment->attachment || control_claim(lock, segment->attachment, segment->attachment))
+		return false;
+	/* One that ended without thread_end() has left nothing to look at. */
+	if (!holder || control_is_rung(state))
+		return true;
+	head = atomic_load_explicit(&holder->head, memory_order_relaxed);
+	entry = lock_entry(own, head);
+	(void)__atomic_compare_exchange_n(&head->list_op_pending, &entry, NULL, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	return true;
+}
+
 void
 lock_end_all(struct segment *segment)
 {
-	for (uint32_t i = 0; i < segment->n_lockable; i++) {
-		struct segment_lock *own = &segment->locks[i];
-		uint32_t word = atomic_load_explicit(&own->place.lock->word, memory_order_relaxed);
+	/* A thread that has one of the locks is there as long as thread_end() waits for this. */
+	(void)pthread_mutex_lock(&list_mutex);
+	for (uint32_t i = 0; i < segment->n_lockable; i++)
+		if (take_from_thread(segment, &segment->locks[i]))
+			end_section(segment, &segment->locks[i]);
+	(void)pthread_mutex_unlock(&list_mutex);
+}
 
-		if ((word & CONTROL_ID_MASK) == segment->attachment)
-			end_section(segment, own);
+/* The lock whose bell the calling thread would ring; or NULL. */
+static struct segment_lock *
+find_rung(const struct robust_list_head *head)
+{
+	uintptr_t bell = (uintptr_t)__atomic_load_n(&head->list_op_pending, __ATOMIC_RELAXED) + (uintptr_t)head->futex_offset;
+
+	for (const struct segment *segment = list_first; segment; segment = segment->next) {
+		uintptr_t i = (bell - (uintptr_t)segment->control) / CONTROL_RECORD_BYTES;
+
+		if (i < segment->n_lockable && bell == (uintptr_t)control_bell_futex(segment->locks[i].place.lock))
+			return &segment->locks[i];
 	}
+	return NULL;
+}
+
+/*
+ * A child gets a copy of the thread's list_op_pending, and of the mapping. Its id is another one than its parent's, unless it
+ * is of another pid namespace; and then it would ring for its parent. So there is none to copy while the fork lasts.
+ */
+static void
+hide_pending(void)
+{
+	struct robust_list_head *head = atomic_load_explicit(&lock_thread.head, memory_order_relaxed);
+
+	lock_thread.hidden = head ? find_rung(head) : NULL;
+	if (lock_thread.hidden)
+		__atomic_store_n(&head->list_op_pending, NULL, __ATOMIC_RELAXED);
 }
 
 void
 lock_fork_prepare(void)
 {
 	(void)pthread_mutex_lock(&list_mutex);
+	hide_pending();
 }
 
 void
 lock_fork_parent(void)
 {
+	/* Others' handlers may have given it back meanwhile. */
+	if (lock_thread.hidden && lock_is_held(lock_thread.hidden))
+		lock_hold(lock_thread.hidden);
 	(void)pthread_mutex_unlock(&list_mutex);
 }
 
@@ -127,6 +216,9 @@ lock_fork_child(void)
 {
 	struct segment *segment;
 
+	/* Others' handlers may have locked, after ours. And to the kernel this is another thread: its next lock finds out which. */
+	hide_pending();
+	lock_thread.is_registered = false;
 	for (segment = list_first; segment; segment = segment->next) {
 		segment->n_lockable = 0;
 		if (segment->dontfork)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * Waiting for a lock. Who waits sleeps in slices: after each it asks the kernel whether the owner is gone, which it is
- * when its open file description has no mark any more (no descriptor and no mapping of it is left in any process). Then it
- * takes the lock over and puts the bytes right itself. So a lock comes back also while there is no daemon. A stopped owner
- * keeps its mark, and its lock.
+ * Waiting for a lock. Who waits sleeps for its word, which an owner that gives it back wakes, and for its bell, which the
+ * kernel rings when the thread that has it dies: then it takes the lock over and puts the bytes right itself, before anybody
+ * else has heard of the death, and also while there is no daemon.
  *
- * No waiter sleeps on for ever because another one died that had been woken: its slice ends, too.
+ * Not every death rings. So it sleeps in slices: after each it asks the kernel whether the owner is gone, which it is when
+ * its open file description has no mark any more (no descriptor and no mapping of it is left in any process). A stopped owner
+ * keeps its mark, and its lock. No waiter sleeps on for ever because another one died that had been woken: its slice ends,
+ * too.
  */
 #include "config.h"
 
@@ -16,6 +18,12 @@
 #include <sys/syscall.h>
 
 #include "client/lock.h"
+
+/* As of Linux 5.16; the C library's headers may be older. */
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv	449
+#endif
+#define WAITV_SIZE_U32	2	/* FUTEX_32, lately FUTEX2_SIZE_U32; and shared between processes, as it says nothing else */
 
 #define SPINS		100
 #define SLICE_MIN_NS	(5 * NS_PER_MS)
@@ -66,7 +74,7 @@ lock_refuse_try(const struct segment *segment, const struct segment_lock *own)
 {
 	if (lock_is_mutex(own))
 		return refuse_mutex();
-	if ((atomic_load_explicit(&own->place.lock->word, memory_order_relaxed) & CONTROL_ID_MASK) == CONTROL_ID_POISON)
+	if (control_id(atomic_load_explicit(&own->place.lock->state, memory_order_relaxed)) == CONTROL_ID_POISON)
 		return refuse_poisoned(segment, own);
 	return error_set(-EBUSY, "the lock is not free");
 }
@@ -88,62 +96,115 @@ is_gone(const struct segment *segment, uint32_t id)
 	return fcntl(segment->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
 }
 
-/* Sleeps while the word is this one. 0: woken, or it is another; -ETIMEDOUT; another negative errno. */
-static int
-sleep_for(struct control_lock *lock, uint32_t word, uint64_t until_ns)
+/* What futex_waitv takes; its header may be older than the kernel. */
+struct wait_futex {
+	uint64_t value;
+	uint64_t address;
+	uint32_t flags;
+	uint32_t zero;
+};
+static_assert(sizeof(struct wait_futex) == 24, "the kernel's layout");
+
+/* Sleeps while the word and the bell are these. Returns as the system call does. */
+static long
+sleep_for_both(struct control_lock *lock, uint64_t state, const struct timespec *until)
 {
+	struct wait_futex futexes[] = {
+		{ .value = control_word(state), .address = (uintptr_t)control_word_futex(lock), .flags = WAITV_SIZE_U32 },
+		{ .value = control_bell(state), .address = (uintptr_t)control_bell_futex(lock), .flags = WAITV_SIZE_U32 },
+	};
+
+	return syscall(SYS_futex_waitv, futexes, BASE_ARRAY_SIZE(futexes), 0, until, CLOCK_MONOTONIC);
+}
+
+/* Sleeps while the state is this one. 0: woken, or it is another; -ETIMEDOUT; another negative errno. */
+static int
+sleep_for(struct control_lock *lock, uint64_t state, uint64_t until_ns)
+{
+	static _Atomic bool has_no_waitv;
 	struct timespec until = {
 		.tv_sec = (time_t)(until_ns / NS_PER_SEC), .tv_nsec = (long)(until_ns % NS_PER_SEC),
 	};
-
+	bool is_both = control_bell(state) && !atomic_load_explicit(&has_no_waitv, memory_order_relaxed);
 	long r;
 
 	/*
-	 * The bitset variant is the one whose time is a point of the monotonic clock: signals that come faster than slices end
-	 * do not keep them from ending.
+	 * Both calls' time is a point of the monotonic clock: signals that come faster than slices end do not keep them from
+	 * ending.
 	 */
-	do
-		r = syscall(SYS_futex, &lock->word, FUTEX_WAIT_BITSET, word, &until, NULL, FUTEX_BITSET_MATCH_ANY);
-	while (r < 0 && errno == EINTR);
+	do {
+		if (is_both)
+			r = sleep_for_both(lock, state, &until);
+		else
+			r = syscall(SYS_futex, control_word_futex(lock), FUTEX_WAIT_BITSET, control_word(state), &until, NULL,
+			    FUTEX_BITSET_MATCH_ANY);
+		/* COMPAT(linux 5.16): or a sandbox that does not know it. */
+		if (r < 0 && is_both && (errno == ENOSYS || errno == EPERM)) {
+			atomic_store_explicit(&has_no_waitv, true, memory_order_relaxed);
+			is_both = false;
+			errno = EINTR;
+		}
+	} while (r < 0 && errno == EINTR);
 	/* EFAULT: another writer punched the word's page out at that moment. The next look at it finds a new one, of zeros. */
-	return r == 0 || errno == EAGAIN || errno == EFAULT ? 0 : -errno;
+	return r >= 0 || errno == EAGAIN || errno == EFAULT ? 0 : -errno;
 }
 
-/* Who gives up was perhaps woken, or has hidden from the owner that others sleep. */
-static void
+/* The same state, with word and bell saying that somebody may be asleep. */
+static uint64_t
+announced(uint64_t state)
+{
+	return state | CONTROL_STATE(CONTROL_WAITERS, control_bell(state) ? CONTROL_WAITERS : 0);
+}
+
+/*
+ * Who gives up was perhaps woken, or has hidden from the owner that others sleep. False: it must not, since the owner is dead
+ * now, and it may be the only one that the bell was rung for.
+ */
+static bool
 pass_on(struct control_lock *lock)
 {
-	uint32_t word = atomic_load(&lock->word);
+	uint64_t state = atomic_load(&lock->state);
 
-	while ((word & CONTROL_ID_MASK) && (word & CONTROL_ID_MASK) != CONTROL_ID_POISON && !(word & CONTROL_WAITERS))
-		if (atomic_compare_exchange_weak(&lock->word, &word, word | CONTROL_WAITERS))
-			return;
-	if (!(word & CONTROL_ID_MASK) || (word & CONTROL_ID_MASK) == CONTROL_ID_POISON)
-		control_wake(lock, 1);
+	while (control_id(state) && control_id(state) != CONTROL_ID_POISON) {
+		if (control_is_rung(state))
+			return false;
+		if (state == announced(state) || atomic_compare_exchange_weak(&lock->state, &state, announced(state)))
+			return true;
+	}
+	control_wake(lock, 1);
+	return true;
 }
 
-/* The word is taken from a dead owner: its bytes are next. */
+/* The lock is taken from a dead owner: its bytes are next. Who dies over them rings for the next one. */
 static int
 repair(struct waiter *waiter)
 {
-	struct control_lock *lock = waiter->own->place.lock;
+	struct segment_lock *own = waiter->own;
 
-	if (control_repair(&waiter->own->place, control_copy) == 0) {
-		lock_hold(waiter->own);
+	lock_hold(own);
+	if (control_repair(&own->place, control_copy) == 0)
 		return 0;
-	}
-	(void)control_poison(lock, waiter->segment->attachment);
-	return refuse_poisoned(waiter->segment, waiter->own);
+	lock_let_go(own);
+	(void)control_poison(own->place.lock, waiter->segment->attachment);
+	return refuse_poisoned(waiter->segment, own);
 }
 
-/* A slice is over, or the deadline is there. 0: the lock is ours; CONTROL_E_OTHER: go on waiting; negative: an error. */
+/* The bell was rung, as the state shows. 0: the lock is ours; CONTROL_E_OTHER: another was faster; negative: an error. */
+static int
+answer(struct waiter *waiter, uint64_t state)
+{
+	if (!control_take_rung(waiter->own->place.lock, state, waiter->segment->attachment, lock_thread.tid))
+		return CONTROL_E_OTHER;
+	return repair(waiter);
+}
+
+/* A slice is over, or the deadline is there. Returns as answer(). */
 static int
 look_after_owner(struct waiter *waiter)
 {
-	struct control_lock *lock = waiter->own->place.lock;
-	uint32_t owner = waiter->owner;
+	uint32_t owner = waiter->owner, id = waiter->segment->attachment;
 
-	if (is_gone(waiter->segment, owner) && control_take_over(lock, owner, waiter->segment->attachment) == 0)
+	if (is_gone(waiter->segment, owner) && control_take_over(waiter->own->place.lock, owner, id, lock_thread.tid) == 0)
 		return repair(waiter);
 	waiter->slice_ns = min_u64(2 * waiter->slice_ns, SLICE_MAX_NS);
 	waiter->slice_until_ns = clock_monotonic_ns() + waiter->slice_ns;
@@ -161,46 +222,60 @@ begin_slice(struct waiter *waiter, uint32_t owner)
 	waiter->slice_until_ns = clock_monotonic_ns() + SLICE_MIN_NS;
 }
 
-/* Sleeps behind an owner, as the word names it, and looks after that. Returns as look_after_owner. */
+/* Sleeps behind an owner, as the state names it, and looks after that. Returns as answer(). */
 static int
-wait_for_owner(struct waiter *waiter, uint32_t word)
+wait_for_owner(struct waiter *waiter, uint64_t state)
 {
 	struct control_lock *lock = waiter->own->place.lock;
 	uint64_t until_ns;
 	int r;
 
-	begin_slice(waiter, word & CONTROL_ID_MASK);
+	begin_slice(waiter, control_id(state));
 	until_ns = min_u64(waiter->slice_until_ns, waiter->deadline_ns);
-	r = sleep_for(lock, word, until_ns);
+	r = sleep_for(lock, state, until_ns);
 	waiter->contended = CONTROL_WAITERS;
 	if (r < 0 && r != -ETIMEDOUT) {
-		pass_on(lock);
+		if (!pass_on(lock))
+			return CONTROL_E_OTHER;
 		return error_set(r, "waiting for the lock failed: %s", strerrordesc_np(-r));
 	}
-	if (r == -ETIMEDOUT || clock_monotonic_ns() >= waiter->slice_until_ns)
-		r = look_after_owner(waiter);
-	else
+	/* Who has heard the bell need not ask. */
+	state = atomic_load(&lock->state);
+	if (control_is_rung(state) || (r == 0 && clock_monotonic_ns() < waiter->slice_until_ns))
 		r = CONTROL_E_OTHER;
+	else
+		r = look_after_owner(waiter);
 	/* Who was woken tries once more before it gives up. */
 	if (r == CONTROL_E_OTHER && until_ns == waiter->deadline_ns && clock_monotonic_ns() >= until_ns &&
-	    (atomic_load_explicit(&lock->word, memory_order_relaxed) & CONTROL_ID_MASK)) {
-		pass_on(lock);
+	    control_id(atomic_load_explicit(&lock->state, memory_order_relaxed)) && pass_on(lock))
 		return error_set(-ETIMEDOUT, "the lock was not free before the deadline");
-	}
 	return r;
 }
 
-/* Looks for a moment whether it becomes free: most sections are shorter than a sleep. */
-static uint32_t
+/* Looks for a moment whether it can be had: most sections are shorter than a sleep. */
+static uint64_t
 spin(struct control_lock *lock)
 {
-	uint32_t word = atomic_load_explicit(&lock->word, memory_order_relaxed);
+	uint64_t state = atomic_load_explicit(&lock->state, memory_order_relaxed);
 
-	for (unsigned n = lock_spins(); n && (word & CONTROL_ID_MASK); n--) {
+	for (unsigned n = lock_spins(); n && control_id(state) && !control_is_rung(state); n--) {
 		lock_pause();
-		word = atomic_load_explicit(&lock->word, memory_order_relaxed);
+		state = atomic_load_explicit(&lock->state, memory_order_relaxed);
 	}
-	return word;
+	return state;
+}
+
+/* Takes it, if it is free as the state says. False: *state is what it is instead. */
+static bool
+take(const struct waiter *waiter, uint64_t *state)
+{
+	uint32_t waiters = (control_word(*state) & CONTROL_WAITERS) | waiter->contended;
+
+	if (!atomic_compare_exchange_strong_explicit(&waiter->own->place.lock->state, state,
+	    control_owned(waiter->segment->attachment, lock_thread.tid, waiters), memory_order_acquire, memory_order_relaxed))
+		return false;
+	lock_hold(waiter->own);
+	return true;
 }
 
 int
@@ -210,38 +285,52 @@ lock_wait(struct segment *segment, struct segment_lock *own, uint64_t deadline_n
 	struct waiter waiter = {
 		.segment = segment, .own = own, .deadline_ns = deadline_ns, .slice_ns = SLICE_MIN_NS,
 	};
-	uint32_t word;
+	uint64_t state;
 	int r;
 
 	if (lock_is_mutex(own))
 		return refuse_mutex();
 	if (lock_is_held(own))
 		return error_set(-EDEADLK, "the calling thread has the lock already");
-	word = spin(lock);
+	state = spin(lock);
 	for (;;) {
-		if (!(word & CONTROL_ID_MASK)) {
-			if (atomic_compare_exchange_strong_explicit(&lock->word, &word,
-				segment->attachment | (word & CONTROL_WAITERS) | waiter.contended,
-				memory_order_acquire, memory_order_relaxed)) {
-				lock_hold(own);
+		if (!control_id(state)) {
+			if (take(&waiter, &state))
 				return 0;
-			}
 			continue;
 		}
-		if ((word & CONTROL_ID_MASK) == CONTROL_ID_POISON) {
+		if (control_id(state) == CONTROL_ID_POISON) {
 			/* Who poisoned it may have died before it had woken all: each wakes the next. */
 			if (waiter.contended)
 				control_wake(lock, 1);
 			return refuse_poisoned(segment, own);
 		}
-		if (!(word & CONTROL_WAITERS)) {
-			if (!atomic_compare_exchange_strong(&lock->word, &word, word | CONTROL_WAITERS))
-				continue;
-			word |= CONTROL_WAITERS;
+		if (control_is_rung(state)) {
+			r = answer(&waiter, state);
+		} else {
+			if (state != announced(state)) {
+				if (!atomic_compare_exchange_strong(&lock->state, &state, announced(state)))
+					continue;
+				state = announced(state);
+			}
+			r = wait_for_owner(&waiter, state);
 		}
-		r = wait_for_owner(&waiter, word);
 		if (r != CONTROL_E_OTHER)
 			return r;
-		word = atomic_load(&lock->word);
+		state = atomic_load(&lock->state);
 	}
+}
+
+int
+lock_try(struct segment *segment, struct segment_lock *own)
+{
+	struct waiter waiter = { .segment = segment, .own = own };
+	uint64_t state = atomic_load(&own->place.lock->state);
+	int r = CONTROL_E_OTHER;
+
+	if (!control_id(state) && take(&waiter, &state))
+		return 0;
+	if (control_is_rung(state))
+		r = answer(&waiter, state);
+	return r == CONTROL_E_OTHER ? lock_refuse_try(segment, own) : r;
 }

@@ -23,6 +23,7 @@ struct locks_dead {
 	int32_t pid;			/* 0: hidden, or not known */
 	uint32_t uid;
 	bool is_by_hand;		/* nobody has died now: somebody asked for the recovery of what is poisoned */
+	bool is_by_waiter;		/* one that waited for the lock was faster, and has put it right and had it */
 };
 
 struct lock {
@@ -94,7 +95,7 @@ lock_is_mutex(const struct lock *lock)
 static inline uint32_t
 lock_word_id(const struct lock *lock)
 {
-	return atomic_load_explicit(&lock->place.lock->word, memory_order_relaxed) & CONTROL_ID_MASK;
+	return control_id(atomic_load_explicit(&lock->place.lock->state, memory_order_acquire));
 }
 
 static inline bool

@@ -40,14 +40,18 @@ recovery_visit(struct recovery *recovery, struct recovery_pass *pass, struct loc
 {
 	uint32_t id;
 
-	if (!lock_is_ours(lock) || lock->job)
+	if (!lock_is_ours(lock))
 		return false;
 	id = lock_word_id(lock);
 	/* In a later round, a claim is this pass's own, whose release somebody has hindered. */
-	if (id != pass->dead.id && !(pass->n_rounds && id == lock->locks->claim_id))
-		return false;
-	pass->was_costly = true;
-	return recovery_one(recovery, lock, id, &pass->dead);
+	if (!lock->job && (id == pass->dead.id || (pass->n_rounds && id == lock->locks->claim_id))) {
+		pass->was_costly = true;
+		return recovery_one(recovery, lock, id, &pass->dead);
+	}
+	/* A waiter that took it has perhaps given it back since, or has died as well. */
+	if (!pass->n_rounds)
+		recovery_taken(recovery, lock, &pass->dead);
+	return false;
 }
 
 /* The lock's word names nobody who is attached. A claim of our own that no worker is at, was cut short. True: again. */

@@ -33,8 +33,9 @@ static int recovery_submit_mutex(struct recovery *recovery, struct lock *lock, u
 static int recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead,
     enum control_on_death on_death);
 
+/* Counts it and tells it, whoever has done it. */
 static void
-recovery_tell(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome)
+recovery_enter(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome)
 {
 	if (outcome == RECOVERY_FREED) {
 		lock->n_recoveries++;
@@ -45,10 +46,16 @@ recovery_tell(struct recovery *recovery, struct lock *lock, const struct locks_d
 	} else {
 		recovery->n_poisonings++;
 	}
-	lock->n_failures = 0;
-	lock->was_delayed = false;
 	lock_note(lock);
 	recovery->on_event(lock, dead, outcome, recovery->on_event_arg);
+}
+
+static void
+recovery_tell(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome)
+{
+	lock->n_failures = 0;
+	lock->was_delayed = false;
+	recovery_enter(recovery, lock, dead, outcome);
 }
 
 /* Whoever looks at a lock that stays in recovery finds the reason in the log. */
@@ -96,6 +103,25 @@ recovery_poison_reason(const struct lock *lock)
 }
 
 /*
+ * A waiter writes down whom it takes a lock from before it does so, and the word was looked at before this: a take-over that
+ * was seen there is seen here. What a writer writes there that takes nothing is a false entry in its own segment's books.
+ */
+void
+recovery_taken(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead)
+{
+	enum recovery_outcome outcome = RECOVERY_FREED;
+	struct locks_dead robbed = *dead;
+
+	if (!control_was_taken(lock->place.lock, dead->id))
+		return;
+	robbed.is_by_waiter = true;
+	/* It may be about to poison it still. */
+	if (lock->place.on_death == CONTROL_POISON || lock_word_id(lock) == CONTROL_ID_POISON)
+		outcome = recovery_poison_reason(lock);
+	recovery_enter(recovery, lock, &robbed, outcome);
+}
+
+/*
  * A lock whose word named `id`, which is dead, when it was looked at. It is not looked at again: a waiter may have taken it
  * over meanwhile, and lives. True: it has to be gone over again.
  */
@@ -119,6 +145,7 @@ recovery_one(struct recovery *recovery, struct lock *lock, uint32_t id, const st
 		return true;
 	case CONTROL_E_OTHER:
 		/* A waiter was first; or somebody overwrote the claim, which was to be his own loss. */
+		recovery_taken(recovery, lock, dead);
 		return false;
 	default:
 		/* It is claimed, and more than the loop should do. */

@@ -18,6 +18,12 @@ enum recovery_kind {
  */
 bool recovery_one(struct recovery *recovery, struct lock *lock, uint32_t id, const struct locks_dead *dead);
 
+/*
+ * Where a waiter has taken the lock from the dead, by its own word, that is counted and told as if it had been done here. To
+ * be asked once for a lock and a death.
+ */
+void recovery_taken(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead);
+
 /* A mutex: whoever died may have held it. True: it has to be looked at again. */
 bool recovery_mutex(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead);
 

@@ -31,7 +31,7 @@ recoverylog_by_hand(const struct log_about *about, const char *lock_name, enum r
 }
 
 static void
-recoverylog_freed(const struct log_about *about, const struct lock *lock, const char *who)
+recoverylog_freed(const struct log_about *about, const struct lock *lock, const struct locks_dead *dead, const char *who)
 {
 	static const char *const ours[DEFINITION_ON_DEATH_N] = {
 		[DEFINITION_ROLLBACK] = "its bytes are as before the section",
@@ -41,7 +41,11 @@ recoverylog_freed(const struct log_about *about, const struct lock *lock, const 
 	};
 	const struct definition_lock *definition = lock->definition;
 
-	if (lock_is_mutex(lock))
+	if (dead->is_by_waiter)
+		log_write(LOG_NOTICE, about, "lock '%s' of segment '%s' was put right and taken by one that waited for it: its owner "
+		    "(%s) died in a section; on_death = \"%s\": %s", definition->name, about->segment, who,
+		    definition_on_death_names[definition->on_death], ours[definition->on_death]);
+	else if (lock_is_mutex(lock))
 		log_write(LOG_NOTICE, about, "mutex '%s' of segment '%s' is free again: its owner (%s) died; on_death = \"%s\": %s, "
 		    "and the next to lock it is told by EOWNERDEAD", definition->name, about->segment, who,
 		    definition_on_death_names[definition->on_death], ours[definition->on_death]);
@@ -65,7 +69,7 @@ recoverylog_sentence(const struct log_about *about, const struct lock *lock, con
 	recoverylog_name_dead(dead, who, sizeof(who));
 	switch (outcome) {
 	case RECOVERY_FREED:
-		recoverylog_freed(about, lock, who);
+		recoverylog_freed(about, lock, dead, who);
 		break;
 	case RECOVERY_POISONED:
 		log_write(LOG_WARNING, about, "lock '%s' of segment '%s' is poisoned, as on_death says: its owner (%s) died in a "

@@ -157,7 +157,7 @@ harness_segment_place(const struct harness_segment *segment, unsigned lock)
 uint32_t
 harness_segment_word(const struct harness_segment *segment, unsigned lock)
 {
-	return atomic_load_explicit(&harness_segment_place(segment, lock).lock->word, memory_order_acquire);
+	return control_word(atomic_load_explicit(&harness_segment_place(segment, lock).lock->state, memory_order_acquire));
 }
 
 uint32_t

@@ -206,7 +206,7 @@ fake_locks_kill(struct fake_locks *locks)
 uint32_t
 fake_word(const struct fake_locks *locks, int lock)
 {
-	return atomic_load(&locks->control[lock].word);
+	return control_word(atomic_load(&locks->control[lock].state));
 }
 
 uint32_t

@@ -254,7 +254,7 @@ START_TEST(what_is_undone_on_the_loop_is_what_was_judged)
 	ck_assert_int_eq(pthread_create(&thread, NULL, flip, &ends), 0);
 	while (n_small < 20000 && clock_monotonic_ns() < until_ns) {
 		*far = 0xbb;
-		atomic_store(&place->lock->word, STRANGER);
+		atomic_store(&place->lock->state, CONTROL_STATE(STRANGER, 0));
 		die(STRANGER, UINT64_MAX);
 		if (!test.segment->locks.n_busy) {
 			ck_assert_uint_eq(*far, 0xbb);
@@ -291,12 +291,12 @@ START_TEST(ids_are_not_reused_while_a_word_has_them)
 	ck_assert_uint_eq(second.attachment->id, CONTROL_ID_MAX);
 	(void)close(second.fd);
 	attachment_give_up(second.attachment, UINT64_MAX);
-	atomic_store(&lock_of(KEEP)->place.lock->word, (id + 1) | CONTROL_WAITERS);
+	atomic_store(&lock_of(KEEP)->place.lock->state, CONTROL_STATE((id + 1) | CONTROL_WAITERS, 0));
 	second = attach();
 	/* 1 is the daemon's claim, then comes the first's, then the word's. */
 	ck_assert_uint_eq(test.segment->locks.claim_id, 1);
 	ck_assert_uint_eq(second.attachment->id, id + 2);
-	atomic_store(&lock_of(KEEP)->place.lock->word, 0);
+	atomic_store(&lock_of(KEEP)->place.lock->state, 0);
 	(void)close(first.fd);
 	(void)close(second.fd);
 	attachment_give_up(first.attachment, UINT64_MAX);

@@ -124,7 +124,7 @@ lock_of(unsigned index)
 uint32_t
 word_of(unsigned index)
 {
-	return atomic_load(&lock_of(index)->place.lock->word);
+	return control_word(atomic_load(&lock_of(index)->place.lock->state));
 }
 
 unsigned char *
@@ -142,7 +142,7 @@ die_within(unsigned index, uint32_t id, uint64_t length)
 	const struct control_place *place = &lock_of(index)->place;
 
 	memset(bytes_of(index), 0xaa, place->length_bytes);
-	ck_assert(control_try(place->lock, id));
+	ck_assert(control_try(place->lock, id, 0));
 	if (place->log_bytes)
 		ck_assert_int_eq(control_log(place, place->offset_bytes, length), 0);
 	memset(bytes_of(index), 0xbb, length);

@@ -169,7 +169,7 @@ hold(int control, void *name)
 	harness_open(&conn, daemon_.socket);
 	harness_segment_open(&conn, "ledger", &segment);
 	place = harness_segment_place(&segment, harness_segment_find_lock(&segment, name));
-	harness_assert(control_try(place.lock, segment.attached.attachment), "'%s' is not free", (const char *)name);
+	harness_assert(control_try(place.lock, segment.attached.attachment, 0), "'%s' is not free", (const char *)name);
 	harness_assert(control_log(&place, place.offset_bytes + 16, sizeof(NEW)) == 0, "the log is full");
 	memcpy(place.data + place.offset_bytes + 16, NEW, sizeof(NEW));
 	harness_say(control, "held");

@@ -59,8 +59,8 @@ common_bad(struct count *count, const struct field *left, const char *wrong, con
 	va_end(args);
 	(void)printf(": %s\n", wrong);
 	for (int i = FIELD_A; i <= FIELD_B; i++)
-		(void)printf("     lock %c: word %08x sequence %u used_bytes %u marks %u\n", 'A' + i,
-		    left->locks[i].word, left->locks[i].sequence, left->locks[i].used_bytes, left->locks[i].marks);
+		(void)printf("     lock %c: state %016llx sequence %u used_bytes %u marks %u\n", 'A' + i,
+		    (unsigned long long)left->locks[i].state, left->locks[i].sequence, left->locks[i].used_bytes, left->locks[i].marks);
 }
 
 static void *

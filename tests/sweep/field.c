@@ -65,7 +65,7 @@ field_init(struct field *field)
 	for (int i = 0; i < FIELD_LOCKS; i++)
 		atomic_store(&field->locks[i].sequence, 0);
 	/* The living one, in the middle of it. */
-	(void)control_try(places[FIELD_C].lock, FIELD_LIVE);
+	(void)control_try(places[FIELD_C].lock, FIELD_LIVE, 0);
 	(void)control_log(&places[FIELD_C], FIELD_C_OFFSET, 8);
 	memset(field->data + FIELD_C_OFFSET, 0x77, 4);
 }

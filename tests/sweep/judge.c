@@ -71,8 +71,8 @@ judge_reader(struct judge_reader *reader, const struct field *field)
 static const char *
 judge_contents(const struct field *left, const struct field *end, int lock, enum control_on_death on_death)
 {
-	bool was_held = piece_is_dead(atomic_load(&left->locks[lock].word)) ||
-	    atomic_load(&left->locks[lock].word) == CONTROL_ID_POISON;
+	bool was_held = piece_is_dead(control_word(atomic_load(&left->locks[lock].state))) ||
+	    control_word(atomic_load(&left->locks[lock].state)) == CONTROL_ID_POISON;
 
 	if (!was_held || on_death == CONTROL_KEEP)
 		return same_bytes(left, end, lock) ? NULL : "bytes changed that were to stay";
@@ -86,7 +86,7 @@ judge_end(const struct field *left, const struct field *end, enum control_on_dea
 {
 	for (int i = FIELD_A; i <= FIELD_B; i++) {
 		const struct control_lock *lock = &end->locks[i];
-		uint32_t word = atomic_load(&left->locks[i].word);
+		uint32_t word = control_word(atomic_load(&left->locks[i].state));
 		bool must_tell = piece_is_dead(word) || atomic_load(&left->locks[i].marks);
 		const char *wrong = judge_contents(left, end, i, on_death);
 
@@ -94,7 +94,7 @@ judge_end(const struct field *left, const struct field *end, enum control_on_dea
 			return wrong;
 		if ((on_death == CONTROL_ROLLBACK || on_death == CONTROL_POISON) && field_contents(end, i) == FIELD_TORN)
 			return "bytes are neither those before the section nor those after it";
-		if (atomic_load(&lock->word))
+		if (atomic_load(&lock->state))
 			return "the lock is not free";
 		if (atomic_load(&lock->used_bytes))
 			return "the log is not empty";
@@ -110,11 +110,11 @@ const char *
 judge_poisoned(const struct field *left, const struct field *poisoned)
 {
 	for (int i = FIELD_A; i <= FIELD_B; i++) {
-		uint32_t word = atomic_load(&left->locks[i].word);
+		uint32_t word = control_word(atomic_load(&left->locks[i].state));
 
 		if (!piece_is_dead(word))
 			continue;
-		if (atomic_load(&poisoned->locks[i].word) != CONTROL_ID_POISON)
+		if (control_word(atomic_load(&poisoned->locks[i].state)) != CONTROL_ID_POISON)
 			return "the lock is not poisoned";
 		if (!same_bytes(left, poisoned, i) || memcmp(left->logs[i], poisoned->logs[i], FIELD_LOG_BYTES) != 0 ||
 		    atomic_load(&left->locks[i].used_bytes) != atomic_load(&poisoned->locks[i].used_bytes))
@@ -134,7 +134,7 @@ judge_fresh(const struct field *end, enum control_on_death on_death)
 	piece_section(places, FIELD_FRESH, FIELD_LAST);
 	for (int i = FIELD_A; i <= FIELD_B; i++) {
 		if (atomic_load(&field.locks[i].sequence) != atomic_load(&end->locks[i].sequence) + 2 ||
-		    atomic_load(&field.locks[i].word) || atomic_load(&field.locks[i].used_bytes))
+		    atomic_load(&field.locks[i].state) || atomic_load(&field.locks[i].used_bytes))
 			return "a fresh client's section does not go through";
 		if ((on_death == CONTROL_ROLLBACK || on_death == CONTROL_POISON) && field_contents(&field, i) != FIELD_LAST)
 			return "a fresh client's section does not stand";

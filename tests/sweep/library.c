@@ -20,7 +20,7 @@ static struct client *clients;	/* by id; shared, so that it is made anew for a s
 static int data_fd = -1, live_fd = -1;
 
 /* What lock.c wants of the rest of the library. Nothing is forked, and nobody reads the sentences. */
-struct control_lock lock_none = { .word = CONTROL_ID_POISON, .sequence = 1 };
+struct control_lock lock_none = { .state = CONTROL_STATE(CONTROL_ID_POISON, 0), .sequence = 1 };
 
 uint64_t
 client_forks(void)
@@ -148,7 +148,7 @@ section(enum piece piece)
 static void
 take_over(const struct field *field, int lock)
 {
-	uint32_t word = atomic_load(&field->locks[lock].word);
+	uint32_t word = control_word(atomic_load(&field->locks[lock].state));
 	uint32_t id = (word & CONTROL_ID_MASK) == FIELD_WAITER ? FIELD_WAITER2 : FIELD_WAITER;
 	struct segment *segment = library_segment(id);
 	int r;

@@ -71,7 +71,7 @@ change(const struct control_place places[FIELD_LOCKS], uint32_t id, enum field_c
 	/* The same bytes again. */
 	(void)control_log(a, BOOK_OFFSET(total), sizeof(book->total));
 	book->total = want->total;
-	if (control_try(b->lock, id)) {
+	if (control_try(b->lock, id, 0)) {
 		(void)control_log(b, FIELD_B_OFFSET, 16);
 		page->from = want_page->from;
 		page->to = want_page->to;
@@ -97,7 +97,7 @@ change_more(const struct control_place *a)
 void
 piece_section(const struct control_place places[FIELD_LOCKS], uint32_t id, enum field_contents to)
 {
-	if (!control_try(places[FIELD_A].lock, id))
+	if (!control_try(places[FIELD_A].lock, id, 0))
 		return;
 	change(places, id, to, PIECE_SECTION);
 	control_commit(places[FIELD_A].lock);
@@ -109,7 +109,7 @@ section_of(const struct control_place places[FIELD_LOCKS], enum piece piece)
 {
 	struct control_lock *lock = places[FIELD_A].lock;
 
-	if (!control_try(lock, FIELD_DEAD))
+	if (!control_try(lock, FIELD_DEAD, 0))
 		return;
 	switch (piece) {
 	case PIECE_ROLLED_BACK:
@@ -145,7 +145,7 @@ piece_is_dead(uint32_t word)
 static void
 recover_by_daemon(const struct control_place *place)
 {
-	uint32_t word = atomic_load(&place->lock->word);
+	uint32_t word = control_word(atomic_load(&place->lock->state));
 	uint32_t claim_id = (word & CONTROL_ID_MASK) == FIELD_CLAIM ? FIELD_CLAIM2 : FIELD_CLAIM;
 
 	/* On the loop, what is undone is a copy of the log. */
@@ -164,7 +164,7 @@ recover_by_daemon(const struct control_place *place)
 static void
 recover_again(const struct control_place *place)
 {
-	uint32_t id = atomic_load(&place->lock->word) & CONTROL_ID_MASK;
+	uint32_t id = control_word(atomic_load(&place->lock->state)) & CONTROL_ID_MASK;
 
 	/* As a worker does it, where the log lies. */
 	if (id == FIELD_CLAIM || id == FIELD_CLAIM2)
@@ -175,10 +175,10 @@ recover_again(const struct control_place *place)
 static void
 recover_by_waiter(const struct control_place *place)
 {
-	uint32_t word = atomic_load(&place->lock->word);
+	uint32_t word = control_word(atomic_load(&place->lock->state));
 	uint32_t id = (word & CONTROL_ID_MASK) == FIELD_WAITER ? FIELD_WAITER2 : FIELD_WAITER;
 
-	if (!piece_is_dead(word) || control_take_over(place->lock, word & CONTROL_ID_MASK, id))
+	if (!piece_is_dead(word) || control_take_over(place->lock, word & CONTROL_ID_MASK, id, 0))
 		return;
 	if (control_repair(place, control_copy)) {
 		(void)control_poison(place->lock, id);
@@ -210,7 +210,7 @@ recover_by_hand(const struct control_place *place)
 static void
 recover_broken(const struct control_place *place)
 {
-	uint32_t word = atomic_load(&place->lock->word);
+	uint32_t word = control_word(atomic_load(&place->lock->state));
 	struct control_lock lock = { .used_bytes = atomic_load(&place->lock->used_bytes) };
 	unsigned char log[FIELD_LOG_BYTES];
 	struct control_place aside = *place;

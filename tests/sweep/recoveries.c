@@ -176,7 +176,7 @@ static bool
 is_work(const struct field *field, enum piece piece)
 {
 	for (int i = FIELD_A; i <= FIELD_B; i++) {
-		uint32_t word = atomic_load(&field->locks[i].word), id = word & CONTROL_ID_MASK;
+		uint32_t word = control_word(atomic_load(&field->locks[i].state)), id = word & CONTROL_ID_MASK;
 
 		if (piece == PIECE_HAND ? id == CONTROL_ID_POISON :
 		    piece == PIECE_AGAIN ? id == FIELD_CLAIM || id == FIELD_CLAIM2 : piece_is_dead(word))

@@ -30,8 +30,13 @@ states_add(struct states *states, const struct field *field, const char *origin,
 	if (!state)
 		return -ENOMEM;
 	memcpy(&state->field, field, sizeof(*field));
-	for (int i = FIELD_A; i <= FIELD_B; i++)
-		atomic_store(&state->field.locks[i].sequence, atomic_load(&field->locks[i].sequence) & 1);
+	for (int i = FIELD_A; i <= FIELD_B; i++) {
+		struct control_lock *lock = &state->field.locks[i];
+
+		atomic_store(&lock->sequence, atomic_load(&lock->sequence) & 1);
+		lock->taken_n = 0;
+		memset((void *)lock->taken, 0, sizeof(lock->taken));
+	}
 	HASH_FIND(hh, states->table, &state->field, sizeof(state->field), known);
 	if (known) {
 		free(state);

@@ -33,8 +33,8 @@ struct states {
 #define STATES_NULL	{ .table = NULL }
 
 /*
- * Adds one if it is new. Of the sequence only the lowest bit is kept, since nothing else of it is ever decided upon: or a
- * recovery that is begun again and again would never come to an end of new states. 0, -ENOMEM.
+ * Adds one if it is new. Of the sequence only the lowest bit is kept and of what was taken nothing, since no more of them is
+ * ever decided upon: or a recovery that is begun again and again would never come to an end of new states. 0, -ENOMEM.
  */
 int states_add(struct states *states, const struct field *field, const char *origin, uint64_t position, size_t *ret_index);
 

@@ -77,8 +77,9 @@ static void
 wait_for_locks(void)
 {
 	for (int i = FIELD_A; i <= FIELD_B; i++)
-		if (common->field->locks[i].word == FIELD_DEAD)
-			(void)atomic_fetch_or(&common->field->locks[i].word, CONTROL_WAITERS);
+		if (control_word(common->field->locks[i].state) == FIELD_DEAD)
+			(void)atomic_fetch_or(&common->field->locks[i].state, CONTROL_STATE(CONTROL_WAITERS,
+			    control_bell(common->field->locks[i].state) ? CONTROL_WAITERS : 0));
 }
 
 static void

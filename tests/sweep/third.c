@@ -136,7 +136,7 @@ waiter_start(struct stepped *waiter)
 	struct field field;
 
 	memcpy(&field, &common_pristine, sizeof(field));
-	(void)control_try(&field.locks[FIELD_A], FIELD_LIVE);
+	(void)control_try(&field.locks[FIELD_A], FIELD_LIVE, 0);
 	common_prepare(PIECE_LIBRARY_LOCK, CONTROL_ROLLBACK, &field);
 	common->is_asleep[SLEEPER_WAITER] = 0;
 	common_check(step_start(waiter, waiter_run, NULL), "the waiter");
@@ -193,7 +193,7 @@ judge_third(enum when when, uint64_t position)
 		if (!third_has_had_it())
 			common_die("the third cannot be woken");
 	}
-	if (lock->word || lock->used_bytes || (lock->sequence & 1))
+	if (lock->state || lock->used_bytes || (lock->sequence & 1))
 		common_bad(&count, common->field, "the lock is not as it should be in the end", "%s, the waiter killed at position "
 		    "%llu", when_names[when], (unsigned long long)position);
 }

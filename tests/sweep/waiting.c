@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -13,19 +14,50 @@
 
 volatile uint32_t *waiting_is_asleep;
 
-static long
-waiting_sleep(long number, uint32_t *word, int op, uint32_t value, const void *until, void *unused, uint32_t bits)
+/* What futex_waitv takes. */
+struct waiting_futex {
+	uint64_t value;
+	uint64_t address;
+	uint32_t flags;
+	uint32_t zero;
+};
+
+static uint32_t
+waiting_look(uint64_t address)
 {
+	return *(volatile uint32_t *)(uintptr_t)address;
+}
+
+/* Of a word, by SYS_futex; or of several, by the later call. */
+static long
+waiting_sleep(long number, void *memory, ...)
+{
+	struct waiting_futex word = { .address = (uintptr_t)memory }, *futexes = &word;
+	unsigned n = 1, i = 0;
+	va_list args;
+	int op;
 	long r;
 
-	(void)until;
-	(void)unused;
+	va_start(args, memory);
+	op = va_arg(args, int);
+	if (number == SYS_futex) {
+		word.value = va_arg(args, uint32_t);
+	} else {
+		futexes = memory;
+		n = (unsigned)op;
+	}
+	va_end(args);
 	if (!waiting_is_asleep) {
-		errno = *(volatile uint32_t *)word == value ? ETIMEDOUT : EAGAIN;
+		while (i < n && waiting_look(futexes[i].address) == futexes[i].value)
+			i++;
+		errno = i == n ? ETIMEDOUT : EAGAIN;
 		return -1;
 	}
 	*waiting_is_asleep = 1;
-	r = syscall(number, word, op, value, NULL, NULL, bits);
+	if (number == SYS_futex)
+		r = syscall(number, memory, op, (uint32_t)word.value, NULL, NULL, FUTEX_BITSET_MATCH_ANY);
+	else
+		r = syscall(number, memory, n, 0, NULL, CLOCK_MONOTONIC);
 	*waiting_is_asleep = 0;
 	return r;
 }
@@ -51,6 +83,6 @@ waiting_clock(clockid_t clock, struct timespec *ret_time)
 }
 
 #define clock_gettime			waiting_clock
-#define syscall(number, word, ...)	waiting_sleep(number, (uint32_t *)(void *)(word), __VA_ARGS__)
+#define syscall(number, memory, ...)	waiting_sleep(number, (void *)(memory), __VA_ARGS__)
 #define sched_getaffinity		waiting_cpus
 #include "client/lock_wait.c"

@@ -341,7 +341,7 @@ actor_do(struct actor *actor, const char *format, ...)
 
 /* Looks again and again until what /proc says of the actor is so: it gives no event. */
 static void
-await_proc(const struct actor *actor, const char *file, const char *begin, const char *what)
+await_proc(const struct actor *actor, const char *file, const char *begin, const char *or_begin, const char *what)
 {
 	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	char path[64], text[4096];
@@ -354,7 +354,7 @@ await_proc(const struct actor *actor, const char *file, const char *begin, const
 		/* So that every line begins with a newline. */
 		text[0] = '\n';
 		text[n > 0 ? n + 1 : 1] = 0;
-		if (strstr(text, begin))
+		if (strstr(text, begin) || strstr(text, or_begin))
 			return;
 		harness_assert(clock_monotonic_ns() < deadline_ns, "actor %d does not %s: '%s'", (int)actor->pid, what, text);
 		(void)poll(NULL, 0, 1);
@@ -367,16 +367,17 @@ actor_await_state(const struct actor *actor, char state)
 	char line[16];
 
 	(void)snprintf(line, sizeof(line), "\nState:\t%c", state);
-	await_proc(actor, "status", line, "come to rest");
+	await_proc(actor, "status", line, line, "come to rest");
 }
 
 void
 actor_await_sleep(const struct actor *actor)
 {
-	char begin[16];
+	char one[16], both[16];
 
-	(void)snprintf(begin, sizeof(begin), "\n%d 0x", (int)SYS_futex);
-	await_proc(actor, "syscall", begin, "sleep for a lock");
+	(void)snprintf(one, sizeof(one), "\n%d 0x", (int)SYS_futex);
+	(void)snprintf(both, sizeof(both), "\n%d 0x", ACTOR_FUTEX_WAITV);
+	await_proc(actor, "syscall", both, one, "sleep for a lock");
 }
 
 void

@@ -53,7 +53,10 @@ long actor_do(struct actor *actor, const char *format, ...) BASE_PRINTF(2, 3);
 		harness_assert(got_ == (answer), "the actor answered %ld, not %ld", got_, (long)(answer)); \
 	} while (0)
 
-/* Waits until the actor sleeps in futex(2): for a lock, as it was told. */
+/* The number of futex_waitv, by which a waiter sleeps for word and bell; the C library's headers may be older. */
+#define ACTOR_FUTEX_WAITV	449
+
+/* Waits until the actor sleeps in futex(2) or that: for a lock, as it was told. */
 void actor_await_sleep(const struct actor *actor);
 /* Tells it to lock, and waits until it sleeps for that for the nth time: twice 5 ms, 10 ms, and so on; the 9th is the longest. */
 #define ACTOR_LONGEST	9

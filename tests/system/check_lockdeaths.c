@@ -111,7 +111,6 @@ START_TEST(one_of_the_waiters_gets_it_at_once_and_all_in_turn)
 {
 	uint64_t best_ns = UINT64_MAX;
 	bool nobody[N_WAITERS] = { false };
-	uint64_t n_by_daemon = 0;
 
 	for (unsigned round = 0; round < N_ROUNDS; round++) {
 		struct scene scene;
@@ -128,17 +127,15 @@ START_TEST(one_of_the_waiters_gets_it_at_once_and_all_in_turn)
 		actor_kill(&scene.owner);
 		(void)await_one(&scene, nobody, N_WAITERS);
 		best_ns = min_u64(best_ns, clock_monotonic_ns() - killed_ns);
-		actor_look(&scene.conn, "desk", "book", &scene.row);
-		/* A waiter whose sleep ended at that moment may have been faster. */
-		n_by_daemon += scene.row.n_recoveries;
-		harness_assert(!scene.row.n_recoveries || (scene.row.recovered_pid == pid && scene.row.recovered_ns),
-		    "the daemon says that process %d died", scene.row.recovered_pid);
+		/* It is for the daemon to count and to tell, though a waiter was faster. */
+		actor_await_recoveries(&scene.conn, "desk", "book", 1, &scene.row);
+		harness_assert(scene.row.recovered_pid == pid && scene.row.recovered_ns, "the daemon says that process %d died",
+		    scene.row.recovered_pid);
 		serve_all(&scene, N_WAITERS, 1);
 		scene_end(&scene, N_WAITERS);
 	}
 	printf("from the owner's death to a waiter's section: %ju us at best\n", (uintmax_t)(best_ns / 1000));
 	harness_assert(best_ns < AT_ONCE_NS, "it took %ju ms", (uintmax_t)(best_ns / NS_PER_MS));
-	harness_assert(n_by_daemon > 0, "the daemon recovered nothing");
 }
 END_TEST
 
@@ -214,7 +211,9 @@ trace_to_futex(const struct actor *actor, bool is_exit)
 		harness_assert(WIFSTOPPED(status), "a traced actor ended with %#x", (unsigned)status);
 		harness_assert(ptrace(PTRACE_GET_SYSCALL_INFO, actor->pid, (void *)sizeof(info), &info) > 0, "ptrace: %m");
 		if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
-			is_futex = info.entry.nr == SYS_futex || info.entry.nr == SYS_restart_syscall;
+			/* A wake, or a sleep of one or the other kind. */
+			is_futex = info.entry.nr == SYS_futex || info.entry.nr == ACTOR_FUTEX_WAITV ||
+			    info.entry.nr == SYS_restart_syscall;
 		if (is_futex && info.op == (is_exit ? PTRACE_SYSCALL_INFO_EXIT : PTRACE_SYSCALL_INFO_ENTRY))
 			return is_exit ? info.exit.rval : 0;
 		harness_assert(ptrace(PTRACE_SYSCALL, actor->pid, NULL, NULL) == 0, "ptrace: %m");

@@ -68,7 +68,7 @@ START_TEST(removal_takes_no_lock_from_its_owner)
 	ck_assert_int_eq(harness_wait(&conn, "large"), PROTOCOL_READY);
 	harness_segment_open(&conn, "large", &segment);
 	place = harness_segment_place(&segment, 0);
-	ck_assert(control_try(place.lock, segment.attached.attachment));
+	ck_assert(control_try(place.lock, segment.attached.attachment, 0));
 	ck_assert_int_eq(control_log(&place, 0, 100), 0);
 	ck_assert_int_eq(harness_remove(&conn, "large", PROTOCOL_REMOVE_NOW), 0);
 	/* When this one is provisioned, the worker has done what the removal asked for. */
@@ -220,7 +220,7 @@ START_TEST(child_with_the_memory_does_not_keep_the_lock)
 	actor_must(&scene.other, 1, "recovered book");
 	actor_must(&scene.other, 0, "get book 0");
 	actor_must(&scene.other, 0, "unlock book");
-	actor_look(&scene.conn, "one", "book", &scene.row);
+	actor_await_recoveries(&scene.conn, "one", "book", 1, &scene.row);
 	ck_assert_int_eq(scene.row.recovered_pid, owner);
 	harness_assert(kill(child, 0) == 0, "the child is gone: what was shown?");
 	harness_await_counts(&scene.conn, "one", 0, 2);

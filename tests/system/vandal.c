@@ -91,6 +91,37 @@ some_word(struct vandal *vandal)
 	return id ^ (draw(&vandal->random, 2) ? CONTROL_WAITERS : 0);
 }
 
+/* A bell that was rung, or was not, or never could be: threads that live, or have lived, of whatever pid namespace. */
+static uint32_t
+some_bell(struct vandal *vandal)
+{
+	uint32_t tid = (uint32_t)getpid();
+
+	switch (draw(&vandal->random, 5)) {
+	case 0:
+		tid = 0;
+		break;
+	case 1:
+		tid = CONTROL_DIED;
+		break;
+	case 2:
+		tid = (uint32_t)draw64(&vandal->random);
+		break;
+	default:
+		tid = tid - 8 + (uint32_t)draw(&vandal->random, 16);
+		break;
+	}
+	return tid ^ (draw(&vandal->random, 2) ? CONTROL_WAITERS : 0);
+}
+
+static uint64_t
+some_state(struct vandal *vandal)
+{
+	uint32_t word = some_word(vandal);
+
+	return CONTROL_STATE(word, some_bell(vandal));
+}
+
 static void
 scribble(struct vandal *vandal)
 {
@@ -110,7 +141,7 @@ name_somebody(struct vandal *vandal)
 {
 	unsigned index;
 
-	atomic_store(&some_lock(vandal, &index)->word, some_word(vandal));
+	atomic_store(&some_lock(vandal, &index)->state, some_state(vandal));
 }
 
 static void
@@ -175,16 +206,39 @@ forge_many_entries(struct vandal *vandal)
 	atomic_store(&lock->used_bytes, row->log_bytes / 16 * 16);
 }
 
-/* Between what others have looked at and what they do then. */
+/* The owner may be alive or dead: whoever waits is told that it is dead. */
 static void
-flip_the_word(struct vandal *vandal)
+ring_the_bell(struct vandal *vandal)
 {
 	unsigned index;
 	struct control_lock *lock = some_lock(vandal, &index);
-	uint32_t words[4] = { atomic_load(&lock->word), some_word(vandal), 0, some_word(vandal) };
+
+	atomic_store(&lock->state, CONTROL_STATE(control_word(atomic_load(&lock->state)), CONTROL_DIED | CONTROL_WAITERS));
+	(void)syscall(SYS_futex, control_bell_futex(lock), FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+/* What the daemon's books rest on. */
+static void
+name_the_robbed(struct vandal *vandal)
+{
+	unsigned index;
+	struct control_lock *lock = some_lock(vandal, &index);
+
+	for (int i = 0; i < CONTROL_TAKEN_N; i++)
+		atomic_store(&lock->taken[i], some_word(vandal));
+	atomic_store(&lock->taken_n, (uint32_t)draw64(&vandal->random));
+}
+
+/* Between what others have looked at and what they do then. */
+static void
+flip_the_state(struct vandal *vandal)
+{
+	unsigned index;
+	struct control_lock *lock = some_lock(vandal, &index);
+	uint64_t states[4] = { atomic_load(&lock->state), some_state(vandal), 0, some_state(vandal) };
 
 	for (int i = 0; i < FLIPS; i++)
-		atomic_store_explicit(&lock->word, words[i % 4], memory_order_relaxed);
+		atomic_store_explicit(&lock->state, states[i % 4], memory_order_relaxed);
 }
 
 static void
@@ -226,7 +280,8 @@ wake_everybody(struct vandal *vandal)
 	struct control_lock *lock = some_lock(vandal, &index);
 
 	for (int i = 0; i < 100; i++)
-		(void)syscall(SYS_futex, &lock->word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+		(void)syscall(SYS_futex, i % 2 ? control_bell_futex(lock) : control_word_futex(lock), FUTEX_WAKE, INT_MAX, NULL,
+		    NULL, 0);
 }
 
 /* In the way of everybody's marks, and out of it. */
@@ -246,7 +301,7 @@ disturb_marks(struct vandal *vandal)
 
 static void (*const strokes[])(struct vandal *vandal) = {
 	scribble, flood, name_somebody, name_somebody, turn_the_sequence, claim_a_long_log, forge_an_entry, forge_an_entry,
-	forge_many_entries, flip_the_word, flip_the_word, flip_an_entry, punch_holes, wake_everybody, disturb_marks,
+	forge_many_entries, flip_the_state, flip_the_state, ring_the_bell, ring_the_bell, name_the_robbed, flip_an_entry, punch_holes, wake_everybody, disturb_marks,
 };
 
 /* What would be more than contents and locks. */
