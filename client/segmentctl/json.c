@@ -43,12 +43,19 @@ put_string(FILE *out, const char *string)
 }
 
 static void
+begin_line(struct json *json, unsigned depth)
+{
+	if (!json->is_line)
+		fprintf(json->out, "\n%*s", (int)(2 * depth), "");
+}
+
+static void
 begin_value(struct json *json, const char *key)
 {
 	if (json->filled[json->depth])
-		putc(',', json->out);
+		fputs(json->is_line ? ", " : ",", json->out);
 	json->filled[json->depth] = true;
-	fprintf(json->out, "\n%*s", (int)(2 * (json->depth + 1)), "");
+	begin_line(json, json->depth + 1);
 	if (key) {
 		put_string(json->out, key);
 		fputs(": ", json->out);
@@ -67,7 +74,7 @@ static void
 close_level(struct json *json, char bracket)
 {
 	if (json->filled[json->depth])
-		fprintf(json->out, "\n%*s", (int)(2 * json->depth), "");
+		begin_line(json, json->depth);
 	json->depth--;
 	putc(bracket, json->out);
 }
@@ -84,12 +91,23 @@ json_init(struct json *json)
 }
 
 int
+json_init_line(struct json *json)
+{
+	int r = json_init(json);
+
+	json->is_line = true;
+	return r;
+}
+
+int
 json_print(struct json *json)
 {
 	int r;
 
 	assert(json->depth == 0);
-	fputs(json->filled[0] ? "\n}\n" : "}\n", json->out);
+	if (json->filled[0])
+		begin_line(json, 0);
+	fputs("}\n", json->out);
 	r = fflush(json->out) != 0 || ferror(json->out) ? -ENOMEM : 0;
 	if (r == 0 && fwrite(json->text, 1, json->text_bytes, stdout) != json->text_bytes)
 		r = -errno;

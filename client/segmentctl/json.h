@@ -22,6 +22,7 @@ struct json {
 	char *text;
 	size_t text_bytes;
 	unsigned depth;
+	bool is_line;			/* all of it stands in one line */
 	bool filled[JSON_DEPTH_MAX];	/* something stands before the next value of this level */
 };
 
@@ -29,6 +30,8 @@ struct json {
 
 /* Begins the document, an object. 0 or a negative errno. */
 int json_init(struct json *json);
+/* The same for a document that is one line, as one of many. */
+int json_init_line(struct json *json);
 /* Ends the document and prints it, with a newline. 0 or a negative errno: of memory, or of writing. */
 int json_print(struct json *json);
 void json_deinit(struct json *json);

@@ -9,6 +9,8 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/check.c \
 	client/segmentctl/commands.h \
 	client/segmentctl/contents.c \
+	client/segmentctl/event.c client/segmentctl/event.h \
+	client/segmentctl/events.c \
 	client/segmentctl/exec.c \
 	client/segmentctl/holders.c client/segmentctl/holders.h \
 	client/segmentctl/json.c client/segmentctl/json.h \

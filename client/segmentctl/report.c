@@ -13,13 +13,14 @@
 static int
 report(const struct segmentctl *ctl, enum segmentctl_status status, const char *text)
 {
+	bool is_line = ctl->command && ctl->command->options & SEGMENTCTL_JSON_LINES;
 	struct json json = JSON_NULL;
 
 	(void)fflush(stdout);
 	fputs("segmentctl: ", stderr);
 	text_put_escaped(stderr, text);
 	putc('\n', stderr);
-	if (ctl->json && json_init(&json) == 0) {
+	if (ctl->json && (is_line ? json_init_line(&json) : json_init(&json)) == 0) {
 		json_open_object(&json, "error");
 		json_add_number(&json, "status", status);
 		json_add_string(&json, "text", text);

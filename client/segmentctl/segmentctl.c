@@ -31,11 +31,14 @@ const struct segmentctl_command segmentctl_commands[] = {
 	{ "create", "NAME SIZE", "create a segment from a template", 2, 2, 0, lifecycle_run_create },
 	{ "remove", "NAME [--now]", "drain and remove a segment", 1, 1, SEGMENTCTL_OPTION_NOW, lifecycle_run_remove },
 	{ "recover", "NAME [LOCK] [--keep]", "free poisoned locks by hand", 1, 2, SEGMENTCTL_OPTION_KEEP, recover_run },
+	{ "events", "[NAME...] [--kinds LIST]", "follow what happens", 0, ANY,
+	    SEGMENTCTL_OPTION_KINDS | SEGMENTCTL_JSON_LINES, events_run },
 	{ "metrics", "", "the daemon's figures as OpenMetrics text", 0, 0, 0, metrics_run },
 };
 const size_t segmentctl_n_commands = BASE_ARRAY_SIZE(segmentctl_commands);
 
-enum { OPTION_SOCKET = 256, OPTION_JSON, OPTION_HELP, OPTION_VERSION, OPTION_NOW, OPTION_TIMEOUT, OPTION_KEEP };
+enum { OPTION_SOCKET = 256, OPTION_JSON, OPTION_HELP, OPTION_VERSION, OPTION_NOW, OPTION_TIMEOUT, OPTION_KEEP,
+    OPTION_KINDS };
 
 static const struct option long_options[] = {
 	{ "socket", required_argument, NULL, OPTION_SOCKET },
@@ -45,6 +48,7 @@ static const struct option long_options[] = {
 	{ "now", no_argument, NULL, OPTION_NOW },
 	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
 	{ "keep", no_argument, NULL, OPTION_KEEP },
+	{ "kinds", required_argument, NULL, OPTION_KINDS },
 	{ 0 }
 };
 
@@ -67,7 +71,7 @@ print_help(const struct segmentctl *ctl)
 	}
 	fputs("\n"
 	      "  --socket PATH  the daemon's socket (default: $SEGMENTD_SOCKET, else the built-in path)\n"
-	      "  --json         one JSON document on standard output\n"
+	      "  --json         one JSON document on standard output; of events, one a line\n"
 	      "  --help, --version\n\n"
 	      "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no daemon, 4 no such segment, 5 not permitted.\n"
 	      "segmentctl(1) has the details.\n", stdout);
@@ -152,6 +156,10 @@ parse_options(struct segmentctl *ctl, int argc, char **argv, int *ret_n)
 		case OPTION_KEEP:
 			ctl->options |= SEGMENTCTL_OPTION_KEEP;
 			break;
+		case OPTION_KINDS:
+			ctl->kinds = optarg;
+			ctl->options |= SEGMENTCTL_OPTION_KINDS;
+			break;
 		case OPTION_TIMEOUT:
 			timeout = optarg;
 			break;
@@ -182,9 +190,17 @@ parse_options(struct segmentctl *ctl, int argc, char **argv, int *ret_n)
 static const char *
 option_name(unsigned options)
 {
-	if (options & SEGMENTCTL_OPTION_NOW)
-		return "--now";
-	return options & SEGMENTCTL_OPTION_TIMEOUT ? "--timeout" : "--keep";
+	static const struct { unsigned option; const char *name; } names[] = {
+		{ SEGMENTCTL_OPTION_NOW, "--now" },
+		{ SEGMENTCTL_OPTION_TIMEOUT, "--timeout" },
+		{ SEGMENTCTL_OPTION_KEEP, "--keep" },
+		{ SEGMENTCTL_OPTION_KINDS, "--kinds" },
+	};
+	size_t i = 0;
+
+	while (i + 1 < BASE_ARRAY_SIZE(names) && !(options & names[i].option))
+		i++;
+	return names[i].name;
 }
 
 static int

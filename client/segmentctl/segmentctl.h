@@ -28,6 +28,9 @@ enum segmentctl_status {
 #define SEGMENTCTL_OPTION_NOW		0x1u
 #define SEGMENTCTL_OPTION_TIMEOUT	0x2u
 #define SEGMENTCTL_OPTION_KEEP		0x4u
+#define SEGMENTCTL_OPTION_KINDS		0x8u
+/* In a row's options: with --json it prints not one document, but many, each in a line. */
+#define SEGMENTCTL_JSON_LINES		0x80000000u
 
 /* What the command line said. */
 struct segmentctl {
@@ -36,6 +39,7 @@ struct segmentctl {
 	unsigned options;		/* SEGMENTCTL_OPTION_* that were given */
 	uint64_t timeout_ms;
 	const char *timeout_text;	/* as written */
+	const char *kinds;		/* as written; NULL: all */
 	unsigned n_head;		/* arguments ahead of `--`, or of them all */
 	bool has_tail;			/* there was a `--` */
 	void (*sigpipe)(int);		/* what became of SIGPIPE before we ignored it */

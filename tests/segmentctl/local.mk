@@ -4,6 +4,7 @@ check_PROGRAMS += \
 	tests/segmentctl/check_commands \
 	tests/segmentctl/check_contents \
 	tests/segmentctl/check_exec \
+	tests/segmentctl/check_follow \
 	tests/segmentctl/check_segmentctl_daemon \
 	tests/segmentctl/check_lies \
 	tests/segmentctl/check_segmentctl_manual \
@@ -42,6 +43,10 @@ tests_segmentctl_check_usage_LDADD = $(segmentctl_test_libs)
 tests_segmentctl_check_segmentctl_daemon_SOURCES = tests/segmentctl/check_segmentctl_daemon.c $(segmentctl_run)
 tests_segmentctl_check_segmentctl_daemon_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_segmentctl_daemon_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
+
+tests_segmentctl_check_follow_SOURCES = tests/segmentctl/check_follow.c $(segmentctl_run) $(segmentctl_fake)
+tests_segmentctl_check_follow_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_follow_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
 
 tests_segmentctl_check_exec_SOURCES = tests/segmentctl/check_exec.c $(segmentctl_run)
 tests_segmentctl_check_exec_CPPFLAGS = $(AM_CPPFLAGS) -DEXAMPLES='"$(abs_top_srcdir)/client/examples"' \
