@@ -12,7 +12,7 @@
 
 #define PACK_VERSION		1u
 #define PACK_ITEM_MAX_BYTES	(2u << 20)	/* of one definition; a larger one cannot be packed */
-#define PACK_MAX_BYTES		((uint64_t)512 << 20)	/* of all */
+#define PACK_MAX_BYTES		((uint64_t)128 << 20)	/* of all */
 #define PACK_WHY_SIZE		1024
 
 /* Positive results. */

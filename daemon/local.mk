@@ -21,6 +21,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/log.c daemon/log.h \
 	daemon/manager.c daemon/manager.h \
 	daemon/mutexes.c daemon/mutexes.h \
+	daemon/parse.c daemon/parse.h \
 	daemon/privileges.c daemon/privileges.h \
 	daemon/procfd.c daemon/procfd.h \
 	daemon/provision.c daemon/provision.h \

@@ -238,7 +238,7 @@ worker_give(struct worker *worker, struct workers_job *job)
 	struct timeval stuck = {
 		.tv_sec = STUCK_SECONDS + (is_repair ? (time_t)(job->job.length_bytes / SLOW_BYTES) : 0)
 	};
-	size_t n_fds = job->job.kind == JOB_REPAIR ? 2 : 1;
+	size_t n_fds = job_n_fds(job->job.kind);
 	int fds[JOB_FDS_MAX] = { job->fd, job->control_fd };
 	union {
 		char buf[CMSG_SPACE(sizeof(int) * JOB_FDS_MAX)];
@@ -253,6 +253,8 @@ worker_give(struct worker *worker, struct workers_job *job)
 	};
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
+	if (job->patience_seconds)
+		stuck.tv_sec = (time_t)job->patience_seconds;
 	header->cmsg_level = SOL_SOCKET;
 	header->cmsg_type = SCM_RIGHTS;
 	header->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);

@@ -31,7 +31,8 @@ typedef void (*workers_done_fn)(struct workers_job *job, const struct workers_ou
 struct workers_job {
 	struct job job;
 	int fd;				/* what it is about: the submitter's, kept open until done */
-	int control_fd;			/* JOB_REPAIR's second, likewise; others have none */
+	int control_fd;			/* the second, likewise, of kinds that have two */
+	unsigned patience_seconds;	/* until its worker counts as stuck; 0: as long as its kind may take */
 	workers_done_fn done;
 	struct worker *worker;		/* that works on it, or NULL */
 	bool is_queued;

@@ -20,11 +20,27 @@ enum job_kind {
 	JOB_CLOSE = 3,			/* close the fd, whose last reference may take long */
 	JOB_REPAIR = 4,			/* put a claimed lock's bytes right; the second fd is control memory */
 	JOB_REPAIR_MUTEX = 5,		/* recover an application's mutex, and zero its range */
+	JOB_PARSE = 7,			/* read a configuration: into the fd, packed; the second fd holds its path, */
+	JOB_PARSE_TEXTS = 8,		/* or its texts: see enum job_text */
 };
 
 enum job_pages {
 	JOB_PAGES_BASE,			/* base pages, even where the host would give huge ones */
 	JOB_PAGES_AUTO,			/* huge ones by advice or collapse where the host lets us; base pages else */
+};
+
+/*
+ * What JOB_PARSE_TEXTS reads, from the beginning of its second fd to the job's length_bytes: pieces, each with its kind and
+ * its length in bytes before it. A name begins a text, which is the bytes of all pieces up to the next name.
+ */
+enum job_text {
+	JOB_TEXT_NAME = 1,
+	JOB_TEXT_BYTES = 2,
+};
+
+struct job_text_piece {
+	uint32_t kind;			/* enum job_text */
+	uint32_t length_bytes;
 };
 
 /* Of JOB_REPAIR and JOB_REPAIR_MUTEX: which lock. Its bytes are the job's range. */
@@ -59,6 +75,13 @@ struct job_result {
 	uint64_t huge_bytes;		/* of them mapped by huge pages, likewise */
 	char text[JOB_TEXT_SIZE];	/* why not; ends with a NUL */
 };
+
+/* How many fds go with a kind of job. */
+static inline unsigned
+job_n_fds(uint32_t kind)
+{
+	return kind == JOB_REPAIR || kind == JOB_PARSE || kind == JOB_PARSE_TEXTS ? 2 : 1;
+}
 
 /* The worker's main: serves jobs from standard input until end of file. Returns the process's exit status. */
 int worker_main(void);

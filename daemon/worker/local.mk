@@ -3,6 +3,7 @@ noinst_LTLIBRARIES += daemon/worker/libworker.la
 daemon_worker_libworker_la_SOURCES = \
 	daemon/worker/job.h \
 	daemon/guard.c daemon/guard.h \
+	daemon/worker/parse.c daemon/worker/parse.h \
 	daemon/worker/populate.c daemon/worker/populate.h \
 	daemon/worker/repair.c daemon/worker/repair.h \
 	daemon/worker/verify.c daemon/worker/verify.h \

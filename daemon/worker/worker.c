@@ -12,13 +12,13 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "base/base.h"
 #include "client/control.h"
 #include "daemon/worker/job.h"
+#include "daemon/worker/parse.h"
 #include "daemon/worker/populate.h"
 #include "daemon/worker/repair.h"
 #include "daemon/worker/verify.h"
@@ -179,7 +179,7 @@ do_job(struct worker *worker, const struct job *job, const int *fds, struct job_
 {
 	cleanup_close int owned = fds[0], owned_control = fds[1];
 
-	if (owned < 0 || (owned_control < 0) == (job->kind == JOB_REPAIR))
+	if (owned < 0 || (owned_control < 0) == (job_n_fds(job->kind) == 2))
 		return refuse(result, "one message of a job's size with its descriptors is expected");
 	switch (job->kind) {
 	case JOB_POPULATE:
@@ -203,6 +203,9 @@ do_job(struct worker *worker, const struct job *job, const int *fds, struct job_
 		if (!job_has_range(job) || job->lock.at_bytes > INT64_MAX - GIB)
 			return refuse(result, "a mutex that no definition can have");
 		return repair_mutex(owned, job, worker->memory, result);
+	case JOB_PARSE:
+	case JOB_PARSE_TEXTS:
+		return parse_configuration(owned, owned_control, job, result);
 	default:
 		return refuse(result, "unknown kind");
 	}

@@ -4,9 +4,11 @@ check_PROGRAMS += tests/worker/check_worker tests/worker/check_cgroup
 
 tests_worker_check_worker_SOURCES = tests/worker/check_worker.c tests/worker/harness.c tests/worker/harness.h
 tests_worker_check_worker_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_worker_check_worker_LDADD = daemon/worker/libworker.la client/libcontrol.la host/libhost.la $(CHECK_LIBS)
+tests_worker_check_worker_LDADD = daemon/worker/libworker.la client/libcontrol.la host/libhost.la \
+	conf/libconf.la $(CHECK_LIBS)
 
 tests_worker_check_cgroup_SOURCES = tests/worker/check_cgroup.c tests/worker/harness.c tests/worker/harness.h
 tests_worker_check_cgroup_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_worker_check_cgroup_LDADD = daemon/worker/libworker.la client/libcontrol.la host/libhost.la $(CHECK_LIBS)
+tests_worker_check_cgroup_LDADD = daemon/worker/libworker.la client/libcontrol.la host/libhost.la \
+	conf/libconf.la $(CHECK_LIBS)
 endif
