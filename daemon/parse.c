@@ -191,6 +191,8 @@ parse_end(struct parse *parse)
 {
 	LIST_REMOVE(parse, entry);
 	pack_reader_deinit(&parse->reader);
+	conf_report_deinit(&parse->report);
+	(void)conf_free(parse->conf);
 	file_release(parse->parser, parse->job.fd);
 	close_fd(&parse->job.control_fd);	/* an upload's is another description, or not the last */
 	free(parse);
@@ -326,6 +328,83 @@ parse_next(struct parse *parse, struct pack_item *ret_item)
 	return r;
 }
 
+/* Room for everything that the header announces, which is bounded. */
+static int
+collect_begin(struct parse *parse)
+{
+	const struct pack_summary *summary = &parse->reader.summary;
+	struct conf *conf = parse->conf = calloc(1, sizeof(*conf));
+
+	if (!conf)
+		return -ENOMEM;
+	parse->report.n_left_out = summary->n_left_out;
+	parse->report.problems = calloc(summary->n_problems + 1, sizeof(*parse->report.problems));
+	conf->segments = calloc(summary->n_segments + 1, sizeof(*conf->segments));
+	conf->templates = calloc(summary->n_templates + 1, sizeof(*conf->templates));
+	conf->orphans = calloc(summary->n_orphans + 1, sizeof(*conf->orphans));
+	return parse->report.problems && conf->segments && conf->templates && conf->orphans ? 0 : -ENOMEM;
+}
+
+/* Takes over what an item holds; the reader gives no more of each than it announced. */
+static void
+collect_item(struct parse *parse, struct pack_item *item)
+{
+	struct conf *conf = parse->conf;
+
+	switch (item->kind) {
+	case PACK_PROBLEM:
+		parse->report.problems[parse->report.n_problems++] = item->problem;
+		break;
+	case PACK_DAEMON:
+		conf->daemon = item->daemon;
+		break;
+	case PACK_SEGMENT:
+		conf->segments[conf->n_segments++] = item->definition;
+		break;
+	case PACK_TEMPLATE:
+		conf->templates[conf->n_templates++] = item->definition;
+		break;
+	case PACK_ORPHAN:
+		conf->orphans[conf->n_orphans++] = item->orphan;
+		break;
+	default:
+		break;
+	}
+}
+
+/* What the whole comes to. */
+static int
+collect_end(struct parse *parse, struct conf **ret_conf)
+{
+	int r = parse->reader.summary.result;
+
+	if (r < 0)
+		return parse_fail(parse, "the worker process could not read the configuration: %s", strerror(-r));
+	if (r > 0)
+		return PARSE_E_REFUSED;
+	*ret_conf = take_ptr(parse->conf);
+	return 0;
+}
+
+int
+parse_collect(struct parse *parse, uint64_t until_ns, struct conf **ret_conf)
+{
+	struct pack_item item;
+	int r = parse->has_failed || parse->conf ? 0 : collect_begin(parse);
+
+	if (r)
+		return r;
+	do {
+		r = parse_next(parse, &item);
+		if (r)
+			return r;
+		if (item.kind == PACK_END)
+			return collect_end(parse, ret_conf);
+		collect_item(parse, &item);
+	} while (clock_monotonic_ns() < until_ns);
+	return PARSE_E_MORE;
+}
+
 struct parse *
 parse_free(struct parse *parse)
 {
@@ -347,6 +426,8 @@ parser_deinit(struct parser *parser)
 	while ((parse = LIST_FIRST(&parser->parses))) {
 		LIST_REMOVE(parse, entry);
 		pack_reader_deinit(&parse->reader);
+		conf_report_deinit(&parse->report);
+		(void)conf_free(parse->conf);
 		close_fd(&parse->job.fd);
 		close_fd(&parse->job.control_fd);
 		free(parse);

@@ -20,7 +20,9 @@
 enum {
 	PARSE_E_FAILED = 1,		/* parse->text says why */
 	PARSE_E_TOO_LARGE = 2,		/* CONF_FILE_MAX_BYTES in all, or PARSE_TEXTS_MAX or PARSE_NAME_MAX, would be passed */
-	PARSE_E_INVALID = 3		/* bytes of no text, or a name that is none */
+	PARSE_E_INVALID = 3,		/* bytes of no text, or a name that is none */
+	PARSE_E_MORE = 4,		/* not all was taken yet */
+	PARSE_E_REFUSED = 5		/* the configuration is not valid: parse->report names all that is wrong */
 };
 
 struct parse;
@@ -67,6 +69,8 @@ struct parse {
 	bool has_failed;		/* no outcome could be had, and text says why */
 	char text[PARSE_TEXT_SIZE];
 	struct pack_reader reader;	/* its summary holds once it is done and has not failed */
+	struct conf_report report;	/* what parse_collect took */
+	struct conf *conf;
 	LIST_ENTRY(parse) entry;
 };
 
@@ -84,6 +88,13 @@ int parse_start_upload(struct parser *parser, const struct parse_upload *upload,
  * at all) or a negative errno.
  */
 int parse_next(struct parse *parse, struct pack_item *ret_item);
+
+/*
+ * Takes items until until_ns of the monotonic clock, at least one, and puts them together. PARSE_E_MORE: it is to be called
+ * again. 0: *ret_conf is the whole configuration, the caller's. PARSE_E_REFUSED, PARSE_E_FAILED, or -ENOMEM. In the place of
+ * parse_next.
+ */
+int parse_collect(struct parse *parse, uint64_t until_ns, struct conf **ret_conf);
 
 /* Accepts NULL, and one that is not done: done will not be called. Returns NULL. */
 struct parse *parse_free(struct parse *parse);

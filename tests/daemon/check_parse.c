@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "base/base.h"
+#include "conf/plan.h"
 #include "daemon/parse.h"
 
 #define KIND_VARIABLE	"CHECK_PARSE_WORKER"
@@ -404,6 +405,65 @@ START_TEST(ten_mib_are_read_in_slices)
 }
 END_TEST
 
+/* All of it, a turn at a time. */
+static int
+collect(struct parse *parse, struct conf **ret_conf, unsigned *ret_n)
+{
+	int r;
+
+	*ret_n = 0;
+	do {
+		r = parse_collect(parse, 0, ret_conf);	/* one item each */
+		(*ret_n)++;
+	} while (r == PARSE_E_MORE);
+	return r;
+}
+
+START_TEST(items_are_put_together)
+{
+	struct conf *conf = NULL, *loaded = NULL;
+	struct conf_report report = CONF_REPORT_NULL;
+	struct parse *parse;
+	unsigned n;
+
+	write_text("segments.d/a.conf", "daemon = { workers = 3; };\nsegments = ( { name = \"a\"; size = 1; }, { name = \"b\"; size = 1; } );\n"
+	    "templates = ( { name = \"t\"; max_size = 1; } );\n");
+	parse = parse_path(path_of("segmentd.conf"));
+	ck_assert_int_eq(collect(parse, &conf, &n), 0);
+	ck_assert_uint_eq(n, 6);
+	(void)parse_free(parse);
+	ck_assert_int_eq(conf_load(path_of("segmentd.conf"), &report, &loaded), 0);
+	ck_assert_uint_eq(conf->n_segments, loaded->n_segments);
+	for (size_t i = 0; i < conf->n_segments; i++) {
+		ck_assert(plan_equal(conf->segments[i], loaded->segments[i]));
+		ck_assert_str_eq(conf->segments[i]->file, loaded->segments[i]->file);
+		ck_assert_uint_eq(conf->segments[i]->line, loaded->segments[i]->line);
+	}
+	ck_assert_uint_eq(conf->n_templates, 1);
+	ck_assert(plan_equal(conf->templates[0], loaded->templates[0]));
+	ck_assert_int_eq(plan_compare_daemon(&conf->daemon, &loaded->daemon, NULL, NULL, &n), 0);
+	ck_assert_uint_eq(n, 0);
+	conf_free(conf);
+	conf_free(loaded);
+	write_text("segments.d/b.conf", "segments = 1;\nx = 2;\n");
+	parse = parse_path(path_of("segmentd.conf"));
+	ck_assert_int_eq(collect(parse, &conf, &n), PARSE_E_REFUSED);
+	ck_assert_uint_eq(parse->report.n_problems, 2);
+	ck_assert_uint_eq(parse->report.problems[1].line, 2);
+	(void)parse_free(parse);
+	parse = parse_path(path_of("segmentd.conf"));
+	ck_assert_int_eq(parse_collect(parse, 0, &conf), PARSE_E_MORE);
+	(void)parse_free(parse);	/* in the middle of it */
+	ck_assert_int_eq(setenv(KIND_VARIABLE, "dies", 1), 0);
+	while (workers.n)		/* no honest one is left */
+		ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
+	parse = parse_path(path_of("segmentd.conf"));
+	ck_assert_int_eq(collect(parse, &conf, &n), PARSE_E_FAILED);
+	(void)parse_free(parse);
+	ck_assert_int_eq(unsetenv(KIND_VARIABLE), 0);
+}
+END_TEST
+
 static void
 expect_failure(const char *kind, const char *words)
 {
@@ -523,6 +583,7 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, uploaded_texts_are_read);
 	tcase_add_test(tcase, uploads_are_bounded);
 	tcase_add_test(tcase, ten_mib_are_read_in_slices);
+	tcase_add_test(tcase, items_are_put_together);
 	tcase_add_test(tcase, worker_that_dies_is_a_sentence);
 	tcase_add_test(tcase, worker_that_hangs_is_a_sentence);
 	tcase_add_test(tcase, worker_that_says_nothing_is_a_sentence);
