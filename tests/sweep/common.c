@@ -90,19 +90,21 @@ common_run(void *arg)
 	struct control_place places[FIELD_LOCKS];
 
 	(void)arg;
+	common->is_running = 1;
 	if (common->piece >= PIECE_LIBRARY_FIRST) {
 		library_run(common->piece, common->field);
-		return;
+	} else {
+		field_places(common->field, common->on_death, places);
+		piece_run(common->piece, places);
 	}
-	field_places(common->field, common->on_death, places);
-	piece_run(common->piece, places);
+	common->is_running = 0;
 }
 
 void
 common_prepare(enum piece piece, enum control_on_death on_death, const struct field *field)
 {
 	memcpy(common->field, field, sizeof(*field));
-	common->is_inside = 0;
+	common->is_running = common->is_inside = 0;
 	common->piece = piece;
 	common->on_death = on_death;
 	library_prepare(common->field, on_death);

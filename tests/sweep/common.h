@@ -9,6 +9,7 @@
 /* What a stepped child runs, and on what. The field has pages of its own. */
 struct common {
 	struct field *field;
+	volatile uint32_t is_running;	/* in common_run() */
 	volatile uint32_t is_inside;
 	volatile uint32_t is_asleep[2];	/* sleepers of third.c */
 	enum piece piece;

@@ -53,6 +53,8 @@ library_init(void)
 	live_fd = open(path, O_RDWR | O_CLOEXEC);
 	if (live_fd < 0 || fcntl(live_fd, F_OFD_SETLK, &mark))
 		return -errno;
+	/* What is found once is found here: or the first of several runs of the same would have more positions. */
+	(void)lock_spins();
 	return lock_thread_register();
 }
 

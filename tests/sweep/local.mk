@@ -3,10 +3,10 @@
 # build is configured for. A compiler that is missing makes a script that says so.
 sweep_sources = tests/sweep/common.c tests/sweep/field.c tests/sweep/judge.c tests/sweep/library.c \
 	tests/sweep/path.c tests/sweep/pieces.c tests/sweep/recoveries.c tests/sweep/states.c tests/sweep/step.c tests/sweep/sweep.c \
-	tests/sweep/third.c tests/sweep/waiting.c tests/sweep/watch.c
+	tests/sweep/third.c tests/sweep/trap.c tests/sweep/waiting.c
 sweep_headers = tests/sweep/common.h tests/sweep/field.h tests/sweep/judge.h tests/sweep/library.h \
 	tests/sweep/path.h tests/sweep/pieces.h tests/sweep/recoveries.h tests/sweep/states.h tests/sweep/step.h tests/sweep/third.h \
-	tests/sweep/waiting.h tests/sweep/watch.h
+	tests/sweep/trap.h tests/sweep/waiting.h
 # Of the code under test: pieces.c has control.c in it, and waiting.c lock_wait.c.
 sweep_tested = client/lock.c client/lock_threads.c daemon/guard.c
 sweep_included = client/control.c client/control.h client/lock_wait.c client/lock.h client/client.h client/connection.h \

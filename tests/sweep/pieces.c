@@ -13,7 +13,6 @@ const char *const piece_names[PIECE_N] = {
 	[PIECE_BROKEN_STORE] = "section that changes bytes before it logs them",
 	[PIECE_DAEMON] = "daemon",
 	[PIECE_AGAIN] = "daemon, again",
-	[PIECE_WAITER] = "waiter",
 	[PIECE_HAND] = "by hand",
 	[PIECE_LIBRARY_SECTION] = "libsegment's section",
 	[PIECE_LIBRARY_ROLLBACK] = "libsegment's section, rolled back",
@@ -21,6 +20,8 @@ const char *const piece_names[PIECE_N] = {
 	[PIECE_LIBRARY_WAITER] = "libsegment's waiter",
 	[PIECE_LIBRARY_LOCK] = "libsegment's lock",
 	[PIECE_BROKEN_RECOVERY] = "daemon that empties the log before it restores",
+	[PIECE_BROKEN_SECOND] = "the same, only after a dead recovery",
+	[PIECE_BROKEN_THIRD] = "the same, only after two dead recoveries",
 };
 
 volatile uint32_t *piece_is_inside;
@@ -171,28 +172,6 @@ recover_again(const struct control_place *place)
 		(void)control_finish(place, id, guard_copy);
 }
 
-/* What a waiter does that has found the owner gone. */
-static void
-recover_by_waiter(const struct control_place *place)
-{
-	uint32_t word = control_word(atomic_load(&place->lock->state));
-	uint32_t id = (word & CONTROL_ID_MASK) == FIELD_WAITER ? FIELD_WAITER2 : FIELD_WAITER;
-
-	if (!piece_is_dead(word) || control_take_over(place->lock, word & CONTROL_ID_MASK, id, 0))
-		return;
-	if (control_repair(place, control_copy)) {
-		(void)control_poison(place->lock, id);
-		return;
-	}
-	if (id == FIELD_WAITER && place->offset_bytes == FIELD_B_OFFSET) {
-		*piece_is_inside = 1;
-		(void)control_log(place, FIELD_B_OFFSET, 16);
-		memcpy(place->data + FIELD_B_OFFSET, field_bytes(FIELD_B, FIELD_OTHERS), 16);
-		control_commit(place->lock);
-	}
-	control_unlock(place->lock);
-}
-
 static void
 recover_by_hand(const struct control_place *place)
 {
@@ -207,15 +186,21 @@ recover_by_hand(const struct control_place *place)
 		(void)control_poison(place->lock, FIELD_CLAIM);
 }
 
+/* Is right but for the deaths of one: what it holds is emptied, and restored then. */
 static void
-recover_broken(const struct control_place *place)
+recover_broken(const struct control_place *place, uint32_t of_id)
 {
-	uint32_t word = control_word(atomic_load(&place->lock->state));
+	uint32_t id = control_id(atomic_load(&place->lock->state));
+	uint32_t claim_id = id == FIELD_CLAIM ? FIELD_CLAIM2 : FIELD_CLAIM;
 	struct control_lock lock = { .used_bytes = atomic_load(&place->lock->used_bytes) };
 	unsigned char log[FIELD_LOG_BYTES];
 	struct control_place aside = *place;
 
-	if (!piece_is_dead(word) || control_claim(place->lock, word & CONTROL_ID_MASK, FIELD_CLAIM))
+	if (id != of_id) {
+		recover_by_daemon(place);
+		return;
+	}
+	if (control_claim(place->lock, id, claim_id))
 		return;
 	memcpy(log, place->log, sizeof(log));
 	aside.lock = &lock;
@@ -223,7 +208,25 @@ recover_broken(const struct control_place *place)
 	control_commit(place->lock);
 	(void)control_undo(&aside, control_copy);
 	(void)atomic_fetch_or(&place->lock->marks, CONTROL_OWNER_DIED);
-	(void)control_release(place->lock, FIELD_CLAIM);
+	(void)control_release(place->lock, claim_id);
+}
+
+static void
+recover_broken_first(const struct control_place *place)
+{
+	recover_broken(place, FIELD_DEAD);
+}
+
+static void
+recover_broken_second(const struct control_place *place)
+{
+	recover_broken(place, FIELD_CLAIM);
+}
+
+static void
+recover_broken_third(const struct control_place *place)
+{
+	recover_broken(place, FIELD_CLAIM2);
 }
 
 void
@@ -232,9 +235,10 @@ piece_run(enum piece piece, const struct control_place places[FIELD_LOCKS])
 	static void (*const recover[PIECE_N])(const struct control_place *) = {
 		[PIECE_DAEMON] = recover_by_daemon,
 		[PIECE_AGAIN] = recover_again,
-		[PIECE_WAITER] = recover_by_waiter,
+		[PIECE_BROKEN_RECOVERY] = recover_broken_first,
+		[PIECE_BROKEN_SECOND] = recover_broken_second,
+		[PIECE_BROKEN_THIRD] = recover_broken_third,
 		[PIECE_HAND] = recover_by_hand,
-		[PIECE_BROKEN_RECOVERY] = recover_broken,
 	};
 
 	if (piece == PIECE_SECTION)

@@ -19,9 +19,10 @@ enum piece {
 	/* What comes after a death. */
 	PIECE_DAEMON,			/* as recovery_one(), also of what a daemon before it claimed */
 	PIECE_AGAIN,			/* the same, of what the same daemon claimed: its worker was killed */
-	PIECE_WAITER,			/* control_take_over(), control_repair(), a section of its own, unlock */
 	PIECE_HAND,			/* the recovery of a poisoned lock by hand */
 	PIECE_BROKEN_RECOVERY,		/* a daemon that empties the log before it restores */
+	PIECE_BROKEN_SECOND,		/* ... where it recovers from a dead recovery */
+	PIECE_BROKEN_THIRD,		/* ... from the recovery of a dead recovery */
 	/* The same through libsegment; library.h. */
 	PIECE_LIBRARY_SECTION,
 	PIECE_LIBRARY_ROLLBACK,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +10,14 @@
 #include "tests/sweep/recoveries.h"
 #include "tests/sweep/states.h"
 #include "tests/sweep/step.h"
-#include "tests/sweep/watch.h"
+#include "tests/sweep/trap.h"
 
 #define STORES_MAX	4096	/* of one recovery */
+#define GENERATIONS_MAX	64
+
+/* Of the states that sections left one in so many, and of the others, is stepped from by ptrace as well. */
+#define PTRACE_SECTIONS	4
+#define PTRACE_OTHERS	64
 
 struct recoveries {
 	struct states states;
@@ -19,8 +25,11 @@ struct recoveries {
 	enum piece daemon;
 	struct stepped child;
 	struct count count;
-	size_t n_sections;	/* the first states: a section's */
-	uint64_t n_stores;	/* that were watched */
+	size_t n_judged;	/* of the states */
+	uint64_t n_by_ptrace;	/* positions */
+	uint64_t by_generation[GENERATIONS_MAX];	/* positions of the recoveries that were killed as the first, second, ... */
+	unsigned n_generations;
+	unsigned bad_generation;	/* of the first that is bad */
 };
 
 /* One recovery under way. */
@@ -30,8 +39,12 @@ struct run {
 	enum piece piece;
 	struct field last;
 	struct judge_reader reader;
-	size_t seen[STORES_MAX];	/* states, in the order of their coming */
+	struct {
+		size_t state;
+		uint64_t position;
+	} seen[STORES_MAX];	/* in the order of their coming */
 	size_t n_seen;
+	uint64_t n_positions;
 };
 
 const char *const recoveries_on_death_names[CONTROL_ON_DEATH_N] = {
@@ -51,6 +64,7 @@ recoveries_new(enum control_on_death on_death, enum piece daemon)
 	recoveries->on_death = on_death;
 	recoveries->daemon = daemon;
 	recoveries->count.is_quiet = daemon != PIECE_DAEMON;
+	recoveries->bad_generation = UINT_MAX;
 	recoveries->child = (struct stepped)STEPPED_NULL;
 	return recoveries;
 }
@@ -82,7 +96,16 @@ recoveries_add_section(struct recoveries *recoveries, const struct field *left, 
 		memcpy(field.data + (bytes - left->data), bytes, length);
 		common_check(states_add(&recoveries->states, &field, "a section", position, &index), "a state");
 	}
-	recoveries->n_sections = recoveries->states.n;
+}
+
+static void
+bad(struct recoveries *recoveries, const struct field *left, unsigned generation, const char *wrong, const char *who,
+    const char *origin)
+{
+	if (generation < recoveries->bad_generation)
+		recoveries->bad_generation = generation;
+	common_bad(&recoveries->count, left, wrong, "%s, %s, from the state of %s, %u deaths in recoveries before",
+	    recoveries_on_death_names[recoveries->on_death], who, origin, generation);
 }
 
 static void
@@ -92,6 +115,7 @@ run_begin(struct run *run, struct recoveries *recoveries, size_t from, enum piec
 	run->from = from;
 	run->piece = piece;
 	run->n_seen = 0;
+	run->n_positions = 0;
 	memcpy(&run->last, &recoveries->states.list[from]->field, sizeof(run->last));
 	judge_reader_init(&run->reader, &run->last);
 	common_prepare(piece, recoveries->on_death, &run->last);
@@ -103,32 +127,38 @@ run_look(void *context)
 {
 	struct run *run = context;
 	struct recoveries *recoveries = run->recoveries;
+	struct states *states = &recoveries->states;
+	unsigned generation = states->list[run->from]->generation + 1;
+	size_t n_before = states->n, to;
 	const char *wrong;
-	size_t to;
 
+	if (!common->is_running)
+		return;
+	run->n_positions++;
 	if (memcmp(&run->last, common->field, sizeof(run->last)) == 0)
 		return;
 	memcpy(&run->last, common->field, sizeof(run->last));
 	wrong = judge_reader(&run->reader, &run->last);
 	if (wrong)
-		common_bad(&recoveries->count, &run->last, wrong, "%s, %s, from the state of %s",
-		    recoveries_on_death_names[recoveries->on_death], piece_names[run->piece],
-		    recoveries->states.list[run->from]->origin);
-	common_check(states_add(&recoveries->states, &run->last, piece_names[run->piece], run->n_seen, &to), "a state");
+		bad(recoveries, &run->last, generation, wrong, piece_names[run->piece], states->list[run->from]->origin);
+	common_check(states_add(states, &run->last, piece_names[run->piece], run->n_positions, &to), "a state");
+	if (states->n > n_before)
+		states->list[to]->generation = generation;
 	if (run->n_seen == STORES_MAX)
 		common_die("a recovery does not end");
-	run->seen[run->n_seen++] = to;
+	run->seen[run->n_seen].state = to;
+	run->seen[run->n_seen++].position = run->n_positions;
 	if (!common->is_inside)
-		common_check(states_add_edge(&recoveries->states, run->from, to), "an edge");
+		common_check(states_add_edge(states, run->from, to), "an edge");
 }
 
 static void
-run_step(struct run *run, struct recoveries *recoveries, size_t from, enum piece piece)
+run_by_ptrace(struct run *run, struct recoveries *recoveries, size_t from, enum piece piece)
 {
-	uint64_t before = recoveries->child.n_steps;
 	int r;
 
 	run_begin(run, recoveries, from, piece);
+	step_pin(&recoveries->child);
 	if (recoveries->child.pid < 0)
 		r = step_start(&recoveries->child, common_run, NULL);
 	else
@@ -138,38 +168,50 @@ run_step(struct run *run, struct recoveries *recoveries, size_t from, enum piece
 		if (r == 0)
 			run_look(run);
 	}
+	step_unpin();
 	common_check(r, "stepping");
-	recoveries->count.positions += recoveries->child.n_steps - before;
+	recoveries->n_by_ptrace += run->n_positions;
 }
 
 static int
-run_watch(struct run *run, struct recoveries *recoveries, size_t from, enum piece piece)
+run_here(struct run *run, struct recoveries *recoveries, size_t from, enum piece piece)
 {
 	run_begin(run, recoveries, from, piece);
-	return watch_run(common->field, COMMON_PAGE_BYTES, common_run, NULL, run_look, run);
+	return trap_run(common_run, NULL, run_look, run);
+}
+
+/* Of one that is broken nothing more is to be shown than that it is. */
+static bool
+is_for_ptrace(const struct recoveries *recoveries, const struct state *state)
+{
+	return !recoveries->count.is_quiet && state->index % (state->generation ? PTRACE_OTHERS : PTRACE_SECTIONS) == 0;
 }
 
 /*
- * A recovery of what a section left is stepped through. The others run the same code from other states, and leave the same
- * wherever they die between two stores: they are stopped at each store. That this finds what stepping finds is shown where
- * both are done.
+ * Each recovery is stepped through, from each state, in this process. That another one does the same under ptrace, position
+ * by position, is shown now and then, since it costs several times as much.
  */
 static void
 recoveries_run(struct recoveries *recoveries, size_t from, enum piece piece)
 {
-	static struct run watched, stepped;
-	int r = run_watch(&watched, recoveries, from, piece);
+	static struct run here, other;
+	const struct state *state = recoveries->states.list[from];
+	int r = run_here(&here, recoveries, from, piece);
 
 	if (r != -ENOSYS)
-		common_check(r, "watching");
-	recoveries->n_stores += watched.n_seen;
-	if (r == 0 && (from >= recoveries->n_sections || recoveries->count.is_quiet))
-		return;
-	run_step(&stepped, recoveries, from, piece);
-	if (r == 0 && (watched.n_seen != stepped.n_seen ||
-	    memcmp(watched.seen, stepped.seen, watched.n_seen * sizeof(watched.seen[0])) != 0))
-		common_bad(&recoveries->count, &recoveries->states.list[from]->field, "watching and stepping disagree", "%s, %s",
-		    recoveries_on_death_names[recoveries->on_death], piece_names[piece]);
+		common_check(r, "stepping here");
+	if (r == -ENOSYS || is_for_ptrace(recoveries, state))
+		run_by_ptrace(&other, recoveries, from, piece);
+	if (r == -ENOSYS)
+		here.n_positions = other.n_positions;
+	else if (is_for_ptrace(recoveries, state) && (here.n_positions != other.n_positions ||
+	    here.n_seen != other.n_seen || memcmp(here.seen, other.seen, here.n_seen * sizeof(here.seen[0])) != 0))
+		bad(recoveries, &state->field, 0, "stepping here and by ptrace disagree", piece_names[piece], state->origin);
+	if (state->generation == GENERATIONS_MAX)
+		common_die("the generations do not end");
+	recoveries->by_generation[state->generation] += here.n_positions;
+	recoveries->n_generations = state->generation + 1;
+	recoveries->count.positions += here.n_positions;
 }
 
 static bool
@@ -185,6 +227,19 @@ is_work(const struct field *field, enum piece piece)
 	return false;
 }
 
+/* What comes of a state that nothing disturbs any more. */
+static void
+judge_states(struct recoveries *recoveries)
+{
+	for (; recoveries->n_judged < recoveries->states.n; recoveries->n_judged++) {
+		struct state *state = recoveries->states.list[recoveries->n_judged];
+		const char *wrong = common_recover(&state->field, recoveries->on_death, &state->end);
+
+		if (wrong)
+			bad(recoveries, &state->field, state->generation, wrong, "left alone", state->origin);
+	}
+}
+
 /* Whoever recovers, however often one dies in it: the bytes are those that the first recovery would have made. */
 static void
 judge_edges(struct recoveries *recoveries)
@@ -195,36 +250,44 @@ judge_edges(struct recoveries *recoveries)
 		const struct state *from = states->list[states->edges[i].from], *to = states->list[states->edges[i].to];
 
 		if (memcmp(from->end.data, to->end.data, FIELD_DATA_BYTES) != 0)
-			common_bad(&recoveries->count, &to->field, "other bytes than those of a recovery that nothing disturbs",
-			    "%s, %s, after %s", recoveries_on_death_names[recoveries->on_death], to->origin, from->origin);
+			bad(recoveries, &to->field, to->generation, "other bytes than those of a recovery that nothing disturbs",
+			    to->origin, from->origin);
 	}
 }
 
+static void
+recoveries_say(const struct recoveries *recoveries, double seconds)
+{
+	(void)printf("%s: recoveries killed at %llu positions from %zu states, %llu bad, %.2f s; ptrace says the same of %llu\n",
+	    recoveries_on_death_names[recoveries->on_death], (unsigned long long)recoveries->count.positions,
+	    recoveries->states.n, (unsigned long long)recoveries->count.bad, seconds,
+	    (unsigned long long)recoveries->n_by_ptrace);
+	(void)printf("    the first recovery at %llu positions, those after a killed one, two, ... at",
+	    (unsigned long long)recoveries->by_generation[0]);
+	for (unsigned i = 1; i < recoveries->n_generations; i++)
+		(void)printf(" %llu", (unsigned long long)recoveries->by_generation[i]);
+	(void)printf(", and then there is no new state\n");
+}
+
 uint64_t
-recoveries_sweep(struct recoveries *recoveries, uint64_t *ret_positions)
+recoveries_sweep(struct recoveries *recoveries, uint64_t *ret_positions, unsigned *ret_bad_generation)
 {
 	const enum piece pieces[] = { recoveries->daemon, PIECE_AGAIN, PIECE_LIBRARY_WAITER, PIECE_HAND };
+	bool is_quiet = recoveries->count.is_quiet;
 	double began = common_now();
 
-	for (size_t i = 0; i < recoveries->states.n; i++) {
-		struct state *state = recoveries->states.list[i];
-		const char *wrong = common_recover(&state->field, recoveries->on_death, &state->end);
-
-		if (wrong)
-			common_bad(&recoveries->count, &state->field, wrong, "%s, from the state of %s",
-			    recoveries_on_death_names[recoveries->on_death], state->origin);
-		for (size_t p = 0; p < sizeof(pieces) / sizeof(pieces[0]); p++)
-			if (is_work(&state->field, pieces[p]))
+	judge_states(recoveries);
+	for (size_t i = 0; i < recoveries->states.n && !(is_quiet && recoveries->count.bad); i++)
+		for (size_t p = 0; p < (is_quiet ? 1 : sizeof(pieces) / sizeof(pieces[0])); p++)
+			if (is_work(&recoveries->states.list[i]->field, pieces[p])) {
 				recoveries_run(recoveries, i, pieces[p]);
-	}
+				judge_states(recoveries);
+			}
 	judge_edges(recoveries);
-	common_steps += recoveries->child.n_steps;
-	if (!recoveries->count.is_quiet)
-		(void)printf("%s: recoveries killed at %llu positions from %zu states of sections, then at %llu stores from "
-		    "%zu states, %llu bad, %.2f s\n", recoveries_on_death_names[recoveries->on_death],
-		    (unsigned long long)recoveries->count.positions, recoveries->n_sections,
-		    (unsigned long long)recoveries->n_stores, recoveries->states.n,
-		    (unsigned long long)recoveries->count.bad, common_now() - began);
+	common_steps += recoveries->child.n_steps + recoveries->count.positions;
+	if (!is_quiet)
+		recoveries_say(recoveries, common_now() - began);
 	*ret_positions = recoveries->count.positions;
+	*ret_bad_generation = recoveries->bad_generation;
 	return recoveries->count.bad;
 }

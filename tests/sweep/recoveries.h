@@ -6,6 +6,9 @@
  * until there are no new ones: any number of deaths in a row. The daemon and a waiter each take their turn at every state,
  * and a recovery by hand where there is poison.
  *
+ * Every instruction of every one of these recoveries is stopped at. States are told apart by all of their bytes, and only
+ * what is the same memory is not recovered from twice.
+ *
  * Each lock is by itself: a recovery is given one, and touches nothing else, which is checked as well.
  */
 #ifndef TESTS_SWEEP_RECOVERIES_H
@@ -19,8 +22,11 @@ struct recoveries;
 struct recoveries *recoveries_new(enum control_on_death on_death, enum piece daemon);
 void recoveries_add_section(struct recoveries *recoveries, const struct field *left, uint64_t position);
 
-/* All of it; says what it did. Returns how much was bad. */
-uint64_t recoveries_sweep(struct recoveries *recoveries, uint64_t *ret_positions);
+/*
+ * All of it; says what it did. Of one that is broken on purpose only to the first that is bad. Returns how much was bad, and
+ * how many recoveries at least have to die before something is.
+ */
+uint64_t recoveries_sweep(struct recoveries *recoveries, uint64_t *ret_positions, unsigned *ret_bad_generation);
 
 struct recoveries *recoveries_free(struct recoveries *recoveries);
 

@@ -13,6 +13,7 @@ struct state {
 	struct field field;		/* the key */
 	struct field end;		/* after the recovery, which nothing disturbed */
 	size_t index;			/* in the list */
+	unsigned generation;		/* how many recoveries were killed before, at least; 0: it is a section's */
 	char origin[80];		/* where it was seen first, for people */
 	UT_hash_handle hh;
 };

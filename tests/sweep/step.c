@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
+#define _GNU_SOURCE	/* sched_getcpu */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -16,6 +17,8 @@
 #include "tests/sweep/step.h"
 
 #define E_EXIT_FORBIDDEN	33	/* of the child */
+
+static cpu_set_t step_cpus;	/* before it was pinned */
 
 static int
 step_result(struct stepped *child, int status)
@@ -178,6 +181,29 @@ step_run_to(struct stepped *child, uintptr_t address, uint64_t n_before)
 	return -ENOSYS;
 }
 #endif
+
+void
+step_pin(const struct stepped *child)
+{
+	cpu_set_t cpu;
+	int n = sched_getcpu();
+
+	CPU_ZERO(&step_cpus);
+	if (n < 0 || n >= CPU_SETSIZE || sched_getaffinity(0, sizeof(step_cpus), &step_cpus))
+		return;
+	CPU_ZERO(&cpu);
+	CPU_SET(n, &cpu);
+	(void)sched_setaffinity(0, sizeof(cpu), &cpu);
+	if (child->pid >= 0)
+		(void)sched_setaffinity(child->pid, sizeof(cpu), &cpu);
+}
+
+void
+step_unpin(void)
+{
+	if (CPU_COUNT(&step_cpus))
+		(void)sched_setaffinity(0, sizeof(step_cpus), &step_cpus);
+}
 
 int
 step_again(struct stepped *child)

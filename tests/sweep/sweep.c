@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * A client may die at any instruction, and so may whoever recovers from that. Code is stepped through with ptrace, an
+ * A client may die at any instruction, and so may whoever recovers from that, and from that. Code is stepped through, an
  * instruction at a time, and every state of the shared memory that a death could leave is recovered from and judged.
  *
  * A kill takes a process's registers and its private memory, and leaves the shared memory as it is after the last
@@ -10,7 +10,8 @@
  * same is shown for the sections, which are killed in earnest at each position as well, and the two are compared.
  *
  * Sections are those of client/control.h, in one translation unit with it (pieces.c), and those of libsegment (library.c);
- * recoveries.c goes on from what they leave, and third.c is about those that wait.
+ * recoveries.c goes on from what they leave, and third.c is about those that wait. Recoveries, which are killed
+ * in millions of places, are stepped in this process (trap.c), the rest with ptrace (step.c).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -197,6 +198,7 @@ sweep_sections(struct trace traces[TRACES])
 		{ PIECE_LIBRARY_ROLLBACK, false, false, true },
 		{ PIECE_LIBRARY_DETACH, false, false, true },
 	};
+	const struct stepped no_child = STEPPED_NULL;
 	uint64_t n_bad = 0;
 
 	for (size_t i = 0; i < TRACES; i++) {
@@ -205,8 +207,10 @@ sweep_sections(struct trace traces[TRACES])
 
 		trace_section(runs[i].piece, runs[i].is_waited_for, runs[i].is_told, &traces[i]);
 		judge_section(&traces[i], runs[i].piece, &count);
+		step_pin(&no_child);
 		if (runs[i].is_killed)
 			kill_section(&traces[i], runs[i].piece, &count);
+		step_unpin();
 		(void)printf("%s%s%s: %s at %llu positions, %zu states, %llu bad, %.2f s\n", piece_names[runs[i].piece],
 		    runs[i].is_waited_for ? ", waited for" : "", runs[i].is_told ? ", told" : "", runs[i].is_killed ? "killed" : "stepped",
 		    (unsigned long long)count.positions, traces[i].n, (unsigned long long)count.bad, common_now() - began);
@@ -255,24 +259,30 @@ sweep_broken_section(enum piece piece)
 }
 
 static uint64_t
-sweep_recoveries(const struct trace *traces, enum control_on_death on_death, enum piece daemon)
+sweep_recoveries(const struct trace *traces, enum control_on_death on_death, enum piece daemon, unsigned generation)
 {
 	struct recoveries *recoveries = recoveries_new(on_death, daemon);
+	unsigned bad_generation;
 	uint64_t n_bad, n_positions;
 
 	/* A mark that is there already a recovery sets again, and looks at no further. */
 	for (size_t t = 0; t < TRACES; t++)
 		for (size_t i = 0; !traces[t].is_told && i < traces[t].n; i++)
 			recoveries_add_section(recoveries, &traces[t].changes[i].field, traces[t].changes[i].position);
-	n_bad = recoveries_sweep(recoveries, &n_positions);
+	n_bad = recoveries_sweep(recoveries, &n_positions, &bad_generation);
 	total_positions += n_positions;
 	(void)recoveries_free(recoveries);
-	return daemon == PIECE_DAEMON ? n_bad : found(daemon, n_bad);
+	if (daemon == PIECE_DAEMON)
+		return n_bad;
+	if (n_bad)
+		(void)printf("after %u killed recoveries, at %llu positions: ", bad_generation, (unsigned long long)n_positions);
+	return found(daemon, n_bad) + (n_bad && bad_generation != generation);
 }
 
 int
 main(void)
 {
+	static const enum piece broken[] = { PIECE_BROKEN_RECOVERY, PIECE_BROKEN_SECOND, PIECE_BROKEN_THIRD };
 	struct trace traces[TRACES];
 	double began = common_now();
 	uint64_t n_bad, n_positions;
@@ -282,13 +292,14 @@ main(void)
 	skip_if_forbidden();
 	n_bad = sweep_sections(traces);
 	for (enum control_on_death on_death = 0; on_death < CONTROL_ON_DEATH_N; on_death++)
-		n_bad += sweep_recoveries(traces, on_death, PIECE_DAEMON);
+		n_bad += sweep_recoveries(traces, on_death, PIECE_DAEMON, 0);
 	n_bad += third_sweep(&n_positions);
 	total_positions += n_positions;
 	n_bad += sweep_broken_section(PIECE_BROKEN_UNLOCK);
 	n_bad += sweep_broken_section(PIECE_BROKEN_PUBLISH);
 	n_bad += sweep_broken_section(PIECE_BROKEN_STORE);
-	n_bad += sweep_recoveries(traces, CONTROL_ROLLBACK, PIECE_BROKEN_RECOVERY);
+	for (unsigned i = 0; i < sizeof(broken) / sizeof(broken[0]); i++)
+		n_bad += sweep_recoveries(traces, CONTROL_ROLLBACK, broken[i], i + 1);
 	for (size_t i = 0; i < TRACES; i++)
 		trace_deinit(&traces[i]);
 	(void)printf("%s: %llu positions, %llu steps, %.1f s\n", n_bad ? "FAILED" : "all good",
