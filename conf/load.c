@@ -7,13 +7,10 @@
 
 #include "conf/load.h"
 
-#include <sys/stat.h>
-
 #include "base/base.h"
 #include "conf/check.h"
-#include "conf/file.h"
+#include "conf/files.h"
 #include "conf/read.h"
-#include "conf/report.h"
 
 #define SUN_PATH_MAX	107	/* bytes of a Unix socket's path, without the NUL */
 
@@ -123,52 +120,13 @@ reader_finish(struct reader *reader, const char *file, size_t n_before, struct c
 	return r;
 }
 
-/* The main file has to be there. One of segments.d may vanish between listing and reading; a dangling link may not. */
-static void
-load_gone(struct reader *reader, const char *path, bool is_main)
+static int
+load_source(const struct source *source, void *arg)
 {
-	struct stat st;
+	struct reader *reader = arg;
 
-	if (is_main)
-		read_problem_at(reader, path, 0, "cannot be read: %s; expected a configuration file",
-		    strerror(ENOENT));
-	else if (lstat(path, &st) == 0)
-		read_problem_at(reader, path, 0, "is a link to nothing; remove it, or restore what it named");
-}
-
-static void
-load_file(struct reader *reader, const char *path, bool is_main)
-{
-	struct source source = SOURCE_NULL;
-	int r = source_read_file(&source, path, reader->report);
-
-	if (r < 0)
-		reader->error = r;
-	else if (r == SOURCE_E_GONE)
-		load_gone(reader, path, is_main);
-	else if (r == 0)
-		read_source(reader, &source);
-	source_deinit(&source);
-}
-
-static void
-load_directory(struct reader *reader, const char *dir)
-{
-	char why[FILE_WHY_SIZE];
-	char **paths = NULL;
-	size_t n = 0;
-	int r = file_list(dir, why, &paths, &n);
-
-	if (r < 0)
-		reader->error = r;
-	else if (r > 0)
-		read_problem_at(reader, dir, 0, "%s", why);
-	for (size_t i = 0; i < n; i++) {
-		if (!reader->error)
-			load_file(reader, paths[i], false);
-		free(paths[i]);
-	}
-	free(paths);
+	read_source(reader, source);
+	return reader->error;
 }
 
 static size_t
@@ -180,15 +138,13 @@ count_problems(const struct conf_report *report)
 int
 conf_load(const char *path, struct conf_report *report, struct conf **ret_conf)
 {
-	cleanup_free char *dir = file_beside(path, "segments.d");
 	size_t n_before = count_problems(report);
 	struct reader reader;
 
-	if (!dir || reader_init(&reader, report) < 0)
+	if (reader_init(&reader, report) < 0)
 		return -ENOMEM;
-	load_file(&reader, path, true);
 	if (!reader.error)
-		load_directory(&reader, dir);
+		reader.error = files_read(path, report, load_source, &reader);
 	return reader_finish(&reader, path, n_before, ret_conf);
 }
 

@@ -90,7 +90,7 @@ struct conf_text {
 
 /*
  * The same from memory: the main file's text and those of segments.d, in their order. No file is read: @include is
- * refused with a sentence.
+ * refused with a sentence. A line that begins with #line NUMBER "FILE" says where the next one came from (conf/gather.h).
  */
 int conf_load_texts(const struct conf_text *texts, size_t n_texts, struct conf_report *report,
     struct conf **ret_conf);

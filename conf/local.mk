@@ -7,6 +7,8 @@ conf_libconf_la_SOURCES = \
 	conf/describe.c \
 	conf/field.c conf/field.h \
 	conf/file.c conf/file.h \
+	conf/files.c conf/files.h \
+	conf/gather.c conf/gather.h \
 	conf/grammar.c conf/grammar.h \
 	conf/keys.c conf/keys.h \
 	conf/load.c conf/load.h \

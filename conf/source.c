@@ -25,6 +25,7 @@ struct scan {
 	bool includes;			/* are carried out; else refused */
 	unsigned include_nesting;
 	unsigned n_includes;
+	unsigned n_marks;
 	unsigned n_values;
 	unsigned nesting;
 	unsigned n_keys[SOURCE_NESTING_MAX + 1];	/* of the group at each level of nesting */
@@ -374,6 +375,59 @@ scan_include(struct scan *scan, struct input *input)
 	return r ? r : add_span(scan->source, input->file, input->line);
 }
 
+/* What a mark says, which begins at the input's position. The name reaches to the last quote of its line. False: it is none. */
+static bool
+read_mark(const struct input *input, unsigned *ret_line, char **ret_name)
+{
+	const char *newline = memchr(input->at, '\n', (size_t)(input->end - input->at));
+	const char *at = input->at + strlen(SOURCE_MARK), *end = newline ? newline : input->end;
+	uint64_t line;
+
+	if ((input->at > input->begin && input->at[-1] != '\n') || !newline || at >= end || !is_digit(*at))
+		return false;
+	if (!read_integer(&at, end, 10, &line) || line > UINT32_MAX / 2)
+		return false;
+	while (end > at && end[-1] != '"')
+		end--;
+	if (end - at < 4 || at[0] != ' ' || at[1] != '"')
+		return false;
+	at += 2;
+	for (const char *c = at; c < end; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			return false;
+	*ret_line = (unsigned)line;
+	*ret_name = calloc(1, (size_t)(end - at));	/* the quote's byte is the NUL's */
+	if (*ret_name)
+		memcpy(*ret_name, at, (size_t)(end - 1 - at));
+	return true;
+}
+
+/* Takes a mark: from the next line on, the text is of that file. Or the comment that it is otherwise. */
+static int
+scan_mark(struct scan *scan, struct input *input)
+{
+	cleanup_free char *name = NULL;
+	unsigned line;
+	int r;
+
+	if (!read_mark(input, &line, &name))
+		return scan_line_comment(scan, input);
+	if (!name)
+		return -ENOMEM;
+	if (++scan->n_marks > SOURCE_MARKS_MAX)
+		return refuse(scan, input, input->line, "more than %d marks of the form #line", SOURCE_MARKS_MAX);
+	r = scan_line_comment(scan, input);
+	if (r == 0)
+		r = copy_newline(scan, input);
+	if (r == 0)
+		r = add_file(scan->source, name, &input->file);
+	if (r)
+		return r;
+	input->name = scan->source->files[input->file];
+	input->line = line;
+	return add_span(scan->source, input->file, line);
+}
+
 static int
 scan_token(struct scan *scan, struct input *input)
 {
@@ -381,6 +435,8 @@ scan_token(struct scan *scan, struct input *input)
 
 	if (c == '\n')
 		return copy_newline(scan, input);
+	if (c == '#' && !scan->includes && starts_with(input, SOURCE_MARK))
+		return scan_mark(scan, input);
 	if (c == '#' || starts_with(input, "//"))
 		return scan_line_comment(scan, input);
 	if (starts_with(input, "/*"))
@@ -477,10 +533,16 @@ source_read_file(struct source *source, const char *path, struct conf_report *re
 void
 source_find(const struct source *source, unsigned line, const char **ret_file, unsigned *ret_line)
 {
-	size_t i = source->n_spans - 1;
+	size_t i = 0, beyond = source->n_spans;
 
-	while (i > 0 && source->spans[i].first > line)
-		i--;
+	while (beyond - i > 1) {	/* the last that begins there or before it: they are in order */
+		size_t middle = i + (beyond - i) / 2;
+
+		if (source->spans[middle].first <= line)
+			i = middle;
+		else
+			beyond = middle;
+	}
 	*ret_file = source->files[source->spans[i].file];
 	*ret_line = line < source->spans[i].first ? source->spans[i].line :
 	    source->spans[i].line + (line - source->spans[i].first);

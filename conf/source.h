@@ -15,6 +15,8 @@
 #define SOURCE_INCLUDE_NESTING_MAX 10
 #define SOURCE_INCLUDES_MAX	1000
 #define SOURCE_GROUP_KEYS_MAX	256	/* of one group: libconfig searches it for each key that is added */
+#define SOURCE_MARKS_MAX	(4 * SOURCE_INCLUDES_MAX)	/* of one text from memory */
+#define SOURCE_MARK		"#line "	/* and a number and a name in quotes: a comment that says where the next line is from */
 #define SOURCE_VALUES_MAX	1000000	/* of one text */
 
 /* From line first of the text on, up to the next span: lines of files[file], from line on. */
@@ -46,7 +48,7 @@ enum {
 /* Reads a file and what it includes. source: initialised to SOURCE_NULL, and to be given back whatever is returned. */
 int source_read_file(struct source *source, const char *path, struct conf_report *report);
 
-/* The same of a text from memory, in which @include is refused. */
+/* The same of a text from memory, in which @include is refused and marks count. */
 int source_read_text(struct source *source, const char *name, const char *bytes, size_t length,
     struct conf_report *report);
 
