@@ -47,7 +47,8 @@ struct segment {
 	uint32_t attachment;
 	uint32_t n_readable;
 	uint32_t n_locks;
-	char (*lock_names)[PROTOCOL_NAME_SIZE];
+	char *lock_names;		/* one behind the other */
+	size_t lock_names_bytes;
 	void *control;
 	size_t control_bytes;
 	struct segment *previous;	/* in the list of all segments with locks */

@@ -60,7 +60,7 @@ refuse_held(const struct segment *segment, int lock)
 		return refuse_index(segment, lock);
 	if (lock_is_mutex(own))
 		return lock_refuse_try(segment, own);
-	return error_set(-EPERM, "lock '%s' is not held by the calling thread", segment->lock_names[lock]);
+	return error_set(-EPERM, "lock '%s' is not held by the calling thread", lock_name(segment, (uint32_t)lock));
 }
 
 int
@@ -69,12 +69,12 @@ segment_find_lock(const struct segment *segment, const char *name)
 	if (!segment || !name)
 		return error_set(-EINVAL, "segment_find_lock: the %s is missing (NULL)", segment ? "lock's name" : "segment");
 	for (uint32_t i = 0; i < segment->n_locks; i++)
-		if (streq(segment->lock_names[i], name))
+		if (streq(lock_name(segment, i), name))
 			return (int)i;
 	if (segment->n_locks == 0)
 		return error_set(-ENOENT, "the segment has no lock '%.128s': its definition has no `locks`", name);
 	return error_set(-ENOENT, "the segment has no lock '%.128s': its first of %u is '%s', and `segmentctl show` names all",
-	    name, (unsigned)segment->n_locks, segment->lock_names[0]);
+	    name, (unsigned)segment->n_locks, lock_name(segment, 0));
 }
 
 /* Not the short way: a bad index, a thread's first lock, or a lock that is not free. */
@@ -177,7 +177,7 @@ refuse_log(const struct segment *segment, int lock, size_t length)
 	uint32_t used_bytes = atomic_load_explicit(&place->lock->used_bytes, memory_order_relaxed);
 
 	return error_set(-ENOSPC, "the undo log of lock '%s' has no room for %zu bytes more: %u of %u are used; raise `undo`",
-	    segment->lock_names[lock], length, (unsigned)used_bytes, (unsigned)place->log_bytes);
+	    lock_name(segment, (uint32_t)lock), length, (unsigned)used_bytes, (unsigned)place->log_bytes);
 }
 
 /* Where the bytes are in the segment, if the lock protects them. */
@@ -201,7 +201,7 @@ segment_modify(struct segment *segment, int lock, void *address, size_t length)
 		return refuse_held(segment, lock);
 	if (!is_protected(&own->place, address, length, &offset_bytes))
 		return error_set(-ERANGE, "%zu bytes at %p are not all of those that lock '%s' protects: %llu bytes at offset %llu, "
-		    "which is %p", length, address, segment->lock_names[lock], (unsigned long long)own->place.length_bytes,
+		    "which is %p", length, address, lock_name(segment, (uint32_t)lock), (unsigned long long)own->place.length_bytes,
 		    (unsigned long long)own->place.offset_bytes, (void *)(own->place.data + own->place.offset_bytes));
 	if (length == 0)
 		return 0;
@@ -256,7 +256,7 @@ segment_rollback(struct segment *segment, int lock)
 		return refuse_held(segment, lock);
 	if (own->place.log_bytes == 0)
 		return error_set(-EOPNOTSUPP, "lock '%s' has no undo log (undo = 0): nothing can be rolled back, and it is still "
-		    "held", segment->lock_names[lock]);
+		    "held", lock_name(segment, (uint32_t)lock));
 	r = control_undo(&own->place, control_copy);
 	own->is_told = false;
 	lock_let_go(own);
@@ -266,7 +266,7 @@ segment_rollback(struct segment *segment, int lock)
 	}
 	(void)control_poison(own->place.lock, segment->attachment);
 	return error_set(-ENOTRECOVERABLE, "the undo log of lock '%s' was damaged by another writer of the segment: nothing was "
-	    "undone, and the lock is poisoned; once the contents are right: segmentctl recover", segment->lock_names[lock]);
+	    "undone, and the lock is poisoned; once the contents are right: segmentctl recover", lock_name(segment, (uint32_t)lock));
 }
 
 /* Waits until the sequence is even; or returns an odd one, where that would be for ever. */

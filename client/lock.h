@@ -38,7 +38,14 @@ struct segment_lock {
 	_Alignas(64) struct control_place place;	/* not changed after attach */
 	_Atomic(struct lock_thread *) holder;	/* set and cleared by the thread that has it; another can only compare */
 	bool is_told;			/* the holder's: it knows that an owner died */
+	uint32_t name_at;		/* in the segment's lock_names */
 };
+
+static inline const char *
+lock_name(const struct segment *segment, uint32_t index)
+{
+	return segment->lock_names + segment->locks[index].name_at;
+}
 
 /* Where a mutex's entry points to: a word that nobody can take, and bytes that never come to rest. */
 extern struct control_lock lock_none;

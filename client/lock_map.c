@@ -77,7 +77,9 @@ take_row(struct segment *segment, uint32_t index, const struct protocol_lock *ro
 {
 	struct segment_lock *own = &segment->locks[index];
 
-	memcpy(segment->lock_names[index], row->name, sizeof(row->name));
+	own->name_at = (uint32_t)segment->lock_names_bytes;
+	segment->lock_names_bytes += strlen(row->name) + 1;
+	memcpy(segment->lock_names + own->name_at, row->name, segment->lock_names_bytes - own->name_at);
 	if (row->kind == PROTOCOL_LOCK_MUTEX) {
 		own->place.lock = &lock_none;
 		return;
@@ -121,17 +123,14 @@ listed_fault(const struct protocol_listed *listed, size_t reply_size, uint32_t n
 	return NULL;
 }
 
-/* Asks for the rows that did not fit into the answer, a message full of them at a time. */
+/* Asks for the rows that did not fit into the answer, a message full of them at a time; reply has room for one. */
 static int
-ask_rows(struct segment_client *client, const char *name, const struct protocol_attached *attached,
+ask_rows_into(char *reply, struct segment_client *client, const char *name, const struct protocol_attached *attached,
     struct segment *segment, const char **ret_fault)
 {
-	cleanup_free char *reply = malloc(PROTOCOL_MESSAGE_MAX);
 	struct protocol_listed listed = { 0 };
 	int r;
 
-	if (!reply)
-		return error_set(-ENOMEM, "memory ran out");
 	for (uint32_t n = 0; n < attached->n_locks; n += listed.n_rows) {
 		struct protocol_locks request = { .cursor = n, .generation = attached->generation };
 		struct client_call call = {
@@ -153,17 +152,42 @@ ask_rows(struct segment_client *client, const char *name, const struct protocol_
 	return 0;
 }
 
+/* With memory that goes back to the kernel at once: malloc would keep what a full message has touched. */
+static int
+ask_rows(struct segment_client *client, const char *name, const struct protocol_attached *attached,
+    struct segment *segment, const char **ret_fault)
+{
+	char *reply = mmap(NULL, PROTOCOL_MESSAGE_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int r;
+
+	if (reply == MAP_FAILED)
+		return error_set(-ENOMEM, "memory ran out");
+	r = ask_rows_into(reply, client, name, attached, segment, ret_fault);
+	(void)munmap(reply, PROTOCOL_MESSAGE_MAX);
+	return r;
+}
+
 static int
 table_new(struct segment *segment, uint32_t n_locks)
 {
 	size_t size = n_locks * sizeof(*segment->locks);
 
 	segment->locks = aligned_alloc(_Alignof(struct segment_lock), size);
-	segment->lock_names = calloc(n_locks, sizeof(*segment->lock_names));
+	/* Room for the longest; what is not used of it is never touched, and given back when all have come. */
+	segment->lock_names = malloc((size_t)n_locks * PROTOCOL_NAME_SIZE);
 	if (!segment->locks || !segment->lock_names)
 		return error_set(-ENOMEM, "memory ran out");
 	memset(segment->locks, 0, size);
 	return 0;
+}
+
+static void
+names_trim(struct segment *segment)
+{
+	char *names = realloc(segment->lock_names, segment->lock_names_bytes);
+
+	if (names)
+		segment->lock_names = names;
 }
 
 /*
@@ -208,6 +232,7 @@ lock_table_new(struct segment_client *client, const char *name, const struct loc
 		r = -EPROTO;
 	if (r < 0)
 		return r;
+	names_trim(segment);
 	segment->n_locks = attached->n_locks;
 	segment->n_readable = attached->n_locks;
 	segment->is_writer = mapping.write;

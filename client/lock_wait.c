@@ -59,7 +59,7 @@ refuse_poisoned(const struct segment *segment, const struct segment_lock *own)
 {
 	return error_set(-ENOTRECOVERABLE, "lock '%s' is poisoned: an owner died in a section, and on_death = \"poison\" or a "
 	    "damaged undo log forbids to go on; somebody must look at its bytes, and then: segmentctl recover",
-	    segment->lock_names[own - segment->locks]);
+	    lock_name(segment, (uint32_t)(own - segment->locks)));
 }
 
 static int

@@ -12,7 +12,7 @@
 
 struct client {
 	struct segment_lock locks[FIELD_LOCKS];
-	char names[FIELD_LOCKS][PROTOCOL_NAME_SIZE];
+	char name[1];			/* of each lock: empty */
 	struct segment segment;
 };
 
@@ -71,7 +71,7 @@ library_prepare(struct field *field, enum control_on_death on_death)
 		for (int i = 0; i < FIELD_LOCKS; i++)
 			memcpy(&client->locks[i].place, &places[i], sizeof(places[i]));
 		client->segment = (struct segment){
-			.locks = client->locks, .lock_names = client->names, .attachment = id,
+			.locks = client->locks, .lock_names = client->name, .attachment = id,
 			.n_locks = FIELD_LOCKS, .n_lockable = FIELD_LOCKS, .n_readable = FIELD_LOCKS,
 			.control = field->locks, .data = field->data, .size_bytes = FIELD_DATA_BYTES, .fd = data_fd,
 		};
