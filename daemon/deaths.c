@@ -125,6 +125,14 @@ deaths_expect(struct deaths *deaths, struct session *session)
 
 	LIST_FOREACH(attachment, &session->attachments, session_entry)
 		events_add_end(&session->ends, attachment);
+	/* What became of the dead one's locks is told before its death, as who reads of it may go and look. */
+	if (!session_peer_has_ended(session))
+		deaths_conclude(deaths, session);
+}
+
+void
+deaths_conclude(struct deaths *deaths, struct session *session)
+{
 	if (!TAILQ_EMPTY(&session->ends) && session->pidfd >= 0 && deaths->n < WATCHES_MAX)
 		deaths_watch(deaths, session);
 	events_forget_ends(&session->ends);

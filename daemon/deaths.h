@@ -26,7 +26,11 @@ struct deaths {
 void deaths_init(struct deaths *deaths, struct event_base *base, struct registry *registry);
 void deaths_deinit(struct deaths *deaths);
 
-/* The session ends: if its process has died, that is told of each of its attachments. Takes its ends. */
+/*
+ * The session ends, and is attached still: if its process lives, its death is listened for. When the attachments have been
+ * given up, deaths_conclude() tells of each of them if it has died. Both take its ends.
+ */
 void deaths_expect(struct deaths *deaths, struct session *session);
+void deaths_conclude(struct deaths *deaths, struct session *session);
 
 #endif

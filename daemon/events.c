@@ -15,6 +15,7 @@
 #define PUMP_NS		(NS_PER_MS / 4)	/* of sending in one turn of the loop */
 #define ENDS_MAX	16384		/* that are remembered in all */
 #define ENDS_NS		NS_PER_SEC	/* and how long: the end of a process takes its time where it holds much */
+#define FLUSH_REST_NS	NS_PER_MS	/* between two flushes: of many deaths at once the pump tells */
 #define PUMP_SENDS	16		/* for one subscriber, before the next one's turn */
 
 static_assert((EVENTS_KEPT & (EVENTS_KEPT - 1)) == 0, "numbers are taken modulo EVENTS_KEPT");
@@ -272,10 +273,9 @@ subscriber_send(struct events_subscriber *subscriber)
 }
 
 static void
-events_on_pump(evutil_socket_t fd, short what, void *arg)
+events_pump(struct events *events, uint64_t now_ns)
 {
-	struct events *events = arg;
-	uint64_t until_ns = clock_monotonic_ns() + PUMP_NS;
+	uint64_t until_ns = now_ns + PUMP_NS;
 	struct events_subscriber *subscriber;
 
 	while ((subscriber = TAILQ_FIRST(&events->due))) {
@@ -287,6 +287,28 @@ events_on_pump(evutil_socket_t fd, short what, void *arg)
 	}
 	if (!TAILQ_EMPTY(&events->due))
 		events_pump_soon(events);
+	else
+		(void)evtimer_del(&events->pump_event);
+}
+
+static void
+events_on_pump(evutil_socket_t fd, short what, void *arg)
+{
+	events_pump(arg, clock_monotonic_ns());
+}
+
+void
+events_flush(struct events *events)
+{
+	uint64_t now_ns;
+
+	if (!events || TAILQ_EMPTY(&events->due))
+		return;
+	now_ns = clock_monotonic_ns();
+	if (now_ns < events->flushed_ns + FLUSH_REST_NS)
+		return;
+	events->flushed_ns = now_ns;
+	events_pump(events, now_ns);
 }
 
 int
@@ -295,6 +317,7 @@ events_init(struct events *events, struct event_base *base, events_send_fn send)
 	/* Not what is kept, which costs no memory before it is used. */
 	events->send = send;
 	events->n_subscribers = events->n_ends = 0;
+	events->flushed_ns = 0;
 	events->n_posted = events->n_sent = events->n_lost = 0;
 	LIST_INIT(&events->subscribers);
 	LIST_INIT(&events->all);

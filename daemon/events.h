@@ -72,6 +72,7 @@ struct events {
 	struct events_list all;		/* those of them that see all */
 	TAILQ_HEAD(, events_subscriber) due;	/* have something that may be sent */
 	unsigned n_ends;
+	uint64_t flushed_ns;		/* when the pump was last made to run before its turn */
 	uint64_t n_posted;		/* the number of the newest that is kept; the first is 1 */
 	uint64_t n_sent;		/* counters, for metrics */
 	uint64_t n_lost;
@@ -99,6 +100,11 @@ void events_post_about(struct events *events, enum protocol_event_kind kind, con
 /* From here on it is told; its identity, sees_all and is_administrator are set. */
 void events_subscribe(struct events *events, struct events_subscriber *subscriber);
 void events_unsubscribe(struct events_subscriber *subscriber);
+
+/*
+ * Sends what was posted now rather than in a turn of its own, unless that was done a moment ago. Calls the subscribers' send.
+ */
+void events_flush(struct events *events);
 
 /* What it could not be sent may be sent now. */
 void events_on_room(struct events_subscriber *subscriber);

@@ -172,7 +172,8 @@ kernelcount_on_inotify(evutil_socket_t fd, short what, void *arg)
 		kernelcount_on_event(kernelcount, event);
 		at += (ssize_t)(sizeof(*event) + event->len);
 	}
-	kernelcount_run(kernelcount);
+	/* Behind what else was heard in this turn: a death is told before anything is looked for. */
+	event_active(&kernelcount->due_event, EV_TIMEOUT, 0);
 }
 
 int

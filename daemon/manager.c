@@ -328,7 +328,7 @@ manager_start_watchdog(struct manager *manager)
 	return evtimer_add(&manager->watchdog_event, &manager->watchdog_interval) ? -ENOMEM : 0;
 }
 
-static void
+static int
 manager_init_sessions(struct manager *manager)
 {
 	manager->sessions = (struct session_host) {
@@ -352,6 +352,7 @@ manager_init_sessions(struct manager *manager)
 		.admin_gid = manager->conf->daemon.admin_gid,
 		.started_ns = manager->started_ns,
 	};
+	return burials_init(&manager->sessions.burials, manager->base);
 }
 
 static int
@@ -364,7 +365,9 @@ manager_init(struct manager *manager)
 		return r;
 	accounts_init(&manager->accounts, &conf->daemon.limits);
 	workers_init(&manager->workers, manager->base, manager_n_workers(&conf->daemon));
-	manager_init_sessions(manager);
+	r = manager_init_sessions(manager);
+	if (r)
+		return r;
 	r = events_init(&manager->events, manager->base, requests_send_event);
 	if (r)
 		return r;
@@ -423,6 +426,7 @@ manager_deinit(struct manager *manager)
 		requests_on_session_end(session, &manager->requests);
 		(void)session_free(session);
 	}
+	burials_deinit(&manager->sessions.burials);
 	reload_deinit(&manager->reload);
 	deaths_deinit(&manager->deaths);
 	events_deinit(&manager->events);

@@ -299,6 +299,10 @@ requests_on_session_end(struct session *session, void *arg)
 	/* Each ends if the kernel knows no holder any more, and stays unsupervised otherwise. */
 	while ((attachment = LIST_FIRST(&session->attachments)))
 		attachment_give_up(attachment, until_ns);
+	deaths_conclude(requests->deaths, session);
+	/* The table is right now, and who is told can see so. */
+	if (session->has_ended)
+		events_flush(requests->events);
 }
 
 void

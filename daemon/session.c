@@ -368,7 +368,10 @@ session_on_event(evutil_socket_t fd, short what, void *arg)
 static void
 session_on_death(evutil_socket_t fd, short what, void *arg)
 {
-	session_end(arg);
+	struct session *session = arg;
+
+	session->has_ended = true;
+	session_end(session);
 }
 
 static int session_admit(struct session *session, bool is_last_word);
@@ -433,11 +436,13 @@ session_open_pidfd(int fd, pid_t pid)
 }
 
 bool
-session_peer_has_ended(const struct session *session)
+session_peer_has_ended(struct session *session)
 {
 	struct pollfd pidfd = { .fd = session->pidfd, .events = POLLIN };
 
-	return session->pidfd >= 0 && poll(&pidfd, 1, 0) == 1;
+	if (!session->has_ended)
+		session->has_ended = session->pidfd >= 0 && poll(&pidfd, 1, 0) == 1;
+	return session->has_ended;
 }
 
 static int
@@ -548,8 +553,10 @@ session_free(struct session *session)
 		(void)event_del(&session->pidfd_event);
 	if (event_initialized(&session->retry_event))
 		(void)event_del(&session->retry_event);
-	session_hang_up(&session->fd);
-	close_fd(&session->pidfd);
+	if (!session->has_ended || !burials_add(&host->burials, &session->fd, &session->pidfd)) {
+		session_hang_up(&session->fd);
+		close_fd(&session->pidfd);
+	}
 	TAILQ_REMOVE(&host->sessions, session, entry);
 	host->n_sessions--;
 	identity_deinit(&session->identity);

@@ -15,6 +15,7 @@
 #include "daemon/access.h"
 #include "daemon/accounts.h"
 #include "daemon/attachment.h"
+#include "daemon/burials.h"
 #include "daemon/segment.h"
 
 struct session;
@@ -35,6 +36,7 @@ enum {
 struct session_host {
 	struct event_base *base;
 	struct accounts *accounts;
+	struct burials burials;		/* of sessions whose process has ended */
 	/* Handles one whole request. 0: answered. SESSION_E_*; or a negative errno, which ends the session. */
 	int (*dispatch)(struct session *session, const struct protocol_header *request, void *arg);
 	void (*on_end)(struct session *session, void *arg);	/* before it is freed */
@@ -67,6 +69,7 @@ struct session {
 	uint64_t since_ns;		/* since 1970 */
 	uint64_t n_requests;
 	bool is_greeted;
+	bool has_ended;			/* its process, as the kernel said */
 	uint64_t serial;		/* of the last request that was done */
 	int32_t status;			/* its reply's, for a repeated one */
 	bool has_fd_in_flight;		/* a reply with an fd was sent, and may be unread */
@@ -108,7 +111,7 @@ int session_refuse(struct session *session, const struct protocol_header *reques
     const char *format, ...) BASE_PRINTF(4, 5);
 
 /* Whether the peer's process has ended, as far as the kernel tells. */
-bool session_peer_has_ended(const struct session *session);
+bool session_peer_has_ended(struct session *session);
 
 /* Sends what nobody asked for. Results as session_reply. */
 int session_push(struct session *session, const struct protocol_header *message);

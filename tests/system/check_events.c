@@ -14,6 +14,7 @@
 #include "tests/system/suite.h"
 
 #define N_DYING		1000
+#define N_BURIED	40
 #define N_SUBSCRIBERS	1000
 #define N_TOLD		20		/* attachments that all of them are told of: two events each */
 #define N_UNREAD	2000		/* attachments that come and go while nobody reads: two events each */
@@ -201,6 +202,47 @@ START_TEST(death_is_told_to_those_that_are_attached)
 	harness_close(&desk);
 	harness_close(&desk_events);
 	harness_close(&side_events);
+	suite_end(&scene);
+}
+END_TEST
+
+/* More at once than the daemon puts off closing; and the first that is told finds the table right. */
+START_TEST(the_dead_are_in_no_table_and_leave_no_descriptors)
+{
+	struct harness_child children[N_BURIED];
+	struct harness_usage before;
+	struct protocol_event event;
+	struct protocol_segment row;
+	struct suite_scene scene;
+	struct harness_conn conn;
+
+	suite_begin(&scene, NULL, events_body);
+	observe(&scene, &conn);
+	harness_usage_read(scene.daemon.pid, &before);
+	for (int i = 0; i < N_BURIED; i++) {
+		children[i] = (struct harness_child)HARNESS_CHILD_NULL;
+		harness_child_start(&children[i], attach_and_stay, scene.daemon.socket);
+		harness_expect(children[i].control, "attached");
+		expect_event(&conn, PROTOCOL_EVENT_ATTACHED, "desk", children[i].pid);
+	}
+	for (int i = 0; i < N_BURIED; i++) {
+		pid_t pid = children[i].pid;
+
+		if (i < 3) {
+			harness_child_kill(&children[i]);
+			do
+				next_event(&conn, &event);
+			while (event.kind != PROTOCOL_EVENT_DIED);
+			ck_assert_int_eq(event.pid, pid);
+			ck_assert_int_eq(harness_find(&scene.watcher, "desk", &row), 0);
+			ck_assert_uint_eq(row.readers + row.writers, N_BURIED - 1 - (unsigned)i);
+		} else
+			(void)kill(pid, SIGKILL);
+	}
+	for (int i = 3; i < N_BURIED; i++)
+		harness_child_kill(&children[i]);
+	harness_usage_await(&scene.watcher, scene.daemon.pid, &before);
+	harness_close(&conn);
 	suite_end(&scene);
 }
 END_TEST
@@ -734,6 +776,7 @@ main(void)
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, life_of_a_segment_is_told);
 	tcase_add_test(tcase, death_is_told_to_those_that_are_attached);
+	tcase_add_test(tcase, the_dead_are_in_no_table_and_leave_no_descriptors);
 	tcase_add_test(tcase, ready_is_told_to_who_waits_for_it);
 	tcase_add_test(tcase, strangers_see_what_they_may_attach_and_no_more);
 	tcase_add_test(tcase, who_does_not_read_is_told_how_many_were_lost);
