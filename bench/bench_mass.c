@@ -272,7 +272,7 @@ mass_death(struct bench *bench, const struct bench_goal *goal)
 	struct daemon_config config = { .segments = definition };
 	const struct bench_side sides[] = {
 		{ "kill to all pidfds in a bare epoll loop", bare_run, &self },
-		{ "such clients, daemon stopped: no baseline", unheard_run, &self, true },
+		{ "such clients' own end, bare loop: no baseline", unheard_run, &self, true },
 		{ "segmentd, kill to all free, none attached", daemon_run, &self },
 	};
 

@@ -156,6 +156,18 @@ report_verdict(const struct bench_goal *goal, const struct comparison *compariso
 	(void)fflush(stdout);
 }
 
+/* What stands beside is judged by nobody, but says whose share of the distance is whose. */
+static void
+report_beside(const struct comparison *comparison, const struct summary *summaries)
+{
+	unsigned i, last = comparison->n_sides - 1;
+
+	for (i = 0; i < last && comparison->series[0].n > 0; i++)
+		if (comparison->series[i].is_beside && summaries[i].median > 0)
+			(void)printf("      ratio %.3f to %s\n", summaries[last].median / summaries[i].median,
+			    comparison->series[i].name);
+}
+
 static void
 report_json_side(FILE *f, const struct unit *unit, const char *name, const struct summary *summary)
 {
@@ -213,6 +225,7 @@ report_comparison(struct bench *bench, struct comparison *comparison)
 	report_head(bench, goal);
 	for (i = 0; i < comparison->n_sides && comparison->series[i].n > 0; i++)
 		report_side(unit, comparison->series[i].name, &summaries[i]);
+	report_beside(comparison, summaries);
 	report_verdict(goal, comparison, &bench->result, comparison->series[best].name);
 	report_json(bench, comparison, summaries, best);
 }
