@@ -115,7 +115,7 @@ restore_time(struct restore *self, unsigned n_entries, struct bench_round *round
 			now_ns = clock_monotonic_ns();
 			if (now_ns - start_ns > LIMIT_NS)
 				bench_fail("the lock of an owner that is gone does not become free");
-		} while (atomic_load_explicit(&self->lock->word, memory_order_acquire) != 0);
+		} while (atomic_load_explicit(&self->lock->state, memory_order_acquire) != 0);
 		samples_add(&round->samples, now_ns - start_ns);
 		restore_check(self, n_entries);
 	}
