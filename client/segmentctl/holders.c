@@ -21,7 +21,7 @@ static const struct table_column columns[] = {
 	[ACCESS] = { "ACCESS", 0, 0 },
 	[SINCE] = { "SINCE", 0, 1 },
 	[SESSION] = { "SESSION", TABLE_RIGHT, 2 },
-	[NOTE] = { "NOTE", TABLE_TRUNCATE, 0 },
+	[NOTE] = { "NOTE", TABLE_TRUNCATE | TABLE_HIDE_EMPTY, 0 },
 };
 static_assert(BASE_ARRAY_SIZE(columns) == N_COLUMNS, "columns");
 

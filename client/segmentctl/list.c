@@ -13,7 +13,7 @@
 #include "client/segmentctl/table.h"
 #include "client/segmentctl/text.h"
 
-enum { NAME, STATE, BACKEND, SIZE, RESIDENT, LOCKED, PAGES, NUMA, ATTACHED, RECOVERIES, N_COLUMNS };
+enum { NAME, STATE, BACKEND, SIZE, RESIDENT, LOCKED, PAGES, NUMA, ATTACHED, RECOVERIES, OWNER, MODE, N_COLUMNS };
 
 static const struct table_column columns[] = {
 	[NAME] = { "NAME", TABLE_TRUNCATE, 0 },
@@ -26,6 +26,8 @@ static const struct table_column columns[] = {
 	[NUMA] = { "NUMA", 0, 7 },
 	[ATTACHED] = { "ATTACHED", TABLE_RIGHT, 1 },
 	[RECOVERIES] = { "RECOVERIES", TABLE_RIGHT, 5 },
+	[OWNER] = { "OWNER", TABLE_TRUNCATE, 8 },
+	[MODE] = { "MODE", 0, 9 },
 };
 static_assert(BASE_ARRAY_SIZE(columns) == N_COLUMNS, "columns");
 
@@ -39,12 +41,13 @@ static int
 add_to_table(struct list *list, const struct protocol_segment *row)
 {
 	char state[ROW_STATE_SIZE], size[TEXT_SIZE], resident[TEXT_SIZE], locked[TEXT_SIZE];
-	char attached[64], recoveries[TEXT_SIZE];
+	char attached[64], recoveries[TEXT_SIZE], owner[ROW_OWNER_SIZE], mode[ROW_MODE_SIZE];
 	const char *page_size = row_page_size_had(row);
 	const char *cells[N_COLUMNS] = {
 		[NAME] = row->name, [STATE] = state, [BACKEND] = row_backend_name(row->backend),
 		[SIZE] = size, [RESIDENT] = resident, [LOCKED] = locked, [PAGES] = page_size ? page_size : "-",
 		[NUMA] = row_numa_name(row->numa), [ATTACHED] = attached, [RECOVERIES] = recoveries,
+		[OWNER] = owner, [MODE] = mode,
 	};
 
 	row_format_state(row, state);
@@ -54,6 +57,8 @@ add_to_table(struct list *list, const struct protocol_segment *row)
 	(void)snprintf(attached, sizeof(attached), "%" PRIu64 " (%" PRIu32 "/%" PRIu32 ")",
 	    (uint64_t)row->readers + row->writers, row->readers, row->writers);
 	(void)snprintf(recoveries, sizeof(recoveries), "%" PRIu64, row->recoveries);
+	row_format_owner(row, owner);
+	row_format_mode(row, mode);
 	return table_add_row(&list->table, cells, row_state_color(row), STATE);
 }
 

@@ -21,14 +21,14 @@ enum { NAME, KIND, PROTECTS, UNDO, ON_DEATH, STATE, RECOVERIES, LAST, NOTE, N_CO
 
 static const struct table_column columns[] = {
 	[NAME] = { "NAME", TABLE_TRUNCATE, 0 },
-	[KIND] = { "KIND", 0, 2 },
-	[PROTECTS] = { "PROTECTS", 0, 3 },
-	[UNDO] = { "UNDO", TABLE_RIGHT, 5 },
-	[ON_DEATH] = { "ON DEATH", 0, 4 },
+	[KIND] = { "KIND", 0, 3 },
+	[PROTECTS] = { "PROTECTS", 0, 4 },
+	[UNDO] = { "UNDO", TABLE_RIGHT, 7 },
+	[ON_DEATH] = { "ON DEATH", 0, 5 },
 	[STATE] = { "STATE", 0, 0 },
-	[RECOVERIES] = { "RECOVERIES", TABLE_RIGHT, 0 },
+	[RECOVERIES] = { "RECOVERIES", TABLE_RIGHT, 2 },
 	[LAST] = { "LAST RECOVERY", 0, 1 },
-	[NOTE] = { "NOTE", TABLE_TRUNCATE, 0 },
+	[NOTE] = { "NOTE", TABLE_TRUNCATE | TABLE_HIDE_EMPTY, 6 },
 };
 static_assert(BASE_ARRAY_SIZE(columns) == N_COLUMNS, "columns");
 

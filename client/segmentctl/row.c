@@ -6,7 +6,6 @@
 #include "client/segmentctl/row.h"
 
 #include "base/base.h"
-#include "client/segmentctl/text.h"
 #include "conf/definition.h"
 
 bool
@@ -61,6 +60,22 @@ row_format_state(const struct protocol_segment *row, char buf[ROW_STATE_SIZE])
 		    row->flags & PROTOCOL_SEGMENT_POISONED ? " (poisoned)" : "");
 }
 
+void
+row_format_owner(const struct protocol_segment *row, char buf[ROW_OWNER_SIZE])
+{
+	char user[TEXT_USER_SIZE], group[TEXT_USER_SIZE];
+
+	text_format_user(row->owner, user);
+	text_format_group(row->group, group);
+	(void)snprintf(buf, ROW_OWNER_SIZE, "%s:%s", user, group);
+}
+
+void
+row_format_mode(const struct protocol_segment *row, char buf[ROW_MODE_SIZE])
+{
+	(void)snprintf(buf, ROW_MODE_SIZE, "%04o", row->mode & 07777u);
+}
+
 const char *
 row_backend_name(unsigned backend)
 {
@@ -108,7 +123,7 @@ row_page_size_had(const struct protocol_segment *row)
 static void
 add_owner(struct json *json, const struct protocol_segment *row)
 {
-	char name[TEXT_USER_SIZE], mode[8];
+	char name[TEXT_USER_SIZE], mode[ROW_MODE_SIZE];
 
 	text_format_user(row->owner, name);
 	json_add_string(json, "owner", name);
@@ -116,7 +131,7 @@ add_owner(struct json *json, const struct protocol_segment *row)
 	text_format_group(row->group, name);
 	json_add_string(json, "group", name);
 	json_add_number(json, "group_gid", row->group);
-	(void)snprintf(mode, sizeof(mode), "%04o", row->mode & 07777u);
+	row_format_mode(row, mode);
 	json_add_string(json, "mode", mode);
 }
 

@@ -8,8 +8,11 @@
 
 #include "client/protocol.h"
 #include "client/segmentctl/json.h"
+#include "client/segmentctl/text.h"
 
 #define ROW_STATE_SIZE	32
+#define ROW_OWNER_SIZE	(2 * TEXT_USER_SIZE + 1)
+#define ROW_MODE_SIZE	8
 
 /* Whether its name ends; nothing else in it can hurt. */
 bool row_is_sound(const struct protocol_segment *row);
@@ -18,6 +21,9 @@ const char *row_state_name(unsigned state);		/* "unknown" for what we do not kno
 const char *row_state_color(const struct protocol_segment *row);	/* or NULL */
 /* With the percentage while it is being provisioned, and a hint of a poisoned lock. */
 void row_format_state(const struct protocol_segment *row, char buf[ROW_STATE_SIZE]);
+
+void row_format_owner(const struct protocol_segment *row, char buf[ROW_OWNER_SIZE]);	/* "user:group" */
+void row_format_mode(const struct protocol_segment *row, char buf[ROW_MODE_SIZE]);
 
 const char *row_backend_name(unsigned backend);
 const char *row_page_size_name(unsigned page_size);	/* as asked */

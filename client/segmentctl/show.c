@@ -16,7 +16,7 @@
 #include "client/segmentctl/text.h"
 
 static const struct table_column had_columns[] = {
-	{ "", 0, 0 }, { "ASKED", TABLE_TRUNCATE, 0 }, { "HAD", 0, 0 },
+	{ "", 0, 0 }, { "ASKED", 0, 0 }, { "HAD", TABLE_TRUNCATE, 0 },
 };
 
 static const struct table_column key_columns[] = {
@@ -35,7 +35,7 @@ static void
 print_state(const struct shown *shown)
 {
 	const struct protocol_segment *row = &shown->segment;
-	char state[ROW_STATE_SIZE], user[TEXT_USER_SIZE], group[TEXT_USER_SIZE], text[256], a[TEXT_SIZE], b[TEXT_SIZE];
+	char state[ROW_STATE_SIZE], owner[ROW_OWNER_SIZE], mode[ROW_MODE_SIZE], text[256], a[TEXT_SIZE], b[TEXT_SIZE];
 
 	text_put_escaped(stdout, row->name);
 	putchar('\n');
@@ -56,9 +56,9 @@ print_state(const struct shown *shown)
 	    row->flags & PROTOCOL_SEGMENT_REQUIRED ? ", required" : "",
 	    row->flags & PROTOCOL_SEGMENT_DEGRADED ? ", not all had as asked" : "");
 	print_line("lifetime", text);
-	text_format_user(row->owner, user);
-	text_format_group(row->group, group);
-	(void)snprintf(text, sizeof(text), "%s:%s %04o", user, group, row->mode & 07777u);
+	row_format_owner(row, owner);
+	row_format_mode(row, mode);
+	(void)snprintf(text, sizeof(text), "%s %s", owner, mode);
 	print_line("owner", text);
 	(void)snprintf(text, sizeof(text), "%" PRIu32 " reading, %" PRIu32 " writing, of them %" PRIu32 " unsupervised",
 	    row->readers, row->writers, row->unsupervised);

@@ -13,6 +13,7 @@
 #include "client/segmentctl/text.h"
 
 #define SEPARATOR	"  "
+#define CUT_WIDTH_MIN	6		/* what of a cell is shown at least */
 
 size_t
 table_terminal_width(int fd)
@@ -41,11 +42,9 @@ table_init(struct table *table, const struct table_column *columns, size_t n_col
 	if (!table->scols)
 		return -ENOMEM;
 	for (size_t i = 0; i < n_columns; i++) {
-		int flags = (columns[i].flags & TABLE_RIGHT ? SCOLS_FL_RIGHT : 0) |
-		    (columns[i].flags & TABLE_TRUNCATE ? SCOLS_FL_TRUNC : 0);
-
 		table->widths[i] = strlen(columns[i].name);
-		if (!scols_table_new_column(table->scols, columns[i].name, 0, flags))
+		if (!scols_table_new_column(table->scols, columns[i].name, 0,
+		    columns[i].flags & TABLE_RIGHT ? SCOLS_FL_RIGHT : 0))
 			return -ENOMEM;
 	}
 	(void)scols_table_enable_colors(table->scols, table_wants_color());
@@ -72,6 +71,7 @@ table_add_row(struct table *table, const char *const *cells, const char *color, 
 
 		if (!escaped)
 			return -ENOMEM;
+		table->is_filled[i] = table->is_filled[i] || *escaped;
 		table->widths[i] = max_u64(table->widths[i], text_width(escaped));
 		r = scols_line_refer_data(line, i, escaped);	/* which takes it */
 	}
@@ -81,66 +81,153 @@ table_add_row(struct table *table, const char *const *cells, const char *color, 
 	return r;
 }
 
-/* The shown column that is missed least; NULL: all that are left are wanted. */
-static struct libscols_column *
-find_dispensable(const struct table *table, size_t *ret_width)
+static bool
+is_hidden(const struct table *table, size_t i)
 {
-	struct libscols_column *found = NULL;
+	return scols_column_is_hidden(scols_table_get_column(table->scols, i));
+}
+
+static int
+hide(struct table *table, size_t i)
+{
+	struct libscols_column *column = scols_table_get_column(table->scols, i);
+
+	return scols_column_set_flags(column, scols_column_get_flags(column) | SCOLS_FL_HIDDEN);
+}
+
+/* Columns that all rows leave empty say nothing. */
+static int
+hide_empty(struct table *table)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < table->n_columns && r == 0; i++)
+		if (table->columns[i].flags & TABLE_HIDE_EMPTY && !table->is_filled[i])
+			r = hide(table, i);
+	return r;
+}
+
+/* What the shown columns take. Of what can be cut, at most so much is counted. */
+static size_t
+measure(const struct table *table, size_t cut_width)
+{
+	size_t width = 0, n = 0;
+
+	for (size_t i = 0; i < table->n_columns; i++) {
+		bool can_be_cut = table->columns[i].flags & TABLE_TRUNCATE;
+
+		if (is_hidden(table, i))
+			continue;
+		width += can_be_cut ? min_u64(table->widths[i], cut_width) : table->widths[i];
+		n++;
+	}
+	return width + (n > 1 ? (n - 1) * strlen(SEPARATOR) : 0);
+}
+
+/* The shown column that is missed least; n_columns: all that are left are wanted. */
+static size_t
+find_dispensable(const struct table *table)
+{
+	size_t found = table->n_columns;
 	unsigned most = 0;
 
 	for (size_t i = 0; i < table->n_columns; i++) {
-		struct libscols_column *column = scols_table_get_column(table->scols, i);
-
-		if (table->columns[i].dispensable <= most || scols_column_is_hidden(column))
+		if (table->columns[i].dispensable <= most || is_hidden(table, i))
 			continue;
 		most = table->columns[i].dispensable;
-		*ret_width = table->widths[i];
-		found = column;
+		found = i;
 	}
 	return found;
 }
 
+/* The widest column that can be cut further; n_columns: none. */
+static size_t
+find_widest(const struct table *table)
+{
+	size_t found = table->n_columns, widest = CUT_WIDTH_MIN;
+
+	for (size_t i = 0; i < table->n_columns; i++) {
+		if (!(table->columns[i].flags & TABLE_TRUNCATE) || is_hidden(table, i) || table->widths[i] <= widest)
+			continue;
+		widest = table->widths[i];
+		found = i;
+	}
+	return found;
+}
+
+/* Cuts the cells of a column to its width. */
+static int
+cut_column(struct table *table, size_t i)
+{
+	for (size_t row = 0; row < table->n_rows; row++) {
+		struct libscols_line *line = scols_table_get_line(table->scols, row);
+		const char *cell = scols_line_get_column_data(line, scols_table_get_column(table->scols, i));
+		char *cut;
+		int r;
+
+		if (!cell || text_width(cell) <= table->widths[i])
+			continue;
+		cut = text_cut(cell, table->widths[i]);
+		if (!cut)
+			return -ENOMEM;
+		r = scols_line_refer_data(line, i, cut);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* First whole columns give way; then what can be cut loses its end, and shows it: a part must not pass for a whole name. */
 static int
 fit(struct table *table, size_t terminal_width)
 {
-	size_t width = (table->n_columns - 1) * strlen(SEPARATOR), column_width;
+	size_t width, i;
+	int r = 0;
 
-	for (size_t i = 0; i < table->n_columns; i++)
-		width += table->widths[i];
-	while (width > terminal_width) {
-		struct libscols_column *column = find_dispensable(table, &column_width);
-		int r;
-
-		if (!column)
-			break;		/* libsmartcols cuts those that may be cut */
-		r = scols_column_set_flags(column, scols_column_get_flags(column) | SCOLS_FL_HIDDEN);
-		if (r < 0)
-			return r;
-		width -= column_width + strlen(SEPARATOR);
+	while (r == 0 && measure(table, terminal_width / 2) > terminal_width) {
+		i = find_dispensable(table);
+		if (i == table->n_columns)
+			break;
+		r = hide(table, i);
 	}
-	return 0;
+	while ((width = measure(table, SIZE_MAX)) > terminal_width && (i = find_widest(table)) < table->n_columns)
+		table->widths[i]--;
+	for (i = 0; i < table->n_columns && r == 0; i++)
+		if (table->columns[i].flags & TABLE_TRUNCATE && !is_hidden(table, i))
+			r = cut_column(table, i);
+	return r;
+}
+
+/* libsmartcols prints nothing at all where there is no row. */
+static int
+print_heading(const struct table *table)
+{
+	bool is_first = true;
+
+	for (size_t i = 0; i < table->n_columns; i++) {
+		if (is_hidden(table, i))
+			continue;
+		printf("%s%s", is_first ? "" : SEPARATOR, table->columns[i].name);
+		is_first = false;
+	}
+	putchar('\n');
+	return ferror(stdout) ? -EIO : 0;
 }
 
 int
 table_print(struct table *table)
 {
 	size_t terminal_width = table_terminal_width(STDOUT_FILENO);
-	int r;
+	int r = hide_empty(table);
 
-	if (table->n_rows == 0) {
-		/* libsmartcols prints nothing at all then. */
-		for (size_t i = 0; i < table->n_columns; i++)
-			printf("%s%s", i ? SEPARATOR : "", table->columns[i].name);
-		putchar('\n');
-		return ferror(stdout) ? -EIO : 0;
-	}
-	if (terminal_width > 0) {
+	if (r == 0 && terminal_width > 0)
 		r = fit(table, terminal_width);
-		if (r == 0)
-			r = scols_table_set_termwidth(table->scols, terminal_width);
-		if (r < 0)
-			return r;
-	}
+	if (r == 0 && terminal_width > 0)
+		r = scols_table_set_termwidth(table->scols, terminal_width);
+	if (r < 0)
+		return r;
+	if (table->n_rows == 0)
+		return print_heading(table);
 	errno = 0;
 	r = scols_print_table(table->scols);
 	return r < 0 && errno ? -errno : r;

@@ -13,7 +13,8 @@
 #define TABLE_COLUMNS_MAX	16
 
 #define TABLE_RIGHT	0x1u		/* aligned to the right: numbers */
-#define TABLE_TRUNCATE	0x2u		/* may lose its end; never a number, which would become another one */
+#define TABLE_TRUNCATE	0x2u		/* may lose its end on a terminal; never a number, which would become another one */
+#define TABLE_HIDE_EMPTY 0x4u		/* left out where no row has anything in it */
 
 struct table_column {
 	const char *name;
@@ -27,6 +28,7 @@ struct table {
 	const struct table_column *columns;
 	size_t n_columns;
 	size_t widths[TABLE_COLUMNS_MAX];
+	bool is_filled[TABLE_COLUMNS_MAX];
 	size_t n_rows;
 	struct libscols_table *scols;
 };

@@ -7,6 +7,7 @@
 
 #include <grp.h>
 #include <inttypes.h>
+#include <langinfo.h>
 #include <pwd.h>
 #include <limits.h>
 #include <wchar.h>
@@ -103,6 +104,27 @@ text_width(const char *escaped)
 		escaped += n;
 	}
 	return width;
+}
+
+char *
+text_cut(const char *escaped, size_t width)
+{
+	static const char ellipsis[] = "\342\200\246";	/* U+2026 */
+	const char *mark = streq(nl_langinfo(CODESET), "UTF-8") ? ellipsis : "~";
+	size_t length = 0, taken = 0, n;
+	mbstate_t state = { 0 };
+	wchar_t wide;
+	char *cut;
+
+	while ((n = mbrtowc(&wide, escaped + length, MB_LEN_MAX, &state)) > 0 && n < (size_t)-2) {
+		int columns = wcwidth(wide);
+
+		taken += columns > 0 ? (size_t)columns : 0;
+		if (taken > width - 1)
+			break;
+		length += n;
+	}
+	return asprintf(&cut, "%.*s%s", (int)length, escaped, mark) < 0 ? NULL : cut;
 }
 
 void

@@ -25,6 +25,9 @@ char *text_escape(const char *string);
 /* Columns that an escaped string takes on a terminal. */
 size_t text_width(const char *escaped);
 
+/* The beginning of an escaped string, with a mark of its being one, so that both take width columns; NULL when memory is short. */
+char *text_cut(const char *escaped, size_t width);
+
 /* "1 GiB", "1.5 MiB", "0 B". */
 void text_format_size(uint64_t bytes, char buf[TEXT_SIZE]);
 /* part of total in whole percent, 0 to 100; rounded down, so 100 means all. */

@@ -8,6 +8,7 @@ check_PROGRAMS += \
 	tests/segmentctl/check_segmentctl_daemon \
 	tests/segmentctl/check_lies \
 	tests/segmentctl/check_segmentctl_manual \
+	tests/segmentctl/check_tables \
 	tests/segmentctl/check_text \
 	tests/segmentctl/check_usage
 
@@ -47,6 +48,10 @@ tests_segmentctl_check_segmentctl_daemon_LDADD = $(HARNESS_LIBS) $(segmentctl_te
 tests_segmentctl_check_follow_SOURCES = tests/segmentctl/check_follow.c $(segmentctl_run) $(segmentctl_fake)
 tests_segmentctl_check_follow_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_follow_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
+
+tests_segmentctl_check_tables_SOURCES = tests/segmentctl/check_tables.c $(segmentctl_run) $(segmentctl_fake)
+tests_segmentctl_check_tables_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_tables_LDADD = $(segmentctl_test_libs)
 
 tests_segmentctl_check_exec_SOURCES = tests/segmentctl/check_exec.c $(segmentctl_run)
 tests_segmentctl_check_exec_CPPFLAGS = $(AM_CPPFLAGS) -DEXAMPLES='"$(abs_top_srcdir)/client/examples"' \
