@@ -157,7 +157,12 @@ ask_rows(struct ask *ask, enum protocol_type type, void *request, size_t request
 
 	do {
 		memcpy((char *)request + CURSOR_OFFSET, &cursor, sizeof(cursor));
-		r = ask_request(ask, type, request, request_size, sizeof(struct protocol_listed));
+		r = ask_try(ask, type, request, request_size, sizeof(struct protocol_listed));
+		if (r == -ENOENT && ask->may_be_gone) {
+			ask->is_gone = true;
+			return 0;
+		}
+		r = r < 0 ? ask_report(ask, r) : 0;
 		if (r == 0)
 			r = take_page(ask, row_size, &cursor, fn, arg);
 		n_rows += ask->reply.listed.n_rows;

@@ -13,6 +13,8 @@
 struct ask {
 	const struct segmentctl *ctl;
 	uint64_t deadline_ns;		/* of the monotonic clock; 0: none */
+	bool may_be_gone;		/* rows of a segment that is not there are none, and no failure; */
+	bool is_gone;			/* and this says that it was so */
 	size_t reply_bytes;		/* of the last good reply, which is */
 	union {
 		struct protocol_header header;

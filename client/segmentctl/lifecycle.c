@@ -7,6 +7,7 @@
 #include "client/segment.h"
 #include "client/segmentctl/ask.h"
 #include "client/segmentctl/commands.h"
+#include "client/segmentctl/holders.h"
 #include "client/segmentctl/json.h"
 #include "client/segmentctl/report.h"
 #include "client/segmentctl/row.h"
@@ -88,26 +89,71 @@ lifecycle_run_create(const struct segmentctl *ctl, char **args, unsigned n_args)
 	return r;
 }
 
-static int
-print_removed(const struct segmentctl *ctl, const char *name, bool now)
-{
-	struct json json = JSON_NULL;
-	int r = json_init(&json);
+/* What came of REMOVE. */
+struct removed {
+	const struct segmentctl *ctl;
+	const char *name;
+	bool now;
+	struct json json;
+	struct holders holders;		/* who keeps it from going */
+};
 
-	if (r == 0) {
-		json_add_string(&json, "name", name);
-		json_add_bool(&json, "now", now);
-		r = json_print(&json);
-	}
-	json_deinit(&json);
-	return report_output(ctl, r);
+static int
+print_removed_json(struct removed *removed, struct ask *ask)
+{
+	struct json *json = &removed->json;
+	int r = 0;
+
+	json_add_string(json, "name", removed->name);
+	json_add_bool(json, "now", removed->now);
+	json_open_array(json, "holders");
+	if (!removed->now)
+		r = holders_collect(&removed->holders, ask, removed->name);
+	json_close_array(json);
+	if (r != 0)
+		return r;
+	json_add_bool(json, "gone", removed->now || ask->is_gone);
+	return report_output(removed->ctl, json_print(json));
+}
+
+static int
+print_removed_text(struct removed *removed, struct ask *ask)
+{
+	struct table *table = &removed->holders.table;
+	int r = removed->now ? 0 : holders_collect(&removed->holders, ask, removed->name);
+
+	/* Nobody holds it: it is gone by now, or will be before anybody has read this. */
+	if (r != 0 || table->n_rows == 0)
+		return r;
+	printf("'%s' takes no more attachments, and goes when %s over:\n", removed->name,
+	    table->n_rows == 1 ? "this one is" : "these are");
+	r = table_print(table);
+	if (r == 0)
+		puts("With --now its name goes at once; the memory stays with them.");
+	return report_output(removed->ctl, r);
+}
+
+static int
+print_removed(struct removed *removed, struct ask *ask)
+{
+	int r;
+
+	/* Its last holder may go before it is asked about. */
+	ask->may_be_gone = true;
+	if (json_init(&removed->json) < 0 || holders_init(&removed->holders, removed->ctl, &removed->json) < 0)
+		r = report_no_memory(removed->ctl);
+	else
+		r = removed->ctl->json ? print_removed_json(removed, ask) : print_removed_text(removed, ask);
+	holders_deinit(&removed->holders);
+	json_deinit(&removed->json);
+	return r;
 }
 
 int
 lifecycle_run_remove(const struct segmentctl *ctl, char **args, unsigned n_args)
 {
-	bool now = ctl->options & SEGMENTCTL_OPTION_NOW;
-	struct protocol_remove request = { .flags = now ? PROTOCOL_REMOVE_NOW : 0 };
+	struct removed removed = { .ctl = ctl, .name = args[0], .now = ctl->options & SEGMENTCTL_OPTION_NOW };
+	struct protocol_remove request = { .flags = removed.now ? PROTOCOL_REMOVE_NOW : 0 };
 	struct ask *ask;
 	int r = ask_check_name(ctl, args[0]);
 
@@ -118,6 +164,8 @@ lifecycle_run_remove(const struct segmentctl *ctl, char **args, unsigned n_args)
 		return r;
 	ask_set_name(request.name, args[0]);
 	r = ask_request(ask, PROTOCOL_REMOVE, &request.header, sizeof(request), sizeof(struct protocol_header));
+	if (r == 0)
+		r = print_removed(&removed, ask);
 	ask_free(ask);
-	return r == 0 && ctl->json ? print_removed(ctl, args[0], now) : r;
+	return r;
 }

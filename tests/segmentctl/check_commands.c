@@ -470,12 +470,23 @@ START_TEST(wait_gives_up_in_time)
 }
 END_TEST
 
+/* "held" has two holders; "a" has gone when it is asked for them. */
 static void
 answer_remove(const struct fake_request *request)
 {
 	const struct protocol_remove *remove = &request->message.remove;
+	struct protocol_holder holders[2] = {
+		{ .cursor = 1, .session = 9, .since_ns = NS_PER_SEC, .attachment = 41, .pid = 4242, .access = 3, .command = "feed" },
+		{ .cursor = 2, .attachment = 42, .access = PROTOCOL_ACCESS_READ, .flags = PROTOCOL_HOLDER_UNSUPERVISED },
+	};
 
-	if (streq(remove->name, "foreign"))
+	if (request->message.header.type == PROTOCOL_HOLDERS && streq(request->message.holders.name, "held"))
+		fake_reply_rows(request, holders, 2, sizeof(holders[0]), 2, false);
+	else if (request->message.header.type == PROTOCOL_HOLDERS)
+		fake_refuse(request, -ENOENT, "there is no such segment");
+	else if (streq(remove->name, "none"))
+		fake_refuse(request, -ENOENT, "there is no segment 'none'");
+	else if (streq(remove->name, "foreign"))
 		fake_refuse(request, -EPERM, "only its creator and administrators may remove 'foreign'");
 	else if (streq(remove->name, "now") != (remove->flags == PROTOCOL_REMOVE_NOW))
 		fake_refuse(request, -EINVAL, "the wrong flags");
@@ -485,13 +496,42 @@ answer_remove(const struct fake_request *request)
 
 START_TEST(remove_says_now_when_asked)
 {
+	const struct run *run;
+
 	fake_start(&fake, answer_remove);
-	ck_assert_int_eq(run_segmentctl("--socket", fake.socket, "remove", "a", NULL)->status, SEGMENTCTL_DONE);
+	run = run_segmentctl("--socket", fake.socket, "remove", "a", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	ck_assert_str_eq(run->out, "");
+	ck_assert_str_eq(run->err, "");
 	ck_assert_int_eq(run_segmentctl("--socket", fake.socket, "remove", "now", "--now", NULL)->status,
 	    SEGMENTCTL_DONE);
 	ck_assert_int_eq(run_segmentctl("--socket", fake.socket, "remove", "foreign", NULL)->status,
 	    SEGMENTCTL_NOT_PERMITTED);
-	assert_json(run_segmentctl("--socket", fake.socket, "--json", "remove", "a", NULL)->out);
+	ck_assert_int_eq(run_segmentctl("--socket", fake.socket, "remove", "none", NULL)->status,
+	    SEGMENTCTL_NO_SEGMENT);
+	run = run_segmentctl("--socket", fake.socket, "--json", "remove", "a", NULL);
+	assert_json(run->out);
+	assert_has(run->out, "\"holders\": []");
+	assert_has(run->out, "\"gone\": true");
+}
+END_TEST
+
+START_TEST(remove_shows_who_holds_it)
+{
+	const struct run *run;
+
+	fake_start(&fake, answer_remove);
+	run = run_segmentctl("--socket", fake.socket, "remove", "held", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	assert_has(run->out, "'held' takes no more attachments, and goes when these are over:\n");
+	assert_has(line_of(run->out, "        41"), "4242");
+	assert_has(line_of(run->out, "        41"), "feed");
+	assert_has(line_of(run->out, "        42"), "unsupervised");
+	assert_has(run->out, "\nWith --now ");
+	run = run_segmentctl("--socket", fake.socket, "--json", "remove", "held", NULL);
+	assert_json(run->out);
+	assert_has(run->out, "\"pid\": 4242");
+	assert_has(run->out, "\"gone\": false");
 }
 END_TEST
 
@@ -537,6 +577,7 @@ main(void)
 	tcase_add_test(tcase, wait_draws_a_bar_on_a_terminal);
 	tcase_add_test(tcase, wait_gives_up_in_time);
 	tcase_add_test(tcase, remove_says_now_when_asked);
+	tcase_add_test(tcase, remove_shows_who_holds_it);
 	tcase_add_test(tcase, metrics_are_printed_as_they_are);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
