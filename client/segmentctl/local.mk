@@ -30,3 +30,6 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/wait.c
 client_segmentctl_libsegmentctl_la_CFLAGS = $(AM_CFLAGS) $(SMARTCOLS_CFLAGS)
 client_segmentctl_libsegmentctl_la_LIBADD = client/libclient.la conf/libconf.la $(SMARTCOLS_LIBS)
+
+# Of the program's own name, as bash wants it; so it has a folder of its own.
+dist_bashcompletion_DATA = client/segmentctl/completion/segmentctl

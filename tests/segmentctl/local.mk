@@ -2,6 +2,7 @@
 if HAVE_CHECK
 check_PROGRAMS += \
 	tests/segmentctl/check_commands \
+	tests/segmentctl/check_completion \
 	tests/segmentctl/check_contents \
 	tests/segmentctl/check_exec \
 	tests/segmentctl/check_follow \
@@ -52,6 +53,13 @@ tests_segmentctl_check_follow_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
 tests_segmentctl_check_tables_SOURCES = tests/segmentctl/check_tables.c $(segmentctl_run) $(segmentctl_fake)
 tests_segmentctl_check_tables_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_tables_LDADD = $(segmentctl_test_libs)
+
+tests_segmentctl_check_completion_SOURCES = tests/segmentctl/check_completion.c $(segmentctl_fake)
+tests_segmentctl_check_completion_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DCOMPLETION='"$(abs_top_srcdir)/client/segmentctl/completion/segmentctl"' \
+	-DPROGRAM='"$(abs_top_builddir)/client/segmentctl/segmentctl"'
+tests_segmentctl_check_completion_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_completion_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
 
 tests_segmentctl_check_exec_SOURCES = tests/segmentctl/check_exec.c $(segmentctl_run)
 tests_segmentctl_check_exec_CPPFLAGS = $(AM_CPPFLAGS) -DEXAMPLES='"$(abs_top_srcdir)/client/examples"' \
