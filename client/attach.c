@@ -225,6 +225,7 @@ make_segment(struct segment_client *client, const char *name, struct answer *ans
 		goto fail_table;
 	if (segment->n_locks)
 		lock_list_add(segment);
+	growth_add(segment);
 	*ret_segment = segment;
 	return 0;
 fail_table:
@@ -373,6 +374,7 @@ segment_detach(struct segment *segment)
 
 	if (!segment)
 		return 0;
+	growth_remove(segment);
 	if (segment->n_locks) {
 		/* First, while the end of a thread that has one of its locks still waits for this. */
 		lock_end_all(segment);
@@ -399,7 +401,7 @@ segment_data(const struct segment *segment)
 size_t
 segment_size(const struct segment *segment)
 {
-	return segment ? segment->size_bytes : 0;
+	return segment ? atomic_load_explicit(&segment->size_bytes, memory_order_acquire) : 0;
 }
 
 int

@@ -22,6 +22,7 @@ static void
 fork_prepare(void)
 {
 	lock_fork_prepare();
+	growth_fork_prepare();
 	(void)pthread_mutex_lock(&list_mutex);
 }
 
@@ -29,6 +30,7 @@ static void
 fork_parent(void)
 {
 	(void)pthread_mutex_unlock(&list_mutex);
+	growth_fork_parent();
 	lock_fork_parent();
 }
 
@@ -47,6 +49,7 @@ fork_child(void)
 		events_close(client->events);
 	}
 	(void)pthread_mutex_unlock(&list_mutex);
+	growth_fork_child();
 	lock_fork_child();
 }
 

@@ -8,6 +8,7 @@
 #define CLIENT_CLIENT_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/base.h"
@@ -39,7 +40,7 @@ struct segment_client {
 
 struct segment_lock;
 
-/* Not changed after it was made, but in a forked child: threads may read it without a lock. */
+/* Not changed after it was made, but its size, and in a forked child: threads may read it without a lock. */
 struct segment {
 	/* What a lock's section looks at; client/lock.h. Who may not lock, for whatever reason, has none that are lockable. */
 	struct segment_lock *locks;
@@ -56,8 +57,11 @@ struct segment {
 
 	struct segment_client *client;
 	void *data;
-	size_t size_bytes;
+	_Atomic size_t size_bytes;	/* becomes larger, up to map_bytes */
 	size_t map_bytes;
+	bool can_grow;			/* it is in the list of those; client/growth.c */
+	struct segment *growth_previous;
+	struct segment *growth_next;
 	uint64_t generation;
 	uint64_t epoch;			/* the connection that it was attached through */
 	uint64_t forks;			/* client_forks() then */
@@ -109,6 +113,17 @@ void client_drop(struct segment_client *client, uint64_t epoch);
 
 /* For the end of a client, and for a forked child: closes what there is, no more. */
 void events_close(struct client_events *events);
+
+/* A handle that may become larger, from its making to its end. What it was attached with counts for the client's others, too. */
+void growth_add(struct segment *segment);
+void growth_remove(struct segment *segment);
+/* The client was told that its segments of this generation have grown. */
+void growth_raise(struct segment_client *client, uint64_t generation, uint64_t size_bytes);
+
+/* fork()'s three moments. */
+void growth_fork_prepare(void);
+void growth_fork_parent(void);
+void growth_fork_child(void);
 
 /* How often the process was forked, as seen from the first one down to this one. */
 uint64_t client_forks(void);

@@ -254,7 +254,7 @@ segment_event_fd(struct segment_client *client)
 }
 
 static void
-event_deliver(const struct protocol_event *event, segment_event_fn fn, void *arg)
+event_deliver(struct segment_client *client, const struct protocol_event *event, segment_event_fn fn, void *arg)
 {
 	struct segment_event told = {
 		.what = (int)event->kind, .lock = event->lock, .segment = event->segment, .lock_name = event->lock_name,
@@ -262,6 +262,8 @@ event_deliver(const struct protocol_event *event, segment_event_fn fn, void *arg
 		.size = event->value, .total = event->total,
 	};
 
+	if (event->kind == PROTOCOL_EVENT_GROWN)
+		growth_raise(client, event->generation, event->value);
 	fn(&told, arg);
 }
 
@@ -285,7 +287,7 @@ segment_dispatch(struct segment_client *client, segment_event_fn fn, void *arg)
 		(void)pthread_mutex_unlock(&events->mutex);
 		if (r <= 0)
 			break;
-		event_deliver(&event, fn, arg);
+		event_deliver(client, &event, fn, arg);
 	}
 	return n > 0 ? n : r;
 }

@@ -219,7 +219,7 @@ static_assert(sizeof(struct protocol_segment) == 248, "wire");
 
 #define PROTOCOL_SEGMENT_CREATED	UINT8_C(0x1)	/* from a template */
 #define PROTOCOL_SEGMENT_REQUIRED	UINT8_C(0x2)
-#define PROTOCOL_SEGMENT_DEGRADED	UINT8_C(0x4)	/* placement = "prefer", and not all was had: SHOW says what */
+#define PROTOCOL_SEGMENT_DEGRADED	UINT8_C(0x4)	/* not all was had that was asked for: SHOW says what */
 #define PROTOCOL_SEGMENT_POISONED	UINT8_C(0x8)	/* a lock of it was found poisoned: LOCKS says which */
 #define PROTOCOL_SEGMENT_FOLLOWED	UINT8_C(0x10)	/* is made anew as it is declared now, once nobody holds it */
 

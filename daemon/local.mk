@@ -26,6 +26,8 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/privileges.c daemon/privileges.h \
 	daemon/procfd.c daemon/procfd.h \
 	daemon/provision.c daemon/provision.h \
+	daemon/provision_grow.c \
+	daemon/provision_steps.c daemon/provision_steps.h \
 	daemon/recovery.c daemon/recovery.h \
 	daemon/recovery_lock.c daemon/recovery_lock.h \
 	daemon/recoverylog.c daemon/recoverylog.h \

@@ -183,6 +183,24 @@ manager_on_change(struct segment *segment, void *arg)
 }
 
 static void
+manager_on_grown(struct segment *segment, uint64_t was_bytes, int r, void *arg)
+{
+	const struct log_about about = { .segment = segment->definition->name };
+	const struct manager *manager = arg;
+	char was[32], size[32];
+
+	if (manager->is_stopping)
+		return;
+	if (r)
+		log_write(LOG_WARNING, &about, "segment '%s' stays as it is: %s", segment->definition->name,
+		    segment->growth_reason ? segment->growth_reason : "the daemon is out of memory");
+	else
+		log_write(LOG_NOTICE, &about, "segment '%s' has grown from %s to %s", segment->definition->name,
+		    findings_size(was, sizeof(was), was_bytes),
+		    findings_size(size, sizeof(size), segment->definition->size_bytes));
+}
+
+static void
 manager_on_recovery(const struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome, void *arg)
 {
 	const struct segment *segment = BASE_CONTAINER_OF(lock->locks, const struct segment, locks);
@@ -390,6 +408,8 @@ manager_init(struct manager *manager)
 	if (r)
 		return r;
 	manager->registry.host.events = &manager->events;
+	manager->registry.host.on_grown = manager_on_grown;
+	manager->registry.host.on_grown_arg = manager;
 	r = listener_init(&manager->listener, &manager->sessions, &conf->daemon);
 	return r ? r : manager_init_reload(manager);
 }

@@ -46,8 +46,9 @@ struct provision {
 	provision_progress_fn progress;
 	void *owner;
 
+	uint64_t from_bytes;		/* of a growth: what is there already, in whole pages; else 0 */
 	uint64_t data_bytes;		/* to make resident, from the start of the object */
-	uint64_t total_bytes;		/* with control memory's, which follow in the count */
+	uint64_t total_bytes;		/* with control memory's, which follow in the count; not those of a growth */
 	uint64_t next_bytes;		/* handed to workers up to here */
 	uint64_t done_bytes;
 	uint64_t resident_bytes;	/* of them, by the workers' word from the kernel */
@@ -56,6 +57,8 @@ struct provision {
 	uint64_t promised_lock_bytes;
 	bool lock;			/* lock what is populated */
 	bool is_scrub;			/* the object is there already; its pages go first */
+	bool is_growth;			/* it is there and in use; only what is beyond from_bytes is made, or given back */
+	bool is_undoing;		/* the latter is under way */
 	int failed;			/* negative errno; waits for busy pieces to end */
 	bool memory_short;		/* its pages must be given back before anything else */
 	struct slices locking;
@@ -84,8 +87,20 @@ int provision_start(struct provisioner *provisioner, struct definition *definiti
     struct provision **ret_provision, char *text, size_t text_size);
 
 /*
+ * Makes the data of a holding that is in use larger, from one size to another within its object, with pages as the definition
+ * asks for; control memory is left alone. When it fails, or is cancelled, the new range's pages are given back before done is
+ * called. Results as provision_start's.
+ */
+int provision_grow(struct provisioner *provisioner, struct definition *definition, struct holding *holding,
+    uint64_t from_bytes, uint64_t to_bytes, provision_done_fn done, provision_progress_fn progress, void *owner,
+    struct provision **ret_provision, char *text, size_t text_size);
+
+/* Gives a growth up, as if it had failed with -ECANCELED; why: the sentence that becomes its text. From done, in a later turn. */
+void provision_cancel(struct provision *provision, const char *why);
+
+/*
  * Gives up, for an owner that goes away now: *holding is taken over, and given back with the provision itself when no worker
- * is at it any more. Nothing is called back.
+ * is at it any more. Nothing is called back. After the workers' own end, only the provision is freed.
  */
 void provision_abandon(struct provision *provision);
 

@@ -45,6 +45,14 @@ step_fail(struct reload_step *step, int r)
 	reload_text_add(&step->text, "; this was not done: %s", strerror(-r));
 }
 
+/* Likewise one that has a sentence of its own. */
+static void
+step_fail_growth(struct reload_step *step, const struct segment *segment)
+{
+	step->action = PROTOCOL_PLAN_REFUSED;
+	reload_text_add(&step->text, "; this was not done: %s", segment->growth_reason);
+}
+
 /* It could not even be judged. */
 static void
 judge_fail(struct reload_judge *judge, int r)
@@ -283,11 +291,18 @@ reload_carry_out(struct reload *reload, struct segment *segment, struct definiti
 		segment_succeed(segment, NULL);
 	if (judge->restores)
 		segment_restore(segment);
+	segment = registry_find(reload->host.registry, next->name);
+	if (segment && next->size_bytes <= segment->definition->size_bytes)
+		segment_stop_growing(segment, "the configuration does not ask for it any more");
 	for (unsigned i = 0; i < judge->n_steps; i++) {
-		int r = reload_do_step(reload, &judge->steps[i], next);
+		struct reload_step *step = &judge->steps[i];
+		bool is_growth = step->action == PROTOCOL_PLAN_GROWN;
+		int r = reload_do_step(reload, step, next);
 
-		if (r)
-			step_fail(&judge->steps[i], r);
+		if (r && is_growth && segment && segment->growth_reason)
+			step_fail_growth(step, segment);
+		else if (r)
+			step_fail(step, r);
 	}
 }
 

@@ -15,6 +15,7 @@ static void
 requests_describe(const struct segment *segment, struct protocol_segment *row)
 {
 	const struct definition *definition = segment->definition;
+	const struct provision *provision = segment->provision ? segment->provision : segment->growth;
 
 	*row = (struct protocol_segment) {
 		.cursor = segment->cursor,
@@ -37,12 +38,13 @@ requests_describe(const struct segment *segment, struct protocol_segment *row)
 		.lifetime = (uint8_t)definition->lifetime,
 		.flags = (uint8_t)((segment->is_declared ? 0 : PROTOCOL_SEGMENT_CREATED) |
 		    (definition->required ? PROTOCOL_SEGMENT_REQUIRED : 0) |
-		    (segment->state == PROTOCOL_READY && segment->reason ? PROTOCOL_SEGMENT_DEGRADED : 0) |
+		    (segment->state == PROTOCOL_READY && (segment->reason || segment->growth_reason) ?
+		    PROTOCOL_SEGMENT_DEGRADED : 0) |
 		    (segment->locks.n_poisoned ? PROTOCOL_SEGMENT_POISONED : 0)),
 	};
-	if (segment->provision) {
-		row->progress_bytes = segment->provision->done_bytes;
-		row->total_bytes = segment->provision->total_bytes;
+	if (provision) {
+		row->progress_bytes = provision->done_bytes;
+		row->total_bytes = provision->total_bytes;
 	} else if (segment->state == PROTOCOL_READY && definition->prefault) {
 		row->progress_bytes = definition->size_bytes;
 		row->total_bytes = definition->size_bytes;
@@ -105,6 +107,8 @@ struct requests_keys {
 	size_t len;
 };
 
+#define REASON_SIZE	2560
+
 /* What all the other keys may need, so that a long one does not cost them their lines. */
 #define KEYS_REST_BYTES	8192
 
@@ -131,7 +135,7 @@ requests_show(struct requests *requests, struct session *session, const struct p
 	const struct protocol_show *show = (const void *)request;
 	struct segment *segment = requests_find(requests, session, show->name);
 	struct protocol_shown *reply = (void *)&requests->reply;
-	const char *reason;
+	char reason[REASON_SIZE];
 	struct requests_keys keys;
 	size_t reason_len;
 	int r;
@@ -139,8 +143,7 @@ requests_show(struct requests *requests, struct session *session, const struct p
 	if (!segment)
 		return requests_refuse_unknown(session, request, show->name);
 	requests_describe(segment, &reply->segment);
-	reason = segment->reason ? segment->reason : "";
-	reason_len = strlen(reason) + 1;
+	reason_len = strlen(segment_describe(segment, reason, sizeof(reason))) + 1;
 	memcpy(reply + 1, reason, reason_len);
 	keys = (struct requests_keys) {
 		.buf = (char *)(reply + 1) + reason_len,

@@ -12,8 +12,6 @@
 
 #define TURN_NS		(NS_PER_MS / 2)
 
-static void segment_rest(struct segment *segment);
-
 const char *
 segment_state_name(enum protocol_state state)
 {
@@ -68,7 +66,7 @@ segment_enter(struct segment *segment, enum protocol_state state)
 	segment->host->on_change(segment, segment->host->on_change_arg);
 }
 
-static void
+void
 segment_set_reason(struct segment *segment, const char *text)
 {
 	free(segment->reason);
@@ -104,13 +102,24 @@ segment_new(struct segment_host *host, struct definition *definition, uint64_t g
 void
 segment_redefine(struct segment *segment, struct definition *definition)
 {
+	struct definition *grown = NULL;
+
+	if (segment->grown) {
+		grown = definition_copy(definition);
+		if (grown)
+			grown->size_bytes = segment->grown->size_bytes;
+		else
+			segment_stop_growing(segment, "the daemon is out of memory");
+	}
+	if (grown) {
+		(void)definition_unref(segment->grown);
+		segment->grown = grown;
+	}
 	(void)definition_ref(definition);
 	for (uint32_t i = 0; i < segment->locks.n; i++)
 		segment->locks.list[i].definition = &definition->locks[i];
 	/* The registry's table knows it by the definition's name, which goes with the definition. */
 	segment->hh.key = definition->name;
-	if (segment->provision)
-		segment->provision->definition = definition;
 	(void)definition_unref(segment->definition);
 	segment->definition = definition;
 }
@@ -140,12 +149,17 @@ segment_free(struct segment *segment)
 	segment_wake_waiters(segment, false);
 	recovery_forget(segment->host->recovery, &segment->locks);
 	locks_deinit(&segment->locks);
+	/* Its workers go on until they are done, and what it holds with them. */
+	if (segment->growth)
+		provision_abandon(take_ptr(segment->growth));
 	segment_let_go(segment);
 	charge_deinit(&segment->bytes_charge);
 	if (segment->template_count)
 		--*segment->template_count;
 	(void)segment_free(segment->successor);
+	(void)definition_unref(segment->grown);
 	(void)definition_unref(segment->definition);
+	free(segment->growth_reason);
 	free(segment->reason);
 	free(segment);
 	return NULL;
@@ -238,6 +252,7 @@ segment_provisioned(struct segment *segment, int r, const char *text)
 	segment->was_attached = false;
 	segment_recover_strays(segment);
 	segment_enter(segment, PROTOCOL_READY);
+	segment_grow_on(segment);
 }
 
 static void
@@ -255,6 +270,7 @@ static void
 segment_on_progress(struct provision *provision)
 {
 	segment_wake_waiters(provision->owner, true);
+	segment_tell_progress(provision->owner, provision);
 }
 
 static void
@@ -268,6 +284,9 @@ segment_provision(struct segment *segment, bool is_scrub)
 		recovery_forget(segment->host->recovery, &segment->locks);
 		locks_unplace(&segment->locks);
 	}
+	free(take_ptr(segment->growth_reason));
+	segment->told_bytes = 0;
+	segment->told_ns = clock_monotonic_ns();
 	segment_enter(segment, PROTOCOL_PROVISIONING);
 	r = provision_start(segment->host->provisioner, segment->definition, &segment->holding, is_scrub,
 	    segment_on_provisioned, segment_on_progress, segment, &segment->provision, text, sizeof(text));
@@ -316,8 +335,7 @@ segment_linger(struct segment *segment)
 		segment_on_linger(-1, 0, segment);
 }
 
-/* Nobody is attached. The segment may be freed. */
-static void
+void
 segment_rest(struct segment *segment)
 {
 	bool is_draining = segment->state == PROTOCOL_DRAINING;
@@ -330,6 +348,9 @@ segment_rest(struct segment *segment)
 		return;
 	/* A worker still puts its bytes right: it goes on when that is done. */
 	if (segment->locks.n_busy)
+		return;
+	/* Its new memory is on the way in, or out: it is scrubbed when that is done. */
+	if (scrubs && !ends && segment->growth)
 		return;
 	if (segment->holding.object.fd >= 0 && !kernelcount_alone(segment->holding.object.fd)) {
 		/* Also of one that we never handed out: else nobody would ask again. */
@@ -402,8 +423,10 @@ segment_remove(struct segment *segment, bool now)
 		segment_enter(segment, PROTOCOL_GONE);
 		return;
 	}
-	if (segment->state == PROTOCOL_READY)
+	if (segment->state == PROTOCOL_READY) {
+		segment_stop_growing(segment, "it is being removed");
 		segment_enter(segment, PROTOCOL_DRAINING);
+	}
 	segment_rest(segment);
 }
 

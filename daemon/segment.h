@@ -27,6 +27,9 @@ struct segment;
 /* Called after each change of state; in PROTOCOL_GONE it must take the segment out of its books, and may free it. */
 typedef void (*segment_change_fn)(struct segment *segment, void *arg);
 
+/* Its size was to be raised. r: 0: from was_bytes, and it has been. Negative errno: it was not, and growth_reason says why. */
+typedef void (*segment_grown_fn)(struct segment *segment, uint64_t was_bytes, int r, void *arg);
+
 /* What all segments share. */
 struct segment_host {
 	struct event_base *base;
@@ -36,6 +39,8 @@ struct segment_host {
 	struct events *events;		/* NULL: nobody is told */
 	segment_change_fn on_change;
 	void *on_change_arg;
+	segment_grown_fn on_grown;	/* NULL: nobody is told */
+	void *on_grown_arg;
 };
 
 /* Somebody who waits for a change of state or progress; embedded in who waits. */
@@ -54,7 +59,13 @@ struct segment {
 	enum protocol_state state;
 	struct holding holding;
 	struct provision *provision;	/* while it is provisioning */
+	struct provision *growth;	/* while its size is being raised: it is in use meanwhile */
+	struct definition *grown;	/* what it will have then: the running one, with that size; or NULL */
+	uint64_t grow_to_bytes;		/* the size that is wanted in the end; 0: the one that it has */
+	uint64_t told_bytes;		/* of what is under way, when that was last told */
+	uint64_t told_ns;		/* monotonic */
 	char *reason;			/* why it failed, or what it has not as asked; or NULL */
+	char *growth_reason;		/* why its size was not raised; or NULL */
 	struct locks locks;
 	struct segment *successor;	/* takes its place and name when nobody holds it any more; in no books yet. Or NULL */
 	uint64_t seen;			/* the last look at a configuration that declares it; the registry's user's */
@@ -93,6 +104,21 @@ int segment_new(struct segment_host *host, struct definition *definition, uint64
  */
 void segment_redefine(struct segment *segment, struct definition *definition);
 
+/*
+ * Raises its size to that of the next definition, of which nothing else is looked at: at once, or when it is ready. Clients go
+ * on meanwhile; at the end the running definition gets that size, and GROWN is told. When it fails, or is cancelled, the size
+ * is what it was, the new memory is given back, growth_reason says why and FAILED is told.
+ * 0: it was begun, or done. -EINVAL: not more than it has, or beyond max_size. -ESHUTDOWN: it is on its way out. Another
+ * negative errno: it failed at once, as above. Of two, one after the other, the second one's size counts.
+ */
+int segment_grow(struct segment *segment, struct definition *next);
+
+/* Gives up raising its size, if it is at that; why: a sentence. */
+void segment_stop_growing(struct segment *segment, const char *why);
+
+/* Why it failed, what it has not as asked, what it is at: as show says it. Returns text. */
+const char *segment_describe(const struct segment *segment, char *text, size_t text_size);
+
 /* Gives everything back; attachments that are left are only forgotten, nobody's memory is touched. */
 struct segment *segment_free(struct segment *segment);
 
@@ -116,12 +142,6 @@ void segment_succeed(struct segment *segment, struct segment *successor);
 
 /* Whether somebody is attached, or has its memory in a way that no attachment shows. */
 bool segment_is_held(const struct segment *segment);
-
-/*
- * Raises the size to next's, at most the running max_size, in place: next is the running definition but for that. 0: under
- * way. A negative errno: it stays as it is.
- */
-int segment_grow(struct segment *segment, struct definition *next);
 
 /* Sees to it that the kernel tells when somebody lets go. 0 or a negative errno. */
 int segment_watch(struct segment *segment);
@@ -152,6 +172,12 @@ segment_n_attached(const struct segment *segment)
 {
 	return segment->n_readers + segment->n_writers;
 }
+
+/* Between its own files. */
+void segment_set_reason(struct segment *segment, const char *text);
+void segment_rest(struct segment *segment);		/* nobody may be attached: what then is due. The segment may be freed */
+void segment_grow_on(struct segment *segment);		/* it is ready: goes on to the size that is wanted */
+void segment_tell_progress(struct segment *segment, const struct provision *provision);
 
 /* Bytes of it that are in memory now, by the kernel's count. */
 uint64_t segment_resident_bytes(const struct segment *segment);

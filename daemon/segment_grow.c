@@ -1,13 +1,198 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/* Growth in place. */
+/*
+ * Raising a segment's size while clients use it. Definitions are never changed: the one with the new size is made first, so
+ * that nothing can fail once the memory is there, and takes the running one's place in the end.
+ *
+ * One growth runs at a time. What is wanted may change meanwhile: a larger size is the next growth, a smaller one cancels the
+ * one that runs.
+ */
 #include "config.h"
 
 #include "base/base.h"
 #include "daemon/segment.h"
 
+#define TELL_NS		(NS_PER_SEC / 10)	/* between two events of progress */
+
+void
+segment_tell_progress(struct segment *segment, const struct provision *provision)
+{
+	uint64_t now_ns;
+
+	/* The end has an event of its own. */
+	if (provision->done_bytes == provision->total_bytes ||
+	    provision->done_bytes < segment->told_bytes + provision->total_bytes / 100)
+		return;
+	now_ns = clock_monotonic_ns();
+	if (now_ns - segment->told_ns < TELL_NS)
+		return;
+	segment->told_ns = now_ns;
+	segment->told_bytes = provision->done_bytes;
+	events_post_size(segment->host->events, PROTOCOL_EVENT_PROGRESS, segment, provision->done_bytes,
+	    provision->total_bytes);
+}
+
+static void
+segment_on_growth(struct provision *provision)
+{
+	segment_tell_progress(provision->owner, provision);
+}
+
+static void
+segment_explain_growth(struct segment *segment, uint64_t wanted_bytes, const char *why)
+{
+	char was[32], wanted[32], text[FINDINGS_TEXT_SIZE + 128];
+
+	(void)snprintf(text, sizeof(text), "its size could not be raised from %s to %s: %s",
+	    findings_size(was, sizeof(was), segment->definition->size_bytes),
+	    findings_size(wanted, sizeof(wanted), wanted_bytes), why);
+	segment->growth_reason = strdup(text);
+}
+
+/* A growth has ended; text: why it failed, or what the new memory has not as asked. */
+static void
+segment_end_growth(struct segment *segment, int r, const char *text)
+{
+	struct definition *grown = take_ptr(segment->grown);
+	uint64_t was_bytes = segment->definition->size_bytes;
+	uint64_t wanted_bytes = grown ? grown->size_bytes : segment->grow_to_bytes;
+	/* One that was cancelled may have been asked for again since; one that failed would fail again. */
+	bool is_given_up = segment->grow_to_bytes <= was_bytes ||
+	    (r != -ECANCELED && segment->grow_to_bytes == wanted_bytes);
+
+	if (r == 0) {
+		segment_redefine(segment, grown);
+		if (*text)
+			segment_set_reason(segment, text);
+		events_post_size(segment->host->events, PROTOCOL_EVENT_GROWN, segment, wanted_bytes, 0);
+	} else if (is_given_up) {
+		segment->grow_to_bytes = 0;
+		segment_explain_growth(segment, wanted_bytes, text);
+		events_post_size(segment->host->events, PROTOCOL_EVENT_FAILED, segment, was_bytes, wanted_bytes);
+	}
+	(void)definition_unref(grown);
+	/* One that only makes room for another is nothing to tell of. */
+	if (segment->host->on_grown && (r == 0 || is_given_up))
+		segment->host->on_grown(segment, was_bytes, r, segment->host->on_grown_arg);
+}
+
+static void
+segment_on_grown(struct provision *provision, int r)
+{
+	struct segment *segment = provision->owner;
+	char text[FINDINGS_TEXT_SIZE];
+
+	memcpy(text, provision->text, sizeof(text));
+	segment->growth = provision_free(provision);
+	segment_end_growth(segment, r, text);
+	segment_grow_on(segment);
+	/* What the growth held up. */
+	if (!segment->growth && !segment_n_attached(segment))
+		segment_rest(segment);
+}
+
+/* Begins one growth, from what it has to what is wanted. 0, or a negative errno: it failed, and that was told. */
+static int
+segment_begin_growth(struct segment *segment)
+{
+	char text[FINDINGS_TEXT_SIZE] = "";
+	int r;
+
+	free(take_ptr(segment->growth_reason));
+	segment->grown = definition_copy(segment->definition);
+	if (!segment->grown) {
+		segment_end_growth(segment, -ENOMEM, "the daemon is out of memory");
+		return -ENOMEM;
+	}
+	segment->grown->size_bytes = segment->grow_to_bytes;
+	segment->told_bytes = segment->definition->size_bytes;
+	segment->told_ns = clock_monotonic_ns();
+	r = provision_grow(segment->host->provisioner, segment->definition, &segment->holding,
+	    segment->definition->size_bytes, segment->grow_to_bytes, segment_on_grown, segment_on_growth, segment,
+	    &segment->growth, text, sizeof(text));
+	if (r) {
+		r = r == PROVISION_E_DONE ? 0 : r;
+		segment_end_growth(segment, r, text);
+	}
+	return r;
+}
+
+/* 0, or the error of the last growth. */
+static int
+segment_grow_further(struct segment *segment)
+{
+	int r = 0;
+
+	while (segment->state == PROTOCOL_READY && !segment->growth &&
+	    segment->grow_to_bytes > segment->definition->size_bytes)
+		r = segment_begin_growth(segment);
+	return r;
+}
+
+void
+segment_grow_on(struct segment *segment)
+{
+	(void)segment_grow_further(segment);
+}
+
+/* It has no memory yet: there is nothing to be made larger. */
+static int
+segment_grow_declared(struct segment *segment, uint64_t size_bytes)
+{
+	struct definition *definition = definition_copy(segment->definition);
+
+	if (!definition)
+		return -ENOMEM;
+	definition->size_bytes = size_bytes;
+	segment_redefine(segment, definition);
+	(void)definition_unref(definition);
+	return 0;
+}
+
 int
 segment_grow(struct segment *segment, struct definition *next)
 {
-	return -EOPNOTSUPP;
+	uint64_t size_bytes = next->size_bytes;
+
+	if (size_bytes <= segment->definition->size_bytes || size_bytes > segment->definition->max_size_bytes)
+		return -EINVAL;
+	switch (segment->state) {
+	case PROTOCOL_DECLARED:
+	case PROTOCOL_FAILED:
+		return segment_grow_declared(segment, size_bytes);
+	case PROTOCOL_PROVISIONING:
+	case PROTOCOL_READY:
+		break;
+	default:
+		return -ESHUTDOWN;
+	}
+	segment->grow_to_bytes = size_bytes;
+	if (segment->growth && size_bytes < segment->grown->size_bytes)
+		provision_cancel(segment->growth, "a smaller size was asked for meanwhile");
+	return segment_grow_further(segment);
+}
+
+void
+segment_stop_growing(struct segment *segment, const char *why)
+{
+	segment->grow_to_bytes = 0;
+	if (segment->growth)
+		provision_cancel(segment->growth, why);
+}
+
+const char *
+segment_describe(const struct segment *segment, char *text, size_t text_size)
+{
+	const char *const parts[] = { segment->reason, segment->growth_reason };
+	char size[32];
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(parts); i++)
+		if (parts[i] && len < text_size)
+			len += (size_t)snprintf(text + len, text_size - len, "%s%s", len ? "; " : "", parts[i]);
+	if (segment->growth && len < text_size)
+		(void)snprintf(text + len, text_size - len, "%sits size is being raised to %s", len ? "; " : "",
+		    findings_size(size, sizeof(size), segment->grown->size_bytes));
+	return text;
 }

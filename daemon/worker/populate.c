@@ -300,6 +300,9 @@ populate_range(int fd, const struct job *job, struct memory *memory, struct veri
 	range.page_bytes = (size_t)sysconf(_SC_PAGESIZE);
 	if (job->pages == JOB_PAGES_BASE)
 		range.huge = MEMORY_HUGE_NONE;
+	/* Advice acts where there is no page yet. */
+	if (job->pages == JOB_PAGES_TOGETHER && range.huge == MEMORY_HUGE_ADVISE)
+		range.huge = MEMORY_HUGE_COLLAPSE;
 	r = check_range(&range, result);
 	if (r < 0)
 		return r;

@@ -183,7 +183,7 @@ do_job(struct worker *worker, const struct job *job, const int *fds, struct job_
 		return refuse(result, "one message of a job's size with its descriptors is expected");
 	switch (job->kind) {
 	case JOB_POPULATE:
-		if (job->pages != JOB_PAGES_BASE && job->pages != JOB_PAGES_AUTO)
+		if (job->pages > JOB_PAGES_TOGETHER)
 			return refuse(result, "unknown kind of pages");
 		if (!job_has_range(job))
 			return refuse(result, "an empty range, or one beyond any object's end");

@@ -40,4 +40,9 @@ check_PROGRAMS += tests/daemon/check_segments
 tests_daemon_check_segments_SOURCES = tests/daemon/check_segments.c
 tests_daemon_check_segments_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_segments_LDADD = $(DAEMON_TEST_LIBS)
+
+check_PROGRAMS += tests/daemon/check_grow
+tests_daemon_check_grow_SOURCES = tests/daemon/check_grow.c
+tests_daemon_check_grow_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_grow_LDADD = $(DAEMON_TEST_LIBS)
 endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Growing in place. The object has its largest size from the start, and is mapped whole by everybody: more of it is populated,
+ * and locked, while they go on. The steps are those of all provisioning, from the huge page on that the old end is in: pages
+ * that are there already lose nothing by being populated once more, and may become part of a huge one.
+ *
+ * When it fails, the books and the pages are again as they were before.
+ */
+#include "config.h"
+
+#include <sys/syscall.h>
+
+#include "base/base.h"
+#include "daemon/provision_steps.h"
+
+/* What is locked of data, in bytes from its start. */
+static uint64_t
+provision_data_locked(const struct provision *provision)
+{
+	return provision->holding->locked_bytes - provision->holding->control_locked_bytes;
+}
+
+static void
+provision_undone(struct workers_job *job, const struct workers_outcome *outcome)
+{
+	struct provision_piece *piece = BASE_CONTAINER_OF(job, struct provision_piece, job);
+	struct provision *provision = piece->provision;
+
+	provision->n_busy--;
+	/* Whatever became of the job: pages that are left are beyond the size, and nobody counts on them. */
+	if (provision_is_orphan(provision))
+		provision_finish(provision, provision->failed);
+	else
+		provision->done(provision, provision->failed);
+}
+
+static void
+provision_unlocked(struct slices *slices, int r)
+{
+	struct provision *provision = BASE_CONTAINER_OF(slices, struct provision, locking);
+	struct provision_piece *piece = &provision->free_piece;
+
+	piece->provision = provision;
+	piece->job = (struct workers_job) {
+		.job = {
+			.kind = JOB_FREE,
+			.offset_bytes = provision->from_bytes,
+			.length_bytes = provision->data_bytes - provision->from_bytes,
+		},
+		.fd = provision->holding->object.fd,
+		.done = provision_undone,
+	};
+	provision->n_busy++;
+	workers_submit(provision->provisioner->workers, &piece->job, provision->memory_short);
+}
+
+static int
+provision_unlock_step(struct slices *slices, uint64_t offset_bytes, uint64_t length_bytes)
+{
+	struct provision *provision = BASE_CONTAINER_OF(slices, struct provision, locking);
+
+	/*
+	 * It fails only for want of memory to split a mapping: then more stays locked than is counted, which harms nobody.
+	 * The system call itself, since the sanitizers make munlock() do nothing.
+	 */
+	(void)syscall(SYS_munlock, (char *)provision->holding->map + offset_bytes, length_bytes);
+	provision->holding->locked_bytes -= length_bytes;
+	provision->provisioner->locked_bytes -= length_bytes;
+	return 0;
+}
+
+void
+provision_undo(struct provision *provision)
+{
+	if (provision->is_undoing)
+		return;
+	provision->is_undoing = true;
+	slices_init(&provision->locking, provision->provisioner->base, provision_unlock_step, provision_unlocked);
+	slices_start(&provision->locking, provision->from_bytes,
+	    max_u64(provision_data_locked(provision), provision->from_bytes));
+}
+
+void
+provision_cancel(struct provision *provision, const char *why)
+{
+	if (provision->failed)
+		return;
+	(void)snprintf(provision->text, sizeof(provision->text), "%s", why);
+	provision_fail(provision, -ECANCELED);
+}
+
+int
+provision_grow(struct provisioner *provisioner, struct definition *definition, struct holding *holding,
+    uint64_t from_bytes, uint64_t to_bytes, provision_done_fn done, provision_progress_fn progress, void *owner,
+    struct provision **ret_provision, char *text, size_t text_size)
+{
+	struct provision *provision;
+	int r;
+
+	from_bytes = round_up(from_bytes, PROVISION_PAGE_BYTES);
+	to_bytes = round_up(to_bytes, PROVISION_PAGE_BYTES);
+	if (!definition->prefault || from_bytes == to_bytes)
+		return PROVISION_E_DONE;
+	provision = provision_new(provisioner, definition, holding);
+	if (!provision) {
+		(void)snprintf(text, text_size, "the daemon is out of memory");
+		return -ENOMEM;
+	}
+	provision->is_growth = true;
+	provision->from_bytes = from_bytes;
+	provision->data_bytes = provision->total_bytes = to_bytes;
+	provision->next_bytes = provision->done_bytes = provision->resident_bytes =
+	    from_bytes & ~(PROVISION_HUGE_BYTES - 1);
+	provision->huge_bytes = holding->huge_bytes;
+	/* One that could not be locked at its start does not begin in its middle. */
+	provision->lock = definition->mlock && provision_data_locked(provision) >= from_bytes;
+	provision->done = done;
+	provision->progress = progress;
+	provision->owner = owner;
+	r = provision_judge(provision);
+	if (r) {
+		(void)snprintf(text, text_size, "%s", provision->text);
+		(void)provision_free(provision);
+		return r;
+	}
+	*ret_provision = provision;
+	provision_begin(provision);
+	return 0;
+}

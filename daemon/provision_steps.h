@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* The inside of provisioning: what its files say to each other. Nobody else includes it. */
+#ifndef DAEMON_PROVISION_STEPS_H
+#define DAEMON_PROVISION_STEPS_H
+
+#include "daemon/provision.h"
+
+#define PROVISION_PAGE_BYTES	4096
+#define PROVISION_HUGE_BYTES	(2 * MIB)
+
+/* One with nothing under way yet, for all of the definition's data and control memory. NULL when memory is short. */
+struct provision *provision_new(struct provisioner *provisioner, struct definition *definition, struct holding *holding);
+
+/* Promises what it is about to take of the budget. 0, or a negative errno with the reason in its text. */
+int provision_judge(struct provision *provision);
+
+/* Gives back what was promised and not taken. */
+void provision_keep_promises(struct provision *provision);
+
+/* Something was not had as asked. True: go on all the same, and say so. */
+static inline bool
+provision_may_degrade(const struct provision *provision)
+{
+	return provision->definition->placement == DEFINITION_PREFER;
+}
+
+/* Whether its owner has gone away: what it holds is given back whole. */
+static inline bool
+provision_is_orphan(const struct provision *provision)
+{
+	return provision->holding == &provision->orphan;
+}
+
+/* Populates, locks and verifies the range, and finishes. */
+void provision_begin(struct provision *provision);
+void provision_init_locking(struct provision *provision);
+
+/* A worker died at it, or could not be had: fails with a sentence. Likewise for one that refused. */
+void provision_worker_died(struct provision *provision, const struct workers_outcome *outcome);
+void provision_piece_failed(struct provision *provision, const struct job_result *result);
+
+/* Fails: as soon as no worker is at it any more. Its text says why. The provision may be freed. */
+void provision_fail(struct provision *provision, int r);
+
+/* The end, once no worker is at it. The provision may be freed. */
+void provision_finish(struct provision *provision, int r);
+
+/* A growth that failed: gives the new range back, and nothing else, and is done then. */
+void provision_undo(struct provision *provision);
+
+#endif
