@@ -299,6 +299,7 @@ reload_carry_out(struct reload *reload, struct segment *segment, struct definiti
 		bool is_growth = step->action == PROTOCOL_PLAN_GROWN;
 		int r = reload_do_step(reload, step, next);
 
+		segment = registry_find(reload->host.registry, next->name);
 		if (r && is_growth && segment && segment->growth_reason)
 			step_fail_growth(step, segment);
 		else if (r)
