@@ -101,6 +101,13 @@ common_run(void *arg)
 }
 
 void
+common_run_child(void *arg)
+{
+	library_child();
+	common_run(arg);
+}
+
+void
 common_prepare(enum piece piece, enum control_on_death on_death, const struct field *field)
 {
 	memcpy(common->field, field, sizeof(*field));

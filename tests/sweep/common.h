@@ -47,6 +47,9 @@ void common_bad(struct count *count, const struct field *left, const char *wrong
 void common_prepare(enum piece piece, enum control_on_death on_death, const struct field *field);
 void common_run(void *arg);
 
+/* The same in a child that is killed: the kernel rings for it as for any thread. */
+void common_run_child(void *arg);
+
 /* A recovery that nothing disturbs; where that poisons, one by hand as well. NULL, or what is wrong. */
 const char *common_recover(const struct field *left, enum control_on_death on_death, struct field *ret_end);
 

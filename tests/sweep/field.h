@@ -24,6 +24,8 @@ enum {
 	FIELD_FRESH = 11,		/* comes when all is over */
 };
 
+#define FIELD_TID	UINT32_C(0x3ffffff0)	/* stands for any thread of FIELD_DEAD: so that two of them leave the same */
+
 enum { FIELD_A, FIELD_B, FIELD_C, FIELD_LOCKS };
 
 #define FIELD_LOG_BYTES		160

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "client/lock.h"
+#include "tests/sweep/common.h"
 #include "tests/sweep/library.h"
 
 #define CLIENTS	(FIELD_FRESH + 1)
@@ -84,6 +85,60 @@ library_segment(uint32_t id)
 	return &clients[id].segment;
 }
 
+void
+library_child(void)
+{
+	lock_thread.is_registered = false;
+	if (lock_thread_register() < 0)
+		abort();
+}
+
+uintptr_t
+library_pending_address(void)
+{
+	return (uintptr_t)&lock_thread.head->list_op_pending;
+}
+
+uintptr_t
+library_pending(void)
+{
+	return (uintptr_t)__atomic_load_n(&lock_thread.head->list_op_pending, __ATOMIC_RELAXED);
+}
+
+uint32_t
+library_tid(void)
+{
+	return lock_thread.tid;
+}
+
+bool
+library_ring(struct field *left, uintptr_t pending, uint32_t tid)
+{
+	for (int i = 0; i < FIELD_LOCKS; i++) {
+		uint64_t state = atomic_load(&left->locks[i].state);
+		uint32_t bell = control_bell(state);
+
+		if (pending + (uintptr_t)lock_thread.head->futex_offset !=
+		    (uintptr_t)control_bell_futex(&common->field->locks[i]) || (bell & CONTROL_ID_MASK) != tid)
+			continue;
+		atomic_store(&left->locks[i].state, CONTROL_STATE(control_word(state), (bell & CONTROL_WAITERS) | CONTROL_DIED));
+		return true;
+	}
+	return false;
+}
+
+void
+library_hide_tid(struct field *left, uint32_t tid)
+{
+	for (int i = 0; i < FIELD_LOCKS; i++) {
+		uint64_t state = atomic_load(&left->locks[i].state);
+		uint32_t bell = control_bell(state);
+
+		if (tid && (bell & CONTROL_ID_MASK) == tid)
+			atomic_store(&left->locks[i].state, CONTROL_STATE(control_word(state), (bell & ~CONTROL_ID_MASK) | FIELD_TID));
+	}
+}
+
 /* The child dies of it, and the sweep says where. */
 static void
 must(bool condition)
@@ -123,18 +178,38 @@ be_refused(struct segment *segment, unsigned char *data)
 	must(segment_trylock(segment, FIELD_C) == -EBUSY);
 }
 
+/* What the handlers do around a fork: in between nothing points to the bell, of which a child would get a copy. */
+static void
+fork_in(struct segment *segment)
+{
+	uintptr_t pending = library_pending();
+
+	must(pending && lock_is_held(&segment->locks[FIELD_A]));
+	lock_fork_prepare();
+	must(!library_pending());
+	lock_fork_parent();
+	must(library_pending() == pending);
+}
+
 static void
 section(enum piece piece)
 {
 	struct segment *segment = library_segment(FIELD_DEAD);
 	unsigned char *data = segment->data;
 
+	if (piece == PIECE_LIBRARY_FORK)
+		lock_list_add(segment);
 	must(segment_lock(segment, FIELD_A) == 0);
 	(void)segment_recovered(segment, FIELD_A);
 	change(segment, data);
 	switch (piece) {
 	case PIECE_LIBRARY_SECTION:
 		must(segment_unlock(segment, FIELD_A) == 0);
+		break;
+	case PIECE_LIBRARY_FORK:
+		fork_in(segment);
+		must(segment_unlock(segment, FIELD_A) == 0);
+		lock_list_remove(segment);
 		break;
 	case PIECE_LIBRARY_ROLLBACK:
 		be_refused(segment, data);
@@ -148,16 +223,16 @@ section(enum piece piece)
 
 /* Somebody who wants a lock, finds its owner dead, and has it then: who does so twice takes it from itself. */
 static void
-take_over(const struct field *field, int lock)
+take_over(const struct field *field, int lock, bool is_trying)
 {
 	uint32_t word = control_word(atomic_load(&field->locks[lock].state));
 	uint32_t id = (word & CONTROL_ID_MASK) == FIELD_WAITER ? FIELD_WAITER2 : FIELD_WAITER;
 	struct segment *segment = library_segment(id);
 	int r;
 
-	if (!piece_is_dead(word))
+	if (!piece_is_dead(word) || (is_trying && !control_is_rung(atomic_load(&field->locks[lock].state))))
 		return;
-	r = segment_lock(segment, lock);
+	r = is_trying ? segment_trylock(segment, lock) : segment_lock(segment, lock);
 	if (r == -ENOTRECOVERABLE)
 		return;
 	must(r == 0 && segment_recovered(segment, lock));
@@ -176,8 +251,9 @@ library_run(enum piece piece, const struct field *field)
 
 	switch (piece) {
 	case PIECE_LIBRARY_WAITER:
-		take_over(field, FIELD_A);
-		take_over(field, FIELD_B);
+	case PIECE_LIBRARY_TRY:
+		take_over(field, FIELD_A, piece == PIECE_LIBRARY_TRY);
+		take_over(field, FIELD_B, piece == PIECE_LIBRARY_TRY);
 		break;
 	case PIECE_LIBRARY_LOCK:
 		must(segment_lock(segment, FIELD_A) == 0);

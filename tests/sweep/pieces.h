@@ -27,7 +27,9 @@ enum piece {
 	PIECE_LIBRARY_SECTION,
 	PIECE_LIBRARY_ROLLBACK,
 	PIECE_LIBRARY_DETACH,		/* detaches in the middle of the section */
+	PIECE_LIBRARY_FORK,		/* with what a fork in it does */
 	PIECE_LIBRARY_WAITER,		/* segment_lock() on a dead owner's lock, a section of its own, unlock */
+	PIECE_LIBRARY_TRY,		/* the same by segment_trylock(), where the bell was rung */
 	PIECE_LIBRARY_LOCK,		/* segment_lock(), segment_unlock() */
 	PIECE_N,
 	PIECE_LIBRARY_FIRST = PIECE_LIBRARY_SECTION

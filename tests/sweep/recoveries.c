@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/sweep/judge.h"
+#include "tests/sweep/library.h"
 #include "tests/sweep/recoveries.h"
 #include "tests/sweep/states.h"
 #include "tests/sweep/step.h"
@@ -15,9 +16,13 @@
 #define STORES_MAX	4096	/* of one recovery */
 #define GENERATIONS_MAX	64
 
-/* Of the states that sections left one in so many, and of the others, is stepped from by ptrace as well. */
-#define PTRACE_SECTIONS	4
-#define PTRACE_OTHERS	64
+/*
+ * Of the states that sections left one in so many, and of the others, is stepped from by ptrace as well; and where there is time
+ * for all, so many times as many.
+ */
+#define PTRACE_SECTIONS	16
+#define PTRACE_OTHERS	192
+#define PTRACE_ALL	4
 
 struct recoveries {
 	struct states states;
@@ -30,6 +35,7 @@ struct recoveries {
 	uint64_t by_generation[GENERATIONS_MAX];	/* positions of the recoveries that were killed as the first, second, ... */
 	unsigned n_generations;
 	unsigned bad_generation;	/* of the first that is bad */
+	bool is_all;			/* for a check that may take its time */
 };
 
 /* One recovery under way. */
@@ -37,7 +43,9 @@ struct run {
 	struct recoveries *recoveries;
 	size_t from;
 	enum piece piece;
+	const struct stepped *child;	/* NULL: this process */
 	struct field last;
+	uintptr_t pending;
 	struct judge_reader reader;
 	struct {
 		size_t state;
@@ -65,6 +73,7 @@ recoveries_new(enum control_on_death on_death, enum piece daemon)
 	recoveries->daemon = daemon;
 	recoveries->count.is_quiet = daemon != PIECE_DAEMON;
 	recoveries->bad_generation = UINT_MAX;
+	recoveries->is_all = getenv("SWEEP_ALL") != NULL;
 	recoveries->child = (struct stepped)STEPPED_NULL;
 	return recoveries;
 }
@@ -116,34 +125,38 @@ run_begin(struct run *run, struct recoveries *recoveries, size_t from, enum piec
 	run->piece = piece;
 	run->n_seen = 0;
 	run->n_positions = 0;
+	run->pending = 0;
 	memcpy(&run->last, &recoveries->states.list[from]->field, sizeof(run->last));
 	judge_reader_init(&run->reader, &run->last);
 	common_prepare(piece, recoveries->on_death, &run->last);
 }
 
-/* After an instruction: a new state, if it changed the field. Whoever dies in it leaves that. */
-static void
-run_look(void *context)
+/* Who takes a lock from the dead writes down from whom, before anybody can see that. */
+static bool
+is_written_down(const struct run *run)
 {
-	struct run *run = context;
-	struct recoveries *recoveries = run->recoveries;
-	struct states *states = &recoveries->states;
-	unsigned generation = states->list[run->from]->generation + 1;
-	size_t n_before = states->n, to;
-	const char *wrong;
+	const struct field *from = &run->recoveries->states.list[run->from]->field;
 
-	if (!common->is_running)
-		return;
-	run->n_positions++;
-	if (memcmp(&run->last, common->field, sizeof(run->last)) == 0)
-		return;
-	memcpy(&run->last, common->field, sizeof(run->last));
-	wrong = judge_reader(&run->reader, &run->last);
-	if (wrong)
-		bad(recoveries, &run->last, generation, wrong, piece_names[run->piece], states->list[run->from]->origin);
-	common_check(states_add(states, &run->last, piece_names[run->piece], run->n_positions, &to), "a state");
+	for (int i = FIELD_A; i <= FIELD_B; i++) {
+		uint32_t dead_id = control_id(atomic_load(&from->locks[i].state)), id = control_id(atomic_load(&run->last.locks[i].state));
+
+		if (piece_is_dead(dead_id) && id != dead_id && (id == FIELD_WAITER || id == FIELD_WAITER2) &&
+		    !control_was_taken(&run->last.locks[i], dead_id))
+			return false;
+	}
+	return true;
+}
+
+/* One that dies now leaves this. */
+static void
+run_leave(struct run *run, const struct field *left)
+{
+	struct states *states = &run->recoveries->states;
+	size_t n_before = states->n, to;
+
+	common_check(states_add(states, left, piece_names[run->piece], run->n_positions, &to), "a state");
 	if (states->n > n_before)
-		states->list[to]->generation = generation;
+		states->list[to]->generation = states->list[run->from]->generation + 1;
 	if (run->n_seen == STORES_MAX)
 		common_die("a recovery does not end");
 	run->seen[run->n_seen].state = to;
@@ -152,12 +165,51 @@ run_look(void *context)
 		common_check(states_add_edge(states, run->from, to), "an edge");
 }
 
+/*
+ * After an instruction: a new state, if it changed the field, or what the kernel rings. What is left without a ring, since the
+ * C library has the pointer, is among the states as well: the next one has not pointed at the bell yet when it takes the word.
+ */
+static void
+run_look(void *context)
+{
+	struct run *run = context;
+	struct recoveries *recoveries = run->recoveries;
+	const struct state *from = recoveries->states.list[run->from];
+	uintptr_t pending = library_pending();
+	bool is_changed, is_rung;
+	const char *wrong;
+	struct field left;
+
+	if (!common->is_running)
+		return;
+	run->n_positions++;
+	if (run->child)
+		common_check(step_peek(run->child, library_pending_address(), &pending), "the child's memory");
+	is_changed = memcmp(&run->last, common->field, sizeof(run->last)) != 0;
+	if (!is_changed && pending == run->pending)
+		return;
+	memcpy(&run->last, common->field, sizeof(run->last));
+	run->pending = pending;
+	wrong = judge_reader(&run->reader, &run->last);
+	if (!wrong && !is_written_down(run))
+		wrong = "a lock is taken from a dead owner, and that is not written down";
+	if (wrong)
+		bad(recoveries, &run->last, from->generation + 1, wrong, piece_names[run->piece], from->origin);
+	memcpy(&left, &run->last, sizeof(left));
+	is_rung = library_ring(&left, pending, library_tid());
+	if (is_changed && !is_rung)
+		run_leave(run, &run->last);
+	if (is_rung)
+		run_leave(run, &left);
+}
+
 static void
 run_by_ptrace(struct run *run, struct recoveries *recoveries, size_t from, enum piece piece)
 {
 	int r;
 
 	run_begin(run, recoveries, from, piece);
+	run->child = &recoveries->child;
 	step_pin(&recoveries->child);
 	if (recoveries->child.pid < 0)
 		r = step_start(&recoveries->child, common_run, NULL);
@@ -184,7 +236,9 @@ run_here(struct run *run, struct recoveries *recoveries, size_t from, enum piece
 static bool
 is_for_ptrace(const struct recoveries *recoveries, const struct state *state)
 {
-	return !recoveries->count.is_quiet && state->index % (state->generation ? PTRACE_OTHERS : PTRACE_SECTIONS) == 0;
+	size_t one_in = (state->generation ? PTRACE_OTHERS : PTRACE_SECTIONS) / (recoveries->is_all ? PTRACE_ALL : 1);
+
+	return !recoveries->count.is_quiet && state->index % one_in == 0;
 }
 
 /*
@@ -214,12 +268,19 @@ recoveries_run(struct recoveries *recoveries, size_t from, enum piece piece)
 	recoveries->count.positions += here.n_positions;
 }
 
+/* A try that hears the bell goes the waiter's way from there: of what recoveries left it is only stepped where all is. */
 static bool
-is_work(const struct field *field, enum piece piece)
+is_work(const struct recoveries *recoveries, const struct state *state, enum piece piece)
 {
+	const struct field *field = &state->field;
+
+	if (piece == PIECE_LIBRARY_TRY && state->generation && !recoveries->is_all)
+		return false;
 	for (int i = FIELD_A; i <= FIELD_B; i++) {
 		uint32_t word = control_word(atomic_load(&field->locks[i].state)), id = word & CONTROL_ID_MASK;
 
+		if (piece == PIECE_LIBRARY_TRY && !control_is_rung(atomic_load(&field->locks[i].state)))
+			continue;
 		if (piece == PIECE_HAND ? id == CONTROL_ID_POISON :
 		    piece == PIECE_AGAIN ? id == FIELD_CLAIM || id == FIELD_CLAIM2 : piece_is_dead(word))
 			return true;
@@ -272,14 +333,14 @@ recoveries_say(const struct recoveries *recoveries, double seconds)
 uint64_t
 recoveries_sweep(struct recoveries *recoveries, uint64_t *ret_positions, unsigned *ret_bad_generation)
 {
-	const enum piece pieces[] = { recoveries->daemon, PIECE_AGAIN, PIECE_LIBRARY_WAITER, PIECE_HAND };
+	const enum piece pieces[] = { recoveries->daemon, PIECE_AGAIN, PIECE_LIBRARY_WAITER, PIECE_LIBRARY_TRY, PIECE_HAND };
 	bool is_quiet = recoveries->count.is_quiet;
 	double began = common_now();
 
 	judge_states(recoveries);
 	for (size_t i = 0; i < recoveries->states.n && !(is_quiet && recoveries->count.bad); i++)
 		for (size_t p = 0; p < (is_quiet ? 1 : sizeof(pieces) / sizeof(pieces[0])); p++)
-			if (is_work(&recoveries->states.list[i]->field, pieces[p])) {
+			if (is_work(recoveries, recoveries->states.list[i], pieces[p])) {
 				recoveries_run(recoveries, i, pieces[p]);
 				judge_states(recoveries);
 			}

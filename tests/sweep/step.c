@@ -119,6 +119,14 @@ step_once_or_sleep(struct stepped *child, const volatile uint32_t *is_about_to_s
 	}
 }
 
+int
+step_peek(const struct stepped *child, uintptr_t address, uintptr_t *ret_value)
+{
+	errno = 0;
+	*ret_value = (uintptr_t)ptrace(PTRACE_PEEKDATA, child->pid, address, NULL);
+	return -errno;
+}
+
 #ifdef __x86_64__
 #define TRAP_INSTRUCTION	0xcc
 #define RIP_OFFSET		offsetof(struct user, regs.rip)

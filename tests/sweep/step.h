@@ -40,6 +40,9 @@ int step_wait(struct stepped *child);
 /* Whether a process, stepped or not, sleeps now. */
 bool step_is_asleep(pid_t pid);
 
+/* A word of its memory. 0, -errno. */
+int step_peek(const struct stepped *child, uintptr_t address, uintptr_t *ret_value);
+
 /* The address of the next instruction. 0, -errno; -ENOSYS: not on this machine. */
 int step_where(const struct stepped *child, uintptr_t *ret_address);
 

@@ -5,7 +5,7 @@
  * instruction at a time, and every state of the shared memory that a death could leave is recovered from and judged.
  *
  * A kill takes a process's registers and its private memory, and leaves the shared memory as it is after the last
- * instruction that was done. So the shared memory of a stepped child, looked at after each of its instructions, is all
+ * instruction that was done; but for the bell of a lock that its list_op_pending points at, which the kernel rings. So the shared memory of a stepped child, looked at after each of its instructions, is all
  * that a kill there would have left: one child, stepped once to its end, gives the states of all positions. That it is the
  * same is shown for the sections, which are killed in earnest at each position as well, and the two are compared.
  *
@@ -20,33 +20,36 @@
 
 #include "tests/sweep/common.h"
 #include "tests/sweep/judge.h"
+#include "tests/sweep/library.h"
 #include "tests/sweep/path.h"
 #include "tests/sweep/recoveries.h"
 #include "tests/sweep/step.h"
 #include "tests/sweep/third.h"
 
 #define EXIT_SKIP	77
-#define TRACES		7
+#define TRACES		8
 
 static uint64_t total_positions;
 
 /* --- sections ------------------------------------------------------------------------------------------------------ */
 
-/* The states of a section by position: those at which the shared memory changed. */
+/* The states of a section by position: those at which changed what a kill leaves. */
 struct trace {
 	struct {
 		uint64_t position;
-		struct field field;
+		struct field left;	/* by a kill there: the kernel may have rung a bell */
+		struct field plain;	/* if it did not */
 	} *changes;
 	size_t n;
 	uint64_t n_positions;
 	struct path path;
 	struct field start;
+	uint64_t n_rung;	/* of the positions */
 	bool is_told;		/* it begins with the marks of a death before */
 };
 
 static void
-trace_add(struct trace *trace, uint64_t position)
+trace_add(struct trace *trace, uint64_t position, const struct field *left, const struct field *plain)
 {
 	void *grown = realloc(trace->changes, (trace->n + 1) * sizeof(*trace->changes));
 
@@ -54,7 +57,26 @@ trace_add(struct trace *trace, uint64_t position)
 		common_die("no memory");
 	trace->changes = grown;
 	trace->changes[trace->n].position = position;
-	memcpy(&trace->changes[trace->n++].field, common->field, sizeof(struct field));
+	memcpy(&trace->changes[trace->n].left, left, sizeof(*left));
+	memcpy(&trace->changes[trace->n++].plain, plain, sizeof(*plain));
+}
+
+/* What a kill of the child leaves now. */
+static void
+trace_look(struct trace *trace, const struct stepped *child)
+{
+	struct field left, plain;
+	uintptr_t pending;
+
+	common_check(step_peek(child, library_pending_address(), &pending), "the child's memory");
+	memcpy(&plain, common->field, sizeof(plain));
+	memcpy(&left, &plain, sizeof(left));
+	trace->n_rung += library_ring(&left, pending, (uint32_t)child->pid);
+	library_hide_tid(&left, (uint32_t)child->pid);
+	library_hide_tid(&plain, (uint32_t)child->pid);
+	if (!trace->n || memcmp(&trace->changes[trace->n - 1].left, &left, sizeof(left)) != 0 ||
+	    memcmp(&trace->changes[trace->n - 1].plain, &plain, sizeof(plain)) != 0)
+		trace_add(trace, trace->n_positions, &left, &plain);
 }
 
 static void
@@ -95,16 +117,15 @@ trace_section(enum piece piece, bool is_waited_for, bool is_told, struct trace *
 	for (int i = FIELD_A; is_told && i <= FIELD_B; i++)
 		atomic_store(&ret_trace->start.locks[i].marks, CONTROL_OWNER_DIED);
 	common_prepare(piece, CONTROL_ROLLBACK, &ret_trace->start);
-	common_check(step_start(&child, common_run, NULL), "the child");
-	trace_add(ret_trace, 0);
+	common_check(step_start(&child, common_run_child, NULL), "the child");
+	trace_look(ret_trace, &child);
 	trace_path(ret_trace, &child);
 	while ((r = step_once(&child)) == 0) {
 		ret_trace->n_positions++;
 		trace_path(ret_trace, &child);
 		if (is_waited_for)
 			wait_for_locks();
-		if (memcmp(&ret_trace->changes[ret_trace->n - 1].field, common->field, sizeof(struct field)) != 0)
-			trace_add(ret_trace, ret_trace->n_positions);
+		trace_look(ret_trace, &child);
 	}
 	common_check(r, "stepping");
 	common_steps += child.n_steps;
@@ -121,7 +142,7 @@ is_undone(enum piece piece)
 static bool
 is_told_right(const struct trace *trace, enum piece piece)
 {
-	const struct field *end = &trace->changes[trace->n - 1].field;
+	const struct field *end = &trace->changes[trace->n - 1].left;
 
 	return atomic_load(&end->locks[FIELD_A].marks) == (piece == PIECE_LIBRARY_DETACH ? CONTROL_OWNER_DIED : 0) &&
 	    atomic_load(&end->locks[FIELD_B].marks) == 0;
@@ -136,7 +157,7 @@ judge_section(const struct trace *trace, enum piece piece, struct count *count)
 
 	judge_reader_init(&reader, &trace->start);
 	for (size_t i = 0; i < trace->n; i++) {
-		const struct field *left = &trace->changes[i].field;
+		const struct field *left = &trace->changes[i].left;
 		struct field end;
 		const char *wrong = common_recover(left, CONTROL_ROLLBACK, &end);
 
@@ -154,7 +175,7 @@ judge_section(const struct trace *trace, enum piece piece, struct count *count)
 			    (unsigned long long)trace->changes[i].position);
 	}
 	if (is_new[FIELD_A] == is_undone(piece) || !is_new[FIELD_B] || !is_told_right(trace, piece))
-		common_bad(count, &trace->changes[trace->n - 1].field, "it did not do what it should", "%s, to its end",
+		common_bad(count, &trace->changes[trace->n - 1].left, "it did not do what it should", "%s, to its end",
 		    piece_names[piece]);
 	count->positions += trace->n_positions + 1;
 }
@@ -167,16 +188,21 @@ kill_section(const struct trace *trace, enum piece piece, struct count *count)
 
 	for (uint64_t position = 0; position <= trace->n_positions; position++) {
 		struct stepped child = STEPPED_NULL;
+		struct field left;
+		uint32_t tid;
 
 		if (change + 1 < trace->n && trace->changes[change + 1].position == position)
 			change++;
 		common_prepare(piece, CONTROL_ROLLBACK, &trace->start);
-		common_check(step_start(&child, common_run, NULL), "the child");
+		common_check(step_start(&child, common_run_child, NULL), "the child");
 		common_check(path_go(&trace->path, &child, position), "stepping");
 		common_steps += child.n_steps;
+		tid = (uint32_t)child.pid;
 		step_kill(&child);
-		if (memcmp(common->field, &trace->changes[change].field, sizeof(struct field)) != 0)
-			common_bad(count, common->field, "a kill leaves another state than stepping found", "%s, killed after instruction "
+		memcpy(&left, common->field, sizeof(left));
+		library_hide_tid(&left, tid);
+		if (memcmp(&left, &trace->changes[change].left, sizeof(left)) != 0)
+			common_bad(count, &left, "a kill leaves another state than stepping found", "%s, killed after instruction "
 			    "%llu", piece_names[piece], (unsigned long long)position);
 	}
 }
@@ -197,6 +223,7 @@ sweep_sections(struct trace traces[TRACES])
 		{ PIECE_LIBRARY_SECTION, true, true, false },
 		{ PIECE_LIBRARY_ROLLBACK, false, false, true },
 		{ PIECE_LIBRARY_DETACH, false, false, true },
+		{ PIECE_LIBRARY_FORK, false, false, true },
 	};
 	const struct stepped no_child = STEPPED_NULL;
 	uint64_t n_bad = 0;
@@ -211,9 +238,9 @@ sweep_sections(struct trace traces[TRACES])
 		if (runs[i].is_killed)
 			kill_section(&traces[i], runs[i].piece, &count);
 		step_unpin();
-		(void)printf("%s%s%s: %s at %llu positions, %zu states, %llu bad, %.2f s\n", piece_names[runs[i].piece],
+		(void)printf("%s%s%s: %s at %llu positions, %llu of them ring, %zu states, %llu bad, %.2f s\n", piece_names[runs[i].piece],
 		    runs[i].is_waited_for ? ", waited for" : "", runs[i].is_told ? ", told" : "", runs[i].is_killed ? "killed" : "stepped",
-		    (unsigned long long)count.positions, traces[i].n, (unsigned long long)count.bad, common_now() - began);
+		    (unsigned long long)count.positions, (unsigned long long)traces[i].n_rung, traces[i].n, (unsigned long long)count.bad, common_now() - began);
 		total_positions += count.positions;
 		n_bad += count.bad;
 	}
@@ -267,8 +294,10 @@ sweep_recoveries(const struct trace *traces, enum control_on_death on_death, enu
 
 	/* A mark that is there already a recovery sets again, and looks at no further. */
 	for (size_t t = 0; t < TRACES; t++)
-		for (size_t i = 0; !traces[t].is_told && i < traces[t].n; i++)
-			recoveries_add_section(recoveries, &traces[t].changes[i].field, traces[t].changes[i].position);
+		for (size_t i = 0; !traces[t].is_told && i < traces[t].n; i++) {
+			recoveries_add_section(recoveries, &traces[t].changes[i].left, traces[t].changes[i].position);
+			recoveries_add_section(recoveries, &traces[t].changes[i].plain, traces[t].changes[i].position);
+		}
 	n_bad = recoveries_sweep(recoveries, &n_positions, &bad_generation);
 	total_positions += n_positions;
 	(void)recoveries_free(recoveries);
