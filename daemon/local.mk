@@ -39,6 +39,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/requests_events.c \
 	daemon/requests_locks.c \
 	daemon/requests_metrics.c \
+	daemon/requests_plan.c \
 	daemon/requests_query.c \
 	daemon/requests_segment.c \
 	daemon/segment.c daemon/segment.h \

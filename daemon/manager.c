@@ -34,6 +34,7 @@ struct manager {
 	struct event_base *base;
 	struct accounts accounts;
 	struct workers workers;
+	struct parser parser;
 	struct provisioner provisioner;
 	struct kernelcount kernelcount;
 	struct recovery recovery;
@@ -295,6 +296,7 @@ manager_init_reload(struct manager *manager)
 	const struct reload_host host = {
 		.base = manager->base,
 		.registry = &manager->registry,
+		.parser = &manager->parser,
 		.events = &manager->events,
 		.file = manager->file,
 		.is_socket_inherited = manager->listener.is_inherited,
@@ -366,6 +368,7 @@ manager_init_sessions(struct manager *manager)
 		.provisioner = &manager->provisioner,
 		.events = &manager->events,
 		.deaths = &manager->deaths,
+		.reload = &manager->reload,
 		.has_admin_gid = manager->conf->daemon.has_admin_gid,
 		.admin_gid = manager->conf->daemon.admin_gid,
 		.started_ns = manager->started_ns,
@@ -383,6 +386,7 @@ manager_init(struct manager *manager)
 		return r;
 	accounts_init(&manager->accounts, &conf->daemon.limits);
 	workers_init(&manager->workers, manager->base, manager_n_workers(&conf->daemon));
+	parser_init(&manager->parser, &manager->workers);
 	r = manager_init_sessions(manager);
 	if (r)
 		return r;
@@ -452,6 +456,7 @@ manager_deinit(struct manager *manager)
 	events_deinit(&manager->events);
 	/* Before the segments, whose provisioning they work on. */
 	workers_deinit(&manager->workers);
+	parser_deinit(&manager->parser);
 	releases_close(&manager->provisioner.releases);
 	registry_deinit(&manager->registry);
 	recovery_deinit(&manager->recovery);
@@ -487,6 +492,8 @@ manager_run(const struct conf *conf, const char *file)
 	TAILQ_INIT(&manager->registry.templates);
 	TAILQ_INIT(&manager->sessions.sessions);
 	LIST_INIT(&manager->workers.list);
+	LIST_INIT(&manager->parser.parses);
+	LIST_INIT(&manager->parser.releases);
 	TAILQ_INIT(&manager->recovery.passes);
 	LIST_INIT(&manager->recovery.jobs);
 

@@ -58,6 +58,9 @@ registry_on_change(struct segment *segment, void *arg)
 	if (segment->state != PROTOCOL_GONE)
 		return;
 	successor = take_ptr(segment->successor);
+	/* Whoever goes over the names in several turns has met this one. */
+	if (successor)
+		successor->seen = segment->seen;
 	registry_take_out(registry, segment);
 	(void)segment_free(segment);
 	if (successor)

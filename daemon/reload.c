@@ -6,6 +6,8 @@
  */
 #include "config.h"
 
+#include <stdarg.h>
+
 #include "base/base.h"
 #include "daemon/log.h"
 #include "daemon/reload.h"
@@ -80,6 +82,46 @@ reload_tell_problem(struct reload *reload, const char *text)
 		reload->current->lines.counts[PROTOCOL_PLAN_PROBLEM]++;
 }
 
+static void BASE_PRINTF(2, 3)
+reload_fail(struct reload *reload, const char *format, ...)
+{
+	struct reload_request *request = reload->current;
+	va_list args;
+
+	request->has_failed = true;
+	va_start(args, format);
+	(void)vsnprintf(request->why, sizeof(request->why), format, args);
+	va_end(args);
+	reload->phase = RELOAD_FREEING - 1;
+}
+
+static void
+reload_on_parsed(struct parse *parse, void *arg)
+{
+	struct reload *reload = arg;
+
+	reload->phase = RELOAD_TAKING;
+	reload_turn_soon(reload);
+}
+
+/* What the worker makes of the files is taken when it is done. */
+static void
+reload_read(struct reload *reload)
+{
+	const struct parse_upload *upload = reload->current->upload;
+	int r;
+
+	if (upload)
+		r = parse_start_upload(reload->host.parser, upload, reload_on_parsed, reload, &reload->parse);
+	else
+		r = parse_start(reload->host.parser, reload->host.file, reload_on_parsed, reload, &reload->parse);
+	if (!r)
+		return;
+	reload_fail(reload, "it cannot be read: %s", strerror(-r));
+	reload->phase = RELOAD_FREEING;
+	reload_turn_soon(reload);
+}
+
 static void
 reload_tell_report(struct reload *reload, const struct conf_report *report)
 {
@@ -93,21 +135,23 @@ reload_tell_report(struct reload *reload, const struct conf_report *report)
 		(void)snprintf(line, sizeof(line), "%zu more problems were left out", report->n_left_out);
 		reload_tell_problem(reload, line);
 	}
+	reload->phase = RELOAD_FREEING - 1;
 }
 
 static bool
-reload_read(struct reload *reload)
+reload_take(struct reload *reload)
 {
-	struct conf_report report = CONF_REPORT_NULL;
-	int r = conf_load(reload->host.file, &report, &reload->next);
+	int r = parse_collect(reload->parse, clock_monotonic_ns() + TURN_NS, &reload->next);
 
-	if (r < 0)
-		reload->current->error = r;
+	if (r == PARSE_E_MORE)
+		return true;
+	if (r == PARSE_E_REFUSED)
+		reload_tell_report(reload, &reload->parse->report);
+	else if (r == PARSE_E_FAILED)
+		reload_fail(reload, "%s", reload->parse->text);
 	else if (r)
-		reload_tell_report(reload, &report);
-	conf_report_deinit(&report);
-	if (r)
-		reload->phase = RELOAD_FREEING - 1;
+		reload_fail(reload, "it cannot be taken in: %s", strerror(-r));
+	reload->parse = parse_free(reload->parse);
 	return false;
 }
 
@@ -191,7 +235,7 @@ reload_do_removed(struct reload *reload)
 	return true;
 }
 
-/* One that the configuration has no more. False: there is none. */
+/* One that the configuration has no more. */
 static bool
 reload_do_removed_template(struct reload *reload)
 {
@@ -220,8 +264,6 @@ reload_do_template(struct reload *reload)
 	struct definition *next;
 	int r;
 
-	if (reload_do_removed_template(reload))
-		return true;
 	if (reload->at == reload->next->n_templates)
 		return false;
 	next = reload->next->templates[reload->at++];
@@ -369,9 +411,9 @@ reload_log(const struct reload_request *request)
 
 	if (request->pid)
 		(void)snprintf(who, sizeof(who), "pid %d of uid %u", request->pid, request->uid);
-	if (request->error) {
-		log_write(LOG_ERR, &(struct log_about) { .error = request->error },
-		    "reload, asked for by %s: the configuration cannot be read, and all stays as it is", who);
+	if (request->has_failed) {
+		log_write(LOG_ERR, NULL, "reload, asked for by %s: the configuration is not judged, and all stays as it is: %s",
+		    who, request->why);
 		return;
 	}
 	reload_lines_walk(lines, LOGGED_MAX, reload_log_line, NULL);
@@ -389,10 +431,10 @@ reload_finish(struct reload *reload)
 	request->is_done = true;
 	if (request->applies) {
 		reload->n_reloads++;
-		reload->n_refused += request->error || request->lines.counts[PROTOCOL_PLAN_PROBLEM];
+		reload->n_refused += request->has_failed || request->lines.counts[PROTOCOL_PLAN_PROBLEM];
 		reload_log(request);
 		reload->host.on_end(reload->host.arg);
-		if (!request->error && !request->lines.counts[PROTOCOL_PLAN_PROBLEM])
+		if (!request->has_failed && !request->lines.counts[PROTOCOL_PLAN_PROBLEM])
 			events_post(reload->host.events, PROTOCOL_EVENT_RELOAD, NULL, -1, NULL, 0, request->pid);
 	}
 	request->done(request);
@@ -403,10 +445,11 @@ typedef bool (*reload_phase_fn)(struct reload *reload);
 
 /* False: the phase is over. */
 static const reload_phase_fn reload_phases[RELOAD_PHASE_N] = {
-	[RELOAD_READING] = reload_read,
+	[RELOAD_TAKING] = reload_take,
 	[RELOAD_MARKING] = reload_mark,
 	[RELOAD_DAEMON] = reload_do_daemon,
 	[RELOAD_REMOVING] = reload_do_removed,
+	[RELOAD_REMOVING_TEMPLATES] = reload_do_removed_template,
 	[RELOAD_TEMPLATES] = reload_do_template,
 	[RELOAD_SEGMENTS] = reload_do_segment,
 	[RELOAD_FREEING] = reload_free_some,
@@ -446,7 +489,7 @@ reload_begin_next(struct reload *reload)
 	reload->phase = RELOAD_READING;
 	if (request->applies)
 		reload->host.on_begin(reload->host.arg);
-	reload_turn_soon(reload);
+	reload_read(reload);
 }
 
 static void
@@ -487,6 +530,7 @@ reload_deinit(struct reload *reload)
 	}
 	while ((request = TAILQ_FIRST(&reload->queue)))
 		(void)reload_request_free(request);
+	reload->parse = parse_free(reload->parse);
 	reload->next = conf_free(reload->next);
 	conf_daemon_deinit(&reload->daemon);
 }

@@ -10,6 +10,7 @@
 
 #include "conf/load.h"
 #include "daemon/events.h"
+#include "daemon/parse.h"
 #include "daemon/registry.h"
 #include "daemon/reload_judge.h"
 #include "daemon/reload_lines.h"
@@ -25,20 +26,24 @@ struct reload_request {
 	bool applies;			/* a reload; else a plan */
 	int32_t pid;			/* who asks; 0: by SIGHUP */
 	uint32_t uid;
+	const struct parse_upload *upload;	/* what is to be judged, until that is done or given up; NULL: the daemon's own files */
 	reload_done_fn done;		/* the request may be freed in it */
 	void *arg;
 	bool is_done;
-	int error;			/* afterwards: a negative errno if it could not be judged; then there are no lines */
+	bool has_failed;		/* it could not be judged, why says for what reason, and there are no lines */
+	char why[PARSE_TEXT_SIZE];
 	struct reload_lines lines;
 	TAILQ_ENTRY(reload_request) entry;
 };
 
 enum reload_phase {
 	RELOAD_IDLE,
-	RELOAD_READING,
+	RELOAD_READING,			/* a worker is at it */
+	RELOAD_TAKING,			/* what it has read, a definition at a time */
 	RELOAD_MARKING,			/* what the configuration has, so that what it has not is known */
 	RELOAD_DAEMON,
 	RELOAD_REMOVING,		/* first: it gives memory and names back */
+	RELOAD_REMOVING_TEMPLATES,
 	RELOAD_TEMPLATES,
 	RELOAD_SEGMENTS,
 	RELOAD_FREEING,
@@ -49,6 +54,7 @@ enum reload_phase {
 struct reload_host {
 	struct event_base *base;
 	struct registry *registry;
+	struct parser *parser;
 	struct events *events;
 	const char *file;		/* the main file of the configuration */
 	bool is_socket_inherited;
@@ -66,6 +72,7 @@ struct reload {
 	struct reload_request *current;
 	struct reload_request *hangup;	/* in the queue, by SIGHUP; or NULL */
 	enum reload_phase phase;
+	struct parse *parse;		/* while it reads, and what it has read is taken */
 	struct conf *next;
 	size_t at;			/* in what the phase goes through */
 	uint64_t serial;		/* of the look; marks what it has seen */

@@ -36,9 +36,10 @@ judge_add(struct reload_judge *judge, enum protocol_plan_action action)
 }
 
 static void
-text_add_change(struct reload_text *text, const char *change)
+text_add_change(struct reload_text *text, const struct plan_change *change)
 {
-	reload_text_add(text, "%s%s", text->len ? ", " : "", change);
+	reload_text_add(text, "%s%s%s", text->len ? ", " : "", change->row->scope == KEYS_LIMITS ? "limits." : "",
+	    change->text);
 }
 
 static void
@@ -47,8 +48,8 @@ judge_on_change(const struct plan_change *change, void *arg)
 	struct reload_judge *judge = arg;
 	struct reload_text *text = &judge->changes[change->effect];
 
-	text_add_change(&judge->all, change->text);
-	text_add_change(text, change->text);
+	text_add_change(&judge->all, change);
+	text_add_change(text, change);
 	if (change->why)
 		reload_text_add(text, ": %s", change->why);
 	judge->takes_access = judge->takes_access || change->takes_access;
@@ -357,4 +358,28 @@ reload_judge_daemon(struct reload_judge *judge, const struct conf_daemon *runnin
 		reload_text_add(&judge_add(judge, PROTOCOL_PLAN_REFUSED)->text, "%s; %s", judge->changes[PLAN_NEVER].bytes,
 		    PLAN_WAY_OUT_DAEMON);
 	return 0;
+}
+
+static void
+explain_on_change(const struct plan_change *change, void *arg)
+{
+	struct reload_text *text = arg;
+
+	reload_text_add(text, ", %s", change->text);
+}
+
+void
+reload_judge_explain(const struct segment *segment, struct reload_text *text)
+{
+	bool is_draining = segment->state == PROTOCOL_DRAINING;
+
+	if (!is_draining && !segment->successor)
+		return;
+	reload_text_add(text, "%s%s ", text->len ? "; " : "", is_draining ? "it is being removed, and stays" : "it stays");
+	reload_judge_holders(segment, text, NULL);
+	if (!segment->successor)
+		return;
+	reload_text_add(text, "; then it is made anew");
+	/* Without memory for it, what it will be is left out. */
+	(void)plan_compare(segment->definition, segment->successor->definition, explain_on_change, text, NULL);
 }

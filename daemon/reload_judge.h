@@ -44,4 +44,7 @@ int reload_judge_daemon(struct reload_judge *judge, const struct conf_daemon *ru
 /* Who holds a segment, as a clause: "until 2 attachments end: pid 12, 13". step: gets the pids; or NULL. */
 void reload_judge_holders(const struct segment *segment, struct reload_text *text, struct reload_step *step);
 
+/* Adds what a segment waits for: its removal, or that it can be made anew, and with what. */
+void reload_judge_explain(const struct segment *segment, struct reload_text *text);
+
 #endif

@@ -109,6 +109,34 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 		.privilege = REQUESTS_ADMINISTRATOR,
 		.handler = requests_metrics,
 	},
+	[PROTOCOL_PLAN] = {
+		.name = "plan",
+		.size = sizeof(struct protocol_plan),
+		.privilege = REQUESTS_ADMINISTRATOR,
+		.handler = requests_plan,
+		.zeros = { offsetof(struct protocol_plan, zero) },
+	},
+	[PROTOCOL_UPLOAD] = {
+		.name = "upload",
+		.size = sizeof(struct protocol_upload),
+		.privilege = REQUESTS_ADMINISTRATOR,
+		.is_done_once = true,
+		.handler = requests_upload,
+	},
+	[PROTOCOL_PLAN_LINES] = {
+		.name = "plan lines",
+		.size = sizeof(struct protocol_plan_lines),
+		.privilege = REQUESTS_ADMINISTRATOR,
+		.handler = requests_plan_lines,
+	},
+	[PROTOCOL_RETRY] = {
+		.name = "retry",
+		.size = sizeof(struct protocol_retry),
+		.privilege = REQUESTS_ADMINISTRATOR,
+		.is_done_once = true,
+		.handler = requests_retry,
+		.strings = { offsetof(struct protocol_retry, name) },
+	},
 	[PROTOCOL_SUBSCRIBE] = {
 		.name = "subscribe",
 		.size = sizeof(struct protocol_subscribe),
@@ -292,6 +320,7 @@ requests_on_session_end(struct session *session, void *arg)
 	struct attachment *attachment;
 
 	requests_end_subscriptions(session);
+	requests_end_plan(requests, session);
 	deaths_expect(requests->deaths, session);
 	segment_waiter_cancel(&session->waiter);
 	requests_drop_created(requests, session);

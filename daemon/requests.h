@@ -26,6 +26,7 @@ struct requests {
 	struct provisioner *provisioner;
 	struct events *events;
 	struct deaths *deaths;
+	struct reload *reload;
 	bool has_admin_gid;
 	uint32_t admin_gid;
 	uint64_t started_ns;		/* monotonic */
@@ -53,6 +54,8 @@ int requests_send_event(struct events_subscriber *subscriber, const struct proto
 void requests_on_attach(struct session *session, struct attachment *attachment);
 /* The session's own, and the one that names it. */
 void requests_end_subscriptions(struct session *session);
+/* The session's own. */
+void requests_end_plan(struct requests *requests, struct session *session);
 
 /* Who administers from now on, also of those that are connected. */
 void requests_set_administrators(struct requests *requests, bool has_admin_gid, uint32_t admin_gid);
@@ -92,6 +95,10 @@ int requests_clients(struct requests *requests, struct session *session, const s
 int requests_locks(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_recover(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_subscribe(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_plan(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_upload(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_plan_lines(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_retry(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_metrics(struct requests *requests, struct session *session, const struct protocol_header *request);
 
 #endif

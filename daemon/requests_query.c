@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "conf/keys.h"
+#include "daemon/reload_judge.h"
 #include "daemon/requests.h"
 #include "host/process.h"
 
@@ -40,7 +41,8 @@ requests_describe(const struct segment *segment, struct protocol_segment *row)
 		    (definition->required ? PROTOCOL_SEGMENT_REQUIRED : 0) |
 		    (segment->state == PROTOCOL_READY && (segment->reason || segment->growth_reason) ?
 		    PROTOCOL_SEGMENT_DEGRADED : 0) |
-		    (segment->locks.n_poisoned ? PROTOCOL_SEGMENT_POISONED : 0)),
+		    (segment->locks.n_poisoned ? PROTOCOL_SEGMENT_POISONED : 0) |
+		    (segment->successor ? PROTOCOL_SEGMENT_FOLLOWED : 0)),
 	};
 	if (provision) {
 		row->progress_bytes = provision->done_bytes;
@@ -107,8 +109,6 @@ struct requests_keys {
 	size_t len;
 };
 
-#define REASON_SIZE	2560
-
 /* What all the other keys may need, so that a long one does not cost them their lines. */
 #define KEYS_REST_BYTES	8192
 
@@ -135,7 +135,7 @@ requests_show(struct requests *requests, struct session *session, const struct p
 	const struct protocol_show *show = (const void *)request;
 	struct segment *segment = requests_find(requests, session, show->name);
 	struct protocol_shown *reply = (void *)&requests->reply;
-	char reason[REASON_SIZE];
+	struct reload_text reason;
 	struct requests_keys keys;
 	size_t reason_len;
 	int r;
@@ -143,8 +143,11 @@ requests_show(struct requests *requests, struct session *session, const struct p
 	if (!segment)
 		return requests_refuse_unknown(session, request, show->name);
 	requests_describe(segment, &reply->segment);
-	reason_len = strlen(segment_describe(segment, reason, sizeof(reason))) + 1;
-	memcpy(reply + 1, reason, reason_len);
+	(void)segment_describe(segment, reason.bytes, sizeof(reason.bytes));
+	reason.len = strlen(reason.bytes);
+	reload_judge_explain(segment, &reason);
+	reason_len = reason.len + 1;
+	memcpy(reply + 1, reason.bytes, reason_len);
 	keys = (struct requests_keys) {
 		.buf = (char *)(reply + 1) + reason_len,
 		.size = sizeof(requests->reply) - sizeof(*reply) - reason_len,

@@ -518,6 +518,7 @@ session_new(struct session_host *host, int fd)
 	session->host = host;
 	session->fd = fd;
 	session->pidfd = -1;
+	session->upload = (struct parse_upload) PARSE_UPLOAD_NULL;
 	session->since_ns = clock_realtime_ns();
 	session->waiter.wake = session_on_wake;
 	LIST_INIT(&session->attachments);

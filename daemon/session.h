@@ -16,8 +16,10 @@
 #include "daemon/accounts.h"
 #include "daemon/attachment.h"
 #include "daemon/burials.h"
+#include "daemon/parse.h"
 #include "daemon/segment.h"
 
+struct reload_request;
 struct session;
 struct subscription;
 
@@ -82,6 +84,9 @@ struct session {
 	struct subscription *watched_by;	/* another session's, to what this one is attached to; or NULL */
 	struct events_ends ends;	/* of its attachments, a moment ago */
 	struct segment_waiter waiter;
+	struct reload_request *plan;	/* its last one, under way or done; or NULL */
+	uint64_t plan_serial;		/* of the request that asked for it */
+	struct parse_upload upload;
 	struct charge charge;
 	TAILQ_ENTRY(session) entry;
 };

@@ -22,6 +22,7 @@ struct ask {
 		struct protocol_shown shown;
 		struct protocol_waited waited;
 		struct protocol_recovered recovered;
+		struct protocol_planned planned;
 		char bytes[PROTOCOL_MESSAGE_MAX];
 	} reply;
 	struct connection connection;

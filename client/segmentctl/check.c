@@ -8,51 +8,10 @@
 #include "base/base.h"
 #include "client/segmentctl/commands.h"
 #include "client/segmentctl/json.h"
+#include "client/segmentctl/problems.h"
 #include "client/segmentctl/report.h"
 #include "client/segmentctl/text.h"
 #include "conf/load.h"
-
-static void
-print_problem(const struct conf_problem *problem)
-{
-	text_put_escaped(stderr, problem->file);
-	if (problem->line > 0)
-		fprintf(stderr, ":%u", problem->line);
-	fputs(": ", stderr);
-	if (problem->key) {
-		text_put_escaped(stderr, problem->key);
-		fputs(": ", stderr);
-	}
-	text_put_escaped(stderr, problem->text);
-	putc('\n', stderr);
-}
-
-static void
-print_problems(const struct conf_report *report)
-{
-	for (size_t i = 0; i < report->n_problems; i++)
-		print_problem(&report->problems[i]);
-	if (report->n_left_out > 0)
-		fprintf(stderr, "segmentctl: %zu more problems were left out\n", report->n_left_out);
-}
-
-static void
-add_problems(struct json *json, const struct conf_report *report)
-{
-	json_open_array(json, "problems");
-	for (size_t i = 0; i < report->n_problems; i++) {
-		const struct conf_problem *problem = &report->problems[i];
-
-		json_open_object(json, NULL);
-		json_add_string(json, "file", problem->file);
-		json_add_number(json, "line", problem->line);
-		json_add_string(json, "key", problem->key);
-		json_add_string(json, "text", problem->text);
-		json_close_object(json);
-	}
-	json_close_array(json);
-	json_add_number(json, "problems_left_out", report->n_left_out);
-}
 
 /* Bytes that all segments together ask for: UINT64_MAX when a sum of them fits nowhere. */
 static uint64_t
@@ -76,7 +35,7 @@ print_json(const struct segmentctl *ctl, const char *path, const struct conf_rep
 	if (r == 0) {
 		json_add_bool(&json, "valid", conf != NULL);
 		json_add_string(&json, "file", path);
-		add_problems(&json, report);
+		problems_add_members(&json, report);
 		if (conf) {
 			json_add_number(&json, "segments", conf->n_segments);
 			json_add_number(&json, "templates", conf->n_templates);
@@ -106,7 +65,7 @@ print_outcome(const struct segmentctl *ctl, const char *path, const struct conf_
 {
 	int r = SEGMENTCTL_DONE;
 
-	print_problems(report);
+	problems_print(report);
 	if (ctl->json)
 		r = print_json(ctl, path, report, conf);
 	else if (conf)

@@ -169,3 +169,30 @@ lifecycle_run_remove(const struct segmentctl *ctl, char **args, unsigned n_args)
 	ask_free(ask);
 	return r;
 }
+
+int
+lifecycle_run_retry(const struct segmentctl *ctl, char **args, unsigned n_args)
+{
+	struct protocol_retry request = { 0 };
+	struct json json = JSON_NULL;
+	struct ask *ask;
+	int r = ask_check_name(ctl, args[0]);
+
+	if (r != 0)
+		return r;
+	ask = ask_new(ctl, &r);
+	if (!ask)
+		return r;
+	ask_set_name(request.name, args[0]);
+	r = ask_request(ask, PROTOCOL_RETRY, &request.header, sizeof(request), sizeof(struct protocol_header));
+	ask_free(ask);
+	if (r != 0 || !ctl->json)
+		return r;
+	r = json_init(&json);
+	if (r == 0) {
+		json_add_string(&json, "name", args[0]);
+		r = json_print(&json);
+	}
+	json_deinit(&json);
+	return report_output(ctl, r);
+}

@@ -18,6 +18,8 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/list.c \
 	client/segmentctl/locks.c client/segmentctl/locks.h \
 	client/segmentctl/metrics.c \
+	client/segmentctl/plan.c \
+	client/segmentctl/problems.c client/segmentctl/problems.h \
 	client/segmentctl/recover.c \
 	client/segmentctl/report.c client/segmentctl/report.h \
 	client/segmentctl/row.c client/segmentctl/row.h \
@@ -27,6 +29,7 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/shown.c client/segmentctl/shown.h \
 	client/segmentctl/table.c client/segmentctl/table.h \
 	client/segmentctl/text.c client/segmentctl/text.h \
+	client/segmentctl/upload.c client/segmentctl/upload.h \
 	client/segmentctl/wait.c
 client_segmentctl_libsegmentctl_la_CFLAGS = $(AM_CFLAGS) $(SMARTCOLS_CFLAGS)
 client_segmentctl_libsegmentctl_la_LIBADD = client/libclient.la conf/libconf.la $(SMARTCOLS_LIBS)

@@ -163,4 +163,5 @@ row_add_members(struct json *json, const struct protocol_segment *row)
 	json_add_bool(json, "required", row->flags & PROTOCOL_SEGMENT_REQUIRED);
 	json_add_bool(json, "degraded", row->flags & PROTOCOL_SEGMENT_DEGRADED);
 	json_add_bool(json, "poisoned", row->flags & PROTOCOL_SEGMENT_POISONED);
+	json_add_bool(json, "to_be_made_anew", row->flags & PROTOCOL_SEGMENT_FOLLOWED);
 }

@@ -33,6 +33,9 @@ const struct segmentctl_command segmentctl_commands[] = {
 	{ "recover", "NAME [LOCK] [--keep]", "free poisoned locks by hand", 1, 2, SEGMENTCTL_OPTION_KEEP, recover_run },
 	{ "events", "[NAME...] [--kinds LIST]", "follow what happens", 0, ANY,
 	    SEGMENTCTL_OPTION_KINDS | SEGMENTCTL_JSON_LINES, events_run },
+	{ "retry", "NAME", "provision a failed segment again", 1, 1, 0, lifecycle_run_retry },
+	{ "plan", "[FILE]", "what a reload would do, a line each", 0, 1, 0, plan_run },
+	{ "reload", "", "carry a changed configuration out", 0, 0, 0, plan_run_reload },
 	{ "metrics", "", "the daemon's figures as OpenMetrics text", 0, 0, 0, metrics_run },
 };
 const size_t segmentctl_n_commands = BASE_ARRAY_SIZE(segmentctl_commands);

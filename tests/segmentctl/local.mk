@@ -8,6 +8,7 @@ check_PROGRAMS += \
 	tests/segmentctl/check_follow \
 	tests/segmentctl/check_segmentctl_daemon \
 	tests/segmentctl/check_lies \
+	tests/segmentctl/check_plan \
 	tests/segmentctl/check_segmentctl_manual \
 	tests/segmentctl/check_tables \
 	tests/segmentctl/check_text \
@@ -45,6 +46,10 @@ tests_segmentctl_check_usage_LDADD = $(segmentctl_test_libs)
 tests_segmentctl_check_segmentctl_daemon_SOURCES = tests/segmentctl/check_segmentctl_daemon.c $(segmentctl_run)
 tests_segmentctl_check_segmentctl_daemon_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_segmentctl_daemon_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
+
+tests_segmentctl_check_plan_SOURCES = tests/segmentctl/check_plan.c $(segmentctl_run)
+tests_segmentctl_check_plan_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_plan_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
 
 tests_segmentctl_check_follow_SOURCES = tests/segmentctl/check_follow.c $(segmentctl_run) $(segmentctl_fake)
 tests_segmentctl_check_follow_CFLAGS = $(segmentctl_test_cflags)

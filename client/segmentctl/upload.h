@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* Sending configuration files to the daemon, for it to judge. */
+#ifndef CLIENT_SEGMENTCTL_UPLOAD_H
+#define CLIENT_SEGMENTCTL_UPLOAD_H
+
+#include "client/segmentctl/ask.h"
+
+/*
+ * Reads a file, what it includes, and the segments.d beside it, with the caller's rights; and sends their contents. What is
+ * not valid is told here, with the files and lines that it stands in. An exit status.
+ */
+int upload_file(struct ask *ask, const char *path);
+
+#endif
