@@ -136,6 +136,32 @@ START_TEST(what_is_created_can_be_removed)
 }
 END_TEST
 
+START_TEST(removal_shows_who_it_waits_for)
+{
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct protocol_attached attached;
+	const struct run *run;
+	char name[64], part[160];
+	int fd;
+
+	(void)snprintf(name, sizeof(name), "scratch-%u-b", (unsigned)getuid());
+	harness_open(&conn, daemon_.socket);
+	ck_assert_int_eq(harness_create(&conn, name, 4096, &attached, &fd), 0);
+	run = RUN("remove", name);
+	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	(void)snprintf(part, sizeof(part), "'%s' takes no more attachments, and goes when this one is over:\n", name);
+	assert_has(run->out, part);
+	(void)snprintf(part, sizeof(part), "  %d  ", (int)getpid());
+	assert_has(run->out, part);
+	assert_has(run->out, "check_segmentct");
+	/* Its holder detaches: it goes. */
+	(void)close(fd);
+	ck_assert_int_eq(harness_detach(&conn, &attached), 0);
+	harness_await_gone(&conn, name);
+	harness_close(&conn);
+}
+END_TEST
+
 START_TEST(waiting_for_a_failed_segment_says_why)
 {
 	const struct run *run = RUN("wait", "huge", "--timeout", "20s");
@@ -380,6 +406,7 @@ main(void)
 	tcase_add_test(tcase, holders_are_shown_while_they_hold);
 	tcase_add_test(tcase, contents_come_back_as_they_went);
 	tcase_add_test(tcase, what_is_created_can_be_removed);
+	tcase_add_test(tcase, removal_shows_who_it_waits_for);
 	tcase_add_test(tcase, waiting_for_a_failed_segment_says_why);
 	tcase_add_test(tcase, metrics_end_as_they_must);
 	tcase_add_loop_test(tcase, a_poisoned_lock_is_freed_by_hand, 0, 2);
