@@ -239,6 +239,12 @@ control_note(struct control_lock *lock, uint32_t dead_id, uint32_t id)
 int
 control_take_over(struct control_lock *lock, uint32_t dead_id, uint32_t id, uint32_t tid)
 {
+	/*
+	 * Who has given it back and died elsewhere has lost nothing. One that is known to be gone and is named here gives nothing
+	 * back any more.
+	 */
+	if (control_id(atomic_load(&lock->state)) != dead_id)
+		return CONTROL_E_OTHER;
 	control_note(lock, dead_id, id);
 	/* Others may sleep behind the one that takes over. */
 	return control_exchange(lock, dead_id, control_owned(id, tid, CONTROL_WAITERS), 0);
