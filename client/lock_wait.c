@@ -125,7 +125,8 @@ sleep_for(struct control_lock *lock, uint64_t state, uint64_t until_ns)
 	struct timespec until = {
 		.tv_sec = (time_t)(until_ns / NS_PER_SEC), .tv_nsec = (long)(until_ns % NS_PER_SEC),
 	};
-	bool is_both = control_bell(state) && !atomic_load_explicit(&has_no_waitv, memory_order_relaxed);
+	/* Also where the bell is 0: who takes the lock meanwhile wakes nobody by that, and may die. */
+	bool is_both = !atomic_load_explicit(&has_no_waitv, memory_order_relaxed);
 	long r;
 
 	/*
@@ -138,9 +139,11 @@ sleep_for(struct control_lock *lock, uint64_t state, uint64_t until_ns)
 		else
 			r = syscall(SYS_futex, control_word_futex(lock), FUTEX_WAIT_BITSET, control_word(state), &until, NULL,
 			    FUTEX_BITSET_MATCH_ANY);
-		/* COMPAT(linux 5.16): or a sandbox that does not know it. */
-		if (r < 0 && is_both && (errno == ENOSYS || errno == EPERM)) {
-			atomic_store_explicit(&has_no_waitv, true, memory_order_relaxed);
+		/* What fails here need not fail for the word alone: the kernel allocates memory for the one and not for the other. */
+		if (r < 0 && is_both && errno != EAGAIN && errno != EINTR && errno != ETIMEDOUT) {
+			/* COMPAT(linux 5.16): or a sandbox that does not know it. */
+			if (errno == ENOSYS || errno == EPERM)
+				atomic_store_explicit(&has_no_waitv, true, memory_order_relaxed);
 			is_both = false;
 			errno = EINTR;
 		}
