@@ -166,7 +166,7 @@ segment_recovered(const struct segment *segment, int lock)
 	}
 	if (!(atomic_load_explicit(&own->place.lock->marks, memory_order_relaxed) & CONTROL_OWNER_DIED))
 		return false;
-	own->is_told = true;
+	atomic_store_explicit(&own->is_told, true, memory_order_relaxed);
 	return true;
 }
 
@@ -237,10 +237,8 @@ segment_unlock(struct segment *segment, int lock)
 	if (!LIKELY(own))
 		return refuse_held(segment, lock);
 	control_commit(own->place.lock);
-	if (!LIKELY(!own->is_told)) {
+	if (!LIKELY(!atomic_load_explicit(&own->is_told, memory_order_relaxed)))
 		(void)atomic_fetch_and_explicit(&own->place.lock->marks, ~CONTROL_OWNER_DIED, memory_order_relaxed);
-		own->is_told = false;
-	}
 	lock_let_go(own);
 	control_unlock(own->place.lock);
 	return 0;
@@ -258,7 +256,6 @@ segment_rollback(struct segment *segment, int lock)
 		return error_set(-EOPNOTSUPP, "lock '%s' has no undo log (undo = 0): nothing can be rolled back, and it is still "
 		    "held", lock_name(segment, (uint32_t)lock));
 	r = control_undo(&own->place, control_copy);
-	own->is_told = false;
 	lock_let_go(own);
 	if (r == 0) {
 		control_unlock(own->place.lock);

@@ -9,7 +9,9 @@
  *	lock_map.c	from the daemon's answer to mapped control memory
  *
  * A lock's word names the attachment, which all threads of the process share, and excludes them, too. Which of them has
- * it, this process knows by `holder`; the bell beside the word tells others no more than when that thread has died.
+ * it, this process knows by `holder`; the bell beside the word tells others no more than when that thread has died. So while
+ * a process lives, a lock of a dead thread of its can be taken by others, and `holder` is nothing but this process's belief:
+ * it names a thread by a number that is never another's, and nothing is reached through it.
  */
 #ifndef CLIENT_LOCK_H
 #define CLIENT_LOCK_H
@@ -21,14 +23,18 @@
 
 struct segment_lock;
 
-/* A thread: its address says which one. Static memory of the thread, since it is looked at in every section. */
+/* A thread. Static memory of the thread, since it is looked at in every section. */
 struct lock_thread {
 	bool is_registered;		/* its end will be noticed */
 	uint32_t tid;			/* by its own pid namespace; 0: it cannot have a bell rung */
-	struct robust_list_head *_Atomic head;	/* what the kernel looks at when it ends; or lock_no_head */
+	uint64_t number;		/* what no other has had, with the tid in it; or LOCK_THREAD_NONE: it has no lock */
+	struct robust_list_head *head;	/* what the kernel looks at when it ends; or lock_no_head */
 	struct segment_lock *hidden;	/* while it forks: whose bell it would have rung; or NULL */
 };
 extern _Thread_local struct lock_thread lock_thread __attribute__((tls_model("initial-exec")));
+
+#define LOCK_THREAD_NONE	UINT64_MAX
+#define LOCK_TID_BITS		30	/* of a number, the lowest; as many as the kernel leaves to one in a bell */
 
 /* Of threads for which the kernel knows none: never written, and never anybody's. */
 extern struct robust_list_head lock_no_head;
@@ -36,8 +42,8 @@ extern struct robust_list_head lock_no_head;
 /* A lock of a segment, in this process's own memory. An application's mutex is one, too, but nobody ever gets it here. */
 struct segment_lock {
 	_Alignas(64) struct control_place place;	/* not changed after attach */
-	_Atomic(struct lock_thread *) holder;	/* set and cleared by the thread that has it; another can only compare */
-	bool is_told;			/* the holder's: it knows that an owner died */
+	_Atomic uint64_t holder;	/* the thread's number, or 0; set and cleared by the thread that has it */
+	_Atomic bool is_told;		/* the holder's: it knows that an owner died */
 	uint32_t name_at;		/* in the segment's lock_names */
 };
 
@@ -68,18 +74,29 @@ lock_entry(const struct segment_lock *own, const struct robust_list_head *head)
 }
 
 /*
+ * Points the kernel at the bell of a lock that the calling thread has. The C library uses the same pointer, in its own calls
+ * for robust mutexes, and so does the lock that the thread took first: then this bell is not rung.
+ */
+static inline void
+lock_point(const struct segment_lock *own)
+{
+	struct robust_list_head *head = lock_thread.head;
+
+	if (!__atomic_load_n(&head->list_op_pending, __ATOMIC_RELAXED))
+		__atomic_store_n(&head->list_op_pending, lock_entry(own, head), __ATOMIC_RELAXED);
+}
+
+/*
  * The calling thread has taken the word. Only now the kernel is pointed at the bell: a moment earlier it could be somebody
- * else's, whose id in another pid namespace may be the same. The C library uses the same pointer, in its own calls for robust
- * mutexes, and so does the lock that the thread took first: then this bell is not rung.
+ * else's, whose id in another pid namespace may be the same. What the thread before it was told is not cleared by that one,
+ * if others took its lock from it.
  */
 static inline void
 lock_hold(struct segment_lock *own)
 {
-	struct robust_list_head *head = atomic_load_explicit(&lock_thread.head, memory_order_relaxed);
-
-	atomic_store_explicit(&own->holder, &lock_thread, memory_order_relaxed);
-	if (!__atomic_load_n(&head->list_op_pending, __ATOMIC_RELAXED))
-		__atomic_store_n(&head->list_op_pending, lock_entry(own, head), __ATOMIC_RELAXED);
+	atomic_store_explicit(&own->holder, lock_thread.number, memory_order_relaxed);
+	atomic_store_explicit(&own->is_told, false, memory_order_relaxed);
+	lock_point(own);
 }
 
 /*
@@ -89,9 +106,9 @@ lock_hold(struct segment_lock *own)
 static inline void
 lock_let_go(struct segment_lock *own)
 {
-	struct robust_list_head *head = atomic_load_explicit(&lock_thread.head, memory_order_relaxed);
+	struct robust_list_head *head = lock_thread.head;
 
-	atomic_store_explicit(&own->holder, NULL, memory_order_relaxed);
+	atomic_store_explicit(&own->holder, 0, memory_order_relaxed);
 	if (__atomic_load_n(&head->list_op_pending, __ATOMIC_RELAXED) == lock_entry(own, head))
 		__atomic_store_n(&head->list_op_pending, NULL, __ATOMIC_RELAXED);
 }
@@ -99,7 +116,7 @@ lock_let_go(struct segment_lock *own)
 static inline bool
 lock_is_held(const struct segment_lock *own)
 {
-	return atomic_load_explicit(&own->holder, memory_order_relaxed) == &lock_thread;
+	return atomic_load_explicit(&own->holder, memory_order_relaxed) == lock_thread.number;
 }
 
 static inline void

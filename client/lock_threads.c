@@ -19,7 +19,7 @@
 
 #include "client/lock.h"
 
-_Thread_local struct lock_thread lock_thread __attribute__((tls_model("initial-exec")));
+_Thread_local struct lock_thread lock_thread __attribute__((tls_model("initial-exec"))) = { .number = LOCK_THREAD_NONE };
 
 struct robust_list_head lock_no_head = { .list_op_pending = &lock_no_head.list };
 
@@ -29,22 +29,34 @@ static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 static int key_error;
 
-/* Ends a section whose owner will not. The word is this process's attachment. */
+/* Ends a section whose owner will not, and whose word the calling thread has made its own. The kernel is pointed elsewhere. */
 static void
 end_section(struct segment *segment, struct segment_lock *own)
 {
 	struct control_lock *lock = own->place.lock;
 	int r = control_repair(&own->place, control_copy);
 
-	own->is_told = false;
 	if (lock_is_held(own))
 		lock_let_go(own);
 	else
-		atomic_store_explicit(&own->holder, NULL, memory_order_relaxed);
+		atomic_store_explicit(&own->holder, 0, memory_order_relaxed);
 	if (r)
 		(void)control_poison(lock, segment->attachment);
 	else
 		control_unlock(lock);
+}
+
+/*
+ * The calling thread's own section, which it leaves open. Its word is taken once more before anything is done, with the same
+ * bell: what is somebody else's by now, by whatever mistake, is not touched.
+ */
+static void
+end_own_section(struct segment *segment, struct segment_lock *own)
+{
+	if (control_take_over(own->place.lock, segment->attachment, segment->attachment, lock_thread.tid))
+		lock_let_go(own);
+	else
+		end_section(segment, own);
 }
 
 /* The thread is over; what it locks after this, in another key's destructor, is looked after in the next round of them. */
@@ -58,7 +70,7 @@ thread_end(void *arg)
 	for (segment = list_first; segment; segment = segment->next)
 		for (uint32_t i = 0; i < segment->n_lockable; i++)
 			if (lock_is_held(&segment->locks[i]))
-				end_section(segment, &segment->locks[i]);
+				end_own_section(segment, &segment->locks[i]);
 	(void)pthread_mutex_unlock(&list_mutex);
 }
 
@@ -84,7 +96,20 @@ thread_find_head(void)
 		head = &lock_no_head;
 	else
 		lock_thread.tid = (uint32_t)syscall(SYS_gettid);
-	atomic_store_explicit(&lock_thread.head, head, memory_order_relaxed);
+	lock_thread.head = head;
+}
+
+/*
+ * Its address says nothing, since the C library gives a thread's memory to the next one. A thread that ended by itself, as far
+ * as the C library goes, may have left locks which name it as their holder here, and which others have taken over long ago.
+ */
+static void
+thread_find_number(void)
+{
+	static _Atomic uint64_t last;
+	uint64_t n = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+
+	lock_thread.number = n << LOCK_TID_BITS | lock_thread.tid;
 }
 
 int
@@ -100,6 +125,7 @@ lock_thread_register(void)
 		return error_set(-r, "the thread's end could not be looked after, so it gets no lock: %s%s", strerrordesc_np(r),
 		    r == EAGAIN ? " (the process has no pthread key left)" : "");
 	thread_find_head();
+	thread_find_number();
 	lock_thread.is_registered = true;
 	return 0;
 }
@@ -130,6 +156,24 @@ lock_list_remove(struct segment *segment)
 }
 
 /*
+ * Points the kernel elsewhere than at a lock that another thread has, or had: of that thread nothing may be left, neither its
+ * memory nor its id, so it is found by its id, as one of this process's, and the kernel is asked where it looks for it. If the
+ * id is another thread's by now, that one does not point at this lock.
+ */
+static void
+unpoint(const struct segment_lock *own, pid_t tid)
+{
+	struct robust_list_head *head = NULL;
+	struct robust_list *entry;
+	size_t size = 0;
+
+	if (!tid || syscall(SYS_tgkill, getpid(), tid, 0) < 0 || syscall(SYS_get_robust_list, tid, &head, &size) < 0 || !head)
+		return;
+	entry = lock_entry(own, head);
+	(void)__atomic_compare_exchange_n(&head->list_op_pending, &entry, NULL, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+/*
  * Takes a lock of this process from the thread that has it, which is then not looked at any more, whatever it does: its end
  * must not ring a bell that is another's by then, nor anything that is mapped there later. False: somebody else took it, since
  * the thread has died.
@@ -137,20 +181,11 @@ lock_list_remove(struct segment *segment)
 static bool
 take_from_thread(const struct segment *segment, struct segment_lock *own)
 {
-	struct control_lock *lock = own->place.lock;
-	uint64_t state = atomic_load_explicit(&lock->state, memory_order_relaxed);
-	struct lock_thread *holder = atomic_load_explicit(&own->holder, memory_order_relaxed);
-	struct robust_list_head *head;
-	struct robust_list *entry;
+	uint64_t holder = atomic_load_explicit(&own->holder, memory_order_relaxed);
 
-	if (control_id(state) != segment->attachment || control_claim(lock, segment->attachment, segment->attachment))
+	if (control_claim(own->place.lock, segment->attachment, segment->attachment))
 		return false;
-	/* One that ended without thread_end() has left nothing to look at. */
-	if (!holder || control_is_rung(state))
-		return true;
-	head = atomic_load_explicit(&holder->head, memory_order_relaxed);
-	entry = lock_entry(own, head);
-	(void)__atomic_compare_exchange_n(&head->list_op_pending, &entry, NULL, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	unpoint(own, (pid_t)(holder & ((UINT64_C(1) << LOCK_TID_BITS) - 1)));
 	return true;
 }
 
@@ -187,7 +222,7 @@ find_rung(const struct robust_list_head *head)
 static void
 hide_pending(void)
 {
-	struct robust_list_head *head = atomic_load_explicit(&lock_thread.head, memory_order_relaxed);
+	struct robust_list_head *head = lock_thread.head;
 
 	lock_thread.hidden = head ? find_rung(head) : NULL;
 	if (lock_thread.hidden)
@@ -206,7 +241,7 @@ lock_fork_parent(void)
 {
 	/* Others' handlers may have given it back meanwhile. */
 	if (lock_thread.hidden && lock_is_held(lock_thread.hidden))
-		lock_hold(lock_thread.hidden);
+		lock_point(lock_thread.hidden);
 	(void)pthread_mutex_unlock(&list_mutex);
 }
 

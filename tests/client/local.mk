@@ -21,7 +21,7 @@ tests_client_check_mutex_LDADD = client/libcontrol.la $(HARNESS_LIBS)
 
 # Locks, against a fake daemon that hands them out.
 check_PROGRAMS += tests/client/check_lock tests/client/check_lockthreads tests/client/check_lockdeath \
-	tests/client/check_locklies
+	tests/client/check_locklies tests/client/check_lockbell
 fake_locks = tests/client/fake.c tests/client/fake.h tests/client/fake_locks.c tests/client/fake_locks.h
 tests_client_check_lock_SOURCES = tests/client/check_lock.c $(fake_locks)
 tests_client_check_lock_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
@@ -35,6 +35,9 @@ tests_client_check_lockdeath_LDADD = client/libclient.la $(CHECK_LIBS)
 tests_client_check_locklies_SOURCES = tests/client/check_locklies.c $(fake_locks)
 tests_client_check_locklies_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_client_check_locklies_LDADD = client/libclient.la $(CHECK_LIBS)
+tests_client_check_lockbell_SOURCES = tests/client/check_lockbell.c $(fake_locks)
+tests_client_check_lockbell_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_client_check_lockbell_LDADD = client/libclient.la $(CHECK_LIBS)
 
 check_PROGRAMS += tests/client/check_mutexsteps
 tests_client_check_mutexsteps_SOURCES = tests/client/check_mutexsteps.c tests/client/locker.c tests/client/locker.h \
