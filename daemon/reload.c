@@ -59,7 +59,7 @@ step_fail_growth(struct reload_step *step, const struct segment *segment)
 static void
 judge_fail(struct reload_judge *judge, int r)
 {
-	judge->is_kept = judge->restores = judge->forgets = false;
+	judge->is_kept = judge->restores = judge->forgets = judge->stops_growing = false;
 	judge->n_steps = 1;
 	reload_text_clear(&judge->steps[0].text);
 	reload_text_add(&judge->steps[0].text, "it stays as it is");
@@ -334,7 +334,7 @@ reload_carry_out(struct reload *reload, struct segment *segment, struct definiti
 	if (judge->restores)
 		segment_restore(segment);
 	segment = registry_find(reload->host.registry, next->name);
-	if (segment && next->size_bytes <= segment->definition->size_bytes)
+	if (judge->stops_growing && segment)
 		segment_stop_growing(segment, "the configuration does not ask for it any more");
 	for (unsigned i = 0; i < judge->n_steps; i++) {
 		struct reload_step *step = &judge->steps[i];

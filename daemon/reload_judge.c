@@ -16,7 +16,7 @@ static void
 judge_begin(struct reload_judge *judge)
 {
 	judge->n_steps = 0;
-	judge->is_kept = judge->restores = judge->forgets = judge->takes_access = false;
+	judge->is_kept = judge->restores = judge->forgets = judge->stops_growing = judge->takes_access = false;
 	judge->effects = 0;
 	for (int i = 0; i < PLAN_EFFECT_N; i++)
 		reload_text_clear(&judge->changes[i]);
@@ -147,10 +147,16 @@ judge_add_changed(struct reload_judge *judge, const struct segment *segment, con
 }
 
 static void
-judge_add_grown(struct reload_judge *judge)
+judge_add_grown(struct reload_judge *judge, const struct segment *segment, const struct definition *next)
 {
-	if (judge_has(judge, PLAN_GROW))
-		reload_text_add(&judge_add(judge, PROTOCOL_PLAN_GROWN)->text, "%s, in place", judge->changes[PLAN_GROW].bytes);
+	struct reload_step *step;
+
+	if (!judge_has(judge, PLAN_GROW))
+		return;
+	step = judge_add(judge, PROTOCOL_PLAN_GROWN);
+	reload_text_add(&step->text, "%s, in place", judge->changes[PLAN_GROW].bytes);
+	if (segment->grow_to_bytes == next->size_bytes)
+		reload_text_add(&step->text, ": that is under way already");
 }
 
 static void
@@ -177,6 +183,16 @@ judge_add_back(struct reload_judge *judge, const char *what)
 		reload_text_add(&judge->steps[0].text, "; %s", what);
 }
 
+/* A size that it is still at is wanted no more. */
+static void
+judge_add_no_growth(struct reload_judge *judge, const struct segment *segment)
+{
+	if (segment->grow_to_bytes <= segment->definition->size_bytes || judge_has(judge, PLAN_GROW))
+		return;
+	judge->stops_growing = true;
+	judge_add_back(judge, "its growth is taken back");
+}
+
 static void
 judge_ready(struct reload_judge *judge, const struct segment *segment, const struct definition *next)
 {
@@ -191,7 +207,7 @@ judge_ready(struct reload_judge *judge, const struct segment *segment, const str
 		return;
 	}
 	judge_add_changed(judge, segment, next);
-	judge_add_grown(judge);
+	judge_add_grown(judge, segment, next);
 	if (judge_has(judge, PLAN_DRAINED)) {
 		step = judge_add(judge, PROTOCOL_PLAN_WAITS);
 		reload_text_add(&step->text, "%s, ", judge->changes[PLAN_DRAINED].bytes);
@@ -201,6 +217,7 @@ judge_ready(struct reload_judge *judge, const struct segment *segment, const str
 		judge->forgets = true;
 		judge_add_back(judge, "the change that it waited for is taken back");
 	}
+	judge_add_no_growth(judge, segment);
 }
 
 static void
@@ -216,7 +233,7 @@ judge_draining(struct reload_judge *judge, const struct segment *segment, const 
 		return;
 	}
 	judge_add_changed(judge, segment, next);
-	judge_add_grown(judge);
+	judge_add_grown(judge, segment, next);
 	judge->restores = true;
 	judge->forgets = segment->successor != NULL;
 	judge_add_back(judge, "its removal is taken back");
@@ -228,10 +245,13 @@ judge_unready(struct reload_judge *judge, const struct segment *segment, const s
 	if (segment->state == PROTOCOL_FAILED) {
 		if (judge->effects)
 			judge_add_replaced(judge, "it had failed, and is made anew");
-	} else if (judge->effects & ~(1u << PLAN_LIVE))
+	} else if (judge->effects & ~(1u << PLAN_LIVE | 1u << PLAN_GROW)) {
 		judge_add_replaced(judge, "it was not ready yet, and is made anew");
-	else
+	} else {
 		judge_add_changed(judge, segment, next);
+		judge_add_grown(judge, segment, next);
+		judge_add_no_growth(judge, segment);
+	}
 }
 
 static void

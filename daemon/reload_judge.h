@@ -20,6 +20,7 @@ struct reload_judge {
 	bool is_kept;			/* nothing differs */
 	bool restores;			/* its removal is taken back, first of all */
 	bool forgets;			/* what it waited for is no longer wanted */
+	bool stops_growing;		/* nor is the size that it is at */
 
 	/* Of the definition under judgement. */
 	unsigned effects;		/* as plan_compare says */

@@ -124,4 +124,9 @@ check_PROGRAMS += tests/system/check_reload
 tests_system_check_reload_SOURCES = tests/system/check_reload.c $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_reload_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_reload_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_reloads
+tests_system_check_reloads_SOURCES = tests/system/check_reloads.c $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
+tests_system_check_reloads_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_reloads_LDADD = $(HARNESS_LIBS)
 endif
