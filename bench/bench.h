@@ -17,7 +17,7 @@
 
 #include "base/base.h"
 
-#define BENCH_SIDES_MAX		5
+#define BENCH_SIDES_MAX		6
 #define BENCH_OWN_MAX		8
 #define BENCH_RUNS_MAX		9
 

@@ -31,8 +31,8 @@ may_lock(void)
 	return geteuid() == 0 || (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY);
 }
 
-static void
-daemon_write_config(const struct daemon *daemon, const struct daemon_config *config)
+void
+daemon_configure(const struct daemon *daemon, const struct daemon_config *config)
 {
 	const char *lock = may_lock() ? "true" : "false";
 	FILE *f = fopen(daemon->config, "we");
@@ -84,7 +84,7 @@ daemon_init(struct daemon *daemon, const struct daemon_config *config)
 	(void)snprintf(path, sizeof(path), "%s/state", daemon->directory);
 	if (mkdir(path, 0700) != 0)
 		bench_fail("%s: %s", path, strerror(errno));
-	daemon_write_config(daemon, config);
+	daemon_configure(daemon, config);
 	daemon->notify_fd = daemon_bind_notify(daemon->directory);
 }
 
@@ -126,9 +126,9 @@ daemon_print_log(const struct daemon *daemon)
 		(void)fwrite(text, 1, n, stderr);
 }
 
-/* Whether the datagram that is there holds a line READY=1. */
+/* Whether the datagram that is there holds this line. */
 static bool
-daemon_notified_ready(const struct daemon *daemon)
+daemon_notified(const struct daemon *daemon, const char *what)
 {
 	char text[4096], *line, *rest = NULL;
 	ssize_t n = recv(daemon->notify_fd, text, sizeof(text) - 1, MSG_DONTWAIT);
@@ -137,14 +137,21 @@ daemon_notified_ready(const struct daemon *daemon)
 		return false;
 	text[n] = '\0';
 	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-		if (streq(line, "READY=1"))
+		if (streq(line, what))
 			return true;
 	}
 	return false;
 }
 
 static void
-daemon_await_ready(const struct bench *bench, const struct daemon *daemon)
+daemon_forget_notified(const struct daemon *daemon)
+{
+	while (recv(daemon->notify_fd, &(char){ 0 }, 1, MSG_DONTWAIT | MSG_TRUNC) > 0)
+		;
+}
+
+static void
+daemon_await(const struct daemon *daemon, const char *what)
 {
 	cleanup_close int pidfd = (int)syscall(SYS_pidfd_open, daemon->pid, 0);
 	struct pollfd fds[2] = {
@@ -158,12 +165,12 @@ daemon_await_ready(const struct bench *bench, const struct daemon *daemon)
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r > 0 && (fds[0].revents & POLLIN)) {
-			if (daemon_notified_ready(daemon))
+			if (daemon_notified(daemon, what))
 				return;
 			continue;
 		}
 		daemon_print_log(daemon);
-		bench_fail("%s %s", bench->daemon, r == 0 ? "is not ready after two minutes" : "ended before it was ready");
+		bench_fail("the daemon %s %s", r == 0 ? "has not said within two minutes" : "ended before it said", what);
 	}
 }
 
@@ -172,8 +179,7 @@ daemon_start(struct bench *bench, struct daemon *daemon)
 {
 	uint64_t start_ns;
 
-	while (recv(daemon->notify_fd, &(char){ 0 }, 1, MSG_DONTWAIT | MSG_TRUNC) > 0)
-		;	/* what the one before said last */
+	daemon_forget_notified(daemon);		/* what the one before said last */
 	(void)fflush(NULL);
 	start_ns = clock_monotonic_ns();
 	daemon->pid = fork();
@@ -182,7 +188,7 @@ daemon_start(struct bench *bench, struct daemon *daemon)
 	if (daemon->pid == 0)
 		daemon_child(bench, daemon);
 	bench_own(bench, daemon->pid);
-	daemon_await_ready(bench, daemon);
+	daemon_await(daemon, "READY=1");
 	daemon->boot_ns = clock_monotonic_ns() - start_ns;
 }
 
@@ -201,6 +207,40 @@ daemon_stop(struct bench *bench, struct daemon *daemon)
 	(void)waitpid(daemon->pid, &status, 0);
 	bench_disown(bench, daemon->pid);
 	daemon->pid = 0;
+}
+
+uint64_t
+daemon_reload(const struct daemon *daemon)
+{
+	uint64_t start_ns;
+
+	daemon_forget_notified(daemon);
+	start_ns = clock_monotonic_ns();
+	(void)kill(daemon->pid, SIGHUP);
+	daemon_await(daemon, "RELOADING=1");
+	daemon_await(daemon, "READY=1");
+	return clock_monotonic_ns() - start_ns;
+}
+
+uint64_t
+daemon_check(const struct bench *bench, const struct daemon *daemon)
+{
+	uint64_t start_ns;
+	int status;
+	pid_t pid;
+
+	(void)fflush(NULL);
+	start_ns = clock_monotonic_ns();
+	pid = fork();
+	if (pid < 0)
+		bench_fail("fork: %s", strerror(errno));
+	if (pid == 0) {
+		(void)execl(bench->daemon, "segmentd", "-c", daemon->config, "--check", (char *)NULL);
+		_exit(127);
+	}
+	if (waitpid(pid, &status, 0) != pid || status != 0)
+		bench_fail("%s --check ended with status %d", bench->daemon, WEXITSTATUS(status));
+	return clock_monotonic_ns() - start_ns;
 }
 
 void

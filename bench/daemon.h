@@ -31,11 +31,20 @@ struct daemon_config {
 /* Makes directory and configuration, and nothing more. */
 void daemon_init(struct daemon *daemon, const struct daemon_config *config);
 
+/* Writes its configuration anew. */
+void daemon_configure(const struct daemon *daemon, const struct daemon_config *config);
+
 /* Starts it and waits until it is ready. */
 void daemon_start(struct bench *bench, struct daemon *daemon);
 
 /* Ends it and waits for its end. It may be started again. */
 void daemon_stop(struct bench *bench, struct daemon *daemon);
+
+/* Has it read its configuration again, which nobody else does meanwhile. From SIGHUP to READY=1. */
+uint64_t daemon_reload(const struct daemon *daemon);
+
+/* `segmentd --check` of its configuration, from fork to end. */
+uint64_t daemon_check(const struct bench *bench, const struct daemon *daemon);
 
 void daemon_deinit(struct daemon *daemon);
 

@@ -46,6 +46,23 @@ void restore_16(struct bench *bench, const struct bench_goal *goal);
 void restore_64(struct bench *bench, const struct bench_goal *goal);
 void restore_1024(struct bench *bench, const struct bench_goal *goal);
 
+/* bench_many.c: what many segments cost the daemon. */
+void many_memory(struct bench *bench, const struct bench_goal *goal);
+void many_created(struct bench *bench, const struct bench_goal *goal);
+void many_started(struct bench *bench, const struct bench_goal *goal);
+void many_answered(struct bench *bench, const struct bench_goal *goal);
+void many_handed_over(struct bench *bench, const struct bench_goal *goal);
+
+/* bench_scale.c: one operation among few segments, and among many. */
+void scale_attach_one(struct bench *bench, const struct bench_goal *goal);
+void scale_detach_one(struct bench *bench, const struct bench_goal *goal);
+void scale_death_one(struct bench *bench, const struct bench_goal *goal);
+void scale_show_one(struct bench *bench, const struct bench_goal *goal);
+void scale_list_page(struct bench *bench, const struct bench_goal *goal);
+void scale_reload_whole(struct bench *bench, const struct bench_goal *goal);
+void scale_reload_change(struct bench *bench, const struct bench_goal *goal);
+void scale_work(struct bench *bench, const struct bench_goal *goal);
+
 /* bench_idle.c: nothing at all. */
 void idle_wakeups(struct bench *bench, const struct bench_goal *goal);
 

@@ -8,7 +8,8 @@ bench_segmentd_bench_SOURCES = \
 	bench/baseline.c bench/baseline.h \
 	bench/bench.c bench/bench.h \
 	bench/bench_death.c bench/bench_handout.c bench/bench_handover.c bench/bench_idle.c bench/bench_load.c \
-	bench/bench_lock.c bench/bench_mass.c bench/bench_provision.c bench/bench_restore.c \
+	bench/bench_lock.c bench/bench_many.c bench/bench_mass.c bench/bench_provision.c bench/bench_restore.c \
+	bench/bench_scale.c \
 	bench/child.c bench/child.h \
 	bench/daemon.c bench/daemon.h \
 	bench/families.h \
@@ -18,6 +19,7 @@ bench_segmentd_bench_SOURCES = \
 	bench/report.c bench/report.h \
 	bench/robust.c bench/robust.h \
 	bench/samples.c \
+	bench/scale.c bench/scale.h \
 	bench/settings.c bench/settings.h \
 	bench/wire.c bench/wire.h
 bench_segmentd_bench_CPPFLAGS = $(AM_CPPFLAGS) $(EVENT_CFLAGS)

@@ -34,6 +34,7 @@ static const struct bench_goal goals[] = {
 	{ "H5/100", "requests a second, 100 open clients", BENCH_PER_SECOND, 0.70, 0.90, 1.5, load_open_100 },
 	{ "H5/1000", "requests a second, 1000 open clients", BENCH_PER_SECOND, 0.70, 0.90, 1.5, load_open_1000 },
 	{ "H6", "reconnect storm, 100 clients", BENCH_PER_SECOND, 0.80, 0.90, 0, load_storm },
+	{ "H8", "9,000 descriptors to another process: the bare baseline", BENCH_US, 0, 0, 0, many_handed_over },
 	{ "D1", "a client killed: the observer is told, the table is right", BENCH_US, 1.30, 1.15, 0, death_told, .must_p90 = 1.5 },
 	{ "D2", "the same with a large segment mapped, huge pages to base ones", BENCH_US, 0.05, 0.012, 0, death_large },
 	{ "D3", "an owner killed: who is blocked has the lock, data consistent", BENCH_US, 1.10, 1.0, 1.3, handover_blocked,
@@ -47,7 +48,19 @@ static const struct bench_goal goals[] = {
 	{ "U3/16", "the same, 16 KiB", BENCH_US, 0, 0, 0, restore_16 },
 	{ "U3/64", "the same, 64 KiB", BENCH_US, 0, 0, 0, restore_64 },
 	{ "U3/1024", "the same, 1 MiB, by a worker", BENCH_US, 0, 0, 0, restore_1024 },
+	{ "S1", "memory of the daemon for each of many segments", BENCH_US, 512, 256, 0, many_memory },
+	{ "S2", "many segments created from a configuration, each", BENCH_US, 2, 1.5, 0, many_created },
+	{ "S4", "a request's p99 with many segments and idle clients", BENCH_US, 1.10, 1.05, 1.10, many_answered },
 	{ "S5", "the idle daemon", BENCH_US, 0, 0, 0, idle_wakeups },
+	{ "N/start", "start to ready, by number of segments", BENCH_US, 0, 0, 0, many_started },
+	{ "N/attach", "attaching one of many segments, against one of 10", BENCH_US, 1.5, 1.1, 0, scale_attach_one },
+	{ "N/detach", "the same, closing and detaching it", BENCH_US, 1.5, 1.1, 0, scale_detach_one },
+	{ "N/cpu", "the daemon's own CPU time of attaching and detaching", BENCH_CPU_US, 1.5, 1.1, 0, scale_work },
+	{ "N/death", "the same, a client killed: its observer told", BENCH_US, 1.5, 1.1, 0, scale_death_one },
+	{ "N/show", "the same, showing it", BENCH_US, 1.5, 1.1, 0, scale_show_one },
+	{ "N/list", "a page of the list of many, against one of 1,000", BENCH_US, 1.5, 1.1, 0, scale_list_page },
+	{ "N/reload", "a reload with one change, by number of segments", BENCH_US, 0, 0, 0, scale_reload_whole },
+	{ "N/change", "the daemon's own CPU time of that, against 10", BENCH_CPU_US, 1.5, 1.1, 0, scale_reload_change },
 };
 
 #define N_GOALS	BASE_ARRAY_SIZE(goals)
