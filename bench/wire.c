@@ -41,10 +41,10 @@ wire_connect(const char *path)
 }
 
 ssize_t
-wire_receive_fds(int fd, void *message, size_t size, int ret_fds[PROTOCOL_FDS_MAX])
+wire_receive_fds(int fd, void *message, size_t size, int ret_fds[PROTOCOL_ATTACH_FDS])
 {
 	union {
-		char bytes[CMSG_SPACE(sizeof(int) * PROTOCOL_FDS_MAX)];
+		char bytes[CMSG_SPACE(sizeof(int) * PROTOCOL_ATTACH_FDS)];
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = { message, size };
@@ -55,7 +55,7 @@ wire_receive_fds(int fd, void *message, size_t size, int ret_fds[PROTOCOL_FDS_MA
 	struct cmsghdr *c;
 	ssize_t n;
 
-	memset(ret_fds, 0xff, sizeof(int) * PROTOCOL_FDS_MAX);	/* -1 each */
+	memset(ret_fds, 0xff, sizeof(int) * PROTOCOL_ATTACH_FDS);	/* -1 each */
 	n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
 	c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
@@ -66,7 +66,7 @@ wire_receive_fds(int fd, void *message, size_t size, int ret_fds[PROTOCOL_FDS_MA
 ssize_t
 wire_receive(int fd, void *message, size_t size, int *ret_fd)
 {
-	int fds[PROTOCOL_FDS_MAX];
+	int fds[PROTOCOL_ATTACH_FDS];
 	ssize_t n = wire_receive_fds(fd, message, size, fds);
 
 	*ret_fd = fds[0];
@@ -172,7 +172,7 @@ wire_attached_locked(int fd, struct wire_locked *ret_locked)
 		struct protocol_attached attached;
 		char bytes[PROTOCOL_MESSAGE_MAX];
 	} reply;
-	int fds[PROTOCOL_FDS_MAX];
+	int fds[PROTOCOL_ATTACH_FDS];
 	ssize_t n = wire_receive_fds(fd, &reply, sizeof(reply), fds);
 
 	if (n < (ssize_t)sizeof(reply.attached) || reply.attached.header.status != 0)

@@ -19,7 +19,7 @@ int wire_connect(const char *path);
 
 /* One message, and the fds that came with it, or -1 in place of each that did not. The result is recvmsg's. */
 ssize_t wire_receive(int fd, void *message, size_t size, int *ret_fd);
-ssize_t wire_receive_fds(int fd, void *message, size_t size, int ret_fds[PROTOCOL_FDS_MAX]);
+ssize_t wire_receive_fds(int fd, void *message, size_t size, int ret_fds[PROTOCOL_ATTACH_FDS]);
 
 void wire_hello(int fd);			/* sends it; its reply is the first to arrive */
 void wire_attach_init(struct protocol_attach *attach, const char *name);	/* for reading and writing */

@@ -1,46 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * Attaching, creating and detaching: from a name to mapped memory and back. What the daemon says of a segment is checked
- * against the object itself before it is mapped, so that no store through the mapping can be a SIGBUS.
+ * Attaching and creating: from names to the daemon's answers, of which client/answer.c makes handles. One segment or many go
+ * the same way; only what is sent for one alone is shorter.
  */
 #include "config.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-
-#include "client/client.h"
-#include "client/lock.h"
+#include "client/answer.h"
 
 #define NAME_MAX_BYTES		128	/* of a name and of a layout */
-#define ALIGNMENT_MAX		GIB
 #define FLAGS_ALL		(SEGMENT_READ | SEGMENT_WRITE | SEGMENT_NOWAIT | SEGMENT_POPULATE | SEGMENT_DONTFORK | \
 				 SEGMENT_OWNED)
 /* A segment can be gone for provisioning again (scrub) between "ready" and our request; but not for ever. */
 #define WAITS_MAX		1000
 
-/* An answer to ATTACH or CREATE, before it is believed. */
-struct answer {
-	struct protocol_attached attached;
-	char *reply;			/* all of it */
-	size_t reply_size;
+/* What one message brought. Large, and not cleared. */
+struct reply {
+	char *bytes;
+	size_t size;
+	size_t at;			/* the next answer */
+	uint32_t n;			/* answers to come */
+	unsigned n_fds;			/* room for them: -1 where none came, or it was taken */
+	unsigned n_taken;		/* of the fds, by the answers so far */
 	uint64_t epoch;
-	int fd;
-	int control_fd;
+	int fds[PROTOCOL_FDS_MAX];
 };
 
-#define ANSWER_NULL	{ .fd = -1, .control_fd = -1 }
+/* How the attempt to attach went. */
+struct attempt {
+	size_t refused;			/* the request that was in the way; the number of all: none alone */
+	bool is_unready;		/* that one is being provisioned; or, if none: is to be tried again */
+};
 
 static void
-answer_release(struct answer *answer)
+reply_release(struct reply *reply)
 {
-	free(answer->reply);
-	answer->reply = NULL;
-	close_fd(&answer->fd);
-	close_fd(&answer->control_fd);
+	free(reply->bytes);
+	for (unsigned i = 0; i < reply->n_fds; i++)
+		close_fd(&reply->fds[i]);
 }
-#define cleanup_answer	__attribute__((cleanup(answer_release)))
+#define cleanup_reply	__attribute__((cleanup(reply_release)))
 
 static int
 check_name(const char *name)
@@ -83,179 +82,244 @@ check_flags(unsigned flags)
 	return 0;
 }
 
-static uint32_t
-access_of(unsigned flags)
+static int
+check_request(const struct segment_request *request)
 {
-	return PROTOCOL_ACCESS_READ | (flags & SEGMENT_WRITE ? PROTOCOL_ACCESS_WRITE : 0);
+	int r;
+
+	if ((r = check_name(request->name)) < 0 || (r = check_layout(request->layout)) < 0)
+		return r;
+	return check_flags(request->flags);
 }
 
-/* Tells the daemon that an attachment is over. If nobody is there to be told, the kernel will. */
-static void
-send_detach(struct segment_client *client, uint64_t epoch, uint32_t attachment, uint64_t generation)
+/* Asks for n segments. *ret_row: which was refused, from 1; 0: none alone. The reply is to be released in any case. */
+static int
+ask(struct segment_client *client, enum protocol_type type, struct protocol_header *request, size_t request_size, uint32_t n,
+    struct reply *reply, uint32_t *ret_row)
 {
-	struct protocol_detach request = { .attachment = attachment, .generation = generation };
+	struct client_call call = {
+		.type = type, .request = request, .request_size = request_size,
+		.reply_size = PROTOCOL_MESSAGE_MAX, .fds = reply->fds, .n_fds = n * PROTOCOL_ATTACH_FDS,
+	};
+	int r;
 
-	client_post_same(client, epoch, PROTOCOL_DETACH, &request.header, sizeof(request));
+	*ret_row = 0;
+	reply->at = 0;
+	reply->n = n;
+	reply->n_fds = 0;
+	reply->n_taken = 0;
+	reply->bytes = malloc(PROTOCOL_MESSAGE_MAX);
+	if (!reply->bytes)
+		return error_set(-ENOMEM, "memory ran out");
+	call.reply = reply->bytes;
+	r = client_call(client, &call);
+	if (r < 0 && call.row > n) {
+		client_drop(client, call.epoch);
+		return error_set(-EPROTO, "the daemon broke the protocol: it refused row %u of %u; the connection was closed",
+		    (unsigned)call.row, (unsigned)n);
+	}
+	*ret_row = call.row;
+	if (r < 0)
+		return r;
+	reply->n_fds = call.n_fds;
+	reply->epoch = call.epoch;
+	reply->size = call.reply_size;
+	return 0;
 }
 
-/* What is wrong with an answer, or NULL. */
+/* What is wrong with the beginning of a reply to many; or NULL, and the first answer is next. */
 static const char *
-answer_fault(const struct answer *answer, uint32_t access)
+many_fault(struct reply *reply)
 {
-	const struct protocol_attached *attached = &answer->attached;
-	struct stat st;
+	struct protocol_attached_many many;
+	unsigned n_fds = 0;
 
-	if (answer->fd < 0)
-		return "no fd came with it";
-	if (attached->size_bytes == 0 || attached->size_bytes > attached->map_bytes)
-		return "its size is none, or more than what is to be mapped";
-	if (attached->map_bytes > PTRDIFF_MAX - ALIGNMENT_MAX)
-		return "its size is more than an address space";
-	if (attached->alignment_bytes == 0 || (attached->alignment_bytes & (attached->alignment_bytes - 1)) ||
-	    attached->alignment_bytes > ALIGNMENT_MAX)
-		return "its alignment is no power of two up to 1 GiB";
-	if (attached->access != access)
-		return "its access is not the one that was asked for";
-	if (fstat(answer->fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return "its fd is no memory object";
-	if ((uint64_t)st.st_size < attached->map_bytes)
-		return "its memory object is smaller than what is to be mapped";
+	if (reply->size < sizeof(many))
+		return "it is too short to say how many attachments it has";
+	memcpy(&many, reply->bytes, sizeof(many));
+	if (many.header.flags & PROTOCOL_MORE)
+		return "more are said to follow, and all were asked for";
+	if (many.n_rows != reply->n)
+		return "it has fewer or more attachments than were asked for";
+	while (n_fds < reply->n_fds && reply->fds[n_fds] >= 0)
+		n_fds++;
+	if (many.n_fds != n_fds)
+		return "fewer or more fds came with it than it says";
+	reply->at = sizeof(many);
 	return NULL;
 }
 
-/* Asks for the segment. */
-static int
-ask(struct segment_client *client, enum protocol_type type, struct protocol_header *request, size_t request_size,
-    struct answer *answer)
+/* The next answer; what is wrong, or NULL. Of the fds, the last answer has all that are left. */
+static const char *
+next_answer(struct reply *reply, struct answer *ret_answer)
 {
-	int fds[PROTOCOL_FDS_MAX] = { -1, -1 };
-	struct client_call call = {
-		.type = type, .request = request, .request_size = request_size,
-		.reply_size = PROTOCOL_MESSAGE_MAX, .fds = fds, .n_fds = PROTOCOL_FDS_MAX,
-	};
-	int r;
+	static int none = -1;
+	size_t left = reply->size - reply->at;
+	const char *bytes = reply->bytes + reply->at;
+	struct protocol_attached *attached = &ret_answer->attached;
 
-	if (!answer->reply)
-		answer->reply = malloc(PROTOCOL_MESSAGE_MAX);
-	if (!answer->reply)
-		return error_set(-ENOMEM, "memory ran out");
-	call.reply = answer->reply;
-	r = client_call(client, &call);
-	if (r < 0)
-		return r;
-	answer->fd = fds[0];
-	answer->control_fd = fds[1];
-	answer->epoch = call.epoch;
-	answer->reply_size = call.reply_size;
-	if (call.reply_size < sizeof(answer->attached)) {
-		client_drop(client, call.epoch);
-		return error_set(-EPROTO, "the daemon broke the protocol: an attachment of %zu bytes, not %zu",
-		    call.reply_size, sizeof(answer->attached));
-	}
-	memcpy(&answer->attached, answer->reply, sizeof(answer->attached));
-	return 0;
+	if (left < sizeof(*attached))
+		return "an attachment is cut off";
+	memcpy(attached, bytes, sizeof(*attached));
+	if (attached->header.size < sizeof(*attached) || attached->header.size > left)
+		return "an attachment is larger or smaller than can be";
+	/* One alone has the message's header, which was checked already. */
+	if ((reply->at > 0 && attached->header.type != PROTOCOL_ATTACH) || attached->header.status || attached->header.zero ||
+	    (attached->header.flags & ~PROTOCOL_MORE) != PROTOCOL_REPLY)
+		return "an attachment's header is none of a good answer";
+	reply->at += attached->header.size;
+	reply->n--;
+	ret_answer->rows = bytes + sizeof(*attached);
+	ret_answer->rows_bytes = attached->header.size - sizeof(*attached);
+	ret_answer->epoch = reply->epoch;
+	ret_answer->fd = ret_answer->control_fd = &none;
+	if (reply->n_taken < reply->n_fds)
+		ret_answer->fd = &reply->fds[reply->n_taken++];
+	if (reply->n_taken < reply->n_fds && (attached->n_locks || reply->n == 0))
+		ret_answer->control_fd = &reply->fds[reply->n_taken++];
+	if (reply->n > 0)
+		return NULL;
+	if (reply->at != reply->size)
+		return "bytes are left behind its last attachment";
+	for (unsigned i = reply->n_taken; i < reply->n_fds; i++)
+		if (reply->fds[i] >= 0)
+			return "more fds came with it than its attachments have";
+	return NULL;
 }
 
-/* Receives nothing that takes the place of a standard stream, which the program may have closed. */
+/* Takes the next answer for a request. */
 static int
-move_fd(int *fd)
+take_next(struct segment_client *client, struct reply *reply, const char *name, unsigned flags, struct segment **ret_segment)
 {
-	int moved;
+	struct answer answer;
+	const char *fault = next_answer(reply, &answer);
 
-	if (*fd >= 3)
-		return 0;
-	moved = fcntl(*fd, F_DUPFD_CLOEXEC, 3);
-	if (moved < 0)
-		return error_set(-errno, "no file descriptor above 2 is left: %s", strerrordesc_np(errno));
-	(void)close(*fd);
-	*fd = moved;
-	return 0;
-}
-
-static struct lock_answer
-locks_of(const struct answer *answer)
-{
-	return (struct lock_answer){
-		.attached = &answer->attached, .rows = answer->reply + sizeof(answer->attached),
-		.rows_bytes = answer->reply_size - sizeof(answer->attached), .fd = answer->control_fd,
-	};
+	if (fault)
+		return answer_disbelieve(client, reply->epoch, name, fault);
+	return answer_take(client, name, &answer, flags, ret_segment);
 }
 
 static void
-segment_free(struct segment *segment)
+detach_all(struct segment_request *requests, size_t n)
 {
-	close_fd(&segment->fd);
-	free(segment);
+	while (n-- > 0) {
+		(void)segment_detach(requests[n].segment);
+		requests[n].segment = NULL;
+	}
 }
 
-/* Makes a handle of a checked answer. *ret_fault: what turned out to be wrong with that, and the error is -EPROTO. */
+/* Makes handles of all answers, or gives all back. *ret_refused: the request that one could not be made for. */
 static int
-make_segment(struct segment_client *client, const char *name, struct answer *answer, unsigned flags,
-    struct segment **ret_segment, const char **ret_fault)
+take_all(struct segment_client *client, struct reply *reply, struct segment_request *requests, size_t n, size_t *ret_refused)
 {
-	const struct protocol_attached *attached = &answer->attached;
-	struct lock_answer locks = locks_of(answer);
-	struct mapping mapping = {
-		.map_bytes = attached->map_bytes,
-		.populate_bytes = flags & SEGMENT_POPULATE ? attached->size_bytes : 0,
-		.alignment_bytes = attached->alignment_bytes,
-		.write = flags & SEGMENT_WRITE,
-		.dontfork = flags & SEGMENT_DONTFORK,
-		.dontdump = attached->flags & PROTOCOL_ATTACHED_DONTDUMP,
-	};
-	struct segment *segment = malloc(sizeof(*segment));
-	int r;
+	struct answer answer;
+	int r = 0;
 
-	if (!segment)
-		return error_set(-ENOMEM, "memory ran out");
-	*segment = (struct segment){
-		.client = client, .size_bytes = attached->size_bytes, .map_bytes = attached->map_bytes,
-		.generation = attached->generation, .epoch = answer->epoch, .forks = client_forks(),
-		.attachment = attached->attachment, .dontfork = mapping.dontfork, .fd = take_fd(&answer->fd),
-	};
-	r = move_fd(&segment->fd);
-	if (r < 0)
-		goto fail;
-	mapping.fd = segment->fd;
-	r = mapping_new(&mapping, &segment->data);
-	if (r < 0)
-		goto fail;
-	r = lock_table_new(client, name, &locks, &mapping, segment, ret_fault);
-	if (r < 0)
-		goto fail_table;
-	if (segment->n_locks)
-		lock_list_add(segment);
-	growth_add(segment);
-	*ret_segment = segment;
-	return 0;
-fail_table:
-	lock_table_free(segment, true);
-	(void)munmap(segment->data, segment->map_bytes);
-fail:
-	segment_free(segment);
+	for (size_t i = 0; i < n; i++) {
+		r = take_next(client, reply, requests[i].name, requests[i].flags, &requests[i].segment);
+		if (r == 0)
+			continue;
+		*ret_refused = i;
+		while (reply->n > 0 && !next_answer(reply, &answer))
+			answer_give_back(client, &answer);
+		detach_all(requests, i);
+		break;
+	}
 	return r;
 }
 
-/* From an answer to a handle. An attachment that comes to nothing is given back. */
-static int
-take_answer(struct segment_client *client, const char *name, struct answer *answer, unsigned flags,
-    struct segment **ret_segment)
+static void
+fill_row(const struct segment_request *request, struct protocol_attach_row *row)
 {
-	struct lock_answer locks = locks_of(answer);
-	const char *fault = answer_fault(answer, access_of(flags));
+	row->access = answer_access(request->flags);
+	row->flags = request->flags & SEGMENT_OWNED ? PROTOCOL_ATTACH_OWNED : 0;
+	memcpy(row->name, request->name, strlen(request->name));
+	if (request->layout)
+		memcpy(row->layout, request->layout, strlen(request->layout));
+}
+
+static int
+ask_one(struct segment_client *client, const struct segment_request *request, struct reply *reply)
+{
+	struct {
+		struct protocol_header header;
+		struct protocol_attach_row row;
+	} message = { .row = { 0 } };
+	uint32_t row;
+
+	fill_row(request, &message.row);
+	return ask(client, PROTOCOL_ATTACH, &message.header, sizeof(message), 1, reply, &row);
+}
+
+static int
+ask_many(struct segment_client *client, const struct segment_request *requests, size_t n, struct reply *reply,
+    uint32_t *ret_row)
+{
+	struct protocol_attach_row *rows;
+	size_t size = sizeof(struct protocol_attach_many) + n * sizeof(*rows);
+	cleanup_free struct protocol_attach_many *message = calloc(1, size);
+	const char *fault;
+	int r;
+
+	if (!message)
+		return error_set(-ENOMEM, "memory ran out");
+	rows = (void *)(message + 1);
+	message->n_rows = (uint32_t)n;
+	for (size_t i = 0; i < n; i++)
+		fill_row(&requests[i], &rows[i]);
+	r = ask(client, PROTOCOL_ATTACH_MANY, &message->header, size, (uint32_t)n, reply, ret_row);
+	if (r < 0)
+		return r;
+	fault = many_fault(reply);
+	return fault ? answer_disbelieve(client, reply->epoch, requests[0].name, fault) : 0;
+}
+
+/* Attaches what fits into one message, all or none. */
+static int
+attach_some(struct segment_client *client, struct segment_request *requests, size_t n, bool is_alone,
+    struct attempt *attempt)
+{
+	cleanup_reply struct reply reply;
+	uint32_t row = 0;
+	int r;
+
+	attempt->refused = n;
+	reply.bytes = NULL;
+	reply.n_fds = 0;
+	r = is_alone ? ask_one(client, requests, &reply) : ask_many(client, requests, n, &reply, &row);
+	if (r < 0) {
+		if (is_alone)
+			attempt->refused = 0;
+		else if (row > 0)
+			attempt->refused = row - 1;
+		attempt->is_unready = r == -EAGAIN && attempt->refused < n;
+		return r;
+	}
+	return take_all(client, &reply, requests, n, &attempt->refused);
+}
+
+/* Attaches all or none, by as many messages as it takes. */
+static int
+attach_once(struct segment_client *client, struct segment_request *requests, size_t count, struct attempt *attempt)
+{
+	size_t n;
 	int r = 0;
 
-	if (!fault)
-		fault = lock_answer_fault(&locks);
-	if (!fault)
-		r = make_segment(client, name, answer, flags, ret_segment, &fault);
-	if (fault) {
-		client_drop(client, answer->epoch);
-		return error_set(-EPROTO, "the daemon's answer for segment '%s' cannot be right: %s; the connection was closed",
-		    name, fault);
+	for (size_t done = 0; done < count; done += n) {
+		n = min_u64(count - done, PROTOCOL_ATTACH_ROWS);
+		r = attach_some(client, &requests[done], n, count == 1, attempt);
+		attempt->refused = attempt->refused < n ? done + attempt->refused : count;
+		/* Half of another daemon's, if it was restarted in between: none of it could be relied on together. */
+		if (r == 0 && requests[done].segment->epoch != requests[0].segment->epoch) {
+			r = error_set(-EAGAIN, "the connection to segmentd was lost again and again");
+			attempt->is_unready = true;
+			detach_all(&requests[done], n);
+		}
+		if (r < 0) {
+			detach_all(requests, done);
+			return r;
+		}
 	}
-	if (r < 0)
-		send_detach(client, answer->epoch, answer->attached.attachment, answer->attached.generation);
 	return r;
 }
 
@@ -295,29 +359,30 @@ wait_ready(const struct segment_client *client, const char *name)
 	return 0;
 }
 
+/* Attaches all or none, and waits where that is asked for. *ret_refused: as in struct attempt. */
 static int
-attach(struct segment_client *client, const char *name, const char *layout, unsigned flags, struct segment **ret_segment)
+attach(struct segment_client *client, struct segment_request *requests, size_t count, size_t *ret_refused)
 {
-	struct protocol_attach request = {
-		.access = access_of(flags),
-		.flags = flags & SEGMENT_OWNED ? PROTOCOL_ATTACH_OWNED : 0,
-	};
-	cleanup_answer struct answer answer = ANSWER_NULL;
+	struct attempt attempt = { .refused = count };
+	bool waits = true;
 	int r;
 
-	memcpy(request.name, name, strlen(name));
-	if (layout)
-		memcpy(request.layout, layout, strlen(layout));
-	for (unsigned waits = 0;; waits++) {
-		r = ask(client, PROTOCOL_ATTACH, &request.header, sizeof(request), &answer);
-		if (r != -EAGAIN || (flags & SEGMENT_NOWAIT) || waits == WAITS_MAX)
+	for (size_t i = 0; i < count; i++)
+		waits = waits && !(requests[i].flags & SEGMENT_NOWAIT);
+	for (unsigned n = 0;; n++) {
+		attempt.is_unready = false;
+		r = attach_once(client, requests, count, &attempt);
+		if (!attempt.is_unready || n == WAITS_MAX)
 			break;
-		r = wait_ready(client, name);
+		if (attempt.refused == count)
+			continue;
+		if (!waits)
+			break;
+		r = wait_ready(client, requests[attempt.refused].name);
 		if (r < 0)
-			return r;
+			break;
 	}
-	if (r == 0)
-		return take_answer(client, name, &answer, flags, ret_segment);
+	*ret_refused = attempt.refused;
 	return r;
 }
 
@@ -325,93 +390,68 @@ int
 segment_attach(struct segment_client *client, const char *name, const char *layout, unsigned flags,
     struct segment **ret_segment)
 {
+	struct segment_request request = { .name = name, .layout = layout, .flags = flags };
+	size_t refused;
 	int r;
 
 	if (!client || !ret_segment)
 		return error_set(-EINVAL, "segment_attach: the %s is missing (NULL)", client ? "place for the segment" : "client");
-	if ((r = check_name(name)) < 0 || (r = check_layout(layout)) < 0 || (r = check_flags(flags)) < 0)
-		return r;
-	return attach(client, name, layout, flags, ret_segment);
+	r = check_request(&request);
+	if (r == 0)
+		r = attach(client, &request, 1, &refused);
+	if (r == 0)
+		*ret_segment = request.segment;
+	return r;
+}
+
+int
+segment_attach_many(struct segment_client *client, struct segment_request *requests, size_t count)
+{
+	size_t refused = count;
+	int r = 0;
+
+	if (!client || (!requests && count))
+		return error_set(-EINVAL, "segment_attach_many: the %s missing (NULL)", client ? "requests are" : "client is");
+	for (size_t i = 0; i < count; i++)
+		requests[i].segment = NULL;
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		r = check_request(&requests[i]);
+		if (r < 0)
+			refused = i;
+	}
+	if (r == 0)
+		r = attach(client, requests, count, &refused);
+	for (size_t i = 0; i < count; i++)
+		requests[i].error = r == 0 || refused == count || i == refused ? r : -ECANCELED;
+	return r;
 }
 
 int
 segment_create(struct segment_client *client, const char *name, size_t size, unsigned flags, struct segment **ret_segment)
 {
-	struct protocol_create request = { .size_bytes = size };
-	cleanup_answer struct answer answer = ANSWER_NULL;
+	struct segment_request request = { .name = name, .flags = flags | SEGMENT_WRITE };
+	struct protocol_create message = { .size_bytes = size };
+	cleanup_reply struct reply reply;
+	size_t refused;
+	uint32_t row;
 	int r;
 
+	reply.bytes = NULL;
+	reply.n_fds = 0;
 	if (!client || !ret_segment)
 		return error_set(-EINVAL, "segment_create: the %s is missing (NULL)", client ? "place for the segment" : "client");
-	flags |= SEGMENT_WRITE;
-	if ((r = check_name(name)) < 0 || (r = check_flags(flags)) < 0)
+	if ((r = check_request(&request)) < 0)
 		return r;
 	if (size == 0)
 		return error_set(-EINVAL, "a segment of no bytes cannot be created");
-	memcpy(request.name, name, strlen(name));
-	r = ask(client, PROTOCOL_CREATE, &request.header, sizeof(request), &answer);
-	/* It exists now, and is provisioned as any other. */
-	if (r == -EAGAIN && !(flags & SEGMENT_NOWAIT)) {
-		r = wait_ready(client, name);
-		return r < 0 ? r : attach(client, name, NULL, flags, ret_segment);
-	}
+	memcpy(message.name, name, strlen(name));
+	r = ask(client, PROTOCOL_CREATE, &message.header, sizeof(message), 1, &reply, &row);
 	if (r == 0)
-		return take_answer(client, name, &answer, flags, ret_segment);
+		r = take_next(client, &reply, name, request.flags, &request.segment);
+	/* It exists now, and is provisioned as any other. */
+	else if (r == -EAGAIN && !(flags & SEGMENT_NOWAIT) && (r = wait_ready(client, name)) == 0)
+		r = attach(client, &request, 1, &refused);
+	if (r == 0)
+		*ret_segment = request.segment;
 	return r;
-}
-
-/* Whether this process has the mapping: a forked child may not. */
-static bool
-is_mapped(const struct segment *segment)
-{
-	return !segment->dontfork || segment->forks == client_forks();
-}
-
-int
-segment_detach(struct segment *segment)
-{
-	int r = 0;
-
-	if (!segment)
-		return 0;
-	growth_remove(segment);
-	if (segment->n_locks) {
-		/* First, while the end of a thread that has one of its locks still waits for this. */
-		lock_end_all(segment);
-		lock_list_remove(segment);
-		lock_table_free(segment, is_mapped(segment));
-	}
-	/* What is not ours to unmap may be somebody else's mapping by now. */
-	if (is_mapped(segment) && munmap(segment->data, segment->map_bytes) < 0)
-		r = error_set(-errno, "unmapping the segment failed: %s", strerrordesc_np(errno));
-	close_fd(&segment->fd);
-	/* Last, since the daemon asks the kernel when it hears of it. A child's attachment is its parent's. */
-	if (segment->forks == client_forks())
-		send_detach(segment->client, segment->epoch, segment->attachment, segment->generation);
-	segment_free(segment);
-	return r;
-}
-
-void *
-segment_data(const struct segment *segment)
-{
-	return segment && is_mapped(segment) ? segment->data : NULL;
-}
-
-size_t
-segment_size(const struct segment *segment)
-{
-	return segment ? atomic_load_explicit(&segment->size_bytes, memory_order_acquire) : 0;
-}
-
-int
-segment_fd(const struct segment *segment)
-{
-	return segment ? segment->fd : -1;
-}
-
-uint64_t
-segment_generation(const struct segment *segment)
-{
-	return segment ? segment->generation : 0;
 }

@@ -142,9 +142,13 @@ open_locked(struct segment_client *client)
 static int
 request_locked(struct segment_client *client, struct client_call *call)
 {
+	int r;
+
 	call->epoch = client->epoch;
-	return connection_request(&client->connection, call->type, call->request, call->request_size,
+	r = connection_request(&client->connection, call->type, call->request, call->request_size,
 	    call->reply, call->reply_size, &call->reply_size, call->fds, call->n_fds);
+	call->row = client->connection.row;
+	return r;
 }
 
 int

@@ -80,6 +80,7 @@ struct client_call {
 	int *fds;			/* NULL: the reply brings none */
 	unsigned n_fds;			/* room for them; -1 where none came */
 	uint64_t epoch;			/* out: the connection that carried it */
+	uint32_t row;			/* out: which row of the request was refused, from 1; 0: none */
 };
 
 /* A client with no connection yet; path as in segment_connect. */

@@ -19,7 +19,7 @@
 #include "base/base.h"
 
 /* More than any reply may bring: so too many fds are told from descriptors that ran out. */
-#define CONTROL_FDS	8
+#define CONTROL_FDS	(PROTOCOL_FDS_MAX + 1)
 
 #define HELLO_SERIAL	1
 #define ERRNO_MAX	4095
@@ -163,6 +163,13 @@ message_refusal(struct connection *connection, const struct protocol_header *hea
 	return header->status;
 }
 
+/* Padding is zero; only a refusal of many rows says there which it means. */
+static bool
+has_padding(const struct protocol_header *header)
+{
+	return header->zero && !(header->type == PROTOCOL_ATTACH_MANY && header->status < 0);
+}
+
 /*
  * What holds for every message from the daemon. flags: that it may have. 0 and its header, or -EPROTO, or the last word of a
  * daemon that hangs up.
@@ -182,7 +189,7 @@ message_check(const struct message *message, struct connection *connection, unsi
 	if (header.size != message->size_bytes)
 		return fail_protocol(connection, "a message of %zu bytes says that it has %u", message->size_bytes,
 		    (unsigned)header.size);
-	if (!(header.flags & PROTOCOL_REPLY) || (header.flags & ~(PROTOCOL_REPLY | flags)) || header.zero)
+	if (!(header.flags & PROTOCOL_REPLY) || (header.flags & ~(PROTOCOL_REPLY | flags)) || has_padding(&header))
 		return fail_protocol(connection, "a message is no reply (flags 0x%x)", (unsigned)header.flags);
 	if (header.status > 0)
 		return fail_protocol(connection, "a status of %d is no errno", (int)header.status);
@@ -311,8 +318,10 @@ check_reply(struct connection *connection, const struct protocol_header *header,
 		    (unsigned)type);
 	if (message->n_fds > n_fds || (header->status < 0 && message->n_fds > 0))
 		return fail_protocol(connection, "a reply brought %u fds that nobody asked for", message->n_fds);
-	if (header->status < 0)
+	if (header->status < 0) {
+		connection->row = header->row;
 		return message_refusal(connection, header);
+	}
 	if (header->size > reply_size)
 		return fail_protocol(connection, "a reply of type %u has %u bytes, more than %zu", (unsigned)type,
 		    (unsigned)header->size, reply_size);
@@ -480,6 +489,7 @@ connection_request(struct connection *connection, enum protocol_type type,
 
 	for (unsigned i = 0; i < n_fds; i++)
 		fds[i] = -1;
+	connection->row = 0;
 	if (connection->fd < 0)
 		return fail(connection, -ENOTCONN, "there is no connection to segmentd");
 	*request = (struct protocol_header){

@@ -22,6 +22,7 @@ struct connection {
 	bool hello_pending;		/* its reply was not read yet */
 	uint32_t version;		/* 0 until HELLO is answered */
 	uint64_t session;		/* the daemon's number for it, likewise */
+	uint32_t row;			/* the last refusal's: which row of the request, from 1; 0: none */
 	char error[CONNECTION_ERROR_SIZE];	/* the sentence of the last failure */
 	_Alignas(8) char buffer[PROTOCOL_MESSAGE_MAX];	/* a message as it came; too large for the stack of some threads */
 };
@@ -37,6 +38,7 @@ connection_init(struct connection *connection)
 	connection->hello_pending = false;
 	connection->version = 0;
 	connection->session = 0;
+	connection->row = 0;
 	connection->error[0] = '\0';
 }
 

@@ -16,7 +16,7 @@
  * is answered once with serial 0, type 0 and -EPROTO, with a sentence, and is disconnected. An unknown type in a well
  * formed message is answered with -EOPNOTSUPP, and nothing else happens.
  *
- * fds travel only from the daemon to the client, only with a good reply to ATTACH or CREATE. A client must not send a
+ * fds travel only from the daemon to the client, only with a good reply to ATTACH, ATTACH_MANY or CREATE. A client must not send a
  * request that returns an fd before it has read the reply to the one before: the daemon waits until it has.
  */
 #ifndef CLIENT_PROTOCOL_H
@@ -29,9 +29,11 @@
 #define PROTOCOL_MAGIC		UINT32_C(0x44474553)	/* "SEGD" */
 #define PROTOCOL_VERSION	1
 #define PROTOCOL_MESSAGE_MAX	32768		/* bytes of one message, either way */
-#define PROTOCOL_REQUEST_MAX	1024		/* bytes of one request */
+#define PROTOCOL_REQUEST_MAX	20480		/* bytes of one request */
 #define PROTOCOL_NAME_SIZE	136		/* 128 bytes, NUL, zero */
-#define PROTOCOL_FDS_MAX	2		/* fds of one reply */
+#define PROTOCOL_ATTACH_ROWS	64		/* segments of one ATTACH_MANY */
+#define PROTOCOL_ATTACH_FDS	2		/* fds of one attachment */
+#define PROTOCOL_FDS_MAX	(PROTOCOL_ATTACH_ROWS * PROTOCOL_ATTACH_FDS)	/* of one reply; the kernel sends 253 */
 
 enum protocol_type {
 	PROTOCOL_HELLO = 1,
@@ -53,6 +55,7 @@ enum protocol_type {
 	PROTOCOL_UPLOAD = 17,
 	PROTOCOL_PLAN_LINES = 18,
 	PROTOCOL_RETRY = 19,
+	PROTOCOL_ATTACH_MANY = 20,
 	PROTOCOL_TYPE_N
 };
 
@@ -68,7 +71,10 @@ struct protocol_header {
 	uint16_t flags;
 	uint64_t serial;
 	int32_t status;			/* replies: 0 or a negative errno; requests: 0 */
-	uint32_t zero;
+	union {
+		uint32_t zero;
+		uint32_t row;		/* refusals of ATTACH_MANY: which of its rows, from 1, or 0: none; else 0 */
+	};
 };
 static_assert(sizeof(struct protocol_header) == 24, "wire");
 
@@ -111,6 +117,32 @@ struct protocol_attach {
 };
 static_assert(sizeof(struct protocol_attach) == 312, "wire");
 
+/* What ATTACH says after its header. */
+struct protocol_attach_row {
+	uint32_t access;
+	uint32_t flags;
+	uint64_t generation;
+	char name[PROTOCOL_NAME_SIZE];
+	char layout[PROTOCOL_NAME_SIZE];
+};
+static_assert(sizeof(struct protocol_attach_row) == 288, "wire");
+static_assert(sizeof(struct protocol_header) + offsetof(struct protocol_attach_row, layout) ==
+    offsetof(struct protocol_attach, layout), "one row of many is as one alone");
+
+/*
+ * ATTACH_MANY: all or none. Either each row is attached, or the refusal's header says which row is in the way, and nothing
+ * has happened. -EAGAIN, since a segment is being provisioned, is the answer only where no row is refused for good.
+ */
+struct protocol_attach_many {
+	struct protocol_header header;
+	uint32_t n_rows;		/* 1 to PROTOCOL_ATTACH_ROWS */
+	uint32_t zero;
+	/* rows follow */
+};
+static_assert(sizeof(struct protocol_attach_many) == 32, "wire");
+static_assert(sizeof(struct protocol_attach_many) + PROTOCOL_ATTACH_ROWS * sizeof(struct protocol_attach_row) <=
+    PROTOCOL_REQUEST_MAX, "all rows fit into a request");
+
 struct protocol_create {
 	struct protocol_header header;
 	uint64_t size_bytes;
@@ -129,7 +161,7 @@ static_assert(sizeof(struct protocol_create) == 176, "wire");
 #define PROTOCOL_ATTACHED_DONTDUMP	UINT32_C(0x1)	/* the mapping is to stay out of core dumps */
 
 /*
- * The reply to both; data's fd comes with it. The segment is provisioned already: otherwise ATTACH is answered with
+ * The reply to ATTACH and CREATE; data's fd comes with it. The segment is provisioned already: otherwise ATTACH is answered with
  * -EAGAIN (WAIT says when). CREATE is answered when the segment is ready, and holds up later requests of its session
  * until then, as WAIT does.
  * map_bytes is what to map (the object's size, which never changes), size_bytes what is provisioned of it now.
@@ -151,6 +183,20 @@ struct protocol_attached {
 	uint64_t control_bytes;		/* what to map of control */
 };
 static_assert(sizeof(struct protocol_attached) == 80, "wire");
+
+/*
+ * The reply to ATTACH_MANY: for each row, in their order, what ATTACH would have been answered: a struct protocol_attached,
+ * whose header has the size of it with its rows of locks, and its own PROTOCOL_MORE. The fds come in the same order.
+ */
+struct protocol_attached_many {
+	struct protocol_header header;
+	uint32_t n_rows;
+	uint32_t n_fds;
+	/* the answers follow */
+};
+static_assert(sizeof(struct protocol_attached_many) == 32, "wire");
+static_assert(sizeof(struct protocol_attached_many) + PROTOCOL_ATTACH_ROWS * sizeof(struct protocol_attached) <=
+    PROTOCOL_MESSAGE_MAX, "all answers fit into a message");
 
 /*
  * DETACH: answered with a header, or with PROTOCOL_QUIET not at all; what the same session asks next finds it done. The

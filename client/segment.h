@@ -23,7 +23,7 @@ extern "C" {
 struct segment_client;
 struct segment;
 
-/* Flags of segment_attach. */
+/* Flags of segment_attach and segment_attach_many. */
 #define SEGMENT_READ		0x01u	/* a read-only mapping */
 #define SEGMENT_WRITE		0x02u	/* a readable and writable one */
 #define SEGMENT_NOWAIT		0x04u	/* -EAGAIN while it is being provisioned, instead of waiting */
@@ -53,6 +53,23 @@ void segment_disconnect(struct segment_client *client);
  */
 int segment_attach(struct segment_client *client, const char *name, const char *layout, unsigned flags,
     struct segment **segment);
+
+/* One of the segments that segment_attach_many() is to attach. */
+struct segment_request {
+	const char *name;		/* name, layout, flags: as segment_attach */
+	const char *layout;
+	unsigned flags;
+	struct segment *segment;	/* out: its handle, or NULL */
+	int error;			/* out: 0, or a negative errno */
+};
+
+/*
+ * Attaches `count` segments, all or none: by one message to the daemon for each 64 of them. Waits while any of them is being
+ * provisioned, unless SEGMENT_NOWAIT is among the flags of one. After an error nothing is attached, segment_error() has the
+ * sentence, and each request's `error` says which it was: -ECANCELED for those that went with another's; where none of
+ * them alone was in the way, as for -ENOTCONN, it is the same for all. A name may come more than once.
+ */
+int segment_attach_many(struct segment_client *client, struct segment_request *requests, size_t count);
 
 /*
  * Creates a segment from a template of the deployment, `size` bytes large and zeroed, and attaches it for writing. flags:

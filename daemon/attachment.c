@@ -86,7 +86,6 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 	segment->locks.n_foreign_writers += attachment->is_foreign;
 	TAILQ_INSERT_TAIL(&segment->attachments, attachment, segment_entry);
 	LIST_INSERT_HEAD(session_list, attachment, session_entry);
-	segment_on_more(segment);
 	attachment_count(attachment, 1);
 	*ret_attachment = attachment;
 	*ret_fd = take_fd(&fd);

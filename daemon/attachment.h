@@ -50,7 +50,8 @@ uint32_t attachment_next_id(struct segment *segment);
 
 /*
  * Opens a description for it, marks it, and enters the attachment into the segment's books and the session's list.
- * *ret_fd is the description, which the caller sends and closes. 0, ACCOUNTS_E_LIMIT, or a negative errno.
+ * *ret_fd is the description, which the caller sends and closes; when it was sent, it calls segment_on_more(). 0,
+ * ACCOUNTS_E_LIMIT, or a negative errno.
  */
 int attachment_new(struct segment *segment, const struct identity *identity, uint64_t session,
     uint32_t access, struct accounts *accounts, struct attachment_list *session_list,

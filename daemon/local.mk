@@ -36,6 +36,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/reload_judge.c daemon/reload_judge.h \
 	daemon/reload_lines.c daemon/reload_lines.h \
 	daemon/requests.c daemon/requests.h \
+	daemon/requests_attach.c \
 	daemon/requests_events.c \
 	daemon/requests_locks.c \
 	daemon/requests_metrics.c \

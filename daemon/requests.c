@@ -13,7 +13,9 @@
 
 struct requests_row {
 	const char *name;
-	uint32_t size;			/* of the whole message */
+	uint32_t size;			/* of the whole message, or of what precedes its rows */
+	uint32_t row_size;		/* 0: it has no rows; else a count of them follows the header */
+	uint32_t rows_max;
 	enum requests_privilege privilege;
 	bool sends_fds;			/* held back while an earlier reply with fds is unread */
 	bool may_be_quiet;		/* PROTOCOL_QUIET is allowed */
@@ -21,6 +23,7 @@ struct requests_row {
 	requests_handler_fn handler;
 	uint16_t strings[STRINGS_MAX];	/* offsets of fields of PROTOCOL_NAME_SIZE, 0: none */
 	uint16_t zeros[STRINGS_MAX];	/* offsets of 32-bit fields that must be 0, 0: none */
+	uint16_t row_strings[STRINGS_MAX];	/* as strings, in each row */
 };
 
 static int requests_hello(struct requests *requests, struct session *session, const struct protocol_header *request);
@@ -102,6 +105,16 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 		.handler = requests_recover,
 		.strings = { offsetof(struct protocol_recover, name), offsetof(struct protocol_recover, lock) },
 		.zeros = { offsetof(struct protocol_recover, zero) },
+	},
+	[PROTOCOL_ATTACH_MANY] = {
+		.name = "attach many",
+		.size = sizeof(struct protocol_attach_many),
+		.row_size = sizeof(struct protocol_attach_row),
+		.rows_max = PROTOCOL_ATTACH_ROWS,
+		.sends_fds = true,
+		.handler = requests_attach_many,
+		.zeros = { offsetof(struct protocol_attach_many, zero) },
+		.row_strings = { offsetof(struct protocol_attach_row, name), offsetof(struct protocol_attach_row, layout) },
 	},
 	[PROTOCOL_METRICS] = {
 		.name = "metrics",
@@ -188,21 +201,49 @@ requests_string_valid(const char *field)
 	return true;
 }
 
+#define STRING_WRONG	"a string does not end, or has bytes behind its end"
+
+/* The rows of a message that has some: as many as it says, and each in its form. NULL, or what is wrong. */
+static const char *
+requests_check_rows(const struct requests_row *row, const struct protocol_header *request)
+{
+	const char *bytes = (const char *)request;
+	uint32_t n;
+
+	if (request->size < row->size)
+		return "the message has not the size of its type";
+	memcpy(&n, bytes + sizeof(*request), sizeof(n));
+	if (n == 0 || n > row->rows_max)
+		return "the message has no rows, or more than its type may have";
+	if (request->size != row->size + n * row->row_size)
+		return "the message has not the size of its rows";
+	for (uint32_t i = 0; i < n; i++)
+		for (size_t j = 0; j < STRINGS_MAX; j++)
+			if (!requests_string_valid(bytes + row->size + i * row->row_size + row->row_strings[j]))
+				return STRING_WRONG;
+	return NULL;
+}
+
 /* NULL: the message keeps to the row's form; else how it does not. */
 static const char *
 requests_check_form(const struct requests_row *row, const struct protocol_header *request)
 {
 	const char *bytes = (const char *)request;
+	const char *wrong = NULL;
 
-	if (request->size != row->size)
-		return "the message has not the size of its type";
+	if (row->row_size)
+		wrong = requests_check_rows(row, request);
+	else if (request->size != row->size)
+		wrong = "the message has not the size of its type";
+	if (wrong)
+		return wrong;
 	if (request->flags & PROTOCOL_QUIET && !row->may_be_quiet)
 		return "a reply to this type cannot be left out";
 	for (size_t i = 0; i < STRINGS_MAX; i++) {
 		uint32_t zero;
 
 		if (row->strings[i] && !requests_string_valid(bytes + row->strings[i]))
-			return "a string does not end, or has bytes behind its end";
+			return STRING_WRONG;
 		if (!row->zeros[i])
 			continue;
 		memcpy(&zero, bytes + row->zeros[i], sizeof(zero));

@@ -82,8 +82,13 @@ int requests_page_reply(struct requests_page *page, struct session *session, con
 /* A lock as a row, without what its memory says now. */
 void requests_describe_lock(const struct lock *lock, struct protocol_lock *row);
 
+/* Attaches the segment for the request alone, and answers with its fds, or with why not. Results as session_host.dispatch. */
+int requests_hand_out(struct requests *requests, struct session *session, const struct protocol_header *request,
+    struct segment *segment, uint32_t access);
+
 /* The handlers, a file a family. */
 int requests_attach(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_attach_many(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_detach(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_create(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_remove(struct requests *requests, struct session *session, const struct protocol_header *request);

@@ -157,7 +157,7 @@ bool segment_has_owner(const struct locks *locks, uint32_t id);
 /* A recovery_idle_fn: what waited for workers that were at the segment's locks goes on. The segment may be freed. */
 void segment_on_locks_idle(struct locks *locks);
 
-/* An attachment began. */
+/* An attachment began: it was handed out. */
 void segment_on_more(struct segment *segment);
 
 /* An attachment ended: what a segment without any does. The segment may be freed. */

@@ -148,8 +148,8 @@ session_reply(struct session *session, const struct protocol_header *request, st
 	return r;
 }
 
-static int BASE_PRINTF(5, 0)
-session_refuse_va(struct session *session, uint16_t type, uint64_t serial, int status, const char *format, va_list args)
+static int BASE_PRINTF(4, 0)
+session_refuse_va(struct session *session, const struct protocol_header *about, int status, const char *format, va_list args)
 {
 	struct {
 		struct protocol_header header;
@@ -162,10 +162,11 @@ session_refuse_va(struct session *session, uint16_t type, uint64_t serial, int s
 	reply.text[len] = '\0';
 	reply.header = (struct protocol_header) {
 		.size = (uint32_t)(sizeof(reply.header) + len + 1),
-		.type = type,
+		.type = about->type,
 		.flags = PROTOCOL_REPLY,
-		.serial = serial,
+		.serial = about->serial,
 		.status = status,
+		.row = about->row,
 	};
 	r = session_send(session, &reply, reply.header.size, NULL, 0);
 	if (r == 0)
@@ -180,7 +181,7 @@ session_refuse(struct session *session, const struct protocol_header *request, i
 	int r;
 
 	va_start(args, format);
-	r = session_refuse_va(session, request->type, request->serial, status, format, args);
+	r = session_refuse_va(session, request, status, format, args);
 	va_end(args);
 	return r;
 }
@@ -189,10 +190,11 @@ session_refuse(struct session *session, const struct protocol_header *request, i
 static void BASE_PRINTF(3, 4)
 session_farewell(struct session *session, int status, const char *format, ...)
 {
+	static const struct protocol_header none = { 0 };
 	va_list args;
 
 	va_start(args, format);
-	(void)session_refuse_va(session, 0, 0, status, format, args);
+	(void)session_refuse_va(session, &none, status, format, args);
 	va_end(args);
 }
 

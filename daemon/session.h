@@ -111,7 +111,7 @@ void session_hang_up(int *fd);
 int session_reply(struct session *session, const struct protocol_header *request, struct protocol_header *reply,
     size_t size, uint16_t flags, const int *fds, unsigned n_fds);
 
-/* Answers with a negative status and a sentence. Results as session_reply. */
+/* Answers with a negative status and a sentence, about the row that the header has. Results as session_reply. */
 int session_refuse(struct session *session, const struct protocol_header *request, int status,
     const char *format, ...) BASE_PRINTF(4, 5);
 

@@ -55,7 +55,7 @@ harness_receive(int fd, struct harness_reply *reply)
 {
 	union {
 		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int) * 16)];
+		char bytes[CMSG_SPACE(sizeof(int) * (PROTOCOL_FDS_MAX + 1))];
 	} control;
 	struct iovec part = { .iov_base = reply->bytes, .iov_len = PROTOCOL_MESSAGE_MAX };
 	struct msghdr message = {

@@ -133,7 +133,7 @@ void
 fake_send(int fd, const void *message, size_t size, const int *fds, unsigned n_fds)
 {
 	union {
-		char bytes[CMSG_SPACE(16 * sizeof(int))];
+		char bytes[CMSG_SPACE(253 * sizeof(int))];		/* as many as the kernel takes */
 		struct cmsghdr align;
 	} control = { { 0 } };
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)message, .iov_len = size };

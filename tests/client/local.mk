@@ -6,6 +6,11 @@ tests_client_check_lies_SOURCES = tests/client/check_lies.c tests/client/fake.c 
 tests_client_check_lies_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_client_check_lies_LDADD = client/libclient.la $(CHECK_LIBS)
 
+check_PROGRAMS += tests/client/check_manylies
+tests_client_check_manylies_SOURCES = tests/client/check_manylies.c tests/client/fake.c tests/client/fake.h
+tests_client_check_manylies_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_client_check_manylies_LDADD = client/libclient.la $(CHECK_LIBS)
+
 tests_client_check_segment_SOURCES = tests/client/check_segment.c tests/client/fake.c tests/client/fake.h
 tests_client_check_segment_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_client_check_segment_LDADD = client/libclient.la $(CHECK_LIBS)

@@ -112,6 +112,7 @@ attach(void)
 
 	ck_assert_int_eq(attachment_new(test.segment, &test.identity, 1, PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE,
 	    &test.accounts, &test.session, &client.attachment, &client.fd), 0);
+	segment_on_more(test.segment);
 	return client;
 }
 

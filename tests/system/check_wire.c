@@ -221,6 +221,124 @@ break_magic(union suite_request *request)
 	return size;
 }
 
+/* Rows of ATTACH_MANY that are good but for what is changed afterwards; says_n of them, and n come. */
+static size_t
+fill_many(union suite_request *request, uint32_t says_n, uint32_t n, struct protocol_attach_row **ret_rows)
+{
+	struct protocol_attach_row *rows = (void *)(&request->many + 1);
+	size_t size = suite_fill(request, PROTOCOL_ATTACH_MANY, sizeof(request->many) + n * sizeof(*rows), 7);
+
+	request->many.n_rows = says_n;
+	for (uint32_t i = 0; i < n; i++)
+		rows[i] = (struct protocol_attach_row){ .access = SUITE_READ, .name = "desk" };
+	*ret_rows = rows;
+	return size;
+}
+
+static size_t
+break_many_none(union suite_request *request)
+{
+	struct protocol_attach_row *rows;
+
+	return fill_many(request, 0, 0, &rows);
+}
+
+static size_t
+break_many_none_said(union suite_request *request)
+{
+	struct protocol_attach_row *rows;
+
+	return fill_many(request, 0, 1, &rows);
+}
+
+static size_t
+break_many_no_count(union suite_request *request)
+{
+	return suite_fill(request, PROTOCOL_ATTACH_MANY, sizeof(request->header), 7);
+}
+
+static size_t
+break_many_too_many(union suite_request *request)
+{
+	struct protocol_attach_row *rows;
+
+	return fill_many(request, PROTOCOL_ATTACH_ROWS + 1, PROTOCOL_ATTACH_ROWS + 1, &rows);
+}
+
+static size_t
+break_many_absurd(union suite_request *request)
+{
+	struct protocol_attach_row *rows;
+
+	/* As many as bring the size, in 32 bits, round to that of one. */
+	return fill_many(request, (UINT32_C(1) << 27) + 1, 1, &rows);
+}
+
+static size_t
+break_many_fewer(union suite_request *request)
+{
+	struct protocol_attach_row *rows;
+
+	return fill_many(request, 64, 63, &rows);
+}
+
+static size_t
+break_many_more(union suite_request *request)
+{
+	struct protocol_attach_row *rows;
+
+	return fill_many(request, 63, 64, &rows);
+}
+
+static size_t
+break_many_half_a_row(union suite_request *request)
+{
+	struct protocol_attach_row *rows;
+
+	(void)fill_many(request, 2, 2, &rows);
+	return request->header.size -= sizeof(*rows) / 2;
+}
+
+static size_t
+break_many_padding(union suite_request *request)
+{
+	struct protocol_attach_row *rows;
+	size_t size = fill_many(request, 2, 2, &rows);
+
+	request->many.zero = 1;
+	return size;
+}
+
+static size_t
+break_many_endless_name(union suite_request *request)
+{
+	struct protocol_attach_row *rows;
+	size_t size = fill_many(request, 64, 64, &rows);
+
+	memset(rows[63].name, 'x', sizeof(rows[63].name));
+	return size;
+}
+
+static size_t
+break_many_behind_a_layout(union suite_request *request)
+{
+	struct protocol_attach_row *rows;
+	size_t size = fill_many(request, 64, 64, &rows);
+
+	rows[63].layout[1] = 'x';
+	return size;
+}
+
+static size_t
+break_many_quiet(union suite_request *request)
+{
+	struct protocol_attach_row *rows;
+	size_t size = fill_many(request, 2, 2, &rows);
+
+	request->header.flags = PROTOCOL_QUIET;
+	return size;
+}
+
 static const struct breach breaches[] = {
 	{ "one byte", true, "shorter than its header", break_one_byte },
 	{ "half a header", true, "shorter than its header", break_half_a_header },
@@ -243,6 +361,18 @@ static const struct breach breaches[] = {
 	{ "a byte behind a name's end", true, "bytes behind its end", break_behind_a_name },
 	{ "a layout without an end", true, "does not end", break_endless_layout },
 	{ "a byte behind an empty name", true, "bytes behind its end", break_behind_a_shown_name },
+	{ "no row", true, "no rows", break_many_none },
+	{ "a row that is not counted", true, "no rows", break_many_none_said },
+	{ "no count of rows", true, "not the size of its type", break_many_no_count },
+	{ "too many rows", true, "more than its type", break_many_too_many },
+	{ "rows without number", true, "more than its type", break_many_absurd },
+	{ "a row too few", true, "size of its rows", break_many_fewer },
+	{ "a row too many", true, "size of its rows", break_many_more },
+	{ "half a row", true, "size of its rows", break_many_half_a_row },
+	{ "padding of ATTACH_MANY", true, "must be zero", break_many_padding },
+	{ "a row's name without an end", true, "does not end", break_many_endless_name },
+	{ "a byte behind a row's layout", true, "bytes behind its end", break_many_behind_a_layout },
+	{ "many without a reply", true, "cannot be left out", break_many_quiet },
 	{ "serial 0", true, "serials must rise", break_serial_zero },
 	{ "serial 0 at first", false, "serials must rise", break_serial_zero },
 	{ "a second HELLO", true, "HELLO was said already", break_second_hello },

@@ -14,6 +14,11 @@ tests_system_check_limits_SOURCES = tests/system/check_limits.c $(SYSTEM_SUITE)
 tests_system_check_limits_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_limits_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_many
+tests_system_check_many_SOURCES = tests/system/check_many.c $(SYSTEM_SUITE)
+tests_system_check_many_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_many_LDADD = client/libsegment.la $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_start
 tests_system_check_start_SOURCES = tests/system/check_start.c $(SYSTEM_SUITE)
 tests_system_check_start_CPPFLAGS = $(AM_CPPFLAGS) \

@@ -19,6 +19,7 @@ union suite_request {
 	struct protocol_header header;
 	struct protocol_hello hello;
 	struct protocol_attach attach;
+	struct protocol_attach_many many;
 	struct protocol_detach detach;
 	struct protocol_create create;
 	struct protocol_remove remove;

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * From the daemon's answer to mapped memory, and back. What the daemon says of a segment is checked against the object itself
+ * before it is mapped, so that no store through the mapping can be a SIGBUS.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "client/answer.h"
+#include "client/lock.h"
+
+#define ALIGNMENT_MAX		GIB
+
+uint32_t
+answer_access(unsigned flags)
+{
+	return PROTOCOL_ACCESS_READ | (flags & SEGMENT_WRITE ? PROTOCOL_ACCESS_WRITE : 0);
+}
+
+/* Tells the daemon that an attachment is over. If nobody is there to be told, the kernel will. */
+static void
+send_detach(struct segment_client *client, uint64_t epoch, uint32_t attachment, uint64_t generation)
+{
+	struct protocol_detach request = { .attachment = attachment, .generation = generation };
+
+	client_post_same(client, epoch, PROTOCOL_DETACH, &request.header, sizeof(request));
+}
+
+/* What is wrong with an answer, or NULL. */
+static const char *
+answer_fault(const struct answer *answer, uint32_t access)
+{
+	const struct protocol_attached *attached = &answer->attached;
+	struct stat st;
+
+	if (*answer->fd < 0)
+		return "no fd came with it";
+	if (attached->size_bytes == 0 || attached->size_bytes > attached->map_bytes)
+		return "its size is none, or more than what is to be mapped";
+	if (attached->map_bytes > PTRDIFF_MAX - ALIGNMENT_MAX)
+		return "its size is more than an address space";
+	if (attached->alignment_bytes == 0 || (attached->alignment_bytes & (attached->alignment_bytes - 1)) ||
+	    attached->alignment_bytes > ALIGNMENT_MAX)
+		return "its alignment is no power of two up to 1 GiB";
+	if (attached->access != access)
+		return "its access is not the one that was asked for";
+	if (fstat(*answer->fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return "its fd is no memory object";
+	if ((uint64_t)st.st_size < attached->map_bytes)
+		return "its memory object is smaller than what is to be mapped";
+	return NULL;
+}
+
+/* Receives nothing that takes the place of a standard stream, which the program may have closed. */
+static int
+move_fd(int *fd)
+{
+	int moved;
+
+	if (*fd >= 3)
+		return 0;
+	moved = fcntl(*fd, F_DUPFD_CLOEXEC, 3);
+	if (moved < 0)
+		return error_set(-errno, "no file descriptor above 2 is left: %s", strerrordesc_np(errno));
+	(void)close(*fd);
+	*fd = moved;
+	return 0;
+}
+
+static struct lock_answer
+locks_of(const struct answer *answer)
+{
+	return (struct lock_answer){
+		.attached = &answer->attached, .rows = answer->rows, .rows_bytes = answer->rows_bytes,
+		.fd = *answer->control_fd,
+	};
+}
+
+static void
+segment_free(struct segment *segment)
+{
+	close_fd(&segment->fd);
+	free(segment);
+}
+
+/* Makes a handle of a checked answer. *ret_fault: what turned out to be wrong with that, and the error is -EPROTO. */
+static int
+make_segment(struct segment_client *client, const char *name, const struct answer *answer, unsigned flags,
+    struct segment **ret_segment, const char **ret_fault)
+{
+	const struct protocol_attached *attached = &answer->attached;
+	struct lock_answer locks = locks_of(answer);
+	struct mapping mapping = {
+		.map_bytes = attached->map_bytes,
+		.populate_bytes = flags & SEGMENT_POPULATE ? attached->size_bytes : 0,
+		.alignment_bytes = attached->alignment_bytes,
+		.write = flags & SEGMENT_WRITE,
+		.dontfork = flags & SEGMENT_DONTFORK,
+		.dontdump = attached->flags & PROTOCOL_ATTACHED_DONTDUMP,
+	};
+	struct segment *segment = malloc(sizeof(*segment));
+	int r;
+
+	if (!segment)
+		return error_set(-ENOMEM, "memory ran out");
+	*segment = (struct segment){
+		.client = client, .size_bytes = attached->size_bytes, .map_bytes = attached->map_bytes,
+		.generation = attached->generation, .epoch = answer->epoch, .forks = client_forks(),
+		.attachment = attached->attachment, .dontfork = mapping.dontfork, .fd = take_fd(answer->fd),
+	};
+	r = move_fd(&segment->fd);
+	if (r < 0)
+		goto fail;
+	mapping.fd = segment->fd;
+	r = mapping_new(&mapping, &segment->data);
+	if (r < 0)
+		goto fail;
+	r = lock_table_new(client, name, &locks, &mapping, segment, ret_fault);
+	if (r < 0)
+		goto fail_table;
+	if (segment->n_locks)
+		lock_list_add(segment);
+	growth_add(segment);
+	*ret_segment = segment;
+	return 0;
+fail_table:
+	lock_table_free(segment, true);
+	(void)munmap(segment->data, segment->map_bytes);
+fail:
+	segment_free(segment);
+	return r;
+}
+
+int
+answer_disbelieve(struct segment_client *client, uint64_t epoch, const char *name, const char *fault)
+{
+	client_drop(client, epoch);
+	return error_set(-EPROTO, "the daemon's answer for segment '%s' cannot be right: %s; the connection was closed", name,
+	    fault);
+}
+
+void
+answer_give_back(struct segment_client *client, const struct answer *answer)
+{
+	send_detach(client, answer->epoch, answer->attached.attachment, answer->attached.generation);
+}
+
+int
+answer_take(struct segment_client *client, const char *name, const struct answer *answer, unsigned flags,
+    struct segment **ret_segment)
+{
+	struct lock_answer locks = locks_of(answer);
+	const char *fault = answer_fault(answer, answer_access(flags));
+	int r = 0;
+
+	if (!fault)
+		fault = lock_answer_fault(&locks);
+	if (!fault)
+		r = make_segment(client, name, answer, flags, ret_segment, &fault);
+	if (fault)
+		return answer_disbelieve(client, answer->epoch, name, fault);
+	if (r < 0)
+		answer_give_back(client, answer);
+	return r;
+}
+
+/* Whether this process has the mapping: a forked child may not. */
+static bool
+is_mapped(const struct segment *segment)
+{
+	return !segment->dontfork || segment->forks == client_forks();
+}
+
+int
+segment_detach(struct segment *segment)
+{
+	int r = 0;
+
+	if (!segment)
+		return 0;
+	growth_remove(segment);
+	if (segment->n_locks) {
+		/* First, while the end of a thread that has one of its locks still waits for this. */
+		lock_end_all(segment);
+		lock_list_remove(segment);
+		lock_table_free(segment, is_mapped(segment));
+	}
+	/* What is not ours to unmap may be somebody else's mapping by now. */
+	if (is_mapped(segment) && munmap(segment->data, segment->map_bytes) < 0)
+		r = error_set(-errno, "unmapping the segment failed: %s", strerrordesc_np(errno));
+	close_fd(&segment->fd);
+	/* Last, since the daemon asks the kernel when it hears of it. A child's attachment is its parent's. */
+	if (segment->forks == client_forks())
+		send_detach(segment->client, segment->epoch, segment->attachment, segment->generation);
+	segment_free(segment);
+	return r;
+}
+
+void *
+segment_data(const struct segment *segment)
+{
+	return segment && is_mapped(segment) ? segment->data : NULL;
+}
+
+size_t
+segment_size(const struct segment *segment)
+{
+	return segment ? atomic_load_explicit(&segment->size_bytes, memory_order_acquire) : 0;
+}
+
+int
+segment_fd(const struct segment *segment)
+{
+	return segment ? segment->fd : -1;
+}
+
+uint64_t
+segment_generation(const struct segment *segment)
+{
+	return segment ? segment->generation : 0;
+}
