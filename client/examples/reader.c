@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * Prints the line that the writer left in a segment, as in: reader order-book
+ * Prints the lines that the writer left in segments, as in: reader order-book quotes
  * Build: cc reader.c -o reader $(pkg-config --cflags --libs libsegment)
  */
 #include <segment.h>
@@ -19,27 +19,37 @@ fail(const char *what)
 int
 main(int argc, char **argv)
 {
+	struct segment_request *requests;
 	struct segment_client *client;
-	struct segment *segment;
-	const char *text;
+	int n = argc - 1;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: reader SEGMENT\n");
+	if (n < 1) {
+		fprintf(stderr, "usage: reader SEGMENT...\n");
 		return 2;
 	}
 
-	if (segment_connect(&client, NULL) < 0)
+	requests = calloc((size_t)n, sizeof(*requests));
+	if (!requests || segment_connect(&client, NULL) < 0)
 		fail("connect");
 
-	/* Read-only: a store through this mapping is a fault, whatever this program does. */
-	if (segment_attach(client, argv[1], NULL, SEGMENT_READ, &segment) < 0)
-		fail(argv[1]);
+	/* Read-only: a store through such a mapping is a fault, whatever this program does. */
+	for (int i = 0; i < n; i++) {
+		requests[i].name = argv[i + 1];
+		requests[i].flags = SEGMENT_READ;
+	}
+	/* All of them, or none. */
+	if (segment_attach_many(client, requests, (size_t)n) < 0)
+		fail("attach");
 
-	/* Others may be writing: what is read here need not end, so its length is bounded. */
-	text = segment_data(segment);
-	printf("%.*s\n", (int)strnlen(text, segment_size(segment) < 4096 ? segment_size(segment) : 4096), text);
+	for (int i = 0; i < n; i++) {
+		const char *text = segment_data(requests[i].segment);
+		size_t size = segment_size(requests[i].segment);
 
-	segment_detach(segment);
+		/* Others may be writing: what is read here need not end, so its length is bounded. */
+		printf("%.*s\n", (int)strnlen(text, size < 4096 ? size : 4096), text);
+		segment_detach(requests[i].segment);
+	}
 	segment_disconnect(client);
+	free(requests);
 	return 0;
 }
