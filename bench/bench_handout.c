@@ -35,9 +35,9 @@ struct handout {
 };
 
 static void
-handout_start(struct bench *bench, struct handout *handout, enum baseline_kind kind, int server_cpu)
+handout_start_with(struct bench *bench, struct handout *handout, enum baseline_kind kind, int server_cpu, const char *segments)
 {
-	struct daemon_config config = { 0 };
+	struct daemon_config config = { .segments = segments };
 
 	handout->fd = -1;
 	wire_attach_init(&handout->attach, DAEMON_SEGMENT);
@@ -46,6 +46,12 @@ handout_start(struct bench *bench, struct handout *handout, enum baseline_kind k
 	daemon_start(bench, &handout->daemon);
 	bench_pin(bench, handout->daemon.pid, server_cpu);
 	bench_pin(bench, 0, bench->client_cpu);
+}
+
+static void
+handout_start(struct bench *bench, struct handout *handout, enum baseline_kind kind, int server_cpu)
+{
+	handout_start_with(bench, handout, kind, server_cpu, NULL);
 }
 
 static void
@@ -169,7 +175,52 @@ handout_cpu(struct bench *bench, const struct bench_goal *goal)
 	handout_measure_open(bench, goal, bench->client_cpu, true);
 }
 
-/* H2: the library's two calls against what they stand for. */
+/* H2: the library's two calls against what they stand for. Beside it: many segments, one by one and at once. */
+
+#define MANY_N		64
+#define MANY_TIMES	500
+
+static void
+many_describe(char *text, size_t size)
+{
+	size_t len = 0;
+
+	for (unsigned i = 0; i < MANY_N; i++)
+		len += (size_t)snprintf(text + len, size - len, ", { name = \"many%u\"; size = \"4KiB\"; mlock = false; }", i);
+}
+
+static void
+many_check(int r)
+{
+	if (r < 0)
+		bench_fail("attaching many segments: %s (%s)", strerror(-r), segment_error());
+}
+
+/* How long it takes to attach all, on average. */
+static double
+many_attach_us(struct segment_client *client, bool at_once)
+{
+	struct segment_request requests[MANY_N];
+	char names[MANY_N][16];
+	uint64_t start_ns, ns = 0;
+
+	for (unsigned i = 0; i < MANY_N; i++) {
+		(void)snprintf(names[i], sizeof(names[i]), "many%u", i);
+		requests[i] = (struct segment_request){ .name = names[i], .flags = SEGMENT_WRITE };
+	}
+	for (unsigned times = 0; times < MANY_TIMES; times++) {
+		start_ns = clock_monotonic_ns();
+		if (at_once)
+			many_check(segment_attach_many(client, requests, MANY_N));
+		else
+			for (unsigned i = 0; i < MANY_N; i++)
+				many_check(segment_attach(client, names[i], NULL, SEGMENT_WRITE, &requests[i].segment));
+		ns += clock_monotonic_ns() - start_ns;
+		for (unsigned i = 0; i < MANY_N; i++)
+			(void)segment_detach(requests[i].segment);
+	}
+	return (double)ns / MANY_TIMES / 1000.0;
+}
 
 static void
 raw_mapped_once(struct handout *handout)
@@ -225,15 +276,21 @@ handout_mapped(struct bench *bench, const struct bench_goal *goal)
 		{ "raw request, mmap, munmap, close", raw_mapped, &handout },
 		{ "segment_attach, segment_detach", daemon_mapped, &handout },
 	};
+	char many[MANY_N * 64];
+	double one_by_one_us;
 	int r;
 
-	handout_start(bench, &handout, BASELINE_PAIR, bench->server_cpu);
+	many_describe(many, sizeof(many));
+	handout_start_with(bench, &handout, BASELINE_PAIR, bench->server_cpu, many);
 	r = segment_connect(&handout.client, handout.daemon.socket);
 	if (r < 0)
 		bench_fail("segment_connect: %s (%s)", strerror(-r), segment_error());
 	bench_measure(bench, goal, sides, BASE_ARRAY_SIZE(sides));
 	bench_note("of it segment_attach alone, on average: %.2f us",
 	    (double)handout.attach_ns / (double)handout.n_attaches / 1000.0);
+	one_by_one_us = many_attach_us(handout.client, false);
+	bench_note("%d segments attached one by one: %.0f us; in one message: %.0f us", MANY_N, one_by_one_us,
+	    many_attach_us(handout.client, true));
 	segment_disconnect(handout.client);
 	handout_stop(bench, &handout);
 }
