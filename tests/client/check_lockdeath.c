@@ -226,10 +226,11 @@ hold_and_fork(struct child *self, struct fake_locks *all)
 	attach();
 	fake_assert(segment_lock(segment, LOCK_BOOK) == 0 && segment_lock(segment, LOCK_KEEP) == 0);
 	if (fork() == 0) {
-		child_say(self);
 		child_hear(self);
 		_exit(0);
 	}
+	/* In the fork the bell is silent. */
+	child_say(self);
 	for (;;)
 		(void)pause();
 }

@@ -26,7 +26,7 @@ tests_client_check_mutex_LDADD = client/libcontrol.la $(HARNESS_LIBS)
 
 # Locks, against a fake daemon that hands them out.
 check_PROGRAMS += tests/client/check_lock tests/client/check_lockthreads tests/client/check_lockdeath \
-	tests/client/check_locklies tests/client/check_lockbell
+	tests/client/check_locklies tests/client/check_lockbell tests/client/check_lockring
 fake_locks = tests/client/fake.c tests/client/fake.h tests/client/fake_locks.c tests/client/fake_locks.h
 tests_client_check_lock_SOURCES = tests/client/check_lock.c $(fake_locks)
 tests_client_check_lock_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
@@ -43,6 +43,9 @@ tests_client_check_locklies_LDADD = client/libclient.la $(CHECK_LIBS)
 tests_client_check_lockbell_SOURCES = tests/client/check_lockbell.c $(fake_locks)
 tests_client_check_lockbell_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_client_check_lockbell_LDADD = client/libclient.la $(CHECK_LIBS)
+tests_client_check_lockring_SOURCES = tests/client/check_lockring.c $(fake_locks)
+tests_client_check_lockring_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_client_check_lockring_LDADD = client/libclient.la $(CHECK_LIBS)
 
 check_PROGRAMS += tests/client/check_mutexsteps
 tests_client_check_mutexsteps_SOURCES = tests/client/check_mutexsteps.c tests/client/locker.c tests/client/locker.h \

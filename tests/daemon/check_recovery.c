@@ -351,6 +351,141 @@ START_TEST(who_has_marked_itself_is_not_robbed)
 }
 END_TEST
 
+/* As a waiter does it that has heard the bell, or found the mark gone; it has a section of its own then, and gives it back. */
+static void
+take_over(unsigned index, uint32_t dead_id, uint32_t id)
+{
+	const struct control_place *place = &lock_of(index)->place;
+	int r;
+
+	ck_assert_int_eq(control_take_over(place->lock, dead_id, id, 77), 0);
+	r = control_repair(place, control_copy);
+	if (r == CONTROL_E_POISONED)
+		ck_assert_int_eq(control_poison(place->lock, id), 0);
+	else
+		ck_assert_int_eq(r, 0);
+}
+
+/* Counted and told like the daemon's own, each once for each death: in the hands of the waiter, or given back. */
+START_TEST(what_waiters_put_right_is_counted)
+{
+	struct client dead = attach(), waiter = attach();
+	uint32_t id = dead.attachment->id, waiter_id = waiter.attachment->id;
+
+	die_within(ROLL, id, 100);
+	die_within(KEEP, id, 100);
+	die_within(POISON, id, 100);
+	die_within(ZERO, id, 100);
+	take_over(ROLL, id, waiter_id);
+	take_over(KEEP, id, waiter_id);
+	take_over(POISON, id, waiter_id);
+	control_unlock(lock_of(KEEP)->place.lock);
+	(void)close(dead.fd);
+	attachment_give_up(dead.attachment, UINT64_MAX);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 3);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_POISONED], 1);
+	ck_assert_uint_eq(test.n_by_waiters, 3);
+	ck_assert_uint_eq(lock_of(ROLL)->n_recoveries, 1);
+	ck_assert_uint_eq(lock_of(KEEP)->n_recoveries, 1);
+	ck_assert_uint_eq(lock_of(ZERO)->n_recoveries, 1);
+	ck_assert_int_eq(lock_of(ROLL)->recovered_pid, getpid());
+	ck_assert_uint_gt(lock_of(ROLL)->recovered_ns, 0);
+	ck_assert_uint_eq(test.segment->locks.n_recoveries, 3);
+	ck_assert_uint_eq(test.segment->locks.n_poisoned, 1);
+	ck_assert_uint_eq(word_of(ROLL), waiter_id | CONTROL_WAITERS);
+	ck_assert_uint_eq(word_of(KEEP), 0);
+	/* The waiter dies with the lock; what it took before is not counted again. */
+	(void)close(waiter.fd);
+	attachment_give_up(waiter.attachment, UINT64_MAX);
+	ck_assert_uint_eq(lock_of(ROLL)->n_recoveries, 2);
+	ck_assert_uint_eq(lock_of(KEEP)->n_recoveries, 1);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 4);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_POISONED], 1);
+	ck_assert_uint_eq(test.n_by_waiters, 3);
+	expect_free(ROLL, 0xaa, PAGE);
+}
+END_TEST
+
+/* It wrote down whom it would take the lock from, and the daemon was faster. */
+START_TEST(what_a_waiter_only_meant_to_take_is_counted_once)
+{
+	struct client dead = attach();
+	uint32_t id = dead.attachment->id;
+	struct control_lock *lock = lock_of(ROLL)->place.lock;
+
+	die_within(ROLL, id, 100);
+	ck_assert(!control_take_rung(lock, CONTROL_STATE(id, CONTROL_DIED), STRANGER, 77));
+	ck_assert(control_was_taken(lock, id));
+	(void)close(dead.fd);
+	attachment_give_up(dead.attachment, UINT64_MAX);
+	expect_free(ROLL, 0xaa, PAGE);
+	ck_assert_uint_eq(lock_of(ROLL)->n_recoveries, 1);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 1);
+	ck_assert_uint_eq(test.n_by_waiters, 0);
+}
+END_TEST
+
+/* One take-over follows the other, and the daemon hears of all the deaths later, the first one first. */
+START_TEST(deaths_of_waiters_in_a_row_are_all_counted)
+{
+	struct client dead[CONTROL_TAKEN_N + 1];
+
+	for (int i = 0; i <= CONTROL_TAKEN_N; i++)
+		dead[i] = attach();
+	die_within(ROLL, dead[0].attachment->id, 100);
+	for (int i = 0; i < CONTROL_TAKEN_N; i++)
+		take_over(ROLL, dead[i].attachment->id, dead[i + 1].attachment->id);
+	ck_assert_uint_eq(atomic_load(&lock_of(ROLL)->place.lock->taken_n), CONTROL_TAKEN_N);
+	for (int i = 0; i <= CONTROL_TAKEN_N; i++) {
+		(void)close(dead[i].fd);
+		attachment_give_up(dead[i].attachment, UINT64_MAX);
+		ck_assert_uint_eq(lock_of(ROLL)->n_recoveries, i + 1);
+	}
+	ck_assert_uint_eq(test.n_by_waiters, CONTROL_TAKEN_N);
+	expect_free(ROLL, 0xaa, PAGE);
+}
+END_TEST
+
+/* A log that is none: the waiter poisons it, and that is what the daemon tells. */
+START_TEST(what_a_waiter_distrusts_is_told_as_that)
+{
+	struct client dead = attach();
+	uint32_t id = dead.attachment->id;
+
+	die_within(ROLL, id, 100);
+	atomic_store(&lock_of(ROLL)->place.lock->used_bytes, 33);
+	take_over(ROLL, id, STRANGER);
+	ck_assert_uint_eq(word_of(ROLL), CONTROL_ID_POISON);
+	(void)close(dead.fd);
+	attachment_give_up(dead.attachment, UINT64_MAX);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_DISTRUSTED], 1);
+	ck_assert_uint_eq(test.n_outcomes[RECOVERY_FREED], 0);
+	ck_assert_uint_eq(test.recovery.n_poisonings, 1);
+}
+END_TEST
+
+/* A claim takes the bell away with the word: whoever hears it after that finds nobody to take from. */
+START_TEST(claim_silences_the_bell)
+{
+	struct client dead = attach();
+	uint32_t id = dead.attachment->id, claim_id = test.segment->locks.claim_id;
+	struct control_lock *lock = lock_of(LARGE)->place.lock;
+	uint64_t rung = CONTROL_STATE(id | CONTROL_WAITERS, CONTROL_DIED | CONTROL_WAITERS);
+
+	die_within(LARGE, id, 500000);
+	atomic_store(&lock->state, rung);
+	(void)close(dead.fd);
+	attachment_give_up(dead.attachment, UINT64_MAX);
+	ck_assert_uint_eq(atomic_load(&lock->state), CONTROL_STATE(claim_id | CONTROL_WAITERS, 0));
+	ck_assert(!control_take_rung(lock, rung, STRANGER, 77));
+	ck_assert_uint_eq(atomic_load(&lock->state), CONTROL_STATE(claim_id | CONTROL_WAITERS, 0));
+	while (test.segment->locks.n_busy)
+		turn();
+	expect_free(LARGE, 0xaa, 6 * MIB);
+	ck_assert_uint_eq(atomic_load(&lock->state), 0);
+}
+END_TEST
+
 static void
 add_tests(TCase *tcase)
 {
@@ -369,6 +504,11 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, what_is_undone_on_the_loop_is_what_was_judged);
 	tcase_add_test(tcase, deaths_do_not_make_the_queue_longer);
 	tcase_add_test(tcase, who_has_marked_itself_is_not_robbed);
+	tcase_add_test(tcase, what_waiters_put_right_is_counted);
+	tcase_add_test(tcase, what_a_waiter_only_meant_to_take_is_counted_once);
+	tcase_add_test(tcase, deaths_of_waiters_in_a_row_are_all_counted);
+	tcase_add_test(tcase, what_a_waiter_distrusts_is_told_as_that);
+	tcase_add_test(tcase, claim_silences_the_bell);
 }
 
 int

@@ -19,6 +19,7 @@ static void
 on_recovery(const struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome, void *arg)
 {
 	test.n_outcomes[outcome]++;
+	test.n_by_waiters += dead->is_by_waiter;
 	test.last_pid = dead->pid;
 }
 

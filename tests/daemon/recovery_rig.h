@@ -35,6 +35,7 @@ struct recovery_rig {
 	struct attachment_list session;
 	struct segment *segment;
 	unsigned n_outcomes[RECOVERY_OUTCOME_N];
+	unsigned n_by_waiters;		/* of all these */
 	int32_t last_pid;
 };
 extern struct recovery_rig test;

@@ -156,6 +156,31 @@ do_forked(struct role *role, const struct line *line)
 	return -WEXITSTATUS(status);
 }
 
+static long
+do_namesake(struct role *role, const struct line *line)
+{
+	pid_t own = (pid_t)syscall(SYS_gettid), pid;
+	int ends[2], status = 0;
+	char c = 0;
+
+	(void)role, (void)line;
+	harness_assert(unshare(CLONE_NEWPID) == 0, "unshare: %s", strerror(errno));
+	harness_assert(pipe2(ends, O_CLOEXEC) == 0, "pipe2: %s", strerror(errno));
+	pid = harness_fork();
+	if (pid == 0) {
+		c = syscall(SYS_gettid) == own;
+		(void)!write(ends[1], &c, 1);
+		for (;;)
+			(void)pause();
+	}
+	harness_assert(read(ends[0], &c, 1) == 1 && c, "the child's thread id is not its parent's: the test shows nothing");
+	harness_assert(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid && WIFSIGNALED(status), "a child ended with %#x",
+	    (unsigned)status);
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+	return 0;
+}
+
 struct thread_part {
 	struct role *role;
 	const struct line *line;
@@ -209,7 +234,7 @@ static const struct {
 	{ "recovered", do_recovered }, { "set", do_set }, { "get", do_get }, { "unlock", do_unlock },
 	{ "rollback", do_rollback }, { "reading", do_reading }, { "disconnect", do_disconnect }, { "detach", do_detach },
 	{ "shutdown", do_shutdown }, { "fork", do_fork }, { "forked", do_forked }, { "thread", do_thread },
-	{ "exec", do_exec }, { "exit", do_exit },
+	{ "namesake", do_namesake },	{ "exec", do_exec }, { "exit", do_exit },
 };
 
 static long

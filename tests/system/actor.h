@@ -30,6 +30,7 @@ struct actor {
  *	shutdown		the connection, behind the library's back: 0
  *	fork			the pid of a child that lives on with all that it inherited
  *	forked LOCK		what segment_lock says in a forked child, which then ends
+ *	namesake		forks a child with the thread id of its own in another pid namespace, and kills it: 0
  *	thread LOCK CELL VALUE	a thread that locks, sets and ends: 0
  *	exec			another program: no answer
  *	exit			exit(3): no answer

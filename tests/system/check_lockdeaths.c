@@ -322,6 +322,46 @@ START_TEST(a_waiter_is_woken_when_who_was_about_to_wake_it_dies)
 }
 END_TEST
 
+/*
+ * Nobody but the kernel, and nothing but its wake: that which the sleeper is woken by is the second of the two that it sleeps
+ * for. What ends a slice would be -ETIMEDOUT.
+ */
+START_TEST(kernel_wakes_a_waiter_of_the_dead)
+{
+	unsigned n_rung = 0;
+
+	if (syscall(ACTOR_FUTEX_WAITV, NULL, 0, 0, NULL, 0) < 0 && errno == ENOSYS)
+		harness_skip("the kernel has no futex_waitv (Linux 5.16): who sleeps hears no bell");
+	for (unsigned round = 0; round < N_ROUNDS; round++) {
+		struct scene scene;
+		int64_t r;
+
+		scene_begin(&scene, 1);
+		own(&scene.owner, "book", BOOK, 7);
+		actor_tell_to_sleep(&scene.others[0], "book", ACTOR_LONGEST);
+		harness_daemon_kill(&scene.daemon);
+		trace(&scene.others[0]);
+		(void)trace_to_futex(&scene.others[0], false);
+		harness_assert(ptrace(PTRACE_SYSCALL, scene.others[0].pid, NULL, NULL) == 0, "ptrace: %m");
+		actor_await_state(&scene.others[0], 'S');
+		actor_kill(&scene.owner);
+		r = trace_to_futex(&scene.others[0], true);
+		harness_assert(r == 1 || r == -ETIMEDOUT, "the sleep ended with %d", (int)r);
+		n_rung += r == 1;
+		harness_assert(ptrace(PTRACE_DETACH, scene.others[0].pid, NULL, NULL) == 0, "ptrace: %m");
+		ck_assert_int_eq(actor_hear(&scene.others[0]), 0);
+		actor_must(&scene.others[0], 1, "recovered book");
+		actor_must(&scene.others[0], 7, "get book %d", BOOK);
+		actor_must(&scene.others[0], 0, "unlock book");
+		actor_kill(&scene.others[0]);
+		harness_close(&scene.conn);
+		harness_daemon_remove(&scene.daemon);
+	}
+	/* A slice may end at that very moment. */
+	harness_assert(n_rung > 0, "the bell was never heard");
+}
+END_TEST
+
 START_TEST(bytes_are_as_on_death_says)
 {
 	struct scene scene;
@@ -439,6 +479,7 @@ main(void)
 	tcase_add_test(tcase, without_a_daemon_a_waiter_takes_over);
 	tcase_add_test(tcase, another_is_woken_when_the_woken_one_dies);
 	tcase_add_test(tcase, a_waiter_is_woken_when_who_was_about_to_wake_it_dies);
+	tcase_add_test(tcase, kernel_wakes_a_waiter_of_the_dead);
 	tcase_add_test(tcase, bytes_are_as_on_death_says);
 	tcase_add_test(tcase, poison_is_everybodys_until_it_is_recovered_by_hand);
 	tcase_add_test(tcase, everybody_is_told_until_one_that_was_told_unlocks);

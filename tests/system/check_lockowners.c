@@ -351,6 +351,9 @@ START_TEST(owners_in_other_pid_namespaces_are_told_apart)
 	finish(&first);
 	expect_whole(&second, 0, 7);
 	enter(&first);
+	/* Nor one that it forked itself, in the section. */
+	actor_must(&first, 0, "namesake");
+	expect_not_robbed(&scene);
 	actor_tell_to_sleep(&second, "book", ACTOR_LONGEST);
 	actor_kill(&first);
 	ck_assert_int_eq(actor_hear(&second), 0);
