@@ -475,7 +475,7 @@ enum protocol_event_kind {
 	PROTOCOL_EVENT_ATTACHED = 1,
 	PROTOCOL_EVENT_DETACHED = 2,	/* the kernel knows no holder of this attachment any more */
 	PROTOCOL_EVENT_DIED = 3,	/* a process that was attached has died */
-	PROTOCOL_EVENT_RECOVERED = 4,	/* a lock whose owner died is free again */
+	PROTOCOL_EVENT_RECOVERED = 4,	/* a lock whose owner died was put right, by whomever */
 	PROTOCOL_EVENT_POISONED = 5,
 	PROTOCOL_EVENT_READY = 6,
 	PROTOCOL_EVENT_FAILED = 7,	/* its provisioning. With a value only its growth to total: it stays as it is, value large */

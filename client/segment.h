@@ -147,7 +147,7 @@ enum segment_event_kind {
 	SEGMENT_EVENT_ATTACHED = 1,
 	SEGMENT_EVENT_DETACHED = 2,	/* an attachment ended: nobody maps it or holds its descriptor any more */
 	SEGMENT_EVENT_DIED = 3,		/* a process died while it was attached */
-	SEGMENT_EVENT_RECOVERED = 4,	/* a lock whose owner died was put right, and is free */
+	SEGMENT_EVENT_RECOVERED = 4,	/* a lock whose owner died was put right */
 	SEGMENT_EVENT_POISONED = 5,	/* a lock whose owner died cannot be had until it is recovered by hand */
 	SEGMENT_EVENT_READY = 6,	/* it can be attached */
 	SEGMENT_EVENT_FAILED = 7,	/* its provisioning failed; or, with a `size`, its growth: it stays as it is */
