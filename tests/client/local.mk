@@ -63,6 +63,11 @@ tests_client_check_events_SOURCES = tests/client/check_events.c tests/client/fak
 tests_client_check_events_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_client_check_events_LDADD = client/libclient.la $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/client/check_nowait
+tests_client_check_nowait_SOURCES = tests/client/check_nowait.c
+tests_client_check_nowait_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_client_check_nowait_LDADD = client/libclient.la $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/client/check_growth
 tests_client_check_growth_SOURCES = tests/client/check_growth.c tests/client/fake.c tests/client/fake.h \
 	tests/client/growing.c tests/client/growing.h

@@ -641,6 +641,44 @@ START_TEST(ends_with_its_last_attachment_while_it_grows)
 }
 END_TEST
 
+START_TEST(progress_is_told_by_hundredths_and_ten_times_a_second_at_most)
+{
+	static const struct {
+		uint64_t done_bytes;
+		unsigned ms;		/* since it was last told */
+		bool is_told;
+	} rows[] = {
+		{ 1000, 50, false }, { 1000, 100, true }, { 1999, 10000, false }, { 2000, 10000, true }, { 50000, 50, false },
+		{ 60000, 150, true }, { 99999, 200, true }, { 100000, 10000, false },
+	};
+	struct provision provision = { .total_bytes = 100000 };
+	unsigned n = 0;
+
+	test.definition->mlock = false;
+	ck_assert(declare());
+	await_growth();
+	test.segment->told_bytes = 0;
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(rows); i++) {
+		test.n_told = 0;
+		provision.done_bytes = rows[i].done_bytes;
+		/* Half a millisecond to spare, on either side. */
+		test.segment->told_ns = clock_monotonic_ns() - rows[i].ms * NS_PER_MS + (rows[i].is_told ? 0 : NS_PER_MS / 2);
+		segment_tell_progress(test.segment, &provision);
+		while (!TAILQ_EMPTY(&test.events.due))
+			turn();
+		n += test.n_told;
+		ck_assert_msg(test.n_told == rows[i].is_told, "row %zu", i);
+		if (!rows[i].is_told)
+			continue;
+		ck_assert_int_eq(test.told[0].kind, PROTOCOL_EVENT_PROGRESS);
+		ck_assert_uint_eq(test.told[0].value, rows[i].done_bytes);
+		ck_assert_uint_eq(test.told[0].total, 100000);
+		ck_assert_uint_eq(test.segment->told_bytes, rows[i].done_bytes);
+	}
+	ck_assert_uint_eq(n, 4);
+}
+END_TEST
+
 static void
 limit_locked_memory(uint64_t bytes)
 {
@@ -725,6 +763,7 @@ grow_suite(void)
 	tcase_add_test(tcase, redefined_meanwhile_it_keeps_both);
 	tcase_add_test(tcase, grown_and_scrubbed_it_is_new_and_large);
 	tcase_add_test(tcase, ends_with_its_last_attachment_while_it_grows);
+	tcase_add_test(tcase, progress_is_told_by_hundredths_and_ten_times_a_second_at_most);
 	tcase_add_test(tcase, limit_of_locked_memory_keeps_it_from_growing);
 	tcase_add_test(tcase, limit_of_locked_memory_is_told_and_its_books_are_right);
 	suite_add_tcase(suite, tcase);
