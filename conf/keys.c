@@ -182,9 +182,9 @@ static const struct keys_row rows[] = {
 	{ KEYS_DEFINITION, "init", KEYS_TYPE_PATH, KEYS_OF_SEGMENT, AT(definition, init),
 	  .max = STRING_MAX, .reload = KEYS_DRAINED, .fallback_words = "none: all bytes are zero",
 	  .range = "an absolute path",
-	  .refusal = "initial contents are not supported by this version; remove it, and write them with "
-	      "segmentctl write",
-	  .help = "A file with the contents that it starts with. Not supported by this version." },
+	  .help = "A regular file with the contents that it starts with, of size bytes at most; what it has less is zero. They "
+	      "are copied in before the segment is ready, and again after each scrub, with the rights of the daemon's uid. A "
+	      "file that cannot be had, or that changes meanwhile, fails the segment." },
 	{ KEYS_DEFINITION, "required", KEYS_TYPE_BOOL, KEYS_OF_SEGMENT, AT(definition, required),
 	  .reload = KEYS_LIVE, .fallback = "true",
 	  .help = "The daemon's start is complete once it is ready. false: others do not wait for it." },

@@ -24,9 +24,9 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/mutexes.c daemon/mutexes.h \
 	daemon/parse.c daemon/parse.h \
 	daemon/privileges.c daemon/privileges.h \
-	daemon/procfd.c daemon/procfd.h \
 	daemon/provision.c daemon/provision.h \
 	daemon/provision_grow.c \
+	daemon/provision_init.c \
 	daemon/provision_steps.c daemon/provision_steps.h \
 	daemon/recovery.c daemon/recovery.h \
 	daemon/recovery_lock.c daemon/recovery_lock.h \

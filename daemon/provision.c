@@ -244,6 +244,7 @@ provision_new(struct provisioner *provisioner, struct definition *definition, st
 	provision->provisioner = provisioner;
 	provision->definition = definition_ref(definition);
 	provision->holding = holding;
+	provision->path_fd = -1;
 	provision->n_pieces = n_pieces;
 	provision->lock = definition->mlock;
 	if (definition->prefault) {
@@ -274,7 +275,7 @@ provision_start(struct provisioner *provisioner, struct definition *definition, 
 	r = is_scrub ? provision_scrub_control(provision) : provision_judge(provision);
 	if (!r && !is_scrub)
 		r = provision_create(provision);
-	if (!r && !is_scrub && !provision->total_bytes)
+	if (!r && !is_scrub && !provision->total_bytes && !definition->init)
 		r = PROVISION_E_DONE;
 	if (r) {
 		(void)snprintf(text, text_size, "%s", provision->text);
@@ -317,6 +318,7 @@ provision_free(struct provision *provision)
 	if (!provision)
 		return NULL;
 	slices_stop(&provision->locking);
+	close_fd(&provision->path_fd);
 	(void)definition_unref(provision->definition);
 	free(provision);
 	return NULL;

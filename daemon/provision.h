@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * Provisioning: judge, create, size, seal, populate by workers, lock in slices, verify from the kernel. A step that fails
+ * Provisioning: judge, create, size, seal, populate by workers, copy initial contents, lock in slices, verify from the kernel. A step that fails
  * leaves nothing behind. What was asked for and not had is said in a text.
  */
 #ifndef DAEMON_PROVISION_H
@@ -61,6 +61,9 @@ struct provision {
 	bool is_undoing;		/* the latter is under way */
 	int failed;			/* negative errno; waits for busy pieces to end */
 	bool memory_short;		/* its pages must be given back before anything else */
+	int path_fd;			/* of init: its path, for workers; or -1 */
+	uint64_t init_bytes;		/* copied up to here */
+	struct job_file init_file;
 	struct slices locking;
 	struct provision_piece free_piece;
 	unsigned n_pieces;

@@ -125,8 +125,8 @@ provision_locked(struct slices *slices, int r)
 		provision_fail(provision, r);
 }
 
-static void
-provision_populated(struct provision *provision)
+void
+provision_contents_done(struct provision *provision)
 {
 	int r;
 
@@ -145,6 +145,15 @@ provision_populated(struct provision *provision)
 	}
 	/* From a huge page's start, which may be before a growth's own range: what is locked may be locked again. */
 	slices_start(&provision->locking, provision->from_bytes & ~(PROVISION_HUGE_BYTES - 1), provision->total_bytes);
+}
+
+static void
+provision_populated(struct provision *provision)
+{
+	if (provision->definition->init && !provision->is_growth)
+		provision_copy_contents(provision);
+	else
+		provision_contents_done(provision);
 }
 
 void
@@ -278,6 +287,6 @@ provision_begin(struct provision *provision)
 	if (provision->total_bytes)
 		provision_fill(provision);
 	else
-		provision_finish(provision, 0);
+		provision_populated(provision);
 }
 

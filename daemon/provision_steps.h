@@ -36,6 +36,10 @@ provision_is_orphan(const struct provision *provision)
 void provision_begin(struct provision *provision);
 void provision_init_locking(struct provision *provision);
 
+/* Copies the definition's initial contents in, and goes on with provision_contents_done(). */
+void provision_copy_contents(struct provision *provision);
+void provision_contents_done(struct provision *provision);
+
 /* A worker died at it, or could not be had: fails with a sentence. Likewise for one that refused. */
 void provision_worker_died(struct provision *provision, const struct workers_outcome *outcome);
 void provision_piece_failed(struct provision *provision, const struct job_result *result);

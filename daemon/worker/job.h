@@ -20,6 +20,7 @@ enum job_kind {
 	JOB_CLOSE = 3,			/* close the fd, whose last reference may take long */
 	JOB_REPAIR = 4,			/* put a claimed lock's bytes right; the second fd is control memory */
 	JOB_REPAIR_MUTEX = 5,		/* recover an application's mutex, and zero its range */
+	JOB_INIT = 6,			/* copy a file's part of the range into data; the second fd holds its path */
 	JOB_PARSE = 7,			/* read a configuration: into the fd, packed; the second fd holds its path, */
 	JOB_PARSE_TEXTS = 8,		/* or its texts: see enum job_text */
 };
@@ -54,6 +55,14 @@ struct job_lock {
 	uint32_t thread;		/* a mutex: its dead owner, or 0 */
 };
 
+/* Of JOB_INIT: a file as it was when its first piece was copied. */
+struct job_file {
+	uint64_t device;
+	uint64_t inode;			/* 0: this is the first piece */
+	uint64_t size_bytes;
+	int64_t changed_ns;		/* since 1970 */
+};
+
 struct job {
 	uint64_t id;
 	uint32_t kind;			/* enum job_kind */
@@ -61,6 +70,8 @@ struct job {
 	uint64_t offset_bytes;		/* of the range; a multiple of the huge page size for populate */
 	uint64_t length_bytes;
 	uint64_t reserve_bytes;		/* of available memory that must stay free */
+	uint64_t limit_bytes;		/* JOB_INIT: how large the file may be */
+	struct job_file file;		/* likewise */
 	struct job_lock lock;
 };
 
@@ -74,6 +85,7 @@ struct job_result {
 	uint32_t zero;
 	uint64_t resident_bytes;	/* populated, status 0: of the range, by the kernel's count */
 	uint64_t huge_bytes;		/* of them mapped by huge pages, likewise */
+	struct job_file file;		/* JOB_INIT, status 0 */
 	char text[JOB_TEXT_SIZE];	/* why not; ends with a NUL */
 };
 
@@ -81,7 +93,7 @@ struct job_result {
 static inline unsigned
 job_n_fds(uint32_t kind)
 {
-	return kind == JOB_REPAIR || kind == JOB_PARSE || kind == JOB_PARSE_TEXTS ? 2 : 1;
+	return kind == JOB_REPAIR || kind == JOB_INIT || kind == JOB_PARSE || kind == JOB_PARSE_TEXTS ? 2 : 1;
 }
 
 /* The worker's main: serves jobs from standard input until end of file. Returns the process's exit status. */

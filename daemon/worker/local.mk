@@ -3,6 +3,8 @@ noinst_LTLIBRARIES += daemon/worker/libworker.la
 daemon_worker_libworker_la_SOURCES = \
 	daemon/worker/job.h \
 	daemon/guard.c daemon/guard.h \
+	daemon/procfd.c daemon/procfd.h \
+	daemon/worker/contents.c daemon/worker/contents.h \
 	daemon/worker/parse.c daemon/worker/parse.h \
 	daemon/worker/populate.c daemon/worker/populate.h \
 	daemon/worker/repair.c daemon/worker/repair.h \

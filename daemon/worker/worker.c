@@ -17,6 +17,7 @@
 
 #include "base/base.h"
 #include "client/control.h"
+#include "daemon/worker/contents.h"
 #include "daemon/worker/job.h"
 #include "daemon/worker/parse.h"
 #include "daemon/worker/populate.h"
@@ -203,6 +204,10 @@ do_job(struct worker *worker, const struct job *job, const int *fds, struct job_
 		if (!job_has_range(job) || job->lock.at_bytes > INT64_MAX - GIB)
 			return refuse(result, "a mutex that no definition can have");
 		return repair_mutex(owned, job, worker->memory, result);
+	case JOB_INIT:
+		if (!job_has_range(job) || job->offset_bytes % (uint64_t)sysconf(_SC_PAGESIZE))
+			return refuse(result, "an empty range, or one beyond any object's end");
+		return contents_copy(owned, owned_control, job, worker->memory, result);
 	case JOB_PARSE:
 	case JOB_PARSE_TEXTS:
 		return parse_configuration(owned, owned_control, job, result);

@@ -51,6 +51,11 @@ tests_system_check_scrub_SOURCES = tests/system/check_scrub.c
 tests_system_check_scrub_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_scrub_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_init
+tests_system_check_init_SOURCES = tests/system/check_init.c tests/system/suite.c tests/system/suite.h
+tests_system_check_init_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_init_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_storm
 tests_system_check_storm_SOURCES = tests/system/check_storm.c
 tests_system_check_storm_CFLAGS = $(SYSTEM_CFLAGS)
