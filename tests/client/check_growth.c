@@ -2,13 +2,16 @@
 /* Copyright the segmentd authors */
 /*
  * segment_size() follows what the daemon tells, and the mapping stays what it is: two processes verify their bytes while the
- * segment grows under them fifty times; and a daemon that lies about sizes gets nobody to leave the mapping.
+ * segment grows under them by fifty reloads; and a daemon that lies about sizes gets nobody to leave the mapping.
  */
 #include "config.h"
 
+#include <inttypes.h>
+#include <signal.h>
+
 #include "client/client.h"
 #include "tests/client/fake.h"
-#include "tests/client/growing.h"
+#include "tests/harness.h"
 
 #define PAGE		4096
 #define N_PROCESSES	2
@@ -111,34 +114,40 @@ work(int control, void *arg)
 	segment_disconnect(worker.client);
 }
 
+/* The configuration with a size. */
+static const char *
+body_of(uint64_t size, bool prefault)
+{
+	static char text[256];
+
+	(void)snprintf(text, sizeof(text), "segments = ( { name = \"grow\"; size = %" PRIu64 "; max_size = %" PRIu64 "; "
+	    "prefault = %s; mlock = false; } );", size, (uint64_t)MAX, prefault ? "true" : "false");
+	return text;
+}
+
 START_TEST(two_processes_verify_their_bytes_across_fifty_growths)
 {
-	char dir[] = "/tmp/segmentd-growth-XXXXXX", path[96], command[128];
-	struct growing growing = { .size_bytes = FIRST, .max_size_bytes = MAX, .prefault = _i == 0 };
-	struct harness_child served = HARNESS_CHILD_NULL, workers[N_PROCESSES] = { HARNESS_CHILD_NULL, HARNESS_CHILD_NULL };
+	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
+	struct harness_child workers[N_PROCESSES] = { HARNESS_CHILD_NULL, HARNESS_CHILD_NULL };
+	bool prefault = _i == 0;
 
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	growing.dir = dir;
-	(void)snprintf(path, sizeof(path), "%s/socket", dir);
-	harness_child_start(&served, growing_daemon, &growing);
-	harness_expect(served.control, "ready");
+	harness_daemon_start(&daemon, NULL, body_of(FIRST, prefault));
 	for (unsigned i = 0; i < N_PROCESSES; i++) {
-		const char *args[] = { path, i ? "second" : NULL };
+		const char *args[] = { daemon.socket, i ? "second" : NULL };
 
 		harness_child_start(&workers[i], work, args);
 		harness_expect(workers[i].control, "attached");
 	}
 	for (unsigned n = 1; n <= N_GROWTHS; n++) {
-		growing_grow(&served, FIRST + n * STEP);
+		harness_daemon_configure(&daemon, NULL, body_of(FIRST + n * STEP, prefault));
+		ck_assert_int_eq(kill(daemon.pid, SIGHUP), 0);
 		for (unsigned i = 0; i < N_PROCESSES; i++)
 			harness_expect(workers[i].control, "seen");
 	}
 	for (unsigned i = 0; i < N_PROCESSES; i++)
 		harness_child_await_success(&workers[i]);
-	harness_say(served.control, "end");
-	harness_child_await_success(&served);
-	(void)snprintf(command, sizeof(command), "rm -r %s", dir);
-	ck_assert_int_eq(system(command), 0);
+	ck_assert_ptr_nonnull(strstr(harness_daemon_log(&daemon), "segment 'grow' has grown from "));
+	harness_daemon_stop(&daemon);
 }
 END_TEST
 
@@ -246,14 +255,11 @@ START_TEST(sizes_are_believed_up_to_the_mapping)
 END_TEST
 
 int
-main(int argc, char **argv)
+main(void)
 {
-	Suite *suite;
-	TCase *tcase;
+	Suite *suite = suite_create("growth");
+	TCase *tcase = tcase_create("growth");
 
-	growing_main(argc, argv);
-	suite = suite_create("growth");
-	tcase = tcase_create("growth");
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_loop_test(tcase, two_processes_verify_their_bytes_across_fifty_growths, 0, 2);
 	tcase_add_test(tcase, sizes_are_believed_up_to_the_mapping);

@@ -69,10 +69,9 @@ tests_client_check_nowait_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_client_check_nowait_LDADD = client/libclient.la $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/client/check_growth
-tests_client_check_growth_SOURCES = tests/client/check_growth.c tests/client/fake.c tests/client/fake.h \
-	tests/client/growing.c tests/client/growing.h
-tests_client_check_growth_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(EVENT_CFLAGS)
-tests_client_check_growth_LDADD = client/libclient.la daemon/libdaemon.la $(HARNESS_LIBS)
+tests_client_check_growth_SOURCES = tests/client/check_growth.c tests/client/fake.c tests/client/fake.h
+tests_client_check_growth_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_client_check_growth_LDADD = client/libclient.la $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/client/check_ledger
 tests_client_check_ledger_SOURCES = tests/client/check_ledger.c
