@@ -271,6 +271,7 @@ attach(int *ret_fd)
 
 	ck_assert_int_eq(attachment_new(test.segment, &test.identity, 1, PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE,
 	    &test.accounts, &test.session, &attachment, ret_fd), 0);
+	segment_on_more(test.segment);
 	return attachment;
 }
 
@@ -729,6 +730,7 @@ START_TEST(limit_of_locked_memory_is_told_and_its_books_are_right)
 	/* Its control memory is made anew, and what was locked of the old one was counted as that. */
 	(void)close(fd);
 	attachment_give_up(attachment, UINT64_MAX);
+	ck_assert_int_eq(test.segment->state, PROTOCOL_PROVISIONING);
 	while (test.segment->state == PROTOCOL_PROVISIONING)
 		turn();
 	ck_assert_int_eq(test.segment->state, PROTOCOL_READY);
