@@ -139,4 +139,12 @@ check_PROGRAMS += tests/system/check_reloads
 tests_system_check_reloads_SOURCES = tests/system/check_reloads.c $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_reloads_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_reloads_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_day
+tests_system_check_day_SOURCES = tests/system/check_day.c tests/system/day_client.c tests/system/day_client.h \
+	tests/system/day_crew.c tests/system/day_crew.h tests/system/day_office.c tests/system/day_office.h $(SYSTEM_SUITE)
+tests_system_check_day_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DDAY_SEGMENTCTL='"$(abs_top_builddir)/client/segmentctl/segmentctl"'
+tests_system_check_day_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_day_LDADD = client/libsegment.la $(HARNESS_LIBS)
 endif
