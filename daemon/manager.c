@@ -92,7 +92,8 @@ manager_tell(struct manager *manager)
 	char done[32], total[32];
 	struct manager_progress progress;
 
-	if (manager->is_ready)
+	/* While a reload is under way, ready would mean its end. */
+	if (manager->is_ready && !(manager->reload.current && manager->reload.current->applies))
 		(void)notify_ready();
 	manager_count(manager, &progress);
 	if (progress.total_bytes)

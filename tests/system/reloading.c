@@ -14,7 +14,9 @@ reloading_hangup(struct harness_daemon *daemon, const char *daemon_keys, const c
 
 	harness_daemon_configure(daemon, daemon_keys, body);
 	harness_assert(kill(daemon->pid, SIGHUP) == 0, "kill: %s", strerror(errno));
-	harness_daemon_await_ready(daemon);
+	/* It says that it is ready at other times, too; of a reload after what the log has of it. */
+	while (!strstr(harness_daemon_log(daemon) + length, "reload, asked for by SIGHUP"))
+		harness_daemon_await_ready(daemon);
 	return harness_daemon_log(daemon) + length;
 }
 
