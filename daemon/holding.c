@@ -19,6 +19,7 @@
 
 /* A holding on its way out; owns it and itself. */
 struct release {
+	struct releases *releases;
 	struct holding holding;
 	struct workers_job job;
 	struct slices slices;
@@ -99,10 +100,14 @@ holding_close(struct holding *holding)
 static void
 release_end(struct release *release)
 {
+	struct releases *releases = release->releases;
+
 	slices_stop(&release->slices);
 	holding_close(&release->holding);
 	LIST_REMOVE(release, entry);
 	free(release);
+	if (releases->on_end && !releases->is_closing)
+		releases->on_end(releases);
 }
 
 static int
@@ -153,6 +158,7 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 		holding_close(holding);
 		return;
 	}
+	release->releases = releases;
 	release->holding = *holding;
 	*holding = (struct holding) HOLDING_NULL;
 	LIST_INSERT_HEAD(&releases->list, release, entry);

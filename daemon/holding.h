@@ -36,6 +36,7 @@ int holding_add_control(struct holding *holding, const char *name, uint64_t size
 /* Holdings on their way out. */
 struct releases {
 	struct workers *workers;
+	void (*on_end)(struct releases *releases);	/* one has been given back; NULL: nobody waits for that */
 	bool is_closing;		/* the loop does not run any more: close at once */
 	LIST_HEAD(, release) list;
 };

@@ -13,11 +13,36 @@
 
 #define RESERVED_FDS	64		/* that segments leave to clients; of few descriptors a quarter */
 
+/* The budget asks the kernel again: what it knows is from before. */
+static void
+provisioner_tell_room(struct provisioner *provisioner)
+{
+	provisioner->budget.asked_ns = 0;
+	if (provisioner->on_room)
+		provisioner->on_room(provisioner->on_room_arg);
+}
+
+static void
+provisioner_on_release(struct releases *releases)
+{
+	provisioner_tell_room(BASE_CONTAINER_OF(releases, struct provisioner, releases));
+}
+
+bool
+provisioner_awaits_room(const struct provisioner *provisioner)
+{
+	return !LIST_EMPTY(&provisioner->orphans) || !LIST_EMPTY(&provisioner->releases.list);
+}
+
 static void
 provision_orphan_done(struct provision *provision, int r)
 {
+	struct provisioner *provisioner = provision->provisioner;
+
 	LIST_REMOVE(provision, orphan_entry);
 	(void)provision_free(provision);
+	if (!provisioner->releases.is_closing)
+		provisioner_tell_room(provisioner);
 }
 
 int
@@ -27,6 +52,7 @@ provisioner_init(struct provisioner *provisioner, struct event_base *base, struc
 	*provisioner = (struct provisioner) { .base = base, .workers = workers };
 	LIST_INIT(&provisioner->orphans);
 	releases_init(&provisioner->releases, workers);
+	provisioner->releases.on_end = provisioner_on_release;
 	return budget_init(&provisioner->budget, memory_reserve_bytes);
 }
 

@@ -22,6 +22,8 @@ struct provisioner {
 	struct releases releases;
 	LIST_HEAD(, provision) orphans;	/* abandoned, and waiting for their workers */
 	uint64_t locked_bytes;		/* by all holdings, as the daemon counts them */
+	void (*on_room)(void *arg);	/* some memory that was on its way back has arrived; NULL: nobody waits for it */
+	void *on_room_arg;
 };
 
 struct provision;
@@ -75,6 +77,9 @@ struct provision {
 int provisioner_init(struct provisioner *provisioner, struct event_base *base, struct workers *workers,
     uint64_t memory_reserve_bytes);
 void provisioner_deinit(struct provisioner *provisioner);
+
+/* Whether memory is on its way back, so that what cannot be had now may be had after on_room. */
+bool provisioner_awaits_room(const struct provisioner *provisioner);
 
 /*
  * Starts to provision the definition into *holding, or with is_scrub to give its pages new ones. done may be called

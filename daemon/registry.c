@@ -55,6 +55,7 @@ registry_on_change(struct segment *segment, void *arg)
 	struct segment *successor;
 
 	registry->on_change(segment, registry->on_change_arg);
+	registry->awaits_room = registry->awaits_room || segment->state == PROTOCOL_DECLARED;
 	if (segment->state != PROTOCOL_GONE)
 		return;
 	successor = take_ptr(segment->successor);
@@ -89,6 +90,21 @@ registry_on_start(evutil_socket_t fd, short what, void *arg)
 		(void)evtimer_add(&registry->start_event, &next_turn);
 }
 
+static void
+registry_on_room(void *arg)
+{
+	static const struct timeval now = { 0 };
+	struct registry *registry = arg;
+
+	if (!registry->awaits_room)
+		return;
+	registry->awaits_room = false;
+	registry->starts_required = true;
+	registry->start_first = registry->start_next = TAILQ_FIRST(&registry->in_order);
+	if (!evtimer_pending(&registry->start_event, NULL))
+		(void)evtimer_add(&registry->start_event, &now);
+}
+
 int
 registry_init(struct registry *registry, struct event_base *base, struct kernelcount *kernelcount,
     struct provisioner *provisioner, struct recovery *recovery, struct accounts *accounts,
@@ -96,6 +112,8 @@ registry_init(struct registry *registry, struct event_base *base, struct kernelc
 {
 	recovery->on_idle = segment_on_locks_idle;
 	recovery->is_attached = segment_has_owner;
+	provisioner->on_room = registry_on_room;
+	provisioner->on_room_arg = registry;
 	*registry = (struct registry) {
 		.host = {
 			.base = base,

@@ -393,6 +393,8 @@ reload_judge_explain(const struct segment *segment, struct reload_text *text)
 {
 	bool is_draining = segment->state == PROTOCOL_DRAINING;
 
+	if (segment->state == PROTOCOL_DECLARED && segment->n_waits)
+		reload_text_add(text, "%sit waits for memory that is being given back", text->len ? "; " : "");
 	if (!is_draining && !segment->successor)
 		return;
 	reload_text_add(text, "%s%s ", text->len ? "; " : "", is_draining ? "it is being removed, and stays" : "it stays");

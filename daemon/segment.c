@@ -11,6 +11,7 @@
 #include "daemon/segment.h"
 
 #define TURN_NS		(NS_PER_MS / 2)
+#define WAITS_MAX	100		/* for memory that others give back, before it is not to be had */
 
 const char *
 segment_state_name(enum protocol_state state)
@@ -273,6 +274,19 @@ segment_on_progress(struct provision *provision)
 	segment_tell_progress(provision->owner, provision);
 }
 
+/*
+ * What a reload takes away is on its way back while what it adds is judged: that stays declared, and is started again when
+ * some of it has arrived. Not without end, since others may always have something on its way.
+ */
+static bool
+segment_waits_for_room(struct segment *segment, int r, bool is_scrub)
+{
+	if ((r != -ENOMEM && r != -EPERM) || is_scrub || !segment->is_declared ||
+	    !provisioner_awaits_room(segment->host->provisioner))
+		return false;
+	return segment->n_waits++ < WAITS_MAX;
+}
+
 static void
 segment_provision(struct segment *segment, bool is_scrub)
 {
@@ -290,6 +304,11 @@ segment_provision(struct segment *segment, bool is_scrub)
 	segment_enter(segment, PROTOCOL_PROVISIONING);
 	r = provision_start(segment->host->provisioner, segment->definition, &segment->holding, is_scrub,
 	    segment_on_provisioned, segment_on_progress, segment, &segment->provision, text, sizeof(text));
+	if (segment_waits_for_room(segment, r, is_scrub)) {
+		segment_enter(segment, PROTOCOL_DECLARED);
+		return;
+	}
+	segment->n_waits = 0;
 	if (r)
 		segment_provisioned(segment, r < 0 ? r : 0, text);
 }

@@ -79,6 +79,7 @@ struct segment {
 	bool ids_wrapped;
 	bool was_attached;		/* since it was made, or scrubbed */
 	bool is_declared;		/* by the configuration; else created from a template */
+	unsigned n_waits;		/* for room, one after the other */
 	struct kernelcount_watch watch;
 	struct attachment *look_next;	/* where a look goes on */
 	struct event *linger;

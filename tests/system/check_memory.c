@@ -302,6 +302,50 @@ START_TEST(a_worker_killed_for_memory_is_all_that_is_lost)
 }
 END_TEST
 
+START_TEST(what_a_reload_gives_back_is_there_for_what_it_adds)
+{
+	static const char one[] = "segments = ({ name = \"one\"; size = \"320MiB\"; mlock = false; });";
+	static const char other[] = "segments = ({ name = \"other\"; size = \"320MiB\"; mlock = false; });";
+	static const char larger[] = "segments = ({ name = \"other\"; size = \"384MiB\"; max_size = \"384MiB\"; layout = \"l\"; "
+	    "mlock = false; });";
+	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct protocol_segment row;
+	struct group group;
+
+	group_make(&group, 512 * MIB);
+	start_in(&daemon, &group, "memory_reserve = \"1MiB\";", one);
+	harness_open(&conn, daemon.socket);
+	/* The one's pages are in workers' hands still when the other is judged: together they do not fit. */
+	harness_daemon_configure(&daemon, "memory_reserve = \"1MiB\";", other);
+	ck_assert_int_eq(kill(daemon.pid, SIGHUP), 0);
+	harness_daemon_await_ready(&daemon);
+	ck_assert_int_eq(harness_wait(&conn, "other"), PROTOCOL_READY);
+	ck_assert_int_eq(harness_find(&conn, "one", &row), -ENOENT);
+	/* Likewise a successor; a max_size never changes, so it is removed and added. */
+	harness_daemon_configure(&daemon, "memory_reserve = \"1MiB\";", "");
+	ck_assert_int_eq(kill(daemon.pid, SIGHUP), 0);
+	harness_daemon_await_ready(&daemon);
+	harness_daemon_configure(&daemon, "memory_reserve = \"1MiB\";", larger);
+	ck_assert_int_eq(kill(daemon.pid, SIGHUP), 0);
+	harness_daemon_await_ready(&daemon);
+	ck_assert_int_eq(harness_wait(&conn, "other"), PROTOCOL_READY);
+	/* What will never fit fails when all is back. */
+	harness_daemon_configure(&daemon, "memory_reserve = \"1MiB\";",
+	    "segments = ({ name = \"other\"; size = \"1GiB\"; required = false; mlock = false; });");
+	ck_assert_int_eq(kill(daemon.pid, SIGHUP), 0);
+	harness_daemon_await_ready(&daemon);
+	harness_daemon_configure(&daemon, "memory_reserve = \"1MiB\";",
+	    "segments = ({ name = \"huge\"; size = \"1GiB\"; required = false; mlock = false; });");
+	ck_assert_int_eq(kill(daemon.pid, SIGHUP), 0);
+	harness_daemon_await_ready(&daemon);
+	ck_assert_int_eq(harness_wait(&conn, "huge"), PROTOCOL_FAILED);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+	ck_assert_int_eq(rmdir(group.dir), 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -313,6 +357,7 @@ main(void)
 	tcase_add_test(tcase, segments_are_judged_together);
 	tcase_add_test(tcase, memory_that_others_took_meanwhile_costs_nobody_else);
 	tcase_add_test(tcase, a_worker_killed_for_memory_is_all_that_is_lost);
+	tcase_add_test(tcase, what_a_reload_gives_back_is_there_for_what_it_adds);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }

@@ -173,6 +173,142 @@ START_TEST(what_is_not_valid_changes_nothing)
 }
 END_TEST
 
+START_TEST(limits_act_at_once)
+{
+	struct suite_scene scene;
+	struct harness_conn other;
+	const char *log;
+	int fd;
+
+	suite_begin(&scene, NULL, RELOADING_SEGMENTS(DESK));
+	fd = suite_attach(&scene.watcher, "desk", SUITE_READ);
+	log = reloading_hangup(&scene.daemon, "limits = { attachments = 1; };", RELOADING_SEGMENTS(DESK));
+	reloading_expect(log, "changed daemon: limits.attachments 1024 -> 1\n");
+	ck_assert_int_eq(harness_attach(&scene.watcher, "desk", SUITE_READ, NULL, NULL), -EDQUOT);
+	log = reloading_hangup(&scene.daemon, "limits = { attachments = 2; }; workers = 2; memory_reserve = \"1MiB\";\n"
+	    "socket_mode = \"0600\"", RELOADING_SEGMENTS(DESK));
+	reloading_expect(log, "limits.attachments 1 -> 2");
+	reloading_expect(log, "socket_mode \"0666\" -> \"0600\"");
+	(void)close(suite_attach(&scene.watcher, "desk", SUITE_READ));
+	(void)close(fd);
+	suite_dial(&scene, &other, true);
+	harness_close(&other);
+	log = reloading_hangup(&scene.daemon, "limits = { attachments = 2; }; workers = 2; memory_reserve = \"1MiB\";\n"
+	    "socket_mode = \"0600\"", RELOADING_SEGMENTS(DESK));
+	reloading_expect(log, "asked for by SIGHUP: 1 kept\n");
+	suite_end(&scene);
+}
+END_TEST
+
+#define SCRATCH(keys)	"templates = ( { name = \"scratch-\"; max_size = \"1MiB\"; lifetime = \"persistent\"; prefault = false; " \
+	"mlock = false; " keys " } );\n"
+
+START_TEST(a_templates_count_goes_on)
+{
+	struct suite_scene scene;
+	const char *log;
+	int fd;
+
+	suite_begin(&scene, NULL, RELOADING_SEGMENTS(DESK) SCRATCH("max_count = 2;"));
+	ck_assert_int_eq(harness_create(&scene.watcher, "scratch-1", 4096, NULL, &fd), 0);
+	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(DESK));
+	reloading_expect(log, "removed template scratch-: nobody creates from it any more; what was created from it stays as it is, "
+	    "and counts: 1\n");
+	ck_assert_int_eq(harness_create(&scene.watcher, "scratch-2", 4096, NULL, NULL), -EPERM);
+	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(DESK) SCRATCH("max_count = 1; mode = \"0640\";"));
+	reloading_expect(log, "added template scratch-: ");
+	ck_assert_int_eq(harness_create(&scene.watcher, "scratch-2", 4096, NULL, NULL), -EDQUOT);
+	ck_assert_int_eq(harness_remove(&scene.watcher, "scratch-1", PROTOCOL_REMOVE_NOW), 0);
+	(void)close(fd);
+	ck_assert_int_eq(harness_create(&scene.watcher, "scratch-2", 4096, NULL, &fd), 0);
+	(void)close(fd);
+	ck_assert_int_eq(harness_remove(&scene.watcher, "scratch-2", PROTOCOL_REMOVE_NOW), 0);
+	(void)reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(DESK));
+	suite_end(&scene);
+}
+END_TEST
+
+/* What waits for somebody can be had at once by hand, and what was removed comes with another definition. */
+START_TEST(what_waits_can_be_hurried)
+{
+	struct protocol_segment was, is;
+	struct suite_scene scene;
+	const char *log;
+	char *data;
+
+	suite_begin(&scene, NULL, RELOADING_SEGMENTS(BOOK));
+	data = map_and_sign(&scene.watcher, "book", "mine");
+	ck_assert_int_eq(harness_find(&scene.watcher, "book", &was), 0);
+	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(RELOADING_SEGMENT("book", "layout = \"b/2\";")));
+	reloading_expect(log, "waits book: layout none -> \"b/2\", until 1 attachment ends: pid ");
+	(void)close(suite_attach(&scene.watcher, "book", SUITE_READ));
+	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(BOOK));
+	reloading_expect(log, "kept book: the change that it waited for is taken back\n");
+	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(RELOADING_SEGMENT("book", "layout = \"b/3\";")));
+	reloading_expect(log, "waits book");
+	ck_assert_int_eq(harness_remove(&scene.watcher, "book", PROTOCOL_REMOVE_NOW), 0);
+	suite_ready(&scene.watcher, "book");
+	ck_assert_int_eq(harness_find(&scene.watcher, "book", &is), 0);
+	ck_assert_uint_gt(is.generation, was.generation);
+	ck_assert_str_eq(data, "mine");
+	(void)munmap(data, 4096);
+
+	/* The way out of what never changes, with somebody attached all the while. */
+	data = map_and_sign(&scene.watcher, "book", "mine");
+	log = reloading_hangup(&scene.daemon, NULL, "");
+	reloading_expect(log, "removed book");
+	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(RELOADING_SEGMENT("book", "max_size = \"1MiB\";")));
+	reloading_expect(log, "it is being removed, until 1 attachment ends");
+	(void)munmap(data, 4096);
+	do
+		ck_assert_int_eq(harness_find(&scene.watcher, "book", &is), 0);
+	while (is.max_size_bytes != MIB);
+	suite_ready(&scene.watcher, "book");
+	suite_end(&scene);
+}
+END_TEST
+
+START_TEST(a_size_is_raised_and_that_is_taken_back)
+{
+	struct protocol_segment row;
+	struct suite_scene scene;
+	const char *log;
+
+	suite_begin(&scene, NULL, RELOADING_SEGMENTS(RELOADING_SEGMENT("desk", "max_size = \"1MiB\";")));
+	log = reloading_hangup(&scene.daemon, NULL, "segments = ( { name = \"desk\"; size = \"128KiB\"; max_size = \"1MiB\"; "
+	    "prefault = false; mlock = false; } );\n");
+	reloading_expect(log, "grown desk: size \"64KiB\" -> \"128KiB\", in place\n");
+	ck_assert_int_eq(harness_find(&scene.watcher, "desk", &row), 0);
+	ck_assert_uint_eq(row.size_bytes, 128 * KIB);
+	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(RELOADING_SEGMENT("desk", "max_size = \"1MiB\";")));
+	reloading_expect(log, "refused desk: size \"128KiB\" -> \"64KiB\": a segment that is there is never made smaller; it stays whole");
+	suite_end(&scene);
+}
+END_TEST
+
+START_TEST(a_reload_is_an_event)
+{
+	union suite_request request = { .header = { 0 } };
+	struct harness_conn subscriber;
+	struct harness_reply reply;
+	struct protocol_event event;
+	struct suite_scene scene;
+
+	suite_begin(&scene, NULL, RELOADING_SEGMENTS(DESK));
+	suite_dial(&scene, &subscriber, true);
+	request.subscribe.flags = PROTOCOL_SUBSCRIBE_ON | PROTOCOL_SUBSCRIBE_ALL;
+	ck_assert_int_eq(harness_ask(&subscriber, PROTOCOL_SUBSCRIBE, &request.header, sizeof(request.subscribe), &reply), 0);
+	(void)reloading_hangup(&scene.daemon, NULL, "bogus = 1;");
+	(void)reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(DESK));
+	ck_assert_int_eq(harness_receive(subscriber.fd, &reply), sizeof(event));
+	memcpy(&event, reply.bytes, sizeof(event));
+	ck_assert_uint_eq(event.kind, PROTOCOL_EVENT_RELOAD);
+	ck_assert_str_eq(event.segment, "");
+	harness_close(&subscriber);
+	suite_end(&scene);
+}
+END_TEST
+
 static Suite *
 suite_reload(void)
 {
@@ -185,6 +321,11 @@ suite_reload(void)
 	tcase_add_test(steps, live_keys_act_at_once);
 	tcase_add_test(steps, access_taken_away_ends_new_attachments_alone);
 	tcase_add_test(steps, what_is_not_valid_changes_nothing);
+	tcase_add_test(steps, limits_act_at_once);
+	tcase_add_test(steps, a_templates_count_goes_on);
+	tcase_add_test(steps, what_waits_can_be_hurried);
+	tcase_add_test(steps, a_size_is_raised_and_that_is_taken_back);
+	tcase_add_test(steps, a_reload_is_an_event);
 	suite_add_tcase(suite, steps);
 	return suite;
 }
