@@ -59,7 +59,7 @@ static void
 print_usage(const struct segmentctl_command *command)
 {
 	printf("  %s%s%-*s %s\n", command->name, *command->arguments ? " " : "",
-	    (int)(30 - strlen(command->name) - (*command->arguments != '\0')), command->arguments, command->help);
+	    (int)(32 - strlen(command->name) - (*command->arguments != '\0')), command->arguments, command->help);
 }
 
 static int
