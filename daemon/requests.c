@@ -17,6 +17,7 @@ struct requests_row {
 	uint32_t row_size;		/* 0: it has no rows; else a count of them follows the header */
 	uint32_t rows_max;
 	enum requests_privilege privilege;
+	const char *deed;		/* of what only administrators may: what it is, to people */
 	bool sends_fds;			/* held back while an earlier reply with fds is unread */
 	bool may_be_quiet;		/* PROTOCOL_QUIET is allowed */
 	bool is_done_once;		/* a repeated one gets its first answer's status, and is not done again */
@@ -120,12 +121,14 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 		.name = "metrics",
 		.size = sizeof(struct protocol_header),
 		.privilege = REQUESTS_ADMINISTRATOR,
+		.deed = "see the metrics",
 		.handler = requests_metrics,
 	},
 	[PROTOCOL_PLAN] = {
 		.name = "plan",
 		.size = sizeof(struct protocol_plan),
 		.privilege = REQUESTS_ADMINISTRATOR,
+		.deed = "plan or reload",
 		.handler = requests_plan,
 		.zeros = { offsetof(struct protocol_plan, zero) },
 	},
@@ -133,6 +136,7 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 		.name = "upload",
 		.size = sizeof(struct protocol_upload),
 		.privilege = REQUESTS_ADMINISTRATOR,
+		.deed = "plan or reload",
 		.is_done_once = true,
 		.handler = requests_upload,
 	},
@@ -140,12 +144,14 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 		.name = "plan lines",
 		.size = sizeof(struct protocol_plan_lines),
 		.privilege = REQUESTS_ADMINISTRATOR,
+		.deed = "plan or reload",
 		.handler = requests_plan_lines,
 	},
 	[PROTOCOL_RETRY] = {
 		.name = "retry",
 		.size = sizeof(struct protocol_retry),
 		.privilege = REQUESTS_ADMINISTRATOR,
+		.deed = "retry what failed",
 		.is_done_once = true,
 		.handler = requests_retry,
 		.strings = { offsetof(struct protocol_retry, name) },
@@ -300,7 +306,7 @@ requests_dispatch(struct session *session, const struct protocol_header *request
 		return requests_violation(session, wrong);
 	if (row->privilege == REQUESTS_ADMINISTRATOR && !requests_is_administrator(requests, &session->identity))
 		return session_refuse(session, request, -EPERM,
-		    "'%s' is for administrators: root, and members of daemon.admin_group", row->name);
+		    "only administrators may %s: root, and members of daemon.admin_group", row->deed);
 	if (row->is_done_once && request->serial == session->serial)
 		return requests_repeat(session, request);
 	if (row->sends_fds && session->subscription)

@@ -176,7 +176,7 @@ create_and_own(int control, void *arg)
 	harness_assert(harness_clients(&conn, clients, BASE_ARRAY_SIZE(clients)) == 1 && clients[0].uid == OWNER,
 	    "other uids' clients are shown");
 	request = (union suite_request){ .header = { 0 } };
-	suite_refused(&conn, PROTOCOL_METRICS, &request, sizeof(request.header), -EPERM, "for administrators");
+	suite_refused(&conn, PROTOCOL_METRICS, &request, sizeof(request.header), -EPERM, "only administrators may see the metrics");
 	harness_say(control, "created");
 	harness_expect(control, "seen");
 	harness_assert(harness_remove(&conn, "scratch-mine", 0) == 0, "its creator removes it");
