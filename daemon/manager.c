@@ -136,7 +136,8 @@ manager_log_change(const struct segment *segment)
 {
 	const struct log_about about = { .segment = segment->definition->name };
 	const char *name = segment->definition->name;
-	char size[32];
+	uint32_t n = segment_n_attached(segment);
+	char size[32], keeps[64] = "";
 
 	switch (segment->state) {
 	case PROTOCOL_READY:
@@ -154,13 +155,15 @@ manager_log_change(const struct segment *segment)
 		    segment->definition->file, segment->definition->line, segment->reason ? segment->reason : "");
 		break;
 	case PROTOCOL_DRAINING:
-		if (!segment_n_attached(segment))
-			break;
-		log_write(LOG_NOTICE, &about, "segment '%s' is being removed and waits for %u that are attached", name,
-		    segment_n_attached(segment));
+		if (n)
+			log_write(LOG_NOTICE, &about, "segment '%s' is being removed, and stays until %u attachment%s", name, n,
+			    n == 1 ? " ends" : "s end");
 		break;
 	case PROTOCOL_GONE:
-		log_write(segment->is_declared ? LOG_NOTICE : LOG_DEBUG, &about, "segment '%s' is gone%s", name,
+		/* Removed with --now: what the host still lacks of memory is theirs. */
+		if (n)
+			(void)snprintf(keeps, sizeof(keeps), ", but for the memory of %u attachment%s", n, n == 1 ? "" : "s");
+		log_write(segment->is_declared ? LOG_NOTICE : LOG_DEBUG, &about, "segment '%s' is gone%s%s", name, keeps,
 		    segment->successor ? ", and is made anew as it is declared now" : "");
 		break;
 	default:

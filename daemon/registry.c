@@ -245,8 +245,8 @@ registry_declare(struct registry *registry, const struct conf *conf)
 	return r;
 }
 
-static struct registry_template *
-registry_find_template(struct registry *registry, const char *name, uint32_t uid)
+struct registry_template *
+registry_template_for(struct registry *registry, const char *name, uint32_t uid)
 {
 	struct registry_template *template_;
 
@@ -268,7 +268,7 @@ registry_create(struct registry *registry, const char *name, uint64_t size_bytes
 
 	if (registry_find(registry, name))
 		return REGISTRY_E_EXISTS;
-	template_ = registry_find_template(registry, name, identity->uid);
+	template_ = registry_template_for(registry, name, identity->uid);
 	if (!template_)
 		return REGISTRY_E_NO_TEMPLATE;
 	if (size_bytes == 0 || size_bytes > template_->definition->max_size_bytes)

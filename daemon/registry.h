@@ -64,6 +64,8 @@ int registry_replace(struct registry *registry, struct segment *segment, struct 
 
 /* The template of a name, also one that was removed; or NULL. */
 struct registry_template *registry_template(struct registry *registry, const char *name);
+/* The one that lets this uid create a segment of that name, or NULL. */
+struct registry_template *registry_template_for(struct registry *registry, const char *name, uint32_t uid);
 /* Adds a template, or has the one of its name be so from now on; what was created stays, and counts. 0 or -ENOMEM. */
 int registry_set_template(struct registry *registry, struct definition *definition);
 /* Nobody creates from it any more. The template may be freed. */

@@ -411,6 +411,8 @@ reload_log(const struct reload_request *request)
 
 	if (request->pid)
 		(void)snprintf(who, sizeof(who), "pid %d of uid %u", request->pid, request->uid);
+	else if (!request->is_hangup)
+		(void)snprintf(who, sizeof(who), "a process of uid %u", request->uid);
 	if (request->has_failed) {
 		log_write(LOG_ERR, NULL, "reload, asked for by %s: the configuration is not judged, and all stays as it is: %s",
 		    who, request->why);
@@ -591,6 +593,7 @@ reload_hangup(struct reload *reload)
 	reload->hangup = reload_request_new(true, 0, 0, reload_forget, NULL);
 	if (!reload->hangup)
 		return -ENOMEM;
+	reload->hangup->is_hangup = true;
 	reload_submit(reload, reload->hangup);
 	return 0;
 }

@@ -24,7 +24,8 @@ typedef void (*reload_done_fn)(struct reload_request *request);
 struct reload_request {
 	struct reload *reload;
 	bool applies;			/* a reload; else a plan */
-	int32_t pid;			/* who asks; 0: by SIGHUP */
+	bool is_hangup;			/* by SIGHUP: nobody is known who asks */
+	int32_t pid;			/* who asks; 0: not known */
 	uint32_t uid;
 	const struct parse_upload *upload;	/* what is to be judged, until that is done or given up; NULL: the daemon's own files */
 	reload_done_fn done;		/* the request may be freed in it */

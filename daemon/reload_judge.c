@@ -128,7 +128,8 @@ judge_add_losers(struct reload_text *text, const struct segment *segment, const 
 	reload_text_add(text, "; access that is taken away ends new attachments, not mappings: ");
 	if (n)
 		text_add_pids(text, &losers, n_more);
-	reload_text_add(text, n ? " keep theirs" : "nobody who is attached loses any");
+	reload_text_add(text, !n ? "nobody who is attached loses any" :
+	    losers.n_pids + n_more == 1 ? " keeps it" : " keep theirs");
 	if (attachment)
 		reload_text_add(text, " (of the first %u that were looked at)", LOOKED_AT_MAX);
 }

@@ -6,6 +6,8 @@
 #include <inttypes.h>
 
 #include "base/base.h"
+#include "conf/units.h"
+#include "daemon/log.h"
 #include "daemon/requests.h"
 
 int
@@ -32,8 +34,14 @@ requests_detach(struct requests *requests, struct session *session, const struct
 }
 
 static int
-requests_refuse_create(struct session *session, const struct protocol_header *request, const char *name, int r)
+requests_refuse_create(struct requests *requests, struct session *session, const struct protocol_create *create, int r)
 {
+	const struct protocol_header *request = &create->header;
+	const char *name = create->name;
+	const struct registry_template *template_ = registry_template_for(requests->registry, name, session->identity.uid);
+	const struct definition *definition = template_ ? template_->definition : NULL;
+	char asked[32], max[32];
+
 	switch (r) {
 	case REGISTRY_E_EXISTS:
 		return session_refuse(session, request, -EEXIST, "there is a segment '%s' already", name);
@@ -41,14 +49,16 @@ requests_refuse_create(struct session *session, const struct protocol_header *re
 		return session_refuse(session, request, -EPERM, "no template of the configuration lets uid %u create '%s'",
 		    session->identity.uid, name);
 	case REGISTRY_E_SIZE:
-		return session_refuse(session, request, -EFBIG,
-		    "the size must be at least 1 byte, and at most the template's max_size");
+		return session_refuse(session, request, -EFBIG, "%s were asked for; expected at least 1 byte, and at most %s, the "
+		    "max_size of template '%s'", units_format_size(asked, sizeof(asked), create->size_bytes),
+		    units_format_size(max, sizeof(max), definition->max_size_bytes), definition->name);
 	case REGISTRY_E_LOCKS:
 		return session_refuse(session, request, -EINVAL, "a lock of the template protects bytes beyond that size: ask for "
 		    "more, at most the template's max_size");
 	case REGISTRY_E_COUNT:
-		return session_refuse(session, request, -EDQUOT,
-		    "there are as many segments of this template as its max_count allows");
+		return session_refuse(session, request, -EDQUOT, "there are %u segments of template '%s', as many as its "
+		    "max_count allows; remove some, or have the administrator raise it", template_->n_segments,
+		    definition->name);
 	case REGISTRY_E_LIMIT:
 		return session_refuse(session, request, -EDQUOT,
 		    "uid %u would have created more than the %" PRIu64 " bytes that limits.bytes allows each uid; "
@@ -88,7 +98,7 @@ requests_create(struct requests *requests, struct session *session, const struct
 		r = registry_create(requests->registry, create->name, create->size_bytes, &session->identity,
 		    session->id, request->serial, &segment);
 		if (r)
-			return requests_refuse_create(session, request, create->name, r);
+			return requests_refuse_create(requests, session, create, r);
 		session->created_serial = request->serial;
 		memcpy(session->created_name, create->name, sizeof(session->created_name));
 	}
@@ -115,6 +125,18 @@ requests_may_remove(struct requests *requests, struct session *session, const st
 	return !segment->is_declared && access_owner(segment->definition) == session->identity.uid;
 }
 
+/* Of what an administrator declared it is told who ends it; what clients make and remove is their own affair. */
+static void
+requests_log_remove(const struct session *session, const struct segment *segment, bool now)
+{
+	const struct identity *identity = &session->identity;
+	const struct log_about about = { .segment = segment->definition->name, .client_pid = identity->pid,
+	    .has_client_uid = true, .client_uid = identity->uid };
+
+	log_write(segment->is_declared ? LOG_NOTICE : LOG_DEBUG, &about, "segment '%s' is to be removed%s, asked for by pid %d "
+	    "of uid %u", segment->definition->name, now ? " at once" : "", identity->pid, identity->uid);
+}
+
 int
 requests_remove(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
@@ -131,9 +153,11 @@ requests_remove(struct requests *requests, struct session *session, const struct
 		return session_refuse(session, request, -EPERM,
 		    "segment '%s' is removed by its creator or an administrator only", removal->name);
 	r = session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
-	if (r == 0)
-		segment_remove(segment, removal->flags & PROTOCOL_REMOVE_NOW);
-	return r;
+	if (r)
+		return r;
+	requests_log_remove(session, segment, removal->flags & PROTOCOL_REMOVE_NOW);
+	segment_remove(segment, removal->flags & PROTOCOL_REMOVE_NOW);
+	return 0;
 }
 
 int

@@ -215,7 +215,8 @@ START_TEST(templates_limit_size_and_count)
 
 	suite_begin(&scene, NULL, open_body);
 	expect_create(&scene.watcher, "small-a", 0, -EFBIG, "max_size");
-	expect_create(&scene.watcher, "small-a", 8 * KIB + 1, -EFBIG, "max_size");
+	expect_create(&scene.watcher, "small-a", 8 * KIB + 1, -EFBIG,
+	    "8193B were asked for; expected at least 1 byte, and at most 8KiB, the max_size of template 'small-'");
 	expect_create(&scene.watcher, "small-a", UINT64_MAX, -EFBIG, "max_size");
 	expect_create(&scene.watcher, "desk", 4096, -EEXIST, "already");
 	expect_create(&scene.watcher, "other", 4096, -EPERM, "no template");
@@ -225,7 +226,7 @@ START_TEST(templates_limit_size_and_count)
 	create(&scene.watcher, "small-b", 1);
 	expect_create(&scene.watcher, "small-b", 1, -EEXIST, "already");
 	for (int round = 0; round < 50; round++) {
-		expect_create(&scene.watcher, "small-c", 1, -EDQUOT, "max_count");
+		expect_create(&scene.watcher, "small-c", 1, -EDQUOT, "there are 2 segments of template 'small-', as many as");
 		ck_assert_int_eq(harness_remove(&scene.watcher, "small-a", 0), 0);
 		create(&scene.watcher, "small-a", 1);
 	}

@@ -107,6 +107,28 @@ START_TEST(live_keys_act_at_once)
 }
 END_TEST
 
+/* Who did it, and what stays of it, is asked for in the night. */
+START_TEST(a_removal_by_hand_is_in_the_log)
+{
+	struct suite_scene scene;
+	char expected[128];
+	int fd;
+
+	suite_begin(&scene, NULL, RELOADING_SEGMENTS(DESK));
+	fd = suite_attach(&scene.watcher, "desk", SUITE_READ);
+	ck_assert_int_eq(harness_remove(&scene.watcher, "desk", 0), 0);
+	(void)snprintf(expected, sizeof(expected), "segment 'desk' is to be removed, asked for by pid %d of uid %u\n",
+	    (int)getpid(), getuid());
+	harness_daemon_await_log(&scene.daemon, expected);
+	harness_daemon_await_log(&scene.daemon, "segment 'desk' is being removed, and stays until 1 attachment ends\n");
+	ck_assert_int_eq(harness_remove(&scene.watcher, "desk", PROTOCOL_REMOVE_NOW), 0);
+	harness_daemon_await_log(&scene.daemon, "segment 'desk' is to be removed at once, asked for by pid ");
+	harness_daemon_await_log(&scene.daemon, "segment 'desk' is gone, but for the memory of 1 attachment\n");
+	(void)close(fd);
+	suite_end(&scene);
+}
+END_TEST
+
 static void
 attach_as_nobody(int control, void *arg)
 {
@@ -139,7 +161,7 @@ START_TEST(access_taken_away_ends_new_attachments_alone)
 	harness_expect(child.control, "attached");
 	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(RELOADING_SEGMENT("desk", "mode = \"0600\";")));
 	(void)snprintf(expected, sizeof(expected), "changed desk: mode \"0644\" -> \"0600\"; access that is taken away ends new "
-	    "attachments, not mappings: pid %d keep theirs\n", (int)child.pid);
+	    "attachments, not mappings: pid %d keeps it\n", (int)child.pid);
 	reloading_expect(log, expected);
 	harness_say(child.control, "again");
 	harness_expect(child.control, "refused");
@@ -319,6 +341,7 @@ suite_reload(void)
 	tcase_add_test(steps, what_is_added_is_provisioned);
 	tcase_add_test(steps, what_is_removed_waits_for_who_holds_it);
 	tcase_add_test(steps, live_keys_act_at_once);
+	tcase_add_test(steps, a_removal_by_hand_is_in_the_log);
 	tcase_add_test(steps, access_taken_away_ends_new_attachments_alone);
 	tcase_add_test(steps, what_is_not_valid_changes_nothing);
 	tcase_add_test(steps, limits_act_at_once);
