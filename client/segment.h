@@ -177,8 +177,8 @@ typedef void (*segment_event_fn)(const struct segment_event *event, void *arg);
 /*
  * A descriptor that is readable when segment_dispatch() has something to do, for poll(2) and the like; the library's, not to be
  * read or closed, and the same as long as the client lives. The first call makes a second connection to the daemon, and from
- * its return on these events are told: everything about segments that are attached through this client, and which others that
- * it may attach become ready or fail. Negative: an errno value, as segment_attach.
+ * its return on these events are told: everything about segments that are attached through this client, which others that it
+ * may attach become ready or fail, and reloads. Negative: an errno value, as segment_attach.
  */
 int segment_event_fd(struct segment_client *client);
 
