@@ -19,6 +19,7 @@ struct requests_row {
 	enum requests_privilege privilege;
 	const char *deed;		/* of what only administrators may: what it is, to people */
 	bool sends_fds;			/* held back while an earlier reply with fds is unread */
+	bool awaits_fds;		/* likewise, though it sends none */
 	bool may_be_quiet;		/* PROTOCOL_QUIET is allowed */
 	bool is_done_once;		/* a repeated one gets its first answer's status, and is not done again */
 	requests_handler_fn handler;
@@ -46,6 +47,11 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 	[PROTOCOL_DETACH] = {
 		.name = "detach",
 		.size = sizeof(struct protocol_detach),
+		/*
+		 * Nobody knows of an attachment whose fds were not read yet. Given up then, it might be charged to nobody, where
+		 * the marks are disturbed, and its fds lie around all the same: they count against all that we send.
+		 */
+		.awaits_fds = true,
 		.may_be_quiet = true,
 		.handler = requests_detach,
 		.zeros = { offsetof(struct protocol_detach, zero) },
@@ -312,7 +318,7 @@ requests_dispatch(struct session *session, const struct protocol_header *request
 	if (row->sends_fds && session->subscription)
 		return session_refuse(session, request, -EBUSY, "this connection is subscribed to events, and gets no file "
 		    "descriptors: '%s' goes through another connection", row->name);
-	if (row->sends_fds && !session_may_send_fds(session))
+	if ((row->sends_fds || row->awaits_fds) && !session_may_send_fds(session))
 		return SESSION_E_FULL;
 	return row->handler(requests, session, request);
 }

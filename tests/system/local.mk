@@ -123,6 +123,11 @@ tests_system_check_events_SOURCES = tests/system/check_events.c $(SYSTEM_SUITE)
 tests_system_check_events_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_events_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_inflight
+tests_system_check_inflight_SOURCES = tests/system/check_inflight.c $(SYSTEM_SUITE)
+tests_system_check_inflight_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_inflight_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_hostile
 tests_system_check_hostile_SOURCES = tests/system/check_hostile.c
 tests_system_check_hostile_CFLAGS = $(SYSTEM_CFLAGS)

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Descriptors that were sent and are not read count, in the kernel, as the daemon's own, and there is a limit for all of them
+ * together. Who lets them lie, and sees to it that no mark shows them, must not use it up for everybody else.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
+
+#include "tests/system/suite.h"
+
+#define MARKS		((off_t)1 << 40)	/* where the daemon's marks begin */
+#define PATIENCE_MS	3000			/* of one who is served in less than one */
+
+static const char body[] = "segments = ( { name = \"wide\"; size = \"4KiB\"; mode = \"0666\"; prefault = false; mlock = false; },"
+    "{ name = \"desk\"; size = \"4KiB\"; mode = \"0666\"; prefault = false; mlock = false; } );";
+
+static void
+lay_lock(int fd, uint32_t beyond)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = MARKS + beyond + 1, .l_len = 0 };
+
+	harness_assert(fcntl(fd, F_OFD_SETLK, &lock) == 0, "the lock over all marks: %s", strerror(errno));
+}
+
+/* Asks for as many descriptors as one message may bring, and reads none of them. */
+static void
+leave_unread(struct harness_conn *conn)
+{
+	static union suite_request request;
+	struct protocol_attach_row *rows = (void *)(request.bytes + sizeof(request.many));
+	size_t size = sizeof(request.many) + PROTOCOL_ATTACH_ROWS * sizeof(*rows);
+
+	(void)suite_fill(&request, PROTOCOL_ATTACH_MANY, size, ++conn->serial);
+	request.many.n_rows = PROTOCOL_ATTACH_ROWS;
+	for (unsigned i = 0; i < PROTOCOL_ATTACH_ROWS; i++) {
+		rows[i].access = SUITE_WRITE;
+		(void)snprintf(rows[i].name, sizeof(rows[i].name), "wide");
+	}
+	harness_assert(harness_send(conn->fd, &request, size, NULL, 0) == (ssize_t)size, "send: %s", strerror(errno));
+}
+
+/* Gives them up again, as far as the daemon can tell. */
+static void
+give_up(struct harness_conn *conn, const struct protocol_attached *first, unsigned round)
+{
+	static union suite_request request;
+
+	for (unsigned i = 1; i <= PROTOCOL_ATTACH_ROWS; i++) {
+		(void)suite_fill(&request, PROTOCOL_DETACH, sizeof(request.detach), ++conn->serial);
+		request.header.flags = PROTOCOL_QUIET;
+		request.detach.attachment = first->attachment + round * PROTOCOL_ATTACH_ROWS + i;
+		request.detach.generation = first->generation;
+		(void)harness_send(conn->fd, &request, sizeof(request.detach), NULL, 0);
+	}
+}
+
+/* Whether the daemon counts none of them any more, soon. */
+static bool
+await_given_up(struct harness_conn *conn)
+{
+	uint64_t deadline = clock_monotonic_ns() + NS_PER_SEC / 2;
+	struct protocol_segment row;
+
+	do
+		harness_assert(harness_find(conn, "wide", &row) == 0, "find");
+	while (row.writers > 1 && clock_monotonic_ns() < deadline);
+	return row.writers == 1;
+}
+
+static void
+hoard(int control, void *arg)
+{
+	struct harness_daemon *daemon = arg;
+	struct protocol_attached first;
+	struct harness_conn conn;
+	struct rlimit limit;
+	unsigned n;
+	int fd;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = limit.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	n = (unsigned)min_u64(limit.rlim_max, 65536) / PROTOCOL_ATTACH_ROWS + 8;
+	harness_become(HARNESS_NOBODY, HARNESS_NOBODY, NULL, 0);
+	harness_open(&conn, daemon->socket);
+	harness_assert(harness_attach(&conn, "wide", SUITE_WRITE, &first, &fd) == 0, "the first");
+	lay_lock(fd, first.attachment);
+	for (unsigned i = 0; i < n; i++) {
+		struct harness_conn one;
+		struct pollfd ready;
+
+		harness_open(&one, daemon->socket);
+		leave_unread(&one);
+		ready = (struct pollfd) { .fd = one.fd, .events = POLLIN };
+		if (poll(&ready, 1, 500) == 0)
+			break;
+		give_up(&one, &first, i);
+		if (!await_given_up(&conn))
+			break;
+	}
+	harness_say(control, "hoarded");
+	harness_expect(control, "end");
+}
+
+START_TEST(descriptors_left_unread_hold_up_nobody)
+{
+	struct harness_daemon daemon;
+	struct harness_child child;
+	struct harness_conn conn;
+	union suite_request request;
+	struct pollfd ready;
+	size_t size;
+
+	harness_need_root();
+	harness_daemon_start(&daemon, "limits = { attachments = 256; };", body);
+	harness_child_start(&child, hoard, &daemon);
+	harness_expect(child.control, "hoarded");
+	harness_open(&conn, daemon.socket);
+	size = suite_fill_attach(&request, ++conn.serial);
+	ck_assert_int_eq(harness_send(conn.fd, &request, size, NULL, 0), (int)size);
+	ready = (struct pollfd) { .fd = conn.fd, .events = POLLIN };
+	harness_assert(poll(&ready, 1, PATIENCE_MS) == 1, "another uid is not served");
+	harness_say(child.control, "end");
+	harness_child_await_success(&child);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("inflight");
+	TCase *tcase = tcase_create("inflight");
+
+	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
+	tcase_add_test(tcase, descriptors_left_unread_hold_up_nobody);
+	suite_add_tcase(suite, tcase);
+	return harness_run(suite);
+}
