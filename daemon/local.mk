@@ -13,6 +13,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/backend/memfd.c \
 	daemon/budget.c daemon/budget.h \
 	daemon/burials.c daemon/burials.h \
+	daemon/flights.c daemon/flights.h \
 	daemon/deaths.c daemon/deaths.h \
 	daemon/events.c daemon/events.h \
 	daemon/holding.c daemon/holding.h \

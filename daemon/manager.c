@@ -377,6 +377,7 @@ manager_init_sessions(struct manager *manager)
 		.admin_gid = manager->conf->daemon.admin_gid,
 		.started_ns = manager->started_ns,
 	};
+	flights_init(&manager->sessions.flights, manager->base, &manager->accounts);
 	return burials_init(&manager->sessions.burials, manager->base);
 }
 
@@ -455,6 +456,7 @@ manager_deinit(struct manager *manager)
 		(void)session_free(session);
 	}
 	burials_deinit(&manager->sessions.burials);
+	flights_deinit(&manager->sessions.flights);
 	reload_deinit(&manager->reload);
 	deaths_deinit(&manager->deaths);
 	events_deinit(&manager->events);

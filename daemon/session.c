@@ -8,11 +8,9 @@
 #include "config.h"
 
 #include <inttypes.h>
-#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -111,15 +109,9 @@ session_send(struct session *session, const void *message, size_t size, const in
 bool
 session_may_send_fds(struct session *session)
 {
-	int unread = 0;
-
-	/*
-	 * The kernel wakes us while one byte of the last message is still counted (sock_wfree): a message is far more, so
-	 * one is none. Waiting for 0 would be waiting for an edge that has passed.
-	 */
-	if (session->has_fd_in_flight && ioctl(session->fd, SIOCOUTQ, &unread) == 0 && unread <= 1)
-		session->has_fd_in_flight = false;
-	return !session->has_fd_in_flight;
+	if (session->n_fds_in_flight && !flights_is_unread(session->fd))
+		session->n_fds_in_flight = 0;
+	return !session->n_fds_in_flight;
 }
 
 int
@@ -143,7 +135,7 @@ session_reply(struct session *session, const struct protocol_header *request, st
 	r = session_send(session, reply, size, fds, n_fds);
 	if (r == 0) {
 		session->status = 0;
-		session->has_fd_in_flight = session->has_fd_in_flight || n_fds > 0;
+		session->n_fds_in_flight += n_fds;
 	}
 	return r;
 }
@@ -252,14 +244,20 @@ session_consume(struct session *session)
 	(void)recv(session->fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC);
 }
 
+static void
+session_shut(int fd)
+{
+	(void)shutdown(fd, SHUT_RDWR);
+	while (recv(fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC) > 0)
+		;
+}
+
 void
 session_hang_up(int *fd)
 {
 	if (*fd < 0)
 		return;
-	(void)shutdown(*fd, SHUT_RDWR);
-	while (recv(*fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC) > 0)
-		;
+	session_shut(*fd);
 	close_fd(fd);
 }
 
@@ -556,7 +554,11 @@ session_free(struct session *session)
 		(void)event_del(&session->pidfd_event);
 	if (event_initialized(&session->retry_event))
 		(void)event_del(&session->retry_event);
-	if (!session->has_ended || !burials_add(&host->burials, &session->fd, &session->pidfd)) {
+	if (session->fd >= 0 && !session_may_send_fds(session)) {
+		session_shut(session->fd);
+		flights_add(&host->flights, &session->fd, session->identity.uid, session->n_fds_in_flight);
+	}
+	if (session->fd < 0 || !session->has_ended || !burials_add(&host->burials, &session->fd, &session->pidfd)) {
 		session_hang_up(&session->fd);
 		close_fd(&session->pidfd);
 	}

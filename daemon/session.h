@@ -16,6 +16,7 @@
 #include "daemon/accounts.h"
 #include "daemon/attachment.h"
 #include "daemon/burials.h"
+#include "daemon/flights.h"
 #include "daemon/parse.h"
 #include "daemon/segment.h"
 
@@ -39,6 +40,7 @@ struct session_host {
 	struct event_base *base;
 	struct accounts *accounts;
 	struct burials burials;		/* of sessions whose process has ended */
+	struct flights flights;
 	/* Handles one whole request. 0: answered. SESSION_E_*; or a negative errno, which ends the session. */
 	int (*dispatch)(struct session *session, const struct protocol_header *request, void *arg);
 	void (*on_end)(struct session *session, void *arg);	/* before it is freed */
@@ -74,7 +76,7 @@ struct session {
 	bool has_ended;			/* its process, as the kernel said */
 	uint64_t serial;		/* of the last request that was done */
 	int32_t status;			/* its reply's, for a repeated one */
-	bool has_fd_in_flight;		/* a reply with an fd was sent, and may be unread */
+	unsigned n_fds_in_flight;	/* that were sent, and may be unread */
 	bool awaits_room;		/* something that was pushed did not fit */
 	uint64_t created_serial;	/* of a CREATE under way; 0: none */
 	char created_name[PROTOCOL_NAME_SIZE];

@@ -9,11 +9,17 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include "tests/system/suite.h"
 
 #define MARKS		((off_t)1 << 40)	/* where the daemon's marks begin */
 #define PATIENCE_MS	3000			/* of one who is served in less than one */
+
+struct plot {
+	const struct harness_daemon *daemon;
+	unsigned way;			/* how they are given up */
+};
 
 static const char body[] = "segments = ( { name = \"wide\"; size = \"4KiB\"; mode = \"0666\"; prefault = false; mlock = false; },"
     "{ name = \"desk\"; size = \"4KiB\"; mode = \"0666\"; prefault = false; mlock = false; } );";
@@ -45,7 +51,7 @@ leave_unread(struct harness_conn *conn)
 
 /* Gives them up again, as far as the daemon can tell. */
 static void
-give_up(struct harness_conn *conn, const struct protocol_attached *first, unsigned round)
+detach_all(struct harness_conn *conn, const struct protocol_attached *first, unsigned round)
 {
 	static union suite_request request;
 
@@ -56,6 +62,16 @@ give_up(struct harness_conn *conn, const struct protocol_attached *first, unsign
 		request.detach.generation = first->generation;
 		(void)harness_send(conn->fd, &request, sizeof(request.detach), NULL, 0);
 	}
+}
+
+/* Ends the connection for the daemon, and keeps what came. */
+static void
+end_session(struct harness_conn *conn, unsigned way)
+{
+	if (way == 1)
+		(void)shutdown(conn->fd, SHUT_WR);
+	else
+		(void)harness_send(conn->fd, "?", 1, NULL, 0);
 }
 
 /* Whether the daemon counts none of them any more, soon. */
@@ -74,7 +90,9 @@ await_given_up(struct harness_conn *conn)
 static void
 hoard(int control, void *arg)
 {
-	struct harness_daemon *daemon = arg;
+	const struct plot *plot = arg;
+	const struct harness_daemon *daemon = plot->daemon;
+	unsigned way = plot->way;
 	struct protocol_attached first;
 	struct harness_conn conn;
 	struct rlimit limit;
@@ -98,7 +116,10 @@ hoard(int control, void *arg)
 		ready = (struct pollfd) { .fd = one.fd, .events = POLLIN };
 		if (poll(&ready, 1, 500) == 0)
 			break;
-		give_up(&one, &first, i);
+		if (way == 0)
+			detach_all(&one, &first, i);
+		else
+			end_session(&one, way);
 		if (!await_given_up(&conn))
 			break;
 	}
@@ -109,6 +130,7 @@ hoard(int control, void *arg)
 START_TEST(descriptors_left_unread_hold_up_nobody)
 {
 	struct harness_daemon daemon;
+	struct plot plot = { &daemon, (unsigned)_i };
 	struct harness_child child;
 	struct harness_conn conn;
 	union suite_request request;
@@ -117,7 +139,7 @@ START_TEST(descriptors_left_unread_hold_up_nobody)
 
 	harness_need_root();
 	harness_daemon_start(&daemon, "limits = { attachments = 256; };", body);
-	harness_child_start(&child, hoard, &daemon);
+	harness_child_start(&child, hoard, &plot);
 	harness_expect(child.control, "hoarded");
 	harness_open(&conn, daemon.socket);
 	size = suite_fill_attach(&request, ++conn.serial);
@@ -138,7 +160,7 @@ main(void)
 	TCase *tcase = tcase_create("inflight");
 
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
-	tcase_add_test(tcase, descriptors_left_unread_hold_up_nobody);
+	tcase_add_loop_test(tcase, descriptors_left_unread_hold_up_nobody, 0, 3);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }
