@@ -36,11 +36,10 @@ registry_start_declared(struct registry *registry, struct segment *segment)
 
 	registry_enter(registry, segment);
 	segment->is_declared = true;
-	if (!registry->start_next) {
+	if (!registry->start_first)
 		registry->start_first = segment;
-		registry->start_next = segment;
-	} else if (!registry->starts_required)
-		/* The second pass is under way: all again, which costs only the looking. */
+	/* In the second pass, or at the first one's very end: all again, which costs only the looking. */
+	if (!registry->start_next || !registry->starts_required)
 		registry->start_next = registry->start_first;
 	registry->starts_required = true;
 	if (!evtimer_pending(&registry->start_event, NULL))
@@ -48,22 +47,46 @@ registry_start_declared(struct registry *registry, struct segment *segment)
 }
 
 static void
+registry_drop_template(struct registry *registry, struct registry_template *template_)
+{
+	TAILQ_REMOVE(&registry->templates, template_, entry);
+	(void)definition_unref(template_->definition);
+	free(template_);
+}
+
+/* The last that was created from a removed template is gone, perhaps: nothing is left to count. */
+static void
+registry_drop_templates(struct registry *registry)
+{
+	struct registry_template *template_, *next;
+
+	for (template_ = TAILQ_FIRST(&registry->templates); template_; template_ = next) {
+		next = TAILQ_NEXT(template_, entry);
+		if (template_->is_removed && !template_->n_segments)
+			registry_drop_template(registry, template_);
+	}
+}
+
+static void
 registry_on_change(struct segment *segment, void *arg)
 {
 	struct registry *registry = arg;
-
 	struct segment *successor;
+	bool is_created;
 
 	registry->on_change(segment, registry->on_change_arg);
 	registry->awaits_room = registry->awaits_room || segment->state == PROTOCOL_DECLARED;
 	if (segment->state != PROTOCOL_GONE)
 		return;
 	successor = take_ptr(segment->successor);
+	is_created = segment->template_count != NULL;
 	/* Whoever goes over the names in several turns has met this one. */
 	if (successor)
 		successor->seen = segment->seen;
 	registry_take_out(registry, segment);
 	(void)segment_free(segment);
+	if (is_created)
+		registry_drop_templates(registry);
 	if (successor)
 		registry_start_declared(registry, successor);
 }
@@ -88,6 +111,8 @@ registry_on_start(evutil_socket_t fd, short what, void *arg)
 	}
 	if (registry->start_next)
 		(void)evtimer_add(&registry->start_event, &next_turn);
+	else
+		registry->start_first = NULL;
 }
 
 static void
@@ -134,14 +159,6 @@ registry_init(struct registry *registry, struct event_base *base, struct kernelc
 	if (evtimer_assign(&registry->start_event, base, registry_on_start, registry))
 		return -ENOMEM;
 	return 0;
-}
-
-static void
-registry_drop_template(struct registry *registry, struct registry_template *template_)
-{
-	TAILQ_REMOVE(&registry->templates, template_, entry);
-	(void)definition_unref(template_->definition);
-	free(template_);
 }
 
 void
