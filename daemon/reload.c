@@ -82,6 +82,13 @@ reload_tell_problem(struct reload *reload, const char *text)
 		reload->current->lines.counts[PROTOCOL_PLAN_PROBLEM]++;
 }
 
+/* Nothing of it is judged or done: after the step that says so comes the giving back. */
+static void
+reload_skip_to_end(struct reload *reload)
+{
+	reload->phase = RELOAD_FREEING - 1;
+}
+
 static void BASE_PRINTF(2, 3)
 reload_fail(struct reload *reload, const char *format, ...)
 {
@@ -92,7 +99,7 @@ reload_fail(struct reload *reload, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(request->why, sizeof(request->why), format, args);
 	va_end(args);
-	reload->phase = RELOAD_FREEING - 1;
+	reload_skip_to_end(reload);
 }
 
 static void
@@ -135,7 +142,7 @@ reload_tell_report(struct reload *reload, const struct conf_report *report)
 		(void)snprintf(line, sizeof(line), "%zu more problems were left out", report->n_left_out);
 		reload_tell_problem(reload, line);
 	}
-	reload->phase = RELOAD_FREEING - 1;
+	reload_skip_to_end(reload);
 }
 
 static bool
@@ -334,6 +341,9 @@ reload_carry_out(struct reload *reload, struct segment *segment, struct definiti
 	if (judge->restores)
 		segment_restore(segment);
 	segment = registry_find(reload->host.registry, next->name);
+	/* Nobody held it any more, and a segment with lifetime "attached" ends when it is there again: it is new, then. */
+	if (judge->restores && !segment && reload_judge_segment(judge, NULL, next))
+		judge_fail(judge, -ENOMEM);
 	if (judge->stops_growing && segment)
 		segment_stop_growing(segment, "the configuration does not ask for it any more");
 	for (unsigned i = 0; i < judge->n_steps; i++) {

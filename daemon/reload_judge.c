@@ -194,6 +194,16 @@ judge_add_no_growth(struct reload_judge *judge, const struct segment *segment)
 	judge_add_back(judge, "its growth is taken back");
 }
 
+/* What an earlier reload made it wait for is in no file any more. */
+static void
+judge_add_forgotten(struct reload_judge *judge, const struct segment *segment)
+{
+	if (!segment->successor)
+		return;
+	judge->forgets = true;
+	judge_add_back(judge, "the change that it waited for is taken back");
+}
+
 static void
 judge_ready(struct reload_judge *judge, const struct segment *segment, const struct definition *next)
 {
@@ -201,6 +211,7 @@ judge_ready(struct reload_judge *judge, const struct segment *segment, const str
 
 	if (judge_has(judge, PLAN_NEVER)) {
 		judge_add_refused(judge);
+		judge_add_forgotten(judge, segment);
 		return;
 	}
 	if (judge_has(judge, PLAN_DRAINED) && !segment_is_held(segment)) {
@@ -214,9 +225,8 @@ judge_ready(struct reload_judge *judge, const struct segment *segment, const str
 		reload_text_add(&step->text, "%s, ", judge->changes[PLAN_DRAINED].bytes);
 		reload_judge_holders(segment, &step->text, step);
 		reload_text_add(&step->text, "; then it is made anew, its contents go");
-	} else if (segment->successor) {
-		judge->forgets = true;
-		judge_add_back(judge, "the change that it waited for is taken back");
+	} else {
+		judge_add_forgotten(judge, segment);
 	}
 	judge_add_no_growth(judge, segment);
 }

@@ -266,6 +266,11 @@ START_TEST(what_waits_can_be_hurried)
 	(void)close(suite_attach(&scene.watcher, "book", SUITE_READ));
 	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(BOOK));
 	reloading_expect(log, "kept book: the change that it waited for is taken back\n");
+	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(RELOADING_SEGMENT("book", "layout = \"b/2\";")));
+	reloading_expect(log, "waits book");
+	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(RELOADING_SEGMENT("book", "max_size = \"1MiB\";")));
+	reloading_expect(log, "refused book: max_size ");
+	reloading_expect(log, "; the change that it waited for is taken back\n");
 	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(RELOADING_SEGMENT("book", "layout = \"b/3\";")));
 	reloading_expect(log, "waits book");
 	ck_assert_int_eq(harness_remove(&scene.watcher, "book", PROTOCOL_REMOVE_NOW), 0);
