@@ -23,20 +23,30 @@
 #define REST_FACTOR	8
 #define REST_MAX_NS	(20 * NS_PER_MS)
 
-static const uint64_t kernelcount_echoes_ns[] = {
+static const uint64_t kernelcount_echoes_ns[KERNELCOUNT_ECHOES] = {
 	NS_PER_MS, 10 * NS_PER_MS, 100 * NS_PER_MS, NS_PER_SEC,
 };
 
 static void
-kernelcount_make_due(struct kernelcount_watch *watch, uint64_t at_ns)
+kernelcount_undue(struct kernelcount_watch *watch)
 {
-	struct kernelcount *kernelcount = watch->kernelcount;
-
-	watch->at_ns = at_ns;
-	if (watch->is_due)
+	if (!watch->is_due)
 		return;
+	TAILQ_REMOVE(&watch->kernelcount->due[watch->queue], watch, due_entry);
+	watch->is_due = false;
+}
+
+/* queue: KERNELCOUNT_SOON, or the echo's. Of one echo all come the same time after their looks, so its queue is in order. */
+static void
+kernelcount_make_due(struct kernelcount_watch *watch, unsigned queue, uint64_t at_ns)
+{
+	watch->at_ns = at_ns;
+	if (watch->is_due && watch->queue == queue)
+		return;
+	kernelcount_undue(watch);
 	watch->is_due = true;
-	TAILQ_INSERT_TAIL(&kernelcount->due, watch, due_entry);
+	watch->queue = queue;
+	TAILQ_INSERT_TAIL(&watch->kernelcount->due[queue], watch, due_entry);
 }
 
 /* Something was closed. */
@@ -46,16 +56,7 @@ kernelcount_make_dirty(struct kernelcount_watch *watch)
 	watch->is_dirty = true;
 	watch->n_echoes = 0;
 	if (!watch->is_looking)
-		kernelcount_make_due(watch, watch->rest_until_ns);
-}
-
-static void
-kernelcount_undue(struct kernelcount_watch *watch)
-{
-	if (!watch->is_due)
-		return;
-	TAILQ_REMOVE(&watch->kernelcount->due, watch, due_entry);
-	watch->is_due = false;
+		kernelcount_make_due(watch, KERNELCOUNT_SOON, watch->rest_until_ns);
 }
 
 /* One look, or a piece of one. The watch may be gone afterwards. */
@@ -65,7 +66,7 @@ kernelcount_look(struct kernelcount_watch *watch, uint64_t now_ns, uint64_t unti
 	struct kernelcount *kernelcount = watch->kernelcount;
 	int wd = watch->wd;
 	struct kernelcount_watch *same;
-	uint64_t ended_ns;
+	uint64_t ended_ns, at_ns;
 	bool is_done;
 
 	kernelcount_undue(watch);
@@ -81,7 +82,7 @@ kernelcount_look(struct kernelcount_watch *watch, uint64_t now_ns, uint64_t unti
 	watch->spent_ns += ended_ns - now_ns;
 	watch->is_looking = !is_done;
 	if (!is_done) {
-		kernelcount_make_due(watch, 0);
+		kernelcount_make_due(watch, KERNELCOUNT_SOON, 0);
 		return;
 	}
 	watch->rest_until_ns = 0;
@@ -90,22 +91,36 @@ kernelcount_look(struct kernelcount_watch *watch, uint64_t now_ns, uint64_t unti
 	watch->spent_ns = 0;
 	/* What was passed already may have ended since: once more, from the start. */
 	if (watch->is_dirty)
-		kernelcount_make_due(watch, watch->rest_until_ns);
-	else if (watch->n_echoes < BASE_ARRAY_SIZE(kernelcount_echoes_ns))
-		kernelcount_make_due(watch, ended_ns + kernelcount_echoes_ns[watch->n_echoes++]);
+		kernelcount_make_due(watch, KERNELCOUNT_SOON, watch->rest_until_ns);
+	else if (watch->n_echoes < KERNELCOUNT_ECHOES) {
+		at_ns = ended_ns + kernelcount_echoes_ns[watch->n_echoes++];
+		kernelcount_make_due(watch, watch->n_echoes, at_ns);
+	}
 }
 
-/* Sets the timer for the earliest that is due. */
+/* When the earliest is due, as far as it is after now. Of the queues that are in order it is the first. */
+static uint64_t
+kernelcount_next_ns(const struct kernelcount *kernelcount, uint64_t now_ns)
+{
+	const struct kernelcount_watch *watch;
+	uint64_t next_ns = UINT64_MAX;
+
+	for (unsigned i = 0; i < KERNELCOUNT_QUEUES && next_ns > now_ns; i++)
+		TAILQ_FOREACH(watch, &kernelcount->due[i], due_entry) {
+			next_ns = min_u64(next_ns, watch->at_ns);
+			if (i != KERNELCOUNT_SOON || next_ns <= now_ns)
+				break;
+		}
+	return next_ns;
+}
+
 static void
 kernelcount_set_timer(struct kernelcount *kernelcount)
 {
 	uint64_t now_ns = clock_monotonic_ns();
-	uint64_t next_ns = UINT64_MAX;
-	const struct kernelcount_watch *watch;
+	uint64_t next_ns = kernelcount_next_ns(kernelcount, now_ns);
 	struct timeval delay = { 0 };
 
-	TAILQ_FOREACH(watch, &kernelcount->due, due_entry)
-		next_ns = min_u64(next_ns, watch->at_ns);
 	if (next_ns == UINT64_MAX)
 		return;
 	if (next_ns > now_ns) {
@@ -115,21 +130,34 @@ kernelcount_set_timer(struct kernelcount *kernelcount)
 	(void)event_add(&kernelcount->due_event, &delay);
 }
 
-/* Works on what is due, as long as a turn may take. */
+/* Works on what is due in one queue. The time is up: false. */
+static bool
+kernelcount_run_queue(struct kernelcount *kernelcount, unsigned queue, uint64_t until_ns)
+{
+	struct kernelcount_watch *watch, *next;
+	uint64_t now_ns = clock_monotonic_ns();
+
+	for (watch = TAILQ_FIRST(&kernelcount->due[queue]); watch && now_ns < until_ns; watch = next) {
+		next = TAILQ_NEXT(watch, due_entry);
+		if (watch->at_ns <= now_ns) {
+			kernelcount_look(watch, now_ns, until_ns);
+			now_ns = clock_monotonic_ns();
+		} else if (queue != KERNELCOUNT_SOON)
+			break;
+	}
+	return now_ns < until_ns;
+}
+
+/* As long as a turn may take. Another queue is the first each time, so that none waits for ever. */
 static void
 kernelcount_run(struct kernelcount *kernelcount)
 {
-	uint64_t now_ns = clock_monotonic_ns();
-	uint64_t until_ns = now_ns + LOOK_NS;
-	struct kernelcount_watch *watch, *next;
+	uint64_t until_ns = clock_monotonic_ns() + LOOK_NS;
+	unsigned first = kernelcount->first_queue++;
 
-	for (watch = TAILQ_FIRST(&kernelcount->due); watch && now_ns < until_ns; watch = next) {
-		next = TAILQ_NEXT(watch, due_entry);
-		if (watch->at_ns > now_ns)
-			continue;
-		kernelcount_look(watch, now_ns, until_ns);
-		now_ns = clock_monotonic_ns();
-	}
+	for (unsigned i = 0; i < KERNELCOUNT_QUEUES; i++)
+		if (!kernelcount_run_queue(kernelcount, (first + i) % KERNELCOUNT_QUEUES, until_ns))
+			break;
 	kernelcount_set_timer(kernelcount);
 }
 
@@ -180,7 +208,8 @@ int
 kernelcount_init(struct kernelcount *kernelcount, struct event_base *base)
 {
 	*kernelcount = (struct kernelcount) { .base = base, .inotify_fd = -1 };
-	TAILQ_INIT(&kernelcount->due);
+	for (unsigned i = 0; i < KERNELCOUNT_QUEUES; i++)
+		TAILQ_INIT(&kernelcount->due[i]);
 	kernelcount->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (kernelcount->inotify_fd < 0)
 		return -errno;

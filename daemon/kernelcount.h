@@ -22,12 +22,17 @@ struct kernelcount_watch;
  */
 typedef bool (*kernelcount_look_fn)(struct kernelcount_watch *watch, uint64_t until_ns);
 
+#define KERNELCOUNT_ECHOES	4
+#define KERNELCOUNT_SOON	0	/* the queue of looks that are due at once, or rest; then one for each echo */
+#define KERNELCOUNT_QUEUES	(1 + KERNELCOUNT_ECHOES)
+
 struct kernelcount {
 	struct event_base *base;
 	int inotify_fd;
 	struct event inotify_event;
 	struct event due_event;		/* a timer that runs only while looks are due */
-	TAILQ_HEAD(, kernelcount_watch) due;
+	TAILQ_HEAD(, kernelcount_watch) due[KERNELCOUNT_QUEUES];
+	unsigned first_queue;		/* of the next turn, modulo their number */
 	struct kernelcount_watch *by_wd;
 	uint64_t n_events;
 	uint64_t n_overflows;
@@ -39,6 +44,7 @@ struct kernelcount_watch {
 	kernelcount_look_fn look;
 	struct kernelcount *kernelcount;
 	bool is_due;
+	unsigned queue;			/* while it is due */
 	bool is_looking;		/* a look has begun, and goes on in a later turn */
 	bool is_dirty;			/* something happened since it began */
 	unsigned n_echoes;		/* looks since the last event, after the first */

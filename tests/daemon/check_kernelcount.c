@@ -221,7 +221,8 @@ START_TEST(looks_have_an_end)
 	(void)event_base_dispatch(looker.base);
 	/* One for the event, and its echoes: at 1, 10, 100 and 1000 ms more. */
 	ck_assert_uint_eq(looker.n_looks, 5);
-	ck_assert(TAILQ_EMPTY(&kernelcount.due));
+	for (unsigned i = 0; i < KERNELCOUNT_QUEUES; i++)
+		ck_assert(TAILQ_EMPTY(&kernelcount.due[i]));
 	event_free(timer);
 	kernelcount_unwatch(&looker.watch);
 	kernelcount_deinit(&kernelcount);
