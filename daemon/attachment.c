@@ -26,7 +26,7 @@ attachment_next_id(struct segment *segment)
 		}
 		segment->last_id++;
 	} while (segment->ids_wrapped && (segment_has_attachment(segment, segment->last_id) ||
-	    locks_name(&segment->locks, segment->last_id)));
+	    locks_name(segment->locks, segment->last_id)));
 	return segment->last_id;
 }
 
@@ -81,9 +81,9 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 	 * marking it itself, which the library does for a writer of locks: so the kernel is asked also where we did not.
 	 */
 	attachment->is_marked = kernelcount_mark(fd, attachment->id) == 0;
-	attachment->is_foreign = access & PROTOCOL_ACCESS_WRITE && locks_have_mutexes(&segment->locks) &&
+	attachment->is_foreign = access & PROTOCOL_ACCESS_WRITE && locks_have_mutexes(segment->locks) &&
 	    process_pid_namespace(identity->pid) != PROCESS_NAMESPACE_OURS;
-	segment->locks.n_foreign_writers += attachment->is_foreign;
+	segment->locks->n_foreign_writers += attachment->is_foreign;
 	TAILQ_INSERT_TAIL(&segment->attachments, attachment, segment_entry);
 	LIST_INSERT_HEAD(session_list, attachment, session_entry);
 	attachment_count(attachment, 1);
@@ -95,7 +95,7 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 bool
 attachment_may_own(const struct attachment *attachment)
 {
-	return attachment->access & PROTOCOL_ACCESS_WRITE && attachment->segment->locks.n;
+	return attachment->access & PROTOCOL_ACCESS_WRITE && attachment->segment->locks->n;
 }
 
 void
@@ -107,7 +107,7 @@ attachment_owner_gone(struct attachment *attachment, uint64_t until_ns)
 	if (!attachment_may_own(attachment) || attachment->is_owner_gone)
 		return;
 	attachment->is_owner_gone = true;
-	recovery_owner_gone(segment->host->recovery, &segment->locks, &dead, until_ns);
+	recovery_owner_gone(segment->host->recovery, segment->locks, &dead, until_ns);
 }
 
 bool
@@ -131,7 +131,7 @@ attachment_give_up(struct attachment *attachment, uint64_t until_ns)
 	attachment->identity = NULL;
 	attachment_count(attachment, 1);
 	if (clock_monotonic_ns() >= until_ns)
-		kernelcount_look_soon(&attachment->segment->watch);
+		segment_look_soon(attachment->segment);
 	else if (!attachment_is_held(attachment)) {
 		struct segment *segment = attachment->segment;
 
@@ -174,7 +174,7 @@ attachment_free(struct attachment *attachment)
 
 	events_on_detach(attachment);
 	vigil_leave(attachment);
-	segment->locks.n_foreign_writers -= attachment->is_foreign;
+	segment->locks->n_foreign_writers -= attachment->is_foreign;
 	attachment_count(attachment, -1);
 	if (attachment->session)
 		LIST_REMOVE(attachment, session_entry);

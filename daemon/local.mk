@@ -22,7 +22,9 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/locks.c daemon/locks.h \
 	daemon/log.c daemon/log.h \
 	daemon/manager.c daemon/manager.h \
+	daemon/milestones.c daemon/milestones.h \
 	daemon/mutexes.c daemon/mutexes.h \
+	daemon/names.c daemon/names.h \
 	daemon/parse.c daemon/parse.h \
 	daemon/privileges.c daemon/privileges.h \
 	daemon/provision.c daemon/provision.h \

@@ -208,7 +208,7 @@ manager_on_grown(struct segment *segment, uint64_t was_bytes, int r, void *arg)
 static void
 manager_on_recovery(const struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome, void *arg)
 {
-	const struct segment *segment = BASE_CONTAINER_OF(lock->locks, const struct segment, locks);
+	const struct segment *segment = segment_of_locks(lock->locks);
 
 	if (outcome != RECOVERY_DELAYED)
 		events_post(segment->host->events, outcome == RECOVERY_FREED ? PROTOCOL_EVENT_RECOVERED :

@@ -12,8 +12,9 @@ static void
 registry_enter(struct registry *registry, struct segment *segment)
 {
 	segment->cursor = ++registry->last_cursor;
-	HASH_ADD_KEYPTR(hh, registry->by_name, segment->definition->name, strlen(segment->definition->name), segment);
+	names_add(&registry->by_name, segment);
 	TAILQ_INSERT_TAIL(&registry->in_order, segment, entry);
+	milestones_add(&registry->milestones, segment);
 }
 
 static void
@@ -24,7 +25,8 @@ registry_take_out(struct registry *registry, struct segment *segment)
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(places); i++)
 		if (*places[i] == segment)
 			*places[i] = TAILQ_NEXT(segment, entry);
-	HASH_DELETE(hh, registry->by_name, segment);
+	names_remove(&registry->by_name, segment);
+	milestones_remove(&registry->milestones, segment);
 	TAILQ_REMOVE(&registry->in_order, segment, entry);
 }
 
@@ -79,7 +81,7 @@ registry_on_change(struct segment *segment, void *arg)
 	if (segment->state != PROTOCOL_GONE)
 		return;
 	successor = take_ptr(segment->successor);
-	is_created = segment->template_count != NULL;
+	is_created = segment->creation != NULL;
 	/* Whoever goes over the names in several turns has met this one. */
 	if (successor)
 		successor->seen = segment->seen;
@@ -156,7 +158,8 @@ registry_init(struct registry *registry, struct event_base *base, struct kernelc
 	};
 	TAILQ_INIT(&registry->in_order);
 	TAILQ_INIT(&registry->templates);
-	if (evtimer_assign(&registry->start_event, base, registry_on_start, registry))
+	if (names_init(&registry->by_name, (uint32_t)clock_realtime_ns()) ||
+	    evtimer_assign(&registry->start_event, base, registry_on_start, registry))
 		return -ENOMEM;
 	return 0;
 }
@@ -175,6 +178,8 @@ registry_deinit(struct registry *registry)
 	}
 	while ((template_ = TAILQ_FIRST(&registry->templates)))
 		registry_drop_template(registry, template_);
+	names_deinit(&registry->by_name);
+	milestones_deinit(&registry->milestones);
 }
 
 static int
@@ -279,6 +284,7 @@ registry_create(struct registry *registry, const char *name, uint64_t size_bytes
 {
 	struct registry_template *template_;
 	struct definition *definition;
+	struct segment_creation *creation;
 	struct charge charge = CHARGE_NULL;
 	struct segment *segment;
 	int r;
@@ -299,17 +305,22 @@ registry_create(struct registry *registry, const char *name, uint64_t size_bytes
 	if (r)
 		return r == ACCOUNTS_E_LIMIT ? REGISTRY_E_LIMIT : r;
 	definition = definition_instantiate(template_->definition, name, size_bytes, identity->uid, identity->gid);
-	r = definition ? registry_add(registry, definition, &segment) : -ENOMEM;
+	creation = malloc(sizeof(*creation));
+	r = definition && creation ? registry_add(registry, definition, &segment) : -ENOMEM;
 	(void)definition_unref(definition);
 	if (r) {
+		free(creation);
 		charge_deinit(&charge);
 		return r;
 	}
-	segment->bytes_charge = charge;
-	segment->template_count = &template_->n_segments;
+	*creation = (struct segment_creation) {
+		.session = session,
+		.serial = serial,
+		.template_count = &template_->n_segments,
+		.bytes_charge = charge,
+	};
+	segment->creation = creation;
 	template_->n_segments++;
-	segment->created_session = session;
-	segment->created_serial = serial;
 	segment_start(segment);
 	*ret_segment = segment;
 	return 0;
@@ -318,19 +329,17 @@ registry_create(struct registry *registry, const char *name, uint64_t size_bytes
 struct segment *
 registry_find(const struct registry *registry, const char *name)
 {
-	struct segment *segment;
-
-	HASH_FIND(hh, registry->by_name, name, strlen(name), segment);
-	return segment;
+	return names_find(&registry->by_name, name);
 }
 
 struct segment *
 registry_after(const struct registry *registry, uint64_t cursor)
 {
-	struct segment *segment;
+	struct segment *segment = milestones_before(&registry->milestones, cursor);
 
-	TAILQ_FOREACH(segment, &registry->in_order, entry)
-		if (segment->cursor > cursor)
-			return segment;
-	return NULL;
+	if (!segment)
+		segment = TAILQ_FIRST(&registry->in_order);
+	while (segment && segment->cursor <= cursor)
+		segment = TAILQ_NEXT(segment, entry);
+	return segment;
 }

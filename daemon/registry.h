@@ -5,6 +5,8 @@
 #define DAEMON_REGISTRY_H
 
 #include "conf/load.h"
+#include "daemon/milestones.h"
+#include "daemon/names.h"
 #include "daemon/segment.h"
 
 struct registry_template {
@@ -23,8 +25,9 @@ struct registry {
 	struct accounts *accounts;
 	registry_change_fn on_change;
 	void *on_change_arg;
-	struct segment *by_name;
+	struct names by_name;
 	TAILQ_HEAD(, segment) in_order;
+	struct milestones milestones;	/* in that order */
 	struct event start_event;	/* starts what is declared, some a turn */
 	struct segment *start_first;	/* where the second pass begins */
 	struct segment *start_next;	/* in the order of making; NULL: the pass is over */

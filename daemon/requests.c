@@ -332,8 +332,8 @@ requests_drop_created(struct requests *requests, const struct session *session)
 	if (!session->created_serial)
 		return;
 	segment = registry_find(requests->registry, session->created_name);
-	if (segment && segment->created_session == session->id &&
-	    segment->created_serial == session->created_serial && !segment->was_attached)
+	if (segment && segment->creation && segment->creation->session == session->id &&
+	    segment->creation->serial == session->created_serial && !segment->was_attached)
 		segment_remove(segment, true);
 }
 

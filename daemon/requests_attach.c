@@ -190,7 +190,7 @@ handout_add_answer(struct handout *handout, const struct segment *segment, const
 {
 	struct protocol_attached *answer = (void *)(handout->requests->reply.bytes + handout->size);
 	struct protocol_lock *rows = (void *)(answer + 1);
-	const struct locks *locks = &segment->locks;
+	const struct locks *locks = segment->locks;
 	uint64_t map_bytes = segment->holding.object.map_bytes;
 	size_t to_come = (handout->n_rows - handout->n) * sizeof(*answer);
 	size_t size = sizeof(*answer);

@@ -63,8 +63,8 @@ requests_locks(struct requests *requests, struct session *session, const struct 
 		return requests_refuse_unknown(session, request, ask->name);
 	if (ask->generation && ask->generation != segment->generation)
 		return session_refuse(session, request, -ESTALE, "segment '%s' was removed and made anew", ask->name);
-	for (uint64_t i = ask->cursor; i < segment->locks.n; i++) {
-		struct lock *lock = &segment->locks.list[i];
+	for (uint64_t i = ask->cursor; i < segment->locks->n; i++) {
+		struct lock *lock = &segment->locks->list[i];
 		struct protocol_lock *row = requests_page_next(&page);
 
 		if (!row)
@@ -87,8 +87,8 @@ requests_recover_locks(struct segment *segment, const char *name, bool keep, uin
 	bool is_known = false;
 	int failed = 0;
 
-	for (uint32_t i = 0; i < segment->locks.n; i++) {
-		struct lock *lock = &segment->locks.list[i];
+	for (uint32_t i = 0; i < segment->locks->n; i++) {
+		struct lock *lock = &segment->locks->list[i];
 		int r;
 
 		if (*name && !streq(lock->definition->name, name))

@@ -110,7 +110,7 @@ metrics_sum(const struct requests *requests, struct metrics_sums *ret_sums)
 		ret_sums->writers += segment->n_writers;
 		ret_sums->unsupervised += segment->n_unsupervised;
 		ret_sums->size_bytes += segment->definition->size_bytes;
-		ret_sums->poisoned += segment->locks.n_poisoned;
+		ret_sums->poisoned += segment->locks->n_poisoned;
 	}
 }
 

@@ -26,7 +26,7 @@ requests_describe(const struct segment *segment, struct protocol_segment *row)
 		.resident_bytes = segment_resident_bytes(segment),
 		.locked_bytes = segment->holding.locked_bytes,
 		.huge_bytes = segment->holding.huge_bytes,
-		.recoveries = segment->locks.n_recoveries,
+		.recoveries = segment->locks->n_recoveries,
 		.readers = segment->n_readers,
 		.writers = segment->n_writers,
 		.unsupervised = segment->n_unsupervised,
@@ -41,7 +41,7 @@ requests_describe(const struct segment *segment, struct protocol_segment *row)
 		    (definition->required ? PROTOCOL_SEGMENT_REQUIRED : 0) |
 		    (segment->state == PROTOCOL_READY && (segment->reason || segment->growth_reason) ?
 		    PROTOCOL_SEGMENT_DEGRADED : 0) |
-		    (segment->locks.n_poisoned ? PROTOCOL_SEGMENT_POISONED : 0) |
+		    (segment->locks->n_poisoned ? PROTOCOL_SEGMENT_POISONED : 0) |
 		    (segment->successor ? PROTOCOL_SEGMENT_FOLLOWED : 0)),
 	};
 	if (provision) {

@@ -78,8 +78,8 @@ requests_create(struct requests *requests, struct session *session, const struct
 {
 	const struct protocol_create *create = (const void *)request;
 	struct segment *segment = registry_find(requests->registry, create->name);
-	bool is_own = segment && segment->created_session == session->id &&
-	    segment->created_serial == request->serial && !segment->is_declared;
+	bool is_own = segment && segment->creation && segment->creation->session == session->id &&
+	    segment->creation->serial == request->serial;
 	bool is_new;
 	int r;
 

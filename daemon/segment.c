@@ -74,6 +74,35 @@ segment_set_reason(struct segment *segment, const char *text)
 	segment->reason = text && *text ? strdup(text) : NULL;
 }
 
+static int
+segment_new_locks(struct segment *segment)
+{
+	static const struct holding nothing = HOLDING_NULL;
+	static struct locks none = { .holding = &nothing };
+	int r;
+
+	segment->locks = &none;
+	if (!segment->definition->n_locks)
+		return 0;
+	segment->locks = malloc(sizeof(*segment->locks));
+	if (!segment->locks)
+		return -ENOMEM;
+	r = locks_init(segment->locks, segment->host->recovery, segment->definition, &segment->holding);
+	if (r)
+		free(segment->locks);
+	return r;
+}
+
+static void
+segment_free_locks(struct segment *segment)
+{
+	if (!segment->locks->n)
+		return;
+	recovery_forget(segment->host->recovery, segment->locks);
+	locks_deinit(segment->locks);
+	free(segment->locks);
+}
+
 int
 segment_new(struct segment_host *host, struct definition *definition, uint64_t generation,
     struct segment **ret_segment)
@@ -87,11 +116,10 @@ segment_new(struct segment_host *host, struct definition *definition, uint64_t g
 	segment->generation = generation;
 	segment->state = PROTOCOL_DECLARED;
 	segment->holding = (struct holding) HOLDING_NULL;
-	segment->watch = (struct kernelcount_watch) KERNELCOUNT_WATCH_NULL;
 	TAILQ_INIT(&segment->attachments);
 	LIST_INIT(&segment->watched);
 	LIST_INIT(&segment->waiters);
-	if (locks_init(&segment->locks, host->recovery, definition, &segment->holding)) {
+	if (segment_new_locks(segment)) {
 		(void)definition_unref(segment->definition);
 		free(segment);
 		return -ENOMEM;
@@ -117,12 +145,19 @@ segment_redefine(struct segment *segment, struct definition *definition)
 		segment->grown = grown;
 	}
 	(void)definition_ref(definition);
-	for (uint32_t i = 0; i < segment->locks.n; i++)
-		segment->locks.list[i].definition = &definition->locks[i];
-	/* The registry's table knows it by the definition's name, which goes with the definition. */
-	segment->hh.key = definition->name;
+	for (uint32_t i = 0; i < segment->locks->n; i++)
+		segment->locks->list[i].definition = &definition->locks[i];
 	(void)definition_unref(segment->definition);
 	segment->definition = definition;
+}
+
+static void
+segment_unwatch(struct segment *segment)
+{
+	if (!segment->watch)
+		return;
+	kernelcount_unwatch(&segment->watch->watch);
+	free(take_ptr(segment->watch));
 }
 
 static void
@@ -130,9 +165,19 @@ segment_let_go(struct segment *segment)
 {
 	struct provisioner *provisioner = segment->host->provisioner;
 
-	kernelcount_unwatch(&segment->watch);
+	segment_unwatch(segment);
 	provisioner->locked_bytes -= segment->holding.locked_bytes;
 	holding_release(&segment->holding, &provisioner->releases, false);
+}
+
+static void
+segment_free_creation(struct segment *segment)
+{
+	if (!segment->creation)
+		return;
+	charge_deinit(&segment->creation->bytes_charge);
+	--*segment->creation->template_count;
+	free(segment->creation);
 }
 
 struct segment *
@@ -148,15 +193,12 @@ segment_free(struct segment *segment)
 	while ((attachment = TAILQ_FIRST(&segment->attachments)))
 		attachment_free(attachment);
 	segment_wake_waiters(segment, false);
-	recovery_forget(segment->host->recovery, &segment->locks);
-	locks_deinit(&segment->locks);
+	segment_free_locks(segment);
 	/* Its workers go on until they are done, and what it holds with them. */
 	if (segment->growth)
 		provision_abandon(take_ptr(segment->growth));
 	segment_let_go(segment);
-	charge_deinit(&segment->bytes_charge);
-	if (segment->template_count)
-		--*segment->template_count;
+	segment_free_creation(segment);
 	(void)segment_free(segment->successor);
 	(void)definition_unref(segment->grown);
 	(void)definition_unref(segment->definition);
@@ -174,7 +216,7 @@ segment_has_attachment(const struct segment *segment, uint32_t id)
 	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry)
 		if (attachment->id == id)
 			return true;
-	return id == segment->locks.claim_id;
+	return id == segment->locks->claim_id;
 }
 
 void
@@ -183,13 +225,13 @@ segment_recover_strays(struct segment *segment)
 	/* Its pages are on their way out, or in: nobody has locks in them, and touching one would bring it back. */
 	if (segment->provision)
 		return;
-	recovery_strays(segment->host->recovery, &segment->locks, clock_monotonic_ns() + TURN_NS);
+	recovery_strays(segment->host->recovery, segment->locks, clock_monotonic_ns() + TURN_NS);
 }
 
 bool
 segment_has_owner(const struct locks *locks, uint32_t id)
 {
-	const struct segment *segment = BASE_CONTAINER_OF(locks, const struct segment, locks);
+	const struct segment *segment = segment_of_locks(locks);
 	const struct attachment *attachment;
 
 	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry)
@@ -201,7 +243,7 @@ segment_has_owner(const struct locks *locks, uint32_t id)
 void
 segment_on_locks_idle(struct locks *locks)
 {
-	struct segment *segment = BASE_CONTAINER_OF(locks, struct segment, locks);
+	struct segment *segment = segment_of_locks(locks);
 
 	if (!segment_n_attached(segment))
 		segment_rest(segment);
@@ -215,7 +257,7 @@ segment_on_locks_idle(struct locks *locks)
 static int
 segment_mark_claim(struct segment *segment)
 {
-	struct locks *locks = &segment->locks;
+	struct locks *locks = segment->locks;
 	uint32_t id;
 	int r;
 
@@ -232,21 +274,21 @@ segment_mark_claim(struct segment *segment)
 static void
 segment_provisioned(struct segment *segment, int r, const char *text)
 {
-	locks_place(&segment->locks);
+	locks_place(segment->locks);
 	segment_set_reason(segment, text);
 	if (!r && (r = segment_mark_claim(segment))) {
 		segment_set_reason(segment, "the kernel does not mark its memory, which the recovery of its locks needs");
-		locks_unplace(&segment->locks);
+		locks_unplace(segment->locks);
 		segment_let_go(segment);
-	} else if (!r && (r = mutexes_init(&segment->locks))) {
+	} else if (!r && (r = mutexes_init(segment->locks))) {
 		segment_set_reason(segment, "its mutexes cannot be initialised: memory was taken away");
-		locks_unplace(&segment->locks);
+		locks_unplace(segment->locks);
 		segment_let_go(segment);
 	}
 	if (r) {
 		/* Its mark went with the memory: other memory needs another. */
-		segment->locks.claim_id = 0;
-		kernelcount_unwatch(&segment->watch);
+		segment->locks->claim_id = 0;
+		segment_unwatch(segment);
 		segment_enter(segment, PROTOCOL_FAILED);
 		return;
 	}
@@ -295,8 +337,8 @@ segment_provision(struct segment *segment, bool is_scrub)
 
 	/* Its control memory goes, and nobody is left whose locks could be due. */
 	if (is_scrub) {
-		recovery_forget(segment->host->recovery, &segment->locks);
-		locks_unplace(&segment->locks);
+		recovery_forget(segment->host->recovery, segment->locks);
+		locks_unplace(segment->locks);
 	}
 	free(take_ptr(segment->growth_reason));
 	segment->told_bytes = 0;
@@ -366,7 +408,7 @@ segment_rest(struct segment *segment)
 	if (segment_n_attached(segment) || (!is_draining && !ends && !scrubs && !is_followed))
 		return;
 	/* A worker still puts its bytes right: it goes on when that is done. */
-	if (segment->locks.n_busy)
+	if (segment->locks->n_busy)
 		return;
 	/* Its new memory is on the way in, or out: it is scrubbed when that is done. */
 	if (scrubs && !ends && segment->growth)
@@ -403,7 +445,7 @@ segment_on_fewer(struct segment *segment)
 static bool
 segment_look(struct kernelcount_watch *watch, uint64_t until_ns)
 {
-	struct segment *segment = BASE_CONTAINER_OF(watch, struct segment, watch);
+	struct segment *segment = BASE_CONTAINER_OF(watch, struct segment_watch, watch)->segment;
 	struct attachment *attachment;
 
 	if (!segment->look_next)
@@ -422,9 +464,28 @@ segment_look(struct kernelcount_watch *watch, uint64_t until_ns)
 int
 segment_watch(struct segment *segment)
 {
-	if (segment->watch.wd >= 0)
+	struct segment_watch *watch;
+	int r;
+
+	if (segment->watch)
 		return 0;
-	return kernelcount_watch(segment->host->kernelcount, &segment->watch, segment->holding.object.fd, segment_look);
+	watch = malloc(sizeof(*watch));
+	if (!watch)
+		return -ENOMEM;
+	watch->segment = segment;
+	r = kernelcount_watch(segment->host->kernelcount, &watch->watch, segment->holding.object.fd, segment_look);
+	if (r)
+		free(watch);
+	else
+		segment->watch = watch;
+	return r;
+}
+
+void
+segment_look_soon(struct segment *segment)
+{
+	if (segment->watch)
+		kernelcount_look_soon(&segment->watch->watch);
 }
 
 void
@@ -432,7 +493,7 @@ segment_remove(struct segment *segment, bool now)
 {
 	/* Its name goes at once; what workers are at follows when they are done, or were killed. */
 	if (segment->state == PROTOCOL_PROVISIONING && segment->provision) {
-		kernelcount_unwatch(&segment->watch);
+		segment_unwatch(segment);
 		provision_abandon(segment->provision);
 		segment->provision = NULL;
 		segment_enter(segment, PROTOCOL_GONE);

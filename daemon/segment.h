@@ -11,7 +11,6 @@
 #define DAEMON_SEGMENT_H
 
 #include <stdbool.h>
-#include <uthash.h>
 
 #include "client/protocol.h"
 #include "daemon/attachment.h"
@@ -51,6 +50,20 @@ struct segment_waiter {
 	LIST_ENTRY(segment_waiter) entry;
 };
 
+/* What is kept besides of those that clients created. */
+struct segment_creation {
+	uint64_t session;
+	uint64_t serial;
+	uint32_t *template_count;	/* how many there are of its template */
+	struct charge bytes_charge;
+};
+
+struct segment_watch {
+	struct kernelcount_watch watch;
+	struct segment *segment;
+};
+
+/* There may be thousands that nobody holds: what only others need is apart from it. */
 struct segment {
 	struct segment_host *host;
 	struct definition *definition;
@@ -66,7 +79,7 @@ struct segment {
 	uint64_t told_ns;		/* monotonic */
 	char *reason;			/* why it failed, or what it has not as asked; or NULL */
 	char *growth_reason;		/* why its size was not raised; or NULL */
-	struct locks locks;
+	struct locks *locks;		/* of segments without any they are the same, and empty */
 	struct segment *successor;	/* takes its place and name when nobody holds it any more; in no books yet. Or NULL */
 	uint64_t seen;			/* the last look at a configuration that declares it; the registry's user's */
 
@@ -80,19 +93,15 @@ struct segment {
 	bool was_attached;		/* since it was made, or scrubbed */
 	bool is_declared;		/* by the configuration; else created from a template */
 	unsigned n_waits;		/* for room, one after the other */
-	struct kernelcount_watch watch;
+	struct segment_watch *watch;	/* once somebody has been attached */
 	struct attachment *look_next;	/* where a look goes on */
 	struct event *linger;
 
-	/* of created ones */
-	uint64_t created_session;
-	uint64_t created_serial;
-	uint32_t *template_count;	/* how many there are of its template */
-	struct charge bytes_charge;
-
+	struct segment_creation *creation;	/* NULL: the configuration declares it */
 	LIST_HEAD(, segment_waiter) waiters;
 	TAILQ_ENTRY(segment) entry;
-	UT_hash_handle hh;
+	struct segment *names_next;	/* in the registry's table of names, by */
+	uint32_t name_hash;		/* its name's hash */
 };
 
 /* A declared segment; takes a reference to the definition. 0 or -ENOMEM. */
@@ -146,6 +155,8 @@ bool segment_is_held(const struct segment *segment);
 
 /* Sees to it that the kernel tells when somebody lets go. 0 or a negative errno. */
 int segment_watch(struct segment *segment);
+/* Has it looked at in a later turn, as if somebody had let go. */
+void segment_look_soon(struct segment *segment);
 
 bool segment_has_attachment(const struct segment *segment, uint32_t id);
 
@@ -179,6 +190,13 @@ void segment_set_reason(struct segment *segment, const char *text);
 void segment_rest(struct segment *segment);		/* nobody may be attached: what then is due. The segment may be freed */
 void segment_grow_on(struct segment *segment);		/* it is ready: goes on to the size that is wanted */
 void segment_tell_progress(struct segment *segment, const struct provision *provision);
+
+/* The segment whose locks these are; not for those of segments without any. */
+static inline struct segment *
+segment_of_locks(const struct locks *locks)
+{
+	return (struct segment *)((uintptr_t)locks->holding - offsetof(struct segment, holding));
+}
 
 /* Bytes of it that are in memory now, by the kernel's count. */
 uint64_t segment_resident_bytes(const struct segment *segment);

@@ -591,7 +591,7 @@ START_TEST(redefined_meanwhile_it_keeps_both)
 	ck_assert_uint_eq(test.segment->definition->size_bytes, LARGE);
 	ck_assert_uint_eq(test.segment->definition->mode, 0640);
 	ck_assert_ptr_eq(registry_find(&test.registry, "one"), test.segment);
-	ck_assert_ptr_eq(test.segment->locks.list[0].definition, &test.segment->definition->locks[0]);
+	ck_assert_ptr_eq(test.segment->locks->list[0].definition, &test.segment->definition->locks[0]);
 }
 END_TEST
 

@@ -38,7 +38,7 @@ detach(struct client *client)
 {
 	(void)close(client->fd);
 	attachment_give_up(client->attachment, UINT64_MAX);
-	while (test.segment->locks.n_busy)
+	while (test.segment->locks->n_busy)
 		turn();
 }
 

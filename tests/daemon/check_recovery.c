@@ -12,7 +12,7 @@
 
 START_TEST(locks_are_laid_out_apart)
 {
-	const struct locks *locks = &test.segment->locks;
+	const struct locks *locks = test.segment->locks;
 	uint64_t end = N_LOCKS * (uint64_t)CONTROL_RECORD_BYTES;
 
 	for (uint32_t i = 0; i < locks->n; i++) {
@@ -49,7 +49,7 @@ START_TEST(each_policy_at_an_owners_death)
 	ck_assert_uint_eq(lock_of(ROLL)->n_recoveries, 1);
 	ck_assert_int_eq(lock_of(ROLL)->recovered_pid, getpid());
 	ck_assert_uint_gt(lock_of(ROLL)->recovered_ns, 0);
-	ck_assert_uint_eq(test.segment->locks.n_recoveries, 3);
+	ck_assert_uint_eq(test.segment->locks->n_recoveries, 3);
 }
 END_TEST
 
@@ -97,9 +97,9 @@ START_TEST(large_ones_go_to_a_worker)
 	die_within(BIGZERO, id, 100);
 	(void)close(client.fd);
 	attachment_give_up(client.attachment, UINT64_MAX);
-	ck_assert_uint_eq(word_of(LARGE), test.segment->locks.claim_id);
-	ck_assert_uint_eq(test.segment->locks.n_busy, 2);
-	while (test.segment->locks.n_busy)
+	ck_assert_uint_eq(word_of(LARGE), test.segment->locks->claim_id);
+	ck_assert_uint_eq(test.segment->locks->n_busy, 2);
+	while (test.segment->locks->n_busy)
 		turn();
 	expect_free(LARGE, 0xaa, 6 * MIB);
 	expect_free(BIGZERO, 0, 8 * MIB);
@@ -115,8 +115,8 @@ START_TEST(punched_holes_are_a_workers)
 	ck_assert_int_eq(fallocate(client.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE), 0);
 	(void)close(client.fd);
 	attachment_give_up(client.attachment, UINT64_MAX);
-	ck_assert_uint_eq(test.segment->locks.n_busy, 1);
-	while (test.segment->locks.n_busy)
+	ck_assert_uint_eq(test.segment->locks->n_busy, 1);
+	while (test.segment->locks->n_busy)
 		turn();
 	ck_assert_uint_eq(word_of(ROLL), 0);
 	ck_assert(all_are(bytes_of(ROLL), 0xaa, 100));
@@ -137,9 +137,9 @@ START_TEST(what_waits_for_memory_is_told_once_and_poisons_nothing)
 	attachment_give_up(client.attachment, UINT64_MAX);
 	while (!test.n_outcomes[RECOVERY_DELAYED])
 		turn();
-	ck_assert_uint_eq(word_of(ROLL), test.segment->locks.claim_id);
+	ck_assert_uint_eq(word_of(ROLL), test.segment->locks->claim_id);
 	test.recovery.memory_reserve_bytes = reserve_bytes;
-	while (word_of(ROLL) == test.segment->locks.claim_id)
+	while (word_of(ROLL) == test.segment->locks->claim_id)
 		turn();
 	ck_assert_uint_eq(word_of(ROLL), 0);
 	ck_assert(all_are(bytes_of(ROLL), 0xaa, 100));
@@ -157,7 +157,7 @@ START_TEST(a_segment_may_go_meanwhile)
 	die_within(LARGE, client.attachment->id, 500000);
 	(void)close(client.fd);
 	attachment_give_up(client.attachment, UINT64_MAX);
-	ck_assert_uint_eq(test.segment->locks.n_busy, 1);
+	ck_assert_uint_eq(test.segment->locks->n_busy, 1);
 	segment_remove(test.segment, true);
 	ck_assert_ptr_null(registry_find(&test.registry, "s"));
 	for (int i = 0; i < 3; i++)
@@ -217,7 +217,7 @@ die(uint32_t id, uint64_t until_ns)
 {
 	struct locks_dead dead = { .id = id };
 
-	recovery_owner_gone(&test.recovery, &test.segment->locks, &dead, until_ns);
+	recovery_owner_gone(&test.recovery, test.segment->locks, &dead, until_ns);
 }
 
 static unsigned
@@ -256,11 +256,11 @@ START_TEST(what_is_undone_on_the_loop_is_what_was_judged)
 		*far = 0xbb;
 		atomic_store(&place->lock->state, CONTROL_STATE(STRANGER, 0));
 		die(STRANGER, UINT64_MAX);
-		if (!test.segment->locks.n_busy) {
+		if (!test.segment->locks->n_busy) {
 			ck_assert_uint_eq(*far, 0xbb);
 			n_small++;
 		}
-		while (test.segment->locks.n_busy)
+		while (test.segment->locks->n_busy)
 			turn();
 	}
 	atomic_store(&ends, true);
@@ -273,7 +273,7 @@ END_TEST
 START_TEST(strays_are_recovered)
 {
 	die_within(ROLL, STRANGER, 100);
-	die_within(KEEP, test.segment->locks.claim_id, 100);
+	die_within(KEEP, test.segment->locks->claim_id, 100);
 	segment_recover_strays(test.segment);
 	expect_free(ROLL, 0xaa, PAGE);
 	expect_free(KEEP, 0xbb, 100);
@@ -294,7 +294,7 @@ START_TEST(ids_are_not_reused_while_a_word_has_them)
 	atomic_store(&lock_of(KEEP)->place.lock->state, CONTROL_STATE((id + 1) | CONTROL_WAITERS, 0));
 	second = attach();
 	/* 1 is the daemon's claim, then comes the first's, then the word's. */
-	ck_assert_uint_eq(test.segment->locks.claim_id, 1);
+	ck_assert_uint_eq(test.segment->locks->claim_id, 1);
 	ck_assert_uint_eq(second.attachment->id, id + 2);
 	atomic_store(&lock_of(KEEP)->place.lock->state, 0);
 	(void)close(first.fd);
@@ -313,7 +313,7 @@ START_TEST(deaths_do_not_make_the_queue_longer)
 	die_within(ZERO, STRANGER + 2, 100);
 	for (int i = 0; i < 100; i++) {
 		die(STRANGER + 3, UINT64_MAX);
-		recovery_strays(&test.recovery, &test.segment->locks, 0);
+		recovery_strays(&test.recovery, test.segment->locks, 0);
 	}
 	ck_assert_uint_le(n_passes(), 2);
 	ck_assert_int_eq(pthread_mutex_unlock(mutex_of(MUTEX)), 0);
@@ -390,8 +390,8 @@ START_TEST(what_waiters_put_right_is_counted)
 	ck_assert_uint_eq(lock_of(ZERO)->n_recoveries, 1);
 	ck_assert_int_eq(lock_of(ROLL)->recovered_pid, getpid());
 	ck_assert_uint_gt(lock_of(ROLL)->recovered_ns, 0);
-	ck_assert_uint_eq(test.segment->locks.n_recoveries, 3);
-	ck_assert_uint_eq(test.segment->locks.n_poisoned, 1);
+	ck_assert_uint_eq(test.segment->locks->n_recoveries, 3);
+	ck_assert_uint_eq(test.segment->locks->n_poisoned, 1);
 	ck_assert_uint_eq(word_of(ROLL), waiter_id | CONTROL_WAITERS);
 	ck_assert_uint_eq(word_of(KEEP), 0);
 	/* The waiter dies with the lock; what it took before is not counted again. */
@@ -468,7 +468,7 @@ END_TEST
 START_TEST(claim_silences_the_bell)
 {
 	struct client dead = attach();
-	uint32_t id = dead.attachment->id, claim_id = test.segment->locks.claim_id;
+	uint32_t id = dead.attachment->id, claim_id = test.segment->locks->claim_id;
 	struct control_lock *lock = lock_of(LARGE)->place.lock;
 	uint64_t rung = CONTROL_STATE(id | CONTROL_WAITERS, CONTROL_DIED | CONTROL_WAITERS);
 
@@ -479,7 +479,7 @@ START_TEST(claim_silences_the_bell)
 	ck_assert_uint_eq(atomic_load(&lock->state), CONTROL_STATE(claim_id | CONTROL_WAITERS, 0));
 	ck_assert(!control_take_rung(lock, rung, STRANGER, 77));
 	ck_assert_uint_eq(atomic_load(&lock->state), CONTROL_STATE(claim_id | CONTROL_WAITERS, 0));
-	while (test.segment->locks.n_busy)
+	while (test.segment->locks->n_busy)
 		turn();
 	expect_free(LARGE, 0xaa, 6 * MIB);
 	ck_assert_uint_eq(atomic_load(&lock->state), 0);

@@ -474,6 +474,57 @@ START_TEST(cursors_outlive_what_they_point_at)
 }
 END_TEST
 
+#define MANY	500
+
+/* By every name and from every cursor there can be, against a walk over all. */
+static void
+look_up_all(uint64_t last_cursor)
+{
+	struct segment *segment = TAILQ_FIRST(&test.registry.in_order);
+
+	for (uint64_t cursor = 0; cursor <= last_cursor + 1; cursor++) {
+		while (segment && segment->cursor <= cursor)
+			segment = TAILQ_NEXT(segment, entry);
+		ck_assert_ptr_eq(registry_after(&test.registry, cursor), segment);
+	}
+	TAILQ_FOREACH(segment, &test.registry.in_order, entry)
+		ck_assert_ptr_eq(registry_find(&test.registry, segment->definition->name), segment);
+}
+
+START_TEST(many_are_found_by_name_and_by_cursor)
+{
+	struct definition *like = declare()->definition;
+	struct segment *segment;
+	char name[32];
+
+	for (unsigned round = 0; round < 4; round++) {
+		for (unsigned i = 0; i < MANY; i++) {
+			struct definition *definition = definition_copy(like);
+
+			(void)snprintf(name, sizeof(name), "m%u-%u", round, i);
+			free(definition->name);
+			definition->name = strdup(name);
+			ck_assert_int_eq(registry_declare_one(&test.registry, definition), 0);
+			(void)definition_unref(definition);
+		}
+		/* All of a stretch, every second one, the first and the last. */
+		for (unsigned i = 0; i < MANY; i++) {
+			if ((i < 100 || i > 200) && i % 2 && i < MANY - round)
+				continue;
+			(void)snprintf(name, sizeof(name), "m%u-%u", round, i);
+			segment = registry_find(&test.registry, name);
+			ck_assert_ptr_nonnull(segment);
+			segment_remove(segment, true);
+			ck_assert_ptr_null(registry_find(&test.registry, name));
+		}
+		look_up_all(test.registry.last_cursor);
+	}
+	while ((segment = registry_after(&test.registry, 1)))
+		segment_remove(segment, true);
+	look_up_all(test.registry.last_cursor);
+}
+END_TEST
+
 START_TEST(redefined_it_is_the_same_segment)
 {
 	struct segment *segment = declare();
@@ -533,6 +584,7 @@ segments_suite(void)
 	tcase_add_test(tcase, removed_now_its_memory_stays_with_who_maps_it);
 	tcase_add_test(tcase, template_says_what_may_be_created);
 	tcase_add_test(tcase, cursors_outlive_what_they_point_at);
+	tcase_add_test(tcase, many_are_found_by_name_and_by_cursor);
 	tcase_add_test(tcase, redefined_it_is_the_same_segment);
 	tcase_add_test(tcase, redefined_while_it_is_provisioned);
 	suite_add_tcase(suite, tcase);

@@ -120,7 +120,7 @@ attach(void)
 struct lock *
 lock_of(unsigned index)
 {
-	return &test.segment->locks.list[index];
+	return &test.segment->locks->list[index];
 }
 
 uint32_t
