@@ -23,6 +23,54 @@ _Static_assert(BASE_ARRAY_SIZE(definition_lifetime_names) == DEFINITION_LIFETIME
 _Static_assert(BASE_ARRAY_SIZE(definition_on_death_names) == DEFINITION_ON_DEATH_N + 1, "a word each");
 _Static_assert(BASE_ARRAY_SIZE(definition_on_unclean_names) == DEFINITION_ON_UNCLEAN_N + 1, "a word each");
 
+/* A file's name, for all the definitions that were read there. */
+struct file_name {
+	unsigned n_refs;
+	char text[];
+};
+
+/* Most definitions are of the same file as the one before. */
+static struct file_name *last_file;
+
+static struct file_name *
+file_name_of(const char *text)
+{
+	return BASE_CONTAINER_OF(text, struct file_name, text);
+}
+
+static void
+file_name_unref(const char *text)
+{
+	struct file_name *name = text ? file_name_of(text) : NULL;
+
+	if (!name || --name->n_refs)
+		return;
+	if (last_file == name)
+		last_file = NULL;
+	free(name);
+}
+
+int
+definition_set_file(struct definition *definition, const char *file)
+{
+	struct file_name *name = last_file;
+	size_t size = strlen(file) + 1;
+
+	if (name && streq(name->text, file)) {
+		name->n_refs++;
+	} else {
+		name = malloc(sizeof(*name) + size);
+		if (!name)
+			return -ENOMEM;
+		name->n_refs = 1;
+		memcpy(name->text, file, size);
+		last_file = name;
+	}
+	file_name_unref(definition->file);
+	definition->file = name->text;
+	return 0;
+}
+
 struct definition *
 definition_new(void)
 {
@@ -50,7 +98,7 @@ definition_free(struct definition *definition)
 	free(definition->allow);
 	free(definition->locks);
 	free(definition->name);
-	free(definition->file);
+	file_name_unref(definition->file);
 	free(definition->owner_name);
 	free(definition->group_name);
 	free(definition->layout);
@@ -86,7 +134,6 @@ copy_strings(const struct definition *from, struct definition *copy)
 	bool done = true;
 
 	done &= copy_string(&from->name, &copy->name);
-	done &= copy_string(&from->file, &copy->file);
 	done &= copy_string(&from->owner_name, &copy->owner_name);
 	done &= copy_string(&from->group_name, &copy->group_name);
 	done &= copy_string(&from->layout, &copy->layout);
@@ -126,6 +173,8 @@ definition_copy(const struct definition *from)
 		return NULL;
 	*copy = *from;
 	copy->n_refs = 1;
+	if (copy->file)
+		file_name_of(copy->file)->n_refs++;
 	copy->allow = NULL;
 	copy->locks = NULL;
 	copy->n_allow = 0;

@@ -21,13 +21,16 @@
 #define DEFINITION_MUTEX_BYTES	40	/* what a pthread_mutex_t takes in data, and */
 #define DEFINITION_MUTEX_ALIGNMENT	8
 
+/* A byte each, since there may be thousands of definitions: what keys.c's rows of words store. */
+#define DEFINITION_WORD	__attribute__((packed))
+
 enum definition_backend {
 	DEFINITION_MEMFD,
 	DEFINITION_POSIX,
 	DEFINITION_SYSV,
 	DEFINITION_FILE,
 	DEFINITION_BACKEND_N
-};
+} DEFINITION_WORD;
 
 enum definition_page_size {
 	DEFINITION_PAGE_AUTO,		/* huge where the host lets us, base otherwise */
@@ -36,7 +39,7 @@ enum definition_page_size {
 	DEFINITION_PAGE_2MIB,
 	DEFINITION_PAGE_1GIB,
 	DEFINITION_PAGE_SIZE_N
-};
+} DEFINITION_WORD;
 
 enum definition_numa {
 	DEFINITION_NUMA_ANY,
@@ -45,19 +48,19 @@ enum definition_numa {
 	DEFINITION_NUMA_INTERLEAVE,
 	DEFINITION_NUMA_PREFERRED,
 	DEFINITION_NUMA_N
-};
+} DEFINITION_WORD;
 
 enum definition_placement {
 	DEFINITION_REQUIRE,		/* had as asked, or the segment fails */
 	DEFINITION_PREFER,		/* go on, and say so */
 	DEFINITION_PLACEMENT_N
-};
+} DEFINITION_WORD;
 
 enum definition_lifetime {
 	DEFINITION_PERSISTENT,
 	DEFINITION_ATTACHED,		/* ends with its last attachment, after linger */
 	DEFINITION_LIFETIME_N
-};
+} DEFINITION_WORD;
 
 enum definition_on_death {
 	DEFINITION_ROLLBACK,
@@ -65,14 +68,14 @@ enum definition_on_death {
 	DEFINITION_ZERO,
 	DEFINITION_POISON,
 	DEFINITION_ON_DEATH_N
-};
+} DEFINITION_WORD;
 
 enum definition_on_unclean {
 	DEFINITION_UNCLEAN_KEEP,
 	DEFINITION_UNCLEAN_ZERO,
 	DEFINITION_UNCLEAN_FAIL,
 	DEFINITION_ON_UNCLEAN_N
-};
+} DEFINITION_WORD;
 
 /* One entry of `allow`: access beyond owner, group and others. */
 struct definition_allow {
@@ -97,51 +100,50 @@ struct definition_lock {
 	enum definition_on_death on_death;
 };
 
+/* In the order of sizes, without holes. */
 struct definition {
-	unsigned n_refs;
 	char *name;			/* of a template: with its %U, and matched as a prefix */
-	char *file;			/* where it was read, and */
-	unsigned line;
-	bool is_template;
-
+	const char *file;		/* where it was read, and; kept once for all of its definitions: definition_set_file() */
 	uint64_t size_bytes;		/* a template's: 0, the creator says */
 	uint64_t max_size_bytes;
+	uint64_t numa_nodes;		/* bit N: node N, for bind, interleave, preferred */
+	uint64_t linger_ms;
+	uint64_t sync_ms;
+	char *owner_name;		/* as written, or NULL */
+	char *group_name;
+	char *layout;			/* or NULL */
+	char *init;			/* or NULL */
+	char *object;			/* posix, or NULL */
+	char *path;			/* file, or NULL */
+	struct definition_allow *allow;
+	struct definition_lock *locks;
+
+	unsigned n_refs;
+	unsigned line;
 	uint32_t max_count;		/* templates only */
+	uint32_t owner;
+	uint32_t group;
+	uint32_t key;
+	uint16_t n_allow;
+	uint16_t n_locks;
+	uint16_t mode;			/* permission bits, 0777 at most */
+
 	enum definition_backend backend;
 	enum definition_page_size page_size;
 	enum definition_numa numa;
-	uint64_t numa_nodes;		/* bit N: node N, for bind, interleave, preferred */
 	enum definition_placement placement;
 	enum definition_lifetime lifetime;
-	uint64_t linger_ms;
+	enum definition_on_unclean on_unclean;
+	bool is_template;
 	bool prefault;
 	bool mlock;
 	bool required;
 	bool scrub;
 	bool dump;
-
 	bool has_owner;			/* false: the daemon's uid (of a template: the creator's) */
 	bool has_group;
-	uint32_t owner;
-	uint32_t group;
-	char *owner_name;		/* as written, or NULL */
-	char *group_name;
-	uint16_t mode;			/* permission bits, 0777 at most */
-	struct definition_allow *allow;
-	size_t n_allow;
-
-	char *layout;			/* or NULL */
-	char *init;			/* or NULL */
-	struct definition_lock *locks;
-	size_t n_locks;
-
-	char *object;			/* posix, or NULL */
 	bool has_key;			/* sysv */
-	uint32_t key;
-	char *path;			/* file, or NULL */
 	bool sync;			/* file: false is "none" */
-	uint64_t sync_ms;
-	enum definition_on_unclean on_unclean;
 };
 
 /* A new definition with one reference and nothing filled in, or NULL when memory is short. */
@@ -149,6 +151,9 @@ struct definition *definition_new(void);
 struct definition *definition_ref(struct definition *definition);
 /* Gives a reference back; the last one frees. Accepts NULL; returns NULL. */
 struct definition *definition_unref(struct definition *definition);
+
+/* Where it was read. 0 or -ENOMEM. */
+int definition_set_file(struct definition *definition, const char *file);
 
 /* A definition of its own with the same contents and one reference. NULL when memory is short. */
 struct definition *definition_copy(const struct definition *from);

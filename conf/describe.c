@@ -122,7 +122,7 @@ value_format(const struct keys_row *row, const void *base, char **ret_text)
 	case KEYS_TYPE_MODE:
 		return format_mode(row, base, ret_text);
 	case KEYS_TYPE_WORD:
-		return format_text(ret_text, "\"%s\"", row->words[*(const unsigned *)field]);
+		return format_text(ret_text, "\"%s\"", row->words[*(const uint8_t *)field]);
 	case KEYS_TYPE_FLAG:
 		return format_text(ret_text, "\"%s\"", row->words[*(const bool *)field]);
 	case KEYS_TYPE_NAME:

@@ -55,7 +55,7 @@ field_equal(const struct keys_row *row, const void *a, const void *b)
 	case KEYS_TYPE_GROUP:
 		return *(const uint32_t *)x == *(const uint32_t *)y;
 	case KEYS_TYPE_WORD:
-		return *(const unsigned *)x == *(const unsigned *)y;
+		return *(const uint8_t *)x == *(const uint8_t *)y;
 	case KEYS_TYPE_SIZE:
 	case KEYS_TYPE_TIME:
 		return *(const uint64_t *)x == *(const uint64_t *)y;
@@ -157,7 +157,7 @@ plain_size(const struct keys_row *row)
 	case KEYS_TYPE_GROUP:
 		return sizeof(uint32_t);
 	case KEYS_TYPE_WORD:
-		return sizeof(unsigned);
+		return sizeof(uint8_t);
 	case KEYS_TYPE_SIZE:
 	case KEYS_TYPE_TIME:
 	case KEYS_TYPE_SYNC:

@@ -20,19 +20,27 @@ conf_default_file(void)
 	return CONF_SYSCONFDIR "/segmentd/segmentd.conf";
 }
 
+void
+conf_drop_definitions(struct conf *conf)
+{
+	for (size_t i = 0; i < conf->n_segments; i++)
+		definition_unref(conf->segments[i]);
+	for (size_t i = 0; i < conf->n_templates; i++)
+		definition_unref(conf->templates[i]);
+	free(conf->segments);
+	free(conf->templates);
+	conf->segments = conf->templates = NULL;
+	conf->n_segments = conf->n_templates = 0;
+}
+
 struct conf *
 conf_free(struct conf *conf)
 {
 	if (!conf)
 		return NULL;
-	for (size_t i = 0; i < conf->n_segments; i++)
-		definition_unref(conf->segments[i]);
-	for (size_t i = 0; i < conf->n_templates; i++)
-		definition_unref(conf->templates[i]);
+	conf_drop_definitions(conf);
 	for (size_t i = 0; i < conf->n_orphans; i++)
 		free(conf->orphans[i].posix);
-	free(conf->segments);
-	free(conf->templates);
 	free(conf->orphans);
 	free(conf->daemon.socket);
 	free(conf->daemon.state_dir);

@@ -99,6 +99,9 @@ int conf_load_texts(const struct conf_text *texts, size_t n_texts, struct conf_r
 int conf_new_default(struct conf **ret_conf);
 
 struct conf *conf_free(struct conf *conf);
+
+/* Gives segments and templates back: who needs them has taken references. */
+void conf_drop_definitions(struct conf *conf);
 void conf_report_deinit(struct conf_report *report);
 
 /* One problem as a line: file:line: key: text. Returns what snprintf would. */

@@ -54,9 +54,12 @@ static int
 get_definition(struct cursor *cursor, struct definition *definition, char *why)
 {
 	uint8_t is_template = cursor_u8(cursor);
+	cleanup_free char *file = NULL;
 	const char *fault;
-	int r = cursor_text(cursor, &definition->file);
+	int r = cursor_text(cursor, &file);
 
+	if (r == 0 && file)
+		r = definition_set_file(definition, file);
 	if (r < 0)
 		return r;
 	definition->line = cursor_u32(cursor);

@@ -100,7 +100,7 @@ value_of(const struct keys_row *row, const void *base, char *buf, size_t size, s
 		value.string = format_mode(row, base, buf, size);
 		break;
 	case KEYS_TYPE_WORD:
-		value.string = row->words[*(const unsigned *)at(base, row->offset)];
+		value.string = row->words[*(const uint8_t *)at(base, row->offset)];
 		break;
 	case KEYS_TYPE_FLAG:
 		value.string = row->words[*(const bool *)at(base, row->offset)];

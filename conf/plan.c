@@ -218,12 +218,8 @@ plan_equal(const struct definition *running, const struct definition *next)
 static int
 merge_place(const struct definition *from, struct definition *to)
 {
-	char *file = from->file ? strdup(from->file) : NULL;
-
-	if (from->file && !file)
+	if (from->file && definition_set_file(to, from->file))
 		return -ENOMEM;
-	free(to->file);
-	to->file = file;
 	to->line = from->line;
 	return 0;
 }

@@ -315,8 +315,7 @@ new_definition(struct reader *reader, config_setting_t *group, bool is_template)
 		return NULL;
 	source_find(reader->source, group->line, &file, &definition->line);
 	definition->is_template = is_template;
-	definition->file = strdup(file);
-	return definition->file ? definition : definition_unref(definition);
+	return definition_set_file(definition, file) ? definition_unref(definition) : definition;
 }
 
 static void

@@ -318,7 +318,7 @@ set_word(const struct keys_row *row, const struct value *value, void *base, char
 	if (row->type == KEYS_TYPE_FLAG)
 		*(bool *)field(base, row->offset) = index == 1;
 	else
-		*(unsigned *)field(base, row->offset) = (unsigned)index;
+		*(uint8_t *)field(base, row->offset) = (uint8_t)index;
 	return refuse_unhonoured(row, (unsigned)index, value->string, why);
 }
 

@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 
@@ -29,7 +30,7 @@
 static const struct timeval status_later = { .tv_usec = STATUS_MS * 1000 };
 
 struct manager {
-	const struct conf *conf;
+	struct conf *conf;
 	const char *file;		/* where it was read */
 	struct event_base *base;
 	struct accounts accounts;
@@ -439,6 +440,9 @@ manager_start(struct manager *manager)
 		r = manager_start_watchdog(manager);
 	if (r == 0)
 		r = registry_declare(&manager->registry, manager->conf);
+	/* What reading thousands of definitions took is not needed any more: nobody is served yet who would wait for it. */
+	conf_drop_definitions(manager->conf);
+	(void)malloc_trim(0);
 	if (r == 0 && evtimer_add(&manager->status_event, &now))
 		r = -ENOMEM;
 	return r;
@@ -482,7 +486,7 @@ manager_deinit(struct manager *manager)
 }
 
 int
-manager_run(const struct conf *conf, const char *file)
+manager_run(struct conf *conf, const char *file)
 {
 	struct manager *manager = calloc(1, sizeof(*manager));
 	int r;

@@ -7,6 +7,6 @@
 #include "conf/load.h"
 
 /* Runs the daemon on a configuration until it is told to stop. 0, or a negative errno that has been logged. */
-int manager_run(const struct conf *conf, const char *file);
+int manager_run(struct conf *conf, const char *file);
 
 #endif

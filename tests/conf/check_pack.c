@@ -592,6 +592,7 @@ END_TEST
 
 START_TEST(too_large_is_said)
 {
+	static char long_name[PACK_ITEM_MAX_BYTES + 1];
 	struct definition *definition;
 	struct pack pack = PACK_NULL;
 	int fd = new_file();
@@ -599,9 +600,7 @@ START_TEST(too_large_is_said)
 
 	expect_good(&run, "segments = ( { name = \"a\"; size = 1; } );");
 	definition = run.conf->segments[0];
-	free(definition->file);
-	definition->file = calloc(1, PACK_ITEM_MAX_BYTES + 1);
-	memset(definition->file, 'x', PACK_ITEM_MAX_BYTES);
+	ck_assert_int_eq(definition_set_file(definition, memset(long_name, 'x', PACK_ITEM_MAX_BYTES)), 0);
 	ck_assert_int_eq(pack_definition(&pack, definition), PACK_E_TOO_LARGE);
 	ck_assert_uint_eq(pack.length, 0);
 	ck_assert_int_eq(pack_write(fd, 0, run.conf, &run.report), PACK_E_TOO_LARGE);
