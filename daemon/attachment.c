@@ -178,8 +178,8 @@ attachment_free(struct attachment *attachment)
 	attachment_count(attachment, -1);
 	if (attachment->session)
 		LIST_REMOVE(attachment, session_entry);
-	if (segment->look_next == attachment)
-		segment->look_next = TAILQ_NEXT(attachment, segment_entry);
+	if (segment->watch && segment->watch->look_next == attachment)
+		segment->watch->look_next = TAILQ_NEXT(attachment, segment_entry);
 	TAILQ_REMOVE(&segment->attachments, attachment, segment_entry);
 	charge_deinit(&attachment->charge);
 	free(attachment);

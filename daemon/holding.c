@@ -56,32 +56,56 @@ holding_map(struct holding *holding)
 	return 0;
 }
 
-int
-holding_add_control(struct holding *holding, const char *name, uint64_t size_bytes, const char **ret_step)
+static struct holding_control *
+control_free(struct holding_control *control)
 {
-	struct backend_object object = BACKEND_OBJECT_NULL;
-	int r = memfd_object_new(name, size_bytes, &object, ret_step);
+	if (!control)
+		return NULL;
+	if (control->map)
+		(void)munmap(control->map, control->object.map_bytes);
+	close_fd(&control->object.fd);
+	close_fd(&control->read_fd);
+	free(control);
+	return NULL;
+}
+
+static int
+control_make(struct holding_control *control, const char *name, uint64_t size_bytes, const char **ret_step)
+{
+	int r = memfd_object_new(name, size_bytes, &control->object, ret_step);
 
 	if (r)
 		return r;
 	*ret_step = "opening control memory for readers";
-	r = procfd_reopen(object.fd, O_RDONLY, &holding->control_read_fd);
-	if (r) {
-		close_fd(&object.fd);
+	r = procfd_reopen(control->object.fd, O_RDONLY, &control->read_fd);
+	if (r)
 		return r;
-	}
 	*ret_step = "mapping control memory";
-	holding->control_map = mmap(NULL, object.map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, object.fd, 0);
-	if (holding->control_map == MAP_FAILED) {
-		r = -errno;
-		holding->control_map = NULL;
-		close_fd(&holding->control_read_fd);
-		close_fd(&object.fd);
-		return r;
+	control->map = mmap(NULL, control->object.map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, control->object.fd, 0);
+	if (control->map == MAP_FAILED) {
+		control->map = NULL;
+		return -errno;
 	}
-	(void)madvise(holding->control_map, object.map_bytes, MADV_DONTDUMP);
-	holding->control = object;
+	(void)madvise(control->map, control->object.map_bytes, MADV_DONTDUMP);
 	return 0;
+}
+
+int
+holding_add_control(struct holding *holding, const char *name, uint64_t size_bytes, const char **ret_step)
+{
+	struct holding_control *control = malloc(sizeof(*control));
+	int r = -ENOMEM;
+
+	*ret_step = "making control memory";
+	if (control) {
+		*control = (struct holding_control) { .object = BACKEND_OBJECT_NULL, .read_fd = -1 };
+		r = control_make(control, name, size_bytes, ret_step);
+	}
+	if (r)
+		(void)control_free(control);
+	else
+		holding->control = control;
+	return r;
 }
 
 static void
@@ -89,11 +113,8 @@ holding_close(struct holding *holding)
 {
 	if (holding->map)
 		(void)munmap(holding->map, holding->object.map_bytes);
-	if (holding->control_map)
-		(void)munmap(holding->control_map, holding->control.map_bytes);
 	close_fd(&holding->object.fd);
-	close_fd(&holding->control.fd);
-	close_fd(&holding->control_read_fd);
+	(void)control_free(holding->control);
 	*holding = (struct holding) HOLDING_NULL;
 }
 
@@ -184,13 +205,13 @@ holding_release_control(struct holding *holding, struct releases *releases)
 {
 	struct holding control = HOLDING_NULL;
 
-	if (holding->control.fd < 0)
+	if (!holding->control)
 		return;
 	control.backend = &backend_memfd;
-	control.object = holding->control;
-	control.map = take_ptr(holding->control_map);
-	holding->control = (struct backend_object) BACKEND_OBJECT_NULL;
-	close_fd(&holding->control_read_fd);
+	control.object = holding->control->object;
+	control.map = take_ptr(holding->control->map);
+	holding->control->object = (struct backend_object) BACKEND_OBJECT_NULL;
+	holding->control = control_free(holding->control);
 	holding_release(&control, releases, false);
 }
 

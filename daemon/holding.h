@@ -13,19 +13,30 @@
 #include "daemon/slices.h"
 #include "daemon/workers.h"
 
+struct holding_control {
+	struct backend_object object;	/* a memfd, whatever holds the data */
+	int read_fd;			/* its read-only description, which all readers get; each writer gets one of its own */
+	void *map;
+	uint64_t locked_bytes;
+};
+
 struct holding {
 	const struct backend *backend;
 	struct backend_object object;
 	void *map;			/* NULL: not mapped */
-	struct backend_object control;	/* fd -1: none. A memfd, whatever holds the data */
-	int control_read_fd;		/* its read-only description, which all readers get; each writer gets one of its own */
-	void *control_map;		/* there whenever control is */
+	struct holding_control *control;	/* NULL: none */
 	uint64_t locked_bytes;		/* of both: of data from its start on */
-	uint64_t control_locked_bytes;	/* of them control's */
 	uint64_t huge_bytes;		/* mapped by huge pages, when they were made */
 };
 
-#define HOLDING_NULL	{ .object = BACKEND_OBJECT_NULL, .control = BACKEND_OBJECT_NULL, .control_read_fd = -1 }
+#define HOLDING_NULL	{ .object = BACKEND_OBJECT_NULL }
+
+/* Bytes of control memory that are locked. */
+static inline uint64_t
+holding_control_locked_bytes(const struct holding *holding)
+{
+	return holding->control ? holding->control->locked_bytes : 0;
+}
 
 /* Maps the whole object, aligned for huge pages and kept out of core dumps. 0 or a negative errno. */
 int holding_map(struct holding *holding);

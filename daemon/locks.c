@@ -71,7 +71,7 @@ locks_on_death(enum definition_on_death on_death)
 void
 locks_place(struct locks *locks)
 {
-	unsigned char *control = locks->holding->control_map;
+	unsigned char *control = locks->holding->control ? locks->holding->control->map : NULL;
 
 	locks_unplace(locks);
 	for (uint32_t i = 0; i < locks->n; i++) {

@@ -44,12 +44,12 @@ log_write(int priority, const struct log_about *about, const char *format, ...)
 
 	if (!about)
 		about = &nothing;
+	if (priority == LOG_DEBUG && !log_verbose)
+		return;
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 
-	if (priority == LOG_DEBUG && !log_verbose)
-		return;
 	if (log_to_journal) {
 		struct journal_fields fields = {
 			.segment = about->segment,

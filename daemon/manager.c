@@ -11,6 +11,7 @@
 #include <malloc.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 
 #include "base/base.h"
 #include "daemon/listener.h"
@@ -137,6 +138,7 @@ manager_log_change(const struct segment *segment)
 {
 	const struct log_about about = { .segment = segment->definition->name };
 	const char *name = segment->definition->name;
+	static struct log_limit ready = LOG_LIMIT(1000);
 	uint32_t n = segment_n_attached(segment);
 	char size[32], keeps[64] = "";
 
@@ -146,10 +148,12 @@ manager_log_change(const struct segment *segment)
 		if (segment->reason)
 			log_write(LOG_WARNING, &about, "segment '%s' (%s) is ready, but not as asked: %s", name, size,
 			    segment->reason);
-		else
-			/* A created or scrubbed one at its clients' will: not for everybody's log. */
-			log_write(segment->is_declared && !segment->definition->scrub ? LOG_INFO : LOG_DEBUG, &about,
-			    "segment '%s' (%s) is ready", name, size);
+		/* A created or scrubbed one at its clients' will: not for everybody's log. */
+		else if (!segment->is_declared || segment->definition->scrub)
+			log_write(LOG_DEBUG, &about, "segment '%s' (%s) is ready", name, size);
+		/* Of many the sum is told: the journal drops what comes beyond 10,000 entries in 30 s, whatever it is. */
+		else if (log_allowed(&ready))
+			log_write(LOG_INFO, &about, "segment '%s' (%s) is ready", name, size);
 		break;
 	case PROTOCOL_FAILED:
 		log_write(LOG_ERR, &about, "segment '%s' (%s:%u) could not be provisioned: %s", name,
@@ -488,11 +492,16 @@ manager_deinit(struct manager *manager)
 int
 manager_run(struct conf *conf, const char *file)
 {
-	struct manager *manager = calloc(1, sizeof(*manager));
+	struct manager *manager;
 	int r;
 
-	if (!manager)
-		return -ENOMEM;
+	/*
+	 * From the kernel, and not from malloc, which would take what reading a large configuration has left, and zero it: the
+	 * ring of events takes no memory then before it is used.
+	 */
+	manager = mmap(NULL, sizeof(*manager), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (manager == MAP_FAILED)
+		return -errno;
 	manager->conf = conf;
 	manager->file = file;
 	manager->started_ns = clock_monotonic_ns();
@@ -519,6 +528,6 @@ manager_run(struct conf *conf, const char *file)
 	if (r)
 		log_write(LOG_ERR, &(struct log_about) { .error = r }, "cannot go on");
 	manager_deinit(manager);
-	free(manager);
+	(void)munmap(manager, sizeof(*manager));
 	return r;
 }

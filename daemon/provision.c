@@ -142,10 +142,16 @@ provision_judge(struct provision *provision)
 	return 0;
 }
 
-static uint64_t
-provision_reserved_fds(void)
+/* Whether so many descriptors more may follow this one. The limit is asked for anew where it seems to be reached. */
+static bool
+provision_leaves_fds(struct provisioner *provisioner, int fd)
 {
-	return min_u64(RESERVED_FDS, limits_nofile() / 4);
+	uint64_t most = provisioner->most_fds;
+
+	if (fd < 0 || (uint64_t)fd + min_u64(RESERVED_FDS, most / 4) < most)
+		return true;
+	provisioner->most_fds = most = limits_nofile();
+	return (uint64_t)fd + min_u64(RESERVED_FDS, most / 4) < most;
 }
 
 /* What locks need besides the data: control memory, and the daemon's own mapping of both. */
@@ -168,7 +174,9 @@ provision_create_for_locks(struct provision *provision, const char **ret_step)
 static int
 max_fd(const struct holding *holding)
 {
-	return holding->object.fd > holding->control_read_fd ? holding->object.fd : holding->control_read_fd;
+	int control_fd = holding->control ? holding->control->read_fd : -1;
+
+	return holding->object.fd > control_fd ? holding->object.fd : control_fd;
 }
 
 static int
@@ -184,7 +192,7 @@ provision_create(struct provision *provision)
 	if (r == 0)
 		r = provision_create_for_locks(provision, &step);
 	/* The last descriptors are for clients, or nobody could ask any more why the others failed. */
-	if (r == 0 && (uint64_t)max_fd(provision->holding) + provision_reserved_fds() >= limits_nofile())
+	if (r == 0 && !provision_leaves_fds(provision->provisioner, max_fd(provision->holding)))
 		r = -EMFILE;
 	if (r == -EMFILE || r == -ENFILE)
 		findings_nofile(provision->text, sizeof(provision->text));
@@ -228,11 +236,11 @@ provision_scrub_control(struct provision *provision)
 	const char *step = "";
 	int r;
 
-	if (holding->control.fd < 0)
+	if (!holding->control)
 		return 0;
-	provision->provisioner->locked_bytes -= holding->control_locked_bytes;
-	holding->locked_bytes -= holding->control_locked_bytes;
-	holding->control_locked_bytes = 0;
+	provision->provisioner->locked_bytes -= holding->control->locked_bytes;
+	holding->locked_bytes -= holding->control->locked_bytes;
+	holding->control->locked_bytes = 0;
 	holding_release_control(holding, &provision->provisioner->releases);
 	r = provision_create_for_locks(provision, &step);
 	if (r)
@@ -272,6 +280,7 @@ provision_new(struct provisioner *provisioner, struct definition *definition, st
 	provision->holding = holding;
 	provision->path_fd = -1;
 	provision->n_pieces = n_pieces;
+	provision->told_ns = clock_monotonic_ns();
 	provision->lock = definition->mlock;
 	if (definition->prefault) {
 		provision->data_bytes = round_up(definition->size_bytes, PROVISION_PAGE_BYTES);

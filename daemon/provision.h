@@ -24,6 +24,7 @@ struct provisioner {
 	uint64_t locked_bytes;		/* by all holdings, as the daemon counts them */
 	void (*on_room)(void *arg);	/* some memory that was on its way back has arrived; NULL: nobody waits for it */
 	void *on_room_arg;
+	uint64_t most_fds;		/* the limit of descriptors, when it was last asked for */
 };
 
 struct provision;
@@ -53,6 +54,8 @@ struct provision {
 	uint64_t total_bytes;		/* with control memory's, which follow in the count; not those of a growth */
 	uint64_t next_bytes;		/* handed to workers up to here */
 	uint64_t done_bytes;
+	uint64_t told_bytes;		/* of them, when the owner last told somebody */
+	uint64_t told_ns;		/* monotonic, its start at first */
 	uint64_t resident_bytes;	/* of them, by the workers' word from the kernel */
 	uint64_t huge_bytes;
 	uint64_t promised_bytes;	/* of the budget, still to be given back */

@@ -18,7 +18,7 @@
 static uint64_t
 provision_data_locked(const struct provision *provision)
 {
-	return provision->holding->locked_bytes - provision->holding->control_locked_bytes;
+	return provision->holding->locked_bytes - holding_control_locked_bytes(provision->holding);
 }
 
 static void
@@ -112,6 +112,7 @@ provision_grow(struct provisioner *provisioner, struct definition *definition, s
 	provision->data_bytes = provision->total_bytes = to_bytes;
 	provision->next_bytes = provision->done_bytes = provision->resident_bytes =
 	    from_bytes & ~(PROVISION_HUGE_BYTES - 1);
+	provision->told_bytes = from_bytes;
 	provision->huge_bytes = holding->huge_bytes;
 	/* One that could not be locked at its start does not begin in its middle. */
 	provision->lock = definition->mlock && provision_data_locked(provision) >= from_bytes;

@@ -61,14 +61,15 @@ static void
 provision_count_locked(struct provision *provision, uint64_t data_end, uint64_t of_control)
 {
 	struct holding *holding = provision->holding;
-	uint64_t data_locked = holding->locked_bytes - holding->control_locked_bytes;
+	uint64_t data_locked = holding->locked_bytes - holding_control_locked_bytes(holding);
 	uint64_t newly = of_control;
 
 	data_end = min_u64(data_end, provision->data_bytes);
 	if (data_end > data_locked)
 		newly += data_end - data_locked;
 	holding->locked_bytes += newly;
-	holding->control_locked_bytes += of_control;
+	if (of_control)
+		holding->control->locked_bytes += of_control;
 	provision->provisioner->locked_bytes += newly;
 }
 
@@ -84,7 +85,7 @@ provision_lock_step(struct slices *slices, uint64_t offset_bytes, uint64_t lengt
 	/* mlock2() without flags is mlock(), and the sanitizers do not make it do nothing. */
 	if (of_data && mlock2((char *)provision->holding->map + offset_bytes, of_data, 0))
 		return -errno;
-	if (of_control && mlock2((char *)provision->holding->control_map +
+	if (of_control && mlock2((char *)provision->holding->control->map +
 	    (offset_bytes + of_data - provision->data_bytes), of_control, 0))
 		return -errno;
 	budget_lock_kept(&provision->provisioner->budget, kept);
@@ -272,7 +273,7 @@ provision_fill(struct provision *provision)
 				.length_bytes = length,
 				.reserve_bytes = provisioner->budget.reserve_bytes,
 			},
-			.fd = is_data ? provision->holding->object.fd : provision->holding->control.fd,
+			.fd = is_data ? provision->holding->object.fd : provision->holding->control->object.fd,
 			.done = provision_piece_done,
 		};
 		provision->next_bytes += length;

@@ -301,7 +301,7 @@ recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks
 			},
 		},
 		.fd = holding->object.fd,
-		.control_fd = holding->control.fd,
+		.control_fd = holding->control ? holding->control->object.fd : -1,
 		.done = recovery_on_job,
 	};
 	recovery_begin(recovery, lock, job);

@@ -13,7 +13,7 @@ struct registry_template {
 	struct definition *definition;
 	uint32_t n_segments;
 	bool is_removed;		/* from the configuration: stays for the count, in case that it comes again */
-	uint64_t seen;			/* as a segment's */
+	uint32_t seen;			/* as a segment's */
 	TAILQ_ENTRY(registry_template) entry;
 };
 

@@ -76,7 +76,7 @@ struct reload {
 	struct parse *parse;		/* while it reads, and what it has read is taken */
 	struct conf *next;
 	size_t at;			/* in what the phase goes through */
-	uint64_t serial;		/* of the look; marks what it has seen */
+	uint32_t serial;		/* of the look; marks what it has seen */
 	struct reload_judge judge;
 	uint64_t n_reloads;		/* counters, for metrics */
 	uint64_t n_refused;		/* since the configuration was not valid */

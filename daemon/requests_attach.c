@@ -179,9 +179,9 @@ requests_open_control(const struct segment *segment, uint32_t access, int *ret_f
 {
 	const struct holding *holding = &segment->holding;
 
-	if (holding->control.fd < 0 || !(access & PROTOCOL_ACCESS_WRITE))
+	if (!holding->control || !(access & PROTOCOL_ACCESS_WRITE))
 		return 0;
-	return procfd_reopen(holding->control.fd, O_RDWR, ret_fd);
+	return procfd_reopen(holding->control->object.fd, O_RDWR, ret_fd);
 }
 
 /* Adds the attachment's answer to the reply; with the rows of its locks, if all answers to come fit behind them. */
@@ -205,9 +205,9 @@ handout_add_answer(struct handout *handout, const struct segment *segment, const
 		.flags = segment->definition->dump ? 0 : PROTOCOL_ATTACHED_DONTDUMP,
 	};
 	handout->flags = 0;
-	if (segment->holding.control.fd >= 0) {
+	if (segment->holding.control) {
 		answer->n_locks = locks->n;
-		answer->control_bytes = segment->holding.control.map_bytes;
+		answer->control_bytes = segment->holding.control->object.map_bytes;
 		if (locks->n * sizeof(*rows) > sizeof(handout->requests->reply) - handout->size - to_come)
 			handout->flags = PROTOCOL_MORE;
 		else
@@ -244,8 +244,8 @@ handout_add(struct handout *handout, struct segment *segment, uint32_t access)
 	handout->n++;
 	handout->own_fds[handout->n_own++] = fd;
 	handout->fds[handout->n_fds++] = fd;
-	if (segment->holding.control.fd >= 0)
-		handout->fds[handout->n_fds++] = control_fd >= 0 ? control_fd : segment->holding.control_read_fd;
+	if (segment->holding.control)
+		handout->fds[handout->n_fds++] = control_fd >= 0 ? control_fd : segment->holding.control->read_fd;
 	return 0;
 }
 

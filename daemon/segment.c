@@ -341,8 +341,6 @@ segment_provision(struct segment *segment, bool is_scrub)
 		locks_unplace(segment->locks);
 	}
 	free(take_ptr(segment->growth_reason));
-	segment->told_bytes = 0;
-	segment->told_ns = clock_monotonic_ns();
 	segment_enter(segment, PROTOCOL_PROVISIONING);
 	r = provision_start(segment->host->provisioner, segment->definition, &segment->holding, is_scrub,
 	    segment_on_provisioned, segment_on_progress, segment, &segment->provision, text, sizeof(text));
@@ -443,18 +441,19 @@ segment_on_fewer(struct segment *segment)
 
 /* Asks the kernel for each attachment, some at a time. The segment may be freed. */
 static bool
-segment_look(struct kernelcount_watch *watch, uint64_t until_ns)
+segment_look(struct kernelcount_watch *kernel_watch, uint64_t until_ns)
 {
-	struct segment *segment = BASE_CONTAINER_OF(watch, struct segment_watch, watch)->segment;
+	struct segment_watch *watch = BASE_CONTAINER_OF(kernel_watch, struct segment_watch, watch);
+	struct segment *segment = watch->segment;
 	struct attachment *attachment;
 
-	if (!segment->look_next)
-		segment->look_next = TAILQ_FIRST(&segment->attachments);
-	while ((attachment = segment->look_next)) {
-		segment->look_next = TAILQ_NEXT(attachment, segment_entry);
+	if (!watch->look_next)
+		watch->look_next = TAILQ_FIRST(&segment->attachments);
+	while ((attachment = watch->look_next)) {
+		watch->look_next = TAILQ_NEXT(attachment, segment_entry);
 		if (!attachment_is_held(attachment))
 			attachment_end(attachment);
-		if (segment->look_next && clock_monotonic_ns() > until_ns)
+		if (watch->look_next && clock_monotonic_ns() > until_ns)
 			return false;
 	}
 	segment_rest(segment);
@@ -472,7 +471,7 @@ segment_watch(struct segment *segment)
 	watch = malloc(sizeof(*watch));
 	if (!watch)
 		return -ENOMEM;
-	watch->segment = segment;
+	*watch = (struct segment_watch) { .segment = segment };
 	r = kernelcount_watch(segment->host->kernelcount, &watch->watch, segment->holding.object.fd, segment_look);
 	if (r)
 		free(watch);

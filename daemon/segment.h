@@ -61,6 +61,7 @@ struct segment_creation {
 struct segment_watch {
 	struct kernelcount_watch watch;
 	struct segment *segment;
+	struct attachment *look_next;	/* where a look goes on */
 };
 
 /* There may be thousands that nobody holds: what only others need is apart from it. */
@@ -69,19 +70,15 @@ struct segment {
 	struct definition *definition;
 	uint64_t cursor;		/* its place in the order of making */
 	uint64_t generation;
-	enum protocol_state state;
 	struct holding holding;
 	struct provision *provision;	/* while it is provisioning */
 	struct provision *growth;	/* while its size is being raised: it is in use meanwhile */
 	struct definition *grown;	/* what it will have then: the running one, with that size; or NULL */
 	uint64_t grow_to_bytes;		/* the size that is wanted in the end; 0: the one that it has */
-	uint64_t told_bytes;		/* of what is under way, when that was last told */
-	uint64_t told_ns;		/* monotonic */
 	char *reason;			/* why it failed, or what it has not as asked; or NULL */
 	char *growth_reason;		/* why its size was not raised; or NULL */
 	struct locks *locks;		/* of segments without any they are the same, and empty */
 	struct segment *successor;	/* takes its place and name when nobody holds it any more; in no books yet. Or NULL */
-	uint64_t seen;			/* the last look at a configuration that declares it; the registry's user's */
 
 	struct attachment_queue attachments;
 	struct attachment_list watched;	/* those of them whose session has a subscriber */
@@ -89,19 +86,20 @@ struct segment {
 	uint32_t n_writers;
 	uint32_t n_unsupervised;	/* of both */
 	uint32_t last_id;
+	uint32_t seen;			/* the last look at a configuration that declares it; the registry's user's */
+	uint32_t name_hash;		/* with names_next */
+	enum protocol_state state;
 	bool ids_wrapped;
 	bool was_attached;		/* since it was made, or scrubbed */
 	bool is_declared;		/* by the configuration; else created from a template */
-	unsigned n_waits;		/* for room, one after the other */
+	uint8_t n_waits;		/* for room, one after the other */
 	struct segment_watch *watch;	/* once somebody has been attached */
-	struct attachment *look_next;	/* where a look goes on */
 	struct event *linger;
 
 	struct segment_creation *creation;	/* NULL: the configuration declares it */
 	LIST_HEAD(, segment_waiter) waiters;
 	TAILQ_ENTRY(segment) entry;
-	struct segment *names_next;	/* in the registry's table of names, by */
-	uint32_t name_hash;		/* its name's hash */
+	struct segment *names_next;	/* in the registry's table of names */
 };
 
 /* A declared segment; takes a reference to the definition. 0 or -ENOMEM. */
@@ -189,7 +187,7 @@ segment_n_attached(const struct segment *segment)
 void segment_set_reason(struct segment *segment, const char *text);
 void segment_rest(struct segment *segment);		/* nobody may be attached: what then is due. The segment may be freed */
 void segment_grow_on(struct segment *segment);		/* it is ready: goes on to the size that is wanted */
-void segment_tell_progress(struct segment *segment, const struct provision *provision);
+void segment_tell_progress(struct segment *segment, struct provision *provision);
 
 /* The segment whose locks these are; not for those of segments without any. */
 static inline struct segment *

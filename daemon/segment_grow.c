@@ -15,19 +15,19 @@
 #define TELL_NS		(NS_PER_SEC / 10)	/* between two events of progress */
 
 void
-segment_tell_progress(struct segment *segment, const struct provision *provision)
+segment_tell_progress(struct segment *segment, struct provision *provision)
 {
 	uint64_t now_ns;
 
 	/* The end has an event of its own. */
 	if (provision->done_bytes == provision->total_bytes ||
-	    provision->done_bytes < segment->told_bytes + provision->total_bytes / 100)
+	    provision->done_bytes < provision->told_bytes + provision->total_bytes / 100)
 		return;
 	now_ns = clock_monotonic_ns();
-	if (now_ns - segment->told_ns < TELL_NS)
+	if (now_ns - provision->told_ns < TELL_NS)
 		return;
-	segment->told_ns = now_ns;
-	segment->told_bytes = provision->done_bytes;
+	provision->told_ns = now_ns;
+	provision->told_bytes = provision->done_bytes;
 	events_post_size(segment->host->events, PROTOCOL_EVENT_PROGRESS, segment, provision->done_bytes,
 	    provision->total_bytes);
 }
@@ -105,8 +105,6 @@ segment_begin_growth(struct segment *segment)
 		return -ENOMEM;
 	}
 	segment->grown->size_bytes = segment->grow_to_bytes;
-	segment->told_bytes = segment->definition->size_bytes;
-	segment->told_ns = clock_monotonic_ns();
 	r = provision_grow(segment->host->provisioner, segment->definition, &segment->holding,
 	    segment->definition->size_bytes, segment->grow_to_bytes, segment_on_grown, segment_on_growth, segment,
 	    &segment->growth, text, sizeof(text));

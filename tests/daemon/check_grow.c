@@ -204,7 +204,7 @@ check_books(uint64_t data_bytes)
 
 	ck_assert_uint_eq(segment_resident_bytes(test.segment), data_bytes);
 	ck_assert_uint_eq(holding->locked_bytes, locked ? data_bytes + control : 0);
-	ck_assert_uint_eq(holding->control_locked_bytes, locked ? control : 0);
+	ck_assert_uint_eq(holding_control_locked_bytes(holding), locked ? control : 0);
 	ck_assert_uint_eq(test.provisioner.locked_bytes, holding->locked_bytes);
 	ck_assert_uint_eq(limits_locked_bytes(), holding->locked_bytes);
 	ck_assert_uint_eq(test.provisioner.budget.promised_bytes, 0);
@@ -286,7 +286,7 @@ START_TEST(grown_it_has_more_and_lost_nothing)
 	check_books(SIZE_PAGES);
 	write_marks();
 	map = test.segment->holding.map;
-	control = test.segment->holding.control_map;
+	control = test.segment->holding.control->map;
 	ck_assert_int_eq(grow(LARGE), 0);
 	ck_assert_int_eq(test.segment->state, PROTOCOL_READY);
 	ck_assert_uint_eq(test.segment->definition->size_bytes, SIZE);
@@ -297,7 +297,7 @@ START_TEST(grown_it_has_more_and_lost_nothing)
 	check_books(LARGE);
 	check_marks();
 	ck_assert_ptr_eq(test.segment->holding.map, map);
-	ck_assert_ptr_eq(test.segment->holding.control_map, control);
+	ck_assert_ptr_eq(test.segment->holding.control->map, control);
 	ck_assert_int_eq(pread(test.segment->holding.object.fd, &byte, 1, LARGE - 1), 1);
 	ck_assert_int_eq(byte, 0);
 	event = told(PROTOCOL_EVENT_GROWN);
@@ -658,12 +658,11 @@ START_TEST(progress_is_told_by_hundredths_and_ten_times_a_second_at_most)
 	test.definition->mlock = false;
 	ck_assert(declare());
 	await_growth();
-	test.segment->told_bytes = 0;
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(rows); i++) {
 		test.n_told = 0;
 		provision.done_bytes = rows[i].done_bytes;
 		/* Half a millisecond to spare, on either side. */
-		test.segment->told_ns = clock_monotonic_ns() - rows[i].ms * NS_PER_MS + (rows[i].is_told ? 0 : NS_PER_MS / 2);
+		provision.told_ns = clock_monotonic_ns() - rows[i].ms * NS_PER_MS + (rows[i].is_told ? 0 : NS_PER_MS / 2);
 		segment_tell_progress(test.segment, &provision);
 		while (!TAILQ_EMPTY(&test.events.due))
 			turn();
@@ -674,7 +673,7 @@ START_TEST(progress_is_told_by_hundredths_and_ten_times_a_second_at_most)
 		ck_assert_int_eq(test.told[0].kind, PROTOCOL_EVENT_PROGRESS);
 		ck_assert_uint_eq(test.told[0].value, rows[i].done_bytes);
 		ck_assert_uint_eq(test.told[0].total, 100000);
-		ck_assert_uint_eq(test.segment->told_bytes, rows[i].done_bytes);
+		ck_assert_uint_eq(provision.told_bytes, rows[i].done_bytes);
 	}
 	ck_assert_uint_eq(n, 4);
 }

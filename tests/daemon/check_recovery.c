@@ -20,7 +20,7 @@ START_TEST(locks_are_laid_out_apart)
 		end = locks->list[i].log_offset_bytes + locks->list[i].place.log_bytes;
 		ck_assert_uint_eq(lock_index(&locks->list[i]), i);
 	}
-	ck_assert_uint_le(end, test.segment->holding.control.map_bytes);
+	ck_assert_uint_le(end, test.segment->holding.control->object.map_bytes);
 	ck_assert_uint_eq(locks_control_bytes(test.definition) % CONTROL_RECORD_BYTES, 0);
 }
 END_TEST
