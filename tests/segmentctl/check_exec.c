@@ -167,10 +167,11 @@ START_TEST(program_inherits_nothing_else)
 	const struct run *run;
 
 	close_on_exec();
+	/* Without a pipe, which would be open in the shell itself; and the descriptor that it found these by is closed. */
 	run = RUN("exec", "board", "public", "--", "sh", "-c", "for f in /proc/$$/fd/*; do case ${f##*/} in 0|1|2) ;;"
-	    " $SEGMENT_FD) echo first;; $SEGMENT_FD_2) echo second;; $SEGMENT_SESSION) echo session;; *) ls -l $f;; esac; done"
-	    " | sort");
-	ck_assert_str_eq(run->out, "first\nsecond\nsession\n");
+	    " $SEGMENT_FD) a=first;; $SEGMENT_FD_2) b=second;; $SEGMENT_SESSION) c=session;;"
+	    " *) if [ -e $f ]; then ls -l $f; fi;; esac; done; echo $a $b $c");
+	ck_assert_str_eq(run->out, "first second session\n");
 	/* What the caller handed to us is handed on. */
 	ck_assert_int_eq(dup2(STDIN_FILENO, 77), 77);
 	run = RUN("exec", "board", "--", "sh", "-c", "test -e /proc/$$/fd/77");
