@@ -142,16 +142,13 @@ provision_judge(struct provision *provision)
 	return 0;
 }
 
-/* Whether so many descriptors more may follow this one. The limit is asked for anew where it seems to be reached. */
+/* Whether enough descriptors are left to clients behind this one. */
 static bool
-provision_leaves_fds(struct provisioner *provisioner, int fd)
+provision_leaves_fds(int fd)
 {
-	uint64_t most = provisioner->most_fds;
+	uint64_t most = limits_nofile();
 
-	if (fd < 0 || (uint64_t)fd + min_u64(RESERVED_FDS, most / 4) < most)
-		return true;
-	provisioner->most_fds = most = limits_nofile();
-	return (uint64_t)fd + min_u64(RESERVED_FDS, most / 4) < most;
+	return fd < 0 || (uint64_t)fd + min_u64(RESERVED_FDS, most / 4) < most;
 }
 
 /* What locks need besides the data: control memory, and the daemon's own mapping of both. */
@@ -192,7 +189,7 @@ provision_create(struct provision *provision)
 	if (r == 0)
 		r = provision_create_for_locks(provision, &step);
 	/* The last descriptors are for clients, or nobody could ask any more why the others failed. */
-	if (r == 0 && !provision_leaves_fds(provision->provisioner, max_fd(provision->holding)))
+	if (r == 0 && !provision_leaves_fds(max_fd(provision->holding)))
 		r = -EMFILE;
 	if (r == -EMFILE || r == -ENFILE)
 		findings_nofile(provision->text, sizeof(provision->text));

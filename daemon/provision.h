@@ -24,7 +24,6 @@ struct provisioner {
 	uint64_t locked_bytes;		/* by all holdings, as the daemon counts them */
 	void (*on_room)(void *arg);	/* some memory that was on its way back has arrived; NULL: nobody waits for it */
 	void *on_room_arg;
-	uint64_t most_fds;		/* the limit of descriptors, when it was last asked for */
 };
 
 struct provision;
