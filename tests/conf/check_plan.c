@@ -264,8 +264,10 @@ change_field(const struct keys_row *row, void *base)
 	case KEYS_TYPE_NUMBER:
 	case KEYS_TYPE_USER:
 	case KEYS_TYPE_GROUP:
-	case KEYS_TYPE_WORD:
 		*(uint32_t *)(void *)at ^= 1;
+		return true;
+	case KEYS_TYPE_WORD:
+		*(uint8_t *)(void *)at ^= 1;
 		return true;
 	case KEYS_TYPE_SIZE:
 	case KEYS_TYPE_TIME:
