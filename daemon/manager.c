@@ -51,6 +51,7 @@ struct manager {
 	struct event watchdog_event;
 	struct event status_event;
 	struct timeval watchdog_interval;
+	uint64_t n_awaited;		/* required segments that were not ready when they were counted, less those that are since */
 	bool is_ready;			/* the service manager was told */
 	bool is_incomplete;		/* a required segment failed, and that was logged */
 	bool is_stopping;
@@ -98,6 +99,7 @@ manager_tell(struct manager *manager)
 	if (manager->is_ready && !(manager->reload.current && manager->reload.current->applies))
 		(void)notify_ready();
 	manager_count(manager, &progress);
+	manager->n_awaited = progress.n_required_left;
 	if (progress.total_bytes)
 		notify_status("%" PRIu64 " of %" PRIu64 " segments ready, %s of %s provisioned",
 		    progress.n_ready, progress.n,
@@ -176,6 +178,17 @@ manager_log_change(const struct segment *segment)
 	}
 }
 
+/* All that is required and was counted as not ready may be so now, or have failed. */
+static bool
+manager_may_be_ready(struct manager *manager, const struct segment *segment)
+{
+	if (manager->is_ready || segment->state < PROTOCOL_READY || !segment->is_declared || !segment->definition->required)
+		return false;
+	if (manager->n_awaited)
+		manager->n_awaited--;
+	return !manager->n_awaited;
+}
+
 static void
 manager_on_change(struct segment *segment, void *arg)
 {
@@ -185,8 +198,8 @@ manager_on_change(struct segment *segment, void *arg)
 	if (manager->is_stopping)
 		return;
 	manager_log_change(segment);
-	/* Status is counted seldom; readiness is told at once when it may have come. */
-	if (!manager->is_ready && segment->state >= PROTOCOL_READY)
+	/* Status is counted seldom, since there may be thousands; readiness is told at once when it may have come. */
+	if (manager_may_be_ready(manager, segment))
 		(void)evtimer_add(&manager->status_event, &now);
 	else if (!evtimer_pending(&manager->status_event, NULL))
 		(void)evtimer_add(&manager->status_event, &status_later);
