@@ -76,6 +76,10 @@ control_make(struct holding_control *control, const char *name, uint64_t size_by
 
 	if (r)
 		return r;
+	*ret_step = "opening control memory anew";
+	r = backend_object_settle(&control->object);
+	if (r)
+		return r;
 	*ret_step = "opening control memory for readers";
 	r = procfd_reopen(control->object.fd, O_RDONLY, &control->read_fd);
 	if (r)
@@ -116,6 +120,17 @@ holding_close(struct holding *holding)
 	close_fd(&holding->object.fd);
 	(void)control_free(holding->control);
 	*holding = (struct holding) HOLDING_NULL;
+}
+
+bool
+holding_is_alone(struct holding *holding)
+{
+	if (holding->object.fd < 0)
+		return true;
+	/* No descriptor to ask by: but then nobody was ever given one of it. */
+	if (backend_object_settle(&holding->object))
+		return true;
+	return kernelcount_alone(holding->object.fd);
 }
 
 static void
@@ -184,7 +199,7 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 	*holding = (struct holding) HOLDING_NULL;
 	LIST_INSERT_HEAD(&releases->list, release, entry);
 	slices_init(&release->slices, releases->workers->base, release_unmap_step, release_unmapped);
-	if (!kernelcount_alone(release->holding.object.fd)) {
+	if (!holding_is_alone(&release->holding)) {
 		/* Memory is never taken from who maps it. */
 		release_unmap(release);
 		return;

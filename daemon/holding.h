@@ -44,6 +44,9 @@ int holding_map(struct holding *holding);
 /* Makes control memory, zeroed, and maps it. 0, or a negative errno with the step that failed. */
 int holding_add_control(struct holding *holding, const char *name, uint64_t size_bytes, const char **ret_step);
 
+/* Whether nobody else holds the object, by the kernel's word. */
+bool holding_is_alone(struct holding *holding);
+
 /* Holdings on their way out. */
 struct releases {
 	struct workers *workers;

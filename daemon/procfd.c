@@ -11,15 +11,22 @@
 static int procfd_dir = -1;
 
 int
+procfd_prepare(void)
+{
+	if (procfd_dir < 0)
+		procfd_dir = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return procfd_dir < 0 ? -errno : 0;
+}
+
+int
 procfd_reopen(int fd, int flags, int *ret_fd)
 {
 	char name[16];
-	int opened;
+	int opened, r;
 
-	if (procfd_dir < 0)
-		procfd_dir = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (procfd_dir < 0)
-		return -errno;
+	r = procfd_prepare();
+	if (r)
+		return r;
 	(void)snprintf(name, sizeof(name), "%d", fd);
 	opened = openat(procfd_dir, name, flags | O_CLOEXEC | O_NOCTTY);
 	if (opened < 0)

@@ -4,6 +4,9 @@
 #ifndef DAEMON_PROCFD_H
 #define DAEMON_PROCFD_H
 
+/* Opens the directory, which the first call of the other one would do else. 0 or a negative errno. */
+int procfd_prepare(void);
+
 /* A new, close-on-exec description of fd's file. 0 or a negative errno. */
 int procfd_reopen(int fd, int flags, int *ret_fd);
 

@@ -102,6 +102,12 @@ provision_grow(struct provisioner *provisioner, struct definition *definition, s
 	to_bytes = round_up(to_bytes, PROVISION_PAGE_BYTES);
 	if (!definition->prefault || from_bytes == to_bytes)
 		return PROVISION_E_DONE;
+	/* Its number does not change any more: workers are given it, and clients come meanwhile. */
+	r = backend_object_settle(&holding->object);
+	if (r) {
+		(void)snprintf(text, text_size, "opening its memory anew failed: %s", strerror(-r));
+		return r;
+	}
 	provision = provision_new(provisioner, definition, holding);
 	if (!provision) {
 		(void)snprintf(text, text_size, "the daemon is out of memory");

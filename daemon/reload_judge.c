@@ -205,7 +205,7 @@ judge_add_forgotten(struct reload_judge *judge, const struct segment *segment)
 }
 
 static void
-judge_ready(struct reload_judge *judge, const struct segment *segment, const struct definition *next)
+judge_ready(struct reload_judge *judge, struct segment *segment, const struct definition *next)
 {
 	struct reload_step *step;
 
@@ -285,7 +285,7 @@ judge_taken(struct reload_judge *judge, const struct segment *segment)
 }
 
 int
-reload_judge_segment(struct reload_judge *judge, const struct segment *segment, const struct definition *next)
+reload_judge_segment(struct reload_judge *judge, struct segment *segment, const struct definition *next)
 {
 	int r;
 
@@ -312,7 +312,7 @@ reload_judge_segment(struct reload_judge *judge, const struct segment *segment, 
 }
 
 int
-reload_judge_removed(struct reload_judge *judge, const struct segment *segment)
+reload_judge_removed(struct reload_judge *judge, struct segment *segment)
 {
 	struct reload_step *step;
 

@@ -32,9 +32,9 @@ struct reload_judge {
 /* Each leaves the judgement in *judge. 0 or -ENOMEM. */
 
 /* segment: NULL where there is none of that name. */
-int reload_judge_segment(struct reload_judge *judge, const struct segment *segment, const struct definition *next);
+int reload_judge_segment(struct reload_judge *judge, struct segment *segment, const struct definition *next);
 /* A declared segment that the configuration has no more. */
-int reload_judge_removed(struct reload_judge *judge, const struct segment *segment);
+int reload_judge_removed(struct reload_judge *judge, struct segment *segment);
 /* running: NULL where there is none; next: NULL where there will be none. */
 int reload_judge_template(struct reload_judge *judge, const struct registry_template *running,
     const struct definition *next);

@@ -263,6 +263,9 @@ segment_mark_claim(struct segment *segment)
 
 	if (!locks->n_ours || locks->claim_id)
 		return 0;
+	r = backend_object_settle(&segment->holding.object);
+	if (r)
+		return r;
 	id = attachment_next_id(segment);
 	r = kernelcount_mark(segment->holding.object.fd, id);
 	if (r == 0)
@@ -373,7 +376,7 @@ segment_on_linger(evutil_socket_t fd, short what, void *arg)
 	if (segment->state != PROTOCOL_READY || segment_n_attached(segment))
 		return;
 	/* Somebody maps it whom no mark shows: the end of that one's last description asks again. */
-	if (segment->holding.object.fd >= 0 && !kernelcount_alone(segment->holding.object.fd))
+	if (!holding_is_alone(&segment->holding))
 		return;
 	segment_enter(segment, PROTOCOL_GONE);
 }
@@ -411,7 +414,7 @@ segment_rest(struct segment *segment)
 	/* Its new memory is on the way in, or out: it is scrubbed when that is done. */
 	if (scrubs && !ends && segment->growth)
 		return;
-	if (segment->holding.object.fd >= 0 && !kernelcount_alone(segment->holding.object.fd)) {
+	if (!holding_is_alone(&segment->holding)) {
 		/* Also of one that we never handed out: else nobody would ask again. */
 		(void)segment_watch(segment);
 		return;
@@ -468,6 +471,9 @@ segment_watch(struct segment *segment)
 
 	if (segment->watch)
 		return 0;
+	r = backend_object_settle(&segment->holding.object);
+	if (r)
+		return r;
 	watch = malloc(sizeof(*watch));
 	if (!watch)
 		return -ENOMEM;
@@ -544,11 +550,11 @@ segment_succeed(struct segment *segment, struct segment *successor)
 }
 
 bool
-segment_is_held(const struct segment *segment)
+segment_is_held(struct segment *segment)
 {
 	if (segment_n_attached(segment))
 		return true;
-	return segment->holding.object.fd >= 0 && !kernelcount_alone(segment->holding.object.fd);
+	return !holding_is_alone(&segment->holding);
 }
 
 void

@@ -149,7 +149,7 @@ void segment_change(struct segment *segment, struct definition *definition);
 void segment_succeed(struct segment *segment, struct segment *successor);
 
 /* Whether somebody is attached, or has its memory in a way that no attachment shows. */
-bool segment_is_held(const struct segment *segment);
+bool segment_is_held(struct segment *segment);
 
 /* Sees to it that the kernel tells when somebody lets go. 0 or a negative errno. */
 int segment_watch(struct segment *segment);

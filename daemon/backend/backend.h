@@ -17,6 +17,7 @@
 /* A segment's memory object, as the daemon holds it. */
 struct backend_object {
 	int fd;				/* -1: none */
+	bool is_born;			/* fd came with the object, was never opened, and is not counted by leases */
 	uint64_t map_bytes;		/* its size: max_size in whole pages */
 };
 
@@ -38,6 +39,13 @@ struct backend {
 	/* Bytes of it that are in memory now, by the kernel's count. */
 	uint64_t (*resident_bytes)(const struct backend_object *object);
 };
+
+/*
+ * Before anybody else gets a description, or a lease is asked for: fd is one that counts from now on, and another number. What
+ * was done to the description before is lost. Of thousands that nobody ever attaches that would be half the work of making
+ * them. 0 or a negative errno.
+ */
+int backend_object_settle(struct backend_object *object);
 
 /* A memfd of its own: what memfd segments are made of, and every segment's control memory. Results as create's. */
 int memfd_object_new(const char *name, uint64_t size_bytes, struct backend_object *ret_object, const char **ret_step);

@@ -41,7 +41,7 @@ memfd_object_new(const char *name, uint64_t size_bytes, struct backend_object *r
 {
 	uint64_t map_bytes = round_up(size_bytes, MEMFD_PAGE_BYTES);
 	cleanup_close int fd = -1;
-	int own = -1, r;
+	int r;
 
 	*ret_step = "memfd_create";
 	r = memfd_make(name, &fd);
@@ -60,12 +60,12 @@ memfd_object_new(const char *name, uint64_t size_bytes, struct backend_object *r
 	*ret_step = "sealing";
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
 		return -errno;
-	/* The first description of a memfd is not counted by leases: ours is one that was opened. */
-	*ret_step = "opening it anew through /proc/self/fd";
-	r = procfd_reopen(fd, O_RDWR, &own);
+	/* Now, and not at the first attachment: who counts our descriptors is to find the same before and after it. */
+	*ret_step = "opening /proc/self/fd";
+	r = procfd_prepare();
 	if (r)
 		return r;
-	*ret_object = (struct backend_object) { .fd = own, .map_bytes = map_bytes };
+	*ret_object = (struct backend_object) { .fd = take_fd(&fd), .is_born = true, .map_bytes = map_bytes };
 	return 0;
 }
 
