@@ -23,7 +23,6 @@
 
 #define SCALE_TIMES		3000	/* operations of one side in one round */
 #define SCALE_PAGE_ROWS		(PROTOCOL_MESSAGE_MAX / sizeof(struct protocol_segment))
-#define SCALE_FULL_PAGE		2	/* the first count that fills a page: 1,000 */
 #define SCALE_DEATHS		60
 #define SCALE_RELOADS		3
 #define SCALE_NEWS_MS		10000
@@ -248,7 +247,7 @@ scale_check_change(struct scale_daemon *one)
 		bench_fail("a reload was done, and '%s' has still mode %04o", name, row.mode);
 }
 
-/* The whole of it: SIGHUP to READY=1. */
+/* The whole of it: SIGHUP to READY=1, for each definition that is read. */
 static void
 reload_run(void *arg, struct bench_round *round)
 {
@@ -259,6 +258,8 @@ reload_run(void *arg, struct bench_round *round)
 		samples_add(&round->samples, daemon_reload(&one->daemon));
 		scale_check_change(one);
 	}
+	round->figure = (double)samples_percentile(&round->samples, 0.5) / 1000.0 / one->n;
+	samples_clear(&round->samples);
 }
 
 /* The daemon's own CPU time for it: a worker process reads the files. */
@@ -275,7 +276,7 @@ change_run(void *arg, struct bench_round *round)
 		cpu_ns += bench_process_cpu_ns(one->daemon.pid, NULL) - before_ns;
 		scale_check_change(one);
 	}
-	round->figure = (double)cpu_ns / SCALE_RELOADS / 1000.0;
+	round->figure = (double)cpu_ns / SCALE_RELOADS / 1000.0 / one->n;
 }
 
 /* CPU time of the daemon for attaching and detaching, with what it looks after meanwhile. */
@@ -413,7 +414,7 @@ scale_show_one(struct bench *bench, const struct bench_goal *goal)
 void
 scale_list_page(struct bench *bench, const struct bench_goal *goal)
 {
-	scale_measure(bench, goal, &(struct scale_operation){ .run = list_run, .first = SCALE_FULL_PAGE, .is_bound = true });
+	scale_measure(bench, goal, &(struct scale_operation){ .run = list_run, .first = SCALE_MANY, .is_bound = true });
 }
 
 void
@@ -425,13 +426,13 @@ scale_death_one(struct bench *bench, const struct bench_goal *goal)
 void
 scale_reload_whole(struct bench *bench, const struct bench_goal *goal)
 {
-	scale_measure(bench, goal, &(struct scale_operation){ .run = reload_run });
+	scale_measure(bench, goal, &(struct scale_operation){ .run = reload_run, .first = SCALE_MANY });
 }
 
 void
 scale_reload_change(struct bench *bench, const struct bench_goal *goal)
 {
-	scale_measure(bench, goal, &(struct scale_operation){ .run = change_run });
+	scale_measure(bench, goal, &(struct scale_operation){ .run = change_run, .first = SCALE_MANY });
 }
 
 void

@@ -16,6 +16,7 @@ bench_segmentd_bench_SOURCES = \
 	bench/gate.c bench/gate.h \
 	bench/main.c \
 	bench/populate.c bench/populate.h \
+	bench/profile.c bench/profile.h \
 	bench/report.c bench/report.h \
 	bench/robust.c bench/robust.h \
 	bench/samples.c \
@@ -36,4 +37,8 @@ bench: bench/segmentd-bench$(EXEEXT) daemon/segmentd$(EXEEXT)
 		$(if $(BENCH_RUNS),--runs $(BENCH_RUNS)) $(if $(BENCH_GATE),--gate $(BENCH_GATE)) \
 		$(if $(BENCH_SIZE),--size $(BENCH_SIZE)) $(if $(BENCH_IDLE),--idle $(BENCH_IDLE)) \
 		$(if $(filter 1,$(BENCH_HOST_SETTINGS)),--host-settings)
-.PHONY: bench
+
+# The system calls of an attachment, and the share of each
+profile: bench/segmentd-bench$(EXEEXT) daemon/segmentd$(EXEEXT)
+	bench/segmentd-bench$(EXEEXT) --daemon daemon/segmentd$(EXEEXT) --profile
+.PHONY: bench profile

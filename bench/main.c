@@ -13,6 +13,7 @@
 
 #include "bench/bench.h"
 #include "bench/families.h"
+#include "bench/profile.h"
 #include "bench/report.h"
 
 #define DEFAULT_ROUNDS	9
@@ -52,15 +53,15 @@ static const struct bench_goal goals[] = {
 	{ "S2", "many segments created from a configuration, each", BENCH_US, 2, 1.5, 0, many_created },
 	{ "S4", "a request's p99 with many segments and idle clients", BENCH_US, 1.10, 1.05, 1.10, many_answered },
 	{ "S5", "the idle daemon", BENCH_US, 0, 0, 0, idle_wakeups },
-	{ "N/start", "start to ready, by number of segments", BENCH_US, 0, 0, 0, many_started },
+	{ "N/start", "start to ready for each of many segments, against 1,000", BENCH_US, 1.5, 1.1, 0, many_started },
 	{ "N/attach", "attaching one of many segments, against one of 10", BENCH_US, 1.5, 1.1, 0, scale_attach_one },
 	{ "N/detach", "the same, closing and detaching it", BENCH_US, 1.5, 1.1, 0, scale_detach_one },
 	{ "N/cpu", "the daemon's own CPU time of attaching and detaching", BENCH_CPU_US, 1.5, 1.1, 0, scale_work },
 	{ "N/death", "the same, a client killed: its observer told", BENCH_US, 1.5, 1.1, 0, scale_death_one },
 	{ "N/show", "the same, showing it", BENCH_US, 1.5, 1.1, 0, scale_show_one },
 	{ "N/list", "a page of the list of many, against one of 1,000", BENCH_US, 1.5, 1.1, 0, scale_list_page },
-	{ "N/reload", "a reload with one change, by number of segments", BENCH_US, 0, 0, 0, scale_reload_whole },
-	{ "N/change", "the daemon's own CPU time of that, against 10", BENCH_CPU_US, 1.5, 1.1, 0, scale_reload_change },
+	{ "N/reload", "a reload with one change, each definition, against 1,000", BENCH_US, 1.5, 1.1, 0, scale_reload_whole },
+	{ "N/change", "the daemon's own CPU time of that, each definition", BENCH_CPU_US, 1.5, 1.1, 0, scale_reload_change },
 };
 
 #define N_GOALS	BASE_ARRAY_SIZE(goals)
@@ -75,13 +76,15 @@ struct tally {
 struct options {
 	unsigned n_runs;
 	const char *only;		/* goals' ids with commas, or NULL for all */
+	bool is_profile;		/* the table of an attachment's system calls, and no goals */
 };
 
 static void
 usage(FILE *f)
 {
 	(void)fputs("usage: segmentd-bench --daemon FILE [--rounds N] [--runs N] [--only ID,ID...] [--gate PERCENT]\n"
-	    "                      [--idle SECONDS] [--size MIB] [--json FILE] [--host-settings]\n", f);
+	    "                      [--idle SECONDS] [--size MIB] [--json FILE] [--host-settings]\n"
+	    "       segmentd-bench --daemon FILE --profile\n", f);
 }
 
 static double
@@ -121,7 +124,7 @@ parse(struct bench *bench, struct options *options, int argc, char **argv)
 		{ "runs", required_argument, NULL, 'n' }, { "only", required_argument, NULL, 'o' },
 		{ "gate", required_argument, NULL, 'g' }, { "idle", required_argument, NULL, 'i' },
 		{ "size", required_argument, NULL, 's' }, { "json", required_argument, NULL, 'j' },
-		{ "host-settings", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
+		{ "host-settings", no_argument, NULL, 'h' }, { "profile", no_argument, NULL, 'p' }, { NULL, 0, NULL, 0 },
 	};
 	int c;
 
@@ -135,6 +138,7 @@ parse(struct bench *bench, struct options *options, int argc, char **argv)
 		case 'i': bench->idle_seconds = number("idle", optarg, 1, 3600); break;
 		case 's': bench->provision_bytes = (uint64_t)number("size", optarg, 128, 1 << 20) / 128 * 128 * MIB; break;
 		case 'h': bench->host_settings = true; break;
+		case 'p': options->is_profile = true; break;
 		case 'j':
 			bench->json = fopen(optarg, "we");
 			if (!bench->json)
@@ -256,6 +260,10 @@ main(int argc, char **argv)
 	bench_init(&bench);
 	catch_interrupts();
 	raise_descriptors();
+	if (options.is_profile) {
+		profile_attach(&bench);
+		return EXIT_SUCCESS;
+	}
 	(void)uname(&host);
 	(void)printf("segmentd " PACKAGE_VERSION ", Linux %s, %u CPUs; %u rounds a run, up to %u runs, other load below %g %%\n",
 	    host.release, bench.n_cpus, bench.n_rounds, options.n_runs, bench.gate * 100);

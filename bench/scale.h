@@ -13,6 +13,7 @@
 #include "bench/daemon.h"
 
 #define SCALE_N			6		/* counts of segments that are compared */
+#define SCALE_MANY		2		/* the first count that fills a page, and in which one more is lost: 1,000 */
 #define SCALE_NAME_SIZE		16
 #define SCALE_OTHER_FDS		256		/* of a daemon, beside those of segments and clients */
 
