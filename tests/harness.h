@@ -24,6 +24,7 @@
 #define HARNESS_TIMEOUT_MS	30000
 #define HARNESS_LEAK_TIMEOUT_MS	5000		/* by then the daemon has given back what it will */
 #define HARNESS_TEST_TIMEOUT_S	120		/* of a test, for tcase_set_timeout */
+#define HARNESS_STORM_S		3		/* of a storm that is not the full check's */
 #define HARNESS_NOBODY		65534		/* a uid that the daemon does not run as; numbers need no database */
 #define HARNESS_EXIT_FAILED	99		/* of a client process that failed */
 
@@ -43,8 +44,14 @@ void harness_fail_at(const char *file, int line, const char *condition, const ch
 void harness_skip(const char *format, ...) BASE_PRINTF(1, 2) __attribute__((noreturn));
 void harness_need_root(void);			/* skips unless root */
 
+/* $CHECK_FULL: this is the full check, which may take its time; without it, what everybody runs all day. */
+bool harness_is_full(void);
+
 /* $SEGMENTD_TEST_SCALE, 1 by default: how many times longer than a few seconds the long tests are to last. */
 unsigned harness_scale(void);
+
+/* How long a storm is to last; says so where a full check's would be longer. */
+unsigned harness_storm_seconds(unsigned full);
 bool harness_has_sanitizers(void);
 
 /* The main of a suite's program. */

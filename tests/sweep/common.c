@@ -37,6 +37,14 @@ common_check(int r, const char *what)
 		common_die("%s: %s", what, strerror(-r));
 }
 
+bool
+common_is_full(void)
+{
+	const char *text = getenv("CHECK_FULL");
+
+	return text && text[0];
+}
+
 double
 common_now(void)
 {

@@ -31,6 +31,9 @@ extern uint64_t common_steps;		/* of all children */
 
 void common_init(void);
 
+/* $CHECK_FULL: nothing is left out. */
+bool common_is_full(void);
+
 /* Ends the test: something is wrong with the test itself. */
 void common_die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 

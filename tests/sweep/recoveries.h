@@ -6,7 +6,8 @@
  * until there are no new ones: any number of deaths in a row. The daemon and a waiter each take their turn at every state,
  * and a recovery by hand where there is poison.
  *
- * Every instruction of every one of these recoveries is stopped at. States are told apart by all of their bytes, and only
+ * Every instruction of every one of these recoveries is stopped at. Where this is not the full check ($CHECK_FULL), it goes on
+ * from some of the states only that recoveries left, whoever recovers. States are told apart by all of their bytes, and only
  * what is the same memory is not recovered from twice.
  *
  * Each lock is by itself: a recovery is given one, and touches nothing else, which is checked as well.

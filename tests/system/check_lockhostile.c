@@ -192,7 +192,7 @@ expect_mended(struct storm *storm)
 START_TEST(vandal_of_control_memory_ruins_nothing_else)
 {
 	struct storm *storm = calloc(1, sizeof(*storm));
-	uint64_t end_ns = clock_monotonic_ns() + STORM_S * harness_scale() * NS_PER_SEC;
+	uint64_t end_ns = clock_monotonic_ns() + harness_storm_seconds(STORM_S) * NS_PER_SEC;
 	struct harness_child onlooker = HARNESS_CHILD_NULL;
 
 	harness_need_root();

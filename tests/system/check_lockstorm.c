@@ -114,7 +114,7 @@ START_TEST(sums_stand_while_clients_are_killed)
 	struct storm storm;
 	struct bank_figures figures;
 	struct protocol_segment row;
-	uint64_t end_ns = clock_monotonic_ns() + STORM_S * harness_scale() * NS_PER_SEC;
+	uint64_t end_ns = clock_monotonic_ns() + harness_storm_seconds(STORM_S) * NS_PER_SEC;
 	char recoveries[96];
 	unsigned i;
 

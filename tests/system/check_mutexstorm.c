@@ -69,7 +69,7 @@ count_recoveries(void)
 
 START_TEST(every_sum_stands_with_the_daemon)
 {
-	struct mutexstorm storm = { .open = open_bank, .seconds = STORM_S * harness_scale() };
+	struct mutexstorm storm = { .open = open_bank, .seconds = harness_storm_seconds(STORM_S) };
 	const char *seed = getenv("SEGMENTD_TEST_SEED");
 	uint64_t n_recoveries;
 
