@@ -487,6 +487,8 @@ enum protocol_event_kind {
 	PROTOCOL_EVENT_N
 };
 
+#define PROTOCOL_NOBODY		UINT32_MAX	/* in place of a uid: there is none, or it is not known */
+
 struct protocol_event {
 	struct protocol_header header;	/* flags: REPLY and PUSHED; serial and status: 0 */
 	uint32_t kind;			/* enum protocol_event_kind */
@@ -500,8 +502,10 @@ struct protocol_event {
 	char lock_name[PROTOCOL_NAME_SIZE];	/* or empty */
 	uint64_t value;			/* GROWN: its size now. PROGRESS: what is provisioned so far. FAILED: see there */
 	uint64_t total;			/* PROGRESS: what is to be provisioned. FAILED: see there. Else 0 */
+	uint32_t uid;			/* of who acted or died, or PROTOCOL_NOBODY; of RELOAD that is a signal: SIGHUP */
+	uint32_t zero;
 };
-static_assert(sizeof(struct protocol_event) == 352, "wire");
+static_assert(sizeof(struct protocol_event) == 360, "wire");
 
 /*
  * PLAN: what a reload of the configuration would do, or with RELOAD what it did; by administrators. It is answered when all is

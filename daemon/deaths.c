@@ -43,8 +43,7 @@ deaths_tell(struct deaths_watch *watch, struct events_end *end)
 
 	if (segment && segment->generation != end->generation)
 		segment = NULL;
-	events_post_about(end->events, PROTOCOL_EVENT_DIED, end->definition, end->generation, segment, end->attachment,
-	    watch->pid);
+	events_post_death(end, segment, watch->pid);
 	(void)events_end_free(&watch->ends, end);
 }
 

@@ -174,6 +174,7 @@ events_draft(struct events_draft *draft, struct events *events, enum protocol_ev
 		.kind = kind,
 		.lock = -1,
 		.generation = generation,
+		.uid = PROTOCOL_NOBODY,
 	};
 	if (definition)
 		(void)snprintf(draft->event.segment, sizeof(draft->event.segment), "%s", definition->name);
@@ -183,18 +184,34 @@ void
 events_post(struct events *events, enum protocol_event_kind kind, const struct segment *segment, int lock,
     const char *lock_name, uint32_t attachment, int32_t pid)
 {
-	const struct definition *definition = segment ? segment->definition : NULL;
 	struct events_draft draft;
 
 	if (!events || !events->n_subscribers)
 		return;
-	events_draft(&draft, events, kind, definition, segment ? segment->generation : 0);
+	events_draft(&draft, events, kind, segment->definition, segment->generation);
 	draft.event.lock = lock;
 	draft.event.attachment = attachment;
 	draft.event.pid = pid;
 	if (lock_name)
 		(void)snprintf(draft.event.lock_name, sizeof(draft.event.lock_name), "%s", lock_name);
-	events_fan_out(&draft, definition, segment);
+	events_fan_out(&draft, segment->definition, segment);
+}
+
+/* One began or ended. */
+static void
+events_post_attachment(enum protocol_event_kind kind, const struct attachment *attachment)
+{
+	const struct segment *segment = attachment->segment;
+	struct events *events = segment->host->events;
+	struct events_draft draft;
+
+	if (!events || !events->n_subscribers)
+		return;
+	events_draft(&draft, events, kind, segment->definition, segment->generation);
+	draft.event.attachment = attachment->id;
+	draft.event.pid = attachment->pid;
+	draft.event.uid = attachment->uid;
+	events_fan_out(&draft, segment->definition, segment);
 }
 
 void
@@ -212,17 +229,30 @@ events_post_size(struct events *events, enum protocol_event_kind kind, const str
 }
 
 void
-events_post_about(struct events *events, enum protocol_event_kind kind, const struct definition *definition,
-    uint64_t generation, const struct segment *segment, uint32_t attachment, int32_t pid)
+events_post_death(const struct events_end *end, const struct segment *segment, int32_t pid)
+{
+	struct events_draft draft;
+
+	if (!end->events->n_subscribers)
+		return;
+	events_draft(&draft, end->events, PROTOCOL_EVENT_DIED, end->definition, end->generation);
+	draft.event.attachment = end->attachment;
+	draft.event.pid = pid;
+	draft.event.uid = end->uid;
+	events_fan_out(&draft, end->definition, segment);
+}
+
+void
+events_post_reload(struct events *events, int32_t pid, uint32_t uid)
 {
 	struct events_draft draft;
 
 	if (!events || !events->n_subscribers)
 		return;
-	events_draft(&draft, events, kind, definition, generation);
-	draft.event.attachment = attachment;
+	events_draft(&draft, events, PROTOCOL_EVENT_RELOAD, NULL, 0);
 	draft.event.pid = pid;
-	events_fan_out(&draft, definition, segment);
+	draft.event.uid = uid;
+	events_fan_out(&draft, NULL, NULL);
 }
 
 /* The next to be sent, with what was lost before it; or the loss alone. False: nothing. */
@@ -427,6 +457,7 @@ events_add_end(struct events_ends *ends, const struct attachment *attachment)
 		.definition = definition_ref(attachment->segment->definition),
 		.generation = attachment->segment->generation,
 		.attachment = attachment->id,
+		.uid = attachment->uid,
 		.ended_ns = now_ns,
 		.events = events,
 	};
@@ -437,23 +468,19 @@ events_add_end(struct events_ends *ends, const struct attachment *attachment)
 void
 events_on_attach(struct attachment *attachment, struct events_ends *ends)
 {
-	struct segment *segment = attachment->segment;
-
 	attachment->ends = ends;
-	events_post(segment->host->events, PROTOCOL_EVENT_ATTACHED, segment, -1, NULL, attachment->id, attachment->pid);
+	events_post_attachment(PROTOCOL_EVENT_ATTACHED, attachment);
 }
 
 void
 events_on_detach(struct attachment *attachment)
 {
-	struct segment *segment = attachment->segment;
-
 	/* First, since nobody needs to be told of what it did itself. */
 	events_unwatch(attachment);
 	/* The end of a segment that is gone has been told already. */
-	if (!attachment->ends || segment->state == PROTOCOL_GONE)
+	if (!attachment->ends || attachment->segment->state == PROTOCOL_GONE)
 		return;
-	events_post(segment->host->events, PROTOCOL_EVENT_DETACHED, segment, -1, NULL, attachment->id, attachment->pid);
+	events_post_attachment(PROTOCOL_EVENT_DETACHED, attachment);
 	if (attachment->session)
 		events_add_end(attachment->ends, attachment);
 }

@@ -54,6 +54,7 @@ struct events_end {
 	struct definition *definition;
 	uint64_t generation;
 	uint32_t attachment;
+	uint32_t uid;			/* of who was attached */
 	uint64_t ended_ns;		/* monotonic */
 	struct events *events;
 	TAILQ_ENTRY(events_end) entry;
@@ -83,8 +84,8 @@ int events_init(struct events *events, struct event_base *base, events_send_fn s
 void events_deinit(struct events *events);
 
 /*
- * Something happened. lock: its index, or -1; lock_name, or NULL. pid: of who acted or died, or 0. segment: NULL for what
- * concerns everybody. Calls nothing of anybody's: it may be posted from anywhere. events may be NULL, as in tests.
+ * Something happened. lock: its index, or -1; lock_name, or NULL. pid: of who acted or died, or 0. Calls nothing of anybody's:
+ * it may be posted from anywhere. events may be NULL, as in tests.
  */
 void events_post(struct events *events, enum protocol_event_kind kind, const struct segment *segment, int lock,
     const char *lock_name, uint32_t attachment, int32_t pid);
@@ -93,9 +94,11 @@ void events_post(struct events *events, enum protocol_event_kind kind, const str
 void events_post_size(struct events *events, enum protocol_event_kind kind, const struct segment *segment, uint64_t value,
     uint64_t total);
 
-/* Likewise of a segment that may be gone by now: then segment is NULL. */
-void events_post_about(struct events *events, enum protocol_event_kind kind, const struct definition *definition,
-    uint64_t generation, const struct segment *segment, uint32_t attachment, int32_t pid);
+/* Likewise of a process that was attached, and died. segment: NULL when it is gone by now. */
+void events_post_death(const struct events_end *end, const struct segment *segment, int32_t pid);
+
+/* Likewise of what concerns everybody. uid: PROTOCOL_NOBODY where a signal asked for it. */
+void events_post_reload(struct events *events, int32_t pid, uint32_t uid);
 
 /* From here on it is told; its identity, sees_all and is_administrator are set. */
 void events_subscribe(struct events *events, struct events_subscriber *subscriber);

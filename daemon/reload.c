@@ -447,7 +447,7 @@ reload_finish(struct reload *reload)
 		reload_log(request);
 		reload->host.on_end(reload->host.arg);
 		if (!request->has_failed && !request->lines.counts[PROTOCOL_PLAN_PROBLEM])
-			events_post(reload->host.events, PROTOCOL_EVENT_RELOAD, NULL, -1, NULL, 0, request->pid);
+			events_post_reload(reload->host.events, request->pid, request->uid);
 	}
 	request->done(request);
 	reload_begin_next(reload);
@@ -600,7 +600,7 @@ reload_hangup(struct reload *reload)
 {
 	if (reload->hangup)
 		return 0;
-	reload->hangup = reload_request_new(true, 0, 0, reload_forget, NULL);
+	reload->hangup = reload_request_new(true, 0, PROTOCOL_NOBODY, reload_forget, NULL);
 	if (!reload->hangup)
 		return -ENOMEM;
 	reload->hangup->is_hangup = true;

@@ -26,7 +26,7 @@ struct reload_request {
 	bool applies;			/* a reload; else a plan */
 	bool is_hangup;			/* by SIGHUP: nobody is known who asks */
 	int32_t pid;			/* who asks; 0: not known */
-	uint32_t uid;
+	uint32_t uid;			/* PROTOCOL_NOBODY: a signal */
 	const struct parse_upload *upload;	/* what is to be judged, until that is done or given up; NULL: the daemon's own files */
 	reload_done_fn done;		/* the request may be freed in it */
 	void *arg;

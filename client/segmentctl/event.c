@@ -133,6 +133,31 @@ put_sizes(const struct protocol_event *event)
 		printf("  growing to %s; it stays as it is, %s", total, value);
 }
 
+/* Whether nobody but the kernel told the daemon to reload. */
+static bool
+is_signal(const struct protocol_event *event)
+{
+	return event->kind == PROTOCOL_EVENT_RELOAD && event->uid == PROTOCOL_NOBODY;
+}
+
+static bool
+has_who(const struct protocol_event *event)
+{
+	return event->pid > 0 || event->uid != PROTOCOL_NOBODY || is_signal(event);
+}
+
+/* Who acted or died, as far as it is known: a process of another pid namespace has a uid alone. */
+static void
+put_who(const struct protocol_event *event)
+{
+	if (is_signal(event))
+		fputs("  by signal SIGHUP", stdout);
+	if (event->pid > 0)
+		printf("  pid %" PRId32, event->pid);
+	if (event->uid != PROTOCOL_NOBODY)
+		printf("%s uid %" PRIu32, event->pid > 0 ? " of" : " ", event->uid);
+}
+
 static int
 print_text(struct event_style *style, const struct protocol_event *event)
 {
@@ -140,15 +165,14 @@ print_text(struct event_style *style, const struct protocol_event *event)
 	    (event->kind == PROTOCOL_EVENT_FAILED && event->value);
 
 	put_begin(style, event->time_ns, event->kind);
-	if (put_name(style, event->segment, event->pid > 0 || *event->lock_name || has_sizes ||
+	if (put_name(style, event->segment, has_who(event) || *event->lock_name || has_sizes ||
 	    event->kind >= PROTOCOL_EVENT_N) < 0)
 		return -ENOMEM;
 	if (*event->lock_name) {
 		fputs("  lock ", stdout);
 		text_put_escaped(stdout, event->lock_name);
 	}
-	if (event->pid > 0)
-		printf("  pid %" PRId32, event->pid);
+	put_who(event);
 	put_sizes(event);
 	if (event->kind >= PROTOCOL_EVENT_N)
 		printf("  kind %" PRIu32, event->kind);
@@ -180,6 +204,12 @@ print_json(const struct protocol_event *event)
 		json_add_number(&json, "generation", event->generation);
 		json_add_number(&json, "attachment", event->attachment);
 		json_add_number(&json, "pid", event->pid > 0 ? (uint64_t)event->pid : 0);
+		if (event->uid == PROTOCOL_NOBODY)
+			json_add_string(&json, "uid", NULL);
+		else
+			json_add_number(&json, "uid", event->uid);
+		if (is_signal(event))
+			json_add_string(&json, "signal", "SIGHUP");
 		json_add_string(&json, "lock", *event->lock_name ? event->lock_name : NULL);
 		if (event->value || event->total)
 			json_add_number(&json, event->kind == PROTOCOL_EVENT_PROGRESS ? "progress" : "size", event->value);

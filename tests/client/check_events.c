@@ -453,7 +453,7 @@ static const struct {
 	{ "a status", lie_status, "nobody asked for" },
 	{ "a positive status", lie_positive, "no errno" },
 	{ "another type", lie_type, "nobody asked for" },
-	{ "short", lie_short, "344 bytes" },
+	{ "short", lie_short, "352 bytes" },
 	{ "a name without an end", lie_endless_name, "name" },
 	{ "a lock's name without an end", lie_endless_lock, "name" },
 	{ "controls", lie_controls, "name" },

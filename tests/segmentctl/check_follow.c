@@ -237,6 +237,31 @@ START_TEST(json_is_an_object_a_line)
 }
 END_TEST
 
+/* By a command, and by a signal that nobody can be asked about. */
+START_TEST(a_reload_is_told_with_who_asked)
+{
+	struct follower follower;
+	char uid[64];
+
+	FOLLOW(&follower);
+	(void)snprintf(uid, sizeof(uid), " of uid %u", (unsigned)getuid());
+	ck_assert_int_eq(RUN("reload")->status, SEGMENTCTL_DONE);
+	expect(&follower, "  reload     -                 pid ", uid, "20");
+	ck_assert_int_eq(kill(daemon_.pid, SIGHUP), 0);
+	expect(&follower, "  reload     -                 by signal SIGHUP", "20", "20");
+	follower_stop(&follower, SIGINT);
+
+	FOLLOW(&follower, "--json");
+	(void)snprintf(uid, sizeof(uid), ", \"uid\": %u, \"lock\": null}", (unsigned)getuid());
+	ck_assert_int_eq(RUN("reload")->status, SEGMENTCTL_DONE);
+	expect(&follower, "\"event\": \"reload\", \"segment\": null", "\"pid\": ", uid);
+	ck_assert_int_eq(kill(daemon_.pid, SIGHUP), 0);
+	expect(&follower, "\"event\": \"reload\", \"segment\": null", "\"pid\": 0, \"uid\": null",
+	    ", \"signal\": \"SIGHUP\"");
+	follower_stop(&follower, SIGINT);
+}
+END_TEST
+
 START_TEST(only_what_is_wanted_is_shown)
 {
 	struct harness_conn conn = HARNESS_CONN_NULL;
@@ -428,6 +453,7 @@ answer_events(const struct fake_request *request)
 	for (event.kind = 1; event.kind <= PROTOCOL_EVENT_N; event.kind++) {
 		event.lost = event.kind == PROTOCOL_EVENT_DIED ? 17 : 0;
 		event.pid = (int)event.kind * 100;
+		event.uid = event.kind == PROTOCOL_EVENT_DIED ? 33 : PROTOCOL_NOBODY;
 		event.value = event.kind == PROTOCOL_EVENT_PROGRESS || event.kind == PROTOCOL_EVENT_FAILED ? MIB : 0;
 		event.total = event.value * 4;
 		push(request, &event);
@@ -446,6 +472,7 @@ START_TEST(each_kind_is_shown_for_what_it_is)
 	assert_has(run->err, "a name in an event has no end");
 	assert_has(run->out, ".007  attached   desk\\033[31m\\012forged  lock door\\033  pid 100\n");
 	assert_has(run->out, ".007  lost       17 events: they came faster than they were read\n");
+	assert_has(run->out, "lock door\\033  pid 300 of uid 33\n");
 	assert_has(run->out, "progress ");
 	assert_has(run->out, "25% (1 MiB of 4 MiB)\n");
 	assert_has(run->out, "growing to 4 MiB; it stays as it is, 1 MiB\n");
@@ -519,6 +546,7 @@ main(void)
 	tcase_add_checked_fixture(tcase, start, stop);
 	tcase_add_test(tcase, life_and_death_are_followed);
 	tcase_add_test(tcase, json_is_an_object_a_line);
+	tcase_add_test(tcase, a_reload_is_told_with_who_asked);
 	tcase_add_test(tcase, only_what_is_wanted_is_shown);
 	tcase_add_loop_test(tcase, a_restart_is_told_as_a_loss, 0, 2);
 	tcase_add_test(tcase, it_ends_when_nobody_reads_any_more);

@@ -117,6 +117,7 @@ START_TEST(life_of_a_segment_is_told)
 {
 	struct harness_conn conn, maker;
 	struct protocol_attached attached;
+	struct protocol_event event;
 	struct suite_scene scene;
 	int fd;
 
@@ -129,8 +130,12 @@ START_TEST(life_of_a_segment_is_told)
 	ck_assert_int_eq(harness_remove(&maker, "scratch-a", 0), 0);
 	expect_event(&conn, PROTOCOL_EVENT_DRAINING, "scratch-a", 0);
 	(void)close(fd);
-	expect_event(&conn, PROTOCOL_EVENT_DETACHED, "scratch-a", getpid());
-	expect_event(&conn, PROTOCOL_EVENT_REMOVED, "scratch-a", 0);
+	next_event(&conn, &event);
+	harness_assert(event.kind == PROTOCOL_EVENT_DETACHED && event.pid == getpid() && event.uid == getuid(),
+	    "event %u of pid %d, uid %u", event.kind, event.pid, event.uid);
+	next_event(&conn, &event);
+	harness_assert(event.kind == PROTOCOL_EVENT_REMOVED && event.pid == 0 && event.uid == PROTOCOL_NOBODY,
+	    "event %u of pid %d, uid %u", event.kind, event.pid, event.uid);
 	/* Off: silence. On again: it goes on. */
 	ck_assert_int_eq(subscribe(&conn, 0, 0), 0);
 	come_and_go(&scene, "desk", 3);
@@ -185,7 +190,8 @@ START_TEST(death_is_told_to_those_that_are_attached)
 	for (int i = 0; i < 2; i++) {
 		next_event(&desk_events, &event);
 		harness_assert((event.kind == PROTOCOL_EVENT_DIED || event.kind == PROTOCOL_EVENT_DETACHED) &&
-		    event.pid == pid && streq(event.segment, "desk"), "event %u, pid %d", event.kind, event.pid);
+		    event.pid == pid && event.uid == getuid() && streq(event.segment, "desk"), "event %u, pid %d, uid %u",
+		    event.kind, event.pid, event.uid);
 	}
 	expect_silence(&scene, &desk_events);
 	expect_silence(&scene, &side_events);
@@ -278,6 +284,7 @@ be_a_stranger(int control, void *arg)
 {
 	struct stranger *stranger = arg;
 	struct harness_conn conn, own, all;
+	struct protocol_event event;
 	int fd;
 
 	harness_become(HARNESS_NOBODY, HARNESS_NOBODY, NULL, 0);
@@ -293,7 +300,9 @@ be_a_stranger(int control, void *arg)
 	expect_event(&all, PROTOCOL_EVENT_ATTACHED, "open", getppid());
 	expect_event(&all, PROTOCOL_EVENT_DETACHED, "open", getppid());
 	fd = suite_attach(&conn, "open", SUITE_READ);
-	expect_event(&all, PROTOCOL_EVENT_ATTACHED, "open", getpid());
+	next_event(&all, &event);
+	harness_assert(event.kind == PROTOCOL_EVENT_ATTACHED && event.pid == getpid() && event.uid == HARNESS_NOBODY,
+	    "event %u of pid %d, uid %u", event.kind, event.pid, event.uid);
 	harness_say(control, "attached");
 	harness_expect(control, "moved");
 	expect_event(&own, PROTOCOL_EVENT_ATTACHED, "open", getppid());

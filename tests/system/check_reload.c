@@ -330,6 +330,8 @@ START_TEST(a_reload_is_an_event)
 	ck_assert_int_eq(harness_receive(subscriber.fd, &reply), sizeof(event));
 	memcpy(&event, reply.bytes, sizeof(event));
 	ck_assert_uint_eq(event.kind, PROTOCOL_EVENT_RELOAD);
+	ck_assert_int_eq(event.pid, 0);
+	ck_assert_uint_eq(event.uid, PROTOCOL_NOBODY);
 	ck_assert_str_eq(event.segment, "");
 	harness_close(&subscriber);
 	suite_end(&scene);
