@@ -99,61 +99,66 @@ struct removed {
 };
 
 static int
-print_removed_json(struct removed *removed, struct ask *ask)
-{
-	struct json *json = &removed->json;
-	int r = 0;
-
-	json_add_string(json, "name", removed->name);
-	json_add_bool(json, "now", removed->now);
-	json_open_array(json, "holders");
-	if (!removed->now)
-		r = holders_collect(&removed->holders, ask, removed->name);
-	json_close_array(json);
-	if (r != 0)
-		return r;
-	json_add_bool(json, "gone", removed->now || ask->is_gone);
-	return report_output(removed->ctl, json_print(json));
-}
-
-static int
-print_removed_text(struct removed *removed, struct ask *ask)
+print_removed_text(struct removed *removed)
 {
 	struct table *table = &removed->holders.table;
-	int r = removed->now ? 0 : holders_collect(&removed->holders, ask, removed->name);
+	int r;
 
 	/* Nobody holds it: it is gone by now, or will be before anybody has read this. */
-	if (r != 0 || table->n_rows == 0)
-		return r;
-	printf("'%s' takes no more attachments, and goes when %s over:\n", removed->name,
-	    table->n_rows == 1 ? "this one is" : "these are");
+	if (table->n_rows == 0)
+		return 0;
+	if (removed->now)
+		printf("'%s' is gone; its memory stays as long as %s it:\n", removed->name,
+		    table->n_rows == 1 ? "this one has" : "these have");
+	else
+		printf("'%s' takes no more attachments, and goes when %s over:\n", removed->name,
+		    table->n_rows == 1 ? "this one is" : "these are");
 	r = table_print(table);
-	if (r == 0)
+	if (r == 0 && !removed->now)
 		puts("With --now its name goes at once; the memory stays with them.");
 	return report_output(removed->ctl, r);
 }
 
 static int
-print_removed(struct removed *removed, struct ask *ask)
+send_remove(struct removed *removed, struct ask *ask)
 {
-	int r;
+	struct protocol_remove request = { .flags = removed->now ? PROTOCOL_REMOVE_NOW : 0 };
 
-	/* Its last holder may go before it is asked about. */
-	ask->may_be_gone = true;
-	if (json_init(&removed->json) < 0 || holders_init(&removed->holders, removed->ctl, &removed->json) < 0)
-		r = report_no_memory(removed->ctl);
-	else
-		r = removed->ctl->json ? print_removed_json(removed, ask) : print_removed_text(removed, ask);
-	holders_deinit(&removed->holders);
-	json_deinit(&removed->json);
-	return r;
+	ask_set_name(request.name, removed->name);
+	return ask_request(ask, PROTOCOL_REMOVE, &request.header, sizeof(request), sizeof(struct protocol_header));
+}
+
+/*
+ * Who holds it is asked while it has its name: with --now before, else after, when nobody comes any more. Then its last holder
+ * may go, and the segment with it, before it is asked about.
+ */
+static int
+carry_out_remove(struct removed *removed, struct ask *ask)
+{
+	struct json *json = &removed->json;
+	int r = removed->now ? 0 : send_remove(removed, ask);
+
+	json_add_string(json, "name", removed->name);
+	json_add_bool(json, "now", removed->now);
+	json_open_array(json, "holders");
+	ask->may_be_gone = !removed->now;
+	if (r == 0)
+		r = holders_collect(&removed->holders, ask, removed->name);
+	json_close_array(json);
+	if (r == 0 && removed->now)
+		r = send_remove(removed, ask);
+	if (r != 0)
+		return r;
+	if (!removed->ctl->json)
+		return print_removed_text(removed);
+	json_add_bool(json, "gone", removed->now || ask->is_gone);
+	return report_output(removed->ctl, json_print(json));
 }
 
 int
 lifecycle_run_remove(const struct segmentctl *ctl, char **args, unsigned n_args)
 {
 	struct removed removed = { .ctl = ctl, .name = args[0], .now = ctl->options & SEGMENTCTL_OPTION_NOW };
-	struct protocol_remove request = { .flags = removed.now ? PROTOCOL_REMOVE_NOW : 0 };
 	struct ask *ask;
 	int r = ask_check_name(ctl, args[0]);
 
@@ -162,10 +167,12 @@ lifecycle_run_remove(const struct segmentctl *ctl, char **args, unsigned n_args)
 	ask = ask_new(ctl, &r);
 	if (!ask)
 		return r;
-	ask_set_name(request.name, args[0]);
-	r = ask_request(ask, PROTOCOL_REMOVE, &request.header, sizeof(request), sizeof(struct protocol_header));
-	if (r == 0)
-		r = print_removed(&removed, ask);
+	if (json_init(&removed.json) < 0 || holders_init(&removed.holders, ctl, &removed.json) < 0)
+		r = report_no_memory(ctl);
+	else
+		r = carry_out_remove(&removed, ask);
+	holders_deinit(&removed.holders);
+	json_deinit(&removed.json);
 	ask_free(ask);
 	return r;
 }

@@ -470,7 +470,7 @@ START_TEST(wait_gives_up_in_time)
 }
 END_TEST
 
-/* "held" has two holders; "a" has gone when it is asked for them. */
+/* "held" and "now" have two holders; "a" has gone when it is asked for them. */
 static void
 answer_remove(const struct fake_request *request)
 {
@@ -480,7 +480,8 @@ answer_remove(const struct fake_request *request)
 		{ .cursor = 2, .attachment = 42, .access = PROTOCOL_ACCESS_READ, .flags = PROTOCOL_HOLDER_UNSUPERVISED },
 	};
 
-	if (request->message.header.type == PROTOCOL_HOLDERS && streq(request->message.holders.name, "held"))
+	if (request->message.header.type == PROTOCOL_HOLDERS && (streq(request->message.holders.name, "held") ||
+	    streq(request->message.holders.name, "now")))
 		fake_reply_rows(request, holders, 2, sizeof(holders[0]), 2, false);
 	else if (request->message.header.type == PROTOCOL_HOLDERS)
 		fake_refuse(request, -ENOENT, "there is no such segment");
@@ -532,6 +533,21 @@ START_TEST(remove_shows_who_holds_it)
 	assert_json(run->out);
 	assert_has(run->out, "\"pid\": 4242");
 	assert_has(run->out, "\"gone\": false");
+	/* With --now as well, though nobody can be asked about it afterwards. */
+	run = run_segmentctl("--socket", fake.socket, "remove", "--now", "now", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	assert_has(run->out, "'now' is gone; its memory stays as long as these have it:\n");
+	assert_has(line_of(run->out, "        41"), "4242");
+	ck_assert_ptr_null(strstr(run->out, "With --now"));
+	run = run_segmentctl("--socket", fake.socket, "--json", "remove", "--now", "now", NULL);
+	assert_json(run->out);
+	assert_has(run->out, "\"pid\": 4242");
+	assert_has(run->out, "\"unsupervised\": true");
+	assert_has(run->out, "\"gone\": true");
+	/* What is refused has no holders to tell of. */
+	run = run_segmentctl("--socket", fake.socket, "--json", "remove", "--now", "held", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
+	ck_assert_ptr_null(strstr(run->out, "4242"));
 }
 END_TEST
 

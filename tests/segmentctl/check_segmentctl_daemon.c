@@ -162,6 +162,31 @@ START_TEST(removal_shows_who_it_waits_for)
 }
 END_TEST
 
+START_TEST(removal_at_once_shows_who_has_its_memory)
+{
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct protocol_attached attached;
+	const struct run *run;
+	char name[64], part[64];
+	int fd;
+
+	(void)snprintf(name, sizeof(name), "scratch-%u-c", (unsigned)getuid());
+	harness_open(&conn, daemon_.socket);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(harness_create(&conn, name, 4096, &attached, &fd), 0);
+		run = i ? RUN("remove", "--now", name, "--json") : RUN("remove", "--now", name);
+		ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+		(void)snprintf(part, sizeof(part), i ? "\"pid\": %d," : "  %d  ", (int)getpid());
+		assert_has(run->out, part);
+		(void)snprintf(part, sizeof(part), i ? "\"uid\": %u," : "  %u (", (unsigned)getuid());
+		assert_has(run->out, part);
+		ck_assert_int_eq(RUN("show", name)->status, SEGMENTCTL_NO_SEGMENT);
+		(void)close(fd);
+	}
+	harness_close(&conn);
+}
+END_TEST
+
 START_TEST(waiting_for_a_failed_segment_says_why)
 {
 	const struct run *run = RUN("wait", "huge", "--timeout", "20s");
@@ -407,6 +432,7 @@ main(void)
 	tcase_add_test(tcase, contents_come_back_as_they_went);
 	tcase_add_test(tcase, what_is_created_can_be_removed);
 	tcase_add_test(tcase, removal_shows_who_it_waits_for);
+	tcase_add_test(tcase, removal_at_once_shows_who_has_its_memory);
 	tcase_add_test(tcase, waiting_for_a_failed_segment_says_why);
 	tcase_add_test(tcase, metrics_end_as_they_must);
 	tcase_add_loop_test(tcase, a_poisoned_lock_is_freed_by_hand, 0, 2);
