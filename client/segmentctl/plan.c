@@ -16,6 +16,8 @@
 #include "client/segmentctl/text.h"
 #include "client/segmentctl/upload.h"
 
+#define PROBLEM_SIZE	4096		/* of a line; a longer one loses its end */
+
 static const char *const action_names[PROTOCOL_PLAN_ACTION_N] = {
 	[PROTOCOL_PLAN_PROBLEM] = "problem",
 	[PROTOCOL_PLAN_ADDED] = "added",
@@ -33,6 +35,7 @@ static const char *const subject_names[PROTOCOL_PLAN_SUBJECT_N] = { "segment", "
 struct planned {
 	const struct segmentctl *ctl;
 	struct ask *ask;
+	struct conf_report report;	/* of what could not be read here, and was never sent */
 	struct json json;		/* with --json */
 	uint32_t counts[PROTOCOL_PLAN_COUNTS];
 	uint32_t n_lines;
@@ -80,6 +83,15 @@ add_line(struct json *json, const struct protocol_plan_line *line, const char *t
 	json_close_object(json);
 }
 
+static void
+put_line(struct planned *planned, const struct protocol_plan_line *line, const char *text)
+{
+	if (planned->ctl->json)
+		add_line(&planned->json, line, text);
+	else
+		print_line(line, text);
+}
+
 /* Takes the row at *at of the reply, whose rows say their own sizes. What is wrong with it, or NULL. */
 static const char *
 take_line(struct planned *planned, size_t *at, uint64_t *cursor)
@@ -105,10 +117,7 @@ take_line(struct planned *planned, size_t *at, uint64_t *cursor)
 	*cursor = line.cursor;
 	*at += line.size;
 	planned->n_taken++;
-	if (planned->ctl->json)
-		add_line(&planned->json, &line, text);
-	else
-		print_line(&line, text);
+	put_line(planned, &line, text);
 	return NULL;
 }
 
@@ -143,6 +152,24 @@ take_lines(struct planned *planned)
 	return 0;
 }
 
+/* The problems of our own report, as lines like those that the daemon finds. */
+static void
+put_problems(struct planned *planned)
+{
+	const struct protocol_plan_line line = { .action = PROTOCOL_PLAN_PROBLEM, .subject = PROTOCOL_PLAN_FILE };
+	const struct conf_report *report = &planned->report;
+	char text[PROBLEM_SIZE];
+
+	for (size_t i = 0; i < report->n_problems; i++) {
+		(void)conf_problem_format(&report->problems[i], text, sizeof(text));
+		put_line(planned, &line, text);
+	}
+	if (report->n_left_out) {
+		(void)snprintf(text, sizeof(text), "%zu more problems were left out", report->n_left_out);
+		put_line(planned, &line, text);
+	}
+}
+
 static void
 print_sum(const struct planned *planned)
 {
@@ -172,7 +199,7 @@ print_planned(struct planned *planned)
 {
 	uint32_t n_problems = planned->counts[PROTOCOL_PLAN_PROBLEM];
 	struct json *json = &planned->json;
-	int r;
+	int r = 0;
 
 	if (planned->ctl->json) {
 		if (json_init(json) < 0)
@@ -181,7 +208,10 @@ print_planned(struct planned *planned)
 		json_add_bool(json, "valid", n_problems == 0);
 		json_open_array(json, "lines");
 	}
-	r = take_lines(planned);
+	if (planned->report.n_problems)
+		put_problems(planned);
+	else
+		r = take_lines(planned);
 	if (r != 0)
 		return r;
 	if (planned->ctl->json) {
@@ -205,23 +235,28 @@ static int
 plan(const struct segmentctl *ctl, uint32_t flags, const char *file)
 {
 	struct protocol_plan request = { .flags = flags };
-	struct planned planned = { .ctl = ctl, .json = JSON_NULL, .reload = flags & PROTOCOL_PLAN_RELOAD };
+	struct planned planned = {
+		.ctl = ctl, .report = CONF_REPORT_NULL, .json = JSON_NULL, .reload = flags & PROTOCOL_PLAN_RELOAD,
+	};
 	int r = 0;
 
 	planned.ask = ask_new(ctl, &r);
 	if (!planned.ask)
 		return r;
 	if (file)
-		r = upload_file(planned.ask, file);
-	if (r == 0)
+		r = upload_file(planned.ask, file, &planned.report);
+	if (r == 0 && planned.report.n_problems) {
+		planned.counts[PROTOCOL_PLAN_PROBLEM] = (uint32_t)planned.report.n_problems + !!planned.report.n_left_out;
+	} else if (r == 0) {
 		r = ask_request(planned.ask, PROTOCOL_PLAN, &request.header, sizeof(request),
 		    sizeof(struct protocol_planned));
-	if (r == 0) {
 		memcpy(planned.counts, planned.ask->reply.planned.counts, sizeof(planned.counts));
 		planned.n_lines = planned.ask->reply.planned.n_lines;
-		r = print_planned(&planned);
 	}
+	if (r == 0)
+		r = print_planned(&planned);
 	json_deinit(&planned.json);
+	conf_report_deinit(&planned.report);
 	ask_free(planned.ask);
 	return r;
 }

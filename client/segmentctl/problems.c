@@ -6,7 +6,6 @@
 #include "client/segmentctl/problems.h"
 
 #include "base/base.h"
-#include "client/segmentctl/report.h"
 #include "client/segmentctl/text.h"
 
 static void
@@ -49,25 +48,4 @@ problems_add_members(struct json *json, const struct conf_report *report)
 	}
 	json_close_array(json);
 	json_add_number(json, "problems_left_out", report->n_left_out);
-}
-
-int
-problems_tell(const struct segmentctl *ctl, const char *path, const struct conf_report *report)
-{
-	struct json json = JSON_NULL;
-	int r = 0;
-
-	problems_print(report);
-	if (ctl->json) {
-		r = json_init(&json);
-		if (r == 0) {
-			json_add_bool(&json, "valid", false);
-			json_add_string(&json, "file", path);
-			problems_add_members(&json, report);
-			r = json_print(&json);
-		}
-		json_deinit(&json);
-	}
-	(void)report_output(ctl, r);
-	return SEGMENTCTL_FAILED;
 }

@@ -5,14 +5,10 @@
 #define CLIENT_SEGMENTCTL_PROBLEMS_H
 
 #include "client/segmentctl/json.h"
-#include "client/segmentctl/segmentctl.h"
 #include "conf/load.h"
 
 /* On standard error; in a document, as its members "problems" and "problems_left_out". */
 void problems_print(const struct conf_report *report);
 void problems_add_members(struct json *json, const struct conf_report *report);
-
-/* All that a command has to say of a configuration that is not valid. Returns the exit status. */
-int problems_tell(const struct segmentctl *ctl, const char *path, const struct conf_report *report);
 
 #endif

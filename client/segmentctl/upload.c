@@ -6,7 +6,6 @@
 #include "client/segmentctl/upload.h"
 
 #include "base/base.h"
-#include "client/segmentctl/problems.h"
 #include "client/segmentctl/report.h"
 #include "conf/gather.h"
 
@@ -32,19 +31,15 @@ send_text(struct ask *ask, const struct conf_text *text, bool is_first)
 }
 
 int
-upload_file(struct ask *ask, const char *path)
+upload_file(struct ask *ask, const char *path, struct conf_report *report)
 {
-	struct conf_report report = CONF_REPORT_NULL;
 	struct gathered gathered = GATHERED_NULL;
-	int r = conf_gather(path, &report, &gathered);
+	int r = conf_gather(path, report, &gathered);
 
-	if (r < 0)
-		r = report_no_memory(ask->ctl);
-	else if (r > 0)
-		r = problems_tell(ask->ctl, path, &report);
+	if (r)
+		return r < 0 ? report_no_memory(ask->ctl) : 0;
 	for (size_t i = 0; i < gathered.n_texts && r == 0; i++)
 		r = send_text(ask, &gathered.texts[i], i == 0);
 	gathered_deinit(&gathered);
-	conf_report_deinit(&report);
 	return r;
 }

@@ -5,11 +5,12 @@
 #define CLIENT_SEGMENTCTL_UPLOAD_H
 
 #include "client/segmentctl/ask.h"
+#include "conf/load.h"
 
 /*
- * Reads a file, what it includes, and the segments.d beside it, with the caller's rights; and sends their contents. What is
- * not valid is told here, with the files and lines that it stands in. An exit status.
+ * Reads a file, what it includes, and the segments.d beside it, with the caller's rights; and sends their contents. Where that
+ * cannot be read nothing is sent, and the report has problems. An exit status.
  */
-int upload_file(struct ask *ask, const char *path);
+int upload_file(struct ask *ask, const char *path, struct conf_report *report);
 
 #endif

@@ -233,6 +233,16 @@ START_TEST(what_is_not_valid_is_told_with_its_place)
 	run = RUN("plan", "/nonexistent/file");
 	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
 	assert_has(run->err, "/nonexistent/file");
+	assert_has(run->err, "segmentctl: 1 problem in the configuration: nothing is changed\n");
+	ck_assert_str_eq(run->out, "");
+	/* As a document it has the shape of all plans. */
+	run = RUN("--json", "plan", "/nonexistent/file");
+	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
+	ck_assert(run_is_json(run->out, &known));
+	assert_has(run->out, "\"reload\": false,\n  \"valid\": false,\n  \"lines\": [");
+	assert_has(run->out, "\"action\": \"problem\",\n      \"subject\": \"file\",\n      \"name\": null,\n"
+	    "      \"text\": \"/nonexistent/file: ");
+	assert_has(run->out, "\"problem\": 1,");
 }
 END_TEST
 
