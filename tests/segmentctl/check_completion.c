@@ -12,7 +12,8 @@
 
 #define BODY \
 	"segments = ( { name = \"book\"; size = \"64KiB\"; mlock = false; }, { name = \"bookings\"; size = \"4KiB\"; mlock = false; },\n" \
-	"  { name = \"prices\"; size = \"4KiB\"; mlock = false; } );\n"
+	"  { name = \"prices\"; size = \"4KiB\"; mlock = false; locks = ( { name = \"ask\"; length = 64; },\n" \
+	"    { name = \"bid.1\"; offset = 64; length = 64; }, { name = \"best\"; at = 128; } ); } );\n"
 
 static struct harness_daemon daemon_ = HARNESS_DAEMON_NULL;
 
@@ -131,6 +132,25 @@ START_TEST(names_are_asked_from_the_daemon)
 }
 END_TEST
 
+START_TEST(locks_are_asked_from_the_daemon)
+{
+	char words[256];
+
+	assert_offers_all("recover p", " prices ");
+	assert_offers_all("recover prices \"\"", " ask bid.1 best ");
+	assert_offers_all("recover --keep prices b", " bid.1 best ");
+	assert_offers_all("recover prices --keep a", " ask ");
+	assert_offers_all("recover prices ask b", NOTHING);
+	assert_offers_all("recover book \"\"", NOTHING);
+	assert_offers_all("recover none \"\"", NOTHING);
+	assert_offers_all("recover \"a b\" \"\"", NOTHING);
+	(void)setenv("SEGMENTD_SOCKET", "/nonexistent/socket", 1);
+	assert_offers_all("recover prices b", NOTHING);
+	(void)snprintf(words, sizeof(words), "--socket %s recover prices a", daemon_.socket);
+	assert_offers_all(words, " ask ");
+}
+END_TEST
+
 START_TEST(what_options_and_exec_take_is_offered)
 {
 	char all[256], kinds[512] = " ";
@@ -196,6 +216,7 @@ main(void)
 	tcase_add_checked_fixture(tcase, start, stop);
 	tcase_add_test(tcase, all_commands_and_options_are_offered);
 	tcase_add_test(tcase, names_are_asked_from_the_daemon);
+	tcase_add_test(tcase, locks_are_asked_from_the_daemon);
 	tcase_add_test(tcase, what_options_and_exec_take_is_offered);
 	suite_add_tcase(suite, tcase);
 	tcase_set_timeout(silent, HARNESS_TEST_TIMEOUT_S);
