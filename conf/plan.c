@@ -63,12 +63,12 @@ judge_size(const struct definition *running, const struct definition *next, char
 	char max[32];
 
 	if (next->size_bytes < running->size_bytes) {
-		(void)snprintf(why, WHY_SIZE, "a segment that is there is never made smaller");
+		(void)snprintf(why, WHY_SIZE, "size is never lowered while the segment is there");
 		return PLAN_NEVER;
 	}
 	if (next->size_bytes <= running->max_size_bytes)
 		return PLAN_GROW;
-	(void)snprintf(why, WHY_SIZE, "it is there with room for %s at most, its max_size",
+	(void)snprintf(why, WHY_SIZE, "size is raised up to %s at most, the max_size that the segment was made with",
 	    units_format_size(max, sizeof(max), running->max_size_bytes));
 	return PLAN_NEVER;
 }

@@ -21,10 +21,6 @@ enum plan_effect {
 
 #define PLAN_NONE	"none"		/* from and to of a key that has no value; a value would be in quotes */
 
-/* The ways out of what is refused: of a segment, and of a key of the daemon. */
-#define PLAN_WAY_OUT_SEGMENT	"remove it from the configuration, reload, and add it again"
-#define PLAN_WAY_OUT_DAEMON	"restart segmentd"
-
 /* One key that differs. All of it is valid during the call only, except the row. */
 struct plan_change {
 	const struct keys_row *row;
@@ -32,7 +28,7 @@ struct plan_change {
 	const char *from;		/* as written in a file; of a list: how many entries it has */
 	const char *to;
 	const char *text;		/* mode "0600" -> "0640"; allow: user "bob" (rw) added, group "ops" (r) removed */
-	const char *why;		/* of PLAN_NEVER: a clause to follow it that says why; else NULL */
+	const char *why;		/* of PLAN_NEVER: a clause that says why, with the key in it; else NULL */
 	bool takes_access;		/* somebody who may attach, or may write, may not any more */
 };
 

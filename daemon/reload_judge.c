@@ -21,6 +21,7 @@ judge_begin(struct reload_judge *judge)
 	for (int i = 0; i < PLAN_EFFECT_N; i++)
 		reload_text_clear(&judge->changes[i]);
 	reload_text_clear(&judge->all);
+	reload_text_clear(&judge->why);
 }
 
 static struct reload_step *
@@ -51,7 +52,7 @@ judge_on_change(const struct plan_change *change, void *arg)
 	text_add_change(&judge->all, change);
 	text_add_change(text, change);
 	if (change->why)
-		reload_text_add(text, ": %s", change->why);
+		reload_text_add(&judge->why, "%s%s", judge->why.len ? ", and " : "", change->why);
 	judge->takes_access = judge->takes_access || change->takes_access;
 }
 
@@ -166,11 +167,13 @@ judge_add_replaced(struct reload_judge *judge, const char *why)
 	reload_text_add(&judge_add(judge, PROTOCOL_PLAN_REPLACED)->text, "%s; %s", judge->all.bytes, why);
 }
 
+/* All that differs is told, since nothing of it is done, and which of it stands in the way. */
 static void
-judge_add_refused(struct reload_judge *judge)
+judge_add_refused(struct reload_judge *judge, const struct segment *segment)
 {
-	reload_text_add(&judge_add(judge, PROTOCOL_PLAN_REFUSED)->text, "%s; it stays whole as it runs: %s",
-	    judge->changes[PLAN_NEVER].bytes, PLAN_WAY_OUT_SEGMENT);
+	reload_text_add(&judge_add(judge, PROTOCOL_PLAN_REFUSED)->text, "%s: nothing of this is done, since %s; it stays whole as "
+	    "it runs. To have it made anew, its contents go: `segmentctl remove %s`, then `segmentctl reload`; or add a segment "
+	    "under another name", judge->all.bytes, judge->why.bytes, segment->definition->name);
 }
 
 /* What is said where something is taken back: with the first step, or as all there is. */
@@ -210,7 +213,7 @@ judge_ready(struct reload_judge *judge, struct segment *segment, const struct de
 	struct reload_step *step;
 
 	if (judge_has(judge, PLAN_NEVER)) {
-		judge_add_refused(judge);
+		judge_add_refused(judge, segment);
 		judge_add_forgotten(judge, segment);
 		return;
 	}
@@ -386,8 +389,8 @@ reload_judge_daemon(struct reload_judge *judge, const struct conf_daemon *runnin
 	if (judge->changes[PLAN_LIVE].len)
 		reload_text_add(&judge_add(judge, PROTOCOL_PLAN_CHANGED)->text, "%s", judge->changes[PLAN_LIVE].bytes);
 	if (judge->changes[PLAN_NEVER].len)
-		reload_text_add(&judge_add(judge, PROTOCOL_PLAN_REFUSED)->text, "%s; %s", judge->changes[PLAN_NEVER].bytes,
-		    PLAN_WAY_OUT_DAEMON);
+		reload_text_add(&judge_add(judge, PROTOCOL_PLAN_REFUSED)->text, "%s: not done, since %s; restart segmentd",
+		    judge->changes[PLAN_NEVER].bytes, judge->why.bytes);
 	return 0;
 }
 

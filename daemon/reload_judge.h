@@ -26,6 +26,7 @@ struct reload_judge {
 	unsigned effects;		/* as plan_compare says */
 	struct reload_text changes[PLAN_EFFECT_N];
 	struct reload_text all;
+	struct reload_text why;		/* of what is refused: which keys stand in the way */
 	bool takes_access;
 };
 

@@ -117,16 +117,16 @@ START_TEST(size_is_raised_within_max_size_only)
 	expect_told("size = \"4KiB\"; max_size = \"16KiB\";", "size = \"16KiB\"; max_size = \"16KiB\";",
 	    "grow: size \"4KiB\" -> \"16KiB\"\n");
 	expect_told("size = \"8KiB\"; max_size = \"16KiB\";", "size = \"4KiB\"; max_size = \"16KiB\";",
-	    "never: size \"8KiB\" -> \"4KiB\"; a segment that is there is never made smaller\n");
+	    "never: size \"8KiB\" -> \"4KiB\"; size is never lowered while the segment is there\n");
 	expect_told("size = \"4KiB\"; max_size = \"16KiB\";", "size = \"20KiB\"; max_size = \"32KiB\";",
-	    "never: size \"4KiB\" -> \"20KiB\"; it is there with room for 16KiB at most, its max_size\n"
+	    "never: size \"4KiB\" -> \"20KiB\"; size is raised up to 16KiB at most, the max_size that the segment was made with\n"
 	    "never: max_size \"16KiB\" -> \"32KiB\"; max_size never changes while the segment is there\n");
 	/* a new max_size alone is refused although it would hold more */
 	expect_told("size = \"4KiB\"; max_size = \"16KiB\";", "size = \"4KiB\"; max_size = \"32KiB\";",
 	    "never: max_size \"16KiB\" -> \"32KiB\"; max_size never changes while the segment is there\n");
 	/* where none is given, it follows size and is not told twice */
 	expect_told("size = \"4KiB\";", "size = \"8KiB\";",
-	    "never: size \"4KiB\" -> \"8KiB\"; it is there with room for 4KiB at most, its max_size\n");
+	    "never: size \"4KiB\" -> \"8KiB\"; size is raised up to 4KiB at most, the max_size that the segment was made with\n");
 	/* and with one that was given and is taken away, the room would shrink */
 	expect_told("size = \"4KiB\"; max_size = \"16KiB\";", "size = \"8KiB\";",
 	    "grow: size \"4KiB\" -> \"8KiB\"\n"

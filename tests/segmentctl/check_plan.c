@@ -147,8 +147,9 @@ START_TEST(plan_foretells_reload_word_for_word)
 	assert_has(planned, "waits     drained: layout none -> \"drained/2\", until 1 attachment ends: pid ");
 	assert_has(planned, "replaced  free: layout none -> \"free/2\"; nobody holds it");
 	assert_has(planned, "replaced  failed: size \"10TiB\" -> \"64KiB\"");
-	assert_has(planned, "refused   never: max_size \"64KiB\" -> \"1MiB\": max_size never changes");
-	assert_has(planned, "remove it from the configuration, reload, and add it again\n");
+	assert_has(planned, "refused   never: max_size \"64KiB\" -> \"1MiB\", mode \"0600\" -> \"0666\": nothing of this is done, "
+	    "since max_size never changes while the segment is there; it stays whole");
+	assert_has(planned, "`segmentctl remove never`, then `segmentctl reload`; or add a segment under another name\n");
 	assert_has(planned, "refused   old-1: a client has created a segment of this name");
 	assert_has(planned, "removed   template old-: nobody creates from it any more; what was created from it stays as it is, "
 	    "and counts: 1\n");

@@ -282,8 +282,14 @@ START_TEST(what_waits_can_be_hurried)
 
 	/* The way out of what never changes, with somebody attached all the while. */
 	data = map_and_sign(&scene.watcher, "book", "mine");
-	log = reloading_hangup(&scene.daemon, NULL, "");
-	reloading_expect(log, "removed book");
+	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(RELOADING_SEGMENT("book",
+	    "layout = \"b/3\"; max_size = \"1MiB\"; mode = \"0640\"; ")));
+	reloading_expect(log, "refused book: max_size \"64KiB\" -> \"1MiB\", mode \"0600\" -> \"0640\": nothing of this is done, "
+	    "since max_size never changes while the segment is there; it stays whole as it runs. To have it made anew, its "
+	    "contents go: `segmentctl remove book`, then `segmentctl reload`; or add a segment under another name\n");
+	ck_assert_int_eq(harness_find(&scene.watcher, "book", &is), 0);
+	ck_assert_uint_eq(is.mode, 0600);
+	ck_assert_int_eq(harness_remove(&scene.watcher, "book", 0), 0);
 	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(RELOADING_SEGMENT("book", "max_size = \"1MiB\";")));
 	reloading_expect(log, "it is being removed, until 1 attachment ends");
 	(void)munmap(data, 4096);
@@ -308,7 +314,15 @@ START_TEST(a_size_is_raised_and_that_is_taken_back)
 	ck_assert_int_eq(harness_find(&scene.watcher, "desk", &row), 0);
 	ck_assert_uint_eq(row.size_bytes, 128 * KIB);
 	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(RELOADING_SEGMENT("desk", "max_size = \"1MiB\";")));
-	reloading_expect(log, "refused desk: size \"128KiB\" -> \"64KiB\": a segment that is there is never made smaller; it stays whole");
+	reloading_expect(log, "refused desk: size \"128KiB\" -> \"64KiB\": nothing of this is done, since size is never lowered while "
+	    "the segment is there; it stays whole as it runs. ");
+	/* As the line says: nobody holds it, so it is made anew at once. */
+	ck_assert_int_eq(harness_remove(&scene.watcher, "desk", 0), 0);
+	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(RELOADING_SEGMENT("desk", "max_size = \"1MiB\";")));
+	reloading_expect(log, "added desk: size \"64KiB\"");
+	suite_ready(&scene.watcher, "desk");
+	ck_assert_int_eq(harness_find(&scene.watcher, "desk", &row), 0);
+	ck_assert_uint_eq(row.size_bytes, 64 * KIB);
 	suite_end(&scene);
 }
 END_TEST
