@@ -500,7 +500,7 @@ spoil_bytes(unsigned char *bytes, size_t length)
 			break;
 		default:
 			size = random_next() % min_u64(64, length - where) + 1;
-			memmove(bytes + where, bytes + random_next() % (length - size), min_u64(size, length - where));
+			memmove(bytes + where, bytes + random_next() % (length - size + 1), min_u64(size, length - where));
 			break;
 		}
 	}
