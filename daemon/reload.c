@@ -485,16 +485,34 @@ reload_on_turn(evutil_socket_t fd, short what, void *arg)
 	reload_turn_soon(reload);
 }
 
+/* Who has lost the right to it while others were carried out gets nothing done, and hears so. */
+static void
+reload_drop_unwanted(struct reload *reload)
+{
+	struct reload_request *request;
+
+	while ((request = TAILQ_FIRST(&reload->queue)) && request->may_begin && !request->may_begin(request)) {
+		TAILQ_REMOVE(&reload->queue, request, entry);
+		request->is_done = true;
+		request->done(request);
+	}
+}
+
 static void
 reload_begin_next(struct reload *reload)
 {
-	struct reload_request *request = TAILQ_FIRST(&reload->queue);
+	struct reload_request *request;
 
-	if (reload->current || !request)
+	if (reload->current)
+		return;
+	reload_drop_unwanted(reload);
+	request = TAILQ_FIRST(&reload->queue);
+	if (!request)
 		return;
 	TAILQ_REMOVE(&reload->queue, request, entry);
 	if (reload->hangup == request)
 		reload->hangup = NULL;
+	request->has_begun = true;
 	reload->current = request;
 	reload->serial++;
 	reload->at = 0;

@@ -29,8 +29,10 @@ struct reload_request {
 	uint32_t uid;			/* PROTOCOL_NOBODY: a signal */
 	const struct parse_upload *upload;	/* what is to be judged, until that is done or given up; NULL: the daemon's own files */
 	reload_done_fn done;		/* the request may be freed in it */
+	bool (*may_begin)(const struct reload_request *request);	/* asked when its turn comes; NULL: it may */
 	void *arg;
-	bool is_done;
+	bool has_begun;
+	bool is_done;			/* without having begun: it might not */
 	bool has_failed;		/* it could not be judged, why says for what reason, and there are no lines */
 	char why[PARSE_TEXT_SIZE];
 	struct reload_lines lines;

@@ -310,7 +310,8 @@ requests_dispatch(struct session *session, const struct protocol_header *request
 	wrong = requests_check_form(row, request);
 	if (wrong)
 		return requests_violation(session, wrong);
-	if (row->privilege == REQUESTS_ADMINISTRATOR && !requests_is_administrator(requests, &session->identity))
+	if (row->privilege == REQUESTS_ADMINISTRATOR && !requests_is_administrator(requests, &session->identity) &&
+	    !requests_owes_lines(session, request))
 		return session_refuse(session, request, -EPERM,
 		    "only administrators may %s: root, and members of daemon.admin_group", row->deed);
 	if (row->is_done_once && request->serial == session->serial)

@@ -57,6 +57,12 @@ void requests_end_subscriptions(struct session *session);
 /* The session's own. */
 void requests_end_plan(struct requests *requests, struct session *session);
 
+/*
+ * Whether the request is about a reload that the session's peer began as an administrator: it hears what came of that, also
+ * where it came to be none by it.
+ */
+bool requests_owes_lines(const struct session *session, const struct protocol_header *request);
+
 /* Who administers from now on, also of those that are connected. */
 void requests_set_administrators(struct requests *requests, bool has_admin_gid, uint32_t admin_gid);
 bool requests_is_administrator(const struct requests *requests, const struct identity *identity);

@@ -19,6 +19,25 @@ requests_on_planned(struct reload_request *plan)
 	session->waiter.wake(&session->waiter);
 }
 
+static bool
+requests_may_plan(const struct reload_request *plan)
+{
+	const struct session *session = plan->arg;
+
+	return requests_is_administrator(session->host->arg, &session->identity);
+}
+
+bool
+requests_owes_lines(const struct session *session, const struct protocol_header *request)
+{
+	const struct reload_request *plan = session->plan;
+
+	if (!plan || !plan->applies || !plan->has_begun)
+		return false;
+	return request->type == PROTOCOL_PLAN ? request->serial == session->plan_serial :
+	    request->type == PROTOCOL_PLAN_LINES && plan->is_done;
+}
+
 static int
 requests_reply_plan(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
@@ -52,6 +71,7 @@ requests_plan(struct requests *requests, struct session *session, const struct p
 	    requests_on_planned, session);
 	if (!session->plan)
 		return session_refuse(session, request, -ENOMEM, "the daemon is out of memory");
+	session->plan->may_begin = requests_may_plan;
 	if (plan->flags & PROTOCOL_PLAN_UPLOADED)
 		session->plan->upload = &session->upload;
 	session->plan_serial = request->serial;

@@ -12,7 +12,9 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #include "base/base.h"
 #include "daemon/log.h"
@@ -20,6 +22,9 @@
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD	77		/* COMPAT(linux 6.5): glibc 2.36 does not name it */
+#endif
+#ifndef PID_FS_MAGIC
+#define PID_FS_MAGIC	0x50494446	/* COMPAT(linux 6.9): nor do its headers */
 #endif
 
 #define RETRY_MS	10
@@ -443,6 +448,29 @@ session_peer_has_ended(struct session *session)
 	if (!session->has_ended)
 		session->has_ended = session->pidfd >= 0 && poll(&pidfd, 1, 0) == 1;
 	return session->has_ended;
+}
+
+/* COMPAT(linux 6.9): before, all pidfds are of one inode, which tells nothing. */
+static bool
+session_stat_pidfd(const struct session *session, struct stat *ret_status)
+{
+	struct statfs fs;
+
+	return session->pidfd >= 0 && fstatfs(session->pidfd, &fs) == 0 && fs.f_type == PID_FS_MAGIC &&
+	    fstat(session->pidfd, ret_status) == 0;
+}
+
+/* A number is not enough where it is 0: all whom their pid namespace hides have that one. */
+bool
+session_is_sibling(const struct session *session, const struct session *other)
+{
+	struct stat status, others;
+
+	if (session->identity.uid != other->identity.uid || session->identity.pid != other->identity.pid)
+		return false;
+	if (!session_stat_pidfd(session, &status) || !session_stat_pidfd(other, &others))
+		return session->identity.pid != 0;
+	return status.st_dev == others.st_dev && status.st_ino == others.st_ino;
 }
 
 static int

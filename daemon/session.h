@@ -120,6 +120,9 @@ int session_refuse(struct session *session, const struct protocol_header *reques
 /* Whether the peer's process has ended, as far as the kernel tells. */
 bool session_peer_has_ended(struct session *session);
 
+/* Whether two sessions' peers are one process, as far as the kernel tells them apart; in doubt they are not. */
+bool session_is_sibling(const struct session *session, const struct session *other);
+
 /* Sends what nobody asked for. Results as session_reply. */
 int session_push(struct session *session, const struct protocol_header *message);
 

@@ -225,8 +225,9 @@ harness_daemon_configure(struct harness_daemon *daemon, const char *daemon_keys,
 	FILE *f = fopen(daemon->config, "we");
 
 	harness_assert(f, "%s: %s", daemon->config, strerror(errno));
-	(void)fprintf(f, "daemon = {\n\tsocket = \"%s\";\n\tstate_dir = \"%s\";\n\tadmin_group = \"\";\n%s\n};\n%s\n",
-	    daemon->socket, daemon->state, daemon_keys ? daemon_keys : "", body ? body : "");
+	(void)fprintf(f, "daemon = {\n\tsocket = \"%s\";\n\tstate_dir = \"%s\";\n%s%s\n};\n%s\n", daemon->socket,
+	    daemon->state, daemon_keys && strstr(daemon_keys, "admin_group") ? "" : "\tadmin_group = \"\";\n",
+	    daemon_keys ? daemon_keys : "", body ? body : "");
 	harness_assert(fclose(f) == 0, "%s: %s", daemon->config, strerror(errno));
 }
 

@@ -79,7 +79,7 @@ struct harness_daemon {
 
 /*
  * Makes a fresh directory with a configuration: its daemon group has socket and state_dir there and the daemon_keys
- * given; body follows it.
+ * given, and no admin_group unless they name one; body follows it.
  */
 void harness_daemon_prepare(struct harness_daemon *daemon, const char *daemon_keys, const char *body);
 void harness_daemon_configure(struct harness_daemon *daemon, const char *daemon_keys, const char *body);

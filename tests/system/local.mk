@@ -145,6 +145,16 @@ tests_system_check_reloads_SOURCES = tests/system/check_reloads.c $(SYSTEM_RELOA
 tests_system_check_reloads_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_reloads_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_rights
+tests_system_check_rights_SOURCES = tests/system/check_rights.c $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
+tests_system_check_rights_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_rights_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_subscribers
+tests_system_check_subscribers_SOURCES = tests/system/check_subscribers.c $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
+tests_system_check_subscribers_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_subscribers_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_day
 tests_system_check_day_SOURCES = tests/system/check_day.c tests/system/day_client.c tests/system/day_client.h \
 	tests/system/day_crew.c tests/system/day_crew.h tests/system/day_office.c tests/system/day_office.h $(SYSTEM_SUITE)
