@@ -450,8 +450,9 @@ static_assert(sizeof(struct protocol_waited) == 48, "wire");
  * SUBSCRIBE: from its reply (a header) on, EVENT messages are pushed on this connection, which gets no fds any more: ATTACH
  * and CREATE are refused with -EBUSY until it has unsubscribed. So it is a second connection of its process.
  *
- * With ON alone, session is another session of the same process, and what it is attached to is told of; also when any
- * segment that it may attach becomes ready or fails. It has one subscriber at most: a new one takes the old one's place. A
+ * With ON alone, session is another session of the same process (in doubt it is none: before Linux 6.9 that is so where a
+ * pid namespace hides the process from the daemon), and what it is attached to is told of; also when any segment that it
+ * may attach becomes ready or fails. It has one subscriber at most: a new one takes the old one's place. A
  * connection is hung up when the session that it named has ended or was taken over. With ALL, everything about each segment
  * that it may attach is told; session is 0. No flags: events end; session is 0.
  */

@@ -18,6 +18,7 @@ const char *conf_default_file(void);
 struct conf_limits {
 	uint32_t clients;
 	uint32_t attachments;
+	uint32_t subscriptions;		/* to events */
 	uint64_t bytes;			/* of segments that it created */
 };
 

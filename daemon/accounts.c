@@ -21,6 +21,7 @@ accounts_set_limits(struct accounts *accounts, const struct conf_limits *limits)
 	accounts->limits[ACCOUNTS_CLIENTS] = limits->clients;
 	accounts->limits[ACCOUNTS_ATTACHMENTS] = limits->attachments;
 	accounts->limits[ACCOUNTS_BYTES] = limits->bytes;
+	accounts->limits[ACCOUNTS_SUBSCRIPTIONS] = limits->subscriptions;
 }
 
 void

@@ -15,6 +15,7 @@ enum accounts_kind {
 	ACCOUNTS_CLIENTS,
 	ACCOUNTS_ATTACHMENTS,
 	ACCOUNTS_BYTES,			/* of segments that it created */
+	ACCOUNTS_SUBSCRIPTIONS,
 	ACCOUNTS_KIND_N
 };
 

@@ -19,6 +19,7 @@ struct subscription {
 	struct events_subscriber subscriber;
 	struct session *session;
 	struct session *watched;	/* whose attachments count; NULL: it sees all, or its time is over */
+	struct charge charge;
 };
 
 int
@@ -73,6 +74,7 @@ subscription_end(struct subscription *subscription)
 	events_unsubscribe(&subscription->subscriber);
 	subscription->session->subscription = NULL;
 	session_await_room(subscription->session, false);
+	charge_deinit(&subscription->charge);
 	free(subscription);
 }
 
@@ -95,10 +97,7 @@ requests_find_sibling(const struct session *session, uint64_t id)
 	TAILQ_FOREACH_REVERSE(other, &session->host->sessions, session_queue, entry)
 		if (other->id == id)
 			break;
-	if (!other || other == session || other->identity.uid != session->identity.uid ||
-	    other->identity.pid != session->identity.pid)
-		return NULL;
-	return other;
+	return other && other != session && session_is_sibling(session, other) ? other : NULL;
 }
 
 static unsigned
@@ -123,6 +122,16 @@ requests_unsubscribe(struct session *session, const struct protocol_header *requ
 	return r;
 }
 
+static int
+requests_refuse_subscription(struct session *session, const struct protocol_header *request, int r)
+{
+	if (r == ACCOUNTS_E_LIMIT)
+		return session_refuse(session, request, -EDQUOT, "uid %u has %" PRIu64 " subscriptions to events already, as "
+		    "many as limits.subscriptions allows each uid; close some, or have the administrator raise it",
+		    session->identity.uid, session->host->accounts->limits[ACCOUNTS_SUBSCRIPTIONS]);
+	return session_refuse(session, request, r, "the daemon is out of memory");
+}
+
 /* watched: NULL for all. */
 static int
 requests_subscribe_to(struct requests *requests, struct session *session, const struct protocol_header *request,
@@ -130,14 +139,25 @@ requests_subscribe_to(struct requests *requests, struct session *session, const 
 {
 	struct subscription *subscription = malloc(sizeof(*subscription));
 	struct protocol_header reply;
-	int r;
+	struct charge charge = CHARGE_NULL;
+	int r = subscription ? 0 : -ENOMEM;
 
-	if (!subscription)
-		return session_refuse(session, request, -ENOMEM, "the daemon is out of memory");
-	r = session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
+	/* One that takes an older one's place has its charge. */
+	if (r == 0 && !session->subscription)
+		r = accounts_charge(session->host->accounts, session->identity.uid, ACCOUNTS_SUBSCRIPTIONS, 1, &charge);
 	if (r) {
 		free(subscription);
+		return requests_refuse_subscription(session, request, r);
+	}
+	r = session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
+	if (r) {
+		charge_deinit(&charge);
+		free(subscription);
 		return r;
+	}
+	if (session->subscription) {
+		charge = session->subscription->charge;
+		session->subscription->charge = (struct charge) CHARGE_NULL;
 	}
 	subscription_end(session->subscription);
 	*subscription = (struct subscription) {
@@ -147,6 +167,7 @@ requests_subscribe_to(struct requests *requests, struct session *session, const 
 			.is_administrator = requests_is_administrator(requests, &session->identity),
 		},
 		.session = session,
+		.charge = charge,
 	};
 	session->subscription = subscription;
 	events_subscribe(requests->events, &subscription->subscriber);

@@ -88,6 +88,7 @@ START_TEST(empty_file_is_all_defaults)
 	ck_assert_uint_eq(run.conf->daemon.memory_reserve_bytes, 512 * MIB);
 	ck_assert_uint_eq(run.conf->daemon.limits.clients, 4096);
 	ck_assert_uint_eq(run.conf->daemon.limits.attachments, 1024);
+	ck_assert_uint_eq(run.conf->daemon.limits.subscriptions, 2048);
 	ck_assert_uint_eq(run.conf->daemon.limits.bytes, GIB);
 	run_done(&run);
 }
