@@ -240,12 +240,14 @@ definition_name_valid(const char *name)
 bool
 definition_matches(const struct definition *template_, const char *name, uint32_t uid)
 {
-	char id[16];
-	size_t len = (size_t)snprintf(id, sizeof(id), "%lu", (unsigned long)uid);
 	const char *pattern = template_->name;
 
 	while (*pattern) {
 		if (pattern[0] == '%' && pattern[1] == 'U') {
+			/* Only here: who looks for a template asks a thousand of them, and most differ before. */
+			char id[16];
+			size_t len = (size_t)snprintf(id, sizeof(id), "%lu", (unsigned long)uid);
+
 			if (strncmp(name, id, len) != 0)
 				return false;
 			name += len;
