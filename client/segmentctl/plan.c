@@ -149,6 +149,8 @@ take_lines(struct planned *planned)
 		if (at != ask->reply_bytes || planned->n_taken > planned->n_lines)
 			return report_protocol(planned->ctl, "there are more lines than it says");
 	} while (has_more);
+	if (planned->n_taken < planned->n_lines)
+		return report_protocol(planned->ctl, "there are fewer lines than it says");
 	return 0;
 }
 

@@ -31,6 +31,7 @@ struct fake_request {
 		struct protocol_create create;
 		struct protocol_locks locks;
 		struct protocol_recover recover;
+		struct protocol_plan_lines plan_lines;
 		char bytes[PROTOCOL_REQUEST_MAX];
 	} message;
 };
