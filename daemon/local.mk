@@ -26,6 +26,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/mutexes.c daemon/mutexes.h \
 	daemon/names.c daemon/names.h \
 	daemon/parse.c daemon/parse.h \
+	daemon/patience.c daemon/patience.h \
 	daemon/privileges.c daemon/privileges.h \
 	daemon/provision.c daemon/provision.h \
 	daemon/provision_grow.c \

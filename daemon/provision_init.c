@@ -11,7 +11,7 @@
 #include "base/base.h"
 #include "daemon/provision_steps.h"
 
-#define PIECE_BYTES	(16 * MIB)	/* in the ten seconds that a worker has for it */
+#define PIECE_BYTES	(16 * MIB)	/* in the ten seconds of CPU that a worker has for it */
 
 static void provision_copy_piece(struct provision *provision);
 

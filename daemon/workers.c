@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
@@ -15,11 +16,13 @@
 #include <sys/wait.h>
 
 #include "base/base.h"
+#include "daemon/patience.h"
 #include "daemon/workers.h"
 
-#define STUCK_SECONDS	10	/* for one job: a piece takes milliseconds */
+#define STUCK_SECONDS	10	/* for one job, as daemon/patience.h counts them: a piece takes milliseconds */
 #define IDLE_SECONDS	2
 #define SLOW_BYTES	(64 * MIB)	/* a second, at the very least */
+#define END_MS		1000	/* of all that were killed at the daemon's end; who has none of a CPU ends after it */
 
 #ifndef P_PIDFD
 #define P_PIDFD		3
@@ -33,6 +36,7 @@ struct worker {
 	struct event socket_event;
 	struct event pidfd_event;
 	struct event stuck_event;
+	struct patience patience;	/* while that is pending */
 	struct workers_job *job;
 	bool was_stuck;
 	bool is_retired;		/* takes no job any more: it ends, or has ended */
@@ -179,12 +183,36 @@ worker_on_death(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
-worker_on_stuck(evutil_socket_t fd, short what, void *arg)
+worker_look_in(struct worker *worker, uint64_t ns)
+{
+	const struct timeval delay = {
+		.tv_sec = (time_t)(ns / NS_PER_SEC),
+		.tv_usec = (suseconds_t)(ns % NS_PER_SEC / 1000),
+	};
+
+	(void)evtimer_add(&worker->stuck_event, &delay);
+}
+
+static void
+worker_on_look(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *worker = arg;
+	/* Our child and not reaped: the pid is still its. */
+	uint64_t again_ns = patience_look(&worker->patience, worker->pid);
 
+	if (again_ns) {
+		worker_look_in(worker, again_ns);
+		return;
+	}
 	worker->was_stuck = true;
-	(void)kill(worker->pid, SIGKILL);	/* our child and not reaped: the pid is still its */
+	(void)kill(worker->pid, SIGKILL);
+}
+
+/* From now on it may take so long, for its job or to end. */
+static void
+worker_limit(struct worker *worker, unsigned seconds)
+{
+	worker_look_in(worker, patience_begin(&worker->patience, seconds * NS_PER_SEC, worker->pid));
 }
 
 static int
@@ -224,20 +252,26 @@ worker_new(struct workers *workers)
 	    worker_on_socket, worker);
 	(void)event_assign(&worker->pidfd_event, workers->base, worker->pidfd, EV_READ | EV_PERSIST,
 	    worker_on_death, worker);
-	(void)evtimer_assign(&worker->stuck_event, workers->base, worker_on_stuck, worker);
+	(void)evtimer_assign(&worker->stuck_event, workers->base, worker_on_look, worker);
 	(void)event_add(&worker->socket_event, NULL);
 	(void)event_add(&worker->pidfd_event, NULL);
 	return 0;
 }
 
+static unsigned
+job_patience_seconds(const struct workers_job *job)
+{
+	bool is_repair = job->job.kind == JOB_REPAIR || job->job.kind == JOB_REPAIR_MUTEX;
+
+	if (job->patience_seconds)
+		return job->patience_seconds;
+	/* A repair is one job however much it is; the others are cut in pieces. */
+	return STUCK_SECONDS + (is_repair ? (unsigned)(job->job.length_bytes / SLOW_BYTES) : 0);
+}
+
 static int
 worker_give(struct worker *worker, struct workers_job *job)
 {
-	bool is_repair = job->job.kind == JOB_REPAIR || job->job.kind == JOB_REPAIR_MUTEX;
-	/* A repair is one job however much it is; the others are cut in pieces. */
-	struct timeval stuck = {
-		.tv_sec = STUCK_SECONDS + (is_repair ? (time_t)(job->job.length_bytes / SLOW_BYTES) : 0)
-	};
 	size_t n_fds = job_n_fds(job->job.kind);
 	int fds[JOB_FDS_MAX] = { job->fd, job->control_fd };
 	union {
@@ -253,8 +287,6 @@ worker_give(struct worker *worker, struct workers_job *job)
 	};
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
-	if (job->patience_seconds)
-		stuck.tv_sec = (time_t)job->patience_seconds;
 	header->cmsg_level = SOL_SOCKET;
 	header->cmsg_type = SCM_RIGHTS;
 	header->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
@@ -263,7 +295,7 @@ worker_give(struct worker *worker, struct workers_job *job)
 		return -errno;
 	worker->job = job;
 	job->worker = worker;
-	(void)evtimer_add(&worker->stuck_event, &stuck);
+	worker_limit(worker, job_patience_seconds(job));
 	return 0;
 }
 
@@ -332,7 +364,7 @@ workers_on_dispatch(evutil_socket_t fd, short what, void *arg)
 static void
 workers_on_idle(evutil_socket_t fd, short what, void *arg)
 {
-	static const struct timeval idle = { .tv_sec = IDLE_SECONDS }, stuck = { .tv_sec = STUCK_SECONDS };
+	static const struct timeval idle = { .tv_sec = IDLE_SECONDS };
 	struct workers *workers = arg;
 	struct worker *worker;
 	bool is_busy = false;
@@ -348,7 +380,7 @@ workers_on_idle(evutil_socket_t fd, short what, void *arg)
 		(void)shutdown(worker->socket, SHUT_RDWR);
 		/* One that was stopped does not hear of it, and would keep its place from others for ever. */
 		if (!worker->is_retired)
-			(void)evtimer_add(&worker->stuck_event, &stuck);
+			worker_limit(worker, STUCK_SECONDS);
 		worker->is_retired = true;
 	}
 }
@@ -373,16 +405,34 @@ workers_set_max(struct workers *workers, unsigned n_max)
 		(void)evtimer_add(&workers->dispatch_event, &now);
 }
 
+/*
+ * Dying takes CPU time too, and who ends is in nobody's haste but ours. One that is not done in time is not waited for: with us
+ * it loses its parent, and whoever takes it over reaps it.
+ */
+static void
+worker_reap(struct worker *worker, uint64_t until_ns)
+{
+	struct pollfd pollfd = { .fd = worker->pidfd, .events = POLLIN };
+	uint64_t now_ns = clock_monotonic_ns();
+	int ms = now_ns < until_ns ? (int)((until_ns - now_ns) / NS_PER_MS) : 0;
+
+	while (poll(&pollfd, 1, ms) < 0 && errno == EINTR)
+		;
+	(void)waitpid(worker->pid, NULL, WNOHANG);
+}
+
 void
 workers_deinit(struct workers *workers)
 {
+	uint64_t until_ns = clock_monotonic_ns() + END_MS * NS_PER_MS;
 	struct worker *worker;
 
 	if (!workers->base)
 		return;
-	while ((worker = LIST_FIRST(&workers->list))) {
+	LIST_FOREACH(worker, &workers->list, entry)
 		(void)kill(worker->pid, SIGKILL);
-		(void)waitpid(worker->pid, NULL, 0);
+	while ((worker = LIST_FIRST(&workers->list))) {
+		worker_reap(worker, until_ns);
 		worker_free(worker);
 	}
 	(void)evtimer_del(&workers->idle_event);

@@ -48,6 +48,20 @@ process_command(pid_t pid, char *buf, size_t size)
 			*p = '?';
 }
 
+/* Its state's letter, or 0: it has none, or /proc hides it. */
+static char
+read_state(pid_t tid)
+{
+	char stat[512];
+	const char *p;
+
+	if (read_file(tid, "stat", stat, sizeof(stat)) < 0)
+		return 0;
+	/* "ID (COMMAND) STATE ...": a command may hold parentheses and spaces, at most 64 bytes of them. */
+	p = strrchr(stat, ')');
+	return p && p[1] == ' ' ? p[2] : 0;
+}
+
 /*
  * Whether there is one, kill() knows: /proc may hide other users' processes, and what is hidden lives. For kill() a thread's
  * id is as good as a process's.
@@ -55,18 +69,30 @@ process_command(pid_t pid, char *buf, size_t size)
 enum process_thread
 process_tid_state(pid_t tid)
 {
-	char stat[512];
-	const char *p;
+	char state;
 
 	if (tid <= 0 || (kill(tid, 0) < 0 && errno == ESRCH))
 		return PROCESS_THREAD_GONE;
-	if (read_file(tid, "stat", stat, sizeof(stat)) < 0)
-		return PROCESS_THREAD_LIVES;
-	/* "ID (COMMAND) STATE ...": a command may hold parentheses and spaces, at most 64 bytes of them. */
-	p = strrchr(stat, ')');
-	if (p && p[1] == ' ' && (p[2] == 'Z' || p[2] == 'X'))
-		return PROCESS_THREAD_ENDED;
-	return PROCESS_THREAD_LIVES;
+	state = read_state(tid);
+	return state == 'Z' || state == 'X' ? PROCESS_THREAD_ENDED : PROCESS_THREAD_LIVES;
+}
+
+bool
+process_is_runnable(pid_t pid)
+{
+	return read_state(pid) == 'R';
+}
+
+uint64_t
+process_cpu_ns(pid_t pid)
+{
+	struct timespec t;
+	clockid_t clock;
+
+	/* It needs no /proc, and counts what is no whole tick yet. */
+	if (pid <= 0 || clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &t))
+		return 0;
+	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
 }
 
 /* Whether /proc counts as we do: it may be the one of another pid namespace. */

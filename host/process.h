@@ -4,7 +4,9 @@
 #ifndef HOST_PROCESS_H
 #define HOST_PROCESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* The command's name (/proc/PID/comm) with control characters replaced; "" when there is none. */
@@ -21,6 +23,12 @@ enum process_thread {
  * thread; what lives may be another than the one that was meant.
  */
 enum process_thread process_tid_state(pid_t tid);
+
+/* Whether a process runs, or lacks nothing but a CPU. False also where that cannot be told. */
+bool process_is_runnable(pid_t pid);
+
+/* The CPU time that a process has used, all its threads together; 0 where that cannot be told. */
+uint64_t process_cpu_ns(pid_t pid);
 
 enum process_namespace {
 	PROCESS_NAMESPACE_OURS,		/* its thread ids mean to us what they mean to it */

@@ -26,7 +26,7 @@
 #include "host/memory.h"
 
 #define WORKER_SOCKET	STDIN_FILENO
-#define NICE		10
+#define NICE		5
 #define WORKER_FDS_MAX	8		/* taken with one message to be closed again; the kernel drops the rest */
 
 struct worker {
@@ -83,7 +83,12 @@ become_worker(void)
 	const struct rlimit no_core = { 0, 0 };
 
 	(void)prctl(PR_SET_NAME, "segmentd-worker", 0, 0, 0);
-	/* All workers together can take every CPU: the daemon and its clients come first then. */
+	/*
+	 * All workers together can take every CPU: the daemon and its clients come first then. But not by too much: where many
+	 * others want the CPUs, the share at 10 is so small that nothing comes to an end. Measured on 2 CPUs, Linux 6.18: while
+	 * 2 workers provision 4 GiB, 99 of 100 attaches take 1.15 ms at most, at 10 and at 5, and 3.1 at 0 (SCHED_BATCH: 2.75);
+	 * beside 20 processes that never sleep 2 segments of 33 MiB take 8 s at 10, 2.5 s at 5, half a second at 0.
+	 */
 	(void)setpriority(PRIO_PROCESS, 0, NICE);
 	reset_signals();
 	offer_to_oom_killer();

@@ -24,6 +24,11 @@ tests_daemon_check_parse_SOURCES = tests/daemon/check_parse.c
 tests_daemon_check_parse_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_parse_LDADD = $(DAEMON_TEST_LIBS)
 
+check_PROGRAMS += tests/daemon/check_patience
+tests_daemon_check_patience_SOURCES = tests/daemon/check_patience.c
+tests_daemon_check_patience_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_patience_LDADD = $(DAEMON_TEST_LIBS)
+
 RECOVERY_RIG = tests/daemon/recovery_rig.c tests/daemon/recovery_rig.h
 
 check_PROGRAMS += tests/daemon/check_recovery

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Four looks in the limit's time: so long after it has stood still for it, at most, a process is found stuck. One that stays
+ * runnable and gets no CPU at all waits for as long as the host lets it, which is not for us to end.
+ */
+#include "config.h"
+
+#include "base/base.h"
+#include "daemon/patience.h"
+#include "host/process.h"
+
+#define LOOKS		4
+#define LOOK_MIN_NS	(10 * NS_PER_MS)
+
+/* How long it cannot be stuck yet, for want of CPU time used. */
+static uint64_t
+patience_next(const struct patience *patience)
+{
+	uint64_t left_ns = patience->limit_ns - (patience->cpu_ns - patience->begun_cpu_ns);
+
+	return max_u64(min_u64(patience->limit_ns / LOOKS, left_ns), LOOK_MIN_NS);
+}
+
+void
+patience_start(struct patience *patience, uint64_t limit_ns, const struct patience_sight *sight)
+{
+	*patience = (struct patience) {
+		.limit_ns = limit_ns,
+		.begun_cpu_ns = sight->cpu_ns,
+		.cpu_ns = sight->cpu_ns,
+		.moved_ns = sight->now_ns,
+	};
+}
+
+uint64_t
+patience_judge(struct patience *patience, const struct patience_sight *sight)
+{
+	bool has_moved = sight->cpu_ns > patience->cpu_ns;
+
+	if (has_moved)
+		patience->cpu_ns = sight->cpu_ns;
+	if (has_moved || sight->is_runnable)
+		patience->moved_ns = sight->now_ns;
+	if (patience->cpu_ns - patience->begun_cpu_ns >= patience->limit_ns ||
+	    sight->now_ns - patience->moved_ns >= patience->limit_ns)
+		return 0;
+	return patience_next(patience);
+}
+
+uint64_t
+patience_begin(struct patience *patience, uint64_t limit_ns, pid_t pid)
+{
+	/* Each job is begun so, and most are done before they are looked at: no file is opened for them. */
+	const struct patience_sight sight = { .now_ns = clock_monotonic_ns(), .cpu_ns = process_cpu_ns(pid) };
+
+	patience_start(patience, limit_ns, &sight);
+	return patience_next(patience);
+}
+
+uint64_t
+patience_look(struct patience *patience, pid_t pid)
+{
+	const struct patience_sight sight = {
+		.now_ns = clock_monotonic_ns(),
+		.cpu_ns = process_cpu_ns(pid),
+		.is_runnable = process_is_runnable(pid),
+	};
+
+	return patience_judge(patience, &sight);
+}

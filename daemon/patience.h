@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * How long a process may take. Time that it waits for a CPU is not its own: on a host with many who want one, a job of
+ * milliseconds takes seconds, and who were killed for that, and begun again, would never come to an end. So its limit is CPU
+ * time; and it may stand still, without wanting a CPU, for as long by the clock.
+ */
+#ifndef DAEMON_PATIENCE_H
+#define DAEMON_PATIENCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct patience {
+	uint64_t limit_ns;
+	uint64_t begun_cpu_ns;
+	uint64_t cpu_ns;		/* when it was last looked at */
+	uint64_t moved_ns;		/* monotonic: when it was last seen to go on, or to want to */
+};
+
+/* What one look at a process shows. */
+struct patience_sight {
+	uint64_t now_ns;		/* monotonic */
+	uint64_t cpu_ns;		/* what it has used since it is there; 0: that cannot be told */
+	bool is_runnable;		/* it runs, or waits for a CPU only */
+};
+
+/* Judges by what was seen. Nanoseconds until it is to be looked at again, or 0: it is stuck. */
+void patience_start(struct patience *patience, uint64_t limit_ns, const struct patience_sight *sight);
+uint64_t patience_judge(struct patience *patience, const struct patience_sight *sight);
+
+/* The same for a process that has not been reaped. */
+uint64_t patience_begin(struct patience *patience, uint64_t limit_ns, pid_t pid);
+uint64_t patience_look(struct patience *patience, pid_t pid);
+
+#endif
