@@ -7,11 +7,14 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 #include "tests/harness.h"
+
+#define AWAIT_CHILD_MS	500
 
 static size_t
 count_lines(const char *path)
@@ -82,6 +85,27 @@ harness_usage_read(pid_t pid, struct harness_usage *ret_usage)
 	ret_usage->children = harness_children(pid, children, BASE_ARRAY_SIZE(children));
 }
 
+/* Until one of them ends, as a worker does that nobody needs any more; or for the time. */
+static void
+await_child(pid_t pid, int timeout_ms)
+{
+	pid_t children[256];
+	struct pollfd fds[256];
+	size_t n = harness_children(pid, children, BASE_ARRAY_SIZE(children)), n_fds = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		int fd = (int)syscall(SYS_pidfd_open, children[i], 0);
+
+		if (fd >= 0)
+			fds[n_fds++] = (struct pollfd) { .fd = fd, .events = POLLIN };
+	}
+	/* Of those that ended already one is gone by now, or is reaped soon. */
+	if (n_fds && n_fds == n)
+		(void)poll(fds, n_fds, timeout_ms);
+	for (size_t i = 0; i < n_fds; i++)
+		(void)close(fds[i].fd);
+}
+
 void
 harness_usage_await(struct harness_conn *conn, pid_t pid, const struct harness_usage *before)
 {
@@ -96,6 +120,8 @@ harness_usage_await(struct harness_conn *conn, pid_t pid, const struct harness_u
 		if (now.fds <= before->fds && now.memfds <= before->memfds && now.sockets <= before->sockets &&
 		    now.children <= before->children && now.maps <= before->maps + (harness_has_sanitizers() ? 64 : 4))
 			return;
+		if (now.children > before->children)
+			await_child(pid, AWAIT_CHILD_MS);
 	} while (clock_monotonic_ns() < deadline);
 	harness_fail("the daemon leaks: fds %zu, were %zu; memfds %zu, were %zu; sockets %zu, were %zu; maps %zu, were %zu; "
 	    "children %zu, were %zu", now.fds, before->fds, now.memfds, before->memfds, now.sockets, before->sockets,

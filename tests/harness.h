@@ -22,7 +22,7 @@
 #include "client/protocol.h"
 
 #define HARNESS_TIMEOUT_MS	30000
-#define HARNESS_LEAK_TIMEOUT_MS	5000		/* by then the daemon has given back what it will */
+#define HARNESS_LEAK_TIMEOUT_MS	20000		/* by then the daemon has given back what it will */
 #define HARNESS_TEST_TIMEOUT_S	120		/* of a test, for tcase_set_timeout */
 #define HARNESS_STORM_S		3		/* of a storm that is not the full check's */
 #define HARNESS_NOBODY		65534		/* a uid that the daemon does not run as; numbers need no database */

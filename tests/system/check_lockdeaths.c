@@ -14,7 +14,7 @@
 #include "tests/system/actor.h"
 
 #define N_WAITERS	6
-#define N_ROUNDS	3
+#define N_ROUNDS	3		/* for one that is quick enough, on a machine that may be busy; all in a full check */
 #define AT_ONCE_NS	(300 * NS_PER_MS)	/* less than is left of a waiter's longest sleep */
 
 static const char body[] =
@@ -107,12 +107,18 @@ serve_all(struct scene *scene, unsigned n, long told_first)
 	}
 }
 
+static bool
+is_enough(uint64_t best_ns)
+{
+	return best_ns < AT_ONCE_NS && !harness_is_full();
+}
+
 START_TEST(one_of_the_waiters_gets_it_at_once_and_all_in_turn)
 {
 	uint64_t best_ns = UINT64_MAX;
 	bool nobody[N_WAITERS] = { false };
 
-	for (unsigned round = 0; round < N_ROUNDS; round++) {
+	for (unsigned round = 0; round < N_ROUNDS && !is_enough(best_ns); round++) {
 		struct scene scene;
 		uint64_t killed_ns;
 		pid_t pid;
@@ -275,7 +281,7 @@ START_TEST(another_is_woken_when_the_woken_one_dies)
 	unsigned n_done = 0;
 
 	/* Which of the two falls asleep last is chance, though not much of it. */
-	for (unsigned round = 0; round < 5 * N_ROUNDS && n_done < N_ROUNDS; round++) {
+	for (unsigned round = 0; round < 5 * N_ROUNDS && n_done < N_ROUNDS && !is_enough(best_ns); round++) {
 		struct scene scene;
 
 		scene_begin(&scene, 2);
@@ -291,7 +297,7 @@ START_TEST(another_is_woken_when_the_woken_one_dies)
 		scene_end(&scene, 0);
 	}
 	printf("from the woken one's death to another's section: %ju us at best\n", (uintmax_t)(best_ns / 1000));
-	harness_assert(n_done == N_ROUNDS, "the one to be woken was woken %u times only", n_done);
+	harness_assert(n_done == N_ROUNDS || is_enough(best_ns), "the one to be woken was woken %u times only", n_done);
 	harness_assert(best_ns < AT_ONCE_NS, "it took %ju ms", (uintmax_t)(best_ns / NS_PER_MS));
 }
 END_TEST
@@ -300,7 +306,7 @@ START_TEST(a_waiter_is_woken_when_who_was_about_to_wake_it_dies)
 {
 	uint64_t best_ns = UINT64_MAX;
 
-	for (unsigned round = 0; round < N_ROUNDS; round++) {
+	for (unsigned round = 0; round < N_ROUNDS && !is_enough(best_ns); round++) {
 		struct scene scene;
 
 		scene_begin(&scene, 1);
@@ -332,7 +338,7 @@ START_TEST(kernel_wakes_a_waiter_of_the_dead)
 
 	if (syscall(ACTOR_FUTEX_WAITV, NULL, 0, 0, NULL, 0) < 0 && errno == ENOSYS)
 		harness_skip("the kernel has no futex_waitv (Linux 5.16): who sleeps hears no bell");
-	for (unsigned round = 0; round < N_ROUNDS; round++) {
+	for (unsigned round = 0; round < N_ROUNDS && (!n_rung || harness_is_full()); round++) {
 		struct scene scene;
 		int64_t r;
 

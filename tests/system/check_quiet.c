@@ -12,10 +12,11 @@
 #include "tests/harness.h"
 
 #define REST_MS		3000
-#define N_CYCLES	100000
+#define N_CYCLES	100000		/* in a full check; every day one in five */
 #define N_SAMPLES	2000
 #define N_AT_ONCE	1000		/* limits.attachments below */
-#define LARGE_BYTES	(12 * GIB)
+#define LARGE_BYTES	(12 * GIB)	/* in a full check */
+#define DAILY_BYTES	(2 * GIB)
 
 static const char one_segment[] =
     "segments = ({ name = \"small\"; size = \"1MiB\"; mode = \"0666\"; });"
@@ -78,8 +79,10 @@ START_TEST(cycles_of_attach_and_detach_do_not_make_it_grow)
 	static int fds[N_AT_ONCE];
 	struct harness_usage usage;
 	uint64_t rss_kib, grown_kib;
-	unsigned n = harness_has_sanitizers() ? N_CYCLES / 50 : N_CYCLES;
+	unsigned n = harness_has_sanitizers() ? N_CYCLES / 50 : harness_is_full() ? N_CYCLES : N_CYCLES / 5;
 
+	if (n < N_CYCLES)
+		printf("LEFT OUT: there are %u cycles; CHECK_FULL=1 makes %u\n", n, N_CYCLES);
 	harness_daemon_start(&daemon, wide_limits, one_segment);
 	harness_open(&conn, daemon.socket);
 	/*
@@ -118,23 +121,32 @@ by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The nanoseconds that 99 of 100 attaches stay below. */
-static uint64_t
-sample_p99_ns(struct harness_conn *conn, bool (*goes_on)(void *arg), void *arg, size_t *ret_n)
+/* What attaches took. */
+struct sample {
+	size_t n;
+	uint64_t p99_ns;		/* 99 of 100 stayed below */
+	uint64_t longest_ns;
+	uint64_t whole_ns;		/* from the first to what it lasted for */
+};
+
+static struct sample
+sample_attaches(struct harness_conn *conn, bool (*goes_on)(void *arg), void *arg)
 {
 	static uint64_t samples[200000];
+	uint64_t first_ns = clock_monotonic_ns(), whole_ns = 0;
 	size_t n = 0;
 
-	while (n < N_SAMPLES || goes_on(arg)) {
+	while (n < N_SAMPLES || !whole_ns) {
 		uint64_t begun_ns = clock_monotonic_ns();
 
 		attach_and_close(conn);
 		if (n < BASE_ARRAY_SIZE(samples))
 			samples[n++] = clock_monotonic_ns() - begun_ns;
+		if (!whole_ns && !goes_on(arg))
+			whole_ns = clock_monotonic_ns() - first_ns;
 	}
 	qsort(samples, n, sizeof(samples[0]), by_value);
-	*ret_n = n;
-	return samples[n * 99 / 100];
+	return (struct sample) { n, samples[n * 99 / 100], samples[n - 1], whole_ns };
 }
 
 static bool
@@ -166,41 +178,44 @@ START_TEST(a_large_segment_holds_up_nobody)
 {
 	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
 	struct harness_conn conn = HARNESS_CONN_NULL, large = HARNESS_CONN_NULL;
-	struct protocol_create create = { .size_bytes = LARGE_BYTES };
+	struct protocol_create create = { .size_bytes = harness_is_full() ? LARGE_BYTES : DAILY_BYTES };
 	struct harness_reply reply;
-	uint64_t idle_ns, made_ns, freed_ns;
-	size_t n_idle, n_made, n_freed;
+	struct sample idle, made, freed;
 
 	if (harness_has_sanitizers())
 		harness_skip("times mean nothing under sanitizers");
-	if ((uint64_t)sysconf(_SC_AVPHYS_PAGES) * 4096 < LARGE_BYTES + 2 * GIB)
-		harness_skip("less than 14 GiB of memory are free");
+	if ((uint64_t)sysconf(_SC_AVPHYS_PAGES) * 4096 < create.size_bytes + 2 * GIB)
+		harness_skip("less than %" PRIu64 " GiB of memory are free", create.size_bytes / GIB + 2);
+	if (!harness_is_full())
+		printf("LEFT OUT: the segment has 2 GiB; CHECK_FULL=1 makes one of 12 GiB\n");
 	harness_daemon_start(&daemon, wide_limits, one_segment);
 	harness_open(&conn, daemon.socket);
 	harness_open(&large, daemon.socket);
-	idle_ns = sample_p99_ns(&conn, not_more, NULL, &n_idle);
+	idle = sample_attaches(&conn, not_more, NULL);
 
 	harness_fill(&large, &create.header, PROTOCOL_CREATE, sizeof(create));
 	(void)snprintf(create.name, sizeof(create.name), "t-large");
 	ck_assert_int_eq(harness_send(large.fd, &create, sizeof(create), NULL, 0), sizeof(create));
-	made_ns = sample_p99_ns(&conn, is_silent, &large, &n_made);
+	made = sample_attaches(&conn, is_silent, &large);
 	harness_await_readable(large.fd, "the large segment");
 	ck_assert_int_gt(harness_receive(large.fd, &reply), 0);
 	if (reply.header.status == -EIO && strstr(reply.bytes + sizeof(reply.header), "MemAvailable"))
 		harness_skip("others took the memory meanwhile");
 	ck_assert_int_eq(reply.header.status, 0);
 	close_fd(&reply.fds[0]);
-	freed_ns = sample_p99_ns(&conn, is_resident, &conn, &n_freed);
+	freed = sample_attaches(&conn, is_resident, &conn);
 
-	printf("attach p99: idle %.1f us (%zu), while 12 GiB are made %.1f us (%zu), while they are removed %.1f us (%zu): "
-	    "%.2f and %.2f times\n", (double)idle_ns / 1e3, n_idle, (double)made_ns / 1e3, n_made,
-	    (double)freed_ns / 1e3, n_freed, (double)made_ns / (double)idle_ns, (double)freed_ns / (double)idle_ns);
+	printf("attach p99: idle %.1f us (%zu), while %" PRIu64 " GiB are made in %.2f s %.1f us (%zu), at most %.1f us, while they "
+	    "are removed %.1f us (%zu)\n", (double)idle.p99_ns / 1e3, idle.n, create.size_bytes / GIB,
+	    (double)made.whole_ns / 1e9, (double)made.p99_ns / 1e3, made.n, (double)made.longest_ns / 1e3,
+	    (double)freed.p99_ns / 1e3, freed.n);
 	/*
 	 * A figure, and no test of time: `make bench` judges it on a quiet machine. What can be tested is that the loop was
-	 * never held up for as long as one unmapping of all of it takes.
+	 * not held up all the time, nor again and again for as long as one unmapping of all of it takes.
 	 */
-	ck_assert_uint_lt(made_ns, 100 * NS_PER_MS);
-	ck_assert_uint_lt(freed_ns, 100 * NS_PER_MS);
+	ck_assert_uint_lt(made.longest_ns, made.whole_ns / 2);
+	ck_assert_uint_lt(made.p99_ns, 100 * NS_PER_MS);
+	ck_assert_uint_lt(freed.p99_ns, 100 * NS_PER_MS);
 	harness_close(&conn);
 	harness_close(&large);
 	harness_daemon_stop(&daemon);
