@@ -129,37 +129,59 @@ reload_read(struct reload *reload)
 	reload_turn_soon(reload);
 }
 
-static void
-reload_tell_report(struct reload *reload, const struct conf_report *report)
+/* One problem of a configuration that is not valid. False: that was all. */
+static bool
+reload_tell_report(struct reload *reload)
 {
+	const struct conf_report *report = &reload->parse->report;
 	char line[RELOAD_TEXT_SIZE];
 
-	for (size_t i = 0; i < report->n_problems; i++) {
-		(void)conf_problem_format(&report->problems[i], line, sizeof(line));
+	if (reload->at < report->n_problems) {
+		(void)conf_problem_format(&report->problems[reload->at++], line, sizeof(line));
 		reload_tell_problem(reload, line);
+		return true;
 	}
 	if (report->n_left_out) {
 		(void)snprintf(line, sizeof(line), "%zu more problems were left out", report->n_left_out);
 		reload_tell_problem(reload, line);
 	}
-	reload_skip_to_end(reload);
+	return false;
+}
+
+/* What it took in before it turned out to be none is given back as a whole one is: in turns. */
+static bool
+reload_taken(struct reload *reload)
+{
+	if (!reload->next)
+		reload->next = take_ptr(reload->parse->conf);
+	reload->parse = parse_free(reload->parse);
+	return false;
 }
 
 static bool
 reload_take(struct reload *reload)
 {
-	int r = parse_collect(reload->parse, clock_monotonic_ns() + TURN_NS, &reload->next);
+	int r;
 
+	if (reload->is_refused) {
+		if (reload_tell_report(reload))
+			return true;
+		reload->is_refused = false;
+		reload_skip_to_end(reload);
+		return reload_taken(reload);
+	}
+	r = parse_collect(reload->parse, clock_monotonic_ns() + TURN_NS, &reload->next);
 	if (r == PARSE_E_MORE)
 		return true;
-	if (r == PARSE_E_REFUSED)
-		reload_tell_report(reload, &reload->parse->report);
-	else if (r == PARSE_E_FAILED)
+	if (r == PARSE_E_REFUSED) {
+		reload->is_refused = true;
+		return true;
+	}
+	if (r == PARSE_E_FAILED)
 		reload_fail(reload, "%s", reload->parse->text);
 	else if (r)
 		reload_fail(reload, "it cannot be taken in: %s", strerror(-r));
-	reload->parse = parse_free(reload->parse);
-	return false;
+	return reload_taken(reload);
 }
 
 /* Judging, and carrying out. */
@@ -389,6 +411,10 @@ reload_free_some(struct reload *reload)
 		(void)definition_unref(next->segments[--next->n_segments]);
 		return true;
 	}
+	if (next && next->n_templates) {
+		(void)definition_unref(next->templates[--next->n_templates]);
+		return true;
+	}
 	reload->next = conf_free(next);
 	return false;
 }
@@ -523,6 +549,25 @@ reload_begin_next(struct reload *reload)
 }
 
 static void
+reload_on_garbage(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval now = { 0 };
+	struct reload *reload = arg;
+
+	if (!reload_lines_free_some(&reload->garbage, clock_monotonic_ns() + TURN_NS))
+		(void)evtimer_add(&reload->garbage_event, &now);
+}
+
+/* One is given back at once, and of many the rest later. */
+static void
+reload_throw_away(struct reload *reload, struct reload_lines *lines)
+{
+	reload_lines_move(lines, &reload->garbage);
+	if (!evtimer_pending(&reload->garbage_event, NULL))
+		reload_on_garbage(-1, 0, reload);
+}
+
+static void
 conf_daemon_deinit(struct conf_daemon *daemon)
 {
 	free(daemon->socket);
@@ -536,12 +581,14 @@ reload_init(struct reload *reload, const struct reload_host *host, const struct 
 {
 	*reload = (struct reload) { .host = *host, .daemon = *daemon };
 	TAILQ_INIT(&reload->queue);
+	reload_lines_init(&reload->garbage);
 	reload->daemon.socket = strdup(daemon->socket);
 	reload->daemon.state_dir = strdup(daemon->state_dir);
 	reload->daemon.admin_group = daemon->admin_group ? strdup(daemon->admin_group) : NULL;
 	if (!reload->daemon.socket || !reload->daemon.state_dir || (daemon->admin_group && !reload->daemon.admin_group))
 		return -ENOMEM;
-	return evtimer_assign(&reload->turn_event, host->base, reload_on_turn, reload) ? -ENOMEM : 0;
+	return evtimer_assign(&reload->turn_event, host->base, reload_on_turn, reload) ||
+	    evtimer_assign(&reload->garbage_event, host->base, reload_on_garbage, reload) ? -ENOMEM : 0;
 }
 
 void
@@ -560,6 +607,9 @@ reload_deinit(struct reload *reload)
 	}
 	while ((request = TAILQ_FIRST(&reload->queue)))
 		(void)reload_request_free(request);
+	if (event_initialized(&reload->garbage_event))
+		(void)event_del(&reload->garbage_event);
+	reload_lines_deinit(&reload->garbage);
 	reload->parse = parse_free(reload->parse);
 	reload->next = conf_free(reload->next);
 	conf_daemon_deinit(&reload->daemon);
@@ -600,7 +650,9 @@ reload_request_free(struct reload_request *request)
 		if (reload->hangup == request)
 			reload->hangup = NULL;
 	}
-	reload_lines_deinit(&request->lines);
+	/* One that was never submitted has none. */
+	if (reload)
+		reload_throw_away(reload, &request->lines);
 	free(request);
 	return NULL;
 }

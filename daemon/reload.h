@@ -77,9 +77,12 @@ struct reload {
 	enum reload_phase phase;
 	struct parse *parse;		/* while it reads, and what it has read is taken */
 	struct conf *next;
+	bool is_refused;		/* parse's report is being told */
 	size_t at;			/* in what the phase goes through */
 	uint32_t serial;		/* of the look; marks what it has seen */
 	struct reload_judge judge;
+	struct reload_lines garbage;	/* of requests that were given back: some is freed each turn */
+	struct event garbage_event;
 	uint64_t n_reloads;		/* counters, for metrics */
 	uint64_t n_refused;		/* since the configuration was not valid */
 };

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <sys/mman.h>
 
 #include "daemon/reload_lines.h"
 
@@ -54,15 +55,43 @@ reload_lines_init(struct reload_lines *lines)
 	TAILQ_INIT(&lines->blocks);
 }
 
-void
-reload_lines_deinit(struct reload_lines *lines)
+/*
+ * From the kernel, and back to it one by one: of malloc's, the last that is freed may give many MiB back at once, and so may
+ * whatever else is freed after them.
+ */
+static struct reload_block *
+block_new(void)
+{
+	void *block = mmap(NULL, sizeof(struct reload_block), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return block == MAP_FAILED ? NULL : block;
+}
+
+bool
+reload_lines_free_some(struct reload_lines *lines, uint64_t until_ns)
 {
 	struct reload_block *block;
 
 	while ((block = TAILQ_FIRST(&lines->blocks))) {
 		TAILQ_REMOVE(&lines->blocks, block, entry);
-		free(block);
+		(void)munmap(block, sizeof(*block));
+		if (clock_monotonic_ns() >= until_ns)
+			break;
 	}
+	return TAILQ_EMPTY(&lines->blocks);
+}
+
+void
+reload_lines_move(struct reload_lines *lines, struct reload_lines *to)
+{
+	TAILQ_CONCAT(&to->blocks, &lines->blocks, entry);
+	lines->n = 0;
+}
+
+void
+reload_lines_deinit(struct reload_lines *lines)
+{
+	(void)reload_lines_free_some(lines, UINT64_MAX);
 }
 
 /* Room for a row of size, in the last block or a new one. */
@@ -73,7 +102,7 @@ lines_take(struct reload_lines *lines, size_t size)
 	char *row;
 
 	if (!block || size > sizeof(block->rows) - block->size) {
-		block = malloc(sizeof(*block));
+		block = block_new();
 		if (!block)
 			return NULL;
 		block->first = lines->n + 1;

@@ -2,7 +2,7 @@
 /* Copyright the segmentd authors */
 /*
  * The lines of a plan: what is done to one segment, template or the daemon, or would be, with a sentence. Kept as they are
- * sent, in blocks of a message each, so that tens of thousands of them cost little and are given back at once.
+ * sent, in blocks of a message each, so that tens of thousands of them cost little and are given back a block at a time.
  */
 #ifndef DAEMON_RELOAD_LINES_H
 #define DAEMON_RELOAD_LINES_H
@@ -43,6 +43,10 @@ struct reload_lines {
 
 void reload_lines_init(struct reload_lines *lines);
 void reload_lines_deinit(struct reload_lines *lines);
+/* Some of it: until until_ns of the monotonic clock, at least a block. True: that was all. */
+bool reload_lines_free_some(struct reload_lines *lines, uint64_t until_ns);
+/* Puts what there is behind what another has, only to be given back there. */
+void reload_lines_move(struct reload_lines *lines, struct reload_lines *to);
 
 /* Adds a line, and counts it. name: "" for none. 0 or -ENOMEM. */
 int reload_lines_add(struct reload_lines *lines, enum protocol_plan_subject subject, const char *name,

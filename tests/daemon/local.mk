@@ -14,6 +14,11 @@ tests_daemon_check_accounts_SOURCES = tests/daemon/check_accounts.c
 tests_daemon_check_accounts_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_accounts_LDADD = $(DAEMON_TEST_LIBS)
 
+check_PROGRAMS += tests/daemon/check_lines
+tests_daemon_check_lines_SOURCES = tests/daemon/check_lines.c
+tests_daemon_check_lines_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_lines_LDADD = $(DAEMON_TEST_LIBS)
+
 check_PROGRAMS += tests/daemon/check_kernelcount
 tests_daemon_check_kernelcount_SOURCES = tests/daemon/check_kernelcount.c
 tests_daemon_check_kernelcount_CFLAGS = $(DAEMON_TEST_CFLAGS)
