@@ -14,7 +14,7 @@
 #include "tests/system/suite.h"
 
 #define MARKS		((off_t)1 << 40)	/* where the daemon's marks begin */
-#define PATIENCE_MS	3000			/* of one who is served in less than one */
+#define PATIENCE_MS	HARNESS_TIMEOUT_MS	/* of one who is served in less than one */
 
 struct plot {
 	const struct harness_daemon *daemon;

@@ -563,7 +563,7 @@ START_TEST(worker_ends_with_the_daemon)
 	ck_assert_int_ge(p.fd, 0);
 	ck_assert_int_eq(poll(&p, 1, 0), 0);
 	ck_assert_int_eq(kill(daemon, SIGKILL), 0);
-	ck_assert_int_eq(poll(&p, 1, 3000), 1);
+	ck_assert_int_eq(poll(&p, 1, 30000), 1);
 	ck_assert_int_eq(waitpid(daemon, &status, 0), daemon);
 	ck_assert_int_eq(waitpid(worker, &status, 0), worker);
 	ck_assert(WIFSIGNALED(status));
