@@ -83,8 +83,8 @@ manager_count(const struct manager *manager, struct manager_progress *ret_progre
 		if (is_required && segment->state < PROTOCOL_READY)
 			ret_progress->n_required_left++;
 		if (segment->provision) {
-			ret_progress->done_bytes += segment->provision->done_bytes;
-			ret_progress->total_bytes += segment->provision->total_bytes;
+			ret_progress->done_bytes += provision_progress_bytes(segment->provision);
+			ret_progress->total_bytes += provision_end_bytes(segment->provision);
 		}
 	}
 }

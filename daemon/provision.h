@@ -116,4 +116,11 @@ void provision_abandon(struct provision *provision);
 
 struct provision *provision_free(struct provision *provision);
 
+/*
+ * How far it is, and where that ends: bytes made resident, and after them those of initial contents copied. How many these are
+ * shows when a worker has found the file; until then they are taken for as many as may be, so that the share done never falls.
+ */
+uint64_t provision_progress_bytes(const struct provision *provision);
+uint64_t provision_end_bytes(const struct provision *provision);
+
 #endif

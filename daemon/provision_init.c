@@ -43,9 +43,10 @@ provision_piece_copied(struct workers_job *job, const struct workers_outcome *ou
 	}
 	provision->init_file = outcome->result->file;
 	provision->init_bytes = end_bytes;
-	if (end_bytes < min_u64(provision->init_file.size_bytes, provision->definition->size_bytes))
+	if (end_bytes < min_u64(provision->init_file.size_bytes, provision->definition->size_bytes)) {
+		provision->progress(provision);
 		provision_copy_piece(provision);
-	else
+	} else
 		provision_contents_done(provision);
 }
 
@@ -71,6 +72,27 @@ provision_copy_piece(struct provision *provision)
 	};
 	provision->n_busy++;
 	workers_submit(provision->provisioner->workers, &piece->job, false);
+}
+
+/* Of initial contents: as many as the file has, or may have as long as nobody has looked. */
+static uint64_t
+provision_contents_bytes(const struct provision *provision)
+{
+	if (!provision->definition->init || provision->is_growth)
+		return 0;
+	return provision->init_file.inode ? provision->init_file.size_bytes : provision->definition->size_bytes;
+}
+
+uint64_t
+provision_progress_bytes(const struct provision *provision)
+{
+	return provision->done_bytes + min_u64(provision->init_bytes, provision_contents_bytes(provision));
+}
+
+uint64_t
+provision_end_bytes(const struct provision *provision)
+{
+	return provision->total_bytes + provision_contents_bytes(provision);
 }
 
 /* The path as a worker gets it. */

@@ -77,7 +77,6 @@ registry_on_change(struct segment *segment, void *arg)
 	bool is_created;
 
 	registry->on_change(segment, registry->on_change_arg);
-	registry->awaits_room = registry->awaits_room || segment->state == PROTOCOL_DECLARED;
 	if (segment->state != PROTOCOL_GONE)
 		return;
 	successor = take_ptr(segment->successor);
@@ -93,7 +92,10 @@ registry_on_change(struct segment *segment, void *arg)
 		registry_start_declared(registry, successor);
 }
 
-/* Starts what is declared, for as long as a turn may take: thousands of them would hold up everybody. */
+/*
+ * Starts what is declared, and grows what waits for that, for as long as a turn may take: thousands of them would hold up
+ * everybody.
+ */
 static void
 registry_on_start(evutil_socket_t fd, short what, void *arg)
 {
@@ -104,8 +106,12 @@ registry_on_start(evutil_socket_t fd, short what, void *arg)
 
 	while ((segment = registry->start_next) && clock_monotonic_ns() < until_ns) {
 		registry->start_next = TAILQ_NEXT(segment, entry);
-		if (segment->state == PROTOCOL_DECLARED && (segment->definition->required || !registry->starts_required))
+		if (registry->starts_required && !segment->definition->required)
+			continue;
+		if (segment->state == PROTOCOL_DECLARED)
 			segment_start(segment);
+		else
+			segment_grow_on(segment);
 	}
 	if (!registry->start_next && registry->starts_required) {
 		registry->starts_required = false;
@@ -123,9 +129,9 @@ registry_on_room(void *arg)
 	static const struct timeval now = { 0 };
 	struct registry *registry = arg;
 
-	if (!registry->awaits_room)
+	if (!registry->host.awaits_room)
 		return;
-	registry->awaits_room = false;
+	registry->host.awaits_room = false;
 	registry->starts_required = true;
 	registry->start_first = registry->start_next = TAILQ_FIRST(&registry->in_order);
 	if (!evtimer_pending(&registry->start_event, NULL))

@@ -32,7 +32,6 @@ struct registry {
 	struct segment *start_first;	/* where the second pass begins */
 	struct segment *start_next;	/* in the order of making; NULL: the pass is over */
 	bool starts_required;		/* the first pass: what startup waits for */
-	bool awaits_room;		/* something that was started is declared again: memory is on its way back */
 	uint64_t last_cursor;
 	uint64_t last_generation;
 	struct segment *walk_next;	/* of the one who walks over all of them in several turns; or NULL */

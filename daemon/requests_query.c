@@ -45,8 +45,8 @@ requests_describe(const struct segment *segment, struct protocol_segment *row)
 		    (segment->successor ? PROTOCOL_SEGMENT_FOLLOWED : 0)),
 	};
 	if (provision) {
-		row->progress_bytes = provision->done_bytes;
-		row->total_bytes = provision->total_bytes;
+		row->progress_bytes = provision_progress_bytes(provision);
+		row->total_bytes = provision_end_bytes(provision);
 	} else if (segment->state == PROTOCOL_READY && definition->prefault) {
 		row->progress_bytes = definition->size_bytes;
 		row->total_bytes = definition->size_bytes;

@@ -173,8 +173,8 @@ requests_wait(struct requests *requests, struct session *session, const struct p
 		return requests_refuse_unknown(session, request, wait->name);
 	*reply = (struct protocol_waited) { .state = segment->state };
 	if (segment->provision) {
-		reply->progress_bytes = segment->provision->done_bytes;
-		reply->total_bytes = segment->provision->total_bytes;
+		reply->progress_bytes = provision_progress_bytes(segment->provision);
+		reply->total_bytes = provision_end_bytes(segment->provision);
 	}
 	is_settled = segment->state != PROTOCOL_DECLARED && segment->state != PROTOCOL_PROVISIONING;
 	if (wait->progress_bytes != PROTOCOL_WAIT_STATE)

@@ -320,16 +320,18 @@ segment_on_progress(struct provision *provision)
 }
 
 /*
- * What a reload takes away is on its way back while what it adds is judged: that stays declared, and is started again when
- * some of it has arrived. Not without end, since others may always have something on its way.
+ * What a reload takes away is on its way back while what it adds is judged: that stays declared, or of its size, and is tried
+ * again when some of it has arrived. Not without end, since others may always have something on its way.
  */
-static bool
-segment_waits_for_room(struct segment *segment, int r, bool is_scrub)
+bool
+segment_waits_for_room(struct segment *segment, int r)
 {
-	if ((r != -ENOMEM && r != -EPERM) || is_scrub || !segment->is_declared ||
+	if ((r != -ENOMEM && r != -EPERM) || !segment->is_declared || segment->n_waits == WAITS_MAX ||
 	    !provisioner_awaits_room(segment->host->provisioner))
 		return false;
-	return segment->n_waits++ < WAITS_MAX;
+	segment->n_waits++;
+	segment->host->awaits_room = true;
+	return true;
 }
 
 static void
@@ -347,7 +349,7 @@ segment_provision(struct segment *segment, bool is_scrub)
 	segment_enter(segment, PROTOCOL_PROVISIONING);
 	r = provision_start(segment->host->provisioner, segment->definition, &segment->holding, is_scrub,
 	    segment_on_provisioned, segment_on_progress, segment, &segment->provision, text, sizeof(text));
-	if (segment_waits_for_room(segment, r, is_scrub)) {
+	if (!is_scrub && segment_waits_for_room(segment, r)) {
 		segment_enter(segment, PROTOCOL_DECLARED);
 		return;
 	}

@@ -40,6 +40,7 @@ struct segment_host {
 	void *on_change_arg;
 	segment_grown_fn on_grown;	/* NULL: nobody is told */
 	void *on_grown_arg;
+	bool awaits_room;		/* some segment is to be started, or to grow, when memory on its way back has arrived */
 };
 
 /* Somebody who waits for a change of state or progress; embedded in who waits. */
@@ -92,7 +93,7 @@ struct segment {
 	bool ids_wrapped;
 	bool was_attached;		/* since it was made, or scrubbed */
 	bool is_declared;		/* by the configuration; else created from a template */
-	uint8_t n_waits;		/* for room, one after the other */
+	uint8_t n_waits;		/* for room, one after the other: to be started, or to grow */
 	struct segment_watch *watch;	/* once somebody has been attached */
 	struct event *linger;
 
@@ -116,7 +117,7 @@ void segment_redefine(struct segment *segment, struct definition *definition);
  * Raises its size to that of the next definition, of which nothing else is looked at: at once, or when it is ready. Clients go
  * on meanwhile; at the end the running definition gets that size, and GROWN is told. When it fails, or is cancelled, the size
  * is what it was, the new memory is given back, growth_reason says why and FAILED is told.
- * 0: it was begun, or done. -EINVAL: not more than it has, or beyond max_size. -ESHUTDOWN: it is on its way out. Another
+ * 0: it was begun, or done, or waits for memory that others give back. -EINVAL: not more than it has, or beyond max_size. -ESHUTDOWN: it is on its way out. Another
  * negative errno: it failed at once, as above. Of two, one after the other, the second one's size counts.
  */
 int segment_grow(struct segment *segment, struct definition *next);
@@ -186,8 +187,9 @@ segment_n_attached(const struct segment *segment)
 /* Between its own files. */
 void segment_set_reason(struct segment *segment, const char *text);
 void segment_rest(struct segment *segment);		/* nobody may be attached: what then is due. The segment may be freed */
-void segment_grow_on(struct segment *segment);		/* it is ready: goes on to the size that is wanted */
+void segment_grow_on(struct segment *segment);		/* goes on to the size that is wanted, if it is ready */
 void segment_tell_progress(struct segment *segment, struct provision *provision);
+bool segment_waits_for_room(struct segment *segment, int r);	/* what failed with r: it is tried again, by registry_on_room */
 
 /* The segment whose locks these are; not for those of segments without any. */
 static inline struct segment *

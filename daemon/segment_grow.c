@@ -12,24 +12,24 @@
 #include "base/base.h"
 #include "daemon/segment.h"
 
+#define SEGMENT_E_WAITS	1
+
 #define TELL_NS		(NS_PER_SEC / 10)	/* between two events of progress */
 
 void
 segment_tell_progress(struct segment *segment, struct provision *provision)
 {
-	uint64_t now_ns;
+	uint64_t done_bytes = provision_progress_bytes(provision), end_bytes = provision_end_bytes(provision), now_ns;
 
 	/* The end has an event of its own. */
-	if (provision->done_bytes == provision->total_bytes ||
-	    provision->done_bytes < provision->told_bytes + provision->total_bytes / 100)
+	if (done_bytes == end_bytes || done_bytes < provision->told_bytes + end_bytes / 100)
 		return;
 	now_ns = clock_monotonic_ns();
 	if (now_ns - provision->told_ns < TELL_NS)
 		return;
 	provision->told_ns = now_ns;
-	provision->told_bytes = provision->done_bytes;
-	events_post_size(segment->host->events, PROTOCOL_EVENT_PROGRESS, segment, provision->done_bytes,
-	    provision->total_bytes);
+	provision->told_bytes = done_bytes;
+	events_post_size(segment->host->events, PROTOCOL_EVENT_PROGRESS, segment, done_bytes, end_bytes);
 }
 
 static void
@@ -91,7 +91,10 @@ segment_on_grown(struct provision *provision, int r)
 		segment_rest(segment);
 }
 
-/* Begins one growth, from what it has to what is wanted. 0, or a negative errno: it failed, and that was told. */
+/*
+ * Begins one growth, from what it has to what is wanted. 0; SEGMENT_E_WAITS: it is to be begun again when memory has come
+ * back; or a negative errno: it failed, and that was told.
+ */
 static int
 segment_begin_growth(struct segment *segment)
 {
@@ -108,6 +111,11 @@ segment_begin_growth(struct segment *segment)
 	r = provision_grow(segment->host->provisioner, segment->definition, &segment->holding,
 	    segment->definition->size_bytes, segment->grow_to_bytes, segment_on_grown, segment_on_growth, segment,
 	    &segment->growth, text, sizeof(text));
+	if (segment_waits_for_room(segment, r)) {
+		(void)definition_unref(take_ptr(segment->grown));
+		return SEGMENT_E_WAITS;
+	}
+	segment->n_waits = 0;
 	if (r) {
 		r = r == PROVISION_E_DONE ? 0 : r;
 		segment_end_growth(segment, r, text);
@@ -121,10 +129,10 @@ segment_grow_further(struct segment *segment)
 {
 	int r = 0;
 
-	while (segment->state == PROTOCOL_READY && !segment->growth &&
+	while (r != SEGMENT_E_WAITS && segment->state == PROTOCOL_READY && !segment->growth &&
 	    segment->grow_to_bytes > segment->definition->size_bytes)
 		r = segment_begin_growth(segment);
-	return r;
+	return r == SEGMENT_E_WAITS ? 0 : r;
 }
 
 void
@@ -174,8 +182,16 @@ void
 segment_stop_growing(struct segment *segment, const char *why)
 {
 	segment->grow_to_bytes = 0;
+	segment->n_waits = 0;
 	if (segment->growth)
 		provision_cancel(segment->growth, why);
+}
+
+static bool
+segment_awaits_growth(const struct segment *segment)
+{
+	return segment->state == PROTOCOL_READY && !segment->growth && segment->n_waits &&
+	    segment->grow_to_bytes > segment->definition->size_bytes;
 }
 
 const char *
@@ -189,6 +205,9 @@ segment_describe(const struct segment *segment, char *text, size_t text_size)
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(parts); i++)
 		if (parts[i] && len < text_size)
 			len += (size_t)snprintf(text + len, text_size - len, "%s%s", len ? "; " : "", parts[i]);
+	if (segment_awaits_growth(segment) && len < text_size)
+		(void)snprintf(text + len, text_size - len, "%sits size is raised to %s when memory that is being given back "
+		    "is there", len ? "; " : "", findings_size(size, sizeof(size), segment->grow_to_bytes));
 	if (segment->growth && len < text_size)
 		(void)snprintf(text + len, text_size - len, "%sits size is being raised to %s", len ? "; " : "",
 		    findings_size(size, sizeof(size), segment->grown->size_bytes));

@@ -51,8 +51,15 @@ tests_daemon_check_segments_SOURCES = tests/daemon/check_segments.c
 tests_daemon_check_segments_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_segments_LDADD = $(DAEMON_TEST_LIBS)
 
+GROW_RIG = tests/daemon/grow_rig.c tests/daemon/grow_rig.h
+
 check_PROGRAMS += tests/daemon/check_grow
-tests_daemon_check_grow_SOURCES = tests/daemon/check_grow.c
+tests_daemon_check_grow_SOURCES = tests/daemon/check_grow.c $(GROW_RIG)
 tests_daemon_check_grow_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_grow_LDADD = $(DAEMON_TEST_LIBS)
+
+check_PROGRAMS += tests/daemon/check_growfail
+tests_daemon_check_growfail_SOURCES = tests/daemon/check_growfail.c $(GROW_RIG)
+tests_daemon_check_growfail_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_growfail_LDADD = $(DAEMON_TEST_LIBS)
 endif
