@@ -118,10 +118,17 @@ tests_system_check_workers_SOURCES = tests/system/check_workers.c
 tests_system_check_workers_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_workers_LDADD = $(HARNESS_LIBS)
 
+SYSTEM_TELLING = tests/system/telling.c tests/system/telling.h
+
 check_PROGRAMS += tests/system/check_events
-tests_system_check_events_SOURCES = tests/system/check_events.c $(SYSTEM_SUITE)
+tests_system_check_events_SOURCES = tests/system/check_events.c $(SYSTEM_TELLING) $(SYSTEM_SUITE)
 tests_system_check_events_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_events_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_eventfloods
+tests_system_check_eventfloods_SOURCES = tests/system/check_eventfloods.c $(SYSTEM_TELLING) $(SYSTEM_SUITE)
+tests_system_check_eventfloods_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_eventfloods_LDADD = $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_inflight
 tests_system_check_inflight_SOURCES = tests/system/check_inflight.c $(SYSTEM_SUITE)
