@@ -173,8 +173,8 @@ take_input(const struct contents *contents, uint64_t offset, uint64_t space)
 		    "reading standard input failed after %" PRIu64 " bytes, which were written: %s", written, strerror(-r));
 	if (beyond > 0)
 		return report_failure(contents->ctl, SEGMENTCTL_FAILED,
-		    "the input is longer than '%s': %" PRIu64 " bytes were written from offset %" PRIu64
-		    " to its end, the rest was not", contents->name, written, offset);
+		    "the input is longer than '%s': %" PRIu64 " byte%s written from offset %" PRIu64
+		    " to its end, the rest was not", contents->name, written, written == 1 ? " was" : "s were", offset);
 	return contents->ctl->json ? print_written(contents, offset, written) : SEGMENTCTL_DONE;
 }
 

@@ -193,8 +193,13 @@ lifecycle_run_retry(const struct segmentctl *ctl, char **args, unsigned n_args)
 	ask_set_name(request.name, args[0]);
 	r = ask_request(ask, PROTOCOL_RETRY, &request.header, sizeof(request), sizeof(struct protocol_header));
 	ask_free(ask);
-	if (r != 0 || !ctl->json)
+	if (r != 0)
 		return r;
+	if (!ctl->json) {
+		printf("'%s' is being provisioned again: `segmentctl wait %s` says when it is ready, or why it failed\n", args[0],
+		    args[0]);
+		return report_output(ctl, 0);
+	}
 	r = json_init(&json);
 	if (r == 0) {
 		json_add_string(&json, "name", args[0]);

@@ -267,6 +267,8 @@ START_TEST(a_failed_segment_is_tried_again)
 	const struct run *run = RUN("retry", "failed");
 
 	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	ck_assert_str_eq(run->out, "'failed' is being provisioned again: `segmentctl wait failed` says when it is ready, or why it "
+	    "failed\n");
 	ck_assert_int_eq(harness_wait(&client, "failed"), PROTOCOL_FAILED);
 	run = RUN("retry", "kept");
 	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
