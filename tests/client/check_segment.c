@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/* The library against a daemon that behaves: attaching, waiting, reconnecting, threads, fork, mappings, arguments. */
+/* The library against a daemon that behaves: attaching, waiting, mappings, arguments. */
 #include "config.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 
-#include "client/client.h"
-#include "tests/client/fake.h"
+#include "tests/client/served.h"
 
-#define N_THREADS	8
-#define N_ROUNDS	200
 #define HUGE_PAGE	(2 * MIB)
 
 #ifdef WITH_SANITIZERS
@@ -20,39 +15,6 @@ static const bool with_sanitizers = true;
 #else
 static const bool with_sanitizers = false;
 #endif
-
-static struct fake fake;
-static struct segment_client *client;
-
-static void
-start(fake_fn fn, void *arg)
-{
-	fake_start(&fake, fn, arg);
-	ck_assert_int_eq(segment_connect(&client, fake.path), 0);
-}
-
-static void
-stop(void)
-{
-	segment_disconnect(client);
-	fake_stop(&fake);
-}
-
-static struct segment *
-attach(const char *name, unsigned flags)
-{
-	struct segment *segment = NULL;
-	int r = segment_attach(client, name, NULL, flags, &segment);
-
-	ck_assert_msg(r == 0, "attaching %s: %d: %s", name, r, segment_error());
-	return segment;
-}
-
-static void
-serve_one(int listen_fd, void *arg)
-{
-	fake_serve(fake_accept(listen_fd));
-}
 
 /* What is asked for stands in the requests, and detach comes after the memory is gone. */
 static void
@@ -81,10 +43,10 @@ START_TEST(attach_create_and_detach_say_what_they_mean)
 	unsigned n_fds, n_mappings;
 	char *data;
 
-	start(expect_all, NULL);
+	served_start(expect_all, NULL);
 	n_fds = count_fds();
 	n_mappings = count_mappings();
-	ck_assert_int_eq(segment_attach(client, "book", "book/3", SEGMENT_READ | SEGMENT_OWNED, &segment), 0);
+	ck_assert_int_eq(segment_attach(served_client, "book", "book/3", SEGMENT_READ | SEGMENT_OWNED, &segment), 0);
 	ck_assert_uint_eq(segment_size(segment), FAKE_SIZE);
 	ck_assert_uint_eq(segment_generation(segment), 5);
 	ck_assert_int_ge(segment_fd(segment), 3);
@@ -94,13 +56,13 @@ START_TEST(attach_create_and_detach_say_what_they_mean)
 	ck_assert_int_eq(mprotect(data, FAKE_SIZE, PROT_READ), 0);
 	ck_assert_int_eq(segment_detach(segment), 0);
 
-	ck_assert_int_eq(segment_create(client, "scratch", FAKE_SIZE, 0, &segment), 0);
+	ck_assert_int_eq(segment_create(served_client, "scratch", FAKE_SIZE, 0, &segment), 0);
 	data = segment_data(segment);
 	memset(data, 1, FAKE_SIZE);
 	ck_assert_int_eq(segment_detach(segment), 0);
 	ck_assert_uint_eq(count_fds(), n_fds);
 	ck_assert_uint_eq(count_mappings(), n_mappings);
-	stop();
+	served_stop();
 }
 END_TEST
 
@@ -111,29 +73,29 @@ START_TEST(arguments_are_checked_before_the_daemon_is_asked)
 	static const char *const bad[] = { "", ".hidden", "-x", "_x", "a/b", "a b", "a\n", "\xc3\xa4" };
 
 	memset(longest, 'a', 129);
-	start(serve_one, NULL);
-	ck_assert_int_eq(segment_connect(NULL, fake.path), -EINVAL);
+	served_start(served_one, NULL);
+	ck_assert_int_eq(segment_connect(NULL, served_fake.path), -EINVAL);
 	ck_assert_int_eq(segment_attach(NULL, "a", NULL, SEGMENT_READ, &segment), -EINVAL);
-	ck_assert_int_eq(segment_attach(client, NULL, NULL, SEGMENT_READ, &segment), -EINVAL);
-	ck_assert_int_eq(segment_attach(client, "a", NULL, SEGMENT_READ, NULL), -EINVAL);
-	ck_assert_int_eq(segment_attach(client, longest, NULL, SEGMENT_READ, &segment), -EINVAL);
-	ck_assert_int_eq(segment_attach(client, "a", longest, SEGMENT_READ, &segment), -EINVAL);
-	ck_assert_int_eq(segment_attach(client, "a", "", SEGMENT_READ, &segment), -EINVAL);
-	ck_assert_int_eq(segment_attach(client, "a", NULL, 0, &segment), -EINVAL);
-	ck_assert_int_eq(segment_attach(client, "a", NULL, SEGMENT_READ | 0x100, &segment), -EINVAL);
+	ck_assert_int_eq(segment_attach(served_client, NULL, NULL, SEGMENT_READ, &segment), -EINVAL);
+	ck_assert_int_eq(segment_attach(served_client, "a", NULL, SEGMENT_READ, NULL), -EINVAL);
+	ck_assert_int_eq(segment_attach(served_client, longest, NULL, SEGMENT_READ, &segment), -EINVAL);
+	ck_assert_int_eq(segment_attach(served_client, "a", longest, SEGMENT_READ, &segment), -EINVAL);
+	ck_assert_int_eq(segment_attach(served_client, "a", "", SEGMENT_READ, &segment), -EINVAL);
+	ck_assert_int_eq(segment_attach(served_client, "a", NULL, 0, &segment), -EINVAL);
+	ck_assert_int_eq(segment_attach(served_client, "a", NULL, SEGMENT_READ | 0x100, &segment), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(segment_error(), "0x100"));
 	ck_assert_int_eq(segment_create(NULL, "a", 1, 0, &segment), -EINVAL);
-	ck_assert_int_eq(segment_create(client, "a", 0, 0, &segment), -EINVAL);
-	ck_assert_int_eq(segment_create(client, "a", 1, 0, NULL), -EINVAL);
+	ck_assert_int_eq(segment_create(served_client, "a", 0, 0, &segment), -EINVAL);
+	ck_assert_int_eq(segment_create(served_client, "a", 1, 0, NULL), -EINVAL);
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(bad); i++)
-		ck_assert_int_eq(segment_attach(client, bad[i], NULL, SEGMENT_READ, &segment), -EINVAL);
+		ck_assert_int_eq(segment_attach(served_client, bad[i], NULL, SEGMENT_READ, &segment), -EINVAL);
 	ck_assert_ptr_eq(segment, (struct segment *)&longest);
 	ck_assert_int_eq(segment_detach(NULL), 0);
 	ck_assert_ptr_null(segment_data(NULL));
 	segment_disconnect(NULL);
 	longest[128] = '\0';
-	segment_detach(attach(longest, SEGMENT_READ));
-	stop();
+	segment_detach(served_attach(longest, SEGMENT_READ));
+	served_stop();
 }
 END_TEST
 
@@ -182,26 +144,19 @@ provision(int listen_fd, void *arg)
 	fake_serve(fd);
 }
 
-static void *
-attach_slow(void *arg)
-{
-	segment_detach(attach("slow", SEGMENT_READ));
-	return NULL;
-}
-
 START_TEST(waiting_thread_holds_nobody_up)
 {
 	pthread_t thread;
 	unsigned n_fds;
 
-	start(provision, NULL);
+	served_start(provision, NULL);
 	n_fds = count_fds();
-	ck_assert_int_eq(pthread_create(&thread, NULL, attach_slow, NULL), 0);
-	fake_await(&fake);
-	segment_detach(attach("fast", SEGMENT_WRITE));
+	ck_assert_int_eq(pthread_create(&thread, NULL, served_attach_slow, NULL), 0);
+	fake_await(&served_fake);
+	segment_detach(served_attach("fast", SEGMENT_WRITE));
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
 	ck_assert_uint_eq(count_fds(), n_fds);
-	stop();
+	served_stop();
 }
 END_TEST
 
@@ -219,11 +174,11 @@ START_TEST(nowait_does_not_wait)
 {
 	struct segment *segment;
 
-	start(never_ready, NULL);
-	ck_assert_int_eq(segment_attach(client, "slow", NULL, SEGMENT_READ | SEGMENT_NOWAIT, &segment), -EAGAIN);
+	served_start(never_ready, NULL);
+	ck_assert_int_eq(segment_attach(served_client, "slow", NULL, SEGMENT_READ | SEGMENT_NOWAIT, &segment), -EAGAIN);
 	ck_assert_str_eq(segment_error(), "it is being provisioned: 10 of 20 MiB");
-	ck_assert_int_eq(segment_create(client, "slow", 1, SEGMENT_NOWAIT, &segment), -EAGAIN);
-	stop();
+	ck_assert_int_eq(segment_create(served_client, "slow", 1, SEGMENT_NOWAIT, &segment), -EAGAIN);
+	served_stop();
 }
 END_TEST
 
@@ -257,270 +212,12 @@ START_TEST(created_segment_is_waited_for_and_its_failure_told)
 {
 	struct segment *segment;
 
-	start(create_slowly, NULL);
-	ck_assert_int_eq(segment_create(client, "new", FAKE_SIZE, 0, &segment), -ENOENT);
+	served_start(create_slowly, NULL);
+	ck_assert_int_eq(segment_create(served_client, "new", FAKE_SIZE, 0, &segment), -ENOENT);
 	ck_assert_str_eq(segment_error(), "it went away");
-	ck_assert_int_eq(segment_create(client, "new", FAKE_SIZE, 0, &segment), -EIO);
+	ck_assert_int_eq(segment_create(served_client, "new", FAKE_SIZE, 0, &segment), -EIO);
 	ck_assert_str_eq(segment_error(), "no memory for it");
-	stop();
-}
-END_TEST
-
-/* Reconnecting */
-
-/* Hangs up between requests, in the middle of one, and before HELLO is answered. */
-static void
-hang_up(int listen_fd, void *arg)
-{
-	struct fake_request request;
-	int fd;
-
-	fd = fake_accept(listen_fd);
-	fake_expect(fd, PROTOCOL_ATTACH, &request);
-	fake_attach(fd, &request);
-	(void)close(fd);
-	fake_tell();
-	fd = fake_accept(listen_fd);
-	fake_expect(fd, PROTOCOL_ATTACH, &request);
-	fake_attach(fd, &request);
-	fake_expect(fd, PROTOCOL_ATTACH, &request);
-	(void)close(fd);
-	fd = fake_accept(listen_fd);
-	/* The attachments of the connections before are not ours to detach. */
-	fake_expect(fd, PROTOCOL_ATTACH, &request);
-	fake_attach(fd, &request);
-	fake_expect(fd, PROTOCOL_DETACH, &request);
-	fake_assert(!fake_receive(fd, &request));
-}
-
-START_TEST(broken_connection_is_made_anew_and_mappings_stay)
-{
-	struct segment *first, *second, *third;
-	unsigned n_fds;
-	char *data;
-
-	start(hang_up, NULL);
-	n_fds = count_fds();
-	first = attach("one", SEGMENT_WRITE);
-	data = segment_data(first);
-	data[0] = 'x';
-	fake_await(&fake);
-	second = attach("two", SEGMENT_READ);
-	third = attach("three", SEGMENT_READ);
-	ck_assert_int_eq(data[0], 'x');
-	ck_assert_int_eq(segment_detach(first), 0);
-	ck_assert_int_eq(segment_detach(second), 0);
-	ck_assert_int_eq(segment_detach(third), 0);
-	ck_assert_uint_eq(count_fds(), n_fds);
-	stop();
-}
-END_TEST
-
-static void
-hang_up_always(int listen_fd, void *arg)
-{
-	for (int i = 0; i < 3; i++)
-		(void)close(fake_accept_silent(listen_fd));
-	/* Closing this, the last reference, leaves a socket that refuses. */
-}
-
-START_TEST(request_is_repeated_once_and_no_daemon_is_enotconn)
-{
-	struct segment *segment;
-	unsigned n_fds;
-
-	start(hang_up_always, NULL);
-	n_fds = count_fds();
-	ck_assert_int_eq(segment_attach(client, "one", NULL, SEGMENT_READ, &segment), -ENOTCONN);
-	ck_assert_uint_eq(count_fds(), n_fds - 1);
-	ck_assert_int_eq(segment_attach(client, "one", NULL, SEGMENT_READ, &segment), -ENOTCONN);
-	ck_assert_uint_gt(strlen(segment_error()), 0);
-	ck_assert_uint_eq(count_fds(), n_fds - 1);
-	stop();
-}
-END_TEST
-
-static void
-one_and_away(int listen_fd, void *arg)
-{
-	struct fake_request request;
-	int fd = fake_accept(listen_fd);
-
-	fake_expect(fd, PROTOCOL_ATTACH, &request);
-	fake_attach(fd, &request);
-}
-
-START_TEST(detach_without_a_daemon_succeeds)
-{
-	struct segment *segment;
-	unsigned n_mappings;
-
-	n_mappings = count_mappings();
-	start(one_and_away, NULL);
-	segment = attach("one", SEGMENT_WRITE);
-	ck_assert_int_eq(waitid(P_PID, (id_t)fake.pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT), 0);
-	memset(segment_data(segment), 7, segment_size(segment));
-	ck_assert_int_eq(segment_detach(segment), 0);
-	ck_assert_uint_eq(count_mappings(), n_mappings);
-	stop();
-}
-END_TEST
-
-/* Threads */
-
-static void *
-attach_many(void *arg)
-{
-	static char detach_failed[] = "detach failed", others_sentence[] = "another thread's sentence";
-
-	for (int i = 0; i < N_ROUNDS; i++) {
-		struct segment *segment = attach("shared", SEGMENT_WRITE);
-
-		((volatile char *)segment_data(segment))[4096] = (char)i;
-		if (segment_detach(segment) < 0)
-			return detach_failed;
-		if (i % 10 == 0) {
-			/* Each thread has a sentence of its own. */
-			if (segment_attach(client, "a b", NULL, SEGMENT_READ, &segment) != -EINVAL ||
-			    !strstr(segment_error(), "letters"))
-				return others_sentence;
-		}
-	}
-	return NULL;
-}
-
-START_TEST(threads_share_a_client)
-{
-	pthread_t threads[N_THREADS];
-	unsigned n_fds, n_mappings;
-	void *failed;
-
-	start(serve_one, NULL);
-	n_fds = count_fds();
-	n_mappings = count_mappings();
-	for (int i = 0; i < N_THREADS; i++)
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, attach_many, NULL), 0);
-	for (int i = 0; i < N_THREADS; i++) {
-		ck_assert_int_eq(pthread_join(threads[i], &failed), 0);
-		ck_assert_msg(!failed, "%s", (const char *)failed);
-	}
-	ck_assert_uint_eq(count_fds(), n_fds);
-	ck_assert_uint_eq(count_mappings(), n_mappings);
-	stop();
-}
-END_TEST
-
-/* Fork */
-
-static void
-await_child(pid_t pid)
-{
-	int status;
-
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child failed: status 0x%x", status);
-}
-
-#define child_assert(condition)							\
-	do {									\
-		if (!(condition)) {						\
-			fprintf(stderr, "child: %s:%d: %s: %s\n", __FILE__, __LINE__, #condition, segment_error()); \
-			_exit(1);						\
-		}								\
-	} while (0)
-
-/* Parent and child each have a connection; requests come on the right one. */
-static void
-serve_family(int listen_fd, void *arg)
-{
-	struct fake_request request;
-	int parent = fake_accept(listen_fd), child;
-
-	fake_expect(parent, PROTOCOL_ATTACH, &request);
-	fake_attach(parent, &request);
-	fake_expect(parent, PROTOCOL_ATTACH, &request);
-	fake_attach(parent, &request);
-	child = fake_accept(listen_fd);
-	fake_expect(child, PROTOCOL_ATTACH, &request);
-	fake_assert(streq(request.attach.name, "own"));
-	fake_attach(child, &request);
-	fake_expect(child, PROTOCOL_DETACH, &request);
-	fake_assert(!fake_receive(child, &request));
-	fake_serve(parent);
-}
-
-START_TEST(forked_child_has_data_and_a_connection_of_its_own)
-{
-	struct segment *segment, *private, *own;
-	struct segment_client *saved;
-	unsigned n_fds;
-	char *data;
-	pid_t pid;
-
-	start(serve_family, NULL);
-	segment = attach("inherited", SEGMENT_WRITE);
-	private = attach("private", SEGMENT_WRITE | SEGMENT_DONTFORK);
-	saved = client;
-	data = segment_data(segment);
-	n_fds = count_fds();
-	pid = fork();
-	if (pid == 0) {
-		child_assert(count_fds() == n_fds - 1);
-		child_assert(segment_data(segment) == data);
-		data[0] = 'c';
-		child_assert(segment_data(private) == NULL && segment_size(private) == FAKE_SIZE);
-		child_assert(segment_attach(saved, "own", NULL, SEGMENT_READ, &own) == 0);
-		child_assert(segment_detach(segment) == 0);
-		child_assert(segment_detach(private) == 0);
-		child_assert(segment_detach(own) == 0);
-		child_assert(count_mappings() == 0);
-		segment_disconnect(saved);
-		child_assert(count_fds() == n_fds - 3);
-		_exit(0);
-	}
-	await_child(pid);
-	ck_assert_int_eq(data[0], 'c');
-	ck_assert_ptr_nonnull(segment_data(private));
-	ck_assert_int_eq(segment_detach(segment), 0);
-	ck_assert_int_eq(segment_detach(private), 0);
-	stop();
-}
-END_TEST
-
-/* The child of a process whose other thread is in the middle of a request: its mutex is held, by nobody who lives there. */
-static void
-serve_held(int listen_fd, void *arg)
-{
-	struct fake_request held, request;
-	int parent = fake_accept(listen_fd), child;
-
-	fake_expect(parent, PROTOCOL_ATTACH, &held);
-	fake_tell();
-	child = fake_accept(listen_fd);
-	fake_expect(child, PROTOCOL_ATTACH, &request);
-	fake_attach(child, &request);
-	fake_serve(child);
-	fake_attach(parent, &held);
-	fake_serve(parent);
-}
-
-START_TEST(child_is_not_held_up_by_a_thread_it_does_not_have)
-{
-	struct segment *segment;
-	pthread_t thread;
-	pid_t pid;
-
-	start(serve_held, NULL);
-	ck_assert_int_eq(pthread_create(&thread, NULL, attach_slow, NULL), 0);
-	fake_await(&fake);
-	pid = fork();
-	if (pid == 0) {
-		child_assert(segment_attach(client, "own", NULL, SEGMENT_READ, &segment) == 0);
-		_exit(0);
-	}
-	await_child(pid);
-	ck_assert_int_eq(pthread_join(thread, NULL), 0);
-	stop();
+	served_stop();
 }
 END_TEST
 
@@ -581,11 +278,11 @@ START_TEST(mapping_is_aligned_and_reserves_no_more)
 	unsigned n_mappings;
 	uint64_t before;
 
-	start(serve_shape, &shape);
+	served_start(serve_shape, &shape);
 	n_mappings = count_mappings();
 	before = address_space();
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(segments); i++) {
-		segments[i] = attach("shaped", SEGMENT_WRITE);
+		segments[i] = served_attach("shaped", SEGMENT_WRITE);
 		ck_assert_uint_eq(segment_size(segments[i]), shape.size_bytes);
 		if (shape.map_bytes >= shape.alignment_bytes)
 			ck_assert_uint_eq((uintptr_t)segment_data(segments[i]) % shape.alignment_bytes, 0);
@@ -598,7 +295,7 @@ START_TEST(mapping_is_aligned_and_reserves_no_more)
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(segments); i++)
 		ck_assert_int_eq(segment_detach(segments[i]), 0);
 	ck_assert_uint_eq(count_mappings(), n_mappings);
-	stop();
+	served_stop();
 }
 END_TEST
 
@@ -629,8 +326,8 @@ START_TEST(flags_of_a_mapping_are_had)
 	struct segment *segment;
 	char value[256];
 
-	start(serve_shape, &shape);
-	segment = attach("plain", SEGMENT_WRITE);
+	served_start(serve_shape, &shape);
+	segment = served_attach("plain", SEGMENT_WRITE);
 	smaps_field(segment_data(segment), "Rss:", value, sizeof(value));
 	ck_assert_int_eq(atoi(value), 0);
 	smaps_field(segment_data(segment), "VmFlags:", value, sizeof(value));
@@ -638,18 +335,18 @@ START_TEST(flags_of_a_mapping_are_had)
 	ck_assert_ptr_null(strstr(value, " dc"));
 	segment_detach(segment);
 
-	segment = attach("populated", SEGMENT_WRITE | SEGMENT_POPULATE | SEGMENT_DONTFORK);
+	segment = served_attach("populated", SEGMENT_WRITE | SEGMENT_POPULATE | SEGMENT_DONTFORK);
 	smaps_field(segment_data(segment), "Rss:", value, sizeof(value));
 	ck_assert_int_eq(atoi(value), 4096);
 	smaps_field(segment_data(segment), "VmFlags:", value, sizeof(value));
 	ck_assert_ptr_nonnull(strstr(value, " dc"));
 	segment_detach(segment);
 
-	segment = attach("read", SEGMENT_READ | SEGMENT_POPULATE);
+	segment = served_attach("read", SEGMENT_READ | SEGMENT_POPULATE);
 	smaps_field(segment_data(segment), "Rss:", value, sizeof(value));
 	ck_assert_int_eq(atoi(value), 4096);
 	segment_detach(segment);
-	stop();
+	served_stop();
 }
 END_TEST
 
@@ -658,20 +355,20 @@ START_TEST(standard_streams_are_left_free)
 {
 	pid_t pid;
 
-	fake_start(&fake, serve_one, NULL);
+	fake_start(&served_fake, served_one, NULL);
 	pid = fork();
 	if (pid == 0) {
 		struct segment *segment;
 
 		(void)close(0);
 		(void)close(1);
-		if (segment_connect(&client, fake.path) < 0 ||
-		    segment_attach(client, "book", NULL, SEGMENT_READ, &segment) < 0)
+		if (segment_connect(&served_client, served_fake.path) < 0 ||
+		    segment_attach(served_client, "book", NULL, SEGMENT_READ, &segment) < 0)
 			_exit(2);
 		_exit(segment_fd(segment) >= 3 && fcntl(0, F_GETFD) < 0 && fcntl(1, F_GETFD) < 0 ? 0 : 3);
 	}
-	await_child(pid);
-	fake_stop(&fake);
+	served_await_child(pid);
+	fake_stop(&served_fake);
 }
 END_TEST
 
@@ -690,12 +387,6 @@ main(void)
 	tcase_add_test(tcase, waiting_thread_holds_nobody_up);
 	tcase_add_test(tcase, nowait_does_not_wait);
 	tcase_add_test(tcase, created_segment_is_waited_for_and_its_failure_told);
-	tcase_add_test(tcase, broken_connection_is_made_anew_and_mappings_stay);
-	tcase_add_test(tcase, request_is_repeated_once_and_no_daemon_is_enotconn);
-	tcase_add_test(tcase, detach_without_a_daemon_succeeds);
-	tcase_add_test(tcase, threads_share_a_client);
-	tcase_add_test(tcase, forked_child_has_data_and_a_connection_of_its_own);
-	tcase_add_test(tcase, child_is_not_held_up_by_a_thread_it_does_not_have);
 	tcase_add_loop_test(tcase, mapping_is_aligned_and_reserves_no_more, 0, 8);
 	tcase_add_test(tcase, flags_of_a_mapping_are_had);
 	tcase_add_test(tcase, standard_streams_are_left_free);

@@ -11,9 +11,15 @@ tests_client_check_manylies_SOURCES = tests/client/check_manylies.c tests/client
 tests_client_check_manylies_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_client_check_manylies_LDADD = client/libclient.la $(CHECK_LIBS)
 
-tests_client_check_segment_SOURCES = tests/client/check_segment.c tests/client/fake.c tests/client/fake.h
+served = tests/client/served.c tests/client/served.h tests/client/fake.c tests/client/fake.h
+tests_client_check_segment_SOURCES = tests/client/check_segment.c $(served)
 tests_client_check_segment_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_client_check_segment_LDADD = client/libclient.la $(CHECK_LIBS)
+
+check_PROGRAMS += tests/client/check_reconnect
+tests_client_check_reconnect_SOURCES = tests/client/check_reconnect.c $(served)
+tests_client_check_reconnect_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_client_check_reconnect_LDADD = client/libclient.la $(CHECK_LIBS)
 
 tests_client_check_daemon_SOURCES = tests/client/check_daemon.c
 tests_client_check_daemon_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
