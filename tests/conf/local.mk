@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-noinst_HEADERS += tests/conf/suite.h tests/conf/facts.h
+noinst_HEADERS += tests/conf/suite.h tests/conf/facts.h tests/conf/packing.h
 if HAVE_CHECK
 check_PROGRAMS += tests/conf/check_units tests/conf/check_bad tests/conf/check_load \
 	tests/conf/check_keys tests/conf/check_locks tests/conf/check_fuzz \
-	tests/conf/check_plan tests/conf/check_pack tests/conf/check_gather
+	tests/conf/check_plan tests/conf/check_pack tests/conf/check_packlies tests/conf/check_gather
 endif
 conf_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
 conf_test_cppflags = $(AM_CPPFLAGS) -DSHIPPED_CONF='"$(abs_top_srcdir)/conf/segmentd.conf"' \
@@ -41,9 +41,13 @@ tests_conf_check_plan_SOURCES = tests/conf/check_plan.c tests/conf/suite.c
 tests_conf_check_plan_CFLAGS = $(conf_test_cflags)
 tests_conf_check_plan_LDADD = $(conf_test_libs)
 
-tests_conf_check_pack_SOURCES = tests/conf/check_pack.c tests/conf/suite.c
+tests_conf_check_pack_SOURCES = tests/conf/check_pack.c tests/conf/packing.c tests/conf/suite.c
 tests_conf_check_pack_CFLAGS = $(conf_test_cflags)
 tests_conf_check_pack_LDADD = $(conf_test_libs)
+
+tests_conf_check_packlies_SOURCES = tests/conf/check_packlies.c tests/conf/packing.c tests/conf/suite.c
+tests_conf_check_packlies_CFLAGS = $(conf_test_cflags)
+tests_conf_check_packlies_LDADD = $(conf_test_libs)
 
 tests_conf_check_gather_SOURCES = tests/conf/check_gather.c tests/conf/suite.c
 tests_conf_check_gather_CFLAGS = $(conf_test_cflags)
