@@ -469,7 +469,7 @@ reload_finish(struct reload *reload)
 	request->is_done = true;
 	if (request->applies) {
 		reload->n_reloads++;
-		reload->n_refused += request->has_failed || request->lines.counts[PROTOCOL_PLAN_PROBLEM];
+		reload->n_invalid += request->has_failed || request->lines.counts[PROTOCOL_PLAN_PROBLEM];
 		reload_log(request);
 		reload->host.on_end(reload->host.arg);
 		if (!request->has_failed && !request->lines.counts[PROTOCOL_PLAN_PROBLEM])

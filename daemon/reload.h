@@ -84,7 +84,7 @@ struct reload {
 	struct reload_lines garbage;	/* of requests that were given back: some is freed each turn */
 	struct event garbage_event;
 	uint64_t n_reloads;		/* counters, for metrics */
-	uint64_t n_refused;		/* since the configuration was not valid */
+	uint64_t n_invalid;		/* of them without a configuration that is valid, or could be read */
 };
 
 /* daemon: the keys in effect. 0 or a negative errno. */

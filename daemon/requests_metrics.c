@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "base/base.h"
+#include "daemon/reload.h"
 #include "daemon/requests.h"
 
 struct metrics_sums {
@@ -65,6 +66,8 @@ METRICS_VALUE(events_lost, requests->events->n_lost)
 METRICS_VALUE(poisoned, sums->poisoned)
 METRICS_VALUE(recoveries, requests->registry->host.recovery->n_recoveries)
 METRICS_VALUE(poisonings, requests->registry->host.recovery->n_poisonings)
+METRICS_VALUE(reloads, requests->reload->n_reloads)
+METRICS_VALUE(reloads_invalid, requests->reload->n_invalid)
 METRICS_VALUE(uptime, (clock_monotonic_ns() - requests->started_ns) / NS_PER_SEC)
 
 static const struct metrics_row metrics_table[] = {
@@ -94,6 +97,8 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_locks_poisoned", METRICS_GAUGE, NULL, "Locks found poisoned: at a death, or when asked.", metrics_poisoned },
 	{ "segmentd_recoveries", METRICS_COUNTER, NULL, "Locks freed after their owner died.", metrics_recoveries },
 	{ "segmentd_poisonings", METRICS_COUNTER, NULL, "Locks poisoned after their owner died.", metrics_poisonings },
+	{ "segmentd_reloads", METRICS_COUNTER, NULL, "Reloads, also those that changed nothing.", metrics_reloads },
+	{ "segmentd_reloads_invalid", METRICS_COUNTER, NULL, "Of them without a valid configuration.", metrics_reloads_invalid },
 	{ "segmentd_uptime_seconds", METRICS_GAUGE, "seconds", "Since the daemon started.", metrics_uptime },
 };
 

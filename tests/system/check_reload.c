@@ -172,6 +172,16 @@ START_TEST(access_taken_away_ends_new_attachments_alone)
 }
 END_TEST
 
+static void
+expect_metric(struct harness_conn *conn, const char *line)
+{
+	struct protocol_header request;
+	struct harness_reply reply;
+
+	ck_assert_int_eq(harness_ask(conn, PROTOCOL_METRICS, &request, sizeof(request), &reply), 0);
+	reloading_expect(reply.bytes + sizeof(request), line);
+}
+
 START_TEST(what_is_not_valid_changes_nothing)
 {
 	struct suite_scene scene;
@@ -191,6 +201,8 @@ START_TEST(what_is_not_valid_changes_nothing)
 	(void)munmap(data, 4096);
 	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(DESK ", " BOOK));
 	reloading_expect(log, "reload, asked for by SIGHUP: 2 kept\n");
+	expect_metric(&scene.watcher, "\nsegmentd_reloads_total 2\n");
+	expect_metric(&scene.watcher, "\nsegmentd_reloads_invalid_total 1\n");
 	suite_end(&scene);
 }
 END_TEST
