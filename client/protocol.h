@@ -526,7 +526,7 @@ static_assert(sizeof(struct protocol_plan) == 32, "wire");
 enum protocol_plan_action {
 	PROTOCOL_PLAN_PROBLEM = 0,	/* the configuration is not valid, and nothing was judged: a line a problem */
 	PROTOCOL_PLAN_ADDED = 1,
-	PROTOCOL_PLAN_KEPT = 2,		/* as it is; a line only where something that waited is taken back */
+	PROTOCOL_PLAN_KEPT = 2,		/* as it is; a line where something that waited is taken back, or it has failed */
 	PROTOCOL_PLAN_CHANGED = 3,	/* at once */
 	PROTOCOL_PLAN_GROWN = 4,	/* in place */
 	PROTOCOL_PLAN_REPLACED = 5,	/* made anew at once: nobody holds it */

@@ -253,12 +253,23 @@ judge_draining(struct reload_judge *judge, const struct segment *segment, const 
 	judge_add_back(judge, "its removal is taken back");
 }
 
+/* Whoever mended its reason may take the reload for what tries it again. */
+static void
+judge_add_failed(struct reload_judge *judge, const struct segment *segment)
+{
+	judge->is_kept = false;		/* the line counts it */
+	reload_text_add(&judge_add(judge, PROTOCOL_PLAN_KEPT)->text, "it has failed, and is not tried again: `segmentctl retry "
+	    "%s`", segment->definition->name);
+}
+
 static void
 judge_unready(struct reload_judge *judge, const struct segment *segment, const struct definition *next)
 {
 	if (segment->state == PROTOCOL_FAILED) {
 		if (judge->effects)
 			judge_add_replaced(judge, "it had failed, and is made anew");
+		else
+			judge_add_failed(judge, segment);
 	} else if (judge->effects & ~(1u << PLAN_LIVE | 1u << PLAN_GROW)) {
 		judge_add_replaced(judge, "it was not ready yet, and is made anew");
 	} else {
