@@ -56,9 +56,10 @@ requests_refuse_create(struct requests *requests, struct session *session, const
 		return session_refuse(session, request, -EINVAL, "a lock of the template protects bytes beyond that size: ask for "
 		    "more, at most the template's max_size");
 	case REGISTRY_E_COUNT:
-		return session_refuse(session, request, -EDQUOT, "there are %u segments of template '%s', as many as its "
-		    "max_count allows; remove some, or have the administrator raise it", template_->n_segments,
-		    definition->name);
+		return session_refuse(session, request, -EDQUOT, "there %s %u segment%s of template '%s', as many as its "
+		    "max_count allows; remove some, or have the administrator raise it",
+		    template_->n_segments == 1 ? "is" : "are", template_->n_segments,
+		    template_->n_segments == 1 ? "" : "s", definition->name);
 	case REGISTRY_E_LIMIT:
 		return session_refuse(session, request, -EDQUOT,
 		    "uid %u would have created more than the %" PRIu64 " bytes that limits.bytes allows each uid; "
