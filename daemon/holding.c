@@ -32,7 +32,7 @@ holding_map(struct holding *holding)
 	uint64_t length = holding->object.map_bytes;
 	uint64_t reserve;
 	char *reserved, *aligned;
-	void *map;
+	int r;
 
 	if (!checked_add(length, HUGE_BYTES, &reserve) || reserve > SIZE_MAX)
 		return -ENOMEM;
@@ -40,10 +40,8 @@ holding_map(struct holding *holding)
 	if (reserved == MAP_FAILED)
 		return -errno;
 	aligned = (char *)(uintptr_t)round_up((uintptr_t)reserved, HUGE_BYTES);
-	map = mmap(aligned, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, holding->object.fd, 0);
-	if (map == MAP_FAILED) {
-		int r = -errno;
-
+	r = holding->backend->map(&holding->object, aligned);
+	if (r) {
 		(void)munmap(reserved, reserve);
 		return r;
 	}
@@ -51,8 +49,8 @@ holding_map(struct holding *holding)
 		(void)munmap(reserved, (size_t)(aligned - reserved));
 	if (reserved + reserve > aligned + length)
 		(void)munmap(aligned + length, (size_t)(reserved + reserve - (aligned + length)));
-	(void)madvise(map, length, MADV_DONTDUMP);
-	holding->map = map;
+	(void)madvise(aligned, length, MADV_DONTDUMP);
+	holding->map = aligned;
 	return 0;
 }
 
@@ -70,41 +68,43 @@ control_free(struct holding_control *control)
 }
 
 static int
-control_make(struct holding_control *control, const char *name, uint64_t size_bytes, const char **ret_step)
+control_fail(int r, const char *step, char *text, size_t text_size)
 {
-	int r = memfd_object_new(name, size_bytes, &control->object, ret_step);
+	(void)snprintf(text, text_size, "%s control memory failed: %s", step, strerror(-r));
+	return r;
+}
+
+static int
+control_make(struct holding_control *control, const char *name, uint64_t size_bytes, char *text, size_t text_size)
+{
+	int r = memfd_object_new(name, size_bytes, &control->object, text, text_size);
 
 	if (r)
 		return r;
-	*ret_step = "opening control memory anew";
 	r = backend_object_settle(&control->object);
+	if (r == 0)
+		r = procfd_reopen(control->object.fd, O_RDONLY, &control->read_fd);
 	if (r)
-		return r;
-	*ret_step = "opening control memory for readers";
-	r = procfd_reopen(control->object.fd, O_RDONLY, &control->read_fd);
-	if (r)
-		return r;
-	*ret_step = "mapping control memory";
+		return control_fail(r, "opening", text, text_size);
 	control->map = mmap(NULL, control->object.map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, control->object.fd, 0);
 	if (control->map == MAP_FAILED) {
 		control->map = NULL;
-		return -errno;
+		return control_fail(-errno, "mapping", text, text_size);
 	}
 	(void)madvise(control->map, control->object.map_bytes, MADV_DONTDUMP);
 	return 0;
 }
 
 int
-holding_add_control(struct holding *holding, const char *name, uint64_t size_bytes, const char **ret_step)
+holding_add_control(struct holding *holding, const char *name, uint64_t size_bytes, char *text, size_t text_size)
 {
 	struct holding_control *control = malloc(sizeof(*control));
-	int r = -ENOMEM;
+	int r;
 
-	*ret_step = "making control memory";
-	if (control) {
-		*control = (struct holding_control) { .object = BACKEND_OBJECT_NULL, .read_fd = -1 };
-		r = control_make(control, name, size_bytes, ret_step);
-	}
+	if (!control)
+		return control_fail(-ENOMEM, "making", text, text_size);
+	*control = (struct holding_control) { .object = BACKEND_OBJECT_NULL, .read_fd = -1 };
+	r = control_make(control, name, size_bytes, text, text_size);
 	if (r)
 		(void)control_free(control);
 	else
@@ -117,7 +117,7 @@ holding_close(struct holding *holding)
 {
 	if (holding->map)
 		(void)munmap(holding->map, holding->object.map_bytes);
-	close_fd(&holding->object.fd);
+	backend_object_close(holding->backend, &holding->object);
 	(void)control_free(holding->control);
 	*holding = (struct holding) HOLDING_NULL;
 }
@@ -130,6 +130,8 @@ holding_is_alone(struct holding *holding)
 	/* No descriptor to ask by: but then nobody was ever given one of it. */
 	if (backend_object_settle(&holding->object))
 		return true;
+	if (holding->backend->others && holding->backend->others(&holding->object, holding->map ? 1 : 0))
+		return false;
 	return kernelcount_alone(holding->object.fd);
 }
 
@@ -185,6 +187,9 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 	if (holding->object.fd < 0)
 		return;
 	holding_release_control(holding, releases);
+	/* Whoever looks for it from now on finds another one, or none. */
+	if (holding->backend->unname)
+		holding->backend->unname(&holding->object);
 	if (releases->is_closing || holding->backend->resident_bytes(&holding->object) <= SMALL_BYTES) {
 		holding_close(holding);
 		return;
@@ -199,8 +204,8 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 	*holding = (struct holding) HOLDING_NULL;
 	LIST_INSERT_HEAD(&releases->list, release, entry);
 	slices_init(&release->slices, releases->workers->base, release_unmap_step, release_unmapped);
-	if (!holding_is_alone(&release->holding)) {
-		/* Memory is never taken from who maps it. */
+	if (release->holding.backend->features & BACKEND_DURABLE || !holding_is_alone(&release->holding)) {
+		/* Memory is never taken from who maps it, and a file keeps what is in it. */
 		release_unmap(release);
 		return;
 	}
@@ -208,6 +213,7 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 		.job = {
 			.kind = JOB_FREE,
 			.length_bytes = release->holding.object.map_bytes,
+			.object = backend_object_of_job(&release->holding.object),
 		},
 		.fd = release->holding.object.fd,
 		.done = release_freed,

@@ -41,8 +41,8 @@ holding_control_locked_bytes(const struct holding *holding)
 /* Maps the whole object, aligned for huge pages and kept out of core dumps. 0 or a negative errno. */
 int holding_map(struct holding *holding);
 
-/* Makes control memory, zeroed, and maps it. 0, or a negative errno with the step that failed. */
-int holding_add_control(struct holding *holding, const char *name, uint64_t size_bytes, const char **ret_step);
+/* Makes control memory, zeroed, and maps it. 0, or a negative errno with a sentence. */
+int holding_add_control(struct holding *holding, const char *name, uint64_t size_bytes, char *text, size_t text_size);
 
 /* Whether nobody else holds the object, by the kernel's word. */
 bool holding_is_alone(struct holding *holding);

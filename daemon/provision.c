@@ -151,19 +151,22 @@ provision_leaves_fds(int fd)
 	return fd < 0 || (uint64_t)fd + min_u64(RESERVED_FDS, most / 4) < most;
 }
 
-/* What locks need besides the data: control memory, and the daemon's own mapping of both. */
+/* What locks need besides the data: control memory, and the daemon's own mapping of both. The text says why not. */
 static int
-provision_create_for_locks(struct provision *provision, const char **ret_step)
+provision_create_for_locks(struct provision *provision)
 {
 	struct holding *holding = provision->holding;
 	uint64_t control_bytes = locks_control_bytes(provision->definition);
 	int r = 0;
 
 	if (control_bytes)
-		r = holding_add_control(holding, provision->definition->name, control_bytes, ret_step);
+		r = holding_add_control(holding, provision->definition->name, control_bytes, provision->text,
+		    sizeof(provision->text));
 	if (r == 0 && provision->definition->n_locks && !holding->map) {
-		*ret_step = "mapping it for the recovery of its locks";
 		r = holding_map(holding);
+		if (r)
+			(void)snprintf(provision->text, sizeof(provision->text),
+			    "mapping it for the recovery of its locks failed: %s", strerror(-r));
 	}
 	return r;
 }
@@ -179,22 +182,27 @@ max_fd(const struct holding *holding)
 static int
 provision_create(struct provision *provision)
 {
-	const struct backend *backend = backend_find(provision->definition->backend);
-	const char *step = "finding its backend";
-	int r = -EOPNOTSUPP;
+	const struct definition *definition = provision->definition;
+	const struct backend *backend = backend_find(definition->backend);
+	int r = 0;
 
-	if (backend)
-		r = backend->create(provision->definition, &provision->holding->object, &step);
+	if (!backend) {
+		(void)snprintf(provision->text, sizeof(provision->text), "this segmentd has no backend \"%s\"",
+		    definition_backend_name(definition->backend));
+		return -EOPNOTSUPP;
+	}
 	provision->holding->backend = backend;
+	if (backend->probe)
+		r = backend->probe(definition, provision->text, sizeof(provision->text));
 	if (r == 0)
-		r = provision_create_for_locks(provision, &step);
+		r = backend->create(definition, &provision->holding->object, provision->text, sizeof(provision->text));
+	if (r == 0)
+		r = provision_create_for_locks(provision);
 	/* The last descriptors are for clients, or nobody could ask any more why the others failed. */
 	if (r == 0 && !provision_leaves_fds(max_fd(provision->holding)))
 		r = -EMFILE;
 	if (r == -EMFILE || r == -ENFILE)
 		findings_nofile(provision->text, sizeof(provision->text));
-	else if (r)
-		(void)snprintf(provision->text, sizeof(provision->text), "%s failed: %s", step, strerror(-r));
 	if (r)
 		holding_release(provision->holding, &provision->provisioner->releases, false);
 	return r;
@@ -230,8 +238,6 @@ static int
 provision_scrub_control(struct provision *provision)
 {
 	struct holding *holding = provision->holding;
-	const char *step = "";
-	int r;
 
 	if (!holding->control)
 		return 0;
@@ -239,10 +245,7 @@ provision_scrub_control(struct provision *provision)
 	holding->locked_bytes -= holding->control->locked_bytes;
 	holding->control->locked_bytes = 0;
 	holding_release_control(holding, &provision->provisioner->releases);
-	r = provision_create_for_locks(provision, &step);
-	if (r)
-		(void)snprintf(provision->text, sizeof(provision->text), "%s failed: %s", step, strerror(-r));
-	return r;
+	return provision_create_for_locks(provision);
 }
 
 /* The pages go back whole, and new ones come: zeroing in place would leave them in a pipe or a ring that still has them. */
@@ -256,6 +259,7 @@ provision_scrub(struct provision *provision)
 		.job = {
 			.kind = JOB_FREE,
 			.length_bytes = provision->holding->object.map_bytes,
+			.object = backend_object_of_job(&provision->holding->object),
 		},
 		.fd = provision->holding->object.fd,
 		.done = provision_scrubbed,

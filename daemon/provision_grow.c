@@ -47,6 +47,7 @@ provision_unlocked(struct slices *slices, int r)
 			.kind = JOB_FREE,
 			.offset_bytes = provision->from_bytes,
 			.length_bytes = provision->data_bytes - provision->from_bytes,
+			.object = backend_object_of_job(&provision->holding->object),
 		},
 		.fd = provision->holding->object.fd,
 		.done = provision_undone,

@@ -65,6 +65,7 @@ provision_copy_piece(struct provision *provision)
 			.reserve_bytes = provision->provisioner->budget.reserve_bytes,
 			.limit_bytes = size_bytes,
 			.file = provision->init_file,
+			.object = backend_object_of_job(&provision->holding->object),
 		},
 		.fd = provision->holding->object.fd,
 		.control_fd = provision->path_fd,

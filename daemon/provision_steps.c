@@ -254,6 +254,7 @@ provision_fill(struct provision *provision)
 	struct provisioner *provisioner = provision->provisioner;
 
 	for (unsigned i = 0; i < provision->n_pieces && provision->next_bytes < provision->total_bytes; i++) {
+		const struct holding *holding = provision->holding;
 		struct provision_piece *piece = &provision->pieces[i];
 		bool is_data = provision->next_bytes < provision->data_bytes;
 		uint64_t base = is_data ? 0 : provision->data_bytes;
@@ -272,8 +273,9 @@ provision_fill(struct provision *provision)
 				.offset_bytes = provision->next_bytes - base,
 				.length_bytes = length,
 				.reserve_bytes = provisioner->budget.reserve_bytes,
+				.object = backend_object_of_job(is_data ? &holding->object : &holding->control->object),
 			},
-			.fd = is_data ? provision->holding->object.fd : provision->holding->control->object.fd,
+			.fd = is_data ? holding->object.fd : holding->control->object.fd,
 			.done = provision_piece_done,
 		};
 		provision->next_bytes += length;

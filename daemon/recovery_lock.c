@@ -266,7 +266,10 @@ recovery_submit_mutex(struct recovery *recovery, struct lock *lock, uint32_t thr
 		return -ENOMEM;
 	job->dead = *dead;
 	job->job = (struct workers_job) {
-		.job = { .reserve_bytes = recovery->memory_reserve_bytes },
+		.job = {
+			.reserve_bytes = recovery->memory_reserve_bytes,
+			.object = backend_object_of_job(&lock->locks->holding->object),
+		},
 		.fd = lock->locks->holding->object.fd,
 		.done = recovery_on_job,
 	};
@@ -299,6 +302,7 @@ recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks
 				.index = lock_index(lock),
 				.on_death = (uint32_t)on_death,
 			},
+			.object = backend_object_of_job(&holding->object),
 		},
 		.fd = holding->object.fd,
 		.control_fd = holding->control ? holding->control->object.fd : -1,

@@ -4,6 +4,8 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/base.h"
 #include "daemon/backend/backend.h"
@@ -35,4 +37,47 @@ backend_object_settle(struct backend_object *object)
 	object->fd = opened;
 	object->is_born = false;
 	return 0;
+}
+
+struct job_object
+backend_object_of_job(const struct backend_object *object)
+{
+	if (object->shm_id >= 0)
+		return (struct job_object) { .kind = JOB_OBJECT_SHM, .shm_id = object->shm_id };
+	return (struct job_object) { .kind = JOB_OBJECT_FD };
+}
+
+void
+backend_object_close(const struct backend *backend, struct backend_object *object)
+{
+	if (object->fd >= 0 && backend->unname)
+		backend->unname(object);
+	if (object->fd >= 0 && backend->close)
+		backend->close(object);
+	close_fd(&object->fd);
+	*object = (struct backend_object) BACKEND_OBJECT_NULL;
+}
+
+int
+backend_map_fd(const struct backend_object *object, void *at)
+{
+	void *map = mmap(at, object->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, object->fd, 0);
+
+	return map == MAP_FAILED ? -errno : 0;
+}
+
+int
+backend_open_fd(const struct backend_object *object, bool write, int *ret_fd)
+{
+	return procfd_reopen(object->fd, write ? O_RDWR : O_RDONLY, ret_fd);
+}
+
+uint64_t
+backend_blocks(const struct backend_object *object)
+{
+	struct stat status;
+
+	if (fstat(object->fd, &status))
+		return 0;
+	return (uint64_t)status.st_blocks * 512;
 }

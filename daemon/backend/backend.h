@@ -7,37 +7,69 @@
 #ifndef DAEMON_BACKEND_BACKEND_H
 #define DAEMON_BACKEND_BACKEND_H
 
-#include "conf/definition.h"
+#include <stdbool.h>
+#include <stddef.h>
 
-#define BACKEND_HAS_FD		0x1u	/* attachments are file descriptors of their own */
-#define BACKEND_SEALED		0x2u	/* its size can never change */
-#define BACKEND_MARKS		0x4u	/* OFD marks, inotify and leases work on it */
-#define BACKEND_HUGE		0x8u	/* transparent huge pages are to be had */
+#include "conf/definition.h"
+#include "daemon/worker/job.h"
+
+#define BACKEND_FD		0x01u	/* clients map the data by their descriptor */
+#define BACKEND_SEALED		0x02u	/* its size can never change; else a writer can cut it short */
+#define BACKEND_MARKS		0x04u	/* marks, inotify and leases see everybody who has the data */
+#define BACKEND_COUNTED		0x08u	/* the kernel keeps a count of its own of who has it: others() */
+#define BACKEND_NAMED		0x10u	/* programs that know nothing of us reach it by a name or a key */
+#define BACKEND_HUGE		0x20u	/* transparent huge pages are to be had */
+#define BACKEND_HUGETLB		0x40u	/* pages of the hugetlb pools are */
+#define BACKEND_DURABLE		0x80u	/* its contents outlive the machine's restart, and are not ours to punch out */
 
 /* A segment's memory object, as the daemon holds it. */
 struct backend_object {
-	int fd;				/* -1: none */
+	int fd;				/* what marks, watches and leases are asked of; -1: there is no object */
+	int shm_id;			/* System V: the data, for which fd stands in; else -1 */
 	bool is_born;			/* fd came with the object, was never opened, and is not counted by leases */
 	uint64_t map_bytes;		/* its size: max_size in whole pages */
+	uint64_t page_bytes;		/* of the hugetlb pool that its pages are of; 0: none */
+	void *own;			/* the backend's, which close() frees; NULL: nothing */
 };
 
-#define BACKEND_OBJECT_NULL	{ .fd = -1 }
+#define BACKEND_OBJECT_NULL	{ .fd = -1, .shm_id = -1 }
 
 struct backend {
 	const char *name;
 	unsigned features;		/* BACKEND_* */
 
 	/*
-	 * Makes the object: sized for max_size, sealed, without a page. 0, or a negative errno with the step that failed
-	 * in *ret_step; nothing is left behind then.
+	 * Whether this host has what the definition needs of it, before anything is made. 0, or a negative errno with a
+	 * sentence: what is missing, which limit says so, what mends it. NULL: nothing can be missing.
 	 */
-	int (*create)(const struct definition *definition, struct backend_object *ret_object, const char **ret_step);
+	int (*probe)(const struct definition *definition, char *text, size_t text_size);
+
+	/*
+	 * Makes the object: sized for max_size, sealed where that is to be had, without a page. 0, or a negative errno with
+	 * a sentence; nothing is left behind then. -EMFILE and -ENFILE need no sentence.
+	 */
+	int (*create)(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size);
 
 	/* A description of its own for one attachment, read-only or not. 0 or a negative errno. */
 	int (*open)(const struct backend_object *object, bool write, int *ret_fd);
 
+	/* Maps all of it for reading and writing at an address that is reserved for it. 0 or a negative errno. */
+	int (*map)(const struct backend_object *object, void *at);
+
 	/* Bytes of it that are in memory now, by the kernel's count. */
 	uint64_t (*resident_bytes)(const struct backend_object *object);
+
+	/* How many mappings of it there are by the kernel's own count, without n_maps of ours. NULL: there is no such count. */
+	uint64_t (*others)(const struct backend_object *object, unsigned n_maps);
+
+	/* Locks all of its pages without a mapping. 0 or a negative errno. NULL: by mlock of a mapping. */
+	int (*lock)(const struct backend_object *object);
+
+	/* Takes the name away, so that nobody finds it any more: who has it keeps it. NULL: it has none, or keeps it. */
+	void (*unname)(struct backend_object *object);
+
+	/* Beyond closing fd: what else there is in it. NULL: nothing. */
+	void (*close)(struct backend_object *object);
 };
 
 /*
@@ -47,8 +79,19 @@ struct backend {
  */
 int backend_object_settle(struct backend_object *object);
 
+/* How a worker's job reaches the data. */
+struct job_object backend_object_of_job(const struct backend_object *object);
+
+/* Gives the name and the daemon's descriptor up, and what else there is of it. Accepts one that holds nothing. */
+void backend_object_close(const struct backend *backend, struct backend_object *object);
+
+/* What several backends have in common: maps fd's object; opens it anew; counts its blocks. */
+int backend_map_fd(const struct backend_object *object, void *at);
+int backend_open_fd(const struct backend_object *object, bool write, int *ret_fd);
+uint64_t backend_blocks(const struct backend_object *object);
+
 /* A memfd of its own: what memfd segments are made of, and every segment's control memory. Results as create's. */
-int memfd_object_new(const char *name, uint64_t size_bytes, struct backend_object *ret_object, const char **ret_step);
+int memfd_object_new(const char *name, uint64_t size_bytes, struct backend_object *ret_object, char *text, size_t text_size);
 
 /* The row for a definition's backend; NULL: there is none in this version. */
 const struct backend *backend_find(enum definition_backend backend);

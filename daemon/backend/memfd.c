@@ -36,65 +36,61 @@ memfd_make(const char *segment_name, int *ret_fd)
 	return 0;
 }
 
+static int
+memfd_fail(const char *step, char *text, size_t text_size)
+{
+	int r = -errno;
+
+	(void)snprintf(text, text_size, "%s failed: %s", step, strerror(-r));
+	return r;
+}
+
 int
-memfd_object_new(const char *name, uint64_t size_bytes, struct backend_object *ret_object, const char **ret_step)
+memfd_object_new(const char *name, uint64_t size_bytes, struct backend_object *ret_object, char *text, size_t text_size)
 {
 	uint64_t map_bytes = round_up(size_bytes, MEMFD_PAGE_BYTES);
 	cleanup_close int fd = -1;
 	int r;
 
-	*ret_step = "memfd_create";
 	r = memfd_make(name, &fd);
-	if (r)
-		return r;
-	*ret_step = "ftruncate";
+	if (r) {
+		errno = -r;
+		return memfd_fail("memfd_create", text, text_size);
+	}
 	if (ftruncate(fd, (off_t)map_bytes))
-		return -errno;
+		return memfd_fail("ftruncate", text, text_size);
 	/*
 	 * A memfd is 0777 at birth: whoever is handed a read-only description could open it anew for writing. With
 	 * 0600 only our own uid can, and every client goes through us.
 	 */
-	*ret_step = "fchmod";
 	if (fchmod(fd, 0600))
-		return -errno;
-	*ret_step = "sealing";
+		return memfd_fail("fchmod", text, text_size);
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
-		return -errno;
+		return memfd_fail("sealing", text, text_size);
 	/* Now, and not at the first attachment: who counts our descriptors is to find the same before and after it. */
-	*ret_step = "opening /proc/self/fd";
 	r = procfd_prepare();
-	if (r)
-		return r;
-	*ret_object = (struct backend_object) { .fd = take_fd(&fd), .is_born = true, .map_bytes = map_bytes };
+	if (r) {
+		errno = -r;
+		return memfd_fail("opening /proc/self/fd", text, text_size);
+	}
+	*ret_object = (struct backend_object) BACKEND_OBJECT_NULL;
+	ret_object->fd = take_fd(&fd);
+	ret_object->is_born = true;
+	ret_object->map_bytes = map_bytes;
 	return 0;
 }
 
 static int
-memfd_create_object(const struct definition *definition, struct backend_object *ret_object, const char **ret_step)
+memfd_create_object(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size)
 {
-	return memfd_object_new(definition->name, definition->max_size_bytes, ret_object, ret_step);
-}
-
-static int
-memfd_open(const struct backend_object *object, bool write, int *ret_fd)
-{
-	return procfd_reopen(object->fd, write ? O_RDWR : O_RDONLY, ret_fd);
-}
-
-static uint64_t
-memfd_resident_bytes(const struct backend_object *object)
-{
-	struct stat status;
-
-	if (fstat(object->fd, &status))
-		return 0;
-	return (uint64_t)status.st_blocks * 512;
+	return memfd_object_new(definition->name, definition->max_size_bytes, ret_object, text, text_size);
 }
 
 const struct backend backend_memfd = {
 	.name = "memfd",
-	.features = BACKEND_HAS_FD | BACKEND_SEALED | BACKEND_MARKS | BACKEND_HUGE,
+	.features = BACKEND_FD | BACKEND_SEALED | BACKEND_MARKS | BACKEND_HUGE,
 	.create = memfd_create_object,
-	.open = memfd_open,
-	.resident_bytes = memfd_resident_bytes,
+	.open = backend_open_fd,
+	.map = backend_map_fd,
+	.resident_bytes = backend_blocks,
 };

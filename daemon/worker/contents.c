@@ -12,12 +12,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/base.h"
 #include "daemon/procfd.h"
 #include "daemon/worker/contents.h"
+#include "daemon/worker/object.h"
 #include "daemon/worker/verify.h"
 #include "host/findings.h"
 
@@ -30,16 +30,14 @@ struct contents {
 	struct job_result *result;
 	char path[PATH_BYTES];
 	int fd;				/* the file */
-	char *map;			/* the job's range of data */
-	size_t map_bytes;
+	struct object_map map;		/* the job's range of data */
 };
 
 static void
 contents_deinit(struct contents *contents)
 {
 	close_fd(&contents->fd);
-	if (contents->map)
-		(void)munmap(contents->map, contents->map_bytes);
+	object_unmap(&contents->map);
 }
 #define cleanup_contents	__attribute__((cleanup(contents_deinit)))
 
@@ -137,12 +135,11 @@ contents_identify(struct contents *contents, const struct job_file *expected, st
 static int
 contents_map(struct contents *contents, int data_fd, size_t length)
 {
-	void *map = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, data_fd, (off_t)contents->job->offset_bytes);
+	const struct job *job = contents->job;
+	int r = object_map(data_fd, &job->object, job->offset_bytes, length, (size_t)sysconf(_SC_PAGESIZE), &contents->map);
 
-	if (map == MAP_FAILED)
-		return contents_fail(contents, -errno, "has no place to go: mapping the segment failed: %s", strerror(errno));
-	contents->map = map;
-	contents->map_bytes = length;
+	if (r)
+		return contents_fail(contents, r, "has no place to go: mapping the segment failed: %s", strerror(-r));
 	return 0;
 }
 
@@ -153,7 +150,7 @@ contents_check_memory(struct contents *contents, struct memory *memory, size_t a
 	const struct job *job = contents->job;
 	struct memory_headroom headroom;
 	uint64_t resident;
-	int r = verify_resident(contents->map + at, length, &resident);
+	int r = verify_resident(contents->map.start + at, length, &resident);
 
 	if (r == 0 && resident >= length)
 		return 0;
@@ -170,7 +167,7 @@ static int
 contents_copy_step(struct contents *contents, size_t at, size_t length)
 {
 	while (length) {
-		ssize_t n = pread(contents->fd, contents->map + at, length, (off_t)(contents->job->offset_bytes + at));
+		ssize_t n = pread(contents->fd, contents->map.start + at, length, (off_t)(contents->job->offset_bytes + at));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -191,8 +188,8 @@ contents_copy_range(struct contents *contents, struct memory *memory)
 {
 	int r = 0;
 
-	for (size_t at = 0; r == 0 && at < contents->map_bytes; at += STEP_BYTES) {
-		size_t length = min_u64(STEP_BYTES, contents->map_bytes - at);
+	for (size_t at = 0; r == 0 && at < contents->map.length; at += STEP_BYTES) {
+		size_t length = min_u64(STEP_BYTES, contents->map.length - at);
 
 		r = contents_check_memory(contents, memory, at, length);
 		if (r == 0)

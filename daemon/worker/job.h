@@ -25,6 +25,17 @@ enum job_kind {
 	JOB_PARSE_TEXTS = 8,		/* or its texts: see enum job_text */
 };
 
+/* How a job's data is reached; a kind of 0, as in what is not filled in, is the common one. */
+enum job_object_kind {
+	JOB_OBJECT_FD = 0,		/* by the job's first fd */
+	JOB_OBJECT_SHM = 1,		/* by a System V id; the fd stands in for it */
+};
+
+struct job_object {
+	uint32_t kind;			/* enum job_object_kind */
+	int32_t shm_id;
+};
+
 enum job_pages {
 	JOB_PAGES_BASE,			/* base pages, even where the host would give huge ones */
 	JOB_PAGES_AUTO,			/* huge ones by advice or collapse where the host lets us; base pages else */
@@ -71,6 +82,7 @@ struct job {
 	uint64_t length_bytes;
 	uint64_t reserve_bytes;		/* of available memory that must stay free */
 	uint64_t limit_bytes;		/* JOB_INIT: how large the file may be */
+	struct job_object object;	/* what the range is one of */
 	struct job_file file;		/* likewise */
 	struct job_lock lock;
 };

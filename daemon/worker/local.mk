@@ -5,6 +5,7 @@ daemon_worker_libworker_la_SOURCES = \
 	daemon/guard.c daemon/guard.h \
 	daemon/procfd.c daemon/procfd.h \
 	daemon/worker/contents.c daemon/worker/contents.h \
+	daemon/worker/object.c daemon/worker/object.h \
 	daemon/worker/parse.c daemon/worker/parse.h \
 	daemon/worker/populate.c daemon/worker/populate.h \
 	daemon/worker/repair.c daemon/worker/repair.h \

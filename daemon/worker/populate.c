@@ -14,9 +14,9 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "base/base.h"
+#include "daemon/worker/object.h"
 #include "daemon/worker/populate.h"
 #include "host/findings.h"
 
@@ -40,48 +40,29 @@
 
 struct range {
 	int fd;
+	const struct job_object *object;
 	uint64_t offset;		/* in the object */
-	void *area;			/* the whole reservation */
-	size_t area_bytes;
-	char *start;			/* on a huge page's boundary */
+	struct object_map map;
+	char *start;			/* the map's, on a huge page's boundary */
 	size_t length;
 	size_t page_bytes;
 	size_t huge_bytes;
 	enum memory_huge huge;
 };
 
-static void
-range_unmap(struct range *range)
-{
-	if (range->area)
-		(void)munmap(range->area, range->area_bytes);
-	range->area = NULL;
-}
-
 /* Maps the job's range so that huge pages can map it. */
 static int
 range_map(struct range *range, struct job_result *result)
 {
 	size_t map_bytes = round_up(range->length, range->page_bytes);
-	void *at;
+	int r = object_map(range->fd, range->object, range->offset, map_bytes, range->huge_bytes, &range->map);
 
-	range->area_bytes = map_bytes + range->huge_bytes;
-	at = mmap(NULL, range->area_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (at != MAP_FAILED) {
-		range->area = at;
-		range->start = (char *)(uintptr_t)round_up((uintptr_t)at, range->huge_bytes);
-		at = mmap(range->start, map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		    range->fd, (off_t)range->offset);
-	}
-	if (at == MAP_FAILED) {
-		int r = -errno;
-
+	if (r)
 		(void)snprintf(result->text, sizeof(result->text),
 		    "cannot map %zu bytes at offset %llu to populate them: %s", map_bytes,
 		    (unsigned long long)range->offset, strerror(-r));
-		return r;
-	}
-	return 0;
+	range->start = range->map.start;
+	return r;
 }
 
 /* Populates [at, at + length) with whatever pages the mapping's advice gives. */
@@ -97,7 +78,7 @@ populate_plain(struct range *range, char *at, size_t length)
 		 * COMPAT(linux 5.14): no MADV_POPULATE_WRITE. Reserving first makes a full file system an error; what
 		 * is then punched by a client and cannot be had again is SIGBUS, which costs this worker.
 		 */
-		while (fallocate(range->fd, FALLOC_FL_KEEP_SIZE,
+		while (range->object->kind == JOB_OBJECT_FD && fallocate(range->fd, FALLOC_FL_KEEP_SIZE,
 		    (off_t)(range->offset + (uint64_t)(at - range->start)), (off_t)length) < 0)
 			if (errno != EINTR)
 				return -errno;
@@ -239,21 +220,23 @@ populate_steps(struct range *range, const struct job *job, struct memory *memory
 static int
 check_range(const struct range *range, struct job_result *result)
 {
-	struct stat st;
-	int r = -EINVAL;
+	uint64_t size = 0;
+	int r = object_size(range->fd, range->object, &size);
 
-	if (fstat(range->fd, &st) < 0) {
-		r = -errno;
+	if (r) {
 		(void)snprintf(result->text, sizeof(result->text), "cannot ask for the object's size: %s",
 		    strerror(-r));
-	} else if (range->offset % range->huge_bytes)
+		return r;
+	}
+	r = -EINVAL;
+	if (range->offset % range->huge_bytes)
 		(void)snprintf(result->text, sizeof(result->text),
 		    "offset %llu: a multiple of %zu is expected", (unsigned long long)range->offset,
 		    range->huge_bytes);
-	else if (range->offset + range->length > round_up((uint64_t)st.st_size, range->page_bytes))
+	else if (range->offset + range->length > round_up(size, range->page_bytes))
 		(void)snprintf(result->text, sizeof(result->text),
 		    "%zu bytes at offset %llu are asked for, but the object ends at %llu", range->length,
-		    (unsigned long long)range->offset, (unsigned long long)st.st_size);
+		    (unsigned long long)range->offset, (unsigned long long)size);
 	else
 		r = 0;
 	return r;
@@ -293,7 +276,7 @@ int
 populate_range(int fd, const struct job *job, struct memory *memory, struct verify *verify,
     struct job_result *result)
 {
-	struct range range = { .fd = fd, .offset = job->offset_bytes, .length = job->length_bytes };
+	struct range range = { .fd = fd, .object = &job->object, .offset = job->offset_bytes, .length = job->length_bytes };
 	int r;
 
 	range.huge = huge_now(&range.huge_bytes);
@@ -320,7 +303,7 @@ populate_range(int fd, const struct job *job, struct memory *memory, struct veri
 			(void)snprintf(result->text, sizeof(result->text),
 			    "populated, but the kernel does not tell what is resident: %s", strerror(-r));
 	}
-	range_unmap(&range);
+	object_unmap(&range.map);
 	return r;
 }
 
@@ -330,12 +313,9 @@ populate_free_range(int fd, const struct job *job, struct job_result *result)
 	for (uint64_t done = 0; done < job->length_bytes;) {
 		uint64_t length = min_u64(FREE_BYTES, job->length_bytes - done);
 
-		if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		    (off_t)(job->offset_bytes + done), (off_t)length) < 0) {
-			int r = -errno;
+		int r = object_punch(fd, &job->object, job->offset_bytes + done, length);
 
-			if (r == -EINTR)
-				continue;
+		if (r) {
 			(void)snprintf(result->text, sizeof(result->text),
 			    "cannot give %llu bytes at offset %llu back: %s", (unsigned long long)length,
 			    (unsigned long long)(job->offset_bytes + done), strerror(-r));

@@ -7,44 +7,27 @@
  */
 #include "config.h"
 
-#include <sys/mman.h>
-#include <sys/stat.h>
-
 #include "base/base.h"
 #include "client/mutex.h"
 #include "daemon/guard.h"
+#include "daemon/worker/object.h"
 #include "daemon/worker/repair.h"
 #include "host/findings.h"
 
-struct mapped {
-	void *address;			/* NULL: not mapped */
-	size_t length;
-};
+static const struct job_object by_fd = { .kind = JOB_OBJECT_FD };
 
-static void
-unmap(struct mapped *mapped)
-{
-	if (mapped->address)
-		(void)munmap(mapped->address, mapped->length);
-}
-
-#define cleanup_unmap	__attribute__((cleanup(unmap)))
-
+/* Maps all of it, of which needed_bytes have to be there. */
 static int
-map(int fd, uint64_t needed_bytes, struct mapped *ret_mapped)
+map(int fd, const struct job_object *object, uint64_t needed_bytes, struct object_map *ret_map)
 {
-	struct stat status;
-	void *address;
+	uint64_t size;
+	int r = object_size(fd, object, &size);
 
-	if (fstat(fd, &status))
-		return -errno;
-	if (status.st_size <= 0 || (uint64_t)status.st_size < needed_bytes)
+	if (r)
+		return r;
+	if (size == 0 || size < needed_bytes)
 		return -EPROTO;
-	address = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (address == MAP_FAILED)
-		return -errno;
-	*ret_mapped = (struct mapped) { .address = address, .length = (size_t)status.st_size };
-	return 0;
+	return object_map(fd, object, 0, size, (size_t)sysconf(_SC_PAGESIZE), ret_map);
 }
 
 /* Whether memory is there for what may have to be allocated. 0, JOB_E_MEMORY or a negative errno. */
@@ -82,14 +65,14 @@ check_repair(const struct control_place *place, const struct job *job, struct me
 int
 repair_lock(int data_fd, int control_fd, const struct job *job, struct memory *memory, struct job_result *result)
 {
-	cleanup_unmap struct mapped data = { 0 }, control = { 0 };
+	cleanup_object_map struct object_map data = OBJECT_MAP_NULL, control = OBJECT_MAP_NULL;
 	uint64_t record_bytes = (uint64_t)job->lock.index * CONTROL_RECORD_BYTES;
 	struct control_place place;
 	int r;
 
-	r = map(data_fd, job->offset_bytes + job->length_bytes, &data);
+	r = map(data_fd, &job->object, job->offset_bytes + job->length_bytes, &data);
 	if (r == 0)
-		r = map(control_fd, max_u64(record_bytes + CONTROL_RECORD_BYTES,
+		r = map(control_fd, &by_fd, max_u64(record_bytes + CONTROL_RECORD_BYTES,
 		    job->lock.log_offset_bytes + job->lock.log_bytes), &control);
 	if (r == 0)
 		r = guard_init();
@@ -99,9 +82,9 @@ repair_lock(int data_fd, int control_fd, const struct job *job, struct memory *m
 		return r;
 	}
 	place = (struct control_place) {
-		.lock = (struct control_lock *)(void *)((unsigned char *)control.address + record_bytes),
-		.log = (unsigned char *)control.address + job->lock.log_offset_bytes,
-		.data = data.address,
+		.lock = (struct control_lock *)(void *)((unsigned char *)control.start + record_bytes),
+		.log = (unsigned char *)control.start + job->lock.log_offset_bytes,
+		.data = (unsigned char *)data.start,
 		.offset_bytes = job->offset_bytes,
 		.length_bytes = job->length_bytes,
 		.log_bytes = job->lock.log_bytes,
@@ -119,11 +102,11 @@ repair_lock(int data_fd, int control_fd, const struct job *job, struct memory *m
 int
 repair_mutex(int data_fd, const struct job *job, struct memory *memory, struct job_result *result)
 {
-	cleanup_unmap struct mapped data = { 0 };
+	cleanup_object_map struct object_map data = OBJECT_MAP_NULL;
 	struct mutex_death death;
 	int r;
 
-	r = map(data_fd, max_u64(job->offset_bytes + job->length_bytes, job->lock.at_bytes + MUTEX_BYTES), &data);
+	r = map(data_fd, &job->object, max_u64(job->offset_bytes + job->length_bytes, job->lock.at_bytes + MUTEX_BYTES), &data);
 	if (r == 0)
 		r = guard_init();
 	if (r) {
@@ -132,10 +115,10 @@ repair_mutex(int data_fd, const struct job *job, struct memory *memory, struct j
 		return r;
 	}
 	death = (struct mutex_death) {
-		.mutex = (unsigned char *)data.address + job->lock.at_bytes,
+		.mutex = (unsigned char *)data.start + job->lock.at_bytes,
 		.thread = job->lock.thread,
 		.on_death = CONTROL_ZERO,
-		.range = (unsigned char *)data.address + job->offset_bytes,
+		.range = (unsigned char *)data.start + job->offset_bytes,
 		.range_bytes = job->length_bytes,
 		.copy = guard_copy,
 	};

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* System V memory is attached whole, wherever the range is: the kernel knows no other way, and makes no page by it. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
+
+#include "base/base.h"
+#include "daemon/worker/object.h"
+
+int
+object_size(int fd, const struct job_object *object, uint64_t *ret_bytes)
+{
+	struct shmid_ds shm;
+	struct stat st;
+
+	if (object->kind == JOB_OBJECT_SHM) {
+		if (shmctl(object->shm_id, IPC_STAT, &shm))
+			return -errno;
+		*ret_bytes = shm.shm_segsz;
+		return 0;
+	}
+	if (fstat(fd, &st))
+		return -errno;
+	*ret_bytes = (uint64_t)st.st_size;
+	return 0;
+}
+
+/* Address space to put it into, with room to align it. */
+static int
+reserve(struct object_map *map, size_t length, size_t alignment)
+{
+	uint64_t bytes;
+	void *area;
+
+	if (!checked_add(length, alignment, &bytes) || bytes > SIZE_MAX)
+		return -ENOMEM;
+	area = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (area == MAP_FAILED)
+		return -errno;
+	map->area = area;
+	map->area_bytes = bytes;
+	return 0;
+}
+
+int
+object_map(int fd, const struct job_object *object, uint64_t offset, size_t length, size_t alignment,
+    struct object_map *ret_map)
+{
+	struct object_map map = OBJECT_MAP_NULL;
+	bool is_shm = object->kind == JOB_OBJECT_SHM;
+	uint64_t size = offset + length;
+	char *at;
+	void *mapped;
+	int r = is_shm ? object_size(fd, object, &size) : 0;
+
+	if (r)
+		return r;
+	if (is_shm && (offset > size || length > round_up(size, (uint64_t)sysconf(_SC_PAGESIZE)) - offset))
+		return -ERANGE;
+	/* What is mapped begins where the object does, or at the range: where its multiple of alignment would be. */
+	r = reserve(&map, is_shm ? size : length + offset % alignment, alignment);
+	if (r)
+		return r;
+	at = (char *)(uintptr_t)round_up((uintptr_t)map.area, alignment);
+	if (is_shm) {
+		mapped = shmat(object->shm_id, at, SHM_REMAP);
+		map.start = at + offset;
+	} else {
+		map.start = at + offset % alignment;
+		mapped = mmap(map.start, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)offset);
+	}
+	if (mapped == MAP_FAILED) {
+		r = -errno;
+		(void)munmap(map.area, map.area_bytes);
+		return r;
+	}
+	map.length = length;
+	*ret_map = map;
+	return 0;
+}
+
+void
+object_unmap(struct object_map *map)
+{
+	/* Of System V memory, too: a mapping that ends is detached. */
+	if (map->start)
+		(void)munmap(map->area, map->area_bytes);
+	*map = (struct object_map) OBJECT_MAP_NULL;
+}
+
+int
+object_punch(int fd, const struct job_object *object, uint64_t offset, uint64_t length)
+{
+	cleanup_object_map struct object_map map = OBJECT_MAP_NULL;
+	int r;
+
+	if (object->kind != JOB_OBJECT_SHM) {
+		do
+			r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) ? -errno : 0;
+		while (r == -EINTR);
+		return r;
+	}
+	r = object_map(fd, object, offset, length, (size_t)sysconf(_SC_PAGESIZE), &map);
+	if (r)
+		return r;
+	return madvise(map.start, length, MADV_REMOVE) ? -errno : 0;
+}
