@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "host/memory.h"
+#include "host/shm.h"
 
 #define FINDINGS_TEXT_SIZE	768
 
@@ -28,6 +29,16 @@ void findings_page_size(char *buf, size_t size, const char *page_size, uint64_t 
 
 /* Out of descriptors: the limit, and how to raise it. */
 void findings_nofile(char *buf, size_t size);
+
+/*
+ * The limit stands against System V segments: needed_bytes is what it is held against (SHM_LIMIT_MAX: of one segment,
+ * SHM_LIMIT_ALL: of all that are still to be made), needed_count how many they are.
+ */
+void findings_sysv(char *buf, size_t size, enum shm_limit limit, uint64_t needed_bytes, uint64_t needed_count,
+    const struct shm_limits *limits);
+
+/* /dev/shm has no room for needed_bytes more, no inode, or is read-only. */
+void findings_shm(char *buf, size_t size, uint64_t needed_bytes, const struct shm_mount *mount);
 
 /* A size for people: "12 GiB", "1.5 MiB", "17 B". Returns buf. */
 const char *findings_size(char *buf, size_t size, uint64_t bytes);
