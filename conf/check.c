@@ -8,6 +8,7 @@
 
 #include "conf/check.h"
 
+#include "conf/check_backend.h"
 #include "conf/check_locks.h"
 #include "conf/units.h"
 
@@ -137,6 +138,7 @@ check_definition(struct reader *reader, config_setting_t *group, struct definiti
 	check_sizes(reader, group, definition);
 	check_memory(reader, group, definition);
 	check_lifetime(reader, group, definition);
+	check_backend(reader, group, definition);
 	if (definition->n_locks)
 		check_locks(reader, member(group, "locks"), definition);
 	check_keys(reader, group, definition);
@@ -295,6 +297,7 @@ check_names(struct reader *reader)
 	check_twice(reader, "segment", conf->segments, conf->n_segments);
 	check_twice(reader, "template", conf->templates, conf->n_templates);
 	check_templates(reader, conf->templates, conf->n_templates);
+	check_objects(reader);
 	for (size_t i = 0; i < conf->n_templates; i++)
 		check_collisions(reader, conf->templates[i], conf->segments, conf->n_segments);
 }

@@ -2,6 +2,7 @@
 noinst_LTLIBRARIES += conf/libconf.la
 conf_libconf_la_SOURCES = \
 	conf/check.c conf/check.h \
+	conf/check_backend.c conf/check_backend.h \
 	conf/check_locks.c conf/check_locks.h \
 	conf/definition.c conf/definition.h \
 	conf/describe.c \

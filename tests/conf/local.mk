@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 noinst_HEADERS += tests/conf/suite.h tests/conf/facts.h tests/conf/packing.h
 if HAVE_CHECK
-check_PROGRAMS += tests/conf/check_units tests/conf/check_bad tests/conf/check_load \
+check_PROGRAMS += tests/conf/check_units tests/conf/check_bad tests/conf/check_combinations tests/conf/check_load \
 	tests/conf/check_keys tests/conf/check_locks tests/conf/check_fuzz \
 	tests/conf/check_plan tests/conf/check_pack tests/conf/check_packlies tests/conf/check_gather
 endif
@@ -17,6 +17,10 @@ tests_conf_check_units_LDADD = $(conf_test_libs)
 tests_conf_check_bad_SOURCES = tests/conf/check_bad.c tests/conf/suite.c
 tests_conf_check_bad_CFLAGS = $(conf_test_cflags)
 tests_conf_check_bad_LDADD = $(conf_test_libs)
+
+tests_conf_check_combinations_SOURCES = tests/conf/check_combinations.c tests/conf/suite.c
+tests_conf_check_combinations_CFLAGS = $(conf_test_cflags)
+tests_conf_check_combinations_LDADD = $(conf_test_libs)
 
 tests_conf_check_load_SOURCES = tests/conf/check_load.c tests/conf/suite.c
 tests_conf_check_load_CPPFLAGS = $(conf_test_cppflags)

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Combinations of keys that no host could provide, whatever it has: refused here, where file and line are known, and not
+ * when the segment is made. What some hosts have and others do not is no matter of the configuration: the segment fails there,
+ * with its reason.
+ */
+#include "config.h"
+
+#include "conf/check_backend.h"
+
+#include "conf/units.h"
+
+#define QUOTE_SIZE	96
+
+static config_setting_t *
+member(config_setting_t *group, const char *key)
+{
+	return config_setting_get_member(group, key);
+}
+
+/* An object's name is one segment's: what is made from a template has none to be found by. */
+static void
+check_posix(struct reader *reader, config_setting_t *group, const struct definition *definition)
+{
+	if (definition->is_template)
+		read_problem(reader, member(group, "backend"), NULL,
+		    "\"posix\" is for segments: all that are made from a template would have one object; expected another "
+		    "backend, or a segment for each object");
+	else if (!member(group, "object"))
+		read_problem(reader, group, "object",
+		    "is missing; backend \"posix\" requires it: the name that other programs open, as in \"/order-book\"");
+}
+
+/* Bytes of a page of the hugetlb pools; 0: these are no such pages. */
+static uint64_t
+pool_page_bytes(enum definition_page_size page_size)
+{
+	switch (page_size) {
+	case DEFINITION_PAGE_2MIB:
+		return 2 * MIB;
+	case DEFINITION_PAGE_1GIB:
+		return GIB;
+	default:
+		return 0;
+	}
+}
+
+static void
+check_multiple(struct reader *reader, config_setting_t *setting, uint64_t bytes, uint64_t page_bytes,
+    const char *page_size)
+{
+	char found[32], below[32], above[32];
+	uint64_t rest;
+
+	if (!setting || !page_bytes)
+		return;
+	rest = bytes % page_bytes;
+	if (!rest)
+		return;
+	(void)units_format_size(found, sizeof(found), bytes);
+	(void)units_format_size(below, sizeof(below), bytes - rest);
+	(void)units_format_size(above, sizeof(above), bytes - rest + page_bytes);
+	if (bytes < page_bytes)
+		read_problem(reader, setting, NULL, "%s is no multiple of page_size = \"%s\": such pages come whole; expected %s, "
+		    "or a smaller page_size", found, page_size, above);
+	else
+		read_problem(reader, setting, NULL, "%s is no multiple of page_size = \"%s\": such pages come whole; expected %s "
+		    "or %s, or a smaller page_size", found, page_size, below, above);
+}
+
+/*
+ * Pages of the pools. Of those that are not there when they are touched a client would die: they are made before it is ready,
+ * or not asked for.
+ */
+static void
+check_pool_pages(struct reader *reader, config_setting_t *group, const struct definition *definition)
+{
+	config_setting_t *setting = member(group, "page_size");
+	const char *page_size = definition_page_size_name(definition->page_size);
+	uint64_t page_bytes = pool_page_bytes(definition->page_size);
+
+	if (!page_bytes)
+		return;
+	if (definition->backend == DEFINITION_POSIX) {
+		read_problem(reader, setting, NULL, "\"%s\" is not to be had of backend \"posix\": /dev/shm has no pages of the "
+		    "hugetlb pools; expected \"auto\", \"base\" or \"transparent\", or backend \"memfd\" or \"sysv\"", page_size);
+		return;
+	}
+	/* What was refused as a size is 0, which is a multiple; a max_size that is left out is size. */
+	check_multiple(reader, member(group, "size"), definition->size_bytes, page_bytes, page_size);
+	check_multiple(reader, member(group, "max_size"), definition->max_size_bytes, page_bytes, page_size);
+	if (!definition->prefault)
+		read_problem(reader, setting, NULL, "\"%s\" contradicts prefault = false: a client that touches a page which the "
+		    "pool does not have dies of it; set prefault = true, or another page_size", page_size);
+}
+
+static void
+check_numa(struct reader *reader, config_setting_t *group, const struct definition *definition)
+{
+	config_setting_t *setting = member(group, "numa");
+	uint64_t nodes = definition->numa_nodes;
+
+	if (definition->numa == DEFINITION_NUMA_ANY)
+		return;
+	if (definition->numa == DEFINITION_NUMA_INTERLEAVE && nodes && !(nodes & (nodes - 1)))
+		read_problem(reader, setting, NULL, "interleaves one node, %d; expected two or more, or \"bind:%d\"",
+		    __builtin_ctzll(nodes), __builtin_ctzll(nodes));
+	if (!definition->prefault)
+		read_problem(reader, setting, NULL, "contradicts prefault = false: memory is placed when it is made, and what "
+		    "clients make of it themselves is wherever they run; set prefault = true, or numa = \"any\"");
+}
+
+void
+check_backend(struct reader *reader, config_setting_t *group, const struct definition *definition)
+{
+	if (definition->backend == DEFINITION_POSIX)
+		check_posix(reader, group, definition);
+	if (definition->backend == DEFINITION_FILE && definition->init)
+		read_problem(reader, member(group, "init"), NULL, "contradicts backend \"file\": a file keeps its own contents, and "
+		    "copying others in would end them at each start; remove it, and write the contents into the file once");
+	/* A file has other words for it: check_file.c. */
+	if (definition->backend != DEFINITION_FILE)
+		check_pool_pages(reader, group, definition);
+	check_numa(reader, group, definition);
+}
+
+static int
+by_object(const void *a, const void *b)
+{
+	const struct definition *const *x = a, *const *y = b;
+	int order = strcmp((*x)->object, (*y)->object);
+
+	if (order)
+		return order;
+	/* As they were read: one file after the other, and each from its top. */
+	order = strcmp((*x)->file, (*y)->file);
+	return order ? order : ((*x)->line > (*y)->line) - ((*x)->line < (*y)->line);
+}
+
+void
+check_objects(struct reader *reader)
+{
+	const struct conf *conf = reader->conf;
+	cleanup_free const struct definition **sorted = calloc(conf->n_segments + 1, sizeof(*sorted));
+	char found[QUOTE_SIZE];
+	size_t n = 0;
+
+	if (!sorted) {
+		reader->error = -ENOMEM;
+		return;
+	}
+	for (size_t i = 0; i < conf->n_segments; i++)
+		if (conf->segments[i]->backend == DEFINITION_POSIX && conf->segments[i]->object)
+			sorted[n++] = conf->segments[i];
+	if (n)
+		qsort(sorted, n, sizeof(*sorted), by_object);
+	for (size_t i = 1; i < n; i++)
+		if (streq(sorted[i - 1]->object, sorted[i]->object))
+			read_problem_at(reader, sorted[i]->file, sorted[i]->line,
+			    "object %s is that of segment \"%s\" of %s:%u already; expected an object for each segment",
+			    units_quote(found, sizeof(found), sorted[i]->object), sorted[i - 1]->name ? sorted[i - 1]->name : "",
+			    sorted[i - 1]->file, sorted[i - 1]->line);
+}
