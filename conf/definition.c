@@ -225,6 +225,23 @@ definition_lock_beyond(const struct definition *definition, uint64_t size_bytes)
 	return NULL;
 }
 
+uint64_t
+definition_control_bytes(const struct definition *definition, uint64_t record_bytes, uint64_t entry_bytes)
+{
+	uint64_t bytes = definition->n_locks * record_bytes;
+	bool has_ours = false;
+
+	for (size_t i = 0; i < definition->n_locks; i++) {
+		const struct definition_lock *lock = &definition->locks[i];
+
+		if (lock->is_mutex)
+			continue;
+		has_ours = true;
+		bytes += round_up(round_up(lock->undo_bytes, entry_bytes), record_bytes);
+	}
+	return has_ours ? bytes : 0;
+}
+
 bool
 definition_name_valid(const char *name)
 {

@@ -171,6 +171,12 @@ bool definition_matches(const struct definition *template_, const char *name, ui
 /* The first lock of which a byte is not in data of so many bytes, or NULL: a template's creator chose the size. */
 const struct definition_lock *definition_lock_beyond(const struct definition *definition, uint64_t size_bytes);
 
+/*
+ * Bytes of control memory that its locks need, where a record takes record_bytes and a log's entries are of multiples of
+ * entry_bytes, both powers of two. 0: it has no locks of ours.
+ */
+uint64_t definition_control_bytes(const struct definition *definition, uint64_t record_bytes, uint64_t entry_bytes);
+
 /* Whether a string is a segment's name: [A-Za-z0-9][A-Za-z0-9._-]*, at most DEFINITION_NAME_MAX bytes. */
 bool definition_name_valid(const char *name);
 

@@ -12,8 +12,6 @@
 #include "host/limits.h"
 
 #define ASK_NS	(10 * NS_PER_MS)
-/* A worker wants two steps and some more free before it takes one: what it would refuse late is refused here, early. */
-#define SLACK_BYTES	(40 * MIB)
 
 int
 budget_init(struct budget *budget, uint64_t reserve_bytes)
@@ -47,7 +45,7 @@ budget_ask(struct budget *budget)
 	if (r)
 		return r;
 	budget->asked_ns = now_ns;
-	budget->headroom.bytes -= min_u64(budget->headroom.bytes, SLACK_BYTES);
+	budget->headroom.bytes -= min_u64(budget->headroom.bytes, MEMORY_SLACK_BYTES);
 	budget->left_bytes = budget->headroom.bytes - min_u64(budget->headroom.bytes, budget->promised_bytes);
 	return 0;
 }

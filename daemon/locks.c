@@ -16,14 +16,7 @@ locks_log_bytes(const struct definition_lock *definition)
 uint64_t
 locks_control_bytes(const struct definition *definition)
 {
-	uint64_t end = definition->n_locks * (uint64_t)CONTROL_RECORD_BYTES;
-	bool has_ours = false;
-
-	for (size_t i = 0; i < definition->n_locks; i++) {
-		has_ours = has_ours || !definition->locks[i].is_mutex;
-		end += round_up(locks_log_bytes(&definition->locks[i]), CONTROL_RECORD_BYTES);
-	}
-	return has_ours ? end : 0;
+	return definition_control_bytes(definition, CONTROL_RECORD_BYTES, CONTROL_ENTRY_UNIT);
 }
 
 int

@@ -12,6 +12,8 @@
 
 #define SIZE_TEXT	32
 
+#define FINDINGS_HUGE_REMEDY	"`echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled`"
+
 const char *
 findings_size(char *buf, size_t size, uint64_t bytes)
 {
@@ -29,6 +31,18 @@ findings_size(char *buf, size_t size, uint64_t bytes)
 	else
 		(void)snprintf(buf, size, "%.1f %s", (double)bytes / (double)units[i].bytes, units[i].name);
 	return buf;
+}
+
+bool
+findings_split(char *text, const char **ret_remedy)
+{
+	char *remedy = strstr(text, FINDINGS_REMEDY);
+
+	if (!remedy)
+		return false;
+	*ret_remedy = remedy + strlen(FINDINGS_REMEDY);
+	*remedy = '\0';
+	return true;
 }
 
 static bool
@@ -80,18 +94,28 @@ findings_memory(char *buf, size_t size, uint64_t needed_bytes, const struct memo
 }
 
 void
-findings_memlock(char *buf, size_t size, uint64_t needed_bytes, uint64_t left_bytes)
+findings_memlock_of(char *buf, size_t size, const char *who, uint64_t limit_bytes, uint64_t needed_bytes,
+    uint64_t left_bytes)
 {
 	char needed[SIZE_TEXT], left[SIZE_TEXT], limit[SIZE_TEXT] = "unlimited";
-	struct rlimit rlimit;
 
-	if (getrlimit(RLIMIT_MEMLOCK, &rlimit) == 0 && rlimit.rlim_cur != RLIM_INFINITY)
-		(void)findings_size(limit, sizeof(limit), rlimit.rlim_cur);
-	(void)snprintf(buf, size, "%s are to be locked in memory, but %s are left of what this process may lock: "
-	    "RLIMIT_MEMLOCK is %s. Remedy: LimitMEMLOCK=infinity or AmbientCapabilities=CAP_IPC_LOCK in the unit, "
-	    "`ulimit -l unlimited` in the shell that starts it, or mlock = false",
-	    findings_size(needed, sizeof(needed), needed_bytes), findings_size(left, sizeof(left), left_bytes),
+	if (limit_bytes != UINT64_MAX)
+		(void)findings_size(limit, sizeof(limit), limit_bytes);
+	(void)snprintf(buf, size, "%s are to be locked in memory, but %s are left of what %s may lock: RLIMIT_MEMLOCK "
+	    "is %s. Remedy: LimitMEMLOCK=infinity or AmbientCapabilities=CAP_IPC_LOCK in the unit (`systemctl edit "
+	    "segmentd.service`, below [Service]), `ulimit -l unlimited` in the shell that starts it, or mlock = false",
+	    findings_size(needed, sizeof(needed), needed_bytes), findings_size(left, sizeof(left), left_bytes), who,
 	    limit);
+}
+
+void
+findings_memlock(char *buf, size_t size, uint64_t needed_bytes, uint64_t left_bytes)
+{
+	struct rlimit limit = { .rlim_cur = RLIM_INFINITY };
+
+	(void)getrlimit(RLIMIT_MEMLOCK, &limit);
+	findings_memlock_of(buf, size, "this process", limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur,
+	    needed_bytes, left_bytes);
 }
 
 void
@@ -124,13 +148,36 @@ findings_page_size(char *buf, size_t size, const char *page_size, uint64_t size_
 		    "enlarge the pool by `echo N > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages`" :
 		    "enlarge the pool by `echo N > /sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages`";
 	else if (memory_huge(&page_bytes) == MEMORY_HUGE_NONE)
-		remedy = "`echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled`";
+		remedy = FINDINGS_HUGE_REMEDY;
 	else
 		remedy = "memory is too fragmented for more: `echo 1 > /proc/sys/vm/compact_memory`, then try "
 		    "again, or start earlier at boot";
 	(void)snprintf(buf, size, "page_size = \"%s\" was asked for, but %s of %s are on huge pages. Remedy: %s, or "
 	    "placement = \"prefer\"", page_size, findings_size(had, sizeof(had), huge_bytes),
 	    findings_size(asked, sizeof(asked), size_bytes), remedy);
+}
+
+void
+findings_no_huge(char *buf, size_t size, const char *why)
+{
+	(void)snprintf(buf, size, "shared memory gets no transparent huge pages: %s. Remedy: %s", why, FINDINGS_HUGE_REMEDY);
+}
+
+/* What suffices for a while, and no less than a unit has by default. */
+static unsigned long long
+enough_nofile(uint64_t needed)
+{
+	return max_u64(needed > UINT64_MAX / 4 ? UINT64_MAX : needed * 4, 524288);
+}
+
+void
+findings_nofile_of(char *buf, size_t size, const char *who, uint64_t limit, uint64_t needed)
+{
+	unsigned long long enough = enough_nofile(needed);
+
+	(void)snprintf(buf, size, "%llu descriptors are needed, but %s may have %llu: the hard limit of RLIMIT_NOFILE. Remedy: "
+	    "LimitNOFILE=%llu in the unit (`systemctl edit segmentd.service`, below [Service]), or `ulimit -Hn %llu` in the "
+	    "shell that starts it", (unsigned long long)needed, who, (unsigned long long)limit, enough, enough);
 }
 
 void

@@ -10,10 +10,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/kernel.h"
 #include "host/memory.h"
+#include "host/service.h"
 #include "host/shm.h"
 
 #define FINDINGS_TEXT_SIZE	768
+
+/* Each is a cause, and behind these words what mends it; commands stand between backticks. */
+#define FINDINGS_REMEDY	". Remedy: "
+
+/* Cuts the remedy off, in place. False: the sentence has none. */
+bool findings_split(char *text, const char **ret_remedy);
 
 /* Not enough memory for needed_bytes more: which limit leaves how much, and how to raise it. */
 void findings_memory(char *buf, size_t size, uint64_t needed_bytes, const struct memory_headroom *headroom);
@@ -21,11 +29,21 @@ void findings_memory(char *buf, size_t size, uint64_t needed_bytes, const struct
 /* mlock would exceed RLIMIT_MEMLOCK: needed and left, and the unit's line or the shell's command that raises it. */
 void findings_memlock(char *buf, size_t size, uint64_t needed_bytes, uint64_t left_bytes);
 
+/* The same of "this process" or a unit, whose limit is given. */
+void findings_memlock_of(char *buf, size_t size, const char *who, uint64_t limit_bytes, uint64_t needed_bytes,
+    uint64_t left_bytes);
+
 /* A worker was killed while it allocated (signal as waitid says): most likely the out-of-memory killer at a limit. */
 void findings_worker_killed(char *buf, size_t size, int signal, const struct memory_headroom *headroom);
 
 /* Asked for huge pages (page_size as in the configuration), had huge_bytes of size_bytes. */
 void findings_page_size(char *buf, size_t size, const char *page_size, uint64_t size_bytes, uint64_t huge_bytes);
+
+/* No huge pages are to be had for shared memory, as far as the host's settings say; why: which one. */
+void findings_no_huge(char *buf, size_t size, const char *why);
+
+/* needed descriptors are more than who may have. */
+void findings_nofile_of(char *buf, size_t size, const char *who, uint64_t limit, uint64_t needed);
 
 /* Out of descriptors: the limit, and how to raise it. */
 void findings_nofile(char *buf, size_t size);
@@ -39,6 +57,36 @@ void findings_sysv(char *buf, size_t size, enum shm_limit limit, uint64_t needed
 
 /* /dev/shm has no room for needed_bytes more, no inode, or is read-only. */
 void findings_shm(char *buf, size_t size, uint64_t needed_bytes, const struct shm_mount *mount);
+
+/* Strict overcommit leaves less than needed_bytes. */
+void findings_overcommit(char *buf, size_t size, uint64_t needed_bytes, const struct kernel_overcommit *overcommit);
+
+/* The unit's own memory limit is less than needed_bytes. */
+void findings_unit_memory(char *buf, size_t size, uint64_t needed_bytes, const struct service *service);
+
+/* What is not locked may be swapped out to swap_bytes. */
+void findings_swap(char *buf, size_t size, uint64_t swap_bytes);
+
+/* One watch a segment that is attached, and one instance. */
+void findings_inotify(char *buf, size_t size, uint64_t needed, const struct kernel_inotify *inotify);
+
+/* logind removes objects of this user at logout; where: the file that says so, or "". */
+void findings_remove_ipc(char *buf, size_t size, const char *user, const char *where);
+
+/* A kernel of this release lacks the feature. */
+void findings_feature(char *buf, size_t size, const char *release, const struct kernel_feature *feature);
+
+/* What a stop of the unit drops under a systemd of this version. */
+void findings_systemd(char *buf, size_t size, unsigned version);
+
+/* The profile is installed in file, but AppArmor has not loaded it. */
+void findings_profile(char *buf, size_t size, const char *file);
+
+/* A file of size needed_bytes is to be made at path, and its file system has free_bytes. */
+void findings_disk(char *buf, size_t size, const char *path, uint64_t needed_bytes, uint64_t free_bytes);
+
+/* What could not be read, and the negative errno that says why. */
+void findings_unread(char *buf, size_t size, const char *what, int r);
 
 /* A size for people: "12 GiB", "1.5 MiB", "17 B". Returns buf. */
 const char *findings_size(char *buf, size_t size, uint64_t bytes);

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "base/base.h"
+#include "host/file.h"
 #include "host/limits.h"
 
 /* The number after a key of /proc/self/status; false when there is none. */
@@ -26,15 +27,23 @@ status_read(const char *key, int base, uint64_t *ret_value)
 	return false;
 }
 
-/* The initial user namespace maps every id to itself. Only there does a capability lift mlock's limit. */
+/* Whether mlock heeds no limit: the capability counts in the initial user namespace alone, which maps every id to itself. */
 static bool
-in_initial_user_namespace(void)
+limits_read_ipc_lock(const char *root)
 {
-	cleanup_fclose FILE *f = fopen("/proc/self/uid_map", "re");
-	uint64_t inside, outside, count;
+	uint64_t caps = 0, inside, outside, count;
+	char text[4096];
+	const char *line;
 
-	return f && fscanf(f, "%" SCNu64 " %" SCNu64 " %" SCNu64, &inside, &outside, &count) == 3 &&
-	    inside == 0 && outside == 0 && count == UINT32_MAX;
+	if (file_read_text(root, "/proc/self/status", text, sizeof(text)) < 0)
+		return false;
+	line = strstr(text, "CapEff:");
+	if (line)
+		caps = strtoull(line + strlen("CapEff:"), NULL, 16);
+	if (!(caps & (UINT64_C(1) << CAP_IPC_LOCK)) || file_read_text(root, "/proc/self/uid_map", text, sizeof(text)) < 0)
+		return false;
+	return sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64, &inside, &outside, &count) == 3 && inside == 0 &&
+	    outside == 0 && count == UINT32_MAX;
 }
 
 uint64_t
@@ -49,12 +58,11 @@ uint64_t
 limits_memlock_left_bytes(void)
 {
 	struct rlimit limit;
-	uint64_t caps, locked;
+	uint64_t locked;
 
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
 		return LIMITS_UNLIMITED;
-	if (status_read("CapEff:", 16, &caps) && (caps & (UINT64_C(1) << CAP_IPC_LOCK)) &&
-	    in_initial_user_namespace())
+	if (limits_read_ipc_lock(""))
 		return LIMITS_UNLIMITED;
 	locked = limits_locked_bytes();
 	return limit.rlim_cur - min_u64(limit.rlim_cur, locked);
@@ -82,4 +90,36 @@ limits_nofile(void)
 	struct rlimit limit;
 
 	return getrlimit(RLIMIT_NOFILE, &limit) < 0 ? 0 : limit.rlim_cur;
+}
+
+/* A line of /proc/self/limits: "Max open files            1024                 4096                 files". */
+static bool
+limits_find(const char *text, const char *name, bool hard, uint64_t *ret_value)
+{
+	const char *line = strstr(text, name);
+	char values[2][32];
+
+	if (!line || sscanf(line + strlen(name), "%31s %31s", values[0], values[1]) != 2)
+		return false;
+	*ret_value = streq(values[hard], "unlimited") ? LIMITS_UNLIMITED : strtoull(values[hard], NULL, 10);
+	return true;
+}
+
+int
+limits_read(const char *root, struct limits *ret_limits)
+{
+	struct limits limits;
+	char text[4096];
+	int r = file_read_text(root, "/proc/self/limits", text, sizeof(text));
+
+	if (r < 0)
+		return r;
+	if (!limits_find(text, "Max locked memory", false, &limits.memlock_bytes) ||
+	    !limits_find(text, "Max open files", true, &limits.nofile))
+		return -EPROTO;
+	limits.has_ipc_lock = limits_read_ipc_lock(root);
+	if (limits.has_ipc_lock)
+		limits.memlock_bytes = LIMITS_UNLIMITED;
+	*ret_limits = limits;
+	return 0;
 }

@@ -4,6 +4,7 @@
 #ifndef HOST_LIMITS_H
 #define HOST_LIMITS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define LIMITS_UNLIMITED	UINT64_MAX
@@ -19,5 +20,15 @@ uint64_t limits_raise_nofile(void);
 
 /* The soft limit of RLIMIT_NOFILE now; an administrator may have changed it from outside. */
 uint64_t limits_nofile(void);
+
+/* What this process may have, as its children inherit it. */
+struct limits {
+	uint64_t memlock_bytes;		/* the soft limit; LIMITS_UNLIMITED also with CAP_IPC_LOCK in effect */
+	bool has_ipc_lock;
+	uint64_t nofile;		/* the hard limit, to which the daemon raises its own */
+};
+
+/* By the files of /proc/self, below root ("" but for tests). 0, or the negative errno of reading them. */
+int limits_read(const char *root, struct limits *ret_limits);
 
 #endif

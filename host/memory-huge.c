@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "base/base.h"
+#include "host/file.h"
 #include "host/memory.h"
 
 #define HUGE_DIR	"/sys/kernel/mm/transparent_hugepage"
@@ -19,33 +20,12 @@
 #define MADV_COLLAPSE	25	/* 6.1; glibc 2.37 */
 #endif
 
-/* The word in brackets of a file like "always [never] deny"; "" when there is no such file. */
-static void
-huge_read_choice(const char *path, char *ret_word, size_t size)
-{
-	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char buf[256], *from, *to;
-	ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
-
-	ret_word[0] = '\0';
-	if (n <= 0)
-		return;
-	buf[n] = '\0';
-	from = strchr(buf, '[');
-	to = from ? strchr(from, ']') : NULL;
-	if (to) {
-		*to = '\0';
-		(void)snprintf(ret_word, size, "%s", from + 1);
-	}
-}
-
 static uint64_t
-huge_read_size(void)
+huge_read_size(const char *root)
 {
-	cleanup_fclose FILE *f = fopen(HUGE_DIR "/hpage_pmd_size", "re");
-	unsigned long long size;
+	uint64_t size;
 
-	if (!f || fscanf(f, "%llu", &size) != 1 || size == 0 || (size & (size - 1)))
+	if (file_read_number(root, HUGE_DIR "/hpage_pmd_size", &size) < 0 || (size & (size - 1)))
 		return 0;
 	return size;
 }
@@ -74,29 +54,44 @@ huge_probe_collapse(uint64_t page_bytes)
 	return can;
 }
 
-enum memory_huge
-memory_huge(uint64_t *ret_page_bytes)
+/* What shmem_enabled says for pages of this size; "" where there is no such file. */
+static void
+huge_read_enabled(const char *root, uint64_t page_bytes, char *word, size_t size)
 {
-	static enum { UNKNOWN, NO, YES } collapses;	/* the kernel's nature, like the size: asked once */
-	static uint64_t page_bytes;
-	char path[128], word[32], own[32];
+	char path[128], own[32];
 
-	if (page_bytes == 0)
-		page_bytes = huge_read_size();
-	*ret_page_bytes = page_bytes ? page_bytes : HUGE_DEFAULT;
-	huge_read_choice(HUGE_DIR "/shmem_enabled", word, sizeof(word));
-	if (page_bytes == 0 || word[0] == '\0' || streq(word, "deny"))
-		return MEMORY_HUGE_NONE;
-
+	if (file_read_choice(root, HUGE_DIR "/shmem_enabled", word, size) < 0)
+		word[0] = '\0';
 	/* Since 6.11 each size has a file of its own, which may say "inherit". force, like deny, overrides it. */
 	(void)snprintf(path, sizeof(path), HUGE_DIR "/hugepages-%llukB/shmem_enabled",
 	    (unsigned long long)(page_bytes / KIB));
-	huge_read_choice(path, own, sizeof(own));
-	if (own[0] && !streq(own, "inherit") && !streq(word, "force"))
-		(void)snprintf(word, sizeof(word), "%s", own);
+	if (file_read_choice(root, path, own, sizeof(own)) == 0 && !streq(own, "inherit") && !streq(word, "force") &&
+	    !streq(word, "deny"))
+		(void)snprintf(word, size, "%s", own);
+}
+
+enum memory_huge
+memory_huge_at(const char *root, uint64_t *ret_page_bytes)
+{
+	static enum { UNKNOWN, NO, YES } collapses;	/* the kernel's nature: asked once */
+	uint64_t page_bytes = huge_read_size(root);
+	char word[32];
+
+	*ret_page_bytes = page_bytes ? page_bytes : HUGE_DEFAULT;
+	if (page_bytes == 0)
+		return MEMORY_HUGE_NONE;
+	huge_read_enabled(root, page_bytes, word, sizeof(word));
+	if (word[0] == '\0' || streq(word, "deny"))
+		return MEMORY_HUGE_NONE;
 	if (!streq(word, "never"))
 		return MEMORY_HUGE_ADVISE;
 	if (collapses == UNKNOWN)
 		collapses = huge_probe_collapse(page_bytes) ? YES : NO;
 	return collapses == YES ? MEMORY_HUGE_COLLAPSE : MEMORY_HUGE_NONE;
+}
+
+enum memory_huge
+memory_huge(uint64_t *ret_page_bytes)
+{
+	return memory_huge_at("", ret_page_bytes);
 }

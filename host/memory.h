@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of the headroom left alone when a segment is judged: a worker wants two steps and some more before it takes one. */
+#define MEMORY_SLACK_BYTES	((uint64_t)40 << 20)
+
 struct memory;
 
 /* How shared memory gets transparent huge pages on this host (facts of /sys/kernel/mm/transparent_hugepage). */
@@ -55,5 +58,7 @@ int memory_headroom_for(struct memory *memory, uint64_t reserve_bytes, uint64_t 
 
 /* How huge pages are to be had for shared memory, and the size of one (2 MiB on x86-64). */
 enum memory_huge memory_huge(uint64_t *ret_page_bytes);
+/* The same by another root's files, for tests. */
+enum memory_huge memory_huge_at(const char *root, uint64_t *ret_page_bytes);
 
 #endif

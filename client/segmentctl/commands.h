@@ -11,6 +11,7 @@ int show_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int clients_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int events_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int metrics_run(const struct segmentctl *ctl, char **args, unsigned n_args);
+int doctor_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int check_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int wait_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int lifecycle_run_create(const struct segmentctl *ctl, char **args, unsigned n_args);

@@ -9,6 +9,12 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/check.c \
 	client/segmentctl/commands.h \
 	client/segmentctl/contents.c \
+	client/segmentctl/doctor.c client/segmentctl/doctor.h \
+	client/segmentctl/doctor_limits.c \
+	client/segmentctl/doctor_memory.c \
+	client/segmentctl/doctor_print.c \
+	client/segmentctl/doctor_shared.c \
+	client/segmentctl/doctor_system.c \
 	client/segmentctl/event.c client/segmentctl/event.h \
 	client/segmentctl/events.c \
 	client/segmentctl/exec.c \
@@ -32,7 +38,7 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/upload.c client/segmentctl/upload.h \
 	client/segmentctl/wait.c
 client_segmentctl_libsegmentctl_la_CFLAGS = $(AM_CFLAGS) $(SMARTCOLS_CFLAGS)
-client_segmentctl_libsegmentctl_la_LIBADD = client/libclient.la conf/libconf.la $(SMARTCOLS_LIBS)
+client_segmentctl_libsegmentctl_la_LIBADD = client/libclient.la host/libhost.la conf/libconf.la $(SMARTCOLS_LIBS)
 
 # Of the program's own name, as bash wants it; so it has a folder of its own.
 dist_bashcompletion_DATA = client/segmentctl/completion/segmentctl

@@ -24,6 +24,7 @@ const struct segmentctl_command segmentctl_commands[] = {
 	{ "show", "NAME", "everything about one segment", 1, 1, 0, show_run },
 	{ "clients", "", "a row a client session", 0, 0, 0, clients_run },
 	{ "check", "[FILE]", "validate a configuration, without a daemon", 0, 1, 0, check_run },
+	{ "doctor", "[FILE]", "what of it will not fit this host, and what mends that", 0, 1, 0, doctor_run },
 	{ "wait", "NAME... [--timeout T]", "wait until segments are ready", 1, ANY, SEGMENTCTL_OPTION_TIMEOUT, wait_run },
 	{ "read", "NAME [OFFSET [LENGTH]]", "contents to standard output", 1, 3, 0, contents_run_read },
 	{ "write", "NAME [OFFSET]", "standard input to contents", 1, 2, 0, contents_run_write },

@@ -171,6 +171,7 @@ START_TEST(what_options_and_exec_take_is_offered)
 	assert_offers("exec book -- /de", "/dev");
 	assert_offers("exec book -- cat /dev/nul", "/dev/null");
 	assert_offers("check /dev/nul", "/dev/null");
+	assert_offers("doctor /dev/nul", "/dev/null");
 	assert_offers("--socket /dev/nul", "/dev/null");
 	assert_offers("--socket = /dev/nul", "/dev/null");
 }
