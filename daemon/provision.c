@@ -107,10 +107,21 @@ provision_fail(struct provision *provision, int r)
 	for (unsigned i = 0; i < provision->n_pieces; i++) {
 		struct provision_piece *piece = &provision->pieces[i];
 
-		if (piece->is_busy && workers_cancel(provision->provisioner->workers, &piece->job)) {
+		if (!piece->is_busy)
+			continue;
+		if (workers_cancel(provision->provisioner->workers, &piece->job)) {
 			piece->is_busy = false;
 			provision->n_busy--;
+		} else {
+			workers_hurry(provision->provisioner->workers, &piece->job);
 		}
+	}
+	/* A scrub's or a copy's; that of a growth which is being undone has to come to its end. */
+	if (!provision->is_undoing) {
+		if (workers_cancel(provision->provisioner->workers, &provision->free_piece.job))
+			provision->n_busy--;
+		else
+			workers_hurry(provision->provisioner->workers, &provision->free_piece.job);
 	}
 	if (!provision->n_busy)
 		provision_finish(provision, provision->failed);

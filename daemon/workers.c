@@ -466,3 +466,13 @@ workers_cancel(struct workers *workers, struct workers_job *job)
 	job->is_queued = false;
 	return true;
 }
+
+void
+workers_hurry(struct workers *workers, struct workers_job *job)
+{
+	const struct job cancel = { .id = job->job.id, .kind = JOB_CANCEL };
+
+	/* One that is dying does not hear of it, and need not; a second one to the same job is dropped. */
+	if (job->worker)
+		(void)send(job->worker->socket, &cancel, sizeof(cancel), MSG_NOSIGNAL | MSG_DONTWAIT);
+}

@@ -62,5 +62,7 @@ void workers_deinit(struct workers *workers);
 void workers_submit(struct workers *workers, struct workers_job *job, bool first);
 /* Takes a job that waits out of the queue. False: a worker has it, and done will be called. */
 bool workers_cancel(struct workers *workers, struct workers_job *job);
+/* Tells the worker that has a job, if one has it, that it is of no use any more: done is called soon, with whatever result. */
+void workers_hurry(struct workers *workers, struct workers_job *job);
 
 #endif

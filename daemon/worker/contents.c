@@ -16,6 +16,7 @@
 
 #include "base/base.h"
 #include "daemon/procfd.h"
+#include "daemon/worker/cancel.h"
 #include "daemon/worker/contents.h"
 #include "daemon/worker/object.h"
 #include "daemon/worker/verify.h"
@@ -191,7 +192,7 @@ contents_copy_range(struct contents *contents, struct memory *memory)
 	for (size_t at = 0; r == 0 && at < contents->map.length; at += STEP_BYTES) {
 		size_t length = min_u64(STEP_BYTES, contents->map.length - at);
 
-		r = contents_check_memory(contents, memory, at, length);
+		r = cancel_asked() ? -ECANCELED : contents_check_memory(contents, memory, at, length);
 		if (r == 0)
 			r = contents_copy_step(contents, at, length);
 	}

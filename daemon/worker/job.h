@@ -23,6 +23,7 @@ enum job_kind {
 	JOB_INIT = 6,			/* copy a file's part of the range into data; the second fd holds its path */
 	JOB_PARSE = 7,			/* read a configuration: into the fd, packed; the second fd holds its path, */
 	JOB_PARSE_TEXTS = 8,		/* or its texts: see enum job_text */
+	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
 };
 
 /* How a job's data is reached; a kind of 0, as in what is not filled in, is the common one. */

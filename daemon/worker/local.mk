@@ -4,6 +4,7 @@ daemon_worker_libworker_la_SOURCES = \
 	daemon/worker/job.h \
 	daemon/guard.c daemon/guard.h \
 	daemon/procfd.c daemon/procfd.h \
+	daemon/worker/cancel.c daemon/worker/cancel.h \
 	daemon/worker/contents.c daemon/worker/contents.h \
 	daemon/worker/object.c daemon/worker/object.h \
 	daemon/worker/parse.c daemon/worker/parse.h \

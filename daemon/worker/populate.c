@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 
 #include "base/base.h"
+#include "daemon/worker/cancel.h"
 #include "daemon/worker/object.h"
 #include "daemon/worker/populate.h"
 #include "host/findings.h"
@@ -129,7 +130,7 @@ populate_collapse(struct range *range, char *at, size_t length)
 }
 
 static int
-populate_step(struct range *range, char *at, size_t length)
+populate_chunk(struct range *range, char *at, size_t length)
 {
 	size_t whole = range->huge == MEMORY_HUGE_COLLAPSE ? length & ~(range->huge_bytes - 1) : 0;
 	int r = 0;
@@ -138,6 +139,18 @@ populate_step(struct range *range, char *at, size_t length)
 		r = populate_collapse(range, at, whole);
 	if (r == 0 && whole < length)
 		r = populate_plain(range, at + whole, round_up(length - whole, range->page_bytes));
+	return r;
+}
+
+/* In chunks of whole huge pages, so that who cancels it does not wait for all of it. */
+static int
+populate_step(struct range *range, char *at, size_t length)
+{
+	size_t chunk = round_up(CANCEL_BYTES, range->huge_bytes);
+	int r = 0;
+
+	for (size_t done = 0; r == 0 && done < length; done += chunk)
+		r = cancel_asked() ? -ECANCELED : populate_chunk(range, at + done, min_u64(chunk, length - done));
 	return r;
 }
 
@@ -205,6 +218,8 @@ populate_steps(struct range *range, const struct job *job, struct memory *memory
 		if (r)
 			return r;
 		r = populate_step(range, range->start + done, length);
+		if (r == -ECANCELED)
+			return r;
 		if (r < 0) {
 			(void)snprintf(result->text, sizeof(result->text),
 			    "the kernel did not populate %zu bytes at offset %llu: %s%s", length,
@@ -312,9 +327,10 @@ populate_free_range(int fd, const struct job *job, struct job_result *result)
 {
 	for (uint64_t done = 0; done < job->length_bytes;) {
 		uint64_t length = min_u64(FREE_BYTES, job->length_bytes - done);
+		int r = cancel_asked() ? -ECANCELED : object_punch(fd, &job->object, job->offset_bytes + done, length);
 
-		int r = object_punch(fd, &job->object, job->offset_bytes + done, length);
-
+		if (r == -ECANCELED)
+			return r;
 		if (r) {
 			(void)snprintf(result->text, sizeof(result->text),
 			    "cannot give %llu bytes at offset %llu back: %s", (unsigned long long)length,

@@ -17,6 +17,7 @@
 
 #include "base/base.h"
 #include "client/control.h"
+#include "daemon/worker/cancel.h"
 #include "daemon/worker/contents.h"
 #include "daemon/worker/job.h"
 #include "daemon/worker/parse.h"
@@ -232,6 +233,10 @@ serve(struct worker *worker)
 		r = receive_job(&job, fds);
 		if (r <= 0)
 			return r;
+		/* Of a job that was done already when it came. */
+		if (job.kind == JOB_CANCEL && fds[0] < 0)
+			continue;
+		cancel_begin(WORKER_SOCKET, job.id);
 		result.id = job.id;
 		result.status = do_job(worker, &job, fds, &result);
 		do
