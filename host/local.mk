@@ -10,4 +10,5 @@ host_libhost_la_SOURCES = \
 	host/process.c host/process.h \
 	host/service.c host/service.h \
 	host/settings.c host/settings.h \
-	host/shm.c host/shm.h
+	host/shm.c host/shm.h \
+	host/sysv.c host/sysv.h
