@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 
 #include "client/answer.h"
@@ -30,12 +31,27 @@ send_detach(struct segment_client *client, uint64_t epoch, uint32_t attachment, 
 	client_post_same(client, epoch, PROTOCOL_DETACH, &request.header, sizeof(request));
 }
 
+/* What is wrong with the memory of an answer, or NULL: no store through a mapping of it is a SIGBUS then. */
+static const char *
+object_fault(const struct answer *answer)
+{
+	const struct protocol_attached *attached = &answer->attached;
+	struct stat st;
+
+	if (fstat(*answer->fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return "its fd is no memory object";
+	if (attached->flags & PROTOCOL_ATTACHED_SHM)
+		return attached->shm_id < 0 ? "its id of System V memory is none" : NULL;
+	if ((uint64_t)st.st_size < attached->map_bytes)
+		return "its memory object is smaller than what is to be mapped";
+	return NULL;
+}
+
 /* What is wrong with an answer, or NULL. */
 static const char *
 answer_fault(const struct answer *answer, uint32_t access)
 {
 	const struct protocol_attached *attached = &answer->attached;
-	struct stat st;
 
 	if (*answer->fd < 0)
 		return "no fd came with it";
@@ -48,11 +64,39 @@ answer_fault(const struct answer *answer, uint32_t access)
 		return "its alignment is no power of two up to 1 GiB";
 	if (attached->access != access)
 		return "its access is not the one that was asked for";
-	if (fstat(*answer->fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return "its fd is no memory object";
-	if ((uint64_t)st.st_size < attached->map_bytes)
-		return "its memory object is smaller than what is to be mapped";
-	return NULL;
+	return object_fault(answer);
+}
+
+/*
+ * Whether System V memory is what the daemon means by its id, and can be had. Another IPC namespace has the same ids for
+ * something else. 0 or a negative errno with this thread's sentence set; what is wrong with the answer itself: *ret_fault, and
+ * -EPROTO.
+ */
+static int
+check_shm(const struct answer *answer, const char **ret_fault)
+{
+	const struct protocol_attached *attached = &answer->attached;
+	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	struct shmid_ds shm;
+	struct stat st;
+
+	if (attached->ipc_namespace && stat("/proc/self/ns/ipc", &st) == 0 && st.st_ino != attached->ipc_namespace)
+		return error_set(-EXDEV, "the segment is System V memory of the daemon's IPC namespace, and this process is in another "
+		    "one: run it in the same (a container: --ipc=host), or have the segment of another backend");
+	if (shmctl(attached->shm_id, IPC_STAT, &shm) < 0) {
+		if (errno == EACCES)
+			return error_set(-EACCES, "the kernel refuses System V memory %d: its group and mode do not let this process have "
+			    "it", attached->shm_id);
+		if (errno == EINVAL || errno == EIDRM)
+			return error_set(-ESTALE, "System V memory %d is gone: the segment was removed meanwhile", attached->shm_id);
+		return error_set(-errno, "asking for System V memory %d failed: %s", attached->shm_id, strerrordesc_np(errno));
+	}
+	/* All of it is attached, whatever was said: neither less nor more. */
+	if (round_up(shm.shm_segsz, page_bytes) != round_up(attached->map_bytes, page_bytes)) {
+		*ret_fault = "its System V memory is not of the size that is to be mapped";
+		return -EPROTO;
+	}
+	return 0;
 }
 
 /* Receives nothing that takes the place of a standard stream, which the program may have closed. */
@@ -81,8 +125,10 @@ locks_of(const struct answer *answer)
 }
 
 static void
-segment_free(struct segment *segment)
+segment_free(struct segment *segment, bool is_mapped)
 {
+	if (segment->stand_in && is_mapped)
+		(void)munmap(segment->stand_in, (size_t)sysconf(_SC_PAGESIZE));
 	close_fd(&segment->fd);
 	free(segment);
 }
@@ -101,6 +147,8 @@ make_segment(struct segment_client *client, const char *name, const struct answe
 		.write = flags & SEGMENT_WRITE,
 		.dontfork = flags & SEGMENT_DONTFORK,
 		.dontdump = attached->flags & PROTOCOL_ATTACHED_DONTDUMP,
+		.is_shm = attached->flags & PROTOCOL_ATTACHED_SHM,
+		.shm_id = attached->shm_id,
 	};
 	struct segment *segment = malloc(sizeof(*segment));
 	int r;
@@ -110,12 +158,15 @@ make_segment(struct segment_client *client, const char *name, const struct answe
 	*segment = (struct segment){
 		.client = client, .size_bytes = attached->size_bytes, .map_bytes = attached->map_bytes,
 		.generation = attached->generation, .epoch = answer->epoch, .forks = client_forks(),
-		.attachment = attached->attachment, .dontfork = mapping.dontfork, .fd = take_fd(answer->fd),
+		.attachment = attached->attachment, .dontfork = mapping.dontfork, .is_shm = mapping.is_shm, .shm_id = mapping.is_shm ? mapping.shm_id : -1, .fd = take_fd(answer->fd),
 	};
 	r = move_fd(&segment->fd);
 	if (r < 0)
 		goto fail;
 	mapping.fd = segment->fd;
+	if (mapping.is_shm && ((r = mapping_stand_in(&mapping, &segment->stand_in)) < 0 ||
+	    (r = check_shm(answer, ret_fault)) < 0))
+		goto fail;
 	r = mapping_new(&mapping, &segment->data);
 	if (r < 0)
 		goto fail;
@@ -131,7 +182,7 @@ fail_table:
 	lock_table_free(segment, true);
 	(void)munmap(segment->data, segment->map_bytes);
 fail:
-	segment_free(segment);
+	segment_free(segment, true);
 	return r;
 }
 
@@ -192,11 +243,13 @@ segment_detach(struct segment *segment)
 	/* What is not ours to unmap may be somebody else's mapping by now. */
 	if (is_mapped(segment) && munmap(segment->data, segment->map_bytes) < 0)
 		r = error_set(-errno, "unmapping the segment failed: %s", strerrordesc_np(errno));
+	if (segment->stand_in && is_mapped(segment))
+		(void)munmap(take_ptr(segment->stand_in), (size_t)sysconf(_SC_PAGESIZE));
 	close_fd(&segment->fd);
 	/* Last, since the daemon asks the kernel when it hears of it. A child's attachment is its parent's. */
 	if (segment->forks == client_forks())
 		send_detach(segment->client, segment->epoch, segment->attachment, segment->generation);
-	segment_free(segment);
+	segment_free(segment, false);
 	return r;
 }
 
@@ -215,7 +268,13 @@ segment_size(const struct segment *segment)
 int
 segment_fd(const struct segment *segment)
 {
-	return segment ? segment->fd : -1;
+	return segment && !segment->is_shm ? segment->fd : -1;
+}
+
+int
+segment_shm_id(const struct segment *segment)
+{
+	return segment ? segment->shm_id : -1;
 }
 
 uint64_t

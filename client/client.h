@@ -67,6 +67,9 @@ struct segment {
 	uint64_t forks;			/* client_forks() then */
 	bool dontfork;
 	bool is_writer;
+	bool is_shm;			/* data is System V memory; fd is of the page that stands in for it, and */
+	void *stand_in;			/* this is where that is mapped; else NULL */
+	int shm_id;
 	int fd;
 };
 
@@ -135,6 +138,8 @@ int error_set(int r, const char *format, ...) BASE_PRINTF(2, 3);
 /* What a mapping is to be. */
 struct mapping {
 	int fd;
+	bool is_shm;			/* System V memory, by shm_id and not by fd */
+	int shm_id;
 	size_t map_bytes;
 	size_t populate_bytes;		/* of them, to be mapped at once; 0: none */
 	size_t alignment_bytes;		/* a power of two */
@@ -143,7 +148,16 @@ struct mapping {
 	bool dontdump;
 };
 
+/* The id of a segment's System V memory; -1: it is no such one. */
+int segment_shm_id(const struct segment *segment);
+
 /* Maps it. 0 or a negative errno with this thread's sentence set. */
 int mapping_new(const struct mapping *mapping, void **ret_data);
+
+/*
+ * Maps the page that stands in for System V memory, without any access: as long as it is mapped, in a forked child too, the
+ * kernel finds the attachment's mark. Results as above.
+ */
+int mapping_stand_in(const struct mapping *mapping, void **ret_page);
 
 #endif

@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include <sys/mman.h>
+#include <sys/shm.h>
 
 #include "client/client.h"
 
@@ -22,9 +23,20 @@ is_aligned(const void *p, size_t alignment_bytes)
 	return ((uintptr_t)p & (alignment_bytes - 1)) == 0;
 }
 
+/* At start, where address space is reserved for it; NULL: anywhere. MAP_FAILED, with errno. */
+static void *
+map_at(const struct mapping *mapping, char *start, size_t length)
+{
+	int protection = PROT_READ | (mapping->write ? PROT_WRITE : 0);
+
+	if (mapping->is_shm)
+		return shmat(mapping->shm_id, start, (start ? SHM_REMAP : 0) | (mapping->write ? 0 : SHM_RDONLY));
+	return mmap(start, length, protection, MAP_SHARED | (start ? MAP_FIXED : 0), mapping->fd, 0);
+}
+
 /* The mapping on a boundary, by way of a reservation. MAP_FAILED, with errno. */
 static void *
-map_reserved(const struct mapping *mapping, int protection, size_t page_bytes)
+map_reserved(const struct mapping *mapping, size_t page_bytes)
 {
 	size_t length = round_up(mapping->map_bytes, page_bytes);
 	size_t reserved = length + mapping->alignment_bytes - page_bytes;
@@ -35,7 +47,7 @@ map_reserved(const struct mapping *mapping, int protection, size_t page_bytes)
 	if (base == MAP_FAILED)
 		return MAP_FAILED;
 	start = (char *)round_up((uintptr_t)base, mapping->alignment_bytes);
-	data = mmap(start, length, protection, MAP_SHARED | MAP_FIXED, mapping->fd, 0);
+	data = map_at(mapping, start, length);
 	if (data == MAP_FAILED) {
 		int saved = errno;
 
@@ -53,17 +65,31 @@ map_reserved(const struct mapping *mapping, int protection, size_t page_bytes)
 static void *
 map(const struct mapping *mapping)
 {
-	int protection = PROT_READ | (mapping->write ? PROT_WRITE : 0);
 	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
 	void *data;
 
-	data = mmap(NULL, mapping->map_bytes, protection, MAP_SHARED, mapping->fd, 0);
+	data = map_at(mapping, NULL, mapping->map_bytes);
 	/* No huge page fits into what is smaller than the alignment. */
 	if (data == MAP_FAILED || mapping->alignment_bytes <= page_bytes ||
 	    mapping->map_bytes < mapping->alignment_bytes || is_aligned(data, mapping->alignment_bytes))
 		return data;
 	(void)munmap(data, mapping->map_bytes);
-	return map_reserved(mapping, protection, page_bytes);
+	return map_reserved(mapping, page_bytes);
+}
+
+/* errno's sentence where the mapping failed. */
+static int
+refuse_map(const struct mapping *mapping)
+{
+	int error = errno;
+
+	if (mapping->is_shm && error == EACCES)
+		return error_set(-EACCES, "the kernel refuses to attach System V memory %d: its group and mode do not let this process "
+		    "have it in this way", mapping->shm_id);
+	if (mapping->is_shm && (error == EINVAL || error == EIDRM))
+		return error_set(-ESTALE, "System V memory %d is gone: the segment was removed meanwhile", mapping->shm_id);
+	return error_set(-error, "mapping %zu bytes failed: %s%s", mapping->map_bytes, strerrordesc_np(error),
+	    error == ENOMEM ? " (RLIMIT_AS, vm.max_map_count or the address space are used up)" : "");
 }
 
 /* Maps the pages, which are resident: nothing is written. 0 or a negative errno. */
@@ -92,8 +118,7 @@ mapping_new(const struct mapping *mapping, void **ret_data)
 	int r = 0;
 
 	if (data == MAP_FAILED)
-		return error_set(-errno, "mapping %zu bytes failed: %s%s", mapping->map_bytes, strerrordesc_np(errno),
-		    errno == ENOMEM ? " (RLIMIT_AS, vm.max_map_count or the address space are used up)" : "");
+		return refuse_map(mapping);
 	if (mapping->dontfork && madvise(data, mapping->map_bytes, MADV_DONTFORK) < 0)
 		r = error_set(-errno, "the mapping cannot be kept from forked children: %s", strerrordesc_np(errno));
 	if (r == 0 && mapping->dontdump && madvise(data, mapping->map_bytes, MADV_DONTDUMP) < 0)
@@ -105,5 +130,23 @@ mapping_new(const struct mapping *mapping, void **ret_data)
 		return r;
 	}
 	*ret_data = data;
+	return 0;
+}
+
+int
+mapping_stand_in(const struct mapping *mapping, void **ret_page)
+{
+	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	void *page = mmap(NULL, page_bytes, PROT_NONE, MAP_SHARED, mapping->fd, 0);
+
+	if (page == MAP_FAILED)
+		return error_set(-errno, "mapping the page that stands in for System V memory failed: %s", strerrordesc_np(errno));
+	if (mapping->dontfork && madvise(page, page_bytes, MADV_DONTFORK) < 0) {
+		int r = -errno;
+
+		(void)munmap(page, page_bytes);
+		return error_set(r, "the mapping cannot be kept from forked children: %s", strerrordesc_np(-r));
+	}
+	*ret_page = page;
 	return 0;
 }

@@ -159,12 +159,16 @@ static_assert(sizeof(struct protocol_create) == 176, "wire");
 #define PROTOCOL_MARK_BASE	(INT64_C(1) << 40)	/* far past every size that could be mapped with sense */
 
 #define PROTOCOL_ATTACHED_DONTDUMP	UINT32_C(0x1)	/* the mapping is to stay out of core dumps */
+#define PROTOCOL_ATTACHED_SHM		UINT32_C(0x2)	/* data is System V memory */
 
 /*
  * The reply to ATTACH and CREATE; data's fd comes with it. The segment is provisioned already: otherwise ATTACH is answered with
  * -EAGAIN (WAIT says when). CREATE is answered when the segment is ready, and holds up later requests of its session
  * until then, as WAIT does.
  * map_bytes is what to map (the object's size, which never changes), size_bytes what is provisioned of it now.
+ *
+ * With SHM data is attached by shm_id, as shmat(2) does, where the client is in the daemon's IPC namespace, and its fd is that
+ * of a page that stands in for it, for the mark. It is to be mapped, without any access, for as long as data is attached.
  *
  * With locks (n_locks > 0) a second fd is control memory, control_bytes of it (client/control.h), writable where data is;
  * and n_locks rows of struct protocol_lock follow the struct, all of them or, where they do not fit into a message, none
@@ -181,8 +185,11 @@ struct protocol_attached {
 	uint32_t flags;			/* PROTOCOL_ATTACHED_* */
 	uint32_t n_locks;
 	uint64_t control_bytes;		/* what to map of control */
+	uint64_t ipc_namespace;		/* the inode of the daemon's, or 0: not known; without SHM 0 */
+	int32_t shm_id;			/* without SHM 0 */
+	uint32_t zero;
 };
-static_assert(sizeof(struct protocol_attached) == 80, "wire");
+static_assert(sizeof(struct protocol_attached) == 96, "wire");
 
 /*
  * The reply to ATTACH_MANY: for each row, in their order, what ATTACH would have been answered: a struct protocol_attached,
@@ -258,7 +265,7 @@ struct protocol_segment {
 	uint8_t lifetime;		/* persistent, attached */
 	uint8_t flags;			/* PROTOCOL_SEGMENT_* */
 	uint8_t numa;			/* as asked, the configuration's order: any, local, bind, interleave, preferred */
-	uint8_t zero[4];
+	uint32_t others;		/* have it besides, by the kernel's own count, where it keeps one */
 	char name[PROTOCOL_NAME_SIZE];
 };
 static_assert(sizeof(struct protocol_segment) == 248, "wire");

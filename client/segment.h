@@ -87,7 +87,7 @@ int segment_detach(struct segment *segment);
 
 void *segment_data(const struct segment *segment);		/* its first byte; NULL in a child without it */
 size_t segment_size(const struct segment *segment);		/* in bytes; it may grow, never shrink: see SEGMENT_EVENT_GROWN */
-int segment_fd(const struct segment *segment);			/* of its data; the library's, not to be closed */
+int segment_fd(const struct segment *segment);			/* of its data; the library's, not to be closed; -1: it is System V memory */
 uint64_t segment_generation(const struct segment *segment);	/* another one after it was removed and made anew */
 
 /*
