@@ -9,6 +9,7 @@
 
 #include "conf/check_backend.h"
 
+#include "conf/check_sysv.h"
 #include "conf/units.h"
 
 #define QUOTE_SIZE	96
@@ -116,6 +117,8 @@ check_backend(struct reader *reader, config_setting_t *group, const struct defin
 {
 	if (definition->backend == DEFINITION_POSIX)
 		check_posix(reader, group, definition);
+	if (definition->backend == DEFINITION_SYSV)
+		check_sysv(reader, group, definition);
 	if (definition->backend == DEFINITION_FILE && definition->init)
 		read_problem(reader, member(group, "init"), NULL, "contradicts backend \"file\": a file keeps its own contents, and "
 		    "copying others in would end them at each start; remove it, and write the contents into the file once");

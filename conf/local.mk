@@ -4,6 +4,7 @@ conf_libconf_la_SOURCES = \
 	conf/check.c conf/check.h \
 	conf/check_backend.c conf/check_backend.h \
 	conf/check_locks.c conf/check_locks.h \
+	conf/check_sysv.c conf/check_sysv.h \
 	conf/definition.c conf/definition.h \
 	conf/describe.c \
 	conf/field.c conf/field.h \

@@ -130,8 +130,11 @@ refuse_kind(const struct keys_row *row, const struct value *value, char *why)
 static int
 refuse_range(const struct keys_row *row, int64_t found, char *why)
 {
-	(void)snprintf(why, VALUE_WHY_SIZE, "%lld is out of range; expected %llu to %llu",
-	    (long long)found, (unsigned long long)row->min, (unsigned long long)row->max);
+	if (row->range)
+		(void)snprintf(why, VALUE_WHY_SIZE, "%lld is out of range; expected %s", (long long)found, row->range);
+	else
+		(void)snprintf(why, VALUE_WHY_SIZE, "%lld is out of range; expected %llu to %llu",
+		    (long long)found, (unsigned long long)row->min, (unsigned long long)row->max);
 	return VALUE_E_INVALID;
 }
 

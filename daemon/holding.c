@@ -122,6 +122,14 @@ holding_close(struct holding *holding)
 	*holding = (struct holding) HOLDING_NULL;
 }
 
+uint64_t
+holding_others(const struct holding *holding)
+{
+	if (holding->object.fd < 0 || !holding->backend->others)
+		return 0;
+	return holding->backend->others(&holding->object, holding->map ? 1 : 0);
+}
+
 bool
 holding_is_alone(struct holding *holding)
 {
@@ -130,7 +138,7 @@ holding_is_alone(struct holding *holding)
 	/* No descriptor to ask by: but then nobody was ever given one of it. */
 	if (backend_object_settle(&holding->object))
 		return true;
-	if (holding->backend->others && holding->backend->others(&holding->object, holding->map ? 1 : 0))
+	if (holding_others(holding))
 		return false;
 	return kernelcount_alone(holding->object.fd);
 }

@@ -38,6 +38,18 @@ holding_control_locked_bytes(const struct holding *holding)
 	return holding->control ? holding->control->locked_bytes : 0;
 }
 
+/* Of what is locked, what mlock locked: the kernel shows it as VmLck. */
+static inline uint64_t
+holding_mlocked_bytes(const struct holding *holding)
+{
+	if (holding->backend && holding->backend->lock)
+		return holding_control_locked_bytes(holding);
+	return holding->locked_bytes;
+}
+
+/* How many have the object by the kernel's own count, besides us; with those that we handed it out to. */
+uint64_t holding_others(const struct holding *holding);
+
 /* Maps the whole object, aligned for huge pages and kept out of core dumps. 0 or a negative errno. */
 int holding_map(struct holding *holding);
 

@@ -10,7 +10,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/accounts.c daemon/accounts.h \
 	daemon/attachment.c daemon/attachment.h \
 	daemon/backend/backend.c daemon/backend/backend.h \
-	daemon/backend/memfd.c \
+	daemon/backend/memfd.c daemon/backend/sysv.c \
 	daemon/budget.c daemon/budget.h \
 	daemon/burials.c daemon/burials.h \
 	daemon/flights.c daemon/flights.h \
@@ -48,6 +48,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/requests_query.c \
 	daemon/requests_segment.c \
 	daemon/segment.c daemon/segment.h \
+	daemon/segment_count.c \
 	daemon/segment_grow.c \
 	daemon/session.c daemon/session.h \
 	daemon/slices.c daemon/slices.h \

@@ -28,6 +28,13 @@ provisioner_on_release(struct releases *releases)
 	provisioner_tell_room(BASE_CONTAINER_OF(releases, struct provisioner, releases));
 }
 
+void
+provisioner_uncount_locked(struct provisioner *provisioner, const struct holding *holding)
+{
+	provisioner->locked_bytes -= holding->locked_bytes;
+	provisioner->mlocked_bytes -= holding_mlocked_bytes(holding);
+}
+
 bool
 provisioner_awaits_room(const struct provisioner *provisioner)
 {
@@ -63,7 +70,7 @@ provisioner_deinit(struct provisioner *provisioner)
 
 	/* Their workers were ended before, and nothing is called for them any more. */
 	while ((orphan = LIST_FIRST(&provisioner->orphans))) {
-		provisioner->locked_bytes -= orphan->orphan.locked_bytes;
+		provisioner_uncount_locked(provisioner, &orphan->orphan);
 		holding_release(&orphan->orphan, &provisioner->releases, false);
 		provision_orphan_done(orphan, -ECANCELED);
 	}
@@ -91,7 +98,7 @@ provision_finish(struct provision *provision, int r)
 		return;
 	}
 	if (r) {
-		provisioner->locked_bytes -= provision->holding->locked_bytes;
+		provisioner_uncount_locked(provisioner, provision->holding);
 		holding_release(provision->holding, &provisioner->releases, provision->memory_short);
 	} else {
 		provision->holding->huge_bytes = provision->huge_bytes;
@@ -132,9 +139,11 @@ provision_judge(struct provision *provision)
 {
 	struct budget *budget = &provision->provisioner->budget;
 	uint64_t bytes = provision->total_bytes - provision->from_bytes;
-	uint64_t lock_bytes = provision->lock ? bytes : 0;
+	uint64_t lock_bytes = provision_locks_whole(provision) ? provision->total_bytes - provision->data_bytes : bytes;
 	int r;
 
+	if (!provision->lock)
+		lock_bytes = 0;
 	r = budget_promise(budget, bytes, lock_bytes, provision->text, sizeof(provision->text));
 	if (r == BUDGET_E_MEMLOCK && provision_may_degrade(provision)) {
 		provision->lock = false;
@@ -253,6 +262,7 @@ provision_scrub_control(struct provision *provision)
 	if (!holding->control)
 		return 0;
 	provision->provisioner->locked_bytes -= holding->control->locked_bytes;
+	provision->provisioner->mlocked_bytes -= holding->control->locked_bytes;
 	holding->locked_bytes -= holding->control->locked_bytes;
 	holding->control->locked_bytes = 0;
 	holding_release_control(holding, &provision->provisioner->releases);
@@ -327,7 +337,7 @@ provision_start(struct provisioner *provisioner, struct definition *definition, 
 	if (r) {
 		(void)snprintf(text, text_size, "%s", provision->text);
 		if (is_scrub) {
-			provisioner->locked_bytes -= holding->locked_bytes;
+			provisioner_uncount_locked(provisioner, holding);
 			holding_release(holding, &provisioner->releases, false);
 		}
 		provision_keep_promises(provision);

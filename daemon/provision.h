@@ -22,6 +22,7 @@ struct provisioner {
 	struct releases releases;
 	LIST_HEAD(, provision) orphans;	/* abandoned, and waiting for their workers */
 	uint64_t locked_bytes;		/* by all holdings, as the daemon counts them */
+	uint64_t mlocked_bytes;		/* of them by mlock, which VmLck shows */
 	void (*on_room)(void *arg);	/* some memory that was on its way back has arrived; NULL: nobody waits for it */
 	void *on_room_arg;
 };
@@ -79,6 +80,9 @@ struct provision {
 int provisioner_init(struct provisioner *provisioner, struct event_base *base, struct workers *workers,
     uint64_t memory_reserve_bytes);
 void provisioner_deinit(struct provisioner *provisioner);
+
+/* What a holding has locked is not counted any more: it goes. */
+void provisioner_uncount_locked(struct provisioner *provisioner, const struct holding *holding);
 
 /* Whether memory is on its way back, so that what cannot be had now may be had after on_room. */
 bool provisioner_awaits_room(const struct provisioner *provisioner);

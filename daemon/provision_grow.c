@@ -61,13 +61,17 @@ provision_unlock_step(struct slices *slices, uint64_t offset_bytes, uint64_t len
 {
 	struct provision *provision = BASE_CONTAINER_OF(slices, struct provision, locking);
 
+	provision->holding->locked_bytes -= length_bytes;
+	provision->provisioner->locked_bytes -= length_bytes;
+	/* What is locked whole stays so: there will be nothing in it. */
+	if (provision_locks_whole(provision))
+		return 0;
+	provision->provisioner->mlocked_bytes -= length_bytes;
 	/*
 	 * It fails only for want of memory to split a mapping: then more stays locked than is counted, which harms nobody.
 	 * The system call itself, since the sanitizers make munlock() do nothing.
 	 */
 	(void)syscall(SYS_munlock, (char *)provision->holding->map + offset_bytes, length_bytes);
-	provision->holding->locked_bytes -= length_bytes;
-	provision->provisioner->locked_bytes -= length_bytes;
 	return 0;
 }
 

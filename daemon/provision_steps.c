@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "daemon/provision_steps.h"
 #include "host/limits.h"
+#include "host/sysv.h"
 
 #define PIECE_BYTES	(64 * MIB)	/* some milliseconds of a worker */
 
@@ -36,7 +37,9 @@ provision_is_resident(struct provision *provision)
 	char had[32], asked[32];
 
 	/* Locked pages were brought in by mlock, whatever the workers saw. */
-	if ((provision->lock && provision->holding->locked_bytes) || provision->resident_bytes >= provision->total_bytes)
+	if (provision->lock && provision->holding->locked_bytes && !provision_locks_whole(provision))
+		return true;
+	if (provision->resident_bytes >= provision->total_bytes)
 		return true;
 	(void)snprintf(provision->text, sizeof(provision->text),
 	    "only %s of %s stayed in memory: the host swaps; set mlock = true, or give it more memory",
@@ -71,6 +74,7 @@ provision_count_locked(struct provision *provision, uint64_t data_end, uint64_t 
 	if (of_control)
 		holding->control->locked_bytes += of_control;
 	provision->provisioner->locked_bytes += newly;
+	provision->provisioner->mlocked_bytes += provision_locks_whole(provision) ? of_control : newly;
 }
 
 static int
@@ -100,6 +104,8 @@ provision_explain_lock(struct provision *provision, int r)
 	if (r == -EIO)
 		(void)snprintf(provision->text, sizeof(provision->text),
 		    "its pages were locked, but the kernel's count of locked memory (VmLck) does not show it");
+	else if (provision_locks_whole(provision) && (r == -ENOMEM || r == -EPERM))
+		sysv_tell_unlocked(provision->text, sizeof(provision->text), provision->holding->object.map_bytes);
 	else if (limits_memlock_left_bytes() == LIMITS_UNLIMITED)
 		(void)snprintf(provision->text, sizeof(provision->text), "its pages cannot be locked: %s", strerror(-r));
 	else
@@ -113,7 +119,7 @@ provision_locked(struct slices *slices, int r)
 	struct provision *provision = BASE_CONTAINER_OF(slices, struct provision, locking);
 
 	/* The kernel's own count, against what mlock said. */
-	if (!r && limits_locked_bytes() < provision->provisioner->locked_bytes)
+	if (!r && limits_locked_bytes() < provision->provisioner->mlocked_bytes)
 		r = -EIO;
 	if (!r) {
 		provision_verify(provision);
@@ -126,6 +132,20 @@ provision_locked(struct slices *slices, int r)
 		provision_fail(provision, r);
 }
 
+/* Data in one call, which takes no time: nothing is brought in. Control memory in slices, as all of others is. */
+static void
+provision_lock_whole(struct provision *provision)
+{
+	int r = provision->holding->backend->lock(&provision->holding->object);
+
+	if (r) {
+		provision_locked(&provision->locking, r);
+		return;
+	}
+	provision_count_locked(provision, provision->data_bytes, 0);
+	slices_start(&provision->locking, provision->data_bytes, provision->total_bytes);
+}
+
 void
 provision_contents_done(struct provision *provision)
 {
@@ -133,6 +153,10 @@ provision_contents_done(struct provision *provision)
 
 	if (!provision->lock) {
 		provision_verify(provision);
+		return;
+	}
+	if (provision_locks_whole(provision)) {
+		provision_lock_whole(provision);
 		return;
 	}
 	if (!provision->holding->map) {

@@ -32,6 +32,15 @@ provision_is_orphan(const struct provision *provision)
 	return provision->holding == &provision->orphan;
 }
 
+/* Whether its backend locks the data whole, without a mapping: no limit of mlock's is about that. */
+static inline bool
+provision_locks_whole(const struct provision *provision)
+{
+	const struct backend *backend = backend_find(provision->definition->backend);
+
+	return backend && backend->lock;
+}
+
 /* Populates, locks and verifies the range, and finishes. */
 void provision_begin(struct provision *provision);
 void provision_init_locking(struct provision *provision);

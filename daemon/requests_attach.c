@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "daemon/procfd.h"
 #include "daemon/requests.h"
+#include "host/sysv.h"
 
 #define ALIGNMENT_HUGE	(2 * MIB)
 #define ALIGNMENT_BASE	4096
@@ -204,6 +205,11 @@ handout_add_answer(struct handout *handout, const struct segment *segment, const
 		.access = attachment->access,
 		.flags = segment->definition->dump ? 0 : PROTOCOL_ATTACHED_DONTDUMP,
 	};
+	if (segment->holding.object.shm_id >= 0) {
+		answer->flags |= PROTOCOL_ATTACHED_SHM;
+		answer->shm_id = segment->holding.object.shm_id;
+		answer->ipc_namespace = sysv_namespace();
+	}
 	handout->flags = 0;
 	if (segment->holding.control) {
 		answer->n_locks = locks->n;

@@ -30,6 +30,7 @@ requests_describe(const struct segment *segment, struct protocol_segment *row)
 		.readers = segment->n_readers,
 		.writers = segment->n_writers,
 		.unsupervised = segment->n_unsupervised,
+		.others = segment_n_others(segment),
 		.owner = access_owner(definition),
 		.group = access_group(definition),
 		.mode = definition->mode,

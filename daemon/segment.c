@@ -166,7 +166,7 @@ segment_let_go(struct segment *segment)
 	struct provisioner *provisioner = segment->host->provisioner;
 
 	segment_unwatch(segment);
-	provisioner->locked_bytes -= segment->holding.locked_bytes;
+	provisioner_uncount_locked(provisioner, &segment->holding);
 	holding_release(&segment->holding, &provisioner->releases, false);
 }
 
@@ -190,6 +190,8 @@ segment_free(struct segment *segment)
 	segment->provision = provision_free(segment->provision);
 	if (segment->linger)
 		event_free(segment->linger);
+	if (segment->count)
+		event_free(segment->count);
 	while ((attachment = TAILQ_FIRST(&segment->attachments)))
 		attachment_free(attachment);
 	segment_wake_waiters(segment, false);
@@ -287,6 +289,10 @@ segment_provisioned(struct segment *segment, int r, const char *text)
 		segment_set_reason(segment, "its mutexes cannot be initialised: memory was taken away");
 		locks_unplace(segment->locks);
 		segment_let_go(segment);
+	} else if (!r && (r = segment_permit(segment, true))) {
+		segment_set_reason(segment, "its group and mode cannot be set");
+		locks_unplace(segment->locks);
+		segment_let_go(segment);
 	}
 	if (r) {
 		/* Its mark went with the memory: other memory needs another. */
@@ -378,9 +384,10 @@ segment_on_linger(evutil_socket_t fd, short what, void *arg)
 	if (segment->state != PROTOCOL_READY || segment_n_attached(segment))
 		return;
 	/* Somebody maps it whom no mark shows: the end of that one's last description asks again. */
-	if (!holding_is_alone(&segment->holding))
-		return;
-	segment_enter(segment, PROTOCOL_GONE);
+	if (holding_is_alone(&segment->holding))
+		segment_enter(segment, PROTOCOL_GONE);
+	else
+		segment_ask_again(segment);
 }
 
 static void
@@ -397,6 +404,19 @@ segment_linger(struct segment *segment)
 	/* Without memory for a timer it ends at once, which is the safe side of keeping it for ever. */
 	if (!segment->linger || evtimer_add(segment->linger, &delay))
 		segment_on_linger(-1, 0, segment);
+}
+
+/* Who comes by its key or name in this moment finds it closed; who was faster is left alone. */
+static void
+segment_scrub(struct segment *segment)
+{
+	(void)segment_permit(segment, false);
+	if (holding_is_alone(&segment->holding)) {
+		segment_provision(segment, true);
+		return;
+	}
+	(void)segment_permit(segment, true);
+	segment_ask_again(segment);
 }
 
 void
@@ -419,6 +439,7 @@ segment_rest(struct segment *segment)
 	if (!holding_is_alone(&segment->holding)) {
 		/* Also of one that we never handed out: else nobody would ask again. */
 		(void)segment_watch(segment);
+		segment_ask_again(segment);
 		return;
 	}
 	if (is_draining || is_followed)
@@ -426,7 +447,7 @@ segment_rest(struct segment *segment)
 	else if (ends)
 		segment_linger(segment);
 	else
-		segment_provision(segment, true);
+		segment_scrub(segment);
 }
 
 void
@@ -535,6 +556,8 @@ segment_change(struct segment *segment, struct definition *definition)
 	if (segment->linger && (old->lifetime != definition->lifetime || old->linger_ms != definition->linger_ms))
 		(void)evtimer_del(segment->linger);
 	segment_redefine(segment, definition);
+	if (segment->state == PROTOCOL_READY || segment->state == PROTOCOL_DRAINING)
+		(void)segment_permit(segment, true);
 	segment_rest(segment);
 }
 

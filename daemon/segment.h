@@ -96,6 +96,7 @@ struct segment {
 	uint8_t n_waits;		/* for room, one after the other: to be started, or to grow */
 	struct segment_watch *watch;	/* once somebody has been attached */
 	struct event *linger;
+	struct event *count;		/* asks again who has it: the kernel's own count tells of no change. Or NULL */
 
 	struct segment_creation *creation;	/* NULL: the configuration declares it */
 	LIST_HEAD(, segment_waiter) waiters;
@@ -187,6 +188,8 @@ segment_n_attached(const struct segment *segment)
 /* Between its own files. */
 void segment_set_reason(struct segment *segment, const char *text);
 void segment_rest(struct segment *segment);		/* nobody may be attached: what then is due. The segment may be freed */
+void segment_ask_again(struct segment *segment);	/* somebody has it whom nothing tells of: asks the kernel later */
+int segment_permit(struct segment *segment, bool is_open);	/* who reaches it without us may, as defined; or nobody */
 void segment_grow_on(struct segment *segment);		/* goes on to the size that is wanted, if it is ready */
 void segment_tell_progress(struct segment *segment, struct provision *provision);
 bool segment_waits_for_room(struct segment *segment, int r);	/* what failed with r: it is tried again, by registry_on_room */
@@ -197,6 +200,9 @@ segment_of_locks(const struct locks *locks)
 {
 	return (struct segment *)((uintptr_t)locks->holding - offsetof(struct segment, holding));
 }
+
+/* How many have it besides the attachments, by the kernel's count: by a key, or as children of those that are attached. */
+uint32_t segment_n_others(const struct segment *segment);
 
 /* Bytes of it that are in memory now, by the kernel's count. */
 uint64_t segment_resident_bytes(const struct segment *segment);

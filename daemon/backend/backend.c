@@ -13,6 +13,7 @@
 
 static const struct backend *const backend_table[DEFINITION_BACKEND_N] = {
 	[DEFINITION_MEMFD] = &backend_memfd,
+	[DEFINITION_SYSV] = &backend_sysv,
 };
 
 const struct backend *
@@ -21,6 +22,14 @@ backend_find(enum definition_backend backend)
 	if ((unsigned)backend >= DEFINITION_BACKEND_N)
 		return NULL;
 	return backend_table[backend];
+}
+
+bool
+backend_has(enum definition_backend backend, unsigned features)
+{
+	const struct backend *row = backend_find(backend);
+
+	return row && (row->features & features) == features;
 }
 
 int

@@ -21,6 +21,7 @@
 #define BACKEND_HUGE		0x20u	/* transparent huge pages are to be had */
 #define BACKEND_HUGETLB		0x40u	/* pages of the hugetlb pools are */
 #define BACKEND_DURABLE		0x80u	/* its contents outlive the machine's restart, and are not ours to punch out */
+#define BACKEND_JUDGED		0x100u	/* the kernel judges who has it: by group and mode, and we are its owner */
 
 /* A segment's memory object, as the daemon holds it. */
 struct backend_object {
@@ -65,6 +66,12 @@ struct backend {
 	/* Locks all of its pages without a mapping. 0 or a negative errno. NULL: by mlock of a mapping. */
 	int (*lock)(const struct backend_object *object);
 
+	/*
+	 * Lets those have it whom the definition does, and nobody else; NULL: nobody but us. What is made is closed like that,
+	 * until it is ready. 0 or a negative errno. NULL: who has it is a matter of what we hand out.
+	 */
+	int (*permit)(const struct backend_object *object, const struct definition *definition);
+
 	/* Takes the name away, so that nobody finds it any more: who has it keeps it. NULL: it has none, or keeps it. */
 	void (*unname)(struct backend_object *object);
 
@@ -96,6 +103,10 @@ int memfd_object_new(const char *name, uint64_t size_bytes, struct backend_objec
 /* The row for a definition's backend; NULL: there is none in this version. */
 const struct backend *backend_find(enum definition_backend backend);
 
+/* Whether a definition's backend has all of the features; one that there is not has none. */
+bool backend_has(enum definition_backend backend, unsigned features);
+
 extern const struct backend backend_memfd;
+extern const struct backend backend_sysv;
 
 #endif

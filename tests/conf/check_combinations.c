@@ -63,7 +63,8 @@ static const struct rule {
 } rules[] = {
 	/* keys of one backend */
 	{ MEMFD | SYSV | FILES, ANY, ANY, ANY, BIT(OBJECT), 0, "object", "belongs to backend \"posix\"" },
-	{ MEMFD | POSIX | FILES, ANY, ANY, ANY, BIT(KEY), 0, "key", "belongs to backend \"sysv\"" },
+	{ MEMFD | POSIX | FILES, SEGMENT, ANY, ANY, BIT(KEY), 0, "key", "belongs to backend \"sysv\"" },
+	{ ANY, TEMPLATE, ANY, ANY, BIT(KEY), 0, "key", "belongs to" },
 	{ MEMFD | POSIX | SYSV, SEGMENT, ANY, ANY, BIT(PATH), 0, "path", "belongs to backend \"file\"" },
 	{ MEMFD | POSIX | SYSV, SEGMENT, ANY, ANY, BIT(SYNC), 0, "sync", "belongs to backend \"file\"" },
 	{ MEMFD | POSIX | SYSV, SEGMENT, ANY, ANY, BIT(ON_UNCLEAN), 0, "on_unclean", "belongs to backend \"file\"" },
@@ -75,6 +76,10 @@ static const struct rule {
 	{ POSIX, SEGMENT, ANY, ANY, 0, BIT(OBJECT), "object", "is missing; backend \"posix\" requires it" },
 	/* templates */
 	{ POSIX, TEMPLATE, ANY, ANY, 0, 0, "backend", "would have one object" },
+	/* System V memory, of which the kernel judges who attaches */
+	{ SYSV, ANY, ANY, ANY, BIT(OWNER), 0, "owner", "contradicts backend \"sysv\"" },
+	{ SYSV, ANY, ANY, ANY, BIT(ALLOW), 0, "allow", "contradicts backend \"sysv\"" },
+	{ SYSV, TEMPLATE, ANY, ANY, 0, BIT(MODE), "mode", "is 0600, which lets nobody have what they create" },
 	/* pages of the pools */
 	{ POSIX, ANY, POOL, ANY, 0, 0, "page_size", "not to be had of backend \"posix\"" },
 	{ MEMFD | SYSV, ANY, POOL, ANY, BIT(NO_PREFAULT), 0, "page_size", "contradicts prefault = false" },
@@ -271,7 +276,7 @@ main(void)
 	TCase *tc = tcase_create("combinations");
 
 	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, what_cannot_be_is_refused_and_all_else_is_taken, 0, 4);
+	tcase_add_loop_test(tc, what_cannot_be_is_refused_and_all_else_is_taken, 0, 6);
 	tcase_add_loop_test(tc, it_is_said_what_to_write_instead, 0, BASE_ARRAY_SIZE(sentences));
 	suite_add_tcase(suite, tc);
 	return suite_main(suite);

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * System V memory: made exclusively, with a key that programs find it by which know nothing of us, or private. The kernel
+ * judges whoever attaches, by group and mode, and its nattch is the count.
+ *
+ * It has no descriptor. What marks, watches and leases are asked of is a page that stands in for it: who attaches through us
+ * maps that as well, for as long.
+ *
+ * We keep it attached from its making on. So no removal destroys it before its pages were given back by a worker, and
+ * kernel.shm_rmid_forced, which destroys what nobody has attached, finds somebody. A private one is removed at once: nobody
+ * can find it in any case, and it ends with its last holder, however we end.
+ */
+#include "config.h"
+
+#include <linux/mman.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+
+#include "base/base.h"
+#include "daemon/backend/backend.h"
+#include "host/findings.h"
+#include "host/shm.h"
+#include "host/sysv.h"
+
+#define SYSV_PAGE_BYTES	4096
+#define SYSV_CLOSED	0600		/* its mode until it is ready, and while its pages are changed for new ones */
+
+/* The page size of the hugetlb pool that is asked for; 0: none. */
+static uint64_t
+sysv_pool_bytes(const struct definition *definition)
+{
+	if (definition->page_size == DEFINITION_PAGE_2MIB)
+		return 2 * MIB;
+	return definition->page_size == DEFINITION_PAGE_1GIB ? GIB : 0;
+}
+
+static int
+sysv_flags(uint64_t pool_bytes)
+{
+	if (!pool_bytes)
+		return 0;
+	return SHM_HUGETLB | (pool_bytes == GIB ? MAP_HUGE_1GB : MAP_HUGE_2MB);
+}
+
+static int
+sysv_refuse_taken(uint32_t key, char *text, size_t text_size)
+{
+	struct sysv_row row;
+
+	if (sysv_find_key(key, &row))
+		(void)snprintf(text, text_size, "key 0x%08x is taken by another System V segment", key);
+	else
+		sysv_tell_taken(text, text_size, &row, (uint32_t)geteuid());
+	return -EEXIST;
+}
+
+static int
+sysv_probe(const struct definition *definition, char *text, size_t text_size)
+{
+	uint64_t bytes = round_up(definition->max_size_bytes, SYSV_PAGE_BYTES);
+	struct shm_limits limits;
+	enum shm_limit limit;
+	struct sysv_row row;
+
+	if (definition->has_key && sysv_find_key(definition->key, &row) == 0) {
+		sysv_tell_taken(text, text_size, &row, (uint32_t)geteuid());
+		return -EEXIST;
+	}
+	/* Where they cannot be read, the kernel's refusal has to do. */
+	if (shm_limits_read(&limits))
+		return 0;
+	limit = shm_limits_judge(&limits, bytes, bytes, 1);
+	if (limit == SHM_LIMIT_NONE)
+		return 0;
+	findings_sysv(text, text_size, limit, bytes, 1, &limits);
+	return -ENOSPC;
+}
+
+static int
+sysv_refuse(const struct definition *definition, uint64_t bytes, int r, char *text, size_t text_size)
+{
+	uint64_t pool_bytes = sysv_pool_bytes(definition);
+
+	if (r == -EEXIST)
+		return sysv_refuse_taken(definition->key, text, text_size);
+	/* The limits are asked again: another program's segments may have come in between. */
+	if ((r == -ENOSPC || r == -EINVAL) && sysv_probe(definition, text, text_size))
+		return r;
+	if (r == -ENOMEM && pool_bytes)
+		findings_page_size(text, text_size, definition_page_size_name(definition->page_size), bytes, 0);
+	else if (r == -EPERM && pool_bytes)
+		(void)snprintf(text, text_size, "System V memory of huge pages is for CAP_IPC_LOCK, and for members of group "
+		    "vm.hugetlb_shm_group. Remedy: `sysctl -w vm.hugetlb_shm_group=%u`", (unsigned)getegid());
+	else if (r == -ENOSYS)
+		(void)snprintf(text, text_size, "this kernel has no System V memory (CONFIG_SYSVIPC), or a filter keeps the "
+		    "daemon from it");
+	else
+		(void)snprintf(text, text_size, "shmget failed: %s", strerror(-r));
+	return r;
+}
+
+/* Attached by us, for as long as there is the object; never touched. */
+static int
+sysv_keep(struct backend_object *object)
+{
+	void *map = shmat(object->shm_id, NULL, 0);
+
+	if (map == (void *)-1)
+		return -errno;
+	(void)madvise(map, object->map_bytes, MADV_DONTFORK);
+	(void)madvise(map, object->map_bytes, MADV_DONTDUMP);
+	object->own = map;
+	return 0;
+}
+
+static void
+sysv_unname(struct backend_object *object)
+{
+	if (object->shm_id >= 0)
+		(void)shmctl(object->shm_id, IPC_RMID, NULL);
+}
+
+static void
+sysv_close(struct backend_object *object)
+{
+	if (object->own)
+		(void)shmdt(take_ptr(object->own));
+}
+
+static int
+sysv_create(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size)
+{
+	uint64_t pool_bytes = sysv_pool_bytes(definition);
+	uint64_t bytes = round_up(definition->max_size_bytes, pool_bytes ? pool_bytes : SYSV_PAGE_BYTES);
+	key_t key = definition->has_key ? (key_t)definition->key : IPC_PRIVATE;
+	struct backend_object object = BACKEND_OBJECT_NULL;
+	int r;
+
+	r = memfd_object_new(definition->name, SYSV_PAGE_BYTES, &object, text, text_size);
+	if (r)
+		return r;
+	object.map_bytes = bytes;
+	object.page_bytes = pool_bytes;
+	object.shm_id = shmget(key, bytes, IPC_CREAT | IPC_EXCL | SYSV_CLOSED | sysv_flags(pool_bytes));
+	if (object.shm_id < 0)
+		r = sysv_refuse(definition, bytes, -errno, text, text_size);
+	else if ((r = sysv_keep(&object)))
+		(void)snprintf(text, text_size, "shmat failed: %s", strerror(-r));
+	if (r) {
+		sysv_unname(&object);
+		close_fd(&object.fd);
+		return r;
+	}
+	if (!definition->has_key)
+		sysv_unname(&object);
+	*ret_object = object;
+	return 0;
+}
+
+static int
+sysv_map(const struct backend_object *object, void *at)
+{
+	return shmat(object->shm_id, at, SHM_REMAP) == (void *)-1 ? -errno : 0;
+}
+
+static uint64_t
+sysv_resident(const struct backend_object *object)
+{
+	return sysv_resident_bytes(object->shm_id);
+}
+
+static uint64_t
+sysv_others(const struct backend_object *object, unsigned n_maps)
+{
+	uint64_t ours = (uint64_t)n_maps + (object->own ? 1 : 0);
+	struct shmid_ds shm;
+
+	/* It is there as long as we have it attached. */
+	if (shmctl(object->shm_id, IPC_STAT, &shm))
+		return 0;
+	return shm.shm_nattch - min_u64(shm.shm_nattch, ours);
+}
+
+static int
+sysv_lock(const struct backend_object *object)
+{
+	return shmctl(object->shm_id, SHM_LOCK, NULL) ? -errno : 0;
+}
+
+/* The owner is always us: an owner could remove it, and would have it removed by logind when they log out. */
+static int
+sysv_permit(const struct backend_object *object, const struct definition *definition)
+{
+	struct shmid_ds shm;
+
+	if (shmctl(object->shm_id, IPC_STAT, &shm))
+		return -errno;
+	shm.shm_perm.uid = geteuid();
+	shm.shm_perm.mode = SYSV_CLOSED;
+	if (definition) {
+		shm.shm_perm.gid = definition->has_group ? definition->group : getegid();
+		/* Our own right stays whatever the mode leaves us: workers need it. */
+		shm.shm_perm.mode = (definition->mode & 0066) | SYSV_CLOSED;
+	}
+	return shmctl(object->shm_id, IPC_SET, &shm) ? -errno : 0;
+}
+
+const struct backend backend_sysv = {
+	.name = "sysv",
+	.features = BACKEND_COUNTED | BACKEND_NAMED | BACKEND_JUDGED | BACKEND_SEALED | BACKEND_HUGE | BACKEND_HUGETLB,
+	.probe = sysv_probe,
+	.create = sysv_create,
+	.open = backend_open_fd,
+	.map = sysv_map,
+	.resident_bytes = sysv_resident,
+	.others = sysv_others,
+	.lock = sysv_lock,
+	.permit = sysv_permit,
+	.unname = sysv_unname,
+	.close = sysv_close,
+};
