@@ -159,6 +159,7 @@ make_segment(struct segment_client *client, const char *name, const struct answe
 		.client = client, .size_bytes = attached->size_bytes, .map_bytes = attached->map_bytes,
 		.generation = attached->generation, .epoch = answer->epoch, .forks = client_forks(),
 		.attachment = attached->attachment, .dontfork = mapping.dontfork, .is_shm = mapping.is_shm, .shm_id = mapping.is_shm ? mapping.shm_id : -1, .fd = take_fd(answer->fd),
+		.is_file = attached->flags & PROTOCOL_ATTACHED_FILE,
 	};
 	r = move_fd(&segment->fd);
 	if (r < 0)
@@ -275,6 +276,21 @@ int
 segment_shm_id(const struct segment *segment)
 {
 	return segment ? segment->shm_id : -1;
+}
+
+int
+segment_sync(struct segment *segment)
+{
+	int r;
+
+	if (!segment)
+		return error_set(-EINVAL, "segment_sync: the segment is missing (NULL)");
+	if (!segment->is_file)
+		return error_set(-EINVAL, "the segment is memory, and no file: there is no disk that it could be written to");
+	do
+		r = fdatasync(segment->fd) ? -errno : 0;
+	while (r == -EINTR);
+	return r ? error_set(r, "not all of the segment could be written to the disk: %s", strerrordesc_np(-r)) : 0;
 }
 
 uint64_t

@@ -70,6 +70,7 @@ struct segment {
 	bool is_shm;			/* data is System V memory; fd is of the page that stands in for it, and */
 	void *stand_in;			/* this is where that is mapped; else NULL */
 	int shm_id;
+	bool is_file;
 	int fd;
 };
 

@@ -160,6 +160,7 @@ static_assert(sizeof(struct protocol_create) == 176, "wire");
 
 #define PROTOCOL_ATTACHED_DONTDUMP	UINT32_C(0x1)	/* the mapping is to stay out of core dumps */
 #define PROTOCOL_ATTACHED_SHM		UINT32_C(0x2)	/* data is System V memory */
+#define PROTOCOL_ATTACHED_FILE		UINT32_C(0x4)	/* data is a file: it can be written to the disk */
 
 /*
  * The reply to ATTACH and CREATE; data's fd comes with it. The segment is provisioned already: otherwise ATTACH is answered with
@@ -492,6 +493,8 @@ enum protocol_event_kind {
 	PROTOCOL_EVENT_DRAINING = 10,
 	PROTOCOL_EVENT_PROGRESS = 11,
 	PROTOCOL_EVENT_RELOAD = 12,	/* of no segment */
+	PROTOCOL_EVENT_UNCLEAN = 13,	/* its contents were in use when the machine went down; SHOW says what became of them */
+	PROTOCOL_EVENT_UNSYNCED = 14,	/* what was stored to it could not be written to its file; likewise */
 	PROTOCOL_EVENT_N
 };
 

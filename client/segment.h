@@ -91,6 +91,13 @@ int segment_fd(const struct segment *segment);			/* of its data; the library's, 
 uint64_t segment_generation(const struct segment *segment);	/* another one after it was removed and made anew */
 
 /*
+ * Where the segment is a file (backend "file"): returns when all that was stored to it, by whomever, is on the disk. Its writers
+ * may go on meanwhile, and what they store then is there or not. -EINVAL: it is no file. -EIO, -ENOSPC, -EDQUOT: not all of it
+ * is on the disk; it is whole in memory.
+ */
+int segment_sync(struct segment *segment);
+
+/*
  * Locks, where the segment's definition has `locks`. A lock excludes all other threads of all processes, and stands for a
  * range of the segment's bytes: from segment_lock() to segment_unlock() is a section, and if its owner dies in between,
  * wherever, what it changed there is put right as the definition's `on_death` says, and whoever locks next is told.
@@ -155,7 +162,9 @@ enum segment_event_kind {
 	SEGMENT_EVENT_GROWN = 9,	/* it has `size` bytes now; segment_size() says so, too */
 	SEGMENT_EVENT_DRAINING = 10,	/* it is being removed, and waits for those that are attached */
 	SEGMENT_EVENT_PROGRESS = 11,	/* `size` bytes of `total` have been provisioned */
-	SEGMENT_EVENT_RELOAD = 12	/* the configuration was read again */
+	SEGMENT_EVENT_RELOAD = 12,	/* the configuration was read again */
+	SEGMENT_EVENT_UNCLEAN = 13,	/* its file was in use when the machine went down; `on_unclean` says what became of it */
+	SEGMENT_EVENT_UNSYNCED = 14	/* what was stored to it could not be written to its file */
 };
 
 /* Strings are valid until the callback returns. A later version may append fields. */

@@ -9,6 +9,7 @@
 #include "conf/check.h"
 
 #include "conf/check_backend.h"
+#include "conf/check_file.h"
 #include "conf/check_locks.h"
 #include "conf/check_sysv.h"
 #include "conf/units.h"
@@ -142,6 +143,8 @@ check_definition(struct reader *reader, config_setting_t *group, struct definiti
 	check_backend(reader, group, definition);
 	if (definition->n_locks)
 		check_locks(reader, member(group, "locks"), definition);
+	if (definition->backend == DEFINITION_FILE)
+		check_file(reader, group, definition);
 	check_keys(reader, group, definition);
 }
 
@@ -300,6 +303,7 @@ check_names(struct reader *reader)
 	check_templates(reader, conf->templates, conf->n_templates);
 	check_objects(reader);
 	check_sysv_keys(reader);
+	check_paths(reader);
 	for (size_t i = 0; i < conf->n_templates; i++)
 		check_collisions(reader, conf->templates[i], conf->segments, conf->n_segments);
 }

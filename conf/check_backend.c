@@ -119,9 +119,6 @@ check_backend(struct reader *reader, config_setting_t *group, const struct defin
 		check_posix(reader, group, definition);
 	if (definition->backend == DEFINITION_SYSV)
 		check_sysv(reader, group, definition);
-	if (definition->backend == DEFINITION_FILE && definition->init)
-		read_problem(reader, member(group, "init"), NULL, "contradicts backend \"file\": a file keeps its own contents, and "
-		    "copying others in would end them at each start; remove it, and write the contents into the file once");
 	/* A file has other words for it: check_file.c. */
 	if (definition->backend != DEFINITION_FILE)
 		check_pool_pages(reader, group, definition);

@@ -125,22 +125,21 @@ static const struct keys_row rows[] = {
 	  .range = "a number from 1 to 0xFFFFFFFF, as in 0x7A2F; without the key it is private, which 0 would mean to the kernel",
 	  .help = "sysv: the key that other programs find it by, as with shmget(2). No two segments share one. Without it the "
 	      "segment is private: reached only through the daemon, and gone with its last holder." },
-	{ KEYS_DEFINITION, "path", KEYS_TYPE_PATH, BOTH, .backends = OF_FILE, AT(definition, path),
-	  .max = STRING_MAX, .reload = KEYS_NEVER, .fallback_words = "none",
+	{ KEYS_DEFINITION, "path", KEYS_TYPE_PATH, KEYS_OF_SEGMENT, .backends = OF_FILE, AT(definition, path),
+	  .max = STRING_MAX, .reload = KEYS_NEVER, .fallback_words = "none; of backend file: required",
 	  .range = "an absolute path",
-	  .refusal = "backend \"file\" is not supported by this version; remove it, and use \"memfd\"",
-	  .help = "file: where its contents are. Not supported by this version." },
-	{ KEYS_DEFINITION, "sync", KEYS_TYPE_SYNC, BOTH, .backends = OF_FILE,
+	  .help = "file: the file, of max_size bytes, the daemon's own and with mode 0600; it is made where there is none. No two "
+	      "segments have one." },
+	{ KEYS_DEFINITION, "sync", KEYS_TYPE_SYNC, KEYS_OF_SEGMENT, .backends = OF_FILE,
 	  AT(definition, sync_ms), .min = 1, .max = UNITS_TIME_MAX_MS, .reload = KEYS_LIVE,
 	  .fallback = "\"none\"", .range = "\"none\", or a time from 1ms to 87600h",
-	  .refusal = "backend \"file\" is not supported by this version; remove it, and use \"memfd\"",
-	  .help = "file: how often its contents are written to disk. Not supported by this version." },
-	{ KEYS_DEFINITION, "on_unclean", KEYS_TYPE_WORD, BOTH, .backends = OF_FILE,
+	  .help = "file: how often its contents are written to the disk while a writer is attached. They are in any case when "
+	      "the last writer detaches, at removal and at the daemon's stop." },
+	{ KEYS_DEFINITION, "on_unclean", KEYS_TYPE_WORD, KEYS_OF_SEGMENT, .backends = OF_FILE,
 	  AT(definition, on_unclean), .words = definition_on_unclean_names, .reload = KEYS_LIVE,
 	  .fallback = "\"keep\"",
-	  .refusal = "backend \"file\" is not supported by this version; remove it, and use \"memfd\"",
-	  .help = "file: what becomes of contents that were in use when the host went down. Not supported by this "
-	      "version." },
+	  .help = "file: what becomes of contents that were in use when the machine went down, or did not all reach the disk. "
+	      "keep: they stay as they are. zero: they are zeroed. fail: the segment fails, until somebody has looked." },
 	{ KEYS_DEFINITION, "page_size", KEYS_TYPE_WORD, BOTH, AT(definition, page_size),
 	  .words = definition_page_size_names, .n_honoured = 3, .instead = "auto",
 	  .reload = KEYS_DRAINED, .fallback = "\"auto\"",
@@ -188,8 +187,8 @@ static const struct keys_row rows[] = {
 	  .max = STRING_MAX, .reload = KEYS_DRAINED, .fallback_words = "none: all bytes are zero",
 	  .range = "an absolute path",
 	  .help = "A regular file with the contents that it starts with, of size bytes at most; what it has less is zero. They "
-	      "are copied in before the segment is ready, and again after each scrub, with the rights of the daemon's uid. A "
-	      "file that cannot be had, or that changes meanwhile, fails the segment." },
+	      "are copied in before the segment is ready, and again after each scrub, with the rights of the daemon's uid. Of "
+	      "backend file only when the file is made, or zeroed. A file that cannot be had, or that changes meanwhile, fails the segment." },
 	{ KEYS_DEFINITION, "required", KEYS_TYPE_BOOL, KEYS_OF_SEGMENT, AT(definition, required),
 	  .reload = KEYS_LIVE, .fallback = "true",
 	  .help = "The daemon's start is complete once it is ready. false: others do not wait for it." },

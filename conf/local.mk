@@ -3,6 +3,7 @@ noinst_LTLIBRARIES += conf/libconf.la
 conf_libconf_la_SOURCES = \
 	conf/check.c conf/check.h \
 	conf/check_backend.c conf/check_backend.h \
+	conf/check_file.c conf/check_file.h \
 	conf/check_locks.c conf/check_locks.h \
 	conf/check_sysv.c conf/check_sysv.h \
 	conf/definition.c conf/definition.h \

@@ -133,5 +133,7 @@ pack_check(const struct definition *definition)
 		return "it is to be locked without being there";
 	if (definition->linger_ms && definition->lifetime != DEFINITION_ATTACHED)
 		return "it lingers, and never ends";
+	if (definition->backend == DEFINITION_FILE && (!definition->path || definition->path[0] != '/' || definition->is_template))
+		return "it is a file, and has no path";
 	return check_locks(definition);
 }

@@ -136,7 +136,8 @@ subscriber_may_see(const struct events_subscriber *subscriber, const struct defi
 static bool
 events_is_for_waiting(enum protocol_event_kind kind)
 {
-	return kind == PROTOCOL_EVENT_READY || kind == PROTOCOL_EVENT_FAILED || kind == PROTOCOL_EVENT_PROGRESS;
+	return kind == PROTOCOL_EVENT_READY || kind == PROTOCOL_EVENT_FAILED || kind == PROTOCOL_EVENT_PROGRESS ||
+	    kind == PROTOCOL_EVENT_UNCLEAN;
 }
 
 static void

@@ -12,9 +12,11 @@
 #include "base/base.h"
 #include "daemon/holding.h"
 #include "daemon/kernelcount.h"
+#include "daemon/log.h"
 #include "daemon/procfd.h"
 
 #define HUGE_BYTES	(2 * MIB)
+#define CLOSE_SECONDS	600		/* of a disk to which much is to be written; nobody waits for it but a stop, which has a limit */
 #define SMALL_BYTES	(2 * MIB)	/* resident: freed in less than a millisecond */
 
 /* A holding on its way out; owns it and itself. */
@@ -181,6 +183,48 @@ release_unmap(struct release *release)
 }
 
 static void
+release_closed(struct workers_job *job, const struct workers_outcome *outcome)
+{
+	if (!outcome->result)
+		log_write(LOG_ERR, NULL, "a worker did not come to its end at closing a file: its mark beside it stays");
+	else if (outcome->result->status)
+		log_write(LOG_ERR, NULL, "%s", outcome->result->text);
+	release_unmap(BASE_CONTAINER_OF(job, struct release, job));
+}
+
+/* What a worker has to do before it can be closed. False: nothing. */
+static bool
+release_run_errand(struct release *release)
+{
+	struct holding *holding = &release->holding;
+	struct backend_errand errand;
+	enum backend_stage stage;
+
+	if (!holding->backend->errand)
+		return false;
+	stage = holding_is_alone(holding) ? BACKEND_STAGE_CLOSE_ALONE : BACKEND_STAGE_CLOSE;
+	if (!holding->backend->errand(&holding->object, stage, &errand))
+		return false;
+	release->job = (struct workers_job) {
+		.job = errand.job,
+		.fd = errand.fds[0],
+		.control_fd = errand.fds[1],
+		.third_fd = errand.fds[2],
+		.patience_seconds = CLOSE_SECONDS,
+		.done = release_closed,
+	};
+	workers_submit(release->releases->io, &release->job, false);
+	return true;
+}
+
+/* Whether it is so little that nobody is held up by closing it now. */
+static bool
+holding_is_small(const struct holding *holding)
+{
+	return !holding->backend->errand && holding->backend->resident_bytes(&holding->object) <= SMALL_BYTES;
+}
+
+static void
 release_freed(struct workers_job *job, const struct workers_outcome *outcome)
 {
 	/* Whatever became of the job: unmapping and closing frees what it left, only not as gently. */
@@ -192,13 +236,13 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 {
 	struct release *release;
 
-	if (holding->object.fd < 0)
+	if (holding->object.fd < 0 && !holding->object.own)
 		return;
 	holding_release_control(holding, releases);
 	/* Whoever looks for it from now on finds another one, or none. */
 	if (holding->backend->unname)
 		holding->backend->unname(&holding->object);
-	if (releases->is_closing || holding->backend->resident_bytes(&holding->object) <= SMALL_BYTES) {
+	if (releases->is_closing || holding_is_small(holding)) {
 		holding_close(holding);
 		return;
 	}
@@ -212,6 +256,8 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 	*holding = (struct holding) HOLDING_NULL;
 	LIST_INSERT_HEAD(&releases->list, release, entry);
 	slices_init(&release->slices, releases->workers->base, release_unmap_step, release_unmapped);
+	if (release_run_errand(release))
+		return;
 	if (release->holding.backend->features & BACKEND_DURABLE || !holding_is_alone(&release->holding)) {
 		/* Memory is never taken from who maps it, and a file keeps what is in it. */
 		release_unmap(release);
@@ -247,7 +293,7 @@ holding_release_control(struct holding *holding, struct releases *releases)
 void
 releases_init(struct releases *releases, struct workers *workers)
 {
-	*releases = (struct releases) { .workers = workers };
+	*releases = (struct releases) { .workers = workers, .io = workers };
 	LIST_INIT(&releases->list);
 }
 

@@ -62,6 +62,7 @@ bool holding_is_alone(struct holding *holding);
 /* Holdings on their way out. */
 struct releases {
 	struct workers *workers;
+	struct workers *io;		/* for what may wait for a disk; the same, where nobody says otherwise */
 	void (*on_end)(struct releases *releases);	/* one has been given back; NULL: nobody waits for that */
 	bool is_closing;		/* the loop does not run any more: close at once */
 	LIST_HEAD(, release) list;

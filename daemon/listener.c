@@ -274,12 +274,18 @@ listener_set_mode(struct listener *listener, uint16_t mode)
 }
 
 void
-listener_deinit(struct listener *listener)
+listener_stop(struct listener *listener)
 {
 	if (event_initialized(&listener->event))
 		(void)event_del(&listener->event);
 	if (event_initialized(&listener->resume_event))
 		(void)event_del(&listener->resume_event);
+}
+
+void
+listener_deinit(struct listener *listener)
+{
+	listener_stop(listener);
 	/* Under the lock still: nobody else's socket can be at the path. */
 	if (listener->path)
 		(void)unlink(listener->path);

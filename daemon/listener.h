@@ -29,6 +29,8 @@ int listener_init(struct listener *listener, struct session_host *host, const st
 int listener_start(struct listener *listener);
 /* The permissions of a socket of our own making. 0 or a negative errno. */
 int listener_set_mode(struct listener *listener, uint16_t mode);
+/* Nobody is accepted any more; its lock stays. */
+void listener_stop(struct listener *listener);
 void listener_deinit(struct listener *listener);
 
 #endif

@@ -10,11 +10,12 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/accounts.c daemon/accounts.h \
 	daemon/attachment.c daemon/attachment.h \
 	daemon/backend/backend.c daemon/backend/backend.h \
-	daemon/backend/memfd.c daemon/backend/sysv.c \
+	daemon/backend/file.c daemon/backend/memfd.c daemon/backend/sysv.c \
 	daemon/budget.c daemon/budget.h \
 	daemon/burials.c daemon/burials.h \
 	daemon/flights.c daemon/flights.h \
 	daemon/deaths.c daemon/deaths.h \
+	daemon/ending.c daemon/ending.h \
 	daemon/events.c daemon/events.h \
 	daemon/holding.c daemon/holding.h \
 	daemon/kernelcount.c daemon/kernelcount.h \
@@ -29,6 +30,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/patience.c daemon/patience.h \
 	daemon/privileges.c daemon/privileges.h \
 	daemon/provision.c daemon/provision.h \
+	daemon/provision_errand.c \
 	daemon/provision_grow.c \
 	daemon/provision_init.c \
 	daemon/provision_steps.c daemon/provision_steps.h \
@@ -49,6 +51,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/requests_segment.c \
 	daemon/segment.c daemon/segment.h \
 	daemon/segment_count.c \
+	daemon/segment_file.c daemon/segment_file.h \
 	daemon/segment_grow.c \
 	daemon/session.c daemon/session.h \
 	daemon/slices.c daemon/slices.h \

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 
 #include "base/base.h"
+#include "daemon/ending.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
@@ -27,6 +28,7 @@
 
 #define STATUS_MS	200		/* between two lines of status, at the least */
 #define WORKERS_MAX	64
+#define IO_WORKERS	8		/* that may wait for a disk, each for another one at worst */
 
 static const struct timeval status_later = { .tv_usec = STATUS_MS * 1000 };
 
@@ -36,6 +38,7 @@ struct manager {
 	struct event_base *base;
 	struct accounts accounts;
 	struct workers workers;
+	struct workers io_workers;	/* of those nobody else is held up */
 	struct parser parser;
 	struct provisioner provisioner;
 	struct kernelcount kernelcount;
@@ -47,6 +50,7 @@ struct manager {
 	struct listener listener;
 	struct requests requests;
 	struct reload reload;
+	struct ending ending;
 	struct event *signals[3];
 	struct event watchdog_event;
 	struct event status_event;
@@ -150,6 +154,9 @@ manager_log_change(const struct segment *segment)
 		if (segment->reason)
 			log_write(LOG_WARNING, &about, "segment '%s' (%s) is ready, but not as asked: %s", name, size,
 			    segment->reason);
+		else if (segment_file_note(segment))
+			log_write(LOG_WARNING, &about, "segment '%s' (%s) is ready, but %s", name, size,
+			    segment_file_note(segment));
 		/* A created or scrubbed one at its clients' will: not for everybody's log. */
 		else if (!segment->is_declared || segment->definition->scrub)
 			log_write(LOG_DEBUG, &about, "segment '%s' (%s) is ready", name, size);
@@ -236,21 +243,42 @@ manager_on_recovery(const struct lock *lock, const struct locks_dead *dead, enum
 }
 
 static void
+manager_end_sessions(struct manager *manager)
+{
+	struct session *session;
+
+	while ((session = TAILQ_FIRST(&manager->sessions.sessions))) {
+		requests_on_session_end(session, &manager->requests);
+		(void)session_free(session);
+	}
+}
+
+/* A second signal ends what the first one waits for. */
+static void
 manager_on_signal(evutil_socket_t signal, short what, void *arg)
 {
 	struct manager *manager = arg;
 
-	log_write(LOG_NOTICE, NULL, "stopping on signal %d (%s)", (int)signal, strsignal((int)signal));
+	log_write(LOG_NOTICE, NULL, "stopping on signal %d (%s)%s", (int)signal, strsignal((int)signal),
+	    manager->is_stopping ? ", at once" : "");
+	if (manager->is_stopping) {
+		(void)event_base_loopbreak(manager->base);
+		return;
+	}
 	notify_stopping();
 	manager->is_stopping = true;
-	(void)event_base_loopbreak(manager->base);
+	listener_stop(&manager->listener);
+	manager_end_sessions(manager);
+	reload_deinit(&manager->reload);
+	if (!ending_begin(&manager->ending, manager->base, &manager->registry))
+		(void)event_base_loopbreak(manager->base);
 }
 
 static void
 manager_on_hangup(evutil_socket_t signal, short what, void *arg)
 {
 	struct manager *manager = arg;
-	int r = reload_hangup(&manager->reload);
+	int r = manager->is_stopping ? 0 : reload_hangup(&manager->reload);
 
 	if (r)
 		log_write(LOG_ERR, &(struct log_about) { .error = r }, "the configuration cannot be reloaded");
@@ -409,6 +437,7 @@ manager_init(struct manager *manager)
 		return r;
 	accounts_init(&manager->accounts, &conf->daemon.limits);
 	workers_init(&manager->workers, manager->base, manager_n_workers(&conf->daemon));
+	workers_init(&manager->io_workers, manager->base, IO_WORKERS);
 	parser_init(&manager->parser, &manager->workers);
 	r = manager_init_sessions(manager);
 	if (r)
@@ -420,6 +449,7 @@ manager_init(struct manager *manager)
 	r = provisioner_init(&manager->provisioner, manager->base, &manager->workers, conf->daemon.memory_reserve_bytes);
 	if (r)
 		return r;
+	manager->provisioner.releases.io = &manager->io_workers;
 	r = kernelcount_init(&manager->kernelcount, manager->base);
 	if (r) {
 		log_write(LOG_ERR, &(struct log_about) { .error = r },
@@ -468,14 +498,10 @@ manager_start(struct manager *manager)
 static void
 manager_deinit(struct manager *manager)
 {
-	struct session *session;
-
 	manager->is_stopping = true;
+	ending_deinit(&manager->ending);
 	listener_deinit(&manager->listener);
-	while ((session = TAILQ_FIRST(&manager->sessions.sessions))) {
-		requests_on_session_end(session, &manager->requests);
-		(void)session_free(session);
-	}
+	manager_end_sessions(manager);
 	burials_deinit(&manager->sessions.burials);
 	flights_deinit(&manager->sessions.flights);
 	reload_deinit(&manager->reload);
@@ -483,6 +509,7 @@ manager_deinit(struct manager *manager)
 	events_deinit(&manager->events);
 	/* Before the segments, whose provisioning they work on. */
 	workers_deinit(&manager->workers);
+	workers_deinit(&manager->io_workers);
 	parser_deinit(&manager->parser);
 	releases_close(&manager->provisioner.releases);
 	registry_deinit(&manager->registry);
@@ -524,6 +551,7 @@ manager_run(struct conf *conf, const char *file)
 	TAILQ_INIT(&manager->registry.templates);
 	TAILQ_INIT(&manager->sessions.sessions);
 	LIST_INIT(&manager->workers.list);
+	LIST_INIT(&manager->io_workers.list);
 	LIST_INIT(&manager->parser.parses);
 	LIST_INIT(&manager->parser.releases);
 	TAILQ_INIT(&manager->recovery.passes);

@@ -138,7 +138,7 @@ int
 provision_judge(struct provision *provision)
 {
 	struct budget *budget = &provision->provisioner->budget;
-	uint64_t bytes = provision->total_bytes - provision->from_bytes;
+	uint64_t bytes = provision->is_reserve_only ? 0 : provision->total_bytes - provision->from_bytes;
 	uint64_t lock_bytes = provision_locks_whole(provision) ? provision->total_bytes - provision->data_bytes : bytes;
 	int r;
 
@@ -199,6 +199,20 @@ max_fd(const struct holding *holding)
 	return holding->object.fd > control_fd ? holding->object.fd : control_fd;
 }
 
+/* There is an object: what it needs besides. 0, or a negative errno with the reason in text. */
+static int
+provision_equip(struct provision *provision)
+{
+	int r = provision_create_for_locks(provision);
+
+	/* The last descriptors are for clients, or nobody could ask any more why the others failed. */
+	if (r == 0 && !provision_leaves_fds(max_fd(provision->holding)))
+		r = -EMFILE;
+	if (r == -EMFILE || r == -ENFILE)
+		findings_nofile(provision->text, sizeof(provision->text));
+	return r;
+}
+
 static int
 provision_create(struct provision *provision)
 {
@@ -216,16 +230,24 @@ provision_create(struct provision *provision)
 		r = backend->probe(definition, provision->text, sizeof(provision->text));
 	if (r == 0)
 		r = backend->create(definition, &provision->holding->object, provision->text, sizeof(provision->text));
-	if (r == 0)
-		r = provision_create_for_locks(provision);
-	/* The last descriptors are for clients, or nobody could ask any more why the others failed. */
-	if (r == 0 && !provision_leaves_fds(max_fd(provision->holding)))
-		r = -EMFILE;
 	if (r == -EMFILE || r == -ENFILE)
 		findings_nofile(provision->text, sizeof(provision->text));
+	if (r == 0 && !backend->errand)
+		r = provision_equip(provision);
 	if (r)
 		holding_release(provision->holding, &provision->provisioner->releases, false);
 	return r;
+}
+
+void
+provision_opened(struct provision *provision)
+{
+	int r = provision_equip(provision);
+
+	if (r)
+		provision_fail(provision, r);
+	else
+		provision_begin(provision);
 }
 
 static void
@@ -304,6 +326,9 @@ provision_new(struct provisioner *provisioner, struct definition *definition, st
 	provision->n_pieces = n_pieces;
 	provision->told_ns = clock_monotonic_ns();
 	provision->lock = definition->mlock;
+	provision->is_reserve_only = !definition->prefault && backend_has(definition->backend, BACKEND_DURABLE);
+	if (provision->is_reserve_only)
+		provision->data_bytes = provision->total_bytes = round_up(definition->size_bytes, PROVISION_PAGE_BYTES);
 	if (definition->prefault) {
 		provision->data_bytes = round_up(definition->size_bytes, PROVISION_PAGE_BYTES);
 		provision->total_bytes = provision->data_bytes +
@@ -347,6 +372,8 @@ provision_start(struct provisioner *provisioner, struct definition *definition, 
 	*ret_provision = provision;
 	if (is_scrub)
 		provision_scrub(provision);
+	else if (holding->backend->errand)
+		provision_run_errands(provision, BACKEND_STAGE_OPEN);
 	else
 		provision_begin(provision);
 	return 0;

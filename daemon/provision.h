@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * Provisioning: judge, create, size, seal, populate by workers, copy initial contents, lock in slices, verify from the kernel. A step that fails
+ * Provisioning: judge, create (a file by errands of workers), size, seal, populate by workers, copy initial contents, lock in slices, verify from the kernel. A step that fails
  * leaves nothing behind. What was asked for and not had is said in a text.
  */
 #ifndef DAEMON_PROVISION_H
@@ -64,6 +64,8 @@ struct provision {
 	bool is_scrub;			/* the object is there already; its pages go first */
 	bool is_growth;			/* it is there and in use; only what is beyond from_bytes is made, or given back */
 	bool is_undoing;		/* the latter is under way */
+	bool is_reserve_only;		/* of a file: its blocks are wanted, and no pages */
+	enum backend_stage stage;	/* of the errands that are under way */
 	int failed;			/* negative errno; waits for busy pieces to end */
 	bool memory_short;		/* its pages must be given back before anything else */
 	int path_fd;			/* of init: its path, for workers; or -1 */
@@ -74,6 +76,7 @@ struct provision {
 	unsigned n_pieces;
 	unsigned n_busy;
 	char text[FINDINGS_TEXT_SIZE];	/* why it failed, or what was not had as asked */
+	char note[FINDINGS_TEXT_SIZE];	/* what else is to be told of it */
 	struct provision_piece pieces[];	/* as many as workers run at once */
 };
 

@@ -22,17 +22,22 @@ provision_data_locked(const struct provision *provision)
 }
 
 static void
-provision_undone(struct workers_job *job, const struct workers_outcome *outcome)
+provision_has_undone(struct provision *provision)
 {
-	struct provision_piece *piece = BASE_CONTAINER_OF(job, struct provision_piece, job);
-	struct provision *provision = piece->provision;
-
-	provision->n_busy--;
-	/* Whatever became of the job: pages that are left are beyond the size, and nobody counts on them. */
 	if (provision_is_orphan(provision))
 		provision_finish(provision, provision->failed);
 	else
 		provision->done(provision, provision->failed);
+}
+
+static void
+provision_undone(struct workers_job *job, const struct workers_outcome *outcome)
+{
+	struct provision_piece *piece = BASE_CONTAINER_OF(job, struct provision_piece, job);
+
+	piece->provision->n_busy--;
+	/* Whatever became of the job: pages that are left are beyond the size, and nobody counts on them. */
+	provision_has_undone(piece->provision);
 }
 
 static void
@@ -41,6 +46,11 @@ provision_unlocked(struct slices *slices, int r)
 	struct provision *provision = BASE_CONTAINER_OF(slices, struct provision, locking);
 	struct provision_piece *piece = &provision->free_piece;
 
+	/* What a file has there stays; unlocked, the kernel takes its pages when it wants them. */
+	if (provision->holding->backend->features & BACKEND_DURABLE) {
+		provision_has_undone(provision);
+		return;
+	}
 	piece->provision = provision;
 	piece->job = (struct workers_job) {
 		.job = {
@@ -105,7 +115,7 @@ provision_grow(struct provisioner *provisioner, struct definition *definition, s
 
 	from_bytes = round_up(from_bytes, PROVISION_PAGE_BYTES);
 	to_bytes = round_up(to_bytes, PROVISION_PAGE_BYTES);
-	if (!definition->prefault || from_bytes == to_bytes)
+	if ((!definition->prefault && !(holding->backend->features & BACKEND_DURABLE)) || from_bytes == to_bytes)
 		return PROVISION_E_DONE;
 	/* Its number does not change any more: workers are given it, and clients come meanwhile. */
 	r = backend_object_settle(&holding->object);

@@ -37,6 +37,8 @@ provision_is_resident(struct provision *provision)
 	char had[32], asked[32];
 
 	/* Locked pages were brought in by mlock, whatever the workers saw. */
+	if (provision->is_reserve_only)
+		return true;
 	if (provision->lock && provision->holding->locked_bytes && !provision_locks_whole(provision))
 		return true;
 	if (provision->resident_bytes >= provision->total_bytes)
@@ -53,10 +55,12 @@ provision_verify(struct provision *provision)
 {
 	bool is_as_asked = provision_pages_are_as_asked(provision) && provision_is_resident(provision);
 
-	if (is_as_asked || provision_may_degrade(provision))
-		provision_finish(provision, 0);
-	else
+	if (!is_as_asked && !provision_may_degrade(provision))
 		provision_fail(provision, -EOPNOTSUPP);
+	else if (provision->holding->backend->errand && !provision->is_growth)
+		provision_run_errands(provision, BACKEND_STAGE_USE);
+	else
+		provision_finish(provision, 0);
 }
 
 /* Data is locked up to data_end, and so much more of control. What of data was locked already is counted already. */
@@ -175,7 +179,7 @@ provision_contents_done(struct provision *provision)
 static void
 provision_populated(struct provision *provision)
 {
-	if (provision->definition->init && !provision->is_growth)
+	if (provision->definition->init && !provision->is_growth && !provision->holding->object.has_contents)
 		provision_copy_contents(provision);
 	else
 		provision_contents_done(provision);
@@ -292,7 +296,7 @@ provision_fill(struct provision *provision)
 		piece->is_busy = true;
 		piece->job = (struct workers_job) {
 			.job = {
-				.kind = JOB_POPULATE,
+				.kind = provision->is_reserve_only ? JOB_RESERVE : JOB_POPULATE,
 				.pages = provision_pages(provision, is_data),
 				.offset_bytes = provision->next_bytes - base,
 				.length_bytes = length,

@@ -49,6 +49,10 @@ void provision_init_locking(struct provision *provision);
 void provision_copy_contents(struct provision *provision);
 void provision_contents_done(struct provision *provision);
 
+/* Has workers do what the backend wants of them in this stage, and goes on with provision_opened(), or finishes. */
+void provision_run_errands(struct provision *provision, enum backend_stage stage);
+void provision_opened(struct provision *provision);
+
 /* A worker died at it, or could not be had: fails with a sentence. Likewise for one that refused. */
 void provision_worker_died(struct provision *provision, const struct workers_outcome *outcome);
 void provision_piece_failed(struct provision *provision, const struct job_result *result);

@@ -182,6 +182,7 @@ registry_deinit(struct registry *registry)
 		registry_take_out(registry, segment);
 		(void)segment_free(segment);
 	}
+	segment_file_drop_all();
 	while ((template_ = TAILQ_FIRST(&registry->templates)))
 		registry_drop_template(registry, template_);
 	names_deinit(&registry->by_name);

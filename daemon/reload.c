@@ -613,6 +613,7 @@ reload_deinit(struct reload *reload)
 	reload->parse = parse_free(reload->parse);
 	reload->next = conf_free(reload->next);
 	conf_daemon_deinit(&reload->daemon);
+	reload->host.base = NULL;
 }
 
 struct reload_request *

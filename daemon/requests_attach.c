@@ -203,7 +203,8 @@ handout_add_answer(struct handout *handout, const struct segment *segment, const
 		.alignment_bytes = map_bytes >= ALIGNMENT_HUGE ? ALIGNMENT_HUGE : ALIGNMENT_BASE,
 		.attachment = attachment->id,
 		.access = attachment->access,
-		.flags = segment->definition->dump ? 0 : PROTOCOL_ATTACHED_DONTDUMP,
+		.flags = (segment->definition->dump ? 0 : PROTOCOL_ATTACHED_DONTDUMP) |
+		    (segment->holding.object.is_file ? PROTOCOL_ATTACHED_FILE : 0),
 	};
 	if (segment->holding.object.shm_id >= 0) {
 		answer->flags |= PROTOCOL_ATTACHED_SHM;

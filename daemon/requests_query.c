@@ -40,7 +40,7 @@ requests_describe(const struct segment *segment, struct protocol_segment *row)
 		.lifetime = (uint8_t)definition->lifetime,
 		.flags = (uint8_t)((segment->is_declared ? 0 : PROTOCOL_SEGMENT_CREATED) |
 		    (definition->required ? PROTOCOL_SEGMENT_REQUIRED : 0) |
-		    (segment->state == PROTOCOL_READY && (segment->reason || segment->growth_reason) ?
+		    (segment->state == PROTOCOL_READY && (segment->reason || segment->growth_reason || segment_file_trouble(segment)) ?
 		    PROTOCOL_SEGMENT_DEGRADED : 0) |
 		    (segment->locks->n_poisoned ? PROTOCOL_SEGMENT_POISONED : 0) |
 		    (segment->successor ? PROTOCOL_SEGMENT_FOLLOWED : 0)),

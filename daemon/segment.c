@@ -196,6 +196,7 @@ segment_free(struct segment *segment)
 		attachment_free(attachment);
 	segment_wake_waiters(segment, false);
 	segment_free_locks(segment);
+	segment_file_free(segment);
 	/* Its workers go on until they are done, and what it holds with them. */
 	if (segment->growth)
 		provision_abandon(take_ptr(segment->growth));
@@ -277,7 +278,7 @@ segment_mark_claim(struct segment *segment)
 
 /* Provisioning is over. The segment may be freed. */
 static void
-segment_provisioned(struct segment *segment, int r, const char *text)
+segment_provisioned(struct segment *segment, int r, const char *text, const char *note)
 {
 	locks_place(segment->locks);
 	segment_set_reason(segment, text);
@@ -293,6 +294,10 @@ segment_provisioned(struct segment *segment, int r, const char *text)
 		segment_set_reason(segment, "its group and mode cannot be set");
 		locks_unplace(segment->locks);
 		segment_let_go(segment);
+	} else if (!r && (r = segment_file_new(segment, note))) {
+		segment_set_reason(segment, "the daemon is out of memory");
+		locks_unplace(segment->locks);
+		segment_let_go(segment);
 	}
 	if (r) {
 		/* Its mark went with the memory: other memory needs another. */
@@ -303,6 +308,8 @@ segment_provisioned(struct segment *segment, int r, const char *text)
 	}
 	segment->was_attached = false;
 	segment_recover_strays(segment);
+	if (*note)
+		events_post(segment->host->events, PROTOCOL_EVENT_UNCLEAN, segment, -1, NULL, 0, 0);
 	segment_enter(segment, PROTOCOL_READY);
 	segment_grow_on(segment);
 }
@@ -311,11 +318,12 @@ static void
 segment_on_provisioned(struct provision *provision, int r)
 {
 	struct segment *segment = provision->owner;
-	char text[FINDINGS_TEXT_SIZE];
+	char text[FINDINGS_TEXT_SIZE], note[FINDINGS_TEXT_SIZE];
 
 	memcpy(text, provision->text, sizeof(text));
+	memcpy(note, provision->note, sizeof(note));
 	segment->provision = provision_free(provision);
-	segment_provisioned(segment, r, text);
+	segment_provisioned(segment, r, text, note);
 }
 
 static void
@@ -332,7 +340,8 @@ segment_on_progress(struct provision *provision)
 bool
 segment_waits_for_room(struct segment *segment, int r)
 {
-	if ((r != -ENOMEM && r != -EPERM) || !segment->is_declared || segment->n_waits == WAITS_MAX ||
+	/* -EBUSY: the file that it is to have is being closed. */
+	if ((r != -ENOMEM && r != -EPERM && r != -EBUSY) || !segment->is_declared || segment->n_waits == WAITS_MAX ||
 	    !provisioner_awaits_room(segment->host->provisioner))
 		return false;
 	segment->n_waits++;
@@ -361,7 +370,7 @@ segment_provision(struct segment *segment, bool is_scrub)
 	}
 	segment->n_waits = 0;
 	if (r)
-		segment_provisioned(segment, r < 0 ? r : 0, text);
+		segment_provisioned(segment, r < 0 ? r : 0, text, "");
 }
 
 void
@@ -456,11 +465,13 @@ segment_on_more(struct segment *segment)
 	segment->was_attached = true;
 	if (segment->linger)
 		(void)evtimer_del(segment->linger);
+	segment_file_look(segment);
 }
 
 void
 segment_on_fewer(struct segment *segment)
 {
+	segment_file_look(segment);
 	if (!segment_n_attached(segment))
 		segment_rest(segment);
 }
@@ -482,6 +493,7 @@ segment_look(struct kernelcount_watch *kernel_watch, uint64_t until_ns)
 		if (watch->look_next && clock_monotonic_ns() > until_ns)
 			return false;
 	}
+	segment_file_look(segment);
 	segment_rest(segment);
 	return true;
 }
@@ -558,6 +570,7 @@ segment_change(struct segment *segment, struct definition *definition)
 	segment_redefine(segment, definition);
 	if (segment->state == PROTOCOL_READY || segment->state == PROTOCOL_DRAINING)
 		(void)segment_permit(segment, true);
+	segment_file_look(segment);
 	segment_rest(segment);
 }
 
@@ -605,5 +618,7 @@ segment_resident_bytes(const struct segment *segment)
 {
 	if (segment->holding.object.fd < 0)
 		return 0;
-	return segment->holding.backend->resident_bytes(&segment->holding.object);
+	/* What the kernel has locked is in memory, also where counting it takes its time. */
+	return max_u64(segment->holding.backend->resident_bytes(&segment->holding.object),
+	    segment->holding.locked_bytes - holding_control_locked_bytes(&segment->holding));
 }

@@ -20,6 +20,7 @@
 #include "daemon/locks.h"
 #include "daemon/provision.h"
 #include "daemon/recovery.h"
+#include "daemon/segment_file.h"
 
 struct segment;
 
@@ -95,6 +96,7 @@ struct segment {
 	bool is_declared;		/* by the configuration; else created from a template */
 	uint8_t n_waits;		/* for room, one after the other: to be started, or to grow */
 	struct segment_watch *watch;	/* once somebody has been attached */
+	struct segment_file *file;	/* where its contents are kept on a disk; else NULL */
 	struct event *linger;
 	struct event *count;		/* asks again who has it: the kernel's own count tells of no change. Or NULL */
 

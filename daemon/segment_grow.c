@@ -197,7 +197,9 @@ segment_awaits_growth(const struct segment *segment)
 const char *
 segment_describe(const struct segment *segment, char *text, size_t text_size)
 {
-	const char *const parts[] = { segment->reason, segment->growth_reason };
+	const char *const parts[] = {
+		segment->reason, segment->growth_reason, segment_file_trouble(segment), segment_file_note(segment),
+	};
 	char size[32];
 	size_t len = 0;
 

@@ -121,18 +121,40 @@ worker_free(struct worker *worker)
 	free(worker);
 }
 
+/* Receives a message, and the fd that may be with it. As recv. */
+static ssize_t
+worker_receive(struct worker *worker, struct job_result *result, int *ret_fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { .iov_base = result, .iov_len = sizeof(*result) };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+	};
+	const struct cmsghdr *header;
+	ssize_t n;
+
+	do
+		n = recvmsg(worker->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	header = n < 0 ? NULL : CMSG_FIRSTHDR(&message);
+	if (header && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(ret_fd, CMSG_DATA(header), sizeof(int));
+	return n;
+}
+
 /* Reads one result, if there is one, and hands it to who submitted the job. */
 static void
 worker_read(struct worker *worker)
 {
+	cleanup_close int fd = -1;
 	struct job_result result = { 0 };
-	struct workers_outcome outcome = { .result = &result };
+	struct workers_outcome outcome = { .result = &result, .fd = &fd };
 	struct workers_job *job = worker->job;
-	ssize_t n;
+	ssize_t n = worker_receive(worker, &result, &fd);
 
-	do
-		n = recv(worker->socket, &result, sizeof(result), MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
 	if (n != (ssize_t)sizeof(result) || !job || result.id != job->job.id)
 		return;
 	result.text[sizeof(result.text) - 1] = '\0';
@@ -273,7 +295,7 @@ static int
 worker_give(struct worker *worker, struct workers_job *job)
 {
 	size_t n_fds = job_n_fds(job->job.kind);
-	int fds[JOB_FDS_MAX] = { job->fd, job->control_fd };
+	int fds[JOB_FDS_MAX] = { job->fd, job->control_fd, job->third_fd };
 	union {
 		char buf[CMSG_SPACE(sizeof(int) * JOB_FDS_MAX)];
 		struct cmsghdr align;

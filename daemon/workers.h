@@ -23,6 +23,7 @@ struct workers_outcome {
 	int signal;			/* that killed it, or 0 */
 	bool was_stuck;			/* it was we who killed it, since it did not come to an end */
 	int error;			/* negative errno: no worker could be had */
+	int *fd;			/* with a result: what was returned with it, which is taken, or closed; or -1 */
 };
 
 typedef void (*workers_done_fn)(struct workers_job *job, const struct workers_outcome *outcome);
@@ -32,6 +33,7 @@ struct workers_job {
 	struct job job;
 	int fd;				/* what it is about: the submitter's, kept open until done */
 	int control_fd;			/* the second, likewise, of kinds that have two */
+	int third_fd;			/* likewise */
 	unsigned patience_seconds;	/* until its worker counts as stuck; 0: as long as its kind may take */
 	workers_done_fn done;
 	struct worker *worker;		/* that works on it, or NULL */

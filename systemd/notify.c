@@ -168,6 +168,17 @@ notify_stopping(void)
 }
 
 void
+notify_extend(unsigned seconds)
+{
+	char message[64];
+
+	if (!notify_present())
+		return;
+	(void)snprintf(message, sizeof(message), "EXTEND_TIMEOUT_USEC=%u000000", seconds);
+	(void)notify_send(message);
+}
+
+void
 notify_watchdog(void)
 {
 	if (notify_present())

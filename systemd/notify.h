@@ -17,6 +17,7 @@ bool notify_ready(void);			/* READY=1, once; and once more after RELOADING=1. Fa
 void notify_reloading(void);			/* RELOADING=1 */
 void notify_status(const char *format, ...) BASE_PRINTF(1, 2);	/* STATUS= */
 void notify_stopping(void);			/* STOPPING=1 */
+void notify_extend(unsigned seconds);		/* EXTEND_TIMEOUT_USEC=: what is under way takes longer, so many from now at most */
 void notify_watchdog(void);			/* WATCHDOG=1 */
 
 /* How often notify_watchdog() must be called at the latest, in milliseconds: half of what the manager asks; 0: never. */

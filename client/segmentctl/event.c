@@ -38,6 +38,8 @@ static const struct kind kinds[PROTOCOL_EVENT_N] = {
 	[PROTOCOL_EVENT_DRAINING] = { "draining", YELLOW },
 	[PROTOCOL_EVENT_PROGRESS] = { "progress", NULL },
 	[PROTOCOL_EVENT_RELOAD] = { "reload", GREEN },
+	[PROTOCOL_EVENT_UNCLEAN] = { "unclean", YELLOW },
+	[PROTOCOL_EVENT_UNSYNCED] = { "unsynced", RED },
 };
 
 const char *

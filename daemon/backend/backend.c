@@ -14,6 +14,7 @@
 static const struct backend *const backend_table[DEFINITION_BACKEND_N] = {
 	[DEFINITION_MEMFD] = &backend_memfd,
 	[DEFINITION_SYSV] = &backend_sysv,
+	[DEFINITION_FILE] = &backend_file,
 };
 
 const struct backend *
@@ -53,7 +54,7 @@ backend_object_of_job(const struct backend_object *object)
 {
 	if (object->shm_id >= 0)
 		return (struct job_object) { .kind = JOB_OBJECT_SHM, .shm_id = object->shm_id };
-	return (struct job_object) { .kind = JOB_OBJECT_FD };
+	return (struct job_object) { .kind = object->is_file ? JOB_OBJECT_FILE : JOB_OBJECT_FD };
 }
 
 void
@@ -61,7 +62,7 @@ backend_object_close(const struct backend *backend, struct backend_object *objec
 {
 	if (object->fd >= 0 && backend->unname)
 		backend->unname(object);
-	if (object->fd >= 0 && backend->close)
+	if ((object->fd >= 0 || object->own) && backend->close)
 		backend->close(object);
 	close_fd(&object->fd);
 	*object = (struct backend_object) BACKEND_OBJECT_NULL;

@@ -30,10 +30,26 @@ struct backend_object {
 	bool is_born;			/* fd came with the object, was never opened, and is not counted by leases */
 	uint64_t map_bytes;		/* its size: max_size in whole pages */
 	uint64_t page_bytes;		/* of the hugetlb pool that its pages are of; 0: none */
+	bool is_file;			/* workers reserve its blocks, and populate it for reading */
+	bool has_contents;		/* they were there before it: nothing is copied in at its start */
 	void *own;			/* the backend's, which close() frees; NULL: nothing */
 };
 
 #define BACKEND_OBJECT_NULL	{ .fd = -1, .shm_id = -1 }
+
+/* What may wait for a disk is done by a worker, on the way to an object that is ready, and on its way out. */
+enum backend_stage {
+	BACKEND_STAGE_OPEN,		/* before there is an object */
+	BACKEND_STAGE_USE,		/* before anybody has it */
+	BACKEND_STAGE_SYNC,		/* now and then */
+	BACKEND_STAGE_CLOSE,		/* nobody comes any more */
+	BACKEND_STAGE_CLOSE_ALONE,	/* and nobody has it */
+};
+
+struct backend_errand {
+	struct job job;
+	int fds[JOB_FDS_MAX];		/* as many as the job's kind has: the object's */
+};
 
 struct backend {
 	const char *name;
@@ -75,6 +91,19 @@ struct backend {
 	/* Takes the name away, so that nobody finds it any more: who has it keeps it. NULL: it has none, or keeps it. */
 	void (*unname)(struct backend_object *object);
 
+	/*
+	 * What a worker has to do next in a stage. False: nothing, or nothing more; the object is open when OPEN comes to that.
+	 * NULL: create makes the object, and there are no errands.
+	 */
+	bool (*errand)(struct backend_object *object, enum backend_stage stage, struct backend_errand *ret_errand);
+
+	/*
+	 * A worker has done so, with 0 as result; *fd is what it returned, which may be taken. 0, where text may hold what is to
+	 * be told, or a negative errno with a sentence.
+	 */
+	int (*errand_done)(struct backend_object *object, const struct job_result *result, int *fd, char *text,
+	    size_t text_size);
+
 	/* Beyond closing fd: what else there is in it. NULL: nothing. */
 	void (*close)(struct backend_object *object);
 };
@@ -108,5 +137,6 @@ bool backend_has(enum definition_backend backend, unsigned features);
 
 extern const struct backend backend_memfd;
 extern const struct backend backend_sysv;
+extern const struct backend backend_file;
 
 #endif

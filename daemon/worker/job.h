@@ -12,7 +12,7 @@
 
 #define JOB_ARGV0	"segmentd-worker"	/* argv[0] that makes the executable a worker */
 #define JOB_TEXT_SIZE	768
-#define JOB_FDS_MAX	2
+#define JOB_FDS_MAX	3
 
 enum job_kind {
 	JOB_POPULATE = 1,		/* make a range resident, of the pages asked for; verify it */
@@ -24,12 +24,19 @@ enum job_kind {
 	JOB_PARSE = 7,			/* read a configuration: into the fd, packed; the second fd holds its path, */
 	JOB_PARSE_TEXTS = 8,		/* or its texts: see enum job_text */
 	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
+	JOB_RESERVE = 9,		/* a file's range: its blocks, and nothing in memory */
+	JOB_SYNC = 10,			/* write what is dirty of a file to the disk; the second fd is its mark */
+	JOB_FILE_LOOK = 11,		/* the fd holds a path: look at the file there, open or make its mark, which is returned */
+	JOB_FILE_OPEN = 12,		/* the second fd is the mark, locked: open or make the file, which is returned */
+	JOB_FILE_USE = 13,		/* likewise: it is in use from now on, and the mark says so */
+	JOB_FILE_CLOSE = 14,		/* likewise, the third is the file: written back, and the mark goes if it may */
 };
 
 /* How a job's data is reached; a kind of 0, as in what is not filled in, is the common one. */
 enum job_object_kind {
 	JOB_OBJECT_FD = 0,		/* by the job's first fd */
 	JOB_OBJECT_SHM = 1,		/* by a System V id; the fd stands in for it */
+	JOB_OBJECT_FILE = 2,		/* by the fd, and it is a file: its blocks are reserved before its pages are used */
 };
 
 struct job_object {
@@ -75,6 +82,13 @@ struct job_file {
 	int64_t changed_ns;		/* since 1970 */
 };
 
+/* Of the JOB_FILE_ kinds. */
+#define JOB_FILE_NEW		0x1u	/* it was made, and waits under another name; or is zeroed: it has no contents */
+#define JOB_FILE_RENAME		0x2u	/* the former */
+#define JOB_FILE_UNCLEAN	0x4u	/* result: it was in use when the machine went down; the text says what becomes of it */
+#define JOB_FILE_USED		0x8u	/* JOB_FILE_USE was done */
+#define JOB_FILE_ALONE		0x10u	/* nobody else has it */
+
 struct job {
 	uint64_t id;
 	uint32_t kind;			/* enum job_kind */
@@ -82,7 +96,9 @@ struct job {
 	uint64_t offset_bytes;		/* of the range; a multiple of the huge page size for populate */
 	uint64_t length_bytes;
 	uint64_t reserve_bytes;		/* of available memory that must stay free */
-	uint64_t limit_bytes;		/* JOB_INIT: how large the file may be */
+	uint64_t limit_bytes;		/* JOB_INIT: how large the file may be; JOB_FILE_OPEN: how large it is */
+	uint32_t flags;			/* JOB_FILE_* */
+	uint32_t on_unclean;		/* JOB_FILE_OPEN: enum definition_on_unclean */
 	struct job_object object;	/* what the range is one of */
 	struct job_file file;		/* likewise */
 	struct job_lock lock;
@@ -95,18 +111,31 @@ struct job {
 struct job_result {
 	uint64_t id;
 	int32_t status;			/* 0, JOB_E_*, or a negative errno */
-	uint32_t zero;
+	uint32_t flags;			/* JOB_FILE_* */
 	uint64_t resident_bytes;	/* populated, status 0: of the range, by the kernel's count */
 	uint64_t huge_bytes;		/* of them mapped by huge pages, likewise */
 	struct job_file file;		/* JOB_INIT, status 0 */
-	char text[JOB_TEXT_SIZE];	/* why not; ends with a NUL */
+	char text[JOB_TEXT_SIZE];	/* why not, or what is to be told; ends with a NUL */
 };
 
 /* How many fds go with a kind of job. */
 static inline unsigned
 job_n_fds(uint32_t kind)
 {
-	return kind == JOB_REPAIR || kind == JOB_INIT || kind == JOB_PARSE || kind == JOB_PARSE_TEXTS ? 2 : 1;
+	switch (kind) {
+	case JOB_FILE_CLOSE:
+		return 3;
+	case JOB_REPAIR:
+	case JOB_INIT:
+	case JOB_PARSE:
+	case JOB_PARSE_TEXTS:
+	case JOB_SYNC:
+	case JOB_FILE_OPEN:
+	case JOB_FILE_USE:
+		return 2;
+	default:
+		return 1;
+	}
 }
 
 /* The worker's main: serves jobs from standard input until end of file. Returns the process's exit status. */

@@ -6,6 +6,8 @@ daemon_worker_libworker_la_SOURCES = \
 	daemon/procfd.c daemon/procfd.h \
 	daemon/worker/cancel.c daemon/worker/cancel.h \
 	daemon/worker/contents.c daemon/worker/contents.h \
+	daemon/worker/file.c daemon/worker/file.h daemon/worker/file_reserve.c \
+	daemon/worker/mark.c daemon/worker/mark.h \
 	daemon/worker/object.c daemon/worker/object.h \
 	daemon/worker/parse.c daemon/worker/parse.h \
 	daemon/worker/populate.c daemon/worker/populate.h \

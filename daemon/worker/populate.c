@@ -17,6 +17,7 @@
 
 #include "base/base.h"
 #include "daemon/worker/cancel.h"
+#include "daemon/worker/file.h"
 #include "daemon/worker/object.h"
 #include "daemon/worker/populate.h"
 #include "host/findings.h"
@@ -37,6 +38,7 @@
 /* Of one call that said "try again", before it is done another way. */
 #define TRIES		3
 
+#define RESERVE_BYTES	(64 * MIB)	/* of a file's blocks by one call */
 #define FREE_BYTES	(32 * MIB)	/* given back by one call: others fault in between */
 
 struct range {
@@ -49,7 +51,15 @@ struct range {
 	size_t page_bytes;
 	size_t huge_bytes;
 	enum memory_huge huge;
+	bool is_reserved_only;		/* of a file: its blocks are wanted, and no pages */
+	bool takes_memory;
 };
+
+static bool
+range_is_file(const struct range *range)
+{
+	return range->object->kind == JOB_OBJECT_FILE;
+}
 
 /* Maps the job's range so that huge pages can map it. */
 static int
@@ -129,12 +139,31 @@ populate_collapse(struct range *range, char *at, size_t length)
 	return 0;
 }
 
+/* A file's pages: read, and never written to, since every page that is dirty is written back, and faults again after that. */
+static int
+populate_file(struct range *range, char *at, size_t length)
+{
+	while (madvise(at, length, MADV_POPULATE_READ) < 0) {
+		if (errno == EINTR || errno == EAGAIN)
+			continue;
+		if (errno != EINVAL)
+			return errno == EFAULT ? -EIO : -errno;
+		/* COMPAT(linux 5.14): no MADV_POPULATE_READ. What cannot be read is SIGBUS, which costs this worker. */
+		for (size_t i = 0; i < length; i += range->page_bytes)
+			(void)*(volatile char *)(at + i);
+		return 0;
+	}
+	return 0;
+}
+
 static int
 populate_chunk(struct range *range, char *at, size_t length)
 {
 	size_t whole = range->huge == MEMORY_HUGE_COLLAPSE ? length & ~(range->huge_bytes - 1) : 0;
 	int r = 0;
 
+	if (range_is_file(range))
+		return populate_file(range, at, round_up(length, range->page_bytes));
 	if (whole)
 		r = populate_collapse(range, at, whole);
 	if (r == 0 && whole < length)
@@ -213,17 +242,25 @@ populate_steps(struct range *range, const struct job *job, struct memory *memory
 	size_t length;
 
 	for (size_t done = 0; done < range->length; done += length) {
-		int r = check_step(range, range->start + done, job, memory, result, &length);
+		int r = 0;
 
+		length = min_u64(RESERVE_BYTES, range->length - done);
+		if (range->takes_memory)
+			r = check_step(range, range->start + done, job, memory, result, &length);
+		if (r == 0 && range_is_file(range))
+			r = file_reserve(range->fd, range->offset + done, length, result);
 		if (r)
 			return r;
+		if (range->is_reserved_only)
+			continue;
 		r = populate_step(range, range->start + done, length);
 		if (r == -ECANCELED)
 			return r;
 		if (r < 0) {
 			(void)snprintf(result->text, sizeof(result->text),
 			    "the kernel did not populate %zu bytes at offset %llu: %s%s", length,
-			    (unsigned long long)(range->offset + done), strerror(-r), r == -ENOMEM ?
+			    (unsigned long long)(range->offset + done), strerror(-r), r == -EIO ?
+			    " (the file cannot be read: see the kernel's log of its disk)" : r == -ENOMEM ?
 			    " (no page is to be had: memory, the file system's size or its node is full)" : "");
 			return r;
 		}
@@ -296,7 +333,9 @@ populate_range(int fd, const struct job *job, struct memory *memory, struct veri
 
 	range.huge = huge_now(&range.huge_bytes);
 	range.page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-	if (job->pages == JOB_PAGES_BASE)
+	range.is_reserved_only = job->kind == JOB_RESERVE;
+	range.takes_memory = !range.is_reserved_only || file_is_in_memory(fd);
+	if (job->pages == JOB_PAGES_BASE || range_is_file(&range))
 		range.huge = MEMORY_HUGE_NONE;
 	/* Advice acts where there is no page yet. */
 	if (job->pages == JOB_PAGES_TOGETHER && range.huge == MEMORY_HUGE_ADVISE)
@@ -312,7 +351,7 @@ populate_range(int fd, const struct job *job, struct memory *memory, struct veri
 		(void)madvise(range.start, range.length, MADV_DONTDUMP);
 		r = populate_steps(&range, job, memory, result);
 	}
-	if (r == 0) {
+	if (r == 0 && !range.is_reserved_only) {
 		r = range_verify(&range, verify, result);
 		if (r < 0)
 			(void)snprintf(result->text, sizeof(result->text),

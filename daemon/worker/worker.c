@@ -19,6 +19,7 @@
 #include "client/control.h"
 #include "daemon/worker/cancel.h"
 #include "daemon/worker/contents.h"
+#include "daemon/worker/file.h"
 #include "daemon/worker/job.h"
 #include "daemon/worker/parse.h"
 #include "daemon/worker/populate.h"
@@ -99,13 +100,21 @@ become_worker(void)
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 }
 
-/* Takes the fds out of a message: one or two are returned, and of any other number all are closed. The rest is -1. */
+static void
+close_fds(int *fds)
+{
+	for (unsigned i = 0; i < JOB_FDS_MAX; i++)
+		close_fd(&fds[i]);
+}
+
+/* Takes the fds out of a message: one to three are returned, and of any other number all are closed. The rest is -1. */
 static void
 message_take_fds(struct msghdr *message, int *ret_fds)
 {
 	size_t n_fds = 0;
 
-	ret_fds[0] = ret_fds[1] = -1;
+	for (unsigned i = 0; i < JOB_FDS_MAX; i++)
+		ret_fds[i] = -1;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
@@ -119,10 +128,8 @@ message_take_fds(struct msghdr *message, int *ret_fds)
 				close_fd(&fd);
 		}
 	}
-	if (n_fds > JOB_FDS_MAX || (message->msg_flags & MSG_CTRUNC)) {
-		close_fd(&ret_fds[0]);
-		close_fd(&ret_fds[1]);
-	}
+	if (n_fds > JOB_FDS_MAX || (message->msg_flags & MSG_CTRUNC))
+		close_fds(ret_fds);
 }
 
 /*
@@ -155,8 +162,7 @@ receive_job(struct job *ret_job, int *ret_fds)
 	if (n == 0 && ret_fds[0] < 0 && !(message.msg_flags & MSG_CTRUNC))
 		return 0;
 	if ((size_t)n != sizeof(job) || (message.msg_flags & MSG_TRUNC)) {
-		close_fd(&ret_fds[0]);
-		close_fd(&ret_fds[1]);
+		close_fds(ret_fds);
 		if ((size_t)n < sizeof(job.id))
 			job.id = 0;
 	}
@@ -180,15 +186,45 @@ refuse(struct job_result *result, const char *what)
 	return -EPROTO;
 }
 
-/* Does the job; consumes the fds, before the result is sent: the daemon may then rely on their being closed. */
-static int
-do_job(struct worker *worker, const struct job *job, const int *fds, struct job_result *result)
+static bool
+job_has_fds(const struct job *job, const int *fds)
 {
-	cleanup_close int owned = fds[0], owned_control = fds[1];
+	for (unsigned i = 0; i < JOB_FDS_MAX; i++)
+		if ((fds[i] >= 0) != (i < job_n_fds(job->kind)))
+			return false;
+	return true;
+}
 
-	if (owned < 0 || (owned_control < 0) == (job_n_fds(job->kind) == 2))
+/* What is done to a file that holds a segment. */
+static int
+do_file_job(const struct job *job, const int *fds, struct job_result *result, int *ret_fd)
+{
+	if (job->limit_bytes > INT64_MAX - GIB || job->length_bytes > INT64_MAX - GIB)
+		return refuse(result, "a file of a size that none can have");
+	switch (job->kind) {
+	case JOB_SYNC:
+		return file_sync(fds[0], fds[1], result);
+	case JOB_FILE_LOOK:
+		return file_look(fds[0], result, ret_fd);
+	case JOB_FILE_OPEN:
+		return file_open(fds[0], fds[1], job, result, ret_fd);
+	case JOB_FILE_USE:
+		return file_use(fds[0], fds[1], job, result);
+	default:
+		return file_close(fds[0], fds[1], fds[2], job, result);
+	}
+}
+
+/* Does the job. *ret_fd: what is returned with the result. */
+static int
+do_job(struct worker *worker, const struct job *job, const int *fds, struct job_result *result, int *ret_fd)
+{
+	int owned = fds[0], owned_control = fds[1];
+
+	if (!job_has_fds(job, fds))
 		return refuse(result, "one message of a job's size with its descriptors is expected");
 	switch (job->kind) {
+	case JOB_RESERVE:
 	case JOB_POPULATE:
 		if (job->pages > JOB_PAGES_TOGETHER)
 			return refuse(result, "unknown kind of pages");
@@ -217,9 +253,41 @@ do_job(struct worker *worker, const struct job *job, const int *fds, struct job_
 	case JOB_PARSE:
 	case JOB_PARSE_TEXTS:
 		return parse_configuration(owned, owned_control, job, result);
+	case JOB_SYNC:
+	case JOB_FILE_LOOK:
+	case JOB_FILE_OPEN:
+	case JOB_FILE_USE:
+	case JOB_FILE_CLOSE:
+		return do_file_job(job, fds, result, ret_fd);
 	default:
 		return refuse(result, "unknown kind");
 	}
+}
+
+/* Sends a result, and with it fd, if it is one. */
+static int
+send_result(struct job_result *result, int fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { .iov_base = result, .iov_len = sizeof(*result) };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (fd >= 0) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+		control.align = (struct cmsghdr) {
+			.cmsg_len = CMSG_LEN(sizeof(fd)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+		};
+		memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+	}
+	do
+		n = sendmsg(WORKER_SOCKET, &message, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
 }
 
 static int
@@ -228,7 +296,7 @@ serve(struct worker *worker)
 	for (;;) {
 		struct job_result result = { 0 };
 		struct job job;
-		int fds[JOB_FDS_MAX] = { -1, -1 }, r;
+		int fds[JOB_FDS_MAX] = { -1, -1, -1 }, fd = -1, r;
 
 		r = receive_job(&job, fds);
 		if (r <= 0)
@@ -238,10 +306,11 @@ serve(struct worker *worker)
 			continue;
 		cancel_begin(WORKER_SOCKET, job.id);
 		result.id = job.id;
-		result.status = do_job(worker, &job, fds, &result);
-		do
-			r = send(WORKER_SOCKET, &result, sizeof(result), MSG_NOSIGNAL) < 0 ? -errno : 0;
-		while (r == -EINTR);
+		result.status = do_job(worker, &job, fds, &result, &fd);
+		/* Before the result is sent: the daemon may then rely on their being closed. */
+		close_fds(fds);
+		r = send_result(&result, fd);
+		close_fd(&fd);
 		if (r < 0)
 			return r == -EPIPE || r == -ECONNRESET ? 0 : r;
 	}

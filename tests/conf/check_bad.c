@@ -203,8 +203,8 @@ static const struct {
 	{ "orphans = ( { posix = \"/a\"; afer = \"1s\"; } );", "orphans[0].afer", "did you mean \"after\"?" },
 	{ SEGMENT("backend = \"posix\"; object = \"order\";"), "segments[0].object", "slash" },
 	{ SEGMENT("backend = \"posix\"; object = \"/a/b\";"), "segments[0].object", "no object's name" },
-	{ SEGMENT("backend = \"file\"; sync = \"now\";"), "segments[0].sync", "not a time" },
-	{ SEGMENT("backend = \"file\"; on_unclean = \"x\";"), "segments[0].on_unclean", "expected \"keep\"" },
+	{ SEGMENT("backend = \"file\"; path = \"/f\"; sync = \"now\";"), "segments[0].sync", "not a time" },
+	{ SEGMENT("backend = \"file\"; path = \"/f\"; on_unclean = \"x\";"), "segments[0].on_unclean", "expected \"keep\"" },
 };
 
 START_TEST(is_refused_for_one_reason)

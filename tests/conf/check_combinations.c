@@ -74,7 +74,12 @@ static const struct rule {
 	{ ANY, TEMPLATE, ANY, ANY, BIT(INIT), 0, "init", "belongs to a segment" },
 	/* what a backend needs */
 	{ POSIX, SEGMENT, ANY, ANY, 0, BIT(OBJECT), "object", "is missing; backend \"posix\" requires it" },
+	{ FILES, SEGMENT, ANY, ANY, 0, BIT(PATH), "path", "is missing; backend \"file\" requires it" },
+	/* a file keeps its contents, in the page cache's pages */
+	{ FILES, SEGMENT, ANY, ANY, BIT(SCRUB), 0, "scrub", "a file's contents are kept" },
+	{ FILES, SEGMENT, POOL | TRANSPARENT, ANY, 0, 0, "page_size", "not to be had of backend \"file\"" },
 	/* templates */
+	{ FILES, TEMPLATE, ANY, ANY, 0, 0, "backend", "would have one file" },
 	{ POSIX, TEMPLATE, ANY, ANY, 0, 0, "backend", "would have one object" },
 	/* System V memory, of which the kernel judges who attaches */
 	{ SYSV, ANY, ANY, ANY, BIT(OWNER), 0, "owner", "contradicts backend \"sysv\"" },
@@ -239,6 +244,8 @@ START_TEST(what_cannot_be_is_refused_and_all_else_is_taken)
 }
 END_TEST
 
+#define TEN	"0123456789"
+
 static const struct {
 	const char *text;
 	unsigned line;
@@ -255,6 +262,19 @@ static const struct {
 	{ "segments = ( { name = \"a\"; size = 1; backend = \"posix\"; object = \"/o\"; },\n"
 	    "{ name = \"b\"; size = 1; backend = \"posix\"; object = \"/o\"; } );", 2, NULL,
 	    "object \"/o\" is that of segment \"a\" of test.conf:1 already" },
+#define FILE_SEGMENT(path)	"segments = ( { name = \"a\"; size = 1; backend = \"file\";\npath = \"" path "\"; } );"
+	{ FILE_SEGMENT("file"), 2, "segments[0].path", "expected an absolute path" },
+	{ FILE_SEGMENT("/"), 2, "segments[0].path", "names no file" },
+	{ FILE_SEGMENT("/a/"), 2, "segments[0].path", "names no file" },
+	{ FILE_SEGMENT("/a//b"), 2, "segments[0].path", "not by its shortest path" },
+	{ FILE_SEGMENT("/a/../b"), 2, "segments[0].path", "not by its shortest path" },
+	{ FILE_SEGMENT("/a/./b"), 2, "segments[0].path", "not by its shortest path" },
+	{ FILE_SEGMENT("/a/b.segmentd"), 2, "segments[0].path", "as the mark that segmentd keeps" },
+	{ FILE_SEGMENT("/a/" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN), 2,
+	    "segments[0].path", "has a name of 250 bytes; expected 242 at most" },
+	{ "segments = ( { name = \"a\"; size = 1; backend = \"file\"; path = \"/o\"; },\n"
+	    "{ name = \"b\"; size = 1; backend = \"file\"; path = \"/o\"; } );", 2, NULL,
+	    "path \"/o\" is that of segment \"a\" of test.conf:1 already" },
 };
 
 START_TEST(it_is_said_what_to_write_instead)
@@ -276,7 +296,7 @@ main(void)
 	TCase *tc = tcase_create("combinations");
 
 	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, what_cannot_be_is_refused_and_all_else_is_taken, 0, 6);
+	tcase_add_loop_test(tc, what_cannot_be_is_refused_and_all_else_is_taken, 0, 8);
 	tcase_add_loop_test(tc, it_is_said_what_to_write_instead, 0, BASE_ARRAY_SIZE(sentences));
 	suite_add_tcase(suite, tc);
 	return suite_main(suite);

@@ -37,6 +37,7 @@ static void spoil_undo(struct definition *d) { d->locks[0].undo_bytes = 63; }
 static void spoil_mutex(struct definition *d) { d->locks[2].at_bytes = 129; }
 static void spoil_mode(struct definition *d) { d->mode = 0240; }
 static void spoil_size(struct definition *d) { d->size_bytes = (uint64_t)1 << 63; }
+static void spoil_backend(struct definition *d) { d->backend = DEFINITION_FILE; }
 static void spoil_linger_range(struct definition *d) { d->linger_ms = UINT64_MAX; }
 static void spoil_id(struct definition *d) { d->owner = UINT32_MAX; }
 static void spoil_allow(struct definition *d) { free(d->allow[0].name); d->allow[0].name = NULL; }
@@ -54,6 +55,7 @@ START_TEST(what_cannot_be_is_refused)
 	expect_refused(spoil_mutex, "one of its locks is none");
 	expect_refused(spoil_mode, "lets owner write and not read");
 	expect_refused(spoil_size, "size: ");
+	expect_refused(spoil_backend, "it is a file, and has no path");
 	expect_refused(spoil_linger_range, "linger: ");
 	expect_refused(spoil_id, "owner: its bytes are no user or group");
 	expect_refused(spoil_allow, "an entry names nobody");

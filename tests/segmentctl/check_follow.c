@@ -477,11 +477,11 @@ START_TEST(each_kind_is_shown_for_what_it_is)
 	assert_has(run->out, "25% (1 MiB of 4 MiB)\n");
 	assert_has(run->out, "growing to 4 MiB; it stays as it is, 1 MiB\n");
 	assert_has(run->out, "  unknown  ");
-	assert_has(run->out, "kind 13\n");
+	assert_has(run->out, "kind 15\n");
 	ck_assert_ptr_null(strchr(run->out, '\033'));
 	run = run_segmentctl("--socket", fake.socket, "events", "--json", NULL);
 	assert_has(run->out, "{\"time\": \"2017-07-14T02:40:00.007000Z\", \"event\": \"lost\", \"lost\": 17}\n");
-	assert_has(run->out, "\"event\": \"unknown\", \"kind\": 13, \"segment\": \"desk\\u001b[31m\\nforged\"");
+	assert_has(run->out, "\"event\": \"unknown\", \"kind\": 15, \"segment\": \"desk\\u001b[31m\\nforged\"");
 	assert_has(run->out, "\"progress\": 1048576, \"total\": 4194304}\n");
 	run = run_segmentctl("--socket", fake.socket, "events", "--kinds", "reload", NULL);
 	ck_assert_ptr_null(strstr(run->out, "attached"));

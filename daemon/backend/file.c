@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A file whose contents outlive the machine's restart. Everything that may wait for a disk, opening it included, is a worker's
+ * errand: here is what is kept between them. While the file is in use its mark is locked, which lies beside it; of the file
+ * itself clients have descriptors, and with them could lock us out.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/queue.h>
+
+#include "base/base.h"
+#include "daemon/backend/backend.h"
+#include "daemon/kernelcount.h"
+#include "daemon/procfd.h"
+
+#define PAGE_BYTES	4096
+#define LOOK_BYTES	(16 * MIB)	/* of which the kernel is asked at once what is in memory: a third of a millisecond */
+
+struct file {
+	char *path;
+	int path_fd;			/* holds the path, for workers */
+	int mark_fd;			/* locked as long as we have the file */
+	unsigned flags;			/* JOB_FILE_* */
+	bool is_closed;			/* its CLOSE errand was given out */
+	uint64_t size_bytes;		/* to be provisioned at first */
+	uint64_t max_size_bytes;	/* of the file */
+	enum definition_on_unclean on_unclean;
+	uint64_t n_windows;		/* of LOOK_BYTES each */
+	uint64_t next_window;
+	uint64_t resident_bytes;	/* the sum of */
+	uint32_t *window_pages;		/* what was found in each */
+	LIST_ENTRY(file) entry;
+};
+
+/* All that this process has, or is about to give back: by name, since a path can only be in one place of them. */
+static LIST_HEAD(, file) files = LIST_HEAD_INITIALIZER(files);
+
+static struct file *
+file_free(struct file *file)
+{
+	if (!file)
+		return NULL;
+	close_fd(&file->mark_fd);
+	close_fd(&file->path_fd);
+	free(file->window_pages);
+	free(file->path);
+	free(file);
+	return NULL;
+}
+
+/* The path as workers get it. */
+static int
+file_write_path(struct file *file)
+{
+	size_t length = strlen(file->path);
+
+	file->path_fd = memfd_create("segmentd:path", MFD_CLOEXEC);
+	if (file->path_fd < 0)
+		return -errno;
+	return write(file->path_fd, file->path, length) == (ssize_t)length ? 0 : -ENOSPC;
+}
+
+static int
+file_new(const struct definition *definition, struct file **ret_file)
+{
+	struct file *file = calloc(1, sizeof(*file));
+	int r;
+
+	if (!file)
+		return -ENOMEM;
+	file->path_fd = file->mark_fd = -1;
+	file->size_bytes = definition->size_bytes;
+	file->max_size_bytes = definition->max_size_bytes;
+	file->on_unclean = definition->on_unclean;
+	file->n_windows = (definition->max_size_bytes + LOOK_BYTES - 1) / LOOK_BYTES;
+	file->window_pages = calloc(file->n_windows, sizeof(*file->window_pages));
+	file->path = strdup(definition->path);
+	r = file->window_pages && file->path ? file_write_path(file) : -ENOMEM;
+	if (r)
+		(void)file_free(file);
+	else
+		*ret_file = file;
+	return r;
+}
+
+/* Only what is needed to send workers: there is no descriptor of the file yet. */
+static int
+file_create(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size)
+{
+	struct file *file, *other;
+	int r;
+
+	LIST_FOREACH(other, &files, entry) {
+		if (!streq(other->path, definition->path))
+			continue;
+		(void)snprintf(text, text_size, "'%.300s' is being closed: the segment that it held before is on its way out",
+		    definition->path);
+		return -EBUSY;
+	}
+	r = file_new(definition, &file);
+	if (r) {
+		(void)snprintf(text, text_size, "the daemon cannot begin to open '%.300s': %s", definition->path, strerror(-r));
+		return r;
+	}
+	LIST_INSERT_HEAD(&files, file, entry);
+	*ret_object = (struct backend_object) BACKEND_OBJECT_NULL;
+	ret_object->is_file = true;
+	ret_object->map_bytes = round_up(definition->max_size_bytes, PAGE_BYTES);
+	ret_object->own = file;
+	return 0;
+}
+
+static bool
+file_errand(struct backend_object *object, enum backend_stage stage, struct backend_errand *ret_errand)
+{
+	struct file *file = object->own;
+
+	*ret_errand = (struct backend_errand) {
+		.job = { .flags = file->flags, .limit_bytes = file->max_size_bytes },
+		.fds = { file->path_fd, file->mark_fd, object->fd },
+	};
+	switch (stage) {
+	case BACKEND_STAGE_OPEN:
+		if (object->fd >= 0)
+			return false;
+		ret_errand->job.kind = file->mark_fd < 0 ? JOB_FILE_LOOK : JOB_FILE_OPEN;
+		ret_errand->job.length_bytes = file->size_bytes;
+		ret_errand->job.on_unclean = file->on_unclean;
+		return true;
+	case BACKEND_STAGE_USE:
+		ret_errand->job.kind = JOB_FILE_USE;
+		return !(file->flags & JOB_FILE_USED);
+	case BACKEND_STAGE_SYNC:
+		ret_errand->job.kind = JOB_SYNC;
+		ret_errand->fds[0] = object->fd;
+		return object->fd >= 0;
+	default:
+		break;
+	}
+	/* Once: and nothing is to be undone where there is no mark. */
+	if (file->is_closed || file->mark_fd < 0)
+		return false;
+	file->is_closed = true;
+	ret_errand->job.kind = JOB_FILE_CLOSE;
+	ret_errand->job.flags |= stage == BACKEND_STAGE_CLOSE_ALONE ? JOB_FILE_ALONE : 0;
+	if (object->fd < 0)
+		ret_errand->fds[2] = file->mark_fd;
+	return true;
+}
+
+/*
+ * Locked by ourselves, so that the kernel names us to others that come. A worker has just found that nobody has it; and this
+ * waits for nothing.
+ */
+static int
+file_take_mark(struct file *file, int *fd, char *text, size_t text_size)
+{
+	if (*fd < 0 || flock(*fd, LOCK_EX | LOCK_NB)) {
+		(void)snprintf(text, text_size, "'%.300s' was taken by another segmentd at the same moment; stop that one, and retry",
+		    file->path);
+		return -EBUSY;
+	}
+	file->mark_fd = take_fd(fd);
+	return 0;
+}
+
+/* Without leases nobody could tell when the last client is gone. */
+static int
+file_check_leases(const struct file *file, int fd, char *text, size_t text_size)
+{
+	if (kernelcount_alone(fd) || errno == EAGAIN)
+		return 0;
+	(void)snprintf(text, text_size, "'%.300s' is on a file system that gives no leases (%s), by which segmentd knows whether "
+	    "anybody has it; name a file on a local one, as ext4, xfs, btrfs or tmpfs", file->path, strerror(errno));
+	return -EOPNOTSUPP;
+}
+
+static int
+file_take(struct backend_object *object, const struct job_result *result, int *fd, char *text, size_t text_size)
+{
+	struct file *file = object->own;
+	int r;
+
+	file->flags |= result->flags;
+	if (*fd < 0) {
+		(void)snprintf(text, text_size, "'%.300s': no descriptor came from the worker; raise LimitNOFILE", file->path);
+		return -EMFILE;
+	}
+	r = file_check_leases(file, *fd, text, text_size);
+	if (r == 0)
+		r = procfd_prepare();
+	if (r)
+		return r;
+	object->fd = take_fd(fd);
+	object->has_contents = !(file->flags & JOB_FILE_NEW);
+	if (file->flags & JOB_FILE_UNCLEAN)
+		(void)snprintf(text, text_size, "%s", result->text);
+	return 0;
+}
+
+static int
+file_errand_done(struct backend_object *object, const struct job_result *result, int *fd, char *text, size_t text_size)
+{
+	struct file *file = object->own;
+
+	if (file->mark_fd < 0)
+		return file_take_mark(file, fd, text, text_size);
+	if (object->fd < 0)
+		return file_take(object, result, fd, text, text_size);
+	file->flags = (file->flags & ~JOB_FILE_RENAME) | JOB_FILE_USED;
+	return 0;
+}
+
+/* How much of a window is in memory. */
+static uint32_t
+file_count_window(const struct backend_object *object, uint64_t window)
+{
+	static unsigned char seen[LOOK_BYTES / PAGE_BYTES];
+	size_t length = min_u64(LOOK_BYTES, object->map_bytes - window * LOOK_BYTES);
+	void *map = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, object->fd, (off_t)(window * LOOK_BYTES));
+	uint32_t n = 0;
+
+	if (map == MAP_FAILED)
+		return 0;
+	if (mincore(map, length, seen) == 0)
+		for (size_t i = 0; i < length / PAGE_BYTES; i++)
+			n += seen[i] & 1;
+	(void)munmap(map, length);
+	return n;
+}
+
+/* By a window at a time, since counting all takes its time: of a large file that is asked for seldom it is an older count. */
+static uint64_t
+file_resident_bytes(const struct backend_object *object)
+{
+	struct file *file = object->own;
+	uint64_t window = file->next_window;
+	uint32_t n = file_count_window(object, window);
+
+	file->resident_bytes += ((uint64_t)n - file->window_pages[window]) * PAGE_BYTES;
+	file->window_pages[window] = n;
+	file->next_window = (window + 1) % file->n_windows;
+	return file->resident_bytes;
+}
+
+static void
+file_close(struct backend_object *object)
+{
+	struct file *file = object->own;
+
+	LIST_REMOVE(file, entry);
+	object->own = file_free(file);
+}
+
+const struct backend backend_file = {
+	.name = "file",
+	.features = BACKEND_FD | BACKEND_MARKS | BACKEND_DURABLE,
+	.create = file_create,
+	.open = backend_open_fd,
+	.map = backend_map_fd,
+	.resident_bytes = file_resident_bytes,
+	.errand = file_errand,
+	.errand_done = file_errand_done,
+	.close = file_close,
+};

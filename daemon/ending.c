@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A disk takes its time, and the service manager would end us before: it is told that we are at it. Not without a limit, since
+ * a disk that hangs would keep the machine from going down: the files' marks stay then, and the next start knows.
+ */
+#include "config.h"
+
+#include "base/base.h"
+#include "daemon/ending.h"
+#include "daemon/log.h"
+#include "systemd/notify.h"
+
+#define LIMIT_SECONDS	600
+#define TICK_SECONDS	5
+#define EXTEND_SECONDS	30		/* more than the ticks are apart, also where we get little of a CPU */
+
+static void
+ending_on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval delay = { .tv_sec = TICK_SECONDS };
+	struct ending *ending = arg;
+
+	if (!provisioner_awaits_room(ending->provisioner)) {
+		(void)event_base_loopbreak(ending->base);
+		return;
+	}
+	if (clock_monotonic_ns() >= ending->until_ns) {
+		log_write(LOG_ERR, NULL, "the contents of files could not be written within %d seconds: the marks beside them stay",
+		    LIMIT_SECONDS);
+		(void)event_base_loopbreak(ending->base);
+		return;
+	}
+	notify_extend(EXTEND_SECONDS);
+	notify_status("writing the contents of files to the disk");
+	(void)evtimer_add(&ending->tick, &delay);
+}
+
+/* Something was given back. */
+static void
+ending_on_room(void *arg)
+{
+	struct ending *ending = arg;
+
+	event_active(&ending->tick, EV_TIMEOUT, 0);
+}
+
+bool
+ending_begin(struct ending *ending, struct event_base *base, struct registry *registry)
+{
+	struct segment *segment, *next;
+	bool is_waiting = false;
+
+	for (segment = TAILQ_FIRST(&registry->in_order); segment; segment = next) {
+		next = TAILQ_NEXT(segment, entry);
+		segment_succeed(segment, NULL);
+		if (!backend_has(segment->definition->backend, BACKEND_DURABLE))
+			continue;
+		is_waiting = true;
+		segment_remove(segment, true);
+	}
+	if (!is_waiting)
+		return false;
+	*ending = (struct ending) {
+		.base = base,
+		.registry = registry,
+		.provisioner = registry->host.provisioner,
+		.until_ns = clock_monotonic_ns() + LIMIT_SECONDS * NS_PER_SEC,
+	};
+	ending->provisioner->on_room = ending_on_room;
+	ending->provisioner->on_room_arg = ending;
+	if (evtimer_assign(&ending->tick, base, ending_on_tick, ending))
+		return false;
+	event_active(&ending->tick, EV_TIMEOUT, 0);
+	return true;
+}
+
+void
+ending_deinit(struct ending *ending)
+{
+	if (event_initialized(&ending->tick))
+		(void)event_del(&ending->tick);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* The daemon's stop, as far as it has to wait: what is in files is written to the disk first. */
+#ifndef DAEMON_ENDING_H
+#define DAEMON_ENDING_H
+
+#include "daemon/registry.h"
+
+struct ending {
+	struct event_base *base;
+	struct registry *registry;
+	struct provisioner *provisioner;
+	struct event tick;
+	uint64_t until_ns;		/* monotonic: the last moment */
+};
+
+/*
+ * Removes the segments whose contents are kept. Nobody is served any more. False: there is nothing to wait for. True: the loop
+ * goes on, and is broken when all is written, or has taken too long.
+ */
+bool ending_begin(struct ending *ending, struct event_base *base, struct registry *registry);
+void ending_deinit(struct ending *ending);
+
+#endif

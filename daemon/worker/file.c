@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A file that holds a segment, and its mark beside it. Neither is opened before it was looked at, since opening alone can do
+ * things: a device acts, a fifo waits. A file that was not there is made under another name, and gets its own only when all
+ * is in it: so what is found under that name is always whole.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "base/base.h"
+#include "conf/definition.h"
+#include "daemon/procfd.h"
+#include "daemon/worker/file.h"
+#include "daemon/worker/mark.h"
+#include "host/findings.h"
+#include "host/process.h"
+
+#define MARK_SUFFIX	".segmentd"
+#define NEW_SUFFIX	MARK_SUFFIX ".new"
+#define LOCKS_FILE	"/proc/locks"
+
+/* Where it is. */
+struct place {
+	struct job_result *result;
+	int dir_fd;
+	char path[PATH_MAX];
+	const char *name;		/* in path */
+	char mark_name[NAME_MAX + 1];
+	char new_name[NAME_MAX + 1];	/* while it is being made */
+};
+
+static void
+place_deinit(struct place *place)
+{
+	close_fd(&place->dir_fd);
+}
+#define cleanup_place	__attribute__((cleanup(place_deinit)))
+
+/* A sentence that begins with the path, which may be too long for it. */
+static int BASE_PRINTF(3, 4)
+place_fail(const struct place *place, int r, const char *format, ...)
+{
+	struct job_result *result = place->result;
+	int n = snprintf(result->text, sizeof(result->text), "'%.300s' ", place->path);
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(result->text + n, sizeof(result->text) - (size_t)n, format, args);
+	va_end(args);
+	return r;
+}
+
+static int
+place_open(struct place *place, int path_fd, struct job_result *result)
+{
+	ssize_t n = pread(path_fd, place->path, sizeof(place->path) - 1, 0);
+	char *slash;
+
+	place->result = result;
+	place->dir_fd = -1;
+	place->path[n > 0 ? n : 0] = '\0';
+	slash = strrchr(place->path, '/');
+	if (!slash || strlen(slash + 1) > NAME_MAX - strlen(NEW_SUFFIX)) {
+		(void)snprintf(result->text, sizeof(result->text), "not a job: the path of a file is expected");
+		return -EPROTO;
+	}
+	place->name = slash + 1;
+	(void)snprintf(place->mark_name, sizeof(place->mark_name), "%s" MARK_SUFFIX, place->name);
+	(void)snprintf(place->new_name, sizeof(place->new_name), "%s" NEW_SUFFIX, place->name);
+	*slash = '\0';
+	place->dir_fd = open(slash == place->path ? "/" : place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	*slash = '/';
+	if (place->dir_fd < 0)
+		return place_fail(place, -errno, "cannot be reached by the daemon's uid %u: its directory: %s; make the directory, "
+		    "or let the daemon read it, and retry", (unsigned)geteuid(), strerror(errno));
+	return 0;
+}
+
+static const char *
+kind_name(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFLNK:
+		return "a symbolic link";
+	case S_IFDIR:
+		return "a directory";
+	case S_IFIFO:
+		return "a fifo";
+	case S_IFSOCK:
+		return "a socket";
+	case S_IFCHR:
+	case S_IFBLK:
+		return "a device";
+	default:
+		return "no file";
+	}
+}
+
+/*
+ * Looks at a name without opening what is there: a regular file, the daemon's own, under this name only, and nobody else's
+ * to write or read. *ret_fd: a descriptor of it that can be opened; -1: there is nothing.
+ */
+static int
+place_look(const struct place *place, const char *name, int *ret_fd, struct stat *ret_st)
+{
+	cleanup_close int fd = openat(place->dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	const char *what = name == place->name ? "" : ": its mark beside it ";
+
+	if (fd < 0 && errno == ENOENT) {
+		*ret_fd = -1;
+		return 0;
+	}
+	if (fd < 0 || fstat(fd, ret_st))
+		return place_fail(place, -errno, "%scannot be looked at by the daemon's uid %u: %s", what, (unsigned)geteuid(),
+		    strerror(errno));
+	if (!S_ISREG(ret_st->st_mode))
+		return place_fail(place, -EINVAL, "%sis %s; a regular file is expected, or none: name one, or remove what is there, "
+		    "and retry", what, kind_name(ret_st->st_mode));
+	if (ret_st->st_uid != geteuid())
+		return place_fail(place, -EPERM, "%sbelongs to uid %u; one of the daemon's own uid, %u, is expected: give it to the "
+		    "daemon (chown), and retry", what, (unsigned)ret_st->st_uid, (unsigned)geteuid());
+	if (ret_st->st_nlink > 1)
+		return place_fail(place, -EMLINK, "%shas %lu hard links; a file of one name is expected: remove the others, and "
+		    "retry", what, (unsigned long)ret_st->st_nlink);
+	if (ret_st->st_mode & 077)
+		return place_fail(place, -EPERM, "%shas mode %04o, and is open to others than its owner; clients reach it through "
+		    "segmentd alone: chmod 0600, and retry", what, (unsigned)ret_st->st_mode & 07777);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+/* The mark, as it is found or made. */
+static int
+place_open_mark(const struct place *place, int *ret_fd)
+{
+	cleanup_close int look_fd = -1, fd = -1;
+	struct mark mark;
+	struct stat st;
+	int r = place_look(place, place->mark_name, &look_fd, &st);
+
+	if (r)
+		return r;
+	if (look_fd >= 0) {
+		r = procfd_reopen(look_fd, O_RDWR, ret_fd);
+		return r ? place_fail(place, r, "its mark '%s' cannot be opened: %s", place->mark_name, strerror(-r)) : 0;
+	}
+	fd = openat(place->dir_fd, place->mark_name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	r = fd < 0 ? -errno : mark_now(&mark, MARK_FREE, 0);
+	if (r == 0)
+		r = mark_write(fd, &mark);
+	if (r == -EEXIST)
+		return place_fail(place, -EBUSY, "is being opened by another segmentd at the same moment; retry");
+	if (r) {
+		if (fd >= 0)
+			(void)unlinkat(place->dir_fd, place->mark_name, 0);
+		return place_fail(place, r, "gets no mark '%s' beside it: %s; let the daemon's uid %u write the directory, make room, "
+		    "and retry", place->mark_name, strerror(-r), (unsigned)geteuid());
+	}
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+/* Who has the lock on it, as the kernel says; 0: it does not say. */
+static int
+lock_holder(int fd)
+{
+	cleanup_fclose FILE *locks = fopen(LOCKS_FILE, "re");
+	char line[256];
+	struct stat st;
+
+	if (!locks || fstat(fd, &st))
+		return 0;
+	while (fgets(line, sizeof(line), locks)) {
+		unsigned long inode;
+		int pid;
+
+		if (sscanf(line, "%*u: FLOCK %*s %*s %d %*x:%*x:%lu", &pid, &inode) == 2 && inode == st.st_ino && pid > 0)
+			return pid;
+	}
+	return 0;
+}
+
+static int
+place_refuse_locked(const struct place *place, int mark_fd)
+{
+	struct mark mark;
+	char command[32] = "";
+	int pid = lock_holder(mark_fd);
+
+	if (!pid && mark_read(mark_fd, &mark) == 0 && mark.state != MARK_INVALID)
+		pid = mark.pid;
+	if (!pid)
+		return place_fail(place, -EBUSY, "is in use: another process has its mark '%s' locked; stop it, and retry",
+		    place->mark_name);
+	process_command(pid, command, sizeof(command));
+	return place_fail(place, -EBUSY, "is in use by pid %d%s%s%s; stop that one, or name another file, and retry", pid,
+	    *command ? " (" : "", command, *command ? ")" : "");
+}
+
+int
+file_look(int path_fd, struct job_result *result, int *ret_fd)
+{
+	cleanup_place struct place place;
+	cleanup_close int look_fd = -1, mark_fd = -1;
+	struct stat st;
+	int r = place_open(&place, path_fd, result);
+
+	/* First the file: beside what is refused no mark is made. */
+	if (r == 0)
+		r = place_look(&place, place.name, &look_fd, &st);
+	if (r == 0)
+		r = place_open_mark(&place, &mark_fd);
+	if (r)
+		return r;
+	/* The daemon locks it for good: then the kernel names the daemon. Here it is only tried. */
+	if (flock(mark_fd, LOCK_EX | LOCK_NB))
+		return errno == EWOULDBLOCK ? place_refuse_locked(&place, mark_fd) :
+		    place_fail(&place, -errno, "is on a file system that keeps no locks: %s", strerror(errno));
+	(void)flock(mark_fd, LOCK_UN);
+	*ret_fd = take_fd(&mark_fd);
+	return 0;
+}
+
+/* Whether there is room for what of the first size_bytes has no blocks yet. */
+static int
+place_check_room(const struct place *place, uint64_t size_bytes, uint64_t blocks_bytes)
+{
+	char needed[32], left[32];
+	struct statvfs fs;
+	uint64_t needed_bytes = size_bytes > blocks_bytes ? size_bytes - blocks_bytes : 0, free_bytes;
+
+	/* A file system without blocks does not say how full it is. */
+	if (fstatvfs(place->dir_fd, &fs) || !fs.f_blocks)
+		return 0;
+	free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (needed_bytes <= free_bytes)
+		return 0;
+	return place_fail(place, -ENOSPC, "needs %s more on its file system, where %s are free; make room, or lower size, and "
+	    "retry", findings_size(needed, sizeof(needed), needed_bytes), findings_size(left, sizeof(left), free_bytes));
+}
+
+static int
+place_make(const struct place *place, const struct job *job, int *ret_fd)
+{
+	cleanup_close int fd = -1;
+	int r = place_check_room(place, job->length_bytes, 0);
+
+	if (r)
+		return r;
+	/* What an earlier one, that did not come to its end, has left. */
+	(void)unlinkat(place->dir_fd, place->new_name, 0);
+	fd = openat(place->dir_fd, place->new_name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return place_fail(place, -errno, "is not there, and cannot be made by the daemon's uid %u: %s", (unsigned)geteuid(),
+		    strerror(errno));
+	if (ftruncate(fd, (off_t)job->limit_bytes)) {
+		r = place_fail(place, -errno, "cannot be made %" PRIu64 " bytes large: %s", job->limit_bytes, strerror(errno));
+		(void)unlinkat(place->dir_fd, place->new_name, 0);
+		return r;
+	}
+	place->result->flags |= JOB_FILE_NEW | JOB_FILE_RENAME;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+static int
+place_zero(const struct place *place, int fd, uint64_t size_bytes)
+{
+	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)size_bytes))
+		return place_fail(place, -errno, "cannot be zeroed: %s", strerror(errno));
+	place->result->flags |= JOB_FILE_NEW;
+	return 0;
+}
+
+/* How its last use ended, and what is to become of it. */
+static int
+place_judge(const struct place *place, int mark_fd, int fd, const struct job *job)
+{
+	static const char *const ends[] = { "were kept (on_unclean = \"keep\"): look them over", "were zeroed (on_unclean = \"zero\")" };
+	const char *why = "is none that segmentd writes: nobody knows how its last use ended";
+	struct mark mark, now;
+	int r = mark_read(mark_fd, &mark);
+
+	if (r == 0)
+		r = mark_now(&now, MARK_USED, job->limit_bytes);
+	if (r)
+		return place_fail(place, r, "its mark '%s' cannot be judged: %s", place->mark_name, strerror(-r));
+	/* Killed in this boot of the machine, a daemon leaves all in the kernel's page cache. */
+	if (mark.state == MARK_FREE || (mark.state == MARK_USED && streq(mark.boot, now.boot)))
+		return 0;
+	if (mark.state == MARK_USED)
+		why = "says that it was in use when the machine went down, and no stop of segmentd was before that";
+	else if (mark.state == MARK_SPOILED)
+		why = "says that not all that was stored reached the disk, for an error of the disk";
+	if (job->on_unclean == DEFINITION_UNCLEAN_FAIL)
+		return place_fail(place, -EUCLEAN, "is not clean: its mark '%s' %s; look its contents over, then remove the mark, or "
+		    "set on_unclean to keep or zero and reload, and retry", place->mark_name, why);
+	if (job->on_unclean == DEFINITION_UNCLEAN_ZERO)
+		r = place_zero(place, fd, job->limit_bytes);
+	if (r)
+		return r;
+	place->result->flags |= JOB_FILE_UNCLEAN;
+	return place_fail(place, 0, "is not clean: its mark '%s' %s; its contents %s", place->mark_name, why,
+	    ends[job->on_unclean == DEFINITION_UNCLEAN_ZERO]);
+}
+
+static int
+place_take(const struct place *place, const struct stat *st, int look_fd, int mark_fd, const struct job *job, int *ret_fd)
+{
+	cleanup_close int fd = -1;
+	int r;
+
+	if ((uint64_t)st->st_size != job->limit_bytes)
+		return place_fail(place, -EFBIG, "has %lld bytes, and max_size is %" PRIu64 "; set max_size to what it has, or bring "
+		    "the file to that size (truncate -s), and retry", (long long)st->st_size, job->limit_bytes);
+	r = procfd_reopen(look_fd, O_RDWR | O_NONBLOCK, &fd);
+	if (r)
+		return place_fail(place, r, "cannot be opened by the daemon's uid %u: %s", (unsigned)geteuid(), strerror(-r));
+	r = place_judge(place, mark_fd, fd, job);
+	if (r == 0)
+		r = place_check_room(place, job->length_bytes,
+		    place->result->flags & JOB_FILE_NEW ? 0 : (uint64_t)st->st_blocks * 512);
+	if (r == 0)
+		*ret_fd = take_fd(&fd);
+	return r;
+}
+
+/* Whether the mark that the daemon has locked is still the one that others find. */
+static bool
+place_has_mark(const struct place *place, int mark_fd)
+{
+	struct stat st, mark_st;
+
+	return fstat(mark_fd, &mark_st) == 0 &&
+	    fstatat(place->dir_fd, place->mark_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_dev == mark_st.st_dev && st.st_ino == mark_st.st_ino;
+}
+
+int
+file_open(int path_fd, int mark_fd, const struct job *job, struct job_result *result, int *ret_fd)
+{
+	cleanup_place struct place place;
+	cleanup_close int look_fd = -1;
+	struct stat st;
+	int r = place_open(&place, path_fd, result);
+
+	if (r)
+		return r;
+	if (!place_has_mark(&place, mark_fd))
+		return place_fail(&place, -EBUSY, "was closed by another segmentd at the same moment; retry");
+	r = place_look(&place, place.name, &look_fd, &st);
+	if (r)
+		return r;
+	if (look_fd < 0)
+		return place_make(&place, job, ret_fd);
+	return place_take(&place, &st, look_fd, mark_fd, job, ret_fd);
+}
+
+/* Gives it its name, which nobody has taken meanwhile. */
+static int
+place_rename(const struct place *place)
+{
+	int r = renameat2(place->dir_fd, place->new_name, place->dir_fd, place->name, RENAME_NOREPLACE) ? -errno : 0;
+
+	/* Some file systems do not know how. */
+	if (r == -EINVAL) {
+		r = linkat(place->dir_fd, place->new_name, place->dir_fd, place->name, 0) ? -errno : 0;
+		if (r == 0)
+			(void)unlinkat(place->dir_fd, place->new_name, 0);
+	}
+	return r;
+}
+
+int
+file_use(int path_fd, int mark_fd, const struct job *job, struct job_result *result)
+{
+	cleanup_place struct place place;
+	struct mark mark;
+	int r = place_open(&place, path_fd, result);
+
+	if (r)
+		return r;
+	r = mark_now(&mark, MARK_USED, job->limit_bytes);
+	if (r == 0)
+		r = mark_write(mark_fd, &mark);
+	if (r)
+		return place_fail(&place, r, "its mark '%s' cannot be written: %s", place.mark_name, strerror(-r));
+	if (job->flags & JOB_FILE_RENAME)
+		r = place_rename(&place);
+	if (r)
+		return place_fail(&place, r, "was made, but does not get its name: %s%s", strerror(-r),
+		    r == -EEXIST ? "; somebody else made one meanwhile: retry" : "");
+	if (fsync(place.dir_fd))
+		return place_fail(&place, -errno, "its directory cannot be written: %s", strerror(errno));
+	return 0;
+}
+
+int
+file_sync(int fd, int mark_fd, struct job_result *result)
+{
+	struct mark mark;
+	struct stat st;
+	int r;
+
+	do
+		r = fdatasync(fd) ? -errno : 0;
+	while (r == -EINTR);
+	if (r == 0)
+		return 0;
+	(void)snprintf(result->text, sizeof(result->text), "its contents could not be written to the disk: %s; they are whole in "
+	    "memory as long as the segment is there: save them elsewhere, and see to the disk", strerror(-r));
+	/* The kernel says it once, and takes the pages for written then: the next start is to know it, too. */
+	if (fstat(fd, &st) == 0 && mark_now(&mark, MARK_SPOILED, (uint64_t)st.st_size) == 0)
+		(void)mark_write(mark_fd, &mark);
+	return r;
+}
+
+/* Takes back what JOB_FILE_LOOK and JOB_FILE_OPEN have made. */
+static void
+place_undo(const struct place *place, int mark_fd, const struct job *job)
+{
+	struct mark mark;
+
+	if (job->flags & JOB_FILE_RENAME)
+		(void)unlinkat(place->dir_fd, place->new_name, 0);
+	if (mark_read(mark_fd, &mark) == 0 && mark.state == MARK_FREE && place_has_mark(place, mark_fd))
+		(void)unlinkat(place->dir_fd, place->mark_name, 0);
+}
+
+int
+file_close(int path_fd, int mark_fd, int fd, const struct job *job, struct job_result *result)
+{
+	cleanup_place struct place place;
+	struct mark mark;
+	int r = place_open(&place, path_fd, result);
+
+	if (r == 0 && !(job->flags & JOB_FILE_USED)) {
+		place_undo(&place, mark_fd, job);
+		return 0;
+	}
+	if (fd >= 0 && job->flags & JOB_FILE_USED) {
+		int synced = file_sync(fd, mark_fd, result);
+
+		r = synced ? synced : r;
+	}
+	/* Who still maps it may go on storing to it, and what could not be written is not there: the mark stays. */
+	if (r || !(job->flags & JOB_FILE_ALONE) || mark_read(mark_fd, &mark) || mark.state != MARK_USED ||
+	    !place_has_mark(&place, mark_fd))
+		return r;
+	if (unlinkat(place.dir_fd, place.mark_name, 0) || fsync(place.dir_fd))
+		return place_fail(&place, -errno, "keeps its mark '%s', which cannot be removed: %s", place.mark_name,
+		    strerror(errno));
+	return 0;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* Blocks of a range of a file, had before its pages are: a full disk is an error here, and nowhere else. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+
+#include "base/base.h"
+#include "daemon/worker/file.h"
+#include "host/findings.h"
+
+#define COPY_BYTES	(256 * KIB)
+
+bool
+file_is_in_memory(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
+static int
+reserve_fail(int fd, int r, uint64_t offset, uint64_t length, struct job_result *result)
+{
+	char needed[32], left[32];
+	struct statvfs fs;
+	uint64_t free_bytes = 0;
+
+	if (fstatvfs(fd, &fs) == 0)
+		free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	(void)findings_size(needed, sizeof(needed), length);
+	(void)findings_size(left, sizeof(left), free_bytes);
+	if (r == -EDQUOT)
+		(void)snprintf(result->text, sizeof(result->text),
+		    "uid %u is at its disk quota: %s at offset %llu of the file are needed, and are not to be had; raise the quota "
+		    "or make room, and retry", (unsigned)geteuid(), needed, (unsigned long long)offset);
+	else if (r == -ENOSPC)
+		(void)snprintf(result->text, sizeof(result->text),
+		    "its file system is full: %s at offset %llu of the file are needed, and %s are free; make room, and retry",
+		    needed, (unsigned long long)offset, left);
+	else
+		(void)snprintf(result->text, sizeof(result->text),
+		    "blocks for %s at offset %llu of the file cannot be reserved: %s", needed, (unsigned long long)offset,
+		    strerror(-r));
+	return r;
+}
+
+/* What is there, once more: where it was a hole it has blocks then. */
+static int
+rewrite(int fd, uint64_t offset, uint64_t end)
+{
+	cleanup_free char *bytes = malloc(COPY_BYTES);
+	struct stat st;
+
+	if (!bytes)
+		return -ENOMEM;
+	if (fstat(fd, &st))
+		return -errno;
+	end = min_u64(end, (uint64_t)st.st_size);
+	while (offset < end) {
+		ssize_t n = pread(fd, bytes, min_u64(COPY_BYTES, end - offset), (off_t)offset);
+
+		if (n > 0)
+			n = pwrite(fd, bytes, (size_t)n, (off_t)offset);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0)
+			return -EIO;
+		offset += n > 0 ? (uint64_t)n : 0;
+	}
+	return 0;
+}
+
+int
+file_reserve(int fd, uint64_t offset_bytes, uint64_t length_bytes, struct job_result *result)
+{
+	int r;
+
+	do
+		r = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset_bytes, (off_t)length_bytes) ? -errno : 0;
+	while (r == -EINTR);
+	if (r == -EOPNOTSUPP || r == -ENOSYS)
+		r = rewrite(fd, offset_bytes, offset_bytes + length_bytes);
+	return r ? reserve_fail(fd, r, offset_bytes, length_bytes, result) : 0;
+}
