@@ -20,9 +20,12 @@
 
 #define FOR_READING	":r"
 
-/* What is told of each segment; the second one's have _2 behind their names, and so on. */
+/*
+ * What is told of each segment; the second one's have _2 behind their names, and so on. All have the first. Of SEGMENT_FD and
+ * SEGMENT_SHMID each has one: System V memory is attached by its id.
+ */
 static const char *const variables[] = {
-	"SEGMENT_FD", "SEGMENT_NAME", "SEGMENT_SIZE", "SEGMENT_ACCESS", "SEGMENT_GENERATION",
+	"SEGMENT_NAME", "SEGMENT_FD", "SEGMENT_SHMID", "SEGMENT_SIZE", "SEGMENT_ACCESS", "SEGMENT_GENERATION",
 };
 
 /* One argument, taken apart, and what came of it. */
@@ -164,26 +167,32 @@ format_variable(const char *name, unsigned number, char *buf, size_t size)
 		(void)snprintf(buf, size, "%s_%u", name, number);
 }
 
+/* value: NULL: there is none, whatever an `exec` around this one said. */
 static int
 set_variable(const struct segmentctl *ctl, const char *name, unsigned number, const char *value)
 {
 	char variable[64];
 
 	format_variable(name, number, variable, sizeof(variable));
-	return setenv(variable, value, 1) == 0 ? 0 : report_no_memory(ctl);
+	return (value ? setenv(variable, value, 1) : unsetenv(variable)) == 0 ? 0 : report_no_memory(ctl);
 }
 
 static int
 describe_segment(const struct segmentctl *ctl, const struct inherited *one)
 {
-	char fd[16], size[24], generation[24];
-	const char *values[] = { fd, one->name, size, one->is_for_reading ? "read" : "write", generation };
-	int r = keep_open(ctl, segment_fd(one->segment));
+	const struct segment *segment = one->segment;
+	bool is_shm = segment_fd(segment) < 0;
+	char fd[16], shm_id[16], size[24], generation[24];
+	const char *values[] = { one->name, is_shm ? NULL : fd, is_shm ? shm_id : NULL, size,
+	    one->is_for_reading ? "read" : "write", generation };
+	/* Also of what stands in for System V memory: the kernel knows the program as its holder by that. */
+	int r = keep_open(ctl, segment->fd);
 
 	static_assert(BASE_ARRAY_SIZE(values) == BASE_ARRAY_SIZE(variables), "a value each");
-	(void)snprintf(fd, sizeof(fd), "%d", segment_fd(one->segment));
-	(void)snprintf(size, sizeof(size), "%zu", segment_size(one->segment));
-	(void)snprintf(generation, sizeof(generation), "%" PRIu64, segment_generation(one->segment));
+	(void)snprintf(fd, sizeof(fd), "%d", segment_fd(segment));
+	(void)snprintf(shm_id, sizeof(shm_id), "%d", segment_shm_id(segment));
+	(void)snprintf(size, sizeof(size), "%zu", segment_size(segment));
+	(void)snprintf(generation, sizeof(generation), "%" PRIu64, segment_generation(segment));
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(variables) && r == 0; i++)
 		r = set_variable(ctl, variables[i], one->number, values[i]);
 	return r;
@@ -196,13 +205,15 @@ forget_older(unsigned n_segments)
 	char variable[64];
 
 	for (unsigned number = n_segments + 1;; number++) {
-		format_variable(variables[0], number, variable, sizeof(variable));
-		if (!getenv(variable))
-			return;
+		bool is_there = false;
+
 		for (size_t i = 0; i < BASE_ARRAY_SIZE(variables); i++) {
 			format_variable(variables[i], number, variable, sizeof(variable));
+			is_there = is_there || getenv(variable);
 			(void)unsetenv(variable);
 		}
+		if (!is_there)
+			return;
 	}
 }
 
