@@ -154,6 +154,7 @@ row_add_members(struct json *json, const struct protocol_segment *row)
 	json_add_number(json, "readers", row->readers);
 	json_add_number(json, "writers", row->writers);
 	json_add_number(json, "unsupervised", row->unsupervised);
+	json_add_number(json, "others", row->others);
 	json_add_number(json, "recoveries", row->recoveries);
 	json_add_number(json, "generation", row->generation);
 	add_owner(json, row);

@@ -63,6 +63,11 @@ print_state(const struct shown *shown)
 	(void)snprintf(text, sizeof(text), "%" PRIu32 " reading, %" PRIu32 " writing, of them %" PRIu32 " unsupervised",
 	    row->readers, row->writers, row->unsupervised);
 	print_line("attached", text);
+	if (row->others) {
+		(void)snprintf(text, sizeof(text), "%" PRIu32 " by the kernel's count, which attached it by its key, or whose "
+		    "parents did it by us: names unknown", row->others);
+		print_line("others", text);
+	}
 	(void)snprintf(text, sizeof(text), "%" PRIu64, row->recoveries);
 	print_line("recoveries", text);
 }
