@@ -56,6 +56,27 @@ registry_drop_template(struct registry *registry, struct registry_template *temp
 	free(template_);
 }
 
+/*
+ * What is made for its creator, if the creator may have it: that is so but where the kernel judges who attaches, and the
+ * template's group is another's. 0, REGISTRY_E_ACCESS or -ENOMEM.
+ */
+static int
+registry_instantiate(const struct definition *template_, const char *name, uint64_t size_bytes,
+    const struct identity *identity, struct definition **ret_definition)
+{
+	const uint32_t both = PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE;
+	struct definition *definition = definition_instantiate(template_, name, size_bytes, identity->uid, identity->gid);
+
+	if (!definition)
+		return -ENOMEM;
+	if (backend_has(definition->backend, BACKEND_JUDGED) && (access_allowed(definition, identity) & both) != both) {
+		(void)definition_unref(definition);
+		return REGISTRY_E_ACCESS;
+	}
+	*ret_definition = definition;
+	return 0;
+}
+
 /* The last that was created from a removed template is gone, perhaps: nothing is left to count. */
 static void
 registry_drop_templates(struct registry *registry)
@@ -311,9 +332,13 @@ registry_create(struct registry *registry, const char *name, uint64_t size_bytes
 	    size_bytes + locks_control_bytes(template_->definition), &charge);
 	if (r)
 		return r == ACCOUNTS_E_LIMIT ? REGISTRY_E_LIMIT : r;
-	definition = definition_instantiate(template_->definition, name, size_bytes, identity->uid, identity->gid);
+	r = registry_instantiate(template_->definition, name, size_bytes, identity, &definition);
+	if (r) {
+		charge_deinit(&charge);
+		return r;
+	}
 	creation = malloc(sizeof(*creation));
-	r = definition && creation ? registry_add(registry, definition, &segment) : -ENOMEM;
+	r = creation ? registry_add(registry, definition, &segment) : -ENOMEM;
 	(void)definition_unref(definition);
 	if (r) {
 		free(creation);

@@ -55,6 +55,10 @@ requests_refuse_create(struct requests *requests, struct session *session, const
 	case REGISTRY_E_LOCKS:
 		return session_refuse(session, request, -EINVAL, "a lock of the template protects bytes beyond that size: ask for "
 		    "more, at most the template's max_size");
+	case REGISTRY_E_ACCESS:
+		return session_refuse(session, request, -EACCES, "uid %u is not in group %u of template '%s', and could not attach "
+		    "what it creates: the kernel lets the group have it by mode %04o, and no owner but the daemon",
+		    session->identity.uid, access_group(definition), definition->name, definition->mode);
 	case REGISTRY_E_COUNT:
 		return session_refuse(session, request, -EDQUOT, "there %s %u segment%s of template '%s', as many as its "
 		    "max_count allows; remove some, or have the administrator raise it",
