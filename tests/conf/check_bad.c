@@ -176,6 +176,8 @@ static const struct {
 	{ TEMPLATE("backend = \"sysv\"; mode = \"0660\"; key = 5;"), 2, "templates[0].key", "belongs to a segment and not to a template" },
 	{ TEMPLATE("backend = \"sysv\";"), 1, "templates[0].mode", "lets nobody have what they create" },
 	{ TEMPLATE("backend = \"sysv\"; mode = \"0640\";"), 2, "templates[0].mode", "expected \"0660\"" },
+	{ SEGMENT("backend = \"file\"; path = \"/f\"; sync = \"now\";"), 2, "segments[0].sync", "not a time" },
+	{ SEGMENT("backend = \"file\"; path = \"/f\"; on_unclean = \"x\";"), 2, "segments[0].on_unclean", "expected \"keep\"" },
 	/* known, and not honoured by this version */
 	{ "segments = ( { name = \"a\"; size = \"2MiB\";\npage_size = \"2MiB\"; } );", 2, "segments[0].page_size",
 	    "not supported by this version; use auto" },
@@ -203,8 +205,6 @@ static const struct {
 	{ "orphans = ( { posix = \"/a\"; afer = \"1s\"; } );", "orphans[0].afer", "did you mean \"after\"?" },
 	{ SEGMENT("backend = \"posix\"; object = \"order\";"), "segments[0].object", "slash" },
 	{ SEGMENT("backend = \"posix\"; object = \"/a/b\";"), "segments[0].object", "no object's name" },
-	{ SEGMENT("backend = \"file\"; path = \"/f\"; sync = \"now\";"), "segments[0].sync", "not a time" },
-	{ SEGMENT("backend = \"file\"; path = \"/f\"; on_unclean = \"x\";"), "segments[0].on_unclean", "expected \"keep\"" },
 };
 
 START_TEST(is_refused_for_one_reason)
