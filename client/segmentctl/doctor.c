@@ -58,7 +58,6 @@ doctor_set_add(struct doctor *doctor, struct doctor_set *set, const struct defin
 	}
 	set->list = list;
 	set->list[set->n++] = definition;
-	set->is_required = set->is_required || definition->required;
 }
 
 void
@@ -198,13 +197,40 @@ doctor_unread(struct doctor *doctor, const char *what, int r)
 	doctor_add(doctor, DOCTOR_NOTE, NULL, NULL, text);
 }
 
+/* Where not all of them are required: those that are; of many the first ones. */
+static void
+name_required(char *buf, size_t size, const struct doctor_set *set)
+{
+	size_t len = (size_t)snprintf(buf, size, "will fail; and the start, which requires");
+	const char *comma = "";
+
+	for (size_t i = 0; i < set->n; i++) {
+		if (!set->list[i]->required)
+			continue;
+		if (len + DEFINITION_NAME_MAX + sizeof(", ...") >= size) {
+			(void)stpcpy(buf + len, ", ...");
+			return;
+		}
+		len += (size_t)snprintf(buf + len, size - len, "%s %s", comma, set->list[i]->name);
+		comma = ",";
+	}
+}
+
 void
 doctor_add_failure(struct doctor *doctor, const struct doctor_set *set, const char *text)
 {
-	if (set->is_required)
-		doctor_add(doctor, DOCTOR_REQUIRED, set, "will fail, and with what is required of it the start", text);
+	char means[512];
+	size_t n_required = 0;
+
+	for (size_t i = 0; i < set->n; i++)
+		n_required += set->list[i]->required;
+	if (!n_required)
+		(void)snprintf(means, sizeof(means), "will fail; the start goes on without");
+	else if (n_required == set->n)
+		(void)snprintf(means, sizeof(means), "will fail, and the start with %s", set->n == 1 ? "it" : "them");
 	else
-		doctor_add(doctor, DOCTOR_PROBLEM, set, "will fail; the start goes on without", text);
+		name_required(means, sizeof(means), set);
+	doctor_add(doctor, n_required ? DOCTOR_REQUIRED : DOCTOR_PROBLEM, set, means, text);
 }
 
 void

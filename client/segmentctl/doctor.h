@@ -30,7 +30,6 @@ enum doctor_level {
 struct doctor_set {
 	const struct definition **list;
 	size_t n;
-	bool is_required;		/* one of them is */
 };
 
 #define DOCTOR_SET_NULL	{ 0 }

@@ -14,7 +14,7 @@
 #include "client/segmentctl/text.h"
 
 #define NAMES_MAX	8		/* of segments in a line for people */
-#define WIDTH_MIN	20
+#define WIDTH_MIN	16
 
 enum { LEVEL, CHECK, FINDING, N_COLUMNS };
 
@@ -190,10 +190,11 @@ print_table(const struct doctor *doctor)
 	table_deinit(&printer.table);
 	if (printer.error < 0)
 		return printer.error;
-	if (n_required)
-		printf("\nWhat is required will not fit: %zu finding%s, and %zu other problem%s.\n", n_required,
-		    n_required == 1 ? "" : "s", n_problems, n_problems == 1 ? "" : "s");
-	else if (n_problems)
+	if (n_required) {
+		printf("\nWhat is required will not fit: %zu finding%s.\n", n_required, n_required == 1 ? "" : "s");
+		if (n_problems)
+			printf("Besides: %zu problem%s, over which the start goes on.\n", n_problems, n_problems == 1 ? "" : "s");
+	} else if (n_problems)
 		printf("\nWhat is required fits; %zu problem%s.\n", n_problems, n_problems == 1 ? "" : "s");
 	else
 		printf("\nEverything fits.\n");

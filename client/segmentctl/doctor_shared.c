@@ -204,21 +204,26 @@ doctor_check_disk(struct doctor *doctor)
 			judge_disk(doctor, doctor->conf->segments[i]);
 }
 
-/* Who runs the daemon: the unit's user, else ours. False: it has no entry. */
+/* The unit's user, by name or by number, else ours. False: there is none of that name. */
 static bool
 find_user(const struct doctor *doctor, char *name, size_t size, uid_t *ret_uid)
 {
+	const char *word = doctor->service.user;
 	const struct passwd *user;
+	unsigned long number;
+	char *end;
 
-	if (doctor->service_error == 0 && !*doctor->service.user) {
-		(void)snprintf(name, size, "root");
-		*ret_uid = 0;
-		return true;
+	if (doctor->service_error == 0 && *word) {
+		(void)snprintf(name, size, "%s", word);
+		user = getpwnam(word);
+		number = strtoul(word, &end, 10);
+		*ret_uid = user ? user->pw_uid : (uid_t)number;
+		return user || *end == '\0';
 	}
-	user = doctor->service_error == 0 ? getpwnam(doctor->service.user) : getpwuid(getuid());
-	(void)snprintf(name, size, "%s", user ? user->pw_name : doctor->service_error == 0 ? doctor->service.user : "this user");
-	*ret_uid = user ? user->pw_uid : getuid();
-	return user != NULL || doctor->service_error < 0;
+	*ret_uid = doctor->service_error == 0 ? 0 : getuid();
+	user = getpwuid(*ret_uid);
+	(void)snprintf(name, size, "%s", user ? user->pw_name : "this user");
+	return true;
 }
 
 void
