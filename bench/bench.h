@@ -76,6 +76,7 @@ struct bench_goal {
 	void (*run)(struct bench *bench, const struct bench_goal *goal);
 	double must_p90;		/* as must_p99 */
 	double most_p99_us;		/* the pooled p99 itself; 0: not asked */
+	const void *arg;		/* run's own */
 };
 
 /* How a run of a goal ended. */

@@ -45,13 +45,14 @@ daemon_configure(const struct daemon *daemon, const struct daemon_config *config
 	    "    state_dir = \"%s/state\";\n"
 	    "    admin_group = \"root\";\n"
 	    "    limits = { clients = 16384; attachments = 1000000; bytes = \"64GiB\"; };\n"
+	    "    %s\n"
 	    "};\n"
 	    "segments = (\n"
 	    "  { name = \"" DAEMON_SEGMENT "\"; size = \"1MiB\"; prefault = true; mlock = %s; required = true; }%s\n"
 	    ");\n"
 	    "templates = (%s\n"
 	    ");\n",
-	    daemon->socket, daemon->directory, lock, config->segments ? config->segments : "",
+	    daemon->socket, daemon->directory, config->keys ? config->keys : "", lock, config->segments ? config->segments : "",
 	    config->templates ? config->templates : "");
 	if (fclose(f) != 0)
 		bench_fail("%s: %s", daemon->config, strerror(errno));

@@ -24,6 +24,7 @@ struct daemon {
 
 /* segments: text that goes behind `segments = (`'s first element, each definition led by a comma; templates likewise. */
 struct daemon_config {
+	const char *keys;		/* more of the daemon's own, each ended by a semicolon */
 	const char *segments;
 	const char *templates;
 };

@@ -7,13 +7,15 @@ CLEANFILES += bench/segmentd-bench bench/results.jsonl
 bench_segmentd_bench_SOURCES = \
 	bench/baseline.c bench/baseline.h \
 	bench/bench.c bench/bench.h \
-	bench/bench_death.c bench/bench_handout.c bench/bench_handover.c bench/bench_idle.c bench/bench_load.c \
+	bench/bench_death.c bench/bench_handout.c bench/bench_handover.c bench/bench_idle.c bench/bench_kinds.c \
+	bench/bench_load.c \
 	bench/bench_lock.c bench/bench_many.c bench/bench_mass.c bench/bench_provision.c bench/bench_restore.c \
 	bench/bench_scale.c \
 	bench/child.c bench/child.h \
 	bench/daemon.c bench/daemon.h \
 	bench/families.h \
 	bench/gate.c bench/gate.h \
+	bench/kinds.c bench/kinds.h \
 	bench/main.c \
 	bench/populate.c bench/populate.h \
 	bench/profile.c bench/profile.h \
@@ -30,13 +32,13 @@ bench_segmentd_bench_LDADD = client/libsegment.la client/libcontrol.la $(EVENT_L
 bench_segmentd_bench_LDFLAGS = $(AM_LDFLAGS) -no-install
 
 # make bench [BENCH_ONLY=H1,P1] [BENCH_ROUNDS=9] [BENCH_RUNS=3] [BENCH_GATE=6] [BENCH_SIZE=4096] [BENCH_IDLE=30]
-#            [BENCH_HOST_SETTINGS=1]
+#            [BENCH_HOST_SETTINGS=1] [BENCH_KINDS=all]
 bench: bench/segmentd-bench$(EXEEXT) daemon/segmentd$(EXEEXT)
 	bench/segmentd-bench$(EXEEXT) --daemon daemon/segmentd$(EXEEXT) --json bench/results.jsonl \
 		$(if $(BENCH_ONLY),--only $(BENCH_ONLY)) $(if $(BENCH_ROUNDS),--rounds $(BENCH_ROUNDS)) \
 		$(if $(BENCH_RUNS),--runs $(BENCH_RUNS)) $(if $(BENCH_GATE),--gate $(BENCH_GATE)) \
 		$(if $(BENCH_SIZE),--size $(BENCH_SIZE)) $(if $(BENCH_IDLE),--idle $(BENCH_IDLE)) \
-		$(if $(filter 1,$(BENCH_HOST_SETTINGS)),--host-settings)
+		$(if $(filter 1,$(BENCH_HOST_SETTINGS)),--host-settings) $(if $(BENCH_KINDS),--kinds $(BENCH_KINDS))
 
 # The system calls of an attachment, and the share of each
 profile: bench/segmentd-bench$(EXEEXT) daemon/segmentd$(EXEEXT)

@@ -13,6 +13,7 @@
 
 #include "bench/bench.h"
 #include "bench/families.h"
+#include "bench/kinds.h"
 #include "bench/profile.h"
 #include "bench/report.h"
 
@@ -64,7 +65,16 @@ static const struct bench_goal goals[] = {
 	{ "N/change", "the daemon's own CPU time of that, each definition", BENCH_CPU_US, 1.5, 1.1, 0, scale_reload_change },
 };
 
-#define N_GOALS	BASE_ARRAY_SIZE(goals)
+/* Of each kind of memory that was asked for: its id goes behind theirs, as in "P1/sysv/2MiB". */
+static const struct bench_goal kind_goals[] = {
+	{ "P1", "made and resident, against a bare program", BENCH_GIB_PER_SECOND, 0.95, 1.0, 0, kinds_provision },
+	{ "P4", "boot to ready with 64 segments, against one", BENCH_GIB_PER_SECOND, 0.90, 0.95, 0, kinds_boot },
+	{ "P5", "attached, and written for the first time", BENCH_US, 1.05, 1.0, 0, kinds_write },
+};
+
+/* With kinds: beside another daemon that keeps shared memory. */
+static const struct bench_goal roudi_goal =
+	{ "P4/roudi", "boot to ready, against RouDi declaring the same bytes", BENCH_GIB_PER_SECOND, 4, 8, 0, kinds_roudi };
 
 /* How often each outcome came of a goal's runs. */
 struct tally {
@@ -73,9 +83,17 @@ struct tally {
 	double ratios[BENCH_RUNS_MAX];
 };
 
+/* What is measured: the table, or its like for each kind. */
+struct agenda {
+	struct bench_goal *goals;
+	struct tally *tallies;
+	unsigned n;
+};
+
 struct options {
 	unsigned n_runs;
 	const char *only;		/* goals' ids with commas, or NULL for all */
+	const char *kinds;		/* kinds' names with commas, or "all"; NULL: none, but the table of goals */
 	bool is_profile;		/* the table of an attachment's system calls, and no goals */
 };
 
@@ -84,6 +102,7 @@ usage(FILE *f)
 {
 	(void)fputs("usage: segmentd-bench --daemon FILE [--rounds N] [--runs N] [--only ID,ID...] [--gate PERCENT]\n"
 	    "                      [--idle SECONDS] [--size MIB] [--json FILE] [--host-settings]\n"
+	    "                      [--kinds all|KIND,KIND...]\n"
 	    "       segmentd-bench --daemon FILE --profile\n", f);
 }
 
@@ -124,7 +143,8 @@ parse(struct bench *bench, struct options *options, int argc, char **argv)
 		{ "runs", required_argument, NULL, 'n' }, { "only", required_argument, NULL, 'o' },
 		{ "gate", required_argument, NULL, 'g' }, { "idle", required_argument, NULL, 'i' },
 		{ "size", required_argument, NULL, 's' }, { "json", required_argument, NULL, 'j' },
-		{ "host-settings", no_argument, NULL, 'h' }, { "profile", no_argument, NULL, 'p' }, { NULL, 0, NULL, 0 },
+		{ "host-settings", no_argument, NULL, 'h' }, { "profile", no_argument, NULL, 'p' },
+		{ "kinds", required_argument, NULL, 'k' }, { NULL, 0, NULL, 0 },
 	};
 	int c;
 
@@ -138,6 +158,7 @@ parse(struct bench *bench, struct options *options, int argc, char **argv)
 		case 'i': bench->idle_seconds = number("idle", optarg, 1, 3600); break;
 		case 's': bench->provision_bytes = (uint64_t)number("size", optarg, 128, 1 << 20) / 128 * 128 * MIB; break;
 		case 'h': bench->host_settings = true; break;
+		case 'k': options->kinds = optarg; break;
 		case 'p': options->is_profile = true; break;
 		case 'j':
 			bench->json = fopen(optarg, "we");
@@ -195,18 +216,21 @@ is_decided(const struct tally *tally)
 }
 
 static void
-run_once(struct bench *bench, const struct options *options, struct tally *tallies)
+run_once(struct bench *bench, const struct options *options, const struct agenda *agenda)
 {
 	unsigned i;
 
-	for (i = 0; i < N_GOALS; i++) {
-		if (!is_wanted(options->only, goals[i].id) || is_decided(&tallies[i]))
+	for (i = 0; i < agenda->n; i++) {
+		const struct bench_goal *goal = &agenda->goals[i];
+		struct tally *tally = &agenda->tallies[i];
+
+		if (!is_wanted(options->only, goal->id) || is_decided(tally))
 			continue;
 		if (interrupted)
 			bench_fail("interrupted");
-		goals[i].run(bench, &goals[i]);
-		tallies[i].ratios[tallies[i].n_runs++] = bench->result.ratio;
-		tallies[i].n[bench->result.outcome]++;
+		goal->run(bench, goal);
+		tally->ratios[tally->n_runs++] = bench->result.ratio;
+		tally->n[bench->result.outcome]++;
 	}
 }
 
@@ -227,23 +251,74 @@ verdict(const struct tally *tally)
 }
 
 static void
-print_summary(const struct options *options, const struct tally *tallies)
+print_verdict(const struct bench_goal *goal, const struct tally *tally)
 {
-	unsigned i, k;
+	unsigned k;
 
-	(void)printf("\n%-8s %-66s %5s %7s  %s\n", "goal", "", "must", "stretch", "verdict, ratio of each run");
-	for (i = 0; i < N_GOALS; i++) {
-		if (!is_wanted(options->only, goals[i].id))
-			continue;
-		(void)printf("%-8s %-66s ", goals[i].id, goals[i].title);
-		if (goals[i].must <= 0 && tallies[i].n[BENCH_TOLD] + tallies[i].n[BENCH_NOISY] > 0)
-			(void)printf("%5s %7s  %s:", "-", "-", verdict(&tallies[i]));
-		else
-			(void)printf("%5.2f %7.2f  %s:", goals[i].must, goals[i].stretch, verdict(&tallies[i]));
-		for (k = 0; k < tallies[i].n_runs; k++)
-			(void)printf(tallies[i].ratios[k] >= 0 ? " %.3f" : " -", tallies[i].ratios[k]);
-		(void)putchar('\n');
+	(void)printf("%-20s %-66s ", goal->id, goal->title);
+	if (goal->must <= 0 && tally->n[BENCH_TOLD] + tally->n[BENCH_NOISY] > 0)
+		(void)printf("%5s %7s  %s:", "-", "-", verdict(tally));
+	else
+		(void)printf("%5.2f %7.2f  %s:", goal->must, goal->stretch, verdict(tally));
+	for (k = 0; k < tally->n_runs; k++)
+		(void)printf(tally->ratios[k] >= 0 ? " %.3f" : " -", tally->ratios[k]);
+	(void)putchar('\n');
+}
+
+static void
+print_summary(const struct options *options, const struct agenda *agenda)
+{
+	unsigned i;
+
+	(void)printf("\n%-20s %-66s %5s %7s  %s\n", "goal", "", "must", "stretch", "verdict, ratio of each run");
+	for (i = 0; i < agenda->n; i++) {
+		if (is_wanted(options->only, agenda->goals[i].id))
+			print_verdict(&agenda->goals[i], &agenda->tallies[i]);
 	}
+}
+
+static void
+agenda_add(struct agenda *agenda, const struct bench_goal *goal, const struct kind *kind)
+{
+	struct bench_goal *added = &agenda->goals[agenda->n++];
+	char *id;
+
+	*added = *goal;
+	if (!kind)
+		return;
+	if (asprintf(&id, "%s/%s", goal->id, kind->name) < 0)
+		bench_fail("out of memory");
+	added->id = id;			/* as long as the program */
+	added->arg = kind;
+}
+
+static void
+agenda_init(struct agenda *agenda, const struct options *options)
+{
+	unsigned n_max = (unsigned)BASE_ARRAY_SIZE(goals) + kinds_n * (unsigned)BASE_ARRAY_SIZE(kind_goals) + 1, i, k;
+
+	*agenda = (struct agenda){ calloc(n_max, sizeof(*agenda->goals)), calloc(n_max, sizeof(*agenda->tallies)), 0 };
+	if (!agenda->goals || !agenda->tallies)
+		bench_fail("out of memory");
+	for (i = 0; !options->kinds && i < BASE_ARRAY_SIZE(goals); i++)
+		agenda_add(agenda, &goals[i], NULL);
+	for (k = 0; options->kinds && k < kinds_n; k++) {
+		if (!streq(options->kinds, "all") && !is_wanted(options->kinds, kinds[k].name))
+			continue;
+		for (i = 0; i < BASE_ARRAY_SIZE(kind_goals); i++)
+			agenda_add(agenda, &kind_goals[i], &kinds[k]);
+	}
+	if (options->kinds && agenda->n == 0)
+		bench_fail("--kinds %s: no such kind; they are in bench/kinds.c, as in memfd/base,sysv/2MiB", options->kinds);
+	if (options->kinds)
+		agenda_add(agenda, &roudi_goal, NULL);
+}
+
+static void
+agenda_deinit(struct agenda *agenda)
+{
+	free(agenda->goals);
+	free(agenda->tallies);
 }
 
 int
@@ -253,7 +328,7 @@ main(int argc, char **argv)
 	struct bench bench = {
 		.n_rounds = DEFAULT_ROUNDS, .gate = DEFAULT_GATE, .idle_seconds = 30, .provision_bytes = 4 * GIB,
 	};
-	struct tally tallies[N_GOALS] = { 0 };
+	struct agenda agenda;
 	struct utsname host;
 
 	parse(&bench, &options, argc, argv);
@@ -264,6 +339,7 @@ main(int argc, char **argv)
 		profile_attach(&bench);
 		return EXIT_SUCCESS;
 	}
+	agenda_init(&agenda, &options);
 	(void)uname(&host);
 	(void)printf("segmentd " PACKAGE_VERSION ", Linux %s, %u CPUs; %u rounds a run, up to %u runs, other load below %g %%\n",
 	    host.release, bench.n_cpus, bench.n_rounds, options.n_runs, bench.gate * 100);
@@ -272,8 +348,9 @@ main(int argc, char **argv)
 #endif
 	(void)puts("rounds: lowest / median / highest of the rounds' figures; p50, p90, p99: of all samples of all rounds");
 	for (bench.run = 1; bench.run <= options.n_runs; bench.run++)
-		run_once(&bench, &options, tallies);
-	print_summary(&options, tallies);
+		run_once(&bench, &options, &agenda);
+	print_summary(&options, &agenda);
+	agenda_deinit(&agenda);
 	if (bench.json)
 		(void)fclose(bench.json);
 	return EXIT_SUCCESS;

@@ -11,6 +11,9 @@
 #include "bench/populate.h"
 #include "bench/settings.h"
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ	22
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE	23
 #endif
@@ -44,13 +47,25 @@ fill_touch(char *at, uint64_t length)
 }
 
 static int
-fill_populate(char *at, uint64_t length)
+fill_advised(char *at, uint64_t length, int advice)
 {
-	while (madvise(at, length, MADV_POPULATE_WRITE) != 0) {
+	while (madvise(at, length, advice) != 0) {
 		if (errno != EINTR && errno != EAGAIN)
 			return errno;
 	}
 	return 0;
+}
+
+static int
+fill_populate(char *at, uint64_t length)
+{
+	return fill_advised(at, length, MADV_POPULATE_WRITE);
+}
+
+static int
+fill_read(char *at, uint64_t length)
+{
+	return fill_advised(at, length, MADV_POPULATE_READ);
 }
 
 /* A range with no page at all cannot be collapsed; one base page in each huge one is the least that will do. */
@@ -71,6 +86,8 @@ const struct populate_method populate_collapsed = { "MADV_COLLAPSE, 2 threads", 
 const struct populate_method populate_hugetlb = {
 	"hugetlb 2 MiB, populate, 2 threads", fill_populate, 2, MFD_HUGETLB | MFD_HUGE_2MB, false, false
 };
+
+const struct populate_method populate_read = { "POPULATE_READ, 2 threads", fill_read, 2, 0, false, false };
 
 const char *
 populate_name(const struct populate_method *method)
@@ -129,17 +146,33 @@ populate_fill(const struct bench *bench, int (*fill)(char *at, uint64_t length),
 	return error;
 }
 
+int
+populate_run(const struct bench *bench, const struct populate_method *method, unsigned n_threads, char *at, uint64_t length)
+{
+	if (method->advise)
+		(void)madvise(at, length, MADV_HUGEPAGE);
+	return populate_fill(bench, method->fill, n_threads, at, length);
+}
+
+char *
+populate_hole(uint64_t size_bytes, uint64_t align_bytes)
+{
+	char *hole = mmap(NULL, size_bytes + align_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (hole == MAP_FAILED)
+		return NULL;
+	(void)munmap(hole, size_bytes + align_bytes);
+	return (char *)round_up((uint64_t)(uintptr_t)hole, align_bytes);
+}
+
 /* Maps at a multiple of the huge page size, without which nothing is mapped by huge pages. */
 static char *
 map_aligned(int fd, uint64_t size_bytes)
 {
-	char *hole = mmap(NULL, size_bytes + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	char *at;
+	char *at = populate_hole(size_bytes, HUGE_BYTES);
 
-	if (hole == MAP_FAILED)
+	if (!at)
 		return MAP_FAILED;
-	at = (char *)round_up((uint64_t)(uintptr_t)hole, HUGE_BYTES);
-	(void)munmap(hole, size_bytes + HUGE_BYTES);
 	return mmap(at, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
 }
 
@@ -158,9 +191,7 @@ populate_once(const struct bench *bench, const struct populate_method *method, u
 	at = map_aligned(fd, size_bytes);
 	if (at == MAP_FAILED)
 		return -errno;
-	if (method->advise)
-		(void)madvise(at, size_bytes, MADV_HUGEPAGE);
-	error = populate_fill(bench, method->fill, method->n_threads, at, size_bytes);
+	error = populate_run(bench, method, method->n_threads, at, size_bytes);
 	seconds = (double)(clock_monotonic_ns() - start_ns) / 1e9;
 	(void)munmap(at, size_bytes);
 	return error ? -error : seconds;
