@@ -39,8 +39,32 @@ guard_init(void)
 }
 
 int
+guard_call(guard_fn fn, void *arg)
+{
+	if (guard_is_armed) {
+		fn(arg);
+		return 0;
+	}
+	if (sigsetjmp(guard_return, 0)) {
+		guard_is_armed = 0;
+		return -EFAULT;
+	}
+	guard_is_armed = 1;
+	atomic_signal_fence(memory_order_seq_cst);
+	fn(arg);
+	atomic_signal_fence(memory_order_seq_cst);
+	guard_is_armed = 0;
+	return 0;
+}
+
+int
 guard_copy(void *to, const void *from, size_t length)
 {
+	/* Within a guarded call, that one ends. */
+	if (guard_is_armed) {
+		memcpy(to, from, length);
+		return 0;
+	}
 	if (sigsetjmp(guard_return, 0)) {
 		guard_is_armed = 0;
 		return -EFAULT;

@@ -16,6 +16,13 @@ int guard_init(void);
 /* memcpy. 0, or -EFAULT: some of it may have been copied. A control_copy_fn. */
 int guard_copy(void *to, const void *from, size_t length);
 
+/*
+ * Calls fn, which may touch such memory directly, and copy. 0, or -EFAULT: it was left where the memory was not there, so that
+ * it must hold nothing, and its results are none.
+ */
+typedef void (*guard_fn)(void *arg);
+int guard_call(guard_fn fn, void *arg);
+
 /* Whether every page of [address, address + length) is in memory, so that touching it takes none. */
 bool guard_is_resident(const void *address, size_t length);
 

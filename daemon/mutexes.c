@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/* Nothing of a mutex is touched before its memory is known to be there: a page that somebody has punched out is left so. */
+/*
+ * Nothing of a mutex is touched before its memory is known to be there: a page that somebody has punched out is left so. And
+ * where the object can be cut short, it may be gone a moment later: all is done under the guard.
+ */
 #include "config.h"
 
 #include "base/base.h"
@@ -39,22 +42,39 @@ mutex_reason(enum mutex_kind kind)
 	return (enum protocol_lock_reason)reasons[kind];
 }
 
-void
-mutexes_observe(const struct lock *lock, uint32_t *ret_owner, enum protocol_lock_reason *ret_reason)
+struct observation {
+	const struct lock *lock;
+	uint32_t owner;
+	enum protocol_lock_reason reason;
+};
+
+static void
+mutexes_observe_guarded(void *arg)
 {
+	struct observation *observation = arg;
+	const struct lock *lock = observation->lock;
 	const void *mutex = mutex_address(lock);
 	enum mutex_kind kind;
 
-	*ret_owner = 0;
-	*ret_reason = PROTOCOL_LOCK_UNREADABLE;
 	if (!guard_is_resident(mutex, MUTEX_BYTES) || mutex_look(mutex, guard_copy, &kind))
 		return;
-	*ret_reason = mutex_reason(kind);
-	if (*ret_reason != PROTOCOL_LOCK_FINE)
+	observation->reason = mutex_reason(kind);
+	if (observation->reason != PROTOCOL_LOCK_FINE)
 		return;
-	*ret_owner = mutex_owner(mutex_word(mutex));
+	observation->owner = mutex_owner(mutex_word(mutex));
 	if (lock->locks->n_foreign_writers)
-		*ret_reason = PROTOCOL_LOCK_NAMESPACES;
+		observation->reason = PROTOCOL_LOCK_NAMESPACES;
+}
+
+void
+mutexes_observe(const struct lock *lock, uint32_t *ret_owner, enum protocol_lock_reason *ret_reason)
+{
+	struct observation observation = { .lock = lock, .reason = PROTOCOL_LOCK_UNREADABLE };
+
+	if (guard_call(mutexes_observe_guarded, &observation))
+		observation = (struct observation) { .lock = lock, .reason = PROTOCOL_LOCK_UNREADABLE };
+	*ret_owner = observation.owner;
+	*ret_reason = observation.reason;
 }
 
 /* What mutex_recover() is told. */
@@ -80,8 +100,9 @@ mutex_is_small(const struct mutex_death *death)
 	    (death->range_bytes <= SMALL_RANGE_BYTES && guard_is_resident(death->range, death->range_bytes));
 }
 
-int
-mutexes_look(struct lock *lock, uint32_t *ret_thread)
+/* mutexes_look(). 0, or MUTEXES_E_*. */
+static int
+mutexes_look_guarded(struct lock *lock, uint32_t *ret_thread)
 {
 	enum protocol_lock_reason reason;
 	struct mutex_death death;
@@ -122,6 +143,32 @@ mutexes_look(struct lock *lock, uint32_t *ret_thread)
 	default:
 		return 0;
 	}
+}
+
+struct look {
+	struct lock *lock;
+	uint32_t thread;
+	int r;
+};
+
+static void
+mutexes_look_call(void *arg)
+{
+	struct look *look = arg;
+
+	look->r = mutexes_look_guarded(look->lock, &look->thread);
+}
+
+int
+mutexes_look(struct lock *lock, uint32_t *ret_thread)
+{
+	struct look look = { .lock = lock };
+
+	/* A mutex that is not there any more is nobody's. */
+	if (guard_call(mutexes_look_call, &look))
+		return 0;
+	*ret_thread = look.thread;
+	return look.r;
 }
 
 void

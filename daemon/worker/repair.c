@@ -99,11 +99,24 @@ repair_lock(int data_fd, int control_fd, const struct job *job, struct memory *m
 	return r == CONTROL_E_POISONED ? JOB_E_POISONED : r;
 }
 
+struct mutex_repair {
+	struct mutex_death death;
+	int r;
+};
+
+static void
+repair_mutex_call(void *arg)
+{
+	struct mutex_repair *repair = arg;
+
+	repair->r = mutex_recover(&repair->death);
+}
+
 int
 repair_mutex(int data_fd, const struct job *job, struct memory *memory, struct job_result *result)
 {
 	cleanup_object_map struct object_map data = OBJECT_MAP_NULL;
-	struct mutex_death death;
+	struct mutex_repair repair;
 	int r;
 
 	r = map(data_fd, &job->object, max_u64(job->offset_bytes + job->length_bytes, job->lock.at_bytes + MUTEX_BYTES), &data);
@@ -114,7 +127,7 @@ repair_mutex(int data_fd, const struct job *job, struct memory *memory, struct j
 		    strerror(-r));
 		return r;
 	}
-	death = (struct mutex_death) {
+	repair.death = (struct mutex_death) {
 		.mutex = (unsigned char *)data.start + job->lock.at_bytes,
 		.thread = job->lock.thread,
 		.on_death = CONTROL_ZERO,
@@ -122,10 +135,13 @@ repair_mutex(int data_fd, const struct job *job, struct memory *memory, struct j
 		.range_bytes = job->length_bytes,
 		.copy = guard_copy,
 	};
-	r = check_memory(death.range, death.range_bytes, job, memory, result);
+	r = check_memory(repair.death.range, repair.death.range_bytes, job, memory, result);
 	if (r)
 		return r;
-	r = mutex_recover(&death);
+	/* Its word is touched directly, and may be cut off meanwhile. */
+	r = guard_call(repair_mutex_call, &repair);
+	if (r == 0)
+		r = repair.r;
 	if (r < 0)
 		(void)snprintf(result->text, sizeof(result->text), "memory of the segment was taken away: %s", strerror(-r));
 	return r == MUTEX_E_BUSY ? -EAGAIN : (r < 0 ? r : 0);
