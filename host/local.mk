@@ -6,6 +6,7 @@ host_libhost_la_SOURCES = \
 	host/findings.c host/findings.h host/findings_shm.c host/findings_system.c \
 	host/kernel.c host/kernel.h \
 	host/limits.c host/limits.h \
+	host/mappers.c host/mappers.h \
 	host/memory.c host/memory-huge.c host/memory.h \
 	host/process.c host/process.h \
 	host/service.c host/service.h \
