@@ -266,7 +266,7 @@ struct protocol_segment {
 	uint8_t lifetime;		/* persistent, attached */
 	uint8_t flags;			/* PROTOCOL_SEGMENT_* */
 	uint8_t numa;			/* as asked, the configuration's order: any, local, bind, interleave, preferred */
-	uint32_t others;		/* have it besides, by the kernel's own count, where it keeps one */
+	uint32_t others;		/* have it besides, by a key or a name; without COUNTED 1: some, told while no client has it */
 	char name[PROTOCOL_NAME_SIZE];
 };
 static_assert(sizeof(struct protocol_segment) == 248, "wire");
@@ -276,6 +276,8 @@ static_assert(sizeof(struct protocol_segment) == 248, "wire");
 #define PROTOCOL_SEGMENT_DEGRADED	UINT8_C(0x4)	/* not all was had that was asked for: SHOW says what */
 #define PROTOCOL_SEGMENT_POISONED	UINT8_C(0x8)	/* a lock of it was found poisoned: LOCKS says which */
 #define PROTOCOL_SEGMENT_FOLLOWED	UINT8_C(0x10)	/* is made anew as it is declared now, once nobody holds it */
+#define PROTOCOL_SEGMENT_UNSEALED	UINT8_C(0x20)	/* whoever writes it can cut it short */
+#define PROTOCOL_SEGMENT_COUNTED	UINT8_C(0x40)	/* the kernel counts who has it: others is exact */
 
 struct protocol_list {
 	struct protocol_header header;

@@ -20,17 +20,25 @@ member(config_setting_t *group, const char *key)
 	return config_setting_get_member(group, key);
 }
 
-/* An object's name is one segment's: what is made from a template has none to be found by. */
+/*
+ * An object's name is one segment's: what is made from a template has none to be found by. And what is not made before it is
+ * ready may not be to be had when a client touches it.
+ */
 static void
 check_posix(struct reader *reader, config_setting_t *group, const struct definition *definition)
 {
-	if (definition->is_template)
+	if (definition->is_template) {
 		read_problem(reader, member(group, "backend"), NULL,
 		    "\"posix\" is for segments: all that are made from a template would have one object; expected another "
 		    "backend, or a segment for each object");
-	else if (!member(group, "object"))
+		return;
+	}
+	if (!member(group, "object"))
 		read_problem(reader, group, "object",
 		    "is missing; backend \"posix\" requires it: the name that other programs open, as in \"/order-book\"");
+	if (!definition->prefault)
+		read_problem(reader, member(group, "prefault"), NULL, "false contradicts backend \"posix\": /dev/shm has a size, "
+		    "and a client that touches a page which it has no room for dies of it; set prefault = true");
 }
 
 /* Bytes of a page of the hugetlb pools; 0: these are no such pages. */

@@ -113,11 +113,12 @@ static const struct keys_row rows[] = {
 	  .help = "What holds its pages. memfd: memory without a name, reached only through the daemon. posix: an object in "
 	      "/dev/shm, which programs that know nothing of it open by name. sysv: a System V segment, which they attach by its "
 	      "key. file: a file, whose contents outlive the host's restart." },
-	{ KEYS_DEFINITION, "object", KEYS_TYPE_TEXT, BOTH, .backends = OF_POSIX,
+	{ KEYS_DEFINITION, "object", KEYS_TYPE_TEXT, KEYS_OF_SEGMENT, .backends = OF_POSIX,
 	  AT(definition, object), .max = 255, .reload = KEYS_NEVER,
-	  .refusal = "backend \"posix\" is not supported by this version; remove it, and use \"memfd\"",
-	  .fallback_words = "none", .range = "a slash and a name without slashes, as in \"/order-book\"",
-	  .help = "posix: the object's name. Not supported by this version." },
+	  .fallback_words = "required with posix; none otherwise",
+	  .range = "a slash and a name without slashes, as in \"/order-book\"",
+	  .help = "posix: the object's name, by which programs that know nothing of segmentd open it with shm_open(3). No two "
+	      "segments share one." },
 	{ KEYS_DEFINITION, "key", KEYS_TYPE_NUMBER, KEYS_OF_SEGMENT, .backends = OF_SYSV,
 	  .offset = offsetof(struct definition, key), .name_offset = KEYS_NO_FIELD,
 	  .flag_offset = offsetof(struct definition, has_key), .min = 1, .max = UINT32_MAX,

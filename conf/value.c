@@ -380,7 +380,7 @@ set_text(const struct keys_row *row, const struct value *value, void *base, char
 	else if (slash && text[0] != '/')
 		(void)snprintf(why, VALUE_WHY_SIZE, "%s does not start with a slash; expected %s", found,
 		    row->range);
-	else if (slash && row->type == KEYS_TYPE_TEXT && (strchr(text + 1, '/') || len == 1))
+	else if (slash && row->type == KEYS_TYPE_TEXT && (strchr(text + 1, '/') || len == 1 || streq(text, "/.") || streq(text, "/..")))
 		(void)snprintf(why, VALUE_WHY_SIZE, "%s is no object's name; expected %s", found, row->range);
 	else
 		return set_string(base, row->offset, text);

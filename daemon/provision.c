@@ -354,6 +354,8 @@ provision_start(struct provisioner *provisioner, struct definition *definition, 
 	provision->done = done;
 	provision->progress = progress;
 	provision->owner = owner;
+	if (is_scrub && holding->backend->reset)
+		holding->backend->reset(&holding->object);
 	r = is_scrub ? provision_scrub_control(provision) : provision_judge(provision);
 	if (!r && !is_scrub)
 		r = provision_create(provision);
@@ -393,6 +395,9 @@ provision_abandon(struct provision *provision)
 	provision->holding = &provision->orphan;
 	provision->done = provision_orphan_done;
 	LIST_INSERT_HEAD(&provision->provisioner->orphans, provision, orphan_entry);
+	/* Its successor may have the same name. */
+	if (provision->orphan.object.fd >= 0 && provision->orphan.backend->unname)
+		provision->orphan.backend->unname(&provision->orphan.object);
 	provision_fail(provision, -ECANCELED);
 }
 

@@ -88,9 +88,14 @@ provision_unlock_step(struct slices *slices, uint64_t offset_bytes, uint64_t len
 void
 provision_undo(struct provision *provision)
 {
+	const struct holding *holding = provision->holding;
+	char text[FINDINGS_TEXT_SIZE];
+
 	if (provision->is_undoing)
 		return;
 	provision->is_undoing = true;
+	if (holding->backend->room)
+		(void)holding->backend->room(&holding->object, provision->from_bytes, text, sizeof(text));
 	slices_init(&provision->locking, provision->provisioner->base, provision_unlock_step, provision_unlocked);
 	slices_start(&provision->locking, provision->from_bytes,
 	    max_u64(provision_data_locked(provision), provision->from_bytes));
@@ -141,7 +146,10 @@ provision_grow(struct provisioner *provisioner, struct definition *definition, s
 	provision->progress = progress;
 	provision->owner = owner;
 	r = provision_judge(provision);
+	if (r == 0 && holding->backend->room)
+		r = holding->backend->room(&holding->object, to_bytes, provision->text, sizeof(provision->text));
 	if (r) {
+		provision_keep_promises(provision);
 		(void)snprintf(text, text_size, "%s", provision->text);
 		(void)provision_free(provision);
 		return r;

@@ -26,8 +26,11 @@ provision_pages_are_as_asked(struct provision *provision)
 
 	if (definition->page_size != DEFINITION_PAGE_TRANSPARENT || provision->huge_bytes >= could_be_huge)
 		return true;
-	findings_page_size(provision->text, sizeof(provision->text),
-	    definition_page_size_name(definition->page_size), could_be_huge, provision->huge_bytes);
+	if (provision->holding->backend->features & BACKEND_MOUNT)
+		findings_page_size_of_mount(provision->text, sizeof(provision->text), could_be_huge, provision->huge_bytes);
+	else
+		findings_page_size(provision->text, sizeof(provision->text),
+		    definition_page_size_name(definition->page_size), could_be_huge, provision->huge_bytes);
 	return false;
 }
 
@@ -53,8 +56,15 @@ provision_is_resident(struct provision *provision)
 static void
 provision_verify(struct provision *provision)
 {
-	bool is_as_asked = provision_pages_are_as_asked(provision) && provision_is_resident(provision);
+	const struct holding *holding = provision->holding;
+	bool is_as_asked;
 
+	/* Somebody cut it short meanwhile: that is no matter of placement. */
+	if (holding->backend->check && holding->backend->check(&holding->object, provision->text, sizeof(provision->text)) < 0) {
+		provision_fail(provision, -EIO);
+		return;
+	}
+	is_as_asked = provision_pages_are_as_asked(provision) && provision_is_resident(provision);
 	if (!is_as_asked && !provision_may_degrade(provision))
 		provision_fail(provision, -EOPNOTSUPP);
 	else if (provision->holding->backend->errand && !provision->is_growth)
@@ -102,9 +112,26 @@ provision_lock_step(struct slices *slices, uint64_t offset_bytes, uint64_t lengt
 	return 0;
 }
 
+/* Whether the backend knows better why a step failed: the object is not what it was, or its file system is full. */
+static bool
+provision_explain_object(struct provision *provision, int r)
+{
+	const struct holding *holding = provision->holding;
+	const struct backend *backend = holding->backend;
+	char text[FINDINGS_TEXT_SIZE];
+
+	if (!(backend->check && backend->check(&holding->object, text, sizeof(text)) < 0) &&
+	    !(r == -ENOMEM && backend->room && backend->room(&holding->object, provision->data_bytes, text, sizeof(text))))
+		return false;
+	(void)snprintf(provision->text, sizeof(provision->text), "%s", text);
+	return true;
+}
+
 static void
 provision_explain_lock(struct provision *provision, int r)
 {
+	if (provision_explain_object(provision, 0))
+		return;
 	if (r == -EIO)
 		(void)snprintf(provision->text, sizeof(provision->text),
 		    "its pages were locked, but the kernel's count of locked memory (VmLck) does not show it");
@@ -220,7 +247,8 @@ provision_worker_died(struct provision *provision, const struct workers_outcome 
 void
 provision_piece_failed(struct provision *provision, const struct job_result *result)
 {
-	(void)snprintf(provision->text, sizeof(provision->text), "%s", result->text);
+	if (!provision_explain_object(provision, result->status))
+		(void)snprintf(provision->text, sizeof(provision->text), "%s", result->text);
 	provision->memory_short = result->status == JOB_E_MEMORY || result->status == -ENOMEM;
 	provision_fail(provision, result->status > 0 ? -ENOMEM : result->status);
 }
@@ -272,6 +300,8 @@ provision_pages(const struct provision *provision, bool is_data)
 {
 	if (!is_data || provision->definition->page_size == DEFINITION_PAGE_BASE)
 		return JOB_PAGES_BASE;
+	if (provision->holding->backend->features & BACKEND_MOUNT)
+		return JOB_PAGES_MOUNT;
 	return provision_is_seam(provision) ? JOB_PAGES_TOGETHER : JOB_PAGES_AUTO;
 }
 

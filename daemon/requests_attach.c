@@ -100,7 +100,12 @@ static int
 handout_check_state(const struct handout *handout, const struct segment *segment, int *ret_r)
 {
 	const char *name = segment->definition->name;
+	char text[FINDINGS_TEXT_SIZE];
 
+	if (segment->state == PROTOCOL_READY && segment_check(segment, text, sizeof(text)) < 0) {
+		*ret_r = handout_refuse(handout, -EIO, "segment '%s' cannot be used any more: %s", name, text);
+		return HANDOUT_E_REFUSED;
+	}
 	if (segment->state == PROTOCOL_READY || handout_must_wait(segment))
 		return 0;
 	if (segment->state == PROTOCOL_FAILED)

@@ -13,8 +13,10 @@
 #include "host/process.h"
 
 static void
-requests_describe(const struct segment *segment, struct protocol_segment *row)
+requests_describe(struct segment *segment, struct protocol_segment *row)
 {
+	char text[FINDINGS_TEXT_SIZE];
+	bool is_changed = segment_check(segment, text, sizeof(text));
 	const struct definition *definition = segment->definition;
 	const struct provision *provision = segment->provision ? segment->provision : segment->growth;
 
@@ -40,10 +42,13 @@ requests_describe(const struct segment *segment, struct protocol_segment *row)
 		.lifetime = (uint8_t)definition->lifetime,
 		.flags = (uint8_t)((segment->is_declared ? 0 : PROTOCOL_SEGMENT_CREATED) |
 		    (definition->required ? PROTOCOL_SEGMENT_REQUIRED : 0) |
-		    (segment->state == PROTOCOL_READY && (segment->reason || segment->growth_reason || segment_file_trouble(segment)) ?
+		    (segment->state == PROTOCOL_READY && (segment->reason || segment->growth_reason ||
+		    segment_file_trouble(segment) || is_changed) ?
 		    PROTOCOL_SEGMENT_DEGRADED : 0) |
 		    (segment->locks->n_poisoned ? PROTOCOL_SEGMENT_POISONED : 0) |
-		    (segment->successor ? PROTOCOL_SEGMENT_FOLLOWED : 0)),
+		    (segment->successor ? PROTOCOL_SEGMENT_FOLLOWED : 0) |
+		    (segment_is_unsealed(segment) ? PROTOCOL_SEGMENT_UNSEALED : 0) |
+		    (segment_counts_others(segment) ? PROTOCOL_SEGMENT_COUNTED : 0)),
 	};
 	if (provision) {
 		row->progress_bytes = provision_progress_bytes(provision);

@@ -280,6 +280,8 @@ segment_mark_claim(struct segment *segment)
 static void
 segment_provisioned(struct segment *segment, int r, const char *text, const char *note)
 {
+	char admit_text[FINDINGS_TEXT_SIZE];
+
 	locks_place(segment->locks);
 	segment_set_reason(segment, text);
 	if (!r && (r = segment_mark_claim(segment))) {
@@ -290,8 +292,8 @@ segment_provisioned(struct segment *segment, int r, const char *text, const char
 		segment_set_reason(segment, "its mutexes cannot be initialised: memory was taken away");
 		locks_unplace(segment->locks);
 		segment_let_go(segment);
-	} else if (!r && (r = segment_permit(segment, true))) {
-		segment_set_reason(segment, "its group and mode cannot be set");
+	} else if (!r && (r = segment_admit(segment, segment->definition, admit_text, sizeof(admit_text)))) {
+		segment_set_reason(segment, admit_text);
 		locks_unplace(segment->locks);
 		segment_let_go(segment);
 	} else if (!r && (r = segment_file_new(segment, note))) {
@@ -340,8 +342,8 @@ segment_on_progress(struct provision *provision)
 bool
 segment_waits_for_room(struct segment *segment, int r)
 {
-	/* -EBUSY: the file that it is to have is being closed. */
-	if ((r != -ENOMEM && r != -EPERM && r != -EBUSY) || !segment->is_declared || segment->n_waits == WAITS_MAX ||
+	/* -EBUSY: the file that it is to have is being closed. -ENOSPC: /dev/shm is full of what is being given back. */
+	if ((r != -ENOMEM && r != -ENOSPC && r != -EPERM && r != -EBUSY) || !segment->is_declared || segment->n_waits == WAITS_MAX ||
 	    !provisioner_awaits_room(segment->host->provisioner))
 		return false;
 	segment->n_waits++;
@@ -419,12 +421,16 @@ segment_linger(struct segment *segment)
 static void
 segment_scrub(struct segment *segment)
 {
-	(void)segment_permit(segment, false);
+	char text[FINDINGS_TEXT_SIZE];
+
+	/* Where it cannot be closed, it is scrubbed all the same. */
+	(void)segment_admit(segment, NULL, text, sizeof(text));
 	if (holding_is_alone(&segment->holding)) {
 		segment_provision(segment, true);
 		return;
 	}
-	(void)segment_permit(segment, true);
+	segment_admit_or_tell(segment);
+	(void)segment_watch(segment);
 	segment_ask_again(segment);
 }
 
@@ -568,8 +574,9 @@ segment_change(struct segment *segment, struct definition *definition)
 	if (segment->linger && (old->lifetime != definition->lifetime || old->linger_ms != definition->linger_ms))
 		(void)evtimer_del(segment->linger);
 	segment_redefine(segment, definition);
+	/* Before it is ready nobody is let in yet. */
 	if (segment->state == PROTOCOL_READY || segment->state == PROTOCOL_DRAINING)
-		(void)segment_permit(segment, true);
+		segment_admit_or_tell(segment);
 	segment_file_look(segment);
 	segment_rest(segment);
 }

@@ -191,7 +191,14 @@ segment_n_attached(const struct segment *segment)
 void segment_set_reason(struct segment *segment, const char *text);
 void segment_rest(struct segment *segment);		/* nobody may be attached: what then is due. The segment may be freed */
 void segment_ask_again(struct segment *segment);	/* somebody has it whom nothing tells of: asks the kernel later */
-int segment_permit(struct segment *segment, bool is_open);	/* who reaches it without us may, as defined; or nobody */
+
+/*
+ * Lets those reach it without us whom the definition lets attach, or with NULL nobody. 0, or a negative errno with a sentence.
+ * The other logs that.
+ */
+int segment_admit(struct segment *segment, const struct definition *definition, char *text, size_t text_size);
+void segment_admit_or_tell(struct segment *segment);
+
 void segment_grow_on(struct segment *segment);		/* goes on to the size that is wanted, if it is ready */
 void segment_tell_progress(struct segment *segment, struct provision *provision);
 bool segment_waits_for_room(struct segment *segment, int r);	/* what failed with r: it is tried again, by registry_on_room */
@@ -203,8 +210,20 @@ segment_of_locks(const struct locks *locks)
 	return (struct segment *)((uintptr_t)locks->holding - offsetof(struct segment, holding));
 }
 
-/* How many have it besides the attachments, by the kernel's count: by a key, or as children of those that are attached. */
-uint32_t segment_n_others(const struct segment *segment);
+/*
+ * How many have it besides the attachments, by a key or a name, or as children of those that are attached. Where the kernel
+ * keeps no count: 1 when there are some, which it tells only while no client is attached.
+ */
+uint32_t segment_n_others(struct segment *segment);
+bool segment_counts_others(const struct segment *segment);
+
+/*
+ * What others did to its memory. 0; BACKEND_E_CHANGED, or a negative errno: nobody can use it any more; both with a sentence.
+ */
+int segment_check(const struct segment *segment, char *text, size_t text_size);
+
+/* Whether a writer can cut its memory short. */
+bool segment_is_unsealed(const struct segment *segment);
 
 /* Bytes of it that are in memory now, by the kernel's count. */
 uint64_t segment_resident_bytes(const struct segment *segment);

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * Segments that programs reach without us: by a key. The kernel keeps whom a definition does not let in away from them, and
- * counts who has them; but of a change of that count nothing tells. So while somebody has one whom nobody waits for by
+ * Segments that programs reach without us: by a key, or by a name. The kernel keeps whom a definition does not let in away from
+ * them.
+ *
+ * Where it counts who has them, nothing tells of a change of that count. So while somebody has one whom nobody waits for by
  * other means, and something waits for its being left, the kernel is asked now and again.
  */
 #include "config.h"
 
 #include "base/base.h"
+#include "daemon/log.h"
 #include "daemon/segment.h"
 
 #define ASK_MS	100
@@ -33,19 +36,64 @@ segment_ask_again(struct segment *segment)
 }
 
 int
-segment_permit(struct segment *segment, bool is_open)
+segment_admit(struct segment *segment, const struct definition *definition, char *text, size_t text_size)
 {
-	const struct backend *backend = segment->holding.backend;
+	const struct holding *holding = &segment->holding;
 
-	if (segment->holding.object.fd < 0 || !backend->permit)
+	if (holding->object.fd < 0 || !holding->backend->admit)
 		return 0;
-	return backend->permit(&segment->holding.object, is_open ? segment->definition : NULL);
+	return holding->backend->admit(&holding->object, definition, text, text_size);
+}
+
+void
+segment_admit_or_tell(struct segment *segment)
+{
+	const char *name = segment->definition->name;
+	char text[FINDINGS_TEXT_SIZE];
+
+	if (segment_admit(segment, segment->definition, text, sizeof(text)))
+		log_write(LOG_ERR, &(struct log_about) { .segment = name }, "segment '%s': %s; without us it is open to whom it was "
+		    "open before", name, text);
 }
 
 uint32_t
-segment_n_others(const struct segment *segment)
+segment_n_others(struct segment *segment)
 {
-	uint64_t others = holding_others(&segment->holding);
+	struct holding *holding = &segment->holding;
+	uint64_t others = holding_others(holding);
+	uint32_t n_attached = segment_n_attached(segment);
 
-	return (uint32_t)(others - min_u64(others, segment_n_attached(segment)));
+	if (holding->object.fd < 0 || !(holding->backend->features & BACKEND_NAMED))
+		return 0;
+	if (holding->backend->features & BACKEND_COUNTED)
+		return (uint32_t)(others - min_u64(others, n_attached));
+	return !n_attached && !holding_is_alone(holding);
+}
+
+bool
+segment_counts_others(const struct segment *segment)
+{
+	const struct holding *holding = &segment->holding;
+
+	return holding->object.fd >= 0 && holding->backend->features & BACKEND_COUNTED;
+}
+
+int
+segment_check(const struct segment *segment, char *text, size_t text_size)
+{
+	const struct holding *holding = &segment->holding;
+
+	text[0] = '\0';
+	if (holding->object.fd < 0 || !holding->backend->check)
+		return 0;
+	return holding->backend->check(&holding->object, text, text_size);
+}
+
+bool
+segment_is_unsealed(const struct segment *segment)
+{
+	const struct holding *holding = &segment->holding;
+
+	return holding->object.fd >= 0 && holding->backend->features & BACKEND_FD &&
+	    !(holding->backend->features & BACKEND_SEALED);
 }

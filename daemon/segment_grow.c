@@ -197,8 +197,10 @@ segment_awaits_growth(const struct segment *segment)
 const char *
 segment_describe(const struct segment *segment, char *text, size_t text_size)
 {
+	char found[FINDINGS_TEXT_SIZE];
 	const char *const parts[] = {
 		segment->reason, segment->growth_reason, segment_file_trouble(segment), segment_file_note(segment),
+		segment_check(segment, found, sizeof(found)) ? found : NULL,
 	};
 	char size[32];
 	size_t len = 0;

@@ -45,6 +45,9 @@ void findings_no_huge(char *buf, size_t size, const char *why);
 /* needed descriptors are more than who may have. */
 void findings_nofile_of(char *buf, size_t size, const char *who, uint64_t limit, uint64_t needed);
 
+/* The sentence about pages for page_size transparent of an object in /dev/shm, whose mount says what it gives. */
+void findings_page_size_of_mount(char *buf, size_t size, uint64_t size_bytes, uint64_t huge_bytes);
+
 /* Out of descriptors: the limit, and how to raise it. */
 void findings_nofile(char *buf, size_t size);
 

@@ -76,3 +76,19 @@ findings_shm(char *buf, size_t size, uint64_t needed_bytes, const struct shm_mou
 	    findings_size(left, sizeof(left), mount->free_bytes), findings_size(all, sizeof(all), mount->size_bytes),
 	    (unsigned long long)(sum / MIB), (unsigned long long)(sum / MIB));
 }
+
+void
+findings_page_size_of_mount(char *buf, size_t size, uint64_t size_bytes, uint64_t huge_bytes)
+{
+	char asked[SIZE_TEXT], had[SIZE_TEXT], option[SIZE_TEXT] = "";
+	struct shm_mount mount;
+	const char *at;
+
+	if (shm_mount_read(&mount) == 0 && (at = strstr(mount.options, "huge=")))
+		(void)snprintf(option, sizeof(option), "%.*s", (int)strcspn(at, ","), at);
+	(void)snprintf(buf, size, "page_size = \"transparent\" was asked for, but %s of %s are on huge pages: /dev/shm is mounted "
+	    "with %s. Remedy: `mount -o remount,huge=advise /dev/shm`, if it is not; else memory is too fragmented for more: "
+	    "`echo 1 > /proc/sys/vm/compact_memory`; then try again, or placement = \"prefer\"",
+	    findings_size(had, sizeof(had), huge_bytes), findings_size(asked, sizeof(asked), size_bytes),
+	    *option ? option : "no huge= option, which is huge=never");
+}

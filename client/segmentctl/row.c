@@ -165,4 +165,6 @@ row_add_members(struct json *json, const struct protocol_segment *row)
 	json_add_bool(json, "degraded", row->flags & PROTOCOL_SEGMENT_DEGRADED);
 	json_add_bool(json, "poisoned", row->flags & PROTOCOL_SEGMENT_POISONED);
 	json_add_bool(json, "to_be_made_anew", row->flags & PROTOCOL_SEGMENT_FOLLOWED);
+	json_add_bool(json, "writers_can_truncate", row->flags & PROTOCOL_SEGMENT_UNSEALED);
+	json_add_bool(json, "others_counted", row->flags & PROTOCOL_SEGMENT_COUNTED);
 }

@@ -63,11 +63,15 @@ print_state(const struct shown *shown)
 	(void)snprintf(text, sizeof(text), "%" PRIu32 " reading, %" PRIu32 " writing, of them %" PRIu32 " unsupervised",
 	    row->readers, row->writers, row->unsupervised);
 	print_line("attached", text);
-	if (row->others) {
+	if (row->others && row->flags & PROTOCOL_SEGMENT_COUNTED) {
 		(void)snprintf(text, sizeof(text), "%" PRIu32 " by the kernel's count, which attached it by its key, or whose "
 		    "parents did it by us: names unknown", row->others);
 		print_line("others", text);
+	} else if (row->others) {
+		print_line("others", "some, which opened it by its name: the kernel keeps no count of them");
 	}
+	if (row->flags & PROTOCOL_SEGMENT_UNSEALED)
+		print_line("sealed", "no: writers can truncate it");
 	(void)snprintf(text, sizeof(text), "%" PRIu64, row->recoveries);
 	print_line("recoveries", text);
 }

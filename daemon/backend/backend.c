@@ -13,6 +13,7 @@
 
 static const struct backend *const backend_table[DEFINITION_BACKEND_N] = {
 	[DEFINITION_MEMFD] = &backend_memfd,
+	[DEFINITION_POSIX] = &backend_posix,
 	[DEFINITION_SYSV] = &backend_sysv,
 	[DEFINITION_FILE] = &backend_file,
 };

@@ -22,6 +22,7 @@
 #define BACKEND_HUGETLB		0x40u	/* pages of the hugetlb pools are */
 #define BACKEND_DURABLE		0x80u	/* its contents outlive the machine's restart, and are not ours to punch out */
 #define BACKEND_JUDGED		0x100u	/* the kernel judges who has it: by group and mode, and we are its owner */
+#define BACKEND_MOUNT		0x200u	/* its pages follow a mount's options, and not what the host says of shared memory */
 
 /* A segment's memory object, as the daemon holds it. */
 struct backend_object {
@@ -51,6 +52,9 @@ struct backend_errand {
 	int fds[JOB_FDS_MAX];		/* as many as the job's kind has: the object's */
 };
 
+/* check()'s: it can be used, but others changed something of it, or it is not as it was asked for. */
+#define BACKEND_E_CHANGED	1
+
 struct backend {
 	const char *name;
 	unsigned features;		/* BACKEND_* */
@@ -66,6 +70,30 @@ struct backend {
 	 * a sentence; nothing is left behind then. -EMFILE and -ENFILE need no sentence.
 	 */
 	int (*create)(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size);
+
+	/*
+	 * Whether there is room for wanted_bytes of it, what is there already included, besides memory: where its file system
+	 * has a size. What is granted is kept for it; less may be asked for later. 0, or a negative errno with a sentence.
+	 * NULL: memory is all that bounds it. create() asks by itself.
+	 */
+	int (*room)(const struct backend_object *object, uint64_t wanted_bytes, char *text, size_t text_size);
+
+	/*
+	 * Lets those have it by its name or key whom the definition does, and nobody else; NULL: nobody but us. What is made is
+	 * closed like that, until it is ready, and again before it gets new pages. 0, or a negative errno with a sentence: it is
+	 * as it was then. NULL: who has it is a matter of what we hand out.
+	 */
+	int (*admit)(const struct backend_object *object, const struct definition *definition, char *text,
+	    size_t text_size);
+
+	/*
+	 * What others did to it, behind our back. 0; BACKEND_E_CHANGED, or a negative errno: it cannot be used any more; both
+	 * with a sentence. NULL: nobody can.
+	 */
+	int (*check)(const struct backend_object *object, char *text, size_t text_size);
+
+	/* Nobody else has it, and it gets new pages: what others changed of it is put right. NULL: nothing can be. */
+	void (*reset)(const struct backend_object *object);
 
 	/* A description of its own for one attachment, read-only or not. 0 or a negative errno. */
 	int (*open)(const struct backend_object *object, bool write, int *ret_fd);
@@ -83,12 +111,9 @@ struct backend {
 	int (*lock)(const struct backend_object *object);
 
 	/*
-	 * Lets those have it whom the definition does, and nobody else; NULL: nobody but us. What is made is closed like that,
-	 * until it is ready. 0 or a negative errno. NULL: who has it is a matter of what we hand out.
+	 * Takes the name away, so that nobody finds it any more: who has it keeps it. May be called again. NULL: it has none, or
+	 * keeps it.
 	 */
-	int (*permit)(const struct backend_object *object, const struct definition *definition);
-
-	/* Takes the name away, so that nobody finds it any more: who has it keeps it. NULL: it has none, or keeps it. */
 	void (*unname)(struct backend_object *object);
 
 	/*
@@ -136,6 +161,7 @@ const struct backend *backend_find(enum definition_backend backend);
 bool backend_has(enum definition_backend backend, unsigned features);
 
 extern const struct backend backend_memfd;
+extern const struct backend backend_posix;
 extern const struct backend backend_sysv;
 extern const struct backend backend_file;
 

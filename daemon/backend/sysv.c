@@ -190,20 +190,27 @@ sysv_lock(const struct backend_object *object)
 
 /* The owner is always us: an owner could remove it, and would have it removed by logind when they log out. */
 static int
-sysv_permit(const struct backend_object *object, const struct definition *definition)
+sysv_admit(const struct backend_object *object, const struct definition *definition, char *text, size_t text_size)
 {
 	struct shmid_ds shm;
+	int r = 0;
 
-	if (shmctl(object->shm_id, IPC_STAT, &shm))
-		return -errno;
-	shm.shm_perm.uid = geteuid();
-	shm.shm_perm.mode = SYSV_CLOSED;
-	if (definition) {
-		shm.shm_perm.gid = definition->has_group ? definition->group : getegid();
-		/* Our own right stays whatever the mode leaves us: workers need it. */
-		shm.shm_perm.mode = (definition->mode & 0066) | SYSV_CLOSED;
+	if (shmctl(object->shm_id, IPC_STAT, &shm)) {
+		r = -errno;
+	} else {
+		shm.shm_perm.uid = geteuid();
+		shm.shm_perm.mode = SYSV_CLOSED;
+		if (definition) {
+			shm.shm_perm.gid = definition->has_group ? definition->group : getegid();
+			/* Our own right stays whatever the mode leaves us: workers need it. */
+			shm.shm_perm.mode = (definition->mode & 0066) | SYSV_CLOSED;
+		}
+		r = shmctl(object->shm_id, IPC_SET, &shm) ? -errno : 0;
 	}
-	return shmctl(object->shm_id, IPC_SET, &shm) ? -errno : 0;
+	if (r)
+		(void)snprintf(text, text_size, "the group and mode of System V segment %d cannot be set: %s", object->shm_id,
+		    strerror(-r));
+	return r;
 }
 
 const struct backend backend_sysv = {
@@ -216,7 +223,7 @@ const struct backend backend_sysv = {
 	.resident_bytes = sysv_resident,
 	.others = sysv_others,
 	.lock = sysv_lock,
-	.permit = sysv_permit,
+	.admit = sysv_admit,
 	.unname = sysv_unname,
 	.close = sysv_close,
 };

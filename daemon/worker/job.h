@@ -48,6 +48,7 @@ enum job_pages {
 	JOB_PAGES_BASE,			/* base pages, even where the host would give huge ones */
 	JOB_PAGES_AUTO,			/* huge ones by advice or collapse where the host lets us; base pages else */
 	JOB_PAGES_TOGETHER,		/* as AUTO, where some base pages are there already: they become part of huge ones */
+	JOB_PAGES_MOUNT,		/* likewise, where a mount's option says what advice does, and not the host's file */
 };
 
 /*

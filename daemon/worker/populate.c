@@ -340,6 +340,9 @@ populate_range(int fd, const struct job *job, struct memory *memory, struct veri
 	/* Advice acts where there is no page yet. */
 	if (job->pages == JOB_PAGES_TOGETHER && range.huge == MEMORY_HUGE_ADVISE)
 		range.huge = MEMORY_HUGE_COLLAPSE;
+	/* Where the kernel has no collapse, the mount may heed advice. */
+	if (job->pages == JOB_PAGES_MOUNT && range.huge_bytes)
+		range.huge = range.huge == MEMORY_HUGE_NONE ? MEMORY_HUGE_ADVISE : MEMORY_HUGE_COLLAPSE;
 	r = check_range(&range, result);
 	if (r < 0)
 		return r;

@@ -226,7 +226,7 @@ do_job(struct worker *worker, const struct job *job, const int *fds, struct job_
 	switch (job->kind) {
 	case JOB_RESERVE:
 	case JOB_POPULATE:
-		if (job->pages > JOB_PAGES_TOGETHER)
+		if (job->pages > JOB_PAGES_MOUNT)
 			return refuse(result, "unknown kind of pages");
 		if (!job_has_range(job))
 			return refuse(result, "an empty range, or one beyond any object's end");

@@ -62,7 +62,8 @@ static const struct rule {
 	const char *words;
 } rules[] = {
 	/* keys of one backend */
-	{ MEMFD | SYSV | FILES, ANY, ANY, ANY, BIT(OBJECT), 0, "object", "belongs to backend \"posix\"" },
+	{ MEMFD | SYSV | FILES, SEGMENT, ANY, ANY, BIT(OBJECT), 0, "object", "belongs to backend \"posix\"" },
+	{ ANY, TEMPLATE, ANY, ANY, BIT(OBJECT), 0, "object", "belongs to" },
 	{ MEMFD | POSIX | FILES, SEGMENT, ANY, ANY, BIT(KEY), 0, "key", "belongs to backend \"sysv\"" },
 	{ ANY, TEMPLATE, ANY, ANY, BIT(KEY), 0, "key", "belongs to" },
 	{ MEMFD | POSIX | SYSV, SEGMENT, ANY, ANY, BIT(PATH), 0, "path", "belongs to backend \"file\"" },
@@ -75,6 +76,8 @@ static const struct rule {
 	/* what a backend needs */
 	{ POSIX, SEGMENT, ANY, ANY, 0, BIT(OBJECT), "object", "is missing; backend \"posix\" requires it" },
 	{ FILES, SEGMENT, ANY, ANY, 0, BIT(PATH), "path", "is missing; backend \"file\" requires it" },
+	/* a mount has a size */
+	{ POSIX, SEGMENT, ANY, ANY, BIT(NO_PREFAULT), 0, "prefault", "contradicts backend \"posix\"" },
 	/* a file keeps its contents, in the page cache's pages */
 	{ FILES, SEGMENT, ANY, ANY, BIT(SCRUB), 0, "scrub", "a file's contents are kept" },
 	{ FILES, SEGMENT, POOL | TRANSPARENT, ANY, 0, 0, "page_size", "not to be had of backend \"file\"" },

@@ -395,7 +395,7 @@ START_TEST(jobs_that_make_no_sense_are_refused)
 		int status;
 	} rows[] = {
 		{ 0, 0, 0, 4096, -EPROTO }, { 4, 0, 0, 4096, -EPROTO }, { UINT32_MAX, 0, 0, 4096, -EPROTO },
-		{ JOB_POPULATE, 3, 0, 4096, -EPROTO },
+		{ JOB_POPULATE, JOB_PAGES_MOUNT + 1, 0, 4096, -EPROTO },
 		{ JOB_POPULATE, 0, 0, 0, -EPROTO }, { JOB_FREE, 0, 0, 0, -EPROTO },
 		{ JOB_POPULATE, 0, UINT64_MAX, 2, -EPROTO }, { JOB_POPULATE, 0, 0, UINT64_MAX, -EPROTO },
 		{ JOB_POPULATE, 0, 0, INT64_MAX, -EPROTO }, { JOB_FREE, 0, INT64_MAX, 1, -EPROTO },

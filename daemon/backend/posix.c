@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * An object below /dev/shm, which programs that know nothing of us open by its name. It is made exclusively: what is there
+ * already is never taken over, and what is not ours is never removed. Until it is ready nobody but our own uid may open it.
+ *
+ * It cannot be sealed. Who may write it may cut it short, and a touch behind its end is SIGBUS: whatever touches it here and
+ * in workers does so guarded, and check() tells of it.
+ *
+ * Its pages are those of a file system with a size, which is judged before a page is taken: of all objects together what they
+ * were promised and have not yet.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+
+#include "base/base.h"
+#include "daemon/backend/backend.h"
+#include "daemon/backend/posix.h"
+#include "daemon/log.h"
+#include "daemon/procfd.h"
+#include "host/findings.h"
+
+#define PAGE_BYTES	4096
+
+/* What is known of an object beside its descriptor. */
+struct posix {
+	char *path;
+	int fd;				/* the object's, to ask by */
+	uint64_t wanted_bytes;		/* that it is to have in the end */
+	char *unadmitted;		/* who may open it is not as it should be: why; or NULL */
+	bool is_promised;		/* it may not have all of them yet */
+	LIST_ENTRY(posix) entry;	/* only then */
+};
+
+static LIST_HEAD(, posix) posix_promised = LIST_HEAD_INITIALIZER(posix_promised);
+
+static struct posix *
+posix_free(struct posix *posix)
+{
+	free(posix->path);
+	free(posix->unadmitted);
+	free(posix);
+	return NULL;
+}
+
+static void
+posix_keep(struct posix *posix)
+{
+	if (posix->is_promised)
+		LIST_REMOVE(posix, entry);
+	posix->is_promised = false;
+}
+
+static void
+posix_promise(struct posix *posix, uint64_t wanted_bytes)
+{
+	posix_keep(posix);
+	posix->wanted_bytes = wanted_bytes;
+	posix->is_promised = true;
+	LIST_INSERT_HEAD(&posix_promised, posix, entry);
+}
+
+/* What all objects but this one are still to get. Those that have all are not asked again. */
+static uint64_t
+posix_promised_bytes(const struct posix *except)
+{
+	struct posix *posix, *next;
+	struct stat status;
+	uint64_t bytes = 0;
+
+	for (posix = LIST_FIRST(&posix_promised); posix; posix = next) {
+		next = LIST_NEXT(posix, entry);
+		if (posix == except || fstat(posix->fd, &status))
+			continue;
+		if ((uint64_t)status.st_blocks * 512 >= posix->wanted_bytes)
+			posix_keep(posix);
+		else
+			bytes += posix->wanted_bytes - (uint64_t)status.st_blocks * 512;
+	}
+	return bytes;
+}
+
+/* Whether /dev/shm has needed_bytes more, beside what was promised to others. */
+static int
+posix_judge(const struct posix *except, uint64_t needed_bytes, char *text, size_t text_size)
+{
+	struct shm_mount mount;
+	int r;
+
+	r = shm_mount_read(&mount);
+	if (r) {
+		(void)snprintf(text, text_size, "cannot tell how full %s is: %s", POSIX_DIR, strerror(-r));
+		return r;
+	}
+	if (mount.size_bytes != UINT64_MAX)
+		mount.free_bytes -= min_u64(mount.free_bytes, posix_promised_bytes(except));
+	if (!mount.is_read_only && mount.n_free_inodes && needed_bytes <= mount.free_bytes)
+		return 0;
+	findings_shm(text, text_size, needed_bytes, &mount);
+	return mount.is_read_only ? -EROFS : -ENOSPC;
+}
+
+static int
+posix_probe(const struct definition *definition, char *text, size_t text_size)
+{
+	struct statfs fs;
+
+	if (statfs(POSIX_DIR, &fs)) {
+		int r = -errno;
+
+		(void)snprintf(text, text_size, "%s cannot be reached: %s; it is where the kernel's POSIX objects are. Remedy: "
+		    "`mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs %s`", POSIX_DIR, strerror(-r), POSIX_DIR);
+		return r;
+	}
+	if ((unsigned long)fs.f_type == TMPFS_MAGIC)
+		return 0;
+	(void)snprintf(text, text_size, "%s is no tmpfs: what is made there is no memory, but files on a disk. Remedy: "
+	    "`mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs %s`", POSIX_DIR, POSIX_DIR);
+	return -EOPNOTSUPP;
+}
+
+static int
+posix_fail(const char *step, const char *path, char *text, size_t text_size)
+{
+	int r = -errno;
+
+	(void)snprintf(text, text_size, "%s %s failed: %s", step, path, strerror(-r));
+	return r;
+}
+
+/* Makes the object that nobody can find anything wrong with: of its size, and ours alone. */
+static int
+posix_make(const char *path, uint64_t map_bytes, int *ret_fd, char *text, size_t text_size)
+{
+	cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	int r = 0;
+
+	if (fd < 0 && errno == EEXIST) {
+		posix_taken_explain(path, text, text_size);
+		return -EEXIST;
+	}
+	if (fd < 0)
+		return posix_fail("making", path, text, text_size);
+	if (ftruncate(fd, (off_t)map_bytes))
+		r = posix_fail("sizing", path, text, text_size);
+	/* What a umask took away is given back, and what a default list of the directory gave is taken. */
+	if (!r)
+		r = posix_access_set(fd, path, NULL, text, text_size);
+	if (!r) {
+		r = procfd_prepare();
+		if (r)
+			(void)snprintf(text, text_size, "opening /proc/self/fd failed: %s", strerror(-r));
+	}
+	if (r)
+		(void)unlink(path);
+	else
+		*ret_fd = take_fd(&fd);
+	return r;
+}
+
+static int
+posix_create(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size)
+{
+	uint64_t wanted_bytes = round_up(definition->size_bytes, PAGE_BYTES);
+	uint64_t map_bytes = round_up(definition->max_size_bytes, PAGE_BYTES);
+	struct posix *posix;
+	int r;
+
+	r = posix_judge(NULL, wanted_bytes, text, text_size);
+	if (r)
+		return r;
+	posix = calloc(1, sizeof(*posix));
+	if (!posix || asprintf(&posix->path, "%s%s", POSIX_DIR, definition->object) < 0) {
+		free(posix);
+		(void)snprintf(text, text_size, "the daemon is out of memory");
+		return -ENOMEM;
+	}
+	r = posix_make(posix->path, map_bytes, &posix->fd, text, text_size);
+	if (r) {
+		(void)posix_free(posix);
+		return r;
+	}
+	posix_promise(posix, wanted_bytes);
+	*ret_object = (struct backend_object) BACKEND_OBJECT_NULL;
+	ret_object->fd = posix->fd;
+	ret_object->map_bytes = map_bytes;
+	ret_object->own = posix;
+	return 0;
+}
+
+static int
+posix_room(const struct backend_object *object, uint64_t wanted_bytes, char *text, size_t text_size)
+{
+	struct posix *posix = object->own;
+	uint64_t has_bytes = backend_blocks(object);
+	int r = 0;
+
+	if (wanted_bytes > has_bytes && wanted_bytes > posix->wanted_bytes)
+		r = posix_judge(posix, wanted_bytes - has_bytes, text, text_size);
+	if (!r)
+		posix_promise(posix, wanted_bytes);
+	return r;
+}
+
+static int
+posix_admit(const struct backend_object *object, const struct definition *definition, char *text, size_t text_size)
+{
+	struct posix *posix = object->own;
+	int r = posix_access_set(object->fd, posix->path, definition, text, text_size);
+
+	free(posix->unadmitted);
+	posix->unadmitted = r ? strdup(text) : NULL;
+	return r;
+}
+
+static int
+posix_check(const struct backend_object *object, char *text, size_t text_size)
+{
+	const struct posix *posix = object->own;
+	char is[32], was[32];
+	struct stat status;
+
+	if (fstat(object->fd, &status))
+		return 0;
+	(void)findings_size(is, sizeof(is), (uint64_t)status.st_size);
+	(void)findings_size(was, sizeof(was), object->map_bytes);
+	if ((uint64_t)status.st_size < object->map_bytes) {
+		(void)snprintf(text, text_size, "a writer has cut %s to %s of its %s: what was behind is lost, and touching it is "
+		    "SIGBUS. Have its clients end, remove the segment and create it anew", posix->path, is, was);
+		return -EIO;
+	}
+	if ((uint64_t)status.st_size > object->map_bytes)
+		(void)snprintf(text, text_size, "a writer has made %s %s large, of which %s are the segment's; `truncate -s %llu "
+		    "%s` gives the rest back", posix->path, is, was, (unsigned long long)object->map_bytes, posix->path);
+	else if (status.st_nlink == 0)
+		(void)snprintf(text, text_size, "somebody has removed %s: who has it keeps it, and programs do not find it any "
+		    "more", posix->path);
+	else if (posix->unadmitted)
+		(void)snprintf(text, text_size, "%s", posix->unadmitted);
+	else
+		return 0;
+	return BACKEND_E_CHANGED;
+}
+
+static void
+posix_reset(const struct backend_object *object)
+{
+	struct posix *posix = object->own;
+
+	posix_promise(posix, posix->wanted_bytes);
+	/* Where it fails, the new pages do, too, and check() says why. */
+	(void)!ftruncate(object->fd, (off_t)object->map_bytes);
+}
+
+/*
+ * By the same inode: root may have put another in its place, which is not ours to remove. The directory is sticky, so nobody
+ * else can, and nobody comes between the look and the removal.
+ */
+static void
+posix_unname(struct backend_object *object)
+{
+	struct posix *posix = object->own;
+	struct stat named, ours;
+
+	if (posix->fd < 0)
+		return;
+	posix_keep(posix);
+	posix->fd = -1;
+	if (lstat(posix->path, &named) || fstat(object->fd, &ours) || named.st_dev != ours.st_dev ||
+	    named.st_ino != ours.st_ino)
+		log_write(LOG_WARNING, &(struct log_about) { 0 }, "%s is not the object that was made there any more, and was left "
+		    "alone: somebody removed or replaced it", posix->path);
+	else if (unlink(posix->path))
+		log_write(LOG_ERR, &(struct log_about) { .error = -errno }, "%s cannot be removed: %s; remove it by hand",
+		    posix->path, strerror(errno));
+}
+
+static void
+posix_close(struct backend_object *object)
+{
+	object->own = posix_free(object->own);
+}
+
+const struct backend backend_posix = {
+	.name = "posix",
+	.features = BACKEND_FD | BACKEND_MARKS | BACKEND_NAMED | BACKEND_HUGE | BACKEND_MOUNT,
+	.probe = posix_probe,
+	.create = posix_create,
+	.room = posix_room,
+	.admit = posix_admit,
+	.check = posix_check,
+	.reset = posix_reset,
+	.open = backend_open_fd,
+	.map = backend_map_fd,
+	.resident_bytes = backend_blocks,
+	.unname = posix_unname,
+	.close = posix_close,
+};

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* The parts of the POSIX backend, for one another. Nobody else includes it. */
+#ifndef DAEMON_BACKEND_POSIX_H
+#define DAEMON_BACKEND_POSIX_H
+
+#include <stddef.h>
+
+#include "conf/definition.h"
+
+#define POSIX_DIR		"/dev/shm"
+#define POSIX_PATH_SIZE		(sizeof(POSIX_DIR) + 256)
+
+/*
+ * Has the object's access control list say what the definition says, or with NULL that only its owner, the daemon's uid, may
+ * open it: in one step. 0, or a negative errno with a sentence, and nothing has changed.
+ */
+int posix_access_set(int fd, const char *path, const struct definition *definition, char *text, size_t text_size);
+
+/* A sentence about what stands at path already: whose it is, who has it, what to do. */
+void posix_taken_explain(const char *path, char *text, size_t text_size);
+
+#endif
