@@ -15,8 +15,8 @@
 #include "bench/kinds.h"
 #include "bench/settings.h"
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE	23
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ	22
 #endif
 
 #define PAGE_SHIFT_2MIB		21
@@ -177,7 +177,7 @@ map_sysv(const struct kind_memory *memory, char *hole, bool populate)
 	if (at == (void *)-1)
 		return NULL;
 	if (populate)
-		(void)madvise(at, memory->size_bytes, MADV_POPULATE_WRITE);
+		(void)madvise(at, memory->size_bytes, MADV_POPULATE_READ);
 	return at;
 }
 

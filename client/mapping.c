@@ -14,7 +14,6 @@
 /* Linux 5.14; for older headers. */
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ	22
-#define MADV_POPULATE_WRITE	23
 #endif
 
 static bool
@@ -92,7 +91,11 @@ refuse_map(const struct mapping *mapping)
 	    error == ENOMEM ? " (RLIMIT_AS, vm.max_map_count or the address space are used up)" : "");
 }
 
-/* Maps the pages, which are resident: nothing is written. 0 or a negative errno. */
+/*
+ * Maps the pages, which are resident: nothing is written. 0 or a negative errno. By reading, also for who will write: what
+ * is shared is mapped for writing at once unless the kernel has to be told of the first store, as with files, and there
+ * populating by writing would have every page written back. And the kernel maps neighbours along with what is read.
+ */
 static int
 populate(const struct mapping *mapping, char *data)
 {
@@ -101,11 +104,11 @@ populate(const struct mapping *mapping, char *data)
 
 	if (length == 0)
 		return 0;
-	if (madvise(data, length, mapping->write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0)
+	if (madvise(data, length, MADV_POPULATE_READ) == 0)
 		return 0;
 	if (errno != EINVAL)
 		return -errno;
-	/* COMPAT(linux 5.14): no populating by advice. Reading maps shared pages for writing, too. */
+	/* COMPAT(linux 5.14): no populating by advice. */
 	for (size_t i = 0; i < length; i += page_bytes)
 		(void)*(volatile char *)(data + i);
 	return 0;

@@ -27,7 +27,7 @@ struct segment;
 #define SEGMENT_READ		0x01u	/* a read-only mapping */
 #define SEGMENT_WRITE		0x02u	/* a readable and writable one */
 #define SEGMENT_NOWAIT		0x04u	/* -EAGAIN while it is being provisioned, instead of waiting */
-#define SEGMENT_POPULATE	0x08u	/* map all its pages at once, so that no first touch faults */
+#define SEGMENT_POPULATE	0x08u	/* map all its pages at once: no first touch faults, but a store to a file's page */
 #define SEGMENT_DONTFORK	0x10u	/* forked children do not inherit the mapping */
 #define SEGMENT_OWNED		0x20u	/* only a segment of one's own uid or of root's */
 

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "tests/client/served.h"
 
@@ -320,6 +321,19 @@ smaps_field(const void *address, const char *field, char *ret_value, size_t size
 	ck_abort_msg("no %s of the mapping", field);
 }
 
+/* How often the kernel had to step in while each page was written. */
+static long
+faults_of_stores(char *data, size_t size)
+{
+	struct rusage before, after;
+
+	ck_assert_int_eq(getrusage(RUSAGE_THREAD, &before), 0);
+	for (size_t i = 0; i < size; i += 4096)
+		((volatile char *)data)[i] = 1;
+	ck_assert_int_eq(getrusage(RUSAGE_THREAD, &after), 0);
+	return after.ru_minflt - before.ru_minflt + after.ru_majflt - before.ru_majflt;
+}
+
 START_TEST(flags_of_a_mapping_are_had)
 {
 	struct shape shape = { 8 * MIB, 4 * MIB, HUGE_PAGE, PROTOCOL_ATTACHED_DONTDUMP };
@@ -338,6 +352,7 @@ START_TEST(flags_of_a_mapping_are_had)
 	segment = served_attach("populated", SEGMENT_WRITE | SEGMENT_POPULATE | SEGMENT_DONTFORK);
 	smaps_field(segment_data(segment), "Rss:", value, sizeof(value));
 	ck_assert_int_eq(atoi(value), 4096);
+	ck_assert_int_eq(faults_of_stores(segment_data(segment), segment_size(segment)), 0);
 	smaps_field(segment_data(segment), "VmFlags:", value, sizeof(value));
 	ck_assert_ptr_nonnull(strstr(value, " dc"));
 	segment_detach(segment);
