@@ -30,7 +30,8 @@ map_at(const struct mapping *mapping, char *start, size_t length)
 
 	if (mapping->is_shm)
 		return shmat(mapping->shm_id, start, (start ? SHM_REMAP : 0) | (mapping->write ? 0 : SHM_RDONLY));
-	return mmap(start, length, protection, MAP_SHARED | (start ? MAP_FIXED : 0), mapping->fd, 0);
+	/* Of a hugetlb pool it would reserve up to the maximum size what the daemon reserved up to the size. */
+	return mmap(start, length, protection, MAP_SHARED | MAP_NORESERVE | (start ? MAP_FIXED : 0), mapping->fd, 0);
 }
 
 /* The mapping on a boundary, by way of a reservation. MAP_FAILED, with errno. */

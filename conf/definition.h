@@ -194,4 +194,18 @@ const char *definition_backend_name(enum definition_backend backend);
 const char *definition_page_size_name(enum definition_page_size page_size);
 const char *definition_lifetime_name(enum definition_lifetime lifetime);
 
+/* The size of the huge pages that page_size asks a hugetlb pool for; 0: it does not. */
+static inline uint64_t
+definition_huge_bytes(const struct definition *definition)
+{
+	switch (definition->page_size) {
+	case DEFINITION_PAGE_2MIB:
+		return (uint64_t)2 << 20;
+	case DEFINITION_PAGE_1GIB:
+		return (uint64_t)1 << 30;
+	default:
+		return 0;
+	}
+}
+
 #endif

@@ -142,10 +142,11 @@ static const struct keys_row rows[] = {
 	  .help = "file: what becomes of contents that were in use when the machine went down, or did not all reach the disk. "
 	      "keep: they stay as they are. zero: they are zeroed. fail: the segment fails, until somebody has looked." },
 	{ KEYS_DEFINITION, "page_size", KEYS_TYPE_WORD, BOTH, AT(definition, page_size),
-	  .words = definition_page_size_names, .n_honoured = 3, .instead = "auto",
+	  .words = definition_page_size_names,
 	  .reload = KEYS_DRAINED, .fallback = "\"auto\"",
 	  .help = "auto: huge pages where the host gives them, base pages otherwise. base: base pages. transparent: "
-	      "transparent huge pages. This version does not support 2MiB and 1GiB, the pages of the hugetlb pools." },
+	      "transparent huge pages. 2MiB, 1GiB: pages of the kernel's hugetlb pools, which are never swapped; size and "
+	      "max_size are multiples of them. They are reserved at once, so that nobody who touches one misses it." },
 	{ KEYS_DEFINITION, "prefault", KEYS_TYPE_BOOL, BOTH, AT(definition, prefault),
 	  .reload = KEYS_DRAINED, .fallback = "true",
 	  .help = "All of its memory is there before it is ready: no client waits for a page, or dies for want of one." },
@@ -154,10 +155,12 @@ static const struct keys_row rows[] = {
 	  .help = "Its memory stays in RAM and is never swapped out. It needs prefault, and a large enough "
 	      "RLIMIT_MEMLOCK or CAP_IPC_LOCK." },
 	{ KEYS_DEFINITION, "numa", KEYS_TYPE_NUMA, BOTH, AT(definition, numa),
-	  .words = definition_numa_names, .n_honoured = 1, .instead = "any",
+	  .words = definition_numa_names,
 	  .reload = KEYS_DRAINED, .fallback = "\"any\"",
 	  .range = "any, local, bind:N[,N], interleave:N-M or preferred:N, of the nodes 0 to 63",
-	  .help = "The nodes that its memory is on. This version has any only." },
+	  .help = "The nodes that its memory is on. any: wherever there is some. local: the node that the daemon runs on "
+	      "when it provisions it. bind: those, and no others. interleave: those, in turn. preferred: that one, as far "
+	      "as it has room. local and preferred take other nodes where theirs is full. All but any need prefault." },
 	{ KEYS_DEFINITION, "placement", KEYS_TYPE_WORD, BOTH, AT(definition, placement),
 	  .words = definition_placement_names, .reload = KEYS_DRAINED, .fallback = "\"require\"",
 	  .help = "require: what page_size, mlock and numa ask for is had, or the segment fails. prefer: it is made "

@@ -28,20 +28,28 @@ struct release {
 	LIST_ENTRY(release) entry;
 };
 
+uint64_t
+holding_locked_bytes(const struct holding *holding)
+{
+	if (!holding->object.page_bytes || holding->object.fd < 0)
+		return holding->locked_bytes;
+	return holding_control_locked_bytes(holding) + holding->backend->resident_bytes(&holding->object);
+}
+
 int
 holding_map(struct holding *holding)
 {
-	uint64_t length = holding->object.map_bytes;
+	uint64_t length = holding->object.map_bytes, alignment = max_u64(HUGE_BYTES, holding->object.page_bytes);
 	uint64_t reserve;
 	char *reserved, *aligned;
 	int r;
 
-	if (!checked_add(length, HUGE_BYTES, &reserve) || reserve > SIZE_MAX)
+	if (!checked_add(length, alignment, &reserve) || reserve > SIZE_MAX)
 		return -ENOMEM;
 	reserved = mmap(NULL, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (reserved == MAP_FAILED)
 		return -errno;
-	aligned = (char *)(uintptr_t)round_up((uintptr_t)reserved, HUGE_BYTES);
+	aligned = (char *)(uintptr_t)round_up((uintptr_t)reserved, alignment);
 	r = holding->backend->map(&holding->object, aligned);
 	if (r) {
 		(void)munmap(reserved, reserve);
@@ -121,6 +129,7 @@ holding_close(struct holding *holding)
 		(void)munmap(holding->map, holding->object.map_bytes);
 	backend_object_close(holding->backend, &holding->object);
 	(void)control_free(holding->control);
+	free(holding->node_bytes);
 	*holding = (struct holding) HOLDING_NULL;
 }
 
@@ -179,7 +188,14 @@ release_unmapped(struct slices *slices, int r)
 static void
 release_unmap(struct release *release)
 {
-	slices_start(&release->slices, 0, release->holding.map ? release->holding.object.map_bytes : 0);
+	struct holding *holding = &release->holding;
+
+	/* A slice must not end within a page. Of those that are larger than a slice even 1 TiB is but 1,024. */
+	if (holding->map && holding->object.page_bytes > SLICES_UNIT) {
+		(void)munmap(holding->map, holding->object.map_bytes);
+		holding->map = NULL;
+	}
+	slices_start(&release->slices, 0, holding->map ? holding->object.map_bytes : 0);
 }
 
 static void

@@ -27,6 +27,9 @@ struct holding {
 	struct holding_control *control;	/* NULL: none */
 	uint64_t locked_bytes;		/* of both: of data from its start on */
 	uint64_t huge_bytes;		/* mapped by huge pages, when they were made */
+	uint64_t *node_bytes;		/* of data, when it was made: on node 0, 1, ...; NULL: nothing was counted */
+	unsigned n_nodes;
+	bool is_elsewhere;		/* not on the nodes that were asked for, or not spread over them so */
 };
 
 #define HOLDING_NULL	{ .object = BACKEND_OBJECT_NULL }
@@ -49,6 +52,9 @@ holding_mlocked_bytes(const struct holding *holding)
 
 /* How many have the object by the kernel's own count, besides us; with those that we handed it out to. */
 uint64_t holding_others(const struct holding *holding);
+
+/* What of both can never be swapped out: what is locked, and the pages of a hugetlb pool, which need no locking. */
+uint64_t holding_locked_bytes(const struct holding *holding);
 
 /* Maps the whole object, aligned for huge pages and kept out of core dumps. 0 or a negative errno. */
 int holding_map(struct holding *holding);

@@ -35,6 +35,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/provision_errand.c \
 	daemon/provision_grow.c \
 	daemon/provision_init.c \
+	daemon/provision_place.c \
 	daemon/provision_steps.c daemon/provision_steps.h \
 	daemon/recovery.c daemon/recovery.h \
 	daemon/recovery_lock.c daemon/recovery_lock.h \

@@ -84,6 +84,7 @@ provision_keep_promises(struct provision *provision)
 	budget_lock_kept(&provision->provisioner->budget, provision->promised_lock_bytes);
 	provision->promised_bytes = 0;
 	provision->promised_lock_bytes = 0;
+	provision_keep_pool_promise(provision);
 }
 
 void
@@ -102,6 +103,7 @@ provision_finish(struct provision *provision, int r)
 		holding_release(provision->holding, &provisioner->releases, provision->memory_short);
 	} else {
 		provision->holding->huge_bytes = provision->huge_bytes;
+		provision_keep_place(provision);
 	}
 	provision->done(provision, r);
 }
@@ -138,7 +140,8 @@ int
 provision_judge(struct provision *provision)
 {
 	struct budget *budget = &provision->provisioner->budget;
-	uint64_t bytes = provision->is_reserve_only ? 0 : provision->total_bytes - provision->from_bytes;
+	uint64_t bytes = provision->is_reserve_only ? 0 :
+	    provision->total_bytes - provision->from_bytes - provision_pool_bytes(provision);
 	uint64_t lock_bytes = provision_locks_whole(provision) ? provision->total_bytes - provision->data_bytes : bytes;
 	int r;
 
@@ -213,23 +216,52 @@ provision_equip(struct provision *provision)
 	return r;
 }
 
-static int
-provision_create(struct provision *provision)
+/* What its object is to be: as defined, or without the pool that did not have what it takes. NULL when memory is short. */
+static struct definition *
+provision_object_definition(const struct provision *provision)
 {
-	const struct definition *definition = provision->definition;
-	const struct backend *backend = backend_find(definition->backend);
+	struct definition *definition;
+
+	if (definition_huge_bytes(provision->definition) == provision->page_bytes)
+		return definition_ref(provision->definition);
+	definition = definition_copy(provision->definition);
+	if (definition)
+		definition->page_size = DEFINITION_PAGE_AUTO;
+	return definition;
+}
+
+static int
+provision_create_object(struct provision *provision, const struct backend *backend)
+{
+	struct definition *definition = provision_object_definition(provision);
 	int r = 0;
 
-	if (!backend) {
-		(void)snprintf(provision->text, sizeof(provision->text), "this segmentd has no backend \"%s\"",
-		    definition_backend_name(definition->backend));
-		return -EOPNOTSUPP;
+	if (!definition) {
+		(void)snprintf(provision->text, sizeof(provision->text), "the daemon is out of memory");
+		return -ENOMEM;
 	}
 	provision->holding->backend = backend;
 	if (backend->probe)
 		r = backend->probe(definition, provision->text, sizeof(provision->text));
 	if (r == 0)
 		r = backend->create(definition, &provision->holding->object, provision->text, sizeof(provision->text));
+	(void)definition_unref(definition);
+	return r;
+}
+
+int
+provision_create(struct provision *provision)
+{
+	const struct definition *definition = provision->definition;
+	const struct backend *backend = backend_find(definition->backend);
+	int r;
+
+	if (!backend) {
+		(void)snprintf(provision->text, sizeof(provision->text), "this segmentd has no backend \"%s\"",
+		    definition_backend_name(definition->backend));
+		return -EOPNOTSUPP;
+	}
+	r = provision_create_object(provision, backend);
 	if (r == -EMFILE || r == -ENFILE)
 		findings_nofile(provision->text, sizeof(provision->text));
 	if (r == 0 && !backend->errand)
@@ -356,10 +388,12 @@ provision_start(struct provisioner *provisioner, struct definition *definition, 
 	provision->owner = owner;
 	if (is_scrub && holding->backend->reset)
 		holding->backend->reset(&holding->object);
-	r = is_scrub ? provision_scrub_control(provision) : provision_judge(provision);
+	r = provision_choose_place(provision);
+	if (!r)
+		r = is_scrub ? provision_scrub_control(provision) : provision_judge(provision);
 	if (!r && !is_scrub)
 		r = provision_create(provision);
-	if (!r && !is_scrub && !provision->total_bytes && !definition->init)
+	if (!r && !is_scrub && !provision->total_bytes && !provision->page_bytes && !definition->init)
 		r = PROVISION_E_DONE;
 	if (r) {
 		(void)snprintf(text, text_size, "%s", provision->text);

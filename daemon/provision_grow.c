@@ -141,16 +141,21 @@ provision_grow(struct provisioner *provisioner, struct definition *definition, s
 	provision->told_bytes = from_bytes;
 	provision->huge_bytes = holding->huge_bytes;
 	/* One that could not be locked at its start does not begin in its middle. */
-	provision->lock = definition->mlock && provision_data_locked(provision) >= from_bytes;
+	provision->lock = definition->mlock &&
+	    (holding->object.page_bytes || provision_data_locked(provision) >= from_bytes);
+	if (holding->node_bytes)
+		memcpy(provision->node_bytes, holding->node_bytes, holding->n_nodes * sizeof(*holding->node_bytes));
 	provision->done = done;
 	provision->progress = progress;
 	provision->owner = owner;
-	r = provision_judge(provision);
-	if (r == 0 && holding->backend->room)
+	r = provision_choose_place(provision);
+	if (!r)
+		r = provision_judge(provision);
+	if (!r && holding->backend->room)
 		r = holding->backend->room(&holding->object, to_bytes, provision->text, sizeof(provision->text));
 	if (r) {
-		provision_keep_promises(provision);
 		(void)snprintf(text, text_size, "%s", provision->text);
+		provision_keep_promises(provision);
 		(void)provision_free(provision);
 		return r;
 	}

@@ -24,7 +24,18 @@ provision_pages_are_as_asked(struct provision *provision)
 	const struct definition *definition = provision->definition;
 	uint64_t could_be_huge = provision->data_bytes & ~(PROVISION_HUGE_BYTES - 1);
 
-	if (definition->page_size != DEFINITION_PAGE_TRANSPARENT || provision->huge_bytes >= could_be_huge)
+	if (definition_huge_bytes(definition) != provision->page_bytes) {
+		/* The pool was judged before, and its sentence says more: but not of what is scrubbed. */
+		if (!provision->text[0])
+			findings_page_size(provision->text, sizeof(provision->text),
+			    definition_page_size_name(definition->page_size), provision->data_bytes, 0);
+		return false;
+	}
+	if (provision->page_bytes)
+		could_be_huge = provision->data_bytes;
+	else if (definition->page_size != DEFINITION_PAGE_TRANSPARENT)
+		return true;
+	if (provision->huge_bytes >= could_be_huge)
 		return true;
 	if (provision->holding->backend->features & BACKEND_MOUNT)
 		findings_page_size_of_mount(provision->text, sizeof(provision->text), could_be_huge, provision->huge_bytes);
@@ -42,7 +53,7 @@ provision_is_resident(struct provision *provision)
 	/* Locked pages were brought in by mlock, whatever the workers saw. */
 	if (provision->is_reserve_only)
 		return true;
-	if (provision->lock && provision->holding->locked_bytes && !provision_locks_whole(provision))
+	if (provision->lock && provision->holding->locked_bytes && !provision_locks_whole(provision) && !provision->page_bytes)
 		return true;
 	if (provision->resident_bytes >= provision->total_bytes)
 		return true;
@@ -64,7 +75,9 @@ provision_verify(struct provision *provision)
 		provision_fail(provision, -EIO);
 		return;
 	}
-	is_as_asked = provision_pages_are_as_asked(provision) && provision_is_resident(provision);
+	is_as_asked = provision_pages_are_as_asked(provision);
+	is_as_asked &= provision_is_in_place(provision);
+	is_as_asked = is_as_asked && provision_is_resident(provision);
 	if (!is_as_asked && !provision_may_degrade(provision))
 		provision_fail(provision, -EOPNOTSUPP);
 	else if (provision->holding->backend->errand && !provision->is_growth)
@@ -108,7 +121,7 @@ provision_lock_step(struct slices *slices, uint64_t offset_bytes, uint64_t lengt
 		return -errno;
 	budget_lock_kept(&provision->provisioner->budget, kept);
 	provision->promised_lock_bytes -= kept;
-	provision_count_locked(provision, offset_bytes + of_data, of_control);
+	provision_count_locked(provision, of_data ? offset_bytes + of_data : 0, of_control);
 	return 0;
 }
 
@@ -190,7 +203,7 @@ provision_contents_done(struct provision *provision)
 		provision_lock_whole(provision);
 		return;
 	}
-	if (!provision->holding->map) {
+	if (!provision->holding->map && !provision->page_bytes) {
 		r = holding_map(provision->holding);
 		if (r) {
 			(void)snprintf(provision->text, sizeof(provision->text),
@@ -198,6 +211,11 @@ provision_contents_done(struct provision *provision)
 			provision_fail(provision, r);
 			return;
 		}
+	}
+	/* A pool's pages are never swapped, and mlock() does not count them: what is to be locked is control memory. */
+	if (provision->page_bytes) {
+		slices_start(&provision->locking, provision->data_bytes, provision->total_bytes);
+		return;
 	}
 	/* From a huge page's start, which may be before a growth's own range: what is locked may be locked again. */
 	slices_start(&provision->locking, provision->from_bytes & ~(PROVISION_HUGE_BYTES - 1), provision->total_bytes);
@@ -253,12 +271,28 @@ provision_piece_failed(struct provision *provision, const struct job_result *res
 	provision_fail(provision, result->status > 0 ? -ENOMEM : result->status);
 }
 
+/* A growth's first piece may begin before it, with what was counted already. */
+static void
+provision_count_nodes(struct provision *provision, const struct job *job, const struct job_result *result)
+{
+	uint64_t before = provision->from_bytes - min_u64(provision->from_bytes, job->offset_bytes);
+
+	for (unsigned i = 0; i < NODES_MAX; i++) {
+		uint64_t counted = min_u64(before, result->node_bytes[i]);
+
+		before -= counted;
+		provision->node_bytes[i] += result->node_bytes[i] - counted;
+	}
+}
+
 static void
 provision_piece_done(struct workers_job *job, const struct workers_outcome *outcome)
 {
 	struct provision_piece *piece = BASE_CONTAINER_OF(job, struct provision_piece, job);
 	struct provision *provision = piece->provision;
-	uint64_t kept = min_u64(job->job.length_bytes, provision->promised_bytes);
+	bool is_data = job->fd == provision->holding->object.fd;
+	/* What is of a pool was not promised by the budget. */
+	uint64_t kept = is_data && provision->page_bytes ? 0 : min_u64(job->job.length_bytes, provision->promised_bytes);
 
 	piece->is_busy = false;
 	provision->n_busy--;
@@ -279,8 +313,10 @@ provision_piece_done(struct workers_job *job, const struct workers_outcome *outc
 	provision->promised_bytes -= kept;
 	provision->done_bytes += job->job.length_bytes;
 	provision->resident_bytes += outcome->result->resident_bytes;
-	if (job->fd == provision->holding->object.fd)
+	if (is_data) {
 		provision->huge_bytes += outcome->result->huge_bytes;
+		provision_count_nodes(provision, &job->job, outcome->result);
+	}
 	provision->progress(provision);
 	if (provision->done_bytes == provision->total_bytes)
 		provision_populated(provision);
@@ -293,6 +329,12 @@ static bool
 provision_is_seam(const struct provision *provision)
 {
 	return provision->next_bytes < provision->from_bytes;
+}
+
+static uint64_t
+provision_piece_bytes(const struct provision *provision)
+{
+	return provision_is_seam(provision) ? PROVISION_HUGE_BYTES : max_u64(PIECE_BYTES, provision->page_bytes);
 }
 
 static enum job_pages
@@ -317,8 +359,7 @@ provision_fill(struct provision *provision)
 		bool is_data = provision->next_bytes < provision->data_bytes;
 		uint64_t base = is_data ? 0 : provision->data_bytes;
 		uint64_t end = is_data ? provision->data_bytes : provision->total_bytes;
-		uint64_t length = min_u64(provision_is_seam(provision) ? PROVISION_HUGE_BYTES : PIECE_BYTES,
-		    end - provision->next_bytes);
+		uint64_t length = min_u64(provision_piece_bytes(provision), end - provision->next_bytes);
 
 		if (piece->is_busy)
 			continue;
@@ -331,6 +372,8 @@ provision_fill(struct provision *provision)
 				.offset_bytes = provision->next_bytes - base,
 				.length_bytes = length,
 				.reserve_bytes = provisioner->budget.reserve_bytes,
+				.numa = is_data ? provision->numa : JOB_NUMA_ANY,
+				.nodes = is_data ? provision->nodes : 0,
 				.object = backend_object_of_job(is_data ? &holding->object : &holding->control->object),
 			},
 			.fd = is_data ? holding->object.fd : holding->control->object.fd,
@@ -343,11 +386,21 @@ provision_fill(struct provision *provision)
 }
 
 void
-provision_begin(struct provision *provision)
+provision_fill_all(struct provision *provision)
 {
 	if (provision->total_bytes)
 		provision_fill(provision);
 	else
 		provision_populated(provision);
+}
+
+void
+provision_begin(struct provision *provision)
+{
+	/* A growth reserves piece by piece: what a failed one has reserved can only be given back as pages. */
+	if (provision->page_bytes && !provision->is_growth)
+		provision_reserve(provision);
+	else
+		provision_fill_all(provision);
 }
 

@@ -15,6 +15,27 @@ struct provision *provision_new(struct provisioner *provisioner, struct definiti
 /* Promises what it is about to take of the budget. 0, or a negative errno with the reason in its text. */
 int provision_judge(struct provision *provision);
 
+/*
+ * Where its pages are to come from: the pool, and the nodes. Judged before anything is made; what is not to be had and only
+ * preferred is done without, and said. 0, or a negative errno with the reason in its text.
+ */
+int provision_choose_place(struct provision *provision);
+
+/* Reserved, or not to be reserved any more. */
+void provision_keep_pool_promise(struct provision *provision);
+
+/* What of it is not judged by the budget: it is the pool's already. */
+uint64_t provision_pool_bytes(const struct provision *provision);
+
+/* Whether its data is on the nodes that were asked for. The text says what is not. */
+bool provision_is_in_place(struct provision *provision);
+
+/* Keeps with the holding what of it is where. */
+void provision_keep_place(struct provision *provision);
+
+/* Makes the object, and what its locks need. 0, or a negative errno with the reason in its text; nothing is held then. */
+int provision_create(struct provision *provision);
+
 /* Gives back what was promised and not taken. */
 void provision_keep_promises(struct provision *provision);
 
@@ -41,7 +62,11 @@ provision_locks_whole(const struct provision *provision)
 	return backend && backend->lock;
 }
 
-/* Populates, locks and verifies the range, and finishes. */
+/* Reserves its range of the pool, and goes on with provision_fill_all(). */
+void provision_reserve(struct provision *provision);
+void provision_fill_all(struct provision *provision);
+
+/* Reserves, populates, locks and verifies the range, and finishes. */
 void provision_begin(struct provision *provision);
 void provision_init_locking(struct provision *provision);
 

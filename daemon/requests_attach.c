@@ -198,6 +198,7 @@ handout_add_answer(struct handout *handout, const struct segment *segment, const
 	struct protocol_lock *rows = (void *)(answer + 1);
 	const struct locks *locks = segment->locks;
 	uint64_t map_bytes = segment->holding.object.map_bytes;
+	uint64_t alignment_bytes = map_bytes >= ALIGNMENT_HUGE ? ALIGNMENT_HUGE : ALIGNMENT_BASE;
 	size_t to_come = (handout->n_rows - handout->n) * sizeof(*answer);
 	size_t size = sizeof(*answer);
 
@@ -205,7 +206,7 @@ handout_add_answer(struct handout *handout, const struct segment *segment, const
 		.generation = segment->generation,
 		.size_bytes = segment->definition->size_bytes,
 		.map_bytes = map_bytes,
-		.alignment_bytes = map_bytes >= ALIGNMENT_HUGE ? ALIGNMENT_HUGE : ALIGNMENT_BASE,
+		.alignment_bytes = max_u64(alignment_bytes, segment->holding.object.page_bytes),
 		.attachment = attachment->id,
 		.access = attachment->access,
 		.flags = (segment->definition->dump ? 0 : PROTOCOL_ATTACHED_DONTDUMP) |

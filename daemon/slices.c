@@ -9,7 +9,7 @@
 #include "base/base.h"
 #include "daemon/slices.h"
 
-#define SLICE_MIN	(2 * MIB)
+#define SLICE_MIN	SLICES_UNIT
 #define SLICE_FIRST	(4 * MIB)
 #define SLICE_MAX	GIB
 #define SHORT_NS	(NS_PER_MS / 5)

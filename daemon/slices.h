@@ -11,6 +11,8 @@
 #include <event2/event_struct.h>
 #include <stdint.h>
 
+#define SLICES_UNIT	((uint64_t)2 << 20)	/* every slice but the last is a multiple of it */
+
 struct slices;
 
 /* Works on one slice. 0, or a negative errno, which ends the whole. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * Where the memory cgroups above this process are mounted.
+ * Where the cgroups above this process are mounted.
  *
  * /proc/self/cgroup says where this process is, counted from the root of its cgroup namespace; /proc/self/mountinfo says
  * which part of the hierarchy a mount shows, counted from the same place. Both may begin with "/..", once for each step
@@ -174,7 +174,7 @@ place_find(const char *own, const char *shown, const char *mount, struct place *
 
 /* A line of mountinfo: the mount's root and point, when it is of this version. Changes the line. */
 static bool
-mountinfo_parse(char *line, enum cgroup_version version, char **ret_shown, char **ret_mount)
+mountinfo_parse(char *line, enum cgroup_version version, const char *controller, char **ret_shown, char **ret_mount)
 {
 	char *fields[5], *save = NULL, *type, *options, *rest = strstr(line, " - ");
 
@@ -190,7 +190,7 @@ mountinfo_parse(char *line, enum cgroup_version version, char **ret_shown, char 
 	options = type && strtok_r(NULL, " \n", &save) ? strtok_r(NULL, " \n", &save) : NULL;
 	if (!options || !streq(type, version == CGROUP_V2 ? "cgroup2" : "cgroup"))
 		return false;
-	if (version == CGROUP_V1 && !list_has(options, "memory"))
+	if (version == CGROUP_V1 && !list_has(options, controller))
 		return false;
 	mountinfo_unescape(fields[3]);
 	mountinfo_unescape(fields[4]);
@@ -201,7 +201,8 @@ mountinfo_parse(char *line, enum cgroup_version version, char **ret_shown, char 
 
 /* The mount that shows most of what is above own. 0, -ENOENT or -ENOMEM. */
 static int
-place_find_best(const char *root, const char *own, enum cgroup_version version, struct place *ret_place)
+place_find_best(const char *root, const char *own, enum cgroup_version version, const char *controller,
+    struct place *ret_place)
 {
 	cleanup_free char *file = NULL, *line = NULL;
 	cleanup_fclose FILE *f = NULL;
@@ -217,7 +218,7 @@ place_find_best(const char *root, const char *own, enum cgroup_version version, 
 		struct place place;
 		int r;
 
-		if (!mountinfo_parse(line, version, &shown, &mount))
+		if (!mountinfo_parse(line, version, controller, &shown, &mount))
 			continue;
 		if (asprintf(&full, "%s%s", root, mount) < 0)
 			r = -ENOMEM;
@@ -243,7 +244,7 @@ place_find_best(const char *root, const char *own, enum cgroup_version version, 
 
 /* Where this process is in the hierarchy of a version, by /proc/self/cgroup; NULL: in none. */
 static char *
-own_path(const char *root, enum cgroup_version version)
+own_path(const char *root, enum cgroup_version version, const char *controller)
 {
 	cleanup_free char *file = NULL, *line = NULL;
 	cleanup_fclose FILE *f = NULL;
@@ -260,23 +261,23 @@ own_path(const char *root, enum cgroup_version version)
 			continue;
 		*path++ = '\0';
 		path[strcspn(path, "\n")] = '\0';
-		if (version == CGROUP_V2 ? *controllers == '\0' : list_has(controllers, "memory"))
+		if (version == CGROUP_V2 ? *controllers == '\0' : list_has(controllers, controller))
 			return strdup(path);
 	}
 	return NULL;
 }
 
 static int
-walk_version(const char *root, enum cgroup_version version, cgroup_fn fn, void *arg)
+walk_version(const char *root, enum cgroup_version version, const char *controller, cgroup_fn fn, void *arg)
 {
-	cleanup_free char *own = own_path(root, version);
+	cleanup_free char *own = own_path(root, version, controller);
 	struct place place;
 	size_t len;
 	int r;
 
 	if (!own)
 		return 0;
-	r = place_find_best(root, own, version, &place);
+	r = place_find_best(root, own, version, controller, &place);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	len = strlen(place.mount);
@@ -294,9 +295,9 @@ walk_version(const char *root, enum cgroup_version version, cgroup_fn fn, void *
 }
 
 int
-cgroup_walk_memory(const char *root, cgroup_fn fn, void *arg)
+cgroup_walk(const char *root, const char *controller, cgroup_fn fn, void *arg)
 {
-	int r = walk_version(root, CGROUP_V2, fn, arg);
+	int r = walk_version(root, CGROUP_V2, controller, fn, arg);
 
-	return r ? r : walk_version(root, CGROUP_V1, fn, arg);
+	return r ? r : walk_version(root, CGROUP_V1, controller, fn, arg);
 }

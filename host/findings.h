@@ -12,6 +12,8 @@
 
 #include "host/kernel.h"
 #include "host/memory.h"
+#include "host/nodes.h"
+#include "host/pools.h"
 #include "host/service.h"
 #include "host/shm.h"
 
@@ -47,6 +49,14 @@ void findings_nofile_of(char *buf, size_t size, const char *who, uint64_t limit,
 
 /* The sentence about pages for page_size transparent of an object in /dev/shm, whose mount says what it gives. */
 void findings_page_size_of_mount(char *buf, size_t size, uint64_t size_bytes, uint64_t huge_bytes);
+
+/* Not enough huge pages of a pool for needed_bytes more: which limit leaves how much, and what raises it. */
+void findings_pool(char *buf, size_t size, uint64_t needed_bytes, const struct pools_room *room);
+
+/* Nodes that are not there: which, and those that are. Too little memory on nodes. Memory that is not as numa says. */
+void findings_nodes_missing(char *buf, size_t size, uint64_t asked, uint64_t there);
+void findings_nodes_memory(char *buf, size_t size, uint64_t nodes, uint64_t needed_bytes, uint64_t left_bytes);
+void findings_nodes_spread(char *buf, size_t size, const char *numa, uint64_t nodes, const uint64_t *node_bytes);
 
 /* Out of descriptors: the limit, and how to raise it. */
 void findings_nofile(char *buf, size_t size);

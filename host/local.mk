@@ -3,11 +3,13 @@ noinst_LTLIBRARIES += host/libhost.la
 host_libhost_la_SOURCES = \
 	host/cgroup.c host/cgroup.h \
 	host/file.c host/file.h \
-	host/findings.c host/findings.h host/findings_shm.c host/findings_system.c \
+	host/findings.c host/findings.h host/findings_placement.c host/findings_shm.c host/findings_system.c \
 	host/kernel.c host/kernel.h \
 	host/limits.c host/limits.h \
 	host/mappers.c host/mappers.h \
 	host/memory.c host/memory-huge.c host/memory.h \
+	host/nodes.c host/nodes.h \
+	host/pools.c host/pools.h \
 	host/process.c host/process.h \
 	host/service.c host/service.h \
 	host/settings.c host/settings.h \

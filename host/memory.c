@@ -277,7 +277,7 @@ memory_new_at(const char *root, struct memory **ret_memory)
 		r = -errno;
 		goto fail;
 	}
-	r = cgroup_walk_memory(root, memory_add_cgroup, memory);
+	r = cgroup_walk(root, "memory", memory_add_cgroup, memory);
 	if (r < 0)
 		goto fail;
 	*ret_memory = memory;

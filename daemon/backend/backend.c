@@ -54,8 +54,10 @@ struct job_object
 backend_object_of_job(const struct backend_object *object)
 {
 	if (object->shm_id >= 0)
-		return (struct job_object) { .kind = JOB_OBJECT_SHM, .shm_id = object->shm_id };
-	return (struct job_object) { .kind = object->is_file ? JOB_OBJECT_FILE : JOB_OBJECT_FD };
+		return (struct job_object) { .kind = JOB_OBJECT_SHM, .shm_id = object->shm_id,
+			.page_bytes = object->page_bytes };
+	return (struct job_object) { .kind = object->is_file ? JOB_OBJECT_FILE : JOB_OBJECT_FD,
+		.page_bytes = object->page_bytes };
 }
 
 void
@@ -72,7 +74,8 @@ backend_object_close(const struct backend *backend, struct backend_object *objec
 int
 backend_map_fd(const struct backend_object *object, void *at)
 {
-	void *map = mmap(at, object->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, object->fd, 0);
+	/* Hugetlb memory is reserved up to its size, and a mapping of all of it would reserve the rest, up to max_size, too. */
+	void *map = mmap(at, object->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, object->fd, 0);
 
 	return map == MAP_FAILED ? -errno : 0;
 }

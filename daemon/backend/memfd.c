@@ -17,19 +17,28 @@
 #define MFD_NOEXEC_SEAL	0x0008U		/* COMPAT(linux 6.3): glibc 2.36 does not name it */
 #endif
 
+#ifndef MFD_HUGETLB
+#define MFD_HUGETLB	0x0004U
+#endif
+#define MFD_SIZE_SHIFT	26		/* where the logarithm of the page size stands in the flags */
+
 #define MEMFD_PAGE_BYTES	4096
 
 static int
-memfd_make(const char *segment_name, int *ret_fd)
+memfd_make(const char *segment_name, uint64_t huge_bytes, int *ret_fd)
 {
+	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 	char name[DEFINITION_NAME_MAX + 16];
 	int fd;
 
+	if (huge_bytes)
+		flags |= MFD_HUGETLB | (unsigned)__builtin_ctzll(huge_bytes) << MFD_SIZE_SHIFT;
+
 	(void)snprintf(name, sizeof(name), "segmentd:%s", segment_name);
-	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+	fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
 	/* COMPAT(linux 6.3): before it the flag is EINVAL, and the mode alone keeps it from being executed. */
 	if (fd < 0 && errno == EINVAL)
-		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		fd = memfd_create(name, flags);
 	if (fd < 0)
 		return -errno;
 	*ret_fd = fd;
@@ -45,14 +54,16 @@ memfd_fail(const char *step, char *text, size_t text_size)
 	return r;
 }
 
-int
-memfd_object_new(const char *name, uint64_t size_bytes, struct backend_object *ret_object, char *text, size_t text_size)
+/* huge_bytes: of the pages of a hugetlb pool, or 0. */
+static int
+memfd_object_make(const char *name, uint64_t size_bytes, uint64_t huge_bytes, struct backend_object *ret_object, char *text,
+    size_t text_size)
 {
-	uint64_t map_bytes = round_up(size_bytes, MEMFD_PAGE_BYTES);
+	uint64_t map_bytes = round_up(size_bytes, huge_bytes ? huge_bytes : MEMFD_PAGE_BYTES);
 	cleanup_close int fd = -1;
 	int r;
 
-	r = memfd_make(name, &fd);
+	r = memfd_make(name, huge_bytes, &fd);
 	if (r) {
 		errno = -r;
 		return memfd_fail("memfd_create", text, text_size);
@@ -77,18 +88,26 @@ memfd_object_new(const char *name, uint64_t size_bytes, struct backend_object *r
 	ret_object->fd = take_fd(&fd);
 	ret_object->is_born = true;
 	ret_object->map_bytes = map_bytes;
+	ret_object->page_bytes = huge_bytes;
 	return 0;
+}
+
+int
+memfd_object_new(const char *name, uint64_t size_bytes, struct backend_object *ret_object, char *text, size_t text_size)
+{
+	return memfd_object_make(name, size_bytes, 0, ret_object, text, text_size);
 }
 
 static int
 memfd_create_object(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size)
 {
-	return memfd_object_new(definition->name, definition->max_size_bytes, ret_object, text, text_size);
+	return memfd_object_make(definition->name, definition->max_size_bytes, definition_huge_bytes(definition), ret_object, text,
+	    text_size);
 }
 
 const struct backend backend_memfd = {
 	.name = "memfd",
-	.features = BACKEND_FD | BACKEND_SEALED | BACKEND_MARKS | BACKEND_HUGE,
+	.features = BACKEND_FD | BACKEND_SEALED | BACKEND_MARKS | BACKEND_HUGE | BACKEND_HUGETLB,
 	.create = memfd_create_object,
 	.open = backend_open_fd,
 	.map = backend_map_fd,

@@ -26,15 +26,6 @@
 #define SYSV_PAGE_BYTES	4096
 #define SYSV_CLOSED	0600		/* its mode until it is ready, and while its pages are changed for new ones */
 
-/* The page size of the hugetlb pool that is asked for; 0: none. */
-static uint64_t
-sysv_pool_bytes(const struct definition *definition)
-{
-	if (definition->page_size == DEFINITION_PAGE_2MIB)
-		return 2 * MIB;
-	return definition->page_size == DEFINITION_PAGE_1GIB ? GIB : 0;
-}
-
 static int
 sysv_flags(uint64_t pool_bytes)
 {
@@ -80,15 +71,16 @@ sysv_probe(const struct definition *definition, char *text, size_t text_size)
 static int
 sysv_refuse(const struct definition *definition, uint64_t bytes, int r, char *text, size_t text_size)
 {
-	uint64_t pool_bytes = sysv_pool_bytes(definition);
+	uint64_t pool_bytes = definition_huge_bytes(definition);
+	struct pools_room room;
 
 	if (r == -EEXIST)
 		return sysv_refuse_taken(definition->key, text, text_size);
 	/* The limits are asked again: another program's segments may have come in between. */
 	if ((r == -ENOSPC || r == -EINVAL) && sysv_probe(definition, text, text_size))
 		return r;
-	if (r == -ENOMEM && pool_bytes)
-		findings_page_size(text, text_size, definition_page_size_name(definition->page_size), bytes, 0);
+	if (r == -ENOMEM && pool_bytes && pools_room(pool_bytes, 0, &room) == 0 && room.bytes < bytes)
+		findings_pool(text, text_size, bytes, &room);
 	else if (r == -EPERM && pool_bytes)
 		(void)snprintf(text, text_size, "System V memory of huge pages is for CAP_IPC_LOCK, and for members of group "
 		    "vm.hugetlb_shm_group. Remedy: `sysctl -w vm.hugetlb_shm_group=%u`", (unsigned)getegid());
@@ -131,7 +123,7 @@ sysv_close(struct backend_object *object)
 static int
 sysv_create(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size)
 {
-	uint64_t pool_bytes = sysv_pool_bytes(definition);
+	uint64_t pool_bytes = definition_huge_bytes(definition);
 	uint64_t bytes = round_up(definition->max_size_bytes, pool_bytes ? pool_bytes : SYSV_PAGE_BYTES);
 	key_t key = definition->has_key ? (key_t)definition->key : IPC_PRIVATE;
 	struct backend_object object = BACKEND_OBJECT_NULL;
@@ -167,7 +159,17 @@ sysv_map(const struct backend_object *object, void *at)
 static uint64_t
 sysv_resident(const struct backend_object *object)
 {
-	return sysv_resident_bytes(object->shm_id);
+	static bool counts_base_pages;
+	uint64_t bytes = sysv_resident_bytes(object->shm_id);
+
+	/*
+	 * COMPAT(linux 6.7): since then the kernel holds base pages in the pool's memory, and still multiplies their count by a
+	 * huge page's. A segment that has more than all of it shows that.
+	 */
+	if (!object->page_bytes)
+		return bytes;
+	counts_base_pages |= bytes > object->map_bytes;
+	return counts_base_pages ? bytes / (object->page_bytes / SYSV_PAGE_BYTES) : bytes;
 }
 
 static uint64_t

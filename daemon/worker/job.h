@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+#include "host/nodes.h"
+
 #define JOB_ARGV0	"segmentd-worker"	/* argv[0] that makes the executable a worker */
 #define JOB_TEXT_SIZE	768
 #define JOB_FDS_MAX	3
@@ -23,13 +25,14 @@ enum job_kind {
 	JOB_INIT = 6,			/* copy a file's part of the range into data; the second fd holds its path */
 	JOB_PARSE = 7,			/* read a configuration: into the fd, packed; the second fd holds its path, */
 	JOB_PARSE_TEXTS = 8,		/* or its texts: see enum job_text */
-	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
 	JOB_RESERVE = 9,		/* a file's range: its blocks, and nothing in memory */
 	JOB_SYNC = 10,			/* write what is dirty of a file to the disk; the second fd is its mark */
 	JOB_FILE_LOOK = 11,		/* the fd holds a path: look at the file there, open or make its mark, which is returned */
 	JOB_FILE_OPEN = 12,		/* the second fd is the mark, locked: open or make the file, which is returned */
 	JOB_FILE_USE = 13,		/* likewise: it is in use from now on, and the mark says so */
 	JOB_FILE_CLOSE = 14,		/* likewise, the third is the file: written back, and the mark goes if it may */
+	JOB_RESERVE_POOL = 15,		/* of hugetlb memory: make a range's pages its own, without taking them yet */
+	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
 };
 
 /* How a job's data is reached; a kind of 0, as in what is not filled in, is the common one. */
@@ -42,6 +45,15 @@ enum job_object_kind {
 struct job_object {
 	uint32_t kind;			/* enum job_object_kind */
 	int32_t shm_id;
+	uint64_t page_bytes;		/* of the hugetlb pool that its pages are of; 0: none */
+};
+
+/* Which nodes a range's pages are to be on. */
+enum job_numa {
+	JOB_NUMA_ANY = 0,
+	JOB_NUMA_BIND,
+	JOB_NUMA_INTERLEAVE,
+	JOB_NUMA_PREFERRED,
 };
 
 enum job_pages {
@@ -100,6 +112,9 @@ struct job {
 	uint64_t limit_bytes;		/* JOB_INIT: how large the file may be; JOB_FILE_OPEN: how large it is */
 	uint32_t flags;			/* JOB_FILE_* */
 	uint32_t on_unclean;		/* JOB_FILE_OPEN: enum definition_on_unclean */
+	uint32_t numa;			/* enum job_numa */
+	uint32_t zero;
+	uint64_t nodes;			/* bit N: node N; none with JOB_NUMA_ANY */
 	struct job_object object;	/* what the range is one of */
 	struct job_file file;		/* likewise */
 	struct job_lock lock;
@@ -115,6 +130,7 @@ struct job_result {
 	uint32_t flags;			/* JOB_FILE_* */
 	uint64_t resident_bytes;	/* populated, status 0: of the range, by the kernel's count */
 	uint64_t huge_bytes;		/* of them mapped by huge pages, likewise */
+	uint64_t node_bytes[NODES_MAX];	/* likewise: on which nodes */
 	struct job_file file;		/* JOB_INIT, status 0 */
 	char text[JOB_TEXT_SIZE];	/* why not, or what is to be told; ends with a NUL */
 };

@@ -10,6 +10,7 @@ daemon_worker_libworker_la_SOURCES = \
 	daemon/worker/mark.c daemon/worker/mark.h \
 	daemon/worker/object.c daemon/worker/object.h \
 	daemon/worker/parse.c daemon/worker/parse.h \
+	daemon/worker/placement.c daemon/worker/placement.h \
 	daemon/worker/populate.c daemon/worker/populate.h \
 	daemon/worker/repair.c daemon/worker/repair.h \
 	daemon/worker/verify.c daemon/worker/verify.h \

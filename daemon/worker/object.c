@@ -52,6 +52,8 @@ object_map(int fd, const struct job_object *object, uint64_t offset, size_t leng
 {
 	struct object_map map = OBJECT_MAP_NULL;
 	bool is_shm = object->kind == JOB_OBJECT_SHM;
+	/* Hugetlb memory is mapped by its own pages only. */
+	size_t unit = object->page_bytes ? object->page_bytes : 1, before = offset % unit, asked = length;
 	uint64_t size = offset + length;
 	char *at;
 	void *mapped;
@@ -59,6 +61,9 @@ object_map(int fd, const struct job_object *object, uint64_t offset, size_t leng
 
 	if (r)
 		return r;
+	offset -= before;
+	length = round_up(length + before, unit);
+	alignment = max_u64(alignment, unit);
 	if (is_shm && (offset > size || length > round_up(size, (uint64_t)sysconf(_SC_PAGESIZE)) - offset))
 		return -ERANGE;
 	/* What is mapped begins where the object does, or at the range: where its multiple of alignment would be. */
@@ -78,7 +83,8 @@ object_map(int fd, const struct job_object *object, uint64_t offset, size_t leng
 		(void)munmap(map.area, map.area_bytes);
 		return r;
 	}
-	map.length = length;
+	map.start += before;
+	map.length = asked;
 	*ret_map = map;
 	return 0;
 }

@@ -19,6 +19,7 @@
 #include "daemon/worker/cancel.h"
 #include "daemon/worker/file.h"
 #include "daemon/worker/object.h"
+#include "daemon/worker/placement.h"
 #include "daemon/worker/populate.h"
 #include "host/findings.h"
 
@@ -53,6 +54,8 @@ struct range {
 	enum memory_huge huge;
 	bool is_reserved_only;		/* of a file: its blocks are wanted, and no pages */
 	bool takes_memory;
+	struct placement placement;
+	uint64_t nodes;			/* that it is bound to; 0: any will do */
 };
 
 static bool
@@ -100,6 +103,29 @@ populate_plain(struct range *range, char *at, size_t length)
 	return 0;
 }
 
+/* A huge page is on the node of the one base page that it is made of. */
+static void
+range_aim(const struct range *range, const char *at)
+{
+	placement_aim(&range->placement, (range->offset + (uint64_t)(at - range->start)) / range->huge_bytes);
+}
+
+/* Populates by advice, which huge pages follow where they can; interleaved ones a block at a time. */
+static int
+populate_advised(struct range *range, char *at, size_t length)
+{
+	int r = 0;
+
+	if (range->huge != MEMORY_HUGE_ADVISE || range->placement.job->numa != JOB_NUMA_INTERLEAVE)
+		return populate_plain(range, at, length);
+	for (size_t i = 0; i < length && r == 0; i += range->huge_bytes) {
+		range_aim(range, at + i);
+		r = populate_plain(range, at + i, min_u64(length - i, range->huge_bytes));
+	}
+	placement_aim_not(&range->placement);
+	return r;
+}
+
 static int
 collapse(char *at, size_t length)
 {
@@ -123,10 +149,12 @@ populate_collapse(struct range *range, char *at, size_t length)
 	int r;
 
 	for (size_t i = 0; i < length; i += range->huge_bytes) {
+		range_aim(range, at + i);
 		r = populate_plain(range, at + i, range->page_bytes);
 		if (r < 0)
 			return r;
 	}
+	placement_aim_not(&range->placement);
 	if (collapse(at, length) == 0)
 		return 0;
 	for (size_t i = 0; i < length; i += range->huge_bytes) {
@@ -167,7 +195,7 @@ populate_chunk(struct range *range, char *at, size_t length)
 	if (whole)
 		r = populate_collapse(range, at, whole);
 	if (r == 0 && whole < length)
-		r = populate_plain(range, at + whole, round_up(length - whole, range->page_bytes));
+		r = populate_advised(range, at + whole, round_up(length - whole, range->page_bytes));
 	return r;
 }
 
@@ -214,14 +242,23 @@ check_step(const struct range *range, const char *at, const struct job *job, str
 	size_t length = min_u64(rest, step_bytes(range, 0));
 	uint64_t needed = 2 * length + SLACK_BYTES, resident;
 	struct memory_headroom headroom;
+	uint64_t node_bytes = UINT64_MAX;
 	int r;
 
+	/* What is reserved of a pool is there. */
+	if (range->object->page_bytes) {
+		*ret_length = rest;
+		return 0;
+	}
 	r = memory_headroom_for(memory, job->reserve_bytes, needed, &headroom);
+	if (r == 0 && range->nodes)
+		r = nodes_room(range->nodes, &node_bytes);
 	if (r < 0) {
 		(void)snprintf(result->text, sizeof(result->text), "cannot ask how much memory is available: %s",
 		    strerror(-r));
 		return r;
 	}
+	headroom.bytes = min_u64(headroom.bytes, node_bytes);
 	if (headroom.bytes >= needed) {
 		*ret_length = min_u64(rest, step_bytes(range, headroom.bytes));
 		return 0;
@@ -231,8 +268,27 @@ check_step(const struct range *range, const char *at, const struct job *job, str
 		*ret_length = length;
 		return 0;
 	}
-	findings_memory(result->text, sizeof(result->text), max_u64(needed, rest + SLACK_BYTES), &headroom);
+	if (node_bytes < needed)
+		findings_nodes_memory(result->text, sizeof(result->text), range->nodes, max_u64(needed, rest + SLACK_BYTES),
+		    node_bytes);
+	else
+		findings_memory(result->text, sizeof(result->text), max_u64(needed, rest + SLACK_BYTES), &headroom);
 	return JOB_E_MEMORY;
+}
+
+static void
+explain_step(const struct range *range, size_t done, size_t length, int error, struct job_result *result)
+{
+	struct pools_room room;
+
+	if (error == -ENOMEM && range->object->page_bytes &&
+	    pools_room(range->object->page_bytes, range->nodes, &room) == 0 && room.bytes < length)
+		findings_pool(result->text, sizeof(result->text), length, &room);
+	else
+		(void)snprintf(result->text, sizeof(result->text), "the kernel did not populate %zu bytes at offset %llu: %s%s",
+		    length, (unsigned long long)(range->offset + done), strerror(-error), error == -EIO ?
+		    " (the file cannot be read: see the kernel's log of its disk)" : error == -ENOMEM ?
+		    " (no page is to be had: memory, the file system's size or its node is full)" : "");
 }
 
 static int
@@ -257,11 +313,7 @@ populate_steps(struct range *range, const struct job *job, struct memory *memory
 		if (r == -ECANCELED)
 			return r;
 		if (r < 0) {
-			(void)snprintf(result->text, sizeof(result->text),
-			    "the kernel did not populate %zu bytes at offset %llu: %s%s", length,
-			    (unsigned long long)(range->offset + done), strerror(-r), r == -EIO ?
-			    " (the file cannot be read: see the kernel's log of its disk)" : r == -ENOMEM ?
-			    " (no page is to be had: memory, the file system's size or its node is full)" : "");
+			explain_step(range, done, length, r, result);
 			return r;
 		}
 	}
@@ -294,6 +346,41 @@ check_range(const struct range *range, struct job_result *result)
 	return r;
 }
 
+/* On which nodes its pages are. Of a machine with one node there is nothing to be asked. */
+static int
+range_count_nodes(const struct range *range, struct job_result *result)
+{
+	static uint64_t only;		/* the one node; 0: not asked yet, or there are several */
+	size_t unit = range->page_bytes;
+
+	if (!only && nodes_known() == 1)
+		only = nodes_there();
+	if (only) {
+		result->node_bytes[__builtin_ctzll(only)] = result->resident_bytes;
+		return 0;
+	}
+	/* All whole blocks are huge pages, or it is not known which are. */
+	if (result->huge_bytes >= (range->length & ~(range->huge_bytes - 1)))
+		unit = range->huge_bytes;
+	return placement_count(range->start, range->length, unit, result->node_bytes);
+}
+
+/* What is not where it was asked for: a collapse takes a page from wherever it finds one. Moved once, and counted again. */
+static int
+range_mend_nodes(const struct range *range, struct job_result *result)
+{
+	uint64_t wrong_bytes = 0;
+
+	for (unsigned i = 0; i < NODES_MAX; i++)
+		if (!(range->nodes >> i & 1))
+			wrong_bytes += result->node_bytes[i];
+	if (!range->nodes || !wrong_bytes)
+		return 0;
+	placement_mend(&range->placement, range->start, round_up(range->length, range->page_bytes));
+	memset(result->node_bytes, 0, sizeof(result->node_bytes));
+	return placement_count(range->start, range->length, range->page_bytes, result->node_bytes);
+}
+
 /* What the kernel says is had. A range that huge pages map to its end is resident: that needs no second question. */
 static int
 range_verify(const struct range *range, struct verify *verify, struct job_result *result)
@@ -305,6 +392,10 @@ range_verify(const struct range *range, struct verify *verify, struct job_result
 		result->resident_bytes = range->length;
 	else if (r == 0)
 		r = verify_resident(range->start, range->length, &result->resident_bytes);
+	if (r == 0)
+		r = range_count_nodes(range, result);
+	if (r == 0)
+		r = range_mend_nodes(range, result);
 	return r;
 }
 
@@ -324,6 +415,77 @@ huge_now(size_t *ret_page_bytes)
 	return huge;
 }
 
+/* Of which pages the range is to be, by the job and the host. */
+static void
+range_choose_pages(struct range *range)
+{
+	const struct job *job = range->placement.job;
+
+	range->page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	if (job->object.page_bytes) {
+		range->page_bytes = range->huge_bytes = job->object.page_bytes;
+		range->huge = MEMORY_HUGE_NONE;
+		return;
+	}
+	range->huge = huge_now(&range->huge_bytes);
+	if (job->pages == JOB_PAGES_BASE || range_is_file(range))
+		range->huge = MEMORY_HUGE_NONE;
+	/* Advice acts where there is no page yet. */
+	if (job->pages == JOB_PAGES_TOGETHER && range->huge == MEMORY_HUGE_ADVISE)
+		range->huge = MEMORY_HUGE_COLLAPSE;
+	/* Where the kernel has no collapse, the mount may heed advice. */
+	if (job->pages == JOB_PAGES_MOUNT && range->huge_bytes)
+		range->huge = range->huge == MEMORY_HUGE_NONE ? MEMORY_HUGE_ADVISE : MEMORY_HUGE_COLLAPSE;
+}
+
+static void
+range_advise(const struct range *range)
+{
+	/* A kernel without huge pages knows no advice about them. */
+	if (!range->object->page_bytes)
+		(void)madvise(range->start, range->length, range->huge == MEMORY_HUGE_NONE ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+	(void)madvise(range->start, round_up(range->length, range->page_bytes), MADV_DONTDUMP);
+	if (range->huge != MEMORY_HUGE_NONE && range->placement.job->numa == JOB_NUMA_INTERLEAVE)
+		placement_forget(&range->placement, range->start, round_up(range->length, range->page_bytes));
+}
+
+/*
+ * Reserved and not populated, a page would stay reserved until the object is gone: punching gives only pages back. So it is
+ * populated after all, from wherever it can be had, and punched out with the rest.
+ */
+static void
+range_give_up(struct range *range)
+{
+	if (!range->object->page_bytes)
+		return;
+	placement_end(&range->placement);
+	(void)populate_plain(range, range->start, range->length);
+}
+
+static int
+range_populate(struct range *range, const struct job *job, struct memory *memory, struct verify *verify,
+    struct job_result *result)
+{
+	int r = range_map(range, result);
+
+	if (r < 0)
+		return r;
+	range_advise(range);
+	r = populate_steps(range, job, memory, result);
+	if (r == 0 && !range->is_reserved_only) {
+		r = range_verify(range, verify, result);
+		if (r < 0)
+			(void)snprintf(result->text, sizeof(result->text),
+			    "populated, but the kernel does not tell what is resident, and where: %s", strerror(-r));
+	}
+	if (r == 0)
+		placement_keep(&range->placement, range->start, round_up(range->length, range->page_bytes));
+	else
+		range_give_up(range);
+	object_unmap(&range->map);
+	return r;
+}
+
 int
 populate_range(int fd, const struct job *job, struct memory *memory, struct verify *verify,
     struct job_result *result)
@@ -331,36 +493,64 @@ populate_range(int fd, const struct job *job, struct memory *memory, struct veri
 	struct range range = { .fd = fd, .object = &job->object, .offset = job->offset_bytes, .length = job->length_bytes };
 	int r;
 
-	range.huge = huge_now(&range.huge_bytes);
-	range.page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-	range.is_reserved_only = job->kind == JOB_RESERVE;
-	range.takes_memory = !range.is_reserved_only || file_is_in_memory(fd);
-	if (job->pages == JOB_PAGES_BASE || range_is_file(&range))
-		range.huge = MEMORY_HUGE_NONE;
-	/* Advice acts where there is no page yet. */
-	if (job->pages == JOB_PAGES_TOGETHER && range.huge == MEMORY_HUGE_ADVISE)
-		range.huge = MEMORY_HUGE_COLLAPSE;
-	/* Where the kernel has no collapse, the mount may heed advice. */
-	if (job->pages == JOB_PAGES_MOUNT && range.huge_bytes)
-		range.huge = range.huge == MEMORY_HUGE_NONE ? MEMORY_HUGE_ADVISE : MEMORY_HUGE_COLLAPSE;
-	r = check_range(&range, result);
+	r = placement_begin(&range.placement, job, result);
 	if (r < 0)
 		return r;
-	r = range_map(&range, result);
-	if (r == 0) {
-		/* A kernel without huge pages knows no advice about them. */
-		(void)madvise(range.start, range.length,
-		    range.huge == MEMORY_HUGE_NONE ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
-		(void)madvise(range.start, range.length, MADV_DONTDUMP);
-		r = populate_steps(&range, job, memory, result);
+	range.nodes = job->numa == JOB_NUMA_BIND ? job->nodes : 0;
+	range.is_reserved_only = job->kind == JOB_RESERVE;
+	range.takes_memory = !range.is_reserved_only || file_is_in_memory(fd);
+	range_choose_pages(&range);
+	r = check_range(&range, result);
+	if (r == 0)
+		r = range_populate(&range, job, memory, verify, result);
+	placement_end(&range.placement);
+	return r;
+}
+
+/* Pages that the kernel adds to a pool, because it may be overcommitted, are taken of common memory. */
+static int
+check_added(const struct job *job, struct memory *memory, const struct pools_room *room, struct job_result *result)
+{
+	uint64_t in_pool = room->bytes - min_u64(room->bytes, room->added_bytes);
+	uint64_t needed = job->length_bytes - min_u64(job->length_bytes, in_pool);
+	struct memory_headroom headroom;
+	int r;
+
+	if (!needed || room->bytes < job->length_bytes)
+		return 0;	/* or the kernel refuses */
+	r = memory_headroom_for(memory, job->reserve_bytes, needed + SLACK_BYTES, &headroom);
+	if (r == 0 && headroom.bytes < needed + SLACK_BYTES) {
+		findings_memory(result->text, sizeof(result->text), needed, &headroom);
+		r = JOB_E_MEMORY;
 	}
-	if (r == 0 && !range.is_reserved_only) {
-		r = range_verify(&range, verify, result);
-		if (r < 0)
-			(void)snprintf(result->text, sizeof(result->text),
-			    "populated, but the kernel does not tell what is resident: %s", strerror(-r));
+	return r;
+}
+
+int
+populate_reserve_range(int fd, const struct job *job, struct memory *memory, struct job_result *result)
+{
+	uint64_t nodes = job->numa == JOB_NUMA_BIND ? job->nodes : 0, page_bytes = job->object.page_bytes;
+	cleanup_object_map struct object_map map = OBJECT_MAP_NULL;
+	struct placement placement;
+	struct pools_room room;
+	int r;
+
+	r = placement_begin(&placement, job, result);
+	if (r == 0)
+		r = pools_room(page_bytes, nodes, &room);
+	if (r == 0)
+		r = check_added(job, memory, &room, result);
+	/* A mapping reserves, of what is not reserved yet, for the object: that stays when it ends. */
+	if (r == 0)
+		r = object_map(fd, &job->object, job->offset_bytes, job->length_bytes, page_bytes, &map);
+	placement_end(&placement);
+	if (r == -ENOMEM && pools_room(page_bytes, nodes, &room) == 0 && room.bytes < job->length_bytes) {
+		findings_pool(result->text, sizeof(result->text), job->length_bytes, &room);
+		return JOB_E_MEMORY;
 	}
-	object_unmap(&range.map);
+	if (r < 0 && !result->text[0])
+		(void)snprintf(result->text, sizeof(result->text), "the kernel does not reserve %llu bytes of the pool of huge "
+		    "pages: %s; retry", (unsigned long long)job->length_bytes, strerror(-r));
 	return r;
 }
 
@@ -368,7 +558,7 @@ int
 populate_free_range(int fd, const struct job *job, struct job_result *result)
 {
 	for (uint64_t done = 0; done < job->length_bytes;) {
-		uint64_t length = min_u64(FREE_BYTES, job->length_bytes - done);
+		uint64_t length = min_u64(max_u64(FREE_BYTES, job->object.page_bytes), job->length_bytes - done);
 		int r = cancel_asked() ? -ECANCELED : object_punch(fd, &job->object, job->offset_bytes + done, length);
 
 		if (r == -ECANCELED)

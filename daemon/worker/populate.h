@@ -16,6 +16,12 @@
 int populate_range(int fd, const struct job *job, struct memory *memory, struct verify *verify,
     struct job_result *result);
 
+/*
+ * Of hugetlb memory: makes so many pages of the pool the object's own, which are populated later, or never: nobody else gets
+ * them, and touching them is no SIGBUS. 0, JOB_E_MEMORY or a negative errno, with a sentence in the result.
+ */
+int populate_reserve_range(int fd, const struct job *job, struct memory *memory, struct job_result *result);
+
 /* Gives the range's pages back. 0 or a negative errno, with a sentence in the result. */
 int populate_free_range(int fd, const struct job *job, struct job_result *result);
 

@@ -26,6 +26,7 @@ struct scan_arg {
 };
 
 #define SCAN_IOCTL	_IOWR('f', 16, struct scan_arg)
+#define SCAN_IS_PRESENT	(UINT64_C(1) << 3)
 #define SCAN_IS_HUGE	(UINT64_C(1) << 6)	/* PAGE_IS_HUGE: mapped by a huge page */
 
 void
@@ -71,7 +72,7 @@ huge_by_scan(int pagemap_fd, const void *address, size_t length_bytes, uint64_t 
 		.end = (uintptr_t)address + length_bytes,
 		.vec = (uintptr_t)regions,
 		.vec_len = BASE_ARRAY_SIZE(regions),
-		.category_mask = SCAN_IS_HUGE,
+		.category_mask = SCAN_IS_HUGE | SCAN_IS_PRESENT,	/* a hugetlb mapping is huge where nothing is, too */
 		.return_mask = SCAN_IS_HUGE,
 	};
 	uint64_t bytes = 0;
@@ -109,7 +110,9 @@ huge_by_smaps(const void *address, uint64_t *ret_bytes)
 				break;
 			ours = seen = start == (uintptr_t)address;
 		} else if (ours && (sscanf(line, "ShmemPmdMapped: %" SCNu64, &kib) == 1 ||
-		    sscanf(line, "FilePmdMapped: %" SCNu64, &kib) == 1))
+		    sscanf(line, "FilePmdMapped: %" SCNu64, &kib) == 1 ||
+		    sscanf(line, "Shared_Hugetlb: %" SCNu64, &kib) == 1 ||
+		    sscanf(line, "Private_Hugetlb: %" SCNu64, &kib) == 1))
 			total_kib += kib;
 	}
 	if (!seen)

@@ -228,9 +228,15 @@ do_job(struct worker *worker, const struct job *job, const int *fds, struct job_
 	case JOB_POPULATE:
 		if (job->pages > JOB_PAGES_MOUNT)
 			return refuse(result, "unknown kind of pages");
+		if (job->numa > JOB_NUMA_PREFERRED || (job->numa == JOB_NUMA_ANY) != (job->nodes == 0))
+			return refuse(result, "nodes that no definition can have");
 		if (!job_has_range(job))
 			return refuse(result, "an empty range, or one beyond any object's end");
 		return populate_range(owned, job, worker->memory, &worker->verify, result);
+	case JOB_RESERVE_POOL:
+		if (!job_has_range(job) || !job->object.page_bytes || job->numa > JOB_NUMA_PREFERRED)
+			return refuse(result, "a range of hugetlb memory is expected");
+		return populate_reserve_range(owned, job, worker->memory, result);
 	case JOB_FREE:
 		if (!job_has_range(job))
 			return refuse(result, "an empty range, or one beyond any object's end");

@@ -182,13 +182,6 @@ static const struct {
 	{ SEGMENT("backend = \"posix\"; object = \"/a/b\";"), 2, "segments[0].object", "no object's name" },
 	{ SEGMENT("backend = \"posix\"; object = \"/..\";"), 2, "segments[0].object", "no object's name" },
 	/* known, and not honoured by this version */
-	{ "segments = ( { name = \"a\"; size = \"2MiB\";\npage_size = \"2MiB\"; } );", 2, "segments[0].page_size",
-	    "not supported by this version; use auto" },
-	{ "segments = ( { name = \"a\"; size = \"1GiB\";\npage_size = \"1GiB\"; } );", 2, "segments[0].page_size",
-	    "not supported by this version" },
-	{ SEGMENT("numa = \"local\";"), 2, "segments[0].numa", "numa 'local' is not supported by this version; use any" },
-	{ SEGMENT("numa = \"bind:0,2\";"), 2, "segments[0].numa", "not supported by this version" },
-	{ SEGMENT("numa = \"interleave:0-3\";"), 2, "segments[0].numa", "not supported by this version" },
 	{ SEGMENT("init = \"x\";"), 2, "segments[0].init", "does not start with a slash" },
 	{ "orphans = ( { posix = \"/psm_*\"; after = \"30s\"; action = \"remove\"; } );", 1, "orphans",
 	    "orphan rules are not supported" },

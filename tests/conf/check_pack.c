@@ -99,8 +99,7 @@ fill_row(const struct keys_row *row, union anything *base)
 		base->daemon.admin_gid = (uint32_t)packing_random_between(0, UINT32_MAX - 1);
 		break;
 	case KEYS_TYPE_NUMA:
-		/* as far as they are honoured */
-		base->definition.numa = (enum definition_numa)(packing_random() % row->n_honoured);
+		base->definition.numa = (enum definition_numa)(packing_random() % DEFINITION_NUMA_N);
 		if (base->definition.numa >= DEFINITION_NUMA_BIND)
 			base->definition.numa_nodes = (uint64_t)1 << packing_random_between(0, 63);
 		break;
