@@ -266,10 +266,18 @@ struct protocol_segment {
 	uint8_t lifetime;		/* persistent, attached */
 	uint8_t flags;			/* PROTOCOL_SEGMENT_* */
 	uint8_t numa;			/* as asked, the configuration's order: any, local, bind, interleave, preferred */
-	uint32_t others;		/* have it besides, by a key or a name; without COUNTED 1: some, told while no client has it */
+	uint16_t others;		/* have it besides, by a key or a name; without COUNTED 1: some, told while no client has it */
+	uint8_t page_shift;		/* of its hugetlb pool's pages: the logarithm of their size in bytes; 0: of none */
+	uint8_t differs;		/* PROTOCOL_DIFFERS_* */
 	char name[PROTOCOL_NAME_SIZE];
 };
 static_assert(sizeof(struct protocol_segment) == 248, "wire");
+
+/* What is had otherwise than it was asked for, now and by the kernel's word; SHOW's reason says more where there is more. */
+#define PROTOCOL_DIFFERS_RESIDENT	UINT8_C(0x1)	/* some of it is not in memory */
+#define PROTOCOL_DIFFERS_LOCKED		UINT8_C(0x2)
+#define PROTOCOL_DIFFERS_PAGES		UINT8_C(0x4)
+#define PROTOCOL_DIFFERS_NODES		UINT8_C(0x8)
 
 #define PROTOCOL_SEGMENT_CREATED	UINT8_C(0x1)	/* from a template */
 #define PROTOCOL_SEGMENT_REQUIRED	UINT8_C(0x2)
@@ -301,9 +309,10 @@ struct protocol_show {
 static_assert(sizeof(struct protocol_show) == 160, "wire");
 
 /*
- * The reply: two texts follow, each ended by a NUL that its length counts. reason: why it failed, or what it has not as
+ * The reply: three texts follow, each ended by a NUL that its length counts. reason: why it failed, or what it has not as
  * asked, or what it waits for; empty if nothing. keys: a line a key of the definition, its columns separated by tabs:
- * key, value as written in a file, "default" or "set", "live", "drained" or "never".
+ * key, value as written in a file, "default" or "set", "live", "drained" or "never". nodes, up to the message's end: a line a
+ * node that has some of its data, with the node's number, a tab, and bytes when they were made, by the kernel's count.
  */
 struct protocol_shown {
 	struct protocol_header header;

@@ -12,6 +12,32 @@
 #include "daemon/requests.h"
 #include "host/process.h"
 
+/* What is had otherwise than it was asked for. Before it is ready there is nothing to be held against. */
+static uint8_t
+requests_differences(const struct segment *segment, uint64_t resident_bytes, uint64_t locked_bytes)
+{
+	const struct definition *definition = segment->definition;
+	const struct holding *holding = &segment->holding;
+	uint64_t huge_bytes = definition->size_bytes & ~(2 * MIB - 1);
+	uint8_t differs = 0;
+	bool pages_differ;
+
+	if (segment->state != PROTOCOL_READY && segment->state != PROTOCOL_DRAINING)
+		return 0;
+	pages_differ = definition_huge_bytes(definition) != holding->object.page_bytes ||
+	    (definition->page_size == DEFINITION_PAGE_TRANSPARENT && definition->prefault && holding->huge_bytes < huge_bytes) ||
+	    (definition->page_size == DEFINITION_PAGE_BASE && holding->huge_bytes);
+	if (definition->prefault && resident_bytes < definition->size_bytes)
+		differs |= PROTOCOL_DIFFERS_RESIDENT;
+	if (definition->mlock && locked_bytes < definition->size_bytes)
+		differs |= PROTOCOL_DIFFERS_LOCKED;
+	if (pages_differ)
+		differs |= PROTOCOL_DIFFERS_PAGES;
+	if (holding->is_elsewhere)
+		differs |= PROTOCOL_DIFFERS_NODES;
+	return differs;
+}
+
 static void
 requests_describe(struct segment *segment, struct protocol_segment *row)
 {
@@ -19,20 +45,22 @@ requests_describe(struct segment *segment, struct protocol_segment *row)
 	bool is_changed = segment_check(segment, text, sizeof(text));
 	const struct definition *definition = segment->definition;
 	const struct provision *provision = segment->provision ? segment->provision : segment->growth;
+	uint64_t resident_bytes = segment_resident_bytes(segment), locked_bytes = holding_locked_bytes(&segment->holding);
+	uint64_t page_bytes = segment->holding.object.page_bytes;
 
 	*row = (struct protocol_segment) {
 		.cursor = segment->cursor,
 		.generation = segment->generation,
 		.size_bytes = definition->size_bytes,
 		.max_size_bytes = definition->max_size_bytes,
-		.resident_bytes = segment_resident_bytes(segment),
-		.locked_bytes = segment->holding.locked_bytes,
+		.resident_bytes = resident_bytes,
+		.locked_bytes = locked_bytes,
 		.huge_bytes = segment->holding.huge_bytes,
 		.recoveries = segment->locks->n_recoveries,
 		.readers = segment->n_readers,
 		.writers = segment->n_writers,
 		.unsupervised = segment->n_unsupervised,
-		.others = segment_n_others(segment),
+		.others = (uint16_t)min_u64(segment_n_others(segment), UINT16_MAX),
 		.owner = access_owner(definition),
 		.group = access_group(definition),
 		.mode = definition->mode,
@@ -40,6 +68,9 @@ requests_describe(struct segment *segment, struct protocol_segment *row)
 		.backend = (uint8_t)definition->backend,
 		.page_size_asked = (uint8_t)definition->page_size,
 		.lifetime = (uint8_t)definition->lifetime,
+		.numa = (uint8_t)definition->numa,
+		.page_shift = page_bytes ? (uint8_t)__builtin_ctzll(page_bytes) : 0,
+		.differs = requests_differences(segment, resident_bytes, locked_bytes),
 		.flags = (uint8_t)((segment->is_declared ? 0 : PROTOCOL_SEGMENT_CREATED) |
 		    (definition->required ? PROTOCOL_SEGMENT_REQUIRED : 0) |
 		    (segment->state == PROTOCOL_READY && (segment->reason || segment->growth_reason ||
@@ -135,6 +166,22 @@ requests_add_key(const struct keys_value *value, void *arg)
 		keys->len += (size_t)n;
 }
 
+/* What is on which node, a line each. Its length with the NUL. */
+static size_t
+requests_describe_nodes(const struct holding *holding, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (unsigned i = 0; i < holding->n_nodes && len < size; i++)
+		if (holding->node_bytes[i])
+			len += (size_t)snprintf(buf + len, size - len, "%u\t%llu\n", i,
+			    (unsigned long long)holding->node_bytes[i]);
+	return min_u64(len, size - 1) + 1;
+}
+
+#define NODES_BYTES	2048		/* 64 lines of 20 digits and less */
+
 int
 requests_show(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
@@ -143,7 +190,7 @@ requests_show(struct requests *requests, struct session *session, const struct p
 	struct protocol_shown *reply = (void *)&requests->reply;
 	struct reload_text reason;
 	struct requests_keys keys;
-	size_t reason_len;
+	size_t reason_len, size;
 	int r;
 
 	if (!segment)
@@ -156,7 +203,7 @@ requests_show(struct requests *requests, struct session *session, const struct p
 	memcpy(reply + 1, reason.bytes, reason_len);
 	keys = (struct requests_keys) {
 		.buf = (char *)(reply + 1) + reason_len,
-		.size = sizeof(requests->reply) - sizeof(*reply) - reason_len,
+		.size = sizeof(requests->reply) - sizeof(*reply) - reason_len - NODES_BYTES,
 	};
 	keys.buf[0] = '\0';
 	r = keys_describe(segment->definition, requests_add_key, &keys);
@@ -164,7 +211,9 @@ requests_show(struct requests *requests, struct session *session, const struct p
 		return session_refuse(session, request, r, "the daemon is out of memory");
 	reply->reason_len = (uint32_t)reason_len;
 	reply->keys_len = (uint32_t)keys.len + 1;
-	return session_reply(session, request, &reply->header, sizeof(*reply) + reason_len + keys.len + 1, 0, NULL, 0);
+	size = sizeof(*reply) + reason_len + keys.len + 1;
+	size += requests_describe_nodes(&segment->holding, requests->reply.bytes + size, NODES_BYTES);
+	return session_reply(session, request, &reply->header, size, 0, NULL, 0);
 }
 
 int

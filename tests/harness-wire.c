@@ -297,8 +297,8 @@ harness_show(struct harness_conn *conn, const char *name, struct harness_reply *
 	(void)snprintf(request.name, sizeof(request.name), "%s", name);
 	r = harness_ask(conn, PROTOCOL_SHOW, &request.header, sizeof(request), reply);
 	if (r == 0)
-		harness_assert(reply->size == sizeof(reply->shown) + (size_t)reply->shown.reason_len +
-		    reply->shown.keys_len, "lengths %u, %u in %zu bytes", reply->shown.reason_len,
+		harness_assert(reply->size > sizeof(reply->shown) + (size_t)reply->shown.reason_len +
+		    reply->shown.keys_len && reply->bytes[reply->size - 1] == '\0', "lengths %u, %u in %zu bytes", reply->shown.reason_len,
 		    reply->shown.keys_len, reply->size);
 	return r;
 }
@@ -307,6 +307,19 @@ const char *
 harness_reason(const struct harness_reply *shown)
 {
 	return shown->shown.reason_len ? shown->bytes + sizeof(shown->shown) : "";
+}
+
+uint64_t
+harness_node_bytes(const struct harness_reply *shown, unsigned node)
+{
+	const char *at = shown->bytes + sizeof(shown->shown) + shown->shown.reason_len + shown->shown.keys_len;
+	unsigned long long bytes;
+	unsigned number;
+
+	for (; at && *at; at = strchr(at, '\n'), at += at ? 1 : 0)
+		if (sscanf(at, "%u\t%llu", &number, &bytes) == 2 && number == node)
+			return bytes;
+	return 0;
 }
 
 int

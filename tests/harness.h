@@ -183,6 +183,8 @@ size_t harness_list(struct harness_conn *conn, struct protocol_segment *rows, si
 int harness_find(struct harness_conn *conn, const char *name, struct protocol_segment *ret_row);
 int harness_show(struct harness_conn *conn, const char *name, struct harness_reply *reply);
 const char *harness_reason(const struct harness_reply *shown);
+/* From SHOW, too: what of its data is on a node. */
+uint64_t harness_node_bytes(const struct harness_reply *shown, unsigned node);
 /* A negative status, or the number of rows. */
 int harness_holders(struct harness_conn *conn, const char *name, struct protocol_holder *rows, size_t max);
 int harness_clients(struct harness_conn *conn, struct protocol_client *rows, size_t max);

@@ -117,7 +117,26 @@ row_page_size_had(const struct protocol_segment *row)
 		return sysconf(_SC_PAGESIZE) == 4096 ? "4KiB" : "base";
 	if (row->huge_bytes < row->resident_bytes)
 		return "mixed";
-	return row->page_size_asked == DEFINITION_PAGE_1GIB ? "1GiB" : "2MiB";
+	return row->page_shift == 30 ? "1GiB" : "2MiB";
+}
+
+/* Names of what differs, of which a script may ask for one. */
+static void
+add_differences(struct json *json, const struct protocol_segment *row)
+{
+	static const struct {
+		uint8_t bit;
+		const char *name;
+	} names[] = {
+		{ PROTOCOL_DIFFERS_RESIDENT, "resident" }, { PROTOCOL_DIFFERS_LOCKED, "locked" },
+		{ PROTOCOL_DIFFERS_PAGES, "page_size" }, { PROTOCOL_DIFFERS_NODES, "numa" },
+	};
+
+	json_open_array(json, "differs");
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(names); i++)
+		if (row->differs & names[i].bit)
+			json_add_string(json, NULL, names[i].name);
+	json_close_array(json);
 }
 
 static void
@@ -162,6 +181,8 @@ row_add_members(struct json *json, const struct protocol_segment *row)
 	json_add_number(json, "total", row->total_bytes);
 	json_add_bool(json, "created", row->flags & PROTOCOL_SEGMENT_CREATED);
 	json_add_bool(json, "required", row->flags & PROTOCOL_SEGMENT_REQUIRED);
+	json_add_bool(json, "hugetlb", row->page_shift != 0);
+	add_differences(json, row);
 	json_add_bool(json, "degraded", row->flags & PROTOCOL_SEGMENT_DEGRADED);
 	json_add_bool(json, "poisoned", row->flags & PROTOCOL_SEGMENT_POISONED);
 	json_add_bool(json, "to_be_made_anew", row->flags & PROTOCOL_SEGMENT_FOLLOWED);

@@ -77,11 +77,32 @@ print_state(const struct shown *shown)
 }
 
 static int
-add_had(struct table *table, const char *what, const char *asked, const char *had)
+add_had(struct table *table, const char *what, const char *asked, const char *had, bool differs)
 {
 	const char *cells[] = { what, asked ? asked : "-", had };
+	char text[2304];
 
-	return table_add_row(table, cells, NULL, 0);
+	if (differs) {
+		(void)snprintf(text, sizeof(text), "differs: %s", had);
+		cells[2] = text;
+	}
+	return table_add_row(table, cells, differs ? "yellow" : NULL, 2);
+}
+
+/* "64 MiB on node 0, 64 MiB on node 1"; what does not fit is left out. */
+static const char *
+format_nodes(const struct shown *shown, char *buf, size_t size)
+{
+	char bytes[TEXT_SIZE];
+	size_t len = 0;
+
+	(void)snprintf(buf, size, "-");
+	for (size_t i = 0; i < shown->n_nodes && len < size; i++) {
+		text_format_size(shown->nodes[i].bytes, bytes);
+		len += (size_t)snprintf(buf + len, size - len, "%s%s on node %" PRIu64, i ? ", " : "", bytes,
+		    shown->nodes[i].node);
+	}
+	return buf;
 }
 
 static int
@@ -89,7 +110,8 @@ fill_had(struct table *table, const struct shown *shown)
 {
 	const struct protocol_segment *row = &shown->segment;
 	char size[TEXT_SIZE], max_size[TEXT_SIZE], text[128], resident[TEXT_SIZE], locked[TEXT_SIZE], huge[TEXT_SIZE];
-	const char *page_size = row_page_size_had(row);
+	const char *page_size = row_page_size_had(row), *numa = shown_find(shown, "numa");
+	char nodes[2048];
 	int r;
 
 	text_format_size(row->size_bytes, size);
@@ -98,17 +120,19 @@ fill_had(struct table *table, const struct shown *shown)
 	text_format_size(row->locked_bytes, locked);
 	text_format_size(row->huge_bytes, huge);
 	(void)snprintf(text, sizeof(text), "%s resident", resident);
-	r = add_had(table, "size", size, text);
+	r = add_had(table, "size", size, text, row->differs & PROTOCOL_DIFFERS_RESIDENT);
 	if (r == 0)
-		r = add_had(table, "maximum size", max_size, "-");
+		r = add_had(table, "maximum size", max_size, "-", false);
 	(void)snprintf(text, sizeof(text), "%s locked", locked);
 	if (r == 0)
-		r = add_had(table, "mlock", shown_find(shown, "mlock"), text);
+		r = add_had(table, "mlock", shown_find(shown, "mlock"), text, row->differs & PROTOCOL_DIFFERS_LOCKED);
 	(void)snprintf(text, sizeof(text), "%s (%s by huge pages)", page_size ? page_size : "none", huge);
 	if (r == 0)
-		r = add_had(table, "page size", row_page_size_name(row->page_size_asked), text);
-	if (r == 0 && row->numa != 0)
-		r = add_had(table, "numa", shown_find(shown, "numa"), "-");
+		r = add_had(table, "page size", row_page_size_name(row->page_size_asked), text,
+		    row->differs & PROTOCOL_DIFFERS_PAGES);
+	if (r == 0)
+		r = add_had(table, "numa", numa ? numa : row_numa_name(row->numa), format_nodes(shown, nodes, sizeof(nodes)),
+		    row->differs & PROTOCOL_DIFFERS_NODES);
 	return r;
 }
 
@@ -177,6 +201,14 @@ add_to_json(struct json *json, const struct shown *shown)
 	json_open_object(json, "segment");
 	row_add_members(json, &shown->segment);
 	json_add_string(json, "reason", shown->reason);
+	json_open_array(json, "nodes");
+	for (size_t i = 0; i < shown->n_nodes; i++) {
+		json_open_object(json, NULL);
+		json_add_number(json, "node", shown->nodes[i].node);
+		json_add_number(json, "bytes", shown->nodes[i].bytes);
+		json_close_object(json);
+	}
+	json_close_array(json);
 	json_open_array(json, "keys");
 	for (size_t i = 0; i < shown->n_keys; i++) {
 		const struct shown_key *key = &shown->keys[i];

@@ -5,6 +5,8 @@
 
 #include "client/segmentctl/shown.h"
 
+#include <inttypes.h>
+
 #include "base/base.h"
 #include "client/segmentctl/report.h"
 #include "client/segmentctl/row.h"
@@ -55,12 +57,30 @@ count_lines(const char *text)
 	return n;
 }
 
+/* What is on which node; an older daemon says nothing of it. */
+static bool
+take_nodes(struct shown *shown, const char *text)
+{
+	int n;
+
+	for (; *text; text += n) {
+		struct shown_node *node = &shown->nodes[shown->n_nodes];
+
+		if (shown->n_nodes == SHOWN_NODES_MAX ||
+		    sscanf(text, "%" SCNu64 "\t%" SCNu64 "\n%n", &node->node, &node->bytes, &n) != 2)
+			return false;
+		shown->n_nodes++;
+	}
+	return true;
+}
+
 int
 shown_ask(struct shown *shown, struct ask *ask, const char *name)
 {
 	struct protocol_show request = { 0 };
 	const struct protocol_shown *reply = &ask->reply.shown;
-	const char *reason, *keys;
+	const char *reason, *keys, *nodes;
+	size_t at;
 	int r;
 
 	ask_set_name(request.name, name);
@@ -71,7 +91,9 @@ shown_ask(struct shown *shown, struct ask *ask, const char *name)
 		return report_protocol(ask->ctl, "a name has no end");
 	reason = ask_text(ask, sizeof(*reply), reply->reason_len);
 	keys = reason ? ask_text(ask, sizeof(*reply) + reply->reason_len, reply->keys_len) : NULL;
-	if (!keys)
+	at = sizeof(*reply) + reply->reason_len + reply->keys_len;
+	nodes = keys ? ask_text(ask, at, (uint32_t)(ask->reply_bytes - at)) : NULL;
+	if (!nodes || !take_nodes(shown, nodes))
 		return report_protocol(ask->ctl, "a text is not as long as it says");
 	shown->segment = reply->segment;
 	shown->reason = strdup(reason);

@@ -9,6 +9,8 @@
 
 #include "client/segmentctl/ask.h"
 
+#define SHOWN_NODES_MAX	64
+
 struct shown_key {
 	char *key;
 	char *value;			/* as a file would have it */
@@ -22,6 +24,11 @@ struct shown {
 	char *text;			/* what the keys point into */
 	struct shown_key *keys;
 	size_t n_keys;
+	struct shown_node {
+		uint64_t node;
+		uint64_t bytes;
+	} nodes[SHOWN_NODES_MAX];
+	size_t n_nodes;			/* 0: it is not known */
 };
 
 #define SHOWN_NULL	{ 0 }
