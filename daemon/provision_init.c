@@ -69,6 +69,7 @@ provision_copy_piece(struct provision *provision)
 		},
 		.fd = provision->holding->object.fd,
 		.control_fd = provision->path_fd,
+		.can_wait = !provision->definition->required,
 		.done = provision_piece_copied,
 	};
 	provision->n_busy++;

@@ -377,6 +377,7 @@ provision_fill(struct provision *provision)
 				.object = backend_object_of_job(is_data ? &holding->object : &holding->control->object),
 			},
 			.fd = is_data ? holding->object.fd : holding->control->object.fd,
+			.can_wait = !provision->definition->required,
 			.done = provision_piece_done,
 		};
 		provision->next_bytes += length;

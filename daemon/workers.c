@@ -337,6 +337,18 @@ workers_idle_one(struct workers *workers)
 	return n_busy < workers->n_max ? idle : NULL;
 }
 
+static struct workers_queue *
+workers_queue_of(struct workers *workers, const struct workers_job *job)
+{
+	return job->can_wait ? &workers->waiting : &workers->queue;
+}
+
+static struct workers_job *
+workers_first(const struct workers *workers)
+{
+	return TAILQ_FIRST(TAILQ_EMPTY(&workers->queue) ? &workers->waiting : &workers->queue);
+}
+
 /* Gives jobs to workers until either runs out. */
 static void
 workers_dispatch(struct workers *workers)
@@ -344,7 +356,7 @@ workers_dispatch(struct workers *workers)
 	static const struct timeval idle = { .tv_sec = IDLE_SECONDS };
 	struct workers_job *job;
 
-	while ((job = TAILQ_FIRST(&workers->queue))) {
+	while ((job = workers_first(workers))) {
 		struct worker *worker = workers_idle_one(workers);
 		int r = 0;
 
@@ -355,14 +367,14 @@ workers_dispatch(struct workers *workers)
 		/* Where there are some, the next one to finish, or to end and make room, takes it. */
 		if (!worker && workers->n)
 			return;
-		TAILQ_REMOVE(&workers->queue, job, entry);
+		TAILQ_REMOVE(workers_queue_of(workers, job), job, entry);
 		job->is_queued = false;
 		if (worker)
 			r = worker_give(worker, job);
 		if (worker && r) {
 			/* It died idle, and its pidfd is about to say so: the job is another one's. */
 			worker->is_retired = true;
-			TAILQ_INSERT_HEAD(&workers->queue, job, entry);
+			TAILQ_INSERT_HEAD(workers_queue_of(workers, job), job, entry);
 			job->is_queued = true;
 			continue;
 		}
@@ -413,6 +425,7 @@ workers_init(struct workers *workers, struct event_base *base, unsigned n_max)
 	*workers = (struct workers) { .base = base, .n_max = n_max, .next_id = 1 };
 	LIST_INIT(&workers->list);
 	TAILQ_INIT(&workers->queue);
+	TAILQ_INIT(&workers->waiting);
 	(void)evtimer_assign(&workers->idle_event, base, workers_on_idle, workers);
 	(void)evtimer_assign(&workers->dispatch_event, base, workers_on_dispatch, workers);
 }
@@ -423,7 +436,7 @@ workers_set_max(struct workers *workers, unsigned n_max)
 	static const struct timeval now = { 0 };
 
 	workers->n_max = n_max;
-	if (!TAILQ_EMPTY(&workers->queue) && !evtimer_pending(&workers->dispatch_event, NULL))
+	if (workers_first(workers) && !evtimer_pending(&workers->dispatch_event, NULL))
 		(void)evtimer_add(&workers->dispatch_event, &now);
 }
 
@@ -471,9 +484,9 @@ workers_submit(struct workers *workers, struct workers_job *job, bool first)
 	job->is_queued = true;
 	workers->n_jobs++;
 	if (first)
-		TAILQ_INSERT_HEAD(&workers->queue, job, entry);
+		TAILQ_INSERT_HEAD(workers_queue_of(workers, job), job, entry);
 	else
-		TAILQ_INSERT_TAIL(&workers->queue, job, entry);
+		TAILQ_INSERT_TAIL(workers_queue_of(workers, job), job, entry);
 	/* From the loop, so that done is never called before submit has returned. */
 	if (!evtimer_pending(&workers->dispatch_event, NULL))
 		(void)evtimer_add(&workers->dispatch_event, &now);
@@ -484,7 +497,7 @@ workers_cancel(struct workers *workers, struct workers_job *job)
 {
 	if (!job->is_queued)
 		return false;
-	TAILQ_REMOVE(&workers->queue, job, entry);
+	TAILQ_REMOVE(workers_queue_of(workers, job), job, entry);
 	job->is_queued = false;
 	return true;
 }

@@ -38,6 +38,7 @@ struct workers_job {
 	workers_done_fn done;
 	struct worker *worker;		/* that works on it, or NULL */
 	bool is_queued;
+	bool can_wait;			/* what others wait for goes first: it is given to workers that have nothing else */
 	TAILQ_ENTRY(workers_job) entry;
 };
 
@@ -46,7 +47,8 @@ struct workers {
 	unsigned n_max;			/* at once */
 	unsigned n;
 	LIST_HEAD(, worker) list;
-	TAILQ_HEAD(, workers_job) queue;
+	TAILQ_HEAD(workers_queue, workers_job) queue;
+	struct workers_queue waiting;	/* of jobs that can */
 	struct event idle_event;	/* ends idle workers, once */
 	struct event dispatch_event;
 	uint64_t next_id;
@@ -60,7 +62,7 @@ void workers_set_max(struct workers *workers, unsigned n_max);
 /* Kills and reaps every worker. No job's done is called. */
 void workers_deinit(struct workers *workers);
 
-/* first: before all that wait. */
+/* first: before all others of its queue. */
 void workers_submit(struct workers *workers, struct workers_job *job, bool first);
 /* Takes a job that waits out of the queue. False: a worker has it, and done will be called. */
 bool workers_cancel(struct workers *workers, struct workers_job *job);

@@ -263,6 +263,29 @@ START_TEST(limit_of_locked_memory_is_told_to_who_prefers_it)
 }
 END_TEST
 
+/* Declared last, and larger. Whoever is not waited for starts meanwhile, and gets nothing done. */
+START_TEST(what_is_required_is_made_first)
+{
+	const struct segment *required, *other;
+
+	test.definitions[1] = define("required", 200 * MIB);
+	test.definitions[1]->page_size = DEFINITION_PAGE_BASE;
+	test.definitions[1]->required = true;
+	test.conf.n_segments = 2;
+	workers_set_max(&test.workers, 1);
+	other = declare_only();
+	required = registry_find(&test.registry, "required");
+	while (required->state == PROTOCOL_PROVISIONING)
+		turn();
+	ck_assert_int_eq(required->state, PROTOCOL_READY);
+	ck_assert_int_eq(other->state, PROTOCOL_PROVISIONING);
+	ck_assert_uint_eq(other->provision->done_bytes, 0);
+	while (other->state == PROTOCOL_PROVISIONING)
+		turn();
+	ck_assert_int_eq(other->state, PROTOCOL_READY);
+}
+END_TEST
+
 START_TEST(killed_worker_fails_its_segment_alone)
 {
 	pid_t pids[4];
@@ -573,6 +596,7 @@ segments_suite(void)
 	tcase_add_test(tcase, promises_count_together);
 	tcase_add_test(tcase, limit_of_locked_memory_fails_who_requires_it);
 	tcase_add_test(tcase, limit_of_locked_memory_is_told_to_who_prefers_it);
+	tcase_add_test(tcase, what_is_required_is_made_first);
 	tcase_add_test(tcase, killed_worker_fails_its_segment_alone);
 	tcase_add_test(tcase, removed_before_a_worker_came_it_is_gone_at_once);
 	tcase_add_test(tcase, daemon_ends_while_a_stopped_worker_has_what_was_removed);
