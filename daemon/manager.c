@@ -114,6 +114,9 @@ manager_tell(struct manager *manager)
 		    progress.n_ready, progress.n, progress.n_failed);
 	else
 		notify_status("%" PRIu64 " segments ready", progress.n_ready);
+	/* Segments tell what they become; how far they are on the way is asked for as long as any of them is. */
+	if (progress.total_bytes && !evtimer_pending(&manager->status_event, NULL))
+		(void)evtimer_add(&manager->status_event, &status_later);
 	if (manager->is_ready || progress.n_required_left)
 		return;
 	if (progress.n_required_failed) {
