@@ -304,9 +304,8 @@ harness_daemon_launch(struct harness_daemon *daemon)
 	(void)fcntl(daemon->pidfd, F_SETFD, FD_CLOEXEC);
 }
 
-/* Reads what was said to the service manager. Whether it was that the daemon is ready. */
-static bool
-read_notify(struct harness_daemon *daemon)
+bool
+harness_daemon_hear(struct harness_daemon *daemon)
 {
 	char text[4096];
 	bool ready = false;
@@ -340,7 +339,7 @@ harness_daemon_await_ready(struct harness_daemon *daemon)
 
 		harness_assert(now < deadline, "the daemon was not ready after %d ms", HARNESS_TIMEOUT_MS);
 		(void)poll(fds, 2, (int)((deadline - now) / NS_PER_MS) + 1);
-		if (fds[0].revents && read_notify(daemon))
+		if (fds[0].revents && harness_daemon_hear(daemon))
 			return;
 		if (fds[1].revents)
 			harness_fail("the daemon ended with %d before it was ready",

@@ -85,6 +85,8 @@ void harness_daemon_prepare(struct harness_daemon *daemon, const char *daemon_ke
 void harness_daemon_configure(struct harness_daemon *daemon, const char *daemon_keys, const char *body);
 void harness_daemon_launch(struct harness_daemon *daemon);
 void harness_daemon_await_ready(struct harness_daemon *daemon);
+/* Reads what it said to the service manager since, into status. Whether it was that it is ready. */
+bool harness_daemon_hear(struct harness_daemon *daemon);
 /* All three. */
 void harness_daemon_start(struct harness_daemon *daemon, const char *daemon_keys, const char *body);
 

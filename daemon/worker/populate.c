@@ -203,7 +203,7 @@ populate_chunk(struct range *range, char *at, size_t length)
 static int
 populate_step(struct range *range, char *at, size_t length)
 {
-	size_t chunk = round_up(CANCEL_BYTES, range->huge_bytes);
+	size_t chunk = round_up(range->huge == MEMORY_HUGE_NONE ? CANCEL_BYTES : 4 * CANCEL_BYTES, range->huge_bytes);
 	int r = 0;
 
 	for (size_t done = 0; r == 0 && done < length; done += chunk)

@@ -93,6 +93,11 @@ tests_system_check_lockhostile_SOURCES = tests/system/check_lockhostile.c tests/
 tests_system_check_lockhostile_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_lockhostile_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_boot
+tests_system_check_boot_SOURCES = tests/system/check_boot.c $(SYSTEM_SUITE)
+tests_system_check_boot_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_boot_LDADD = $(HARNESS_LIBS) host/libhost.la
+
 check_PROGRAMS += tests/system/check_memory
 tests_system_check_memory_SOURCES = tests/system/check_memory.c
 tests_system_check_memory_CFLAGS = $(SYSTEM_CFLAGS)
