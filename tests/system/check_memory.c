@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -15,6 +16,8 @@
 #include "host/cgroup.h"
 #include "tests/harness.h"
 
+#define EATEN_LIMIT	(640 * MIB)
+#define EATEN_LARGE	(400 * MIB)
 #define TEMPLATE	"templates = ({ name = \"t-\"; max_size = \"4GiB\"; max_count = 10; mlock = false; });"
 
 /* A memory cgroup of ours; dir is empty where there can be none. */
@@ -149,13 +152,13 @@ send_create(struct harness_conn *conn, const char *name, uint64_t size)
 
 /* Two workers that exist and stand still. */
 static size_t
-stop_workers(struct harness_conn *conn, struct harness_daemon *daemon, pid_t *pids, size_t max)
+stop_workers(struct harness_conn *conn, struct harness_daemon *daemon, uint64_t bytes, pid_t *pids, size_t max)
 {
 	struct protocol_attached attached;
 	size_t n;
 	int fd = -1;
 
-	ck_assert_int_eq(harness_create(conn, "t-warm", 256 * MIB, &attached, &fd), 0);
+	ck_assert_int_eq(harness_create(conn, "t-warm", bytes, &attached, &fd), 0);
 	close_fd(&fd);
 	n = harness_children(daemon->pid, pids, max);
 	ck_assert_int_gt(n, 0);
@@ -242,7 +245,7 @@ START_TEST(memory_that_others_took_meanwhile_costs_nobody_else)
 	    TEMPLATE "segments = ({ name = \"kept\"; size = \"16MiB\"; mlock = false; });");
 	harness_open(&conn, daemon.socket);
 	harness_child_start(&other, take_memory, &group);
-	n = stop_workers(&conn, &daemon, pids, 16);
+	n = stop_workers(&conn, &daemon, 256 * MIB, pids, 16);
 	harness_await_gone(&conn, "t-warm");
 
 	/* It is judged to fit, and then it does not any more. */
@@ -267,6 +270,112 @@ START_TEST(memory_that_others_took_meanwhile_costs_nobody_else)
 }
 END_TEST
 
+/* How many processes the kernel killed in it for want of memory. */
+static uint64_t
+group_kills(const struct group *group)
+{
+	char path[600], line[128];
+	cleanup_fclose FILE *f = NULL;
+	unsigned long long n = 0;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", group->dir,
+	    group->version == CGROUP_V2 ? "memory.events" : "memory.oom_control");
+	f = fopen(path, "re");
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "oom_kill %llu", &n) == 1)
+			return n;
+	ck_abort_msg("%s does not count kills", path);
+}
+
+/* Takes half of what the cgroup has left, and then a quarter, each time it is told to. */
+static void
+eat_memory(int control, void *arg)
+{
+	const struct group *group = arg;
+
+	group_join(arg);
+	for (unsigned part = 2;; part = 4) {
+		uint64_t left;
+		char *memory;
+
+		harness_expect(control, "eat");
+		left = EATEN_LIMIT - group_usage(group);
+		memory = mmap(NULL, left / part, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		harness_assert(memory != MAP_FAILED, "mmap: %m");
+		harness_say(control, "eaten");
+	}
+}
+
+static void
+signal_all(const pid_t *pids, size_t n, int sig)
+{
+	for (size_t i = 0; i < n; i++)
+		ck_assert_int_eq(kill(pids[i], sig), 0);
+}
+
+/* One bite, in whatever the workers are at: they know nothing of it. */
+static void
+bite(struct harness_child *eater, const pid_t *pids, size_t n)
+{
+	signal_all(pids, n, SIGSTOP);
+	harness_say(eater->control, "eat");
+	harness_expect(eater->control, "eaten");
+	signal_all(pids, n, SIGCONT);
+}
+
+START_TEST(the_reserve_holds_while_another_eats_the_memory)
+{
+	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
+	struct harness_conn conn = HARNESS_CONN_NULL, creator = HARNESS_CONN_NULL;
+	struct harness_child eater = HARNESS_CHILD_NULL;
+	struct pollfd answer = { .events = POLLIN };
+	struct protocol_segment row;
+	struct harness_reply reply;
+	struct group group;
+	uint64_t until_ns, used;
+	unsigned n_bites = 0;
+	pid_t pids[16];
+	size_t n;
+
+	group_make(&group, EATEN_LIMIT);
+	start_in(&daemon, &group, "workers = 2; limits = { clients = 10; attachments = 10; bytes = \"4GiB\"; };", TEMPLATE);
+	harness_open(&conn, daemon.socket);
+	harness_open(&creator, daemon.socket);
+	n = stop_workers(&conn, &daemon, 128 * MIB, pids, 16);
+	harness_await_gone(&conn, "t-warm");
+	harness_child_start(&eater, eat_memory, &group);
+	/* It is judged to fit. From the first bite on it does not, and the rest is taken while the workers are at it. */
+	send_create(&creator, "t-large", EATEN_LARGE);
+	answer.fd = creator.fd;
+	until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	while (harness_find(&conn, "t-large", &row))
+		harness_assert(poll(&answer, 1, 0) == 0, "it is refused before there is anything to refuse it for");
+	do {
+		bite(&eater, pids, n);
+		n_bites++;
+		used = group_usage(&group);
+		do
+			harness_assert(clock_monotonic_ns() < until_ns, "it comes to no end after %u bites", n_bites);
+		while (harness_find(&conn, "t-large", &row) == 0 && row.state == PROTOCOL_PROVISIONING &&
+		    group_usage(&group) < used + 16 * MIB);
+	} while (row.state == PROTOCOL_PROVISIONING);
+	ck_assert_int_gt(harness_receive(creator.fd, &reply), 0);
+	ck_assert_int_eq(reply.header.status, -EIO);
+	harness_assert(strstr(reply.bytes + sizeof(reply.header), group.dir), "'%s' names no cgroup",
+	    reply.bytes + sizeof(reply.header));
+	/* The kernel had nobody to kill, and what was made is given back to the eater. */
+	ck_assert_uint_eq(group_kills(&group), 0);
+	printf("refused after %u bites, and nobody was killed\n", n_bites);
+	bite(&eater, pids, n);
+	harness_child_kill(&eater);
+	harness_close(&creator);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+	ck_assert_int_eq(rmdir(group.dir), 0);
+}
+END_TEST
+
 START_TEST(a_worker_killed_for_memory_is_all_that_is_lost)
 {
 	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
@@ -280,7 +389,7 @@ START_TEST(a_worker_killed_for_memory_is_all_that_is_lost)
 	harness_daemon_start(&daemon, "limits = { clients = 10; attachments = 10; bytes = \"4GiB\"; };",
 	    TEMPLATE "segments = ({ name = \"kept\"; size = \"16MiB\"; mlock = false; });");
 	harness_open(&conn, daemon.socket);
-	n = stop_workers(&conn, &daemon, pids, 16);
+	n = stop_workers(&conn, &daemon, 256 * MIB, pids, 16);
 
 	/* A limit that the workers cannot know of: they had looked where they are before they were moved. */
 	for (size_t i = 0; i < n; i++)
@@ -356,6 +465,7 @@ main(void)
 	tcase_add_test(tcase, ten_tebibytes_are_refused_at_once_and_others_served);
 	tcase_add_test(tcase, segments_are_judged_together);
 	tcase_add_test(tcase, memory_that_others_took_meanwhile_costs_nobody_else);
+	tcase_add_test(tcase, the_reserve_holds_while_another_eats_the_memory);
 	tcase_add_test(tcase, a_worker_killed_for_memory_is_all_that_is_lost);
 	tcase_add_test(tcase, what_a_reload_gives_back_is_there_for_what_it_adds);
 	suite_add_tcase(suite, tcase);
