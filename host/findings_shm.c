@@ -12,8 +12,8 @@
 static void
 findings_sysctl(char *buf, size_t size, const char *what, const char *name, unsigned long long value)
 {
-	(void)snprintf(buf, size, "%s. Remedy: `sysctl -w %s=%llu`, and %s = %llu in /etc/sysctl.d/segmentd.conf "
-	    "for the next start", what, name, value, name, value);
+	(void)snprintf(buf, size, "%s (/proc/sys/kernel/%s). Remedy: `sysctl -w %s=%llu`, and %s = %llu in "
+	    "/etc/sysctl.d/segmentd.conf for the next start", what, strchr(name, '.') + 1, name, value, name, value);
 }
 
 void

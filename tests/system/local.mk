@@ -167,6 +167,13 @@ tests_system_check_subscribers_SOURCES = tests/system/check_subscribers.c $(SYST
 tests_system_check_subscribers_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_subscribers_LDADD = $(HARNESS_LIBS)
 
+SYSTEM_STRANGER = tests/system/stranger.c tests/system/stranger.h
+
+check_PROGRAMS += tests/system/check_sysv
+tests_system_check_sysv_SOURCES = tests/system/check_sysv.c $(SYSTEM_STRANGER) $(SYSTEM_SUITE)
+tests_system_check_sysv_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_sysv_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_day
 tests_system_check_day_SOURCES = tests/system/check_day.c tests/system/day_client.c tests/system/day_client.h \
 	tests/system/day_crew.c tests/system/day_crew.h tests/system/day_office.c tests/system/day_office.h $(SYSTEM_SUITE)
