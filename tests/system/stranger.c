@@ -14,6 +14,7 @@
 #include "tests/system/stranger.h"
 
 #define WORD_MAX	63
+#define SCAN_MAX	64
 
 /* The stranger's side. */
 
@@ -217,6 +218,18 @@ stranger_count(void)
 
 	harness_assert(shmctl(0, SHM_INFO, (struct shmid_ds *)(void *)&info) >= 0, "SHM_INFO: %s", strerror(errno));
 	return (unsigned)info.used_ids;
+}
+
+int
+stranger_first(void)
+{
+	struct shmid_ds shm;
+	int id = -1;
+
+	for (int i = 0; id < 0 && i < SCAN_MAX; i++)
+		id = shmctl(i, SHM_STAT, &shm);
+	harness_assert(id >= 0, "there is no System V segment");
+	return id;
 }
 
 static long

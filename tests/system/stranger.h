@@ -26,6 +26,8 @@ struct stranger_row {
 int stranger_stat(int id, struct stranger_row *ret_row);
 /* How many System V segments there are in the namespace. */
 unsigned stranger_count(void);
+/* The id of the first of them. */
+int stranger_first(void);
 
 struct stranger {
 	struct harness_child child;
