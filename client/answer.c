@@ -86,7 +86,7 @@ check_shm(const struct answer *answer, const char **ret_fault)
 	if (shmctl(attached->shm_id, IPC_STAT, &shm) < 0) {
 		if (errno == EACCES)
 			return error_set(-EACCES, "the kernel refuses System V memory %d: its group and mode do not let this process have "
-			    "it", attached->shm_id);
+			    "it, or it is being removed", attached->shm_id);
 		if (errno == EINVAL || errno == EIDRM)
 			return error_set(-ESTALE, "System V memory %d is gone: the segment was removed meanwhile", attached->shm_id);
 		return error_set(-errno, "asking for System V memory %d failed: %s", attached->shm_id, strerrordesc_np(errno));

@@ -85,7 +85,7 @@ refuse_map(const struct mapping *mapping)
 
 	if (mapping->is_shm && error == EACCES)
 		return error_set(-EACCES, "the kernel refuses to attach System V memory %d: its group and mode do not let this process "
-		    "have it in this way", mapping->shm_id);
+		    "have it in this way, or it is being removed", mapping->shm_id);
 	if (mapping->is_shm && (error == EINVAL || error == EIDRM))
 		return error_set(-ESTALE, "System V memory %d is gone: the segment was removed meanwhile", mapping->shm_id);
 	return error_set(-error, "mapping %zu bytes failed: %s%s", mapping->map_bytes, strerrordesc_np(error),

@@ -417,14 +417,20 @@ segment_linger(struct segment *segment)
 		segment_on_linger(-1, 0, segment);
 }
 
+/* To who comes without us. Where it cannot be closed, what is due comes all the same, only later perhaps. */
+static void
+segment_close(struct segment *segment)
+{
+	char text[FINDINGS_TEXT_SIZE];
+
+	(void)segment_admit(segment, NULL, text, sizeof(text));
+}
+
 /* Who comes by its key or name in this moment finds it closed; who was faster is left alone. */
 static void
 segment_scrub(struct segment *segment)
 {
-	char text[FINDINGS_TEXT_SIZE];
-
-	/* Where it cannot be closed, it is scrubbed all the same. */
-	(void)segment_admit(segment, NULL, text, sizeof(text));
+	segment_close(segment);
 	if (holding_is_alone(&segment->holding)) {
 		segment_provision(segment, true);
 		return;
@@ -551,6 +557,7 @@ segment_remove(struct segment *segment, bool now)
 	}
 	if (segment->state == PROTOCOL_READY) {
 		segment_stop_growing(segment, "it is being removed");
+		segment_close(segment);
 		segment_enter(segment, PROTOCOL_DRAINING);
 	}
 	segment_rest(segment);
@@ -561,6 +568,7 @@ segment_restore(struct segment *segment)
 {
 	if (segment->state != PROTOCOL_DRAINING)
 		return;
+	segment_admit_or_tell(segment);
 	segment_enter(segment, PROTOCOL_READY);
 	segment_rest(segment);
 }
@@ -574,8 +582,8 @@ segment_change(struct segment *segment, struct definition *definition)
 	if (segment->linger && (old->lifetime != definition->lifetime || old->linger_ms != definition->linger_ms))
 		(void)evtimer_del(segment->linger);
 	segment_redefine(segment, definition);
-	/* Before it is ready nobody is let in yet. */
-	if (segment->state == PROTOCOL_READY || segment->state == PROTOCOL_DRAINING)
+	/* Before it is ready nobody is let in yet, and on its way out nobody any more. */
+	if (segment->state == PROTOCOL_READY)
 		segment_admit_or_tell(segment);
 	segment_file_look(segment);
 	segment_rest(segment);

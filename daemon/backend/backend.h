@@ -80,8 +80,8 @@ struct backend {
 
 	/*
 	 * Lets those have it by its name or key whom the definition does, and nobody else; NULL: nobody but us. What is made is
-	 * closed like that, until it is ready, and again before it gets new pages. 0, or a negative errno with a sentence: it is
-	 * as it was then. NULL: who has it is a matter of what we hand out.
+	 * closed like that, until it is ready; and again before it gets new pages, and on its way out. 0, or a negative errno
+	 * with a sentence: it is as it was then. NULL: who has it is a matter of what we hand out.
 	 */
 	int (*admit)(const struct backend_object *object, const struct definition *definition, char *text,
 	    size_t text_size);

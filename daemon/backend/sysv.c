@@ -24,13 +24,23 @@
 #include "host/sysv.h"
 
 #define SYSV_PAGE_BYTES	4096
+#define SYSV_ACCESS	0777
 #define SYSV_CLOSED	0600		/* its mode until it is ready, and while its pages are changed for new ones */
+
+/* What is known of one beside its id, and what it was made by us since: others of our uid, and root, may change that. */
+struct sysv {
+	void *map;			/* ours */
+	uint32_t key;			/* 0: it has none, or not any more by our doing */
+	uint32_t gid, mode;
+	bool is_locked;
+};
 
 static int
 sysv_flags(uint64_t pool_bytes)
 {
+	/* Memory is judged when its pages are made, up to size; by max_size the kernel would judge what is only room to grow. */
 	if (!pool_bytes)
-		return 0;
+		return SHM_NORESERVE;
 	return SHM_HUGETLB | (pool_bytes == GIB ? MAP_HUGE_1GB : MAP_HUGE_2MB);
 }
 
@@ -96,28 +106,44 @@ sysv_refuse(const struct definition *definition, uint64_t bytes, int r, char *te
 static int
 sysv_keep(struct backend_object *object)
 {
-	void *map = shmat(object->shm_id, NULL, 0);
+	struct sysv *sysv = calloc(1, sizeof(*sysv));
 
-	if (map == (void *)-1)
-		return -errno;
-	(void)madvise(map, object->map_bytes, MADV_DONTFORK);
-	(void)madvise(map, object->map_bytes, MADV_DONTDUMP);
-	object->own = map;
+	if (!sysv)
+		return -ENOMEM;
+	sysv->map = shmat(object->shm_id, NULL, 0);
+	if (sysv->map == (void *)-1) {
+		int r = -errno;
+
+		free(sysv);
+		return r;
+	}
+	(void)madvise(sysv->map, object->map_bytes, MADV_DONTFORK);
+	(void)madvise(sysv->map, object->map_bytes, MADV_DONTDUMP);
+	sysv->gid = (uint32_t)getegid();
+	sysv->mode = SYSV_CLOSED;
+	object->own = sysv;
 	return 0;
 }
 
 static void
 sysv_unname(struct backend_object *object)
 {
+	struct sysv *sysv = object->own;
+
 	if (object->shm_id >= 0)
 		(void)shmctl(object->shm_id, IPC_RMID, NULL);
+	if (sysv)
+		sysv->key = 0;
 }
 
 static void
 sysv_close(struct backend_object *object)
 {
-	if (object->own)
-		(void)shmdt(take_ptr(object->own));
+	struct sysv *sysv = take_ptr(object->own);
+
+	if (sysv)
+		(void)shmdt(sysv->map);
+	free(sysv);
 }
 
 static int
@@ -144,7 +170,9 @@ sysv_create(const struct definition *definition, struct backend_object *ret_obje
 		close_fd(&object.fd);
 		return r;
 	}
-	if (!definition->has_key)
+	if (definition->has_key)
+		((struct sysv *)object.own)->key = definition->key;
+	else
 		sysv_unname(&object);
 	*ret_object = object;
 	return 0;
@@ -187,32 +215,70 @@ sysv_others(const struct backend_object *object, unsigned n_maps)
 static int
 sysv_lock(const struct backend_object *object)
 {
-	return shmctl(object->shm_id, SHM_LOCK, NULL) ? -errno : 0;
+	struct sysv *sysv = object->own;
+	struct shmid_ds shm;
+
+	if (shmctl(object->shm_id, SHM_LOCK, NULL))
+		return -errno;
+	/* Pages of a pool are never swapped, and not marked as locked. */
+	if (object->page_bytes)
+		return 0;
+	if (shmctl(object->shm_id, IPC_STAT, &shm) || !(shm.shm_perm.mode & SHM_LOCKED))
+		return -EIO;
+	sysv->is_locked = true;
+	return 0;
 }
 
 /* The owner is always us: an owner could remove it, and would have it removed by logind when they log out. */
 static int
 sysv_admit(const struct backend_object *object, const struct definition *definition, char *text, size_t text_size)
 {
-	struct shmid_ds shm;
-	int r = 0;
+	struct sysv *sysv = object->own;
+	struct shmid_ds shm = { .shm_perm = { .uid = geteuid(), .gid = getegid(), .mode = SYSV_CLOSED } };
+	int r;
 
-	if (shmctl(object->shm_id, IPC_STAT, &shm)) {
-		r = -errno;
-	} else {
-		shm.shm_perm.uid = geteuid();
-		shm.shm_perm.mode = SYSV_CLOSED;
-		if (definition) {
-			shm.shm_perm.gid = definition->has_group ? definition->group : getegid();
-			/* Our own right stays whatever the mode leaves us: workers need it. */
-			shm.shm_perm.mode = (definition->mode & 0066) | SYSV_CLOSED;
-		}
-		r = shmctl(object->shm_id, IPC_SET, &shm) ? -errno : 0;
+	if (definition) {
+		shm.shm_perm.gid = definition->has_group ? definition->group : getegid();
+		/* Our own right stays whatever the mode leaves us: workers need it. */
+		shm.shm_perm.mode = (definition->mode & 0066) | SYSV_CLOSED;
 	}
-	if (r)
+	if (shmctl(object->shm_id, IPC_SET, &shm)) {
+		r = -errno;
 		(void)snprintf(text, text_size, "the group and mode of System V segment %d cannot be set: %s", object->shm_id,
 		    strerror(-r));
-	return r;
+		return r;
+	}
+	sysv->gid = shm.shm_perm.gid;
+	sysv->mode = shm.shm_perm.mode;
+	return 0;
+}
+
+/* What root, and who runs as our uid, can do. None of it takes the memory from anybody, as long as we have it attached. */
+static int
+sysv_check(const struct backend_object *object, char *text, size_t text_size)
+{
+	const struct sysv *sysv = object->own;
+	struct shmid_ds shm;
+
+	if (shmctl(object->shm_id, IPC_STAT, &shm))
+		return 0;
+	if (sysv->key && shm.shm_perm.mode & SHM_DEST)
+		(void)snprintf(text, text_size, "somebody has removed key 0x%08x: who has the memory keeps it, segmentd's clients "
+		    "find it by its name, and other programs do not find it any more. Remedy: remove the segment and have it "
+		    "made anew", sysv->key);
+	else if (shm.shm_perm.gid != sysv->gid || (shm.shm_perm.mode & SYSV_ACCESS) != sysv->mode ||
+	    shm.shm_perm.uid != geteuid())
+		(void)snprintf(text, text_size, "somebody has changed who may attach System V segment %d: it is uid %u's and group "
+		    "%u's with mode %04o, and should be uid %u's and group %u's with mode %04o. Remedy: a reload that changes its "
+		    "group or mode, or remove the segment and have it made anew", object->shm_id, (unsigned)shm.shm_perm.uid,
+		    (unsigned)shm.shm_perm.gid, (unsigned)shm.shm_perm.mode & SYSV_ACCESS, (unsigned)geteuid(),
+		    (unsigned)sysv->gid, (unsigned)sysv->mode);
+	else if (sysv->is_locked && !(shm.shm_perm.mode & SHM_LOCKED))
+		(void)snprintf(text, text_size, "somebody has unlocked System V segment %d: it can be swapped out. Remedy: remove "
+		    "the segment and have it made anew", object->shm_id);
+	else
+		return 0;
+	return BACKEND_E_CHANGED;
 }
 
 const struct backend backend_sysv = {
@@ -226,6 +292,7 @@ const struct backend backend_sysv = {
 	.others = sysv_others,
 	.lock = sysv_lock,
 	.admit = sysv_admit,
+	.check = sysv_check,
 	.unname = sysv_unname,
 	.close = sysv_close,
 };
