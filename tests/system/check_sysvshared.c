@@ -279,20 +279,46 @@ START_TEST(exec_ends_an_attachment)
 }
 END_TEST
 
+/* And nobody else comes by it meanwhile: it would never end. */
 START_TEST(removal_waits_for_who_came_by_the_key)
 {
-	struct stranger stranger;
+	struct stranger stranger, late;
 	struct scene scene;
 
 	begin(&scene, NULL, BOOK("mode = \"0660\";"));
 	stranger_start(&stranger, HARNESS_NOBODY, GROUP_GID);
+	stranger_start(&late, HARNESS_NOBODY, GROUP_GID);
 	stranger_must(&stranger, 0, "attach %d 0", KEY);
 	ck_assert_int_eq(harness_remove(&scene.conn, "book", 0), 0);
 	ck_assert_int_eq(state_of(&scene), PROTOCOL_DRAINING);
+	stranger_must(&late, -EACCES, "attach %d 0", KEY);
 	stranger_must(&stranger, 0, "set 0 7");
 	stranger_kill(&stranger);
 	harness_await_gone(&scene.conn, "book");
 	ck_assert_int_eq(stranger_find(KEY), -ENOENT);
+	stranger_kill(&late);
+	end(&scene);
+}
+END_TEST
+
+START_TEST(removal_that_is_taken_back_lets_others_in_again)
+{
+	struct stranger stranger, late;
+	struct scene scene;
+
+	begin(&scene, NULL, BOOK("mode = \"0660\";"));
+	stranger_start(&stranger, HARNESS_NOBODY, GROUP_GID);
+	stranger_start(&late, HARNESS_NOBODY, GROUP_GID);
+	stranger_must(&stranger, 0, "attach %d 0", KEY);
+	(void)reloading_hangup(&scene.daemon, NULL, "");
+	ck_assert_int_eq(state_of(&scene), PROTOCOL_DRAINING);
+	stranger_must(&late, -EACCES, "attach %d 0", KEY);
+	(void)reloading_hangup(&scene.daemon, NULL, BOOK("mode = \"0660\";"));
+	ck_assert_int_eq(state_of(&scene), PROTOCOL_READY);
+	stranger_must(&late, 0, "attach %d 0", KEY);
+	expect_counts(&scene, 0, 0, 2);
+	stranger_kill(&stranger);
+	stranger_kill(&late);
 	end(&scene);
 }
 END_TEST
@@ -308,8 +334,8 @@ START_TEST(removal_now_leaves_the_memory_with_who_has_it)
 	stranger_must(&stranger, 0, "attach %d 0", KEY);
 	stranger_must(&stranger, 0, "set 9 99");
 	ck_assert_int_eq(harness_remove(&scene.conn, "book", PROTOCOL_REMOVE_NOW), 0);
-	ck_assert_int_eq(stranger_find(KEY), -ENOENT);
 	ck_assert_int_eq(harness_find(&scene.conn, "book", &(struct protocol_segment) { 0 }), -ENOENT);
+	ck_assert_int_eq(stranger_find(KEY), -ENOENT);
 	stranger_must(&stranger, 99, "get 9");
 	/* It is declared still: a reload makes another one. */
 	(void)reloading_hangup(&scene.daemon, NULL, BOOK("mode = \"0660\";"));
@@ -464,6 +490,7 @@ main(void)
 	tcase_add_test(tcase, a_child_that_inherited_it_holds_it);
 	tcase_add_test(tcase, exec_ends_an_attachment);
 	tcase_add_test(tcase, removal_waits_for_who_came_by_the_key);
+	tcase_add_test(tcase, removal_that_is_taken_back_lets_others_in_again);
 	tcase_add_test(tcase, removal_now_leaves_the_memory_with_who_has_it);
 	tcase_add_test(tcase, an_orderly_stop_removes_it_and_leaves_it_with_who_has_it);
 	tcase_add_test(tcase, one_that_ends_unattached_waits_for_who_came_by_the_key);
