@@ -11,7 +11,6 @@
 #include "base/base.h"
 #include "daemon/provision_steps.h"
 #include "host/limits.h"
-#include "host/sysv.h"
 
 #define PIECE_BYTES	(64 * MIB)	/* some milliseconds of a worker */
 
@@ -149,7 +148,8 @@ provision_explain_lock(struct provision *provision, int r)
 		(void)snprintf(provision->text, sizeof(provision->text),
 		    "its pages were locked, but the kernel's count of locked memory (VmLck) does not show it");
 	else if (provision_locks_whole(provision) && (r == -ENOMEM || r == -EPERM))
-		sysv_tell_unlocked(provision->text, sizeof(provision->text), provision->holding->object.map_bytes);
+		findings_sysv_unlocked(provision->text, sizeof(provision->text), geteuid(), limits_memlock_bytes(),
+		    provision->holding->object.map_bytes);
 	else if (limits_memlock_left_bytes() == LIMITS_UNLIMITED)
 		(void)snprintf(provision->text, sizeof(provision->text), "its pages cannot be locked: %s", strerror(-r));
 	else

@@ -8,9 +8,13 @@
 
 #include "base/base.h"
 #include "host/findings.h"
+#include "host/limits.h"
 #include "host/memory.h"
 
 #define SIZE_TEXT	32
+
+#define MEMLOCK_REMEDY	"LimitMEMLOCK=infinity or AmbientCapabilities=CAP_IPC_LOCK in the unit (`systemctl edit " SERVICE_UNIT \
+	"`, below [Service]), `ulimit -l unlimited` in the shell that starts it, or mlock = false"
 
 #define FINDINGS_HUGE_REMEDY	"`echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled`"
 
@@ -102,20 +106,26 @@ findings_memlock_of(char *buf, size_t size, const char *who, uint64_t limit_byte
 	if (limit_bytes != UINT64_MAX)
 		(void)findings_size(limit, sizeof(limit), limit_bytes);
 	(void)snprintf(buf, size, "%s are to be locked in memory, but %s are left of what %s may lock: RLIMIT_MEMLOCK "
-	    "is %s. Remedy: LimitMEMLOCK=infinity or AmbientCapabilities=CAP_IPC_LOCK in the unit (`systemctl edit "
-	    "segmentd.service`, below [Service]), `ulimit -l unlimited` in the shell that starts it, or mlock = false",
-	    findings_size(needed, sizeof(needed), needed_bytes), findings_size(left, sizeof(left), left_bytes), who,
-	    limit);
+	    "is %s. Remedy: " MEMLOCK_REMEDY, findings_size(needed, sizeof(needed), needed_bytes),
+	    findings_size(left, sizeof(left), left_bytes), who, limit);
 }
 
 void
 findings_memlock(char *buf, size_t size, uint64_t needed_bytes, uint64_t left_bytes)
 {
-	struct rlimit limit = { .rlim_cur = RLIM_INFINITY };
+	findings_memlock_of(buf, size, "this process", limits_memlock_bytes(), needed_bytes, left_bytes);
+}
 
-	(void)getrlimit(RLIMIT_MEMLOCK, &limit);
-	findings_memlock_of(buf, size, "this process", limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur,
-	    needed_bytes, left_bytes);
+void
+findings_sysv_unlocked(char *buf, size_t size, uint32_t uid, uint64_t limit_bytes, uint64_t needed_bytes)
+{
+	char needed[SIZE_TEXT], limit[SIZE_TEXT] = "unlimited";
+
+	if (limit_bytes != UINT64_MAX)
+		(void)findings_size(limit, sizeof(limit), limit_bytes);
+	(void)snprintf(buf, size, "%s of System V memory are to be locked by SHM_LOCK, and all that uid %u has locked so may be "
+	    "RLIMIT_MEMLOCK, which is %s. Remedy: " MEMLOCK_REMEDY, findings_size(needed, sizeof(needed), needed_bytes),
+	    (unsigned)uid, limit);
 }
 
 void

@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "host/kernel.h"
 #include "host/memory.h"
@@ -16,6 +17,7 @@
 #include "host/pools.h"
 #include "host/service.h"
 #include "host/shm.h"
+#include "host/sysv.h"
 
 #define FINDINGS_TEXT_SIZE	768
 
@@ -34,6 +36,9 @@ void findings_memlock(char *buf, size_t size, uint64_t needed_bytes, uint64_t le
 /* The same of "this process" or a unit, whose limit is given. */
 void findings_memlock_of(char *buf, size_t size, const char *who, uint64_t limit_bytes, uint64_t needed_bytes,
     uint64_t left_bytes);
+
+/* SHM_LOCK would exceed what the uid may lock like that: it counts per user. */
+void findings_sysv_unlocked(char *buf, size_t size, uint32_t uid, uint64_t limit_bytes, uint64_t needed_bytes);
 
 /* A worker was killed while it allocated (signal as waitid says): most likely the out-of-memory killer at a limit. */
 void findings_worker_killed(char *buf, size_t size, int signal, const struct memory_headroom *headroom);
@@ -68,8 +73,17 @@ void findings_nofile(char *buf, size_t size);
 void findings_sysv(char *buf, size_t size, enum shm_limit limit, uint64_t needed_bytes, uint64_t needed_count,
     const struct shm_limits *limits);
 
-/* /dev/shm has no room for needed_bytes more, no inode, or is read-only. */
+/* A key is taken, by what. uid: of who wants it. */
+void findings_sysv_taken(char *buf, size_t size, const struct sysv_row *row, uint32_t uid);
+
+/* /dev/shm is no tmpfs, is read-only, has no inode, or no room for needed_bytes more. */
 void findings_shm(char *buf, size_t size, uint64_t needed_bytes, const struct shm_mount *mount);
+
+/* It cannot be looked at: the negative errno. */
+void findings_shm_unreachable(char *buf, size_t size, int r);
+
+/* An object's name is taken. who: who maps it (host/mappers.h); NULL: it is ours, and nobody has it at all. */
+void findings_posix_taken(char *buf, size_t size, const char *object, const struct stat *st, const char *who);
 
 /* Strict overcommit leaves less than needed_bytes. */
 void findings_overcommit(char *buf, size_t size, uint64_t needed_bytes, const struct kernel_overcommit *overcommit);
@@ -95,8 +109,29 @@ void findings_systemd(char *buf, size_t size, unsigned version);
 /* The profile is installed in file, but AppArmor has not loaded it. */
 void findings_profile(char *buf, size_t size, const char *file);
 
-/* A file of size needed_bytes is to be made at path, and its file system has free_bytes. */
+/* needed_bytes more are to be had on the file system of path, and it has free_bytes. */
 void findings_disk(char *buf, size_t size, const char *path, uint64_t needed_bytes, uint64_t free_bytes);
+
+/* Beside a file that holds a segment lies its mark, of this name. */
+#define FINDINGS_MARK_SUFFIX	".segmentd"
+
+/* What is there, as in "a directory". */
+const char *findings_kind(mode_t mode);
+
+/* The directory of a file that is to hold a segment cannot be opened: the negative errno. */
+void findings_file_unreachable(char *buf, size_t size, const char *path, uint32_t uid, int error);
+
+/*
+ * What is at the path cannot hold a segment of the daemon with this uid: it is no regular file, somebody else's, has other
+ * names, or is open to others. 0: it can, and nothing was written; or a negative errno. part: "", or ": its mark beside it".
+ */
+int findings_file_refused(char *buf, size_t size, const char *path, const char *part, const struct stat *st, uint32_t uid);
+
+/* It has another size than it is to have. */
+void findings_file_size(char *buf, size_t size, const char *path, uint64_t has_bytes, uint64_t max_bytes);
+
+/* Another process has it: its pid, or 0, and its command, or "". */
+void findings_file_busy(char *buf, size_t size, const char *path, int pid, const char *command);
 
 /* What could not be read, and the negative errno that says why. */
 void findings_unread(char *buf, size_t size, const char *what, int r);

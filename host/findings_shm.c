@@ -3,10 +3,13 @@
 /* Sentences about what bounds System V segments and POSIX objects. */
 #include "config.h"
 
+#include <signal.h>
+
 #include "base/base.h"
 #include "host/findings.h"
 
 #define SIZE_TEXT	32
+#define SHM_MOUNT_COMMAND	"`mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs /dev/shm`"
 #define SHMMNI_MOST	32768		/* that the kernel takes, without ipcmni_extend */
 
 static void
@@ -52,11 +55,32 @@ findings_sysv(char *buf, size_t size, enum shm_limit limit, uint64_t needed_byte
 }
 
 void
+findings_sysv_taken(char *buf, size_t size, const struct sysv_row *row, uint32_t uid)
+{
+	char bytes[SIZE_TEXT], creator[64] = "";
+
+	if (row->creator_pid > 0)
+		(void)snprintf(creator, sizeof(creator), " by process %d%s", (int)row->creator_pid,
+		    kill(row->creator_pid, 0) && errno == ESRCH ? ", which is gone," : "");
+	(void)snprintf(buf, size, "key 0x%08x is taken: a System V segment of %s has it, which belongs to uid %u, was made%s and is "
+	    "attached by %llu. %s. Remedy: another key, or, if nobody needs what is in it, `ipcrm -M 0x%08x`",
+	    (unsigned)row->key, findings_size(bytes, sizeof(bytes), row->size_bytes), (unsigned)row->uid, creator,
+	    (unsigned long long)row->n_attached, row->uid == uid && row->n_attached == 0 ?
+	    "It may have been left behind by a segmentd that was killed" :
+	    "segmentd takes no segment over that it did not make", (unsigned)row->key);
+}
+
+void
 findings_shm(char *buf, size_t size, uint64_t needed_bytes, const struct shm_mount *mount)
 {
 	char needed[SIZE_TEXT], left[SIZE_TEXT], all[SIZE_TEXT];
 	uint64_t used_bytes = mount->size_bytes - min_u64(mount->size_bytes, mount->free_bytes), sum;
 
+	if (!mount->is_tmpfs) {
+		(void)snprintf(buf, size, "/dev/shm is no tmpfs: what is made there is no memory, but files on a disk. Remedy: "
+		    SHM_MOUNT_COMMAND);
+		return;
+	}
 	if (mount->is_read_only) {
 		(void)snprintf(buf, size, "/dev/shm is mounted read-only (%s), so that no POSIX object can be made. Remedy: "
 		    "`mount -o remount,rw /dev/shm`", mount->options);
@@ -75,6 +99,34 @@ findings_shm(char *buf, size_t size, uint64_t needed_bytes, const struct shm_mou
 	    "nobody uses there", findings_size(needed, sizeof(needed), needed_bytes),
 	    findings_size(left, sizeof(left), mount->free_bytes), findings_size(all, sizeof(all), mount->size_bytes),
 	    (unsigned long long)(sum / MIB), (unsigned long long)(sum / MIB));
+}
+
+void
+findings_shm_unreachable(char *buf, size_t size, int r)
+{
+	(void)snprintf(buf, size, "/dev/shm cannot be reached: %s; it is where POSIX objects are. Remedy: " SHM_MOUNT_COMMAND,
+	    strerror(-r));
+}
+
+void
+findings_posix_taken(char *buf, size_t size, const char *object, const struct stat *st, const char *who)
+{
+	char bytes[SIZE_TEXT];
+
+	if (!S_ISREG(st->st_mode)) {
+		(void)snprintf(buf, size, "/dev/shm%s is %s of uid %u, and no object of ours. Remedy: remove it, or another name for "
+		    "object", object, findings_kind(st->st_mode), (unsigned)st->st_uid);
+		return;
+	}
+	(void)findings_size(bytes, sizeof(bytes), (uint64_t)st->st_size);
+	if (!who)
+		(void)snprintf(buf, size, "an object %s is there already: %s, of our own uid %u, and nobody has it open or mapped, as a "
+		    "daemon leaves it that was killed. Remedy: `rm /dev/shm%s`, once nobody needs its contents", object, bytes,
+		    (unsigned)st->st_uid, object);
+	else
+		(void)snprintf(buf, size, "an object %s is there already, and not ours: %s, of uid %u, mode %04o; %s. Remedy: end the "
+		    "programs that use it and `rm /dev/shm%s`, or another name for object", object, bytes, (unsigned)st->st_uid,
+		    (unsigned)st->st_mode & 07777, who, object);
 }
 
 void

@@ -104,16 +104,6 @@ findings_profile(char *buf, size_t size, const char *file)
 }
 
 void
-findings_disk(char *buf, size_t size, const char *path, uint64_t needed_bytes, uint64_t free_bytes)
-{
-	char needed[SIZE_TEXT], left[SIZE_TEXT];
-
-	(void)snprintf(buf, size, "%s are needed for '%s', but its file system has %s free. Remedy: a smaller segment, or a "
-	    "larger file system", findings_size(needed, sizeof(needed), needed_bytes), path,
-	    findings_size(left, sizeof(left), free_bytes));
-}
-
-void
 findings_unread(char *buf, size_t size, const char *what, int r)
 {
 	(void)snprintf(buf, size, "%s could not be read (%s), and is not judged", what, strerror(-r));

@@ -27,22 +27,44 @@ status_read(const char *key, int base, uint64_t *ret_value)
 	return false;
 }
 
+/* A file of a process: of ours for 0. */
+static int
+process_read_text(const char *root, pid_t pid, const char *name, char *buf, size_t size)
+{
+	char path[64];
+
+	if (pid)
+		(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	else
+		(void)snprintf(path, sizeof(path), "/proc/self/%s", name);
+	return file_read_text(root, path, buf, size);
+}
+
+/* What follows a key that begins a line; NULL: there is none. */
+static const char *
+find_value(const char *text, const char *key)
+{
+	size_t len = strlen(key);
+
+	for (const char *p = text; p; p = strchr(p, '\n')) {
+		p += *p == '\n';
+		if (strncmp(p, key, len) == 0)
+			return p + len;
+	}
+	return NULL;
+}
+
 /* Whether mlock heeds no limit: the capability counts in the initial user namespace alone, which maps every id to itself. */
 static bool
-limits_read_ipc_lock(const char *root)
+limits_has_ipc_lock(const char *root, pid_t pid, const char *status)
 {
-	uint64_t caps = 0, inside, outside, count;
-	char text[4096];
-	const char *line;
+	const char *value = find_value(status, "CapEff:");
+	uint64_t caps = value ? strtoull(value, NULL, 16) : 0, inside, outside, count;
+	char map[4096];
 
-	if (file_read_text(root, "/proc/self/status", text, sizeof(text)) < 0)
+	if (!(caps & (UINT64_C(1) << CAP_IPC_LOCK)) || process_read_text(root, pid, "uid_map", map, sizeof(map)) < 0)
 		return false;
-	line = strstr(text, "CapEff:");
-	if (line)
-		caps = strtoull(line + strlen("CapEff:"), NULL, 16);
-	if (!(caps & (UINT64_C(1) << CAP_IPC_LOCK)) || file_read_text(root, "/proc/self/uid_map", text, sizeof(text)) < 0)
-		return false;
-	return sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64, &inside, &outside, &count) == 3 && inside == 0 &&
+	return sscanf(map, "%" SCNu64 " %" SCNu64 " %" SCNu64, &inside, &outside, &count) == 3 && inside == 0 &&
 	    outside == 0 && count == UINT32_MAX;
 }
 
@@ -55,17 +77,24 @@ limits_locked_bytes(void)
 }
 
 uint64_t
-limits_memlock_left_bytes(void)
+limits_memlock_bytes(void)
 {
 	struct rlimit limit;
-	uint64_t locked;
 
-	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+	return getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ? LIMITS_UNLIMITED : limit.rlim_cur;
+}
+
+uint64_t
+limits_memlock_left_bytes(void)
+{
+	uint64_t limit_bytes = limits_memlock_bytes();
+	char status[4096];
+
+	if (limit_bytes == LIMITS_UNLIMITED)
 		return LIMITS_UNLIMITED;
-	if (limits_read_ipc_lock(""))
+	if (process_read_text("", 0, "status", status, sizeof(status)) == 0 && limits_has_ipc_lock("", 0, status))
 		return LIMITS_UNLIMITED;
-	locked = limits_locked_bytes();
-	return limit.rlim_cur - min_u64(limit.rlim_cur, locked);
+	return limit_bytes - min_u64(limit_bytes, limits_locked_bytes());
 }
 
 uint64_t
@@ -106,20 +135,30 @@ limits_find(const char *text, const char *name, bool hard, uint64_t *ret_value)
 }
 
 int
-limits_read(const char *root, struct limits *ret_limits)
+limits_read(const char *root, pid_t pid, struct limits *ret_limits)
 {
-	struct limits limits;
-	char text[4096];
-	int r = file_read_text(root, "/proc/self/limits", text, sizeof(text));
+	struct limits limits = { 0 };
+	char text[4096], status[4096];
+	const char *value;
+	int r = process_read_text(root, pid, "limits", text, sizeof(text));
 
+	if (r == 0)
+		r = process_read_text(root, pid, "status", status, sizeof(status));
 	if (r < 0)
 		return r;
 	if (!limits_find(text, "Max locked memory", false, &limits.memlock_bytes) ||
 	    !limits_find(text, "Max open files", true, &limits.nofile))
 		return -EPROTO;
-	limits.has_ipc_lock = limits_read_ipc_lock(root);
+	limits.has_ipc_lock = limits_has_ipc_lock(root, pid, status);
 	if (limits.has_ipc_lock)
 		limits.memlock_bytes = LIMITS_UNLIMITED;
+	value = find_value(status, "VmLck:");
+	if (value)
+		limits.locked_bytes = strtoull(value, NULL, 10) * KIB;
+	/* Real, effective: by the latter memory is counted that shmctl(2) locks. */
+	value = find_value(status, "Uid:");
+	if (!value || sscanf(value, "%*u %" SCNu32, &limits.uid) != 1)
+		limits.uid = geteuid();
 	*ret_limits = limits;
 	return 0;
 }

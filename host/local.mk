@@ -3,7 +3,8 @@ noinst_LTLIBRARIES += host/libhost.la
 host_libhost_la_SOURCES = \
 	host/cgroup.c host/cgroup.h \
 	host/file.c host/file.h \
-	host/findings.c host/findings.h host/findings_placement.c host/findings_shm.c host/findings_system.c \
+	host/findings.c host/findings.h \
+	host/findings_file.c host/findings_placement.c host/findings_shm.c host/findings_system.c \
 	host/kernel.c host/kernel.h \
 	host/limits.c host/limits.h \
 	host/mappers.c host/mappers.h \

@@ -126,3 +126,25 @@ process_pid_namespace(pid_t pid)
 		return PROCESS_NAMESPACE_OURS;
 	return *end == '\t' ? PROCESS_NAMESPACE_NESTED : PROCESS_NAMESPACE_UNKNOWN;
 }
+
+pid_t
+process_lock_holder(const char *root, const struct stat *st)
+{
+	cleanup_free char *path = NULL;
+	cleanup_fclose FILE *locks = NULL;
+	char line[256];
+
+	if (asprintf(&path, "%s/proc/locks", root) < 0) {
+		path = NULL;
+		return 0;
+	}
+	locks = fopen(path, "re");
+	while (locks && fgets(line, sizeof(line), locks)) {
+		unsigned long inode;
+		int pid;
+
+		if (sscanf(line, "%*u: FLOCK %*s %*s %d %*x:%*x:%lu", &pid, &inode) == 2 && inode == st->st_ino && pid > 0)
+			return pid;
+	}
+	return 0;
+}

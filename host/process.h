@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 /* The command's name (/proc/PID/comm) with control characters replaced; "" when there is none. */
@@ -29,6 +30,9 @@ bool process_is_runnable(pid_t pid);
 
 /* The CPU time that a process has used, all its threads together; 0 where that cannot be told. */
 uint64_t process_cpu_ns(pid_t pid);
+
+/* Who has a file locked by flock(2), below another root ("" but for tests); 0: nobody, or the kernel does not say. */
+pid_t process_lock_holder(const char *root, const struct stat *st);
 
 enum process_namespace {
 	PROCESS_NAMESPACE_OURS,		/* its thread ids mean to us what they mean to it */

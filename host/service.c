@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <pwd.h>
 #include <spawn.h>
 #include <sys/wait.h>
 
@@ -18,7 +19,7 @@
 #define DEFAULT_MEMLOCK	(8 * MIB)
 #define DEFAULT_NOFILE	524288
 
-#define SHOW_PROPERTIES	"--property=LoadState,User,LimitMEMLOCK,LimitNOFILE,MemoryMax,MemoryHigh," \
+#define SHOW_PROPERTIES	"--property=LoadState,MainPID,User,LimitMEMLOCK,LimitNOFILE,MemoryMax,MemoryHigh," \
 	"CapabilityBoundingSet,AmbientCapabilities"
 
 struct reading {
@@ -87,6 +88,8 @@ take_setting(const char *section, const char *key, const char *value, const char
 		reading->is_bounded = !has_capability(value);
 	else if (streq(key, "AmbientCapabilities"))
 		reading->is_ambient = *value && has_capability(value);
+	else if (streq(key, "MainPID"))
+		service->main_pid = (pid_t)strtol(value, NULL, 10);
 	else if (streq(key, "LoadState"))
 		reading->is_found = streq(value, "loaded");
 }
@@ -201,6 +204,25 @@ service_read(const char *root, struct service *ret_service)
 	if (r == 0)
 		reading_settle(&reading, ret_service);
 	return r;
+}
+
+bool
+service_find_user(const struct service *service, uint32_t *ret_uid)
+{
+	const struct passwd *user;
+	unsigned long number;
+	char *end;
+
+	if (!*service->user) {
+		*ret_uid = 0;
+		return true;
+	}
+	user = getpwnam(service->user);
+	number = strtoul(service->user, &end, 10);
+	if (!user && *end)
+		return false;
+	*ret_uid = user ? user->pw_uid : (uint32_t)number;
+	return true;
 }
 
 bool

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define SERVICE_UNIT	"segmentd.service"
 #define SERVICE_UNLIMITED	UINT64_MAX
@@ -20,6 +21,7 @@ struct service {
 	bool is_high;			/* it is MemoryHigh= */
 	bool has_ipc_lock;		/* CAP_IPC_LOCK is left to it, so that its memlock limit does not hold */
 	char user[64];			/* "": root */
+	pid_t main_pid;			/* 0: it does not run, or that is not known */
 };
 
 /*
@@ -27,6 +29,9 @@ struct service {
  * there is no such unit; or another negative errno.
  */
 int service_read(const char *root, struct service *ret_service);
+
+/* The uid of its user, by name or by number. False: there is none of that name. */
+bool service_find_user(const struct service *service, uint32_t *ret_uid);
 
 /* A limit as units write it: "infinity", "64M", "1024:524288", of which the soft or the hard one is taken. False: it is none. */
 bool service_parse_limit(const char *text, bool hard, uint64_t *ret_value);

@@ -4,6 +4,8 @@
 #include "config.h"
 
 #include <inttypes.h>
+#include <linux/magic.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 
 #include "base/base.h"
@@ -80,13 +82,14 @@ shm_limits_judge(const struct shm_limits *limits, uint64_t largest_bytes, uint64
 static void
 shm_take_line(char *line, struct shm_mount *mount)
 {
-	char *rest = strstr(line, " - "), point[64], options[128], super[128];
+	char *rest = strstr(line, " - "), point[64], options[128], type[32], super[128];
 
 	if (!rest || sscanf(line, "%*s %*s %*s %*s %63s %127s", point, options) != 2 || !streq(point, SHM_DIR))
 		return;
-	if (sscanf(rest + 3, "%*s %*s %127s", super) != 1)
-		super[0] = '\0';
+	if (sscanf(rest + 3, "%31s %*s %127s", type, super) != 2)
+		type[0] = super[0] = '\0';
 	mount->is_mounted = true;
+	mount->is_tmpfs = streq(type, "tmpfs");
 	(void)snprintf(mount->options, sizeof(mount->options), "%s%s%s", options, *super ? "," : "", super);
 	mount->is_swapped = !strstr(mount->options, "noswap");
 }
@@ -116,14 +119,17 @@ shm_mount_read_at(const char *root, struct shm_mount *ret_mount)
 	struct shm_mount mount = { .is_swapped = true };
 	cleanup_free char *path = NULL;
 	struct statvfs fs;
+	struct statfs type;
 	int r;
 
 	if (asprintf(&path, "%s%s", root, SHM_DIR) < 0) {
 		path = NULL;
 		return -ENOMEM;
 	}
-	if (statvfs(path, &fs) < 0)
+	if (statvfs(path, &fs) < 0 || statfs(path, &type) < 0)
 		return -errno;
+	/* Its line of mountinfo, where it has one, knows better: tests have no file system of their own. */
+	mount.is_tmpfs = (unsigned long)type.f_type == TMPFS_MAGIC;
 	/* A tmpfs without a limit shows none of its blocks, and likewise inodes. */
 	mount.size_bytes = fs.f_blocks ? (uint64_t)fs.f_blocks * fs.f_frsize : UINT64_MAX;
 	mount.free_bytes = fs.f_blocks ? (uint64_t)fs.f_bavail * fs.f_frsize : UINT64_MAX;
@@ -135,6 +141,12 @@ shm_mount_read_at(const char *root, struct shm_mount *ret_mount)
 		return r;
 	*ret_mount = mount;
 	return 0;
+}
+
+bool
+shm_mount_has(const struct shm_mount *mount, uint64_t needed_bytes)
+{
+	return mount->is_tmpfs && !mount->is_read_only && mount->n_free_inodes && needed_bytes <= mount->free_bytes;
 }
 
 int

@@ -34,6 +34,7 @@ enum shm_limit shm_limits_judge(const struct shm_limits *limits, uint64_t larges
 /* The file system at /dev/shm, where shm_open(3) makes objects. */
 struct shm_mount {
 	bool is_mounted;		/* as a file system of its own */
+	bool is_tmpfs;			/* what is made there is memory */
 	bool is_read_only;
 	bool is_swapped;		/* its pages may be swapped out: not mounted with noswap */
 	uint64_t size_bytes;		/* UINT64_MAX: no limit */
@@ -42,6 +43,9 @@ struct shm_mount {
 	uint64_t n_free_inodes;
 	char options[256];		/* as /proc/self/mountinfo has them */
 };
+
+/* Whether an object can be made there, and given so many bytes. */
+bool shm_mount_has(const struct shm_mount *mount, uint64_t needed_bytes);
 
 int shm_mount_read(struct shm_mount *ret_mount);
 int shm_mount_read_at(const char *root, struct shm_mount *ret_mount);

@@ -4,12 +4,9 @@
 #include "config.h"
 
 #include <inttypes.h>
-#include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/base.h"
-#include "host/findings.h"
 #include "host/sysv.h"
 
 #define TABLE_PATH	"/proc/sysvipc/shm"
@@ -67,14 +64,20 @@ sysv_add_row(struct sysv_table *table, const struct sysv_row *row)
 }
 
 static int
-sysv_read(struct sysv_table *table)
+sysv_read(const char *root, struct sysv_table *table)
 {
-	cleanup_fclose FILE *f = fopen(TABLE_PATH, "re");
+	cleanup_free char *path = NULL;
+	cleanup_fclose FILE *f = NULL;
 	struct sysv_row row;
 	char line[512];
 	int r = 0;
 
 	table->n = 0;
+	if (asprintf(&path, "%s" TABLE_PATH, root) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	f = fopen(path, "re");
 	if (!f)
 		return -errno;
 	while (r == 0 && fgets(line, sizeof(line), f))
@@ -89,7 +92,7 @@ sysv_read(struct sysv_table *table)
 int
 sysv_find_key(uint32_t key, struct sysv_row *ret_row)
 {
-	int r = sysv_read(&sysv_known);
+	int r = sysv_read("", &sysv_known);
 
 	if (r)
 		return r;
@@ -99,6 +102,21 @@ sysv_find_key(uint32_t key, struct sysv_row *ret_row)
 			return 0;
 		}
 	return -ENOENT;
+}
+
+int
+sysv_read_rows(const char *root, struct sysv_row **ret_rows, size_t *ret_n)
+{
+	struct sysv_table table = { 0 };
+	int r = sysv_read(root, &table);
+
+	if (r) {
+		free(table.rows);
+		return r;
+	}
+	*ret_rows = table.rows;
+	*ret_n = table.n;
+	return 0;
 }
 
 static const struct sysv_row *
@@ -119,7 +137,7 @@ sysv_resident_bytes(int32_t id)
 	if (sysv_known.read_ns && clock_monotonic_ns() - sysv_known.read_ns < FRESH_NS)
 		row = sysv_find_id(id);
 	/* Of one that was made since, nothing is known yet. */
-	if (!row && sysv_read(&sysv_known) == 0)
+	if (!row && sysv_read("", &sysv_known) == 0)
 		row = sysv_find_id(id);
 	return row ? row->resident_bytes : 0;
 }
@@ -133,35 +151,4 @@ sysv_namespace(void)
 	if (!inode && stat("/proc/self/ns/ipc", &status) == 0)
 		inode = status.st_ino;
 	return inode;
-}
-
-void
-sysv_tell_taken(char *buf, size_t size, const struct sysv_row *row, uint32_t uid)
-{
-	char bytes[32], creator[64] = "";
-
-	if (row->creator_pid > 0)
-		(void)snprintf(creator, sizeof(creator), " by process %" PRId32 "%s", row->creator_pid,
-		    kill(row->creator_pid, 0) && errno == ESRCH ? ", which is gone," : "");
-	(void)snprintf(buf, size, "key 0x%08" PRIx32 " is taken: a System V segment of %s has it, which belongs to uid %" PRIu32
-	    ", was made%s and is attached by %" PRIu64 ". %s", row->key, findings_size(bytes, sizeof(bytes), row->size_bytes),
-	    row->uid, creator, row->n_attached,
-	    row->uid == uid && row->n_attached == 0 ? "It may have been left behind by a segmentd that was killed" :
-	    "segmentd takes no segment over that it did not make");
-	(void)snprintf(buf + strlen(buf), size - min_u64(size, strlen(buf)), ". Remedy: another key, or, if nobody needs what is "
-	    "in it, `ipcrm -M 0x%08" PRIx32 "`", row->key);
-}
-
-void
-sysv_tell_unlocked(char *buf, size_t size, uint64_t segment_bytes)
-{
-	char needed[32], limit[32] = "unlimited";
-	struct rlimit rlimit;
-
-	if (getrlimit(RLIMIT_MEMLOCK, &rlimit) == 0 && rlimit.rlim_cur != RLIM_INFINITY)
-		(void)findings_size(limit, sizeof(limit), rlimit.rlim_cur);
-	(void)snprintf(buf, size, "%s of System V memory are to be locked, and SHM_LOCK refuses: all that uid %u has locked like "
-	    "that counts against RLIMIT_MEMLOCK, which is %s. Remedy: LimitMEMLOCK=infinity or "
-	    "AmbientCapabilities=CAP_IPC_LOCK in the unit, `ulimit -l unlimited` in the shell that starts it, or mlock = false",
-	    findings_size(needed, sizeof(needed), segment_bytes), (unsigned)geteuid(), limit);
 }

@@ -20,6 +20,7 @@ static const struct {
 	doctor_check_fn run;
 } checks[] = {
 	{ "configuration", doctor_check_configuration },
+	{ "daemon", doctor_check_daemon },
 	{ "kernel", doctor_check_kernel },
 	{ "memory", doctor_check_memory },
 	{ "unit-memory", doctor_check_unit_memory },
@@ -31,7 +32,7 @@ static const struct {
 	{ "inotify", doctor_check_inotify },
 	{ "sysv", doctor_check_sysv },
 	{ "dev-shm", doctor_check_shm },
-	{ "disk", doctor_check_disk },
+	{ "files", doctor_check_files },
 	{ "remove-ipc", doctor_check_remove_ipc },
 	{ "security", doctor_check_security },
 	{ "systemd", doctor_check_systemd },
@@ -69,44 +70,95 @@ doctor_select(struct doctor *doctor, doctor_filter_fn filter, struct doctor_set 
 			doctor_set_add(doctor, ret_set, doctor->conf->segments[i]);
 }
 
+void
+doctor_select_new(struct doctor *doctor, doctor_filter_fn filter, struct doctor_set *ret_set)
+{
+	struct doctor_set all;
+
+	doctor_select(doctor, filter, &all);
+	*ret_set = (struct doctor_set) DOCTOR_SET_NULL;
+	for (size_t i = 0; i < all.n; i++)
+		if (!doctor_find_held(doctor, all.list[i]))
+			doctor_set_add(doctor, ret_set, all.list[i]);
+	doctor_set_deinit(&all);
+}
+
 bool
 doctor_is_of_memory(const struct definition *definition)
 {
 	return definition->page_size != DEFINITION_PAGE_2MIB && definition->page_size != DEFINITION_PAGE_1GIB;
 }
 
-uint64_t
-doctor_bytes(const struct definition *definition)
+/* No size is so large that this overflows: conf/ refuses more than an object can have. */
+static uint64_t
+pages_bytes(uint64_t bytes)
 {
-	uint64_t bytes = round_up(min_u64(definition->size_bytes, UINT64_MAX - PAGE_BYTES), PAGE_BYTES);
-
-	return bytes + round_up(definition_control_bytes(definition, CONTROL_RECORD_BYTES, CONTROL_ENTRY_UNIT), PAGE_BYTES);
+	return round_up(min_u64(bytes, UINT64_MAX / 4), PAGE_BYTES);
 }
 
 uint64_t
-doctor_set_bytes(const struct doctor_set *set)
+doctor_control_bytes(const struct definition *definition)
 {
-	uint64_t bytes = 0;
+	return pages_bytes(definition_control_bytes(definition, CONTROL_RECORD_BYTES, CONTROL_ENTRY_UNIT));
+}
+
+uint64_t
+doctor_object_bytes(const struct doctor *doctor, const struct definition *definition)
+{
+	return pages_bytes(definition->max_size_bytes);
+}
+
+uint64_t
+doctor_bytes(const struct doctor *doctor, const struct definition *definition)
+{
+	return pages_bytes(definition->size_bytes) + doctor_control_bytes(definition);
+}
+
+uint64_t
+doctor_missing_bytes(const struct doctor *doctor, const struct definition *definition)
+{
+	const struct doctor_held *held = doctor_find_held(doctor, definition);
+	uint64_t bytes = doctor_bytes(doctor, definition);
+
+	/* The daemon counts data: with all of that there, control memory is, too. */
+	if (held && held->resident_bytes >= definition->size_bytes)
+		return 0;
+	return bytes - (held ? min_u64(bytes, held->resident_bytes) : 0);
+}
+
+uint64_t
+doctor_unlocked_bytes(const struct doctor *doctor, const struct definition *definition)
+{
+	const struct doctor_held *held = doctor_find_held(doctor, definition);
+	uint64_t bytes = doctor_bytes(doctor, definition);
+
+	return bytes - (held ? min_u64(bytes, held->locked_bytes) : 0);
+}
+
+uint64_t
+doctor_set_bytes(const struct doctor *doctor, const struct doctor_set *set, doctor_bytes_fn bytes)
+{
+	uint64_t sum = 0;
 
 	for (size_t i = 0; i < set->n; i++)
-		if (!checked_add(bytes, doctor_bytes(set->list[i]), &bytes))
+		if (!checked_add(sum, bytes(doctor, set->list[i]), &sum))
 			return UINT64_MAX;
-	return bytes;
+	return sum;
 }
 
 void
-doctor_find_misfits(struct doctor *doctor, const struct doctor_set *set, uint64_t left_bytes,
+doctor_find_misfits(struct doctor *doctor, const struct doctor_set *set, doctor_bytes_fn bytes, uint64_t left_bytes,
     struct doctor_set *ret_misfits)
 {
 	*ret_misfits = (struct doctor_set) DOCTOR_SET_NULL;
 	for (unsigned pass = 0; pass < 2; pass++)
 		for (size_t i = 0; i < set->n; i++) {
-			uint64_t bytes = doctor_bytes(set->list[i]);
+			uint64_t needed = bytes(doctor, set->list[i]);
 
 			if (set->list[i]->required != (pass == 0))
 				continue;
-			if (bytes <= left_bytes)
-				left_bytes -= bytes;
+			if (needed <= left_bytes)
+				left_bytes -= needed;
 			else
 				doctor_set_add(doctor, ret_misfits, set->list[i]);
 		}
@@ -269,7 +321,7 @@ static void
 doctor_examine(struct doctor *doctor)
 {
 	doctor->service_error = service_read(doctor->root, &doctor->service);
-	doctor->limits_error = limits_read(doctor->root, &doctor->limits);
+	doctor_meet_daemon(doctor);
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(checks); i++) {
 		doctor->check = checks[i].name;
 		checks[i].run(doctor);
@@ -291,6 +343,7 @@ doctor_deinit(struct doctor *doctor)
 	for (size_t i = 0; i < doctor->n_rows; i++)
 		row_deinit(&doctor->rows[i]);
 	free(doctor->rows);
+	doctor_leave_daemon(doctor);
 	conf_free(doctor->conf);
 	conf_report_deinit(&doctor->report);
 }
@@ -299,7 +352,7 @@ int
 doctor_run(const struct segmentctl *ctl, char **args, unsigned n_args)
 {
 	struct doctor doctor = {
-		.root = doctor_root, .file = n_args ? args[0] : CONF_DEFAULT_FILE, .is_named = n_args > 0,
+		.ctl = ctl, .root = doctor_root, .file = n_args ? args[0] : CONF_DEFAULT_FILE, .is_named = n_args > 0,
 		.report = CONF_REPORT_NULL,
 	};
 	int r = doctor_load(&doctor);

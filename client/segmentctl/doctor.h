@@ -44,7 +44,16 @@ struct doctor_row {
 	size_t n_segments;
 };
 
+/* What the daemon that runs has of a segment already. */
+struct doctor_held {
+	char *name;
+	unsigned backend;		/* enum definition_backend */
+	uint64_t resident_bytes;
+	uint64_t locked_bytes;
+};
+
 struct doctor {
+	const struct segmentctl *ctl;
 	const char *root;		/* before every path that is read; "" but for tests */
 	const char *file;
 	bool is_named;			/* by the caller */
@@ -54,8 +63,15 @@ struct doctor {
 	struct conf *conf;
 	struct service service;
 	int service_error;		/* why service is not known: -ENOENT where there is none */
-	struct limits limits;
+	bool has_daemon;		/* one answers at the socket */
+	pid_t daemon_pid;		/* 0: it is not known */
+	int daemon_error;		/* it did not say what it has: -ENOENT where there is none */
+	char daemon_failure[512];	/* and why */
+	struct doctor_held *held;	/* by name */
+	size_t n_held;
+	struct limits limits;		/* of the daemon that runs, else of its unit, else of this process */
 	int limits_error;
+	char whose[64];			/* they are, as in "segmentd (pid 17)" */
 	const char *check;		/* the one that runs */
 	struct doctor_row *rows;
 	size_t n_rows;
@@ -87,21 +103,41 @@ typedef bool (*doctor_filter_fn)(const struct definition *definition);
 /* Adds a segment to a set; the segments that a filter picks. What memory is short for is lost, and doctor->error says so. */
 void doctor_set_add(struct doctor *doctor, struct doctor_set *set, const struct definition *definition);
 void doctor_select(struct doctor *doctor, doctor_filter_fn filter, struct doctor_set *ret_set);
+/* The same of those that no daemon has yet. */
+void doctor_select_new(struct doctor *doctor, doctor_filter_fn filter, struct doctor_set *ret_set);
 void doctor_set_deinit(struct doctor_set *set);
 
-/* Bytes of their pages with control memory; UINT64_MAX: no sum holds them. */
-uint64_t doctor_set_bytes(const struct doctor_set *set);
-uint64_t doctor_bytes(const struct definition *definition);
+/* Bytes of one segment that something is needed for. */
+typedef uint64_t (*doctor_bytes_fn)(const struct doctor *doctor, const struct definition *definition);
+
+/* Of its control memory; and of the object that holds its data, which has room for max_size. */
+uint64_t doctor_control_bytes(const struct definition *definition);
+uint64_t doctor_object_bytes(const struct doctor *doctor, const struct definition *definition);
+
+/* What is to be made of its pages with control memory; of it those that are not there yet; and that are not locked yet. */
+uint64_t doctor_bytes(const struct doctor *doctor, const struct definition *definition);
+uint64_t doctor_missing_bytes(const struct doctor *doctor, const struct definition *definition);
+uint64_t doctor_unlocked_bytes(const struct doctor *doctor, const struct definition *definition);
+
+/* The sum; UINT64_MAX: no sum holds them. */
+uint64_t doctor_set_bytes(const struct doctor *doctor, const struct doctor_set *set, doctor_bytes_fn bytes);
+
+/* What the daemon has of it, with this backend; NULL: nothing, or nothing that the caller may know of. */
+const struct doctor_held *doctor_find_held(const struct doctor *doctor, const struct definition *definition);
 
 /*
  * Which of them find no room in left_bytes: as the daemon does it, what is required first, and what does not fit leaves its
  * room to what comes after it.
  */
-void doctor_find_misfits(struct doctor *doctor, const struct doctor_set *set, uint64_t left_bytes,
+void doctor_find_misfits(struct doctor *doctor, const struct doctor_set *set, doctor_bytes_fn bytes, uint64_t left_bytes,
     struct doctor_set *ret_misfits);
 
 /* Whether its pages come from the host's memory and not from a pool of huge pages. */
 bool doctor_is_of_memory(const struct definition *definition);
+
+/* Asks the daemon that runs, if one does, and settles whose limits count. Before the checks. */
+void doctor_meet_daemon(struct doctor *doctor);
+void doctor_leave_daemon(struct doctor *doctor);
 
 /* Prints all rows. 0 or a negative errno. */
 int doctor_print(const struct segmentctl *ctl, const struct doctor *doctor);
@@ -109,6 +145,7 @@ const char *doctor_level_name(enum doctor_level level);
 
 /* The checks, in the order of the table. */
 void doctor_check_configuration(struct doctor *doctor);
+void doctor_check_daemon(struct doctor *doctor);
 void doctor_check_kernel(struct doctor *doctor);
 void doctor_check_memory(struct doctor *doctor);
 void doctor_check_unit_memory(struct doctor *doctor);
@@ -120,7 +157,7 @@ void doctor_check_nofile(struct doctor *doctor);
 void doctor_check_inotify(struct doctor *doctor);
 void doctor_check_sysv(struct doctor *doctor);
 void doctor_check_shm(struct doctor *doctor);
-void doctor_check_disk(struct doctor *doctor);
+void doctor_check_files(struct doctor *doctor);
 void doctor_check_remove_ipc(struct doctor *doctor);
 void doctor_check_security(struct doctor *doctor);
 void doctor_check_systemd(struct doctor *doctor);

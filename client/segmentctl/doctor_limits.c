@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/*
- * doctor's checks of what a process may have: locked memory, descriptors, watches. Where there is a unit its limits count,
- * since it is what runs the daemon; else those of this process, whose children have the same.
- */
+/* doctor's checks of what a process may have: locked memory, descriptors, watches. Whose limits count: doctor_daemon.c. */
 #include "config.h"
 
 #include "client/segmentctl/doctor.h"
 #include "client/segmentctl/text.h"
 #include "host/kernel.h"
+#include "host/sysv.h"
 
 #define DAEMON_FDS	32		/* the daemon's own: the loop, the socket, workers, files of /proc */
 #define RESERVED_FDS	64		/* that segments leave to clients */
@@ -21,52 +19,120 @@ is_locked(const struct definition *definition)
 }
 
 static bool
+is_shm_locked(const struct definition *definition)
+{
+	return is_locked(definition) && definition->backend == DEFINITION_SYSV;
+}
+
+static bool
 is_any(const struct definition *definition)
 {
 	return true;
 }
 
-/* Whose limits count. */
+/* Whether there is anything to judge by. */
 static bool
-has_unit(const struct doctor *doctor)
+has_limits(struct doctor *doctor)
 {
-	return doctor->service_error == 0;
+	if (doctor->limits_error < 0)
+		doctor_unread(doctor, "the limits of this process (/proc/self/limits)", doctor->limits_error);
+	return doctor->limits_error == 0;
 }
 
-static const char *
-who_counts(const struct doctor *doctor)
+static bool
+is_held_locked(const struct doctor *doctor, const struct definition *definition)
 {
-	return has_unit(doctor) ? SERVICE_UNIT : "this process";
+	const struct doctor_held *held = doctor_find_held(doctor, definition);
+
+	return held && held->locked_bytes >= definition->size_bytes;
 }
 
-/* Says once why the unit's limits are not judged. False: nor can this process's. */
-static bool
-can_judge(struct doctor *doctor)
+/* By mlock: of System V memory control memory alone. */
+static uint64_t
+mlock_bytes(const struct doctor *doctor, const struct definition *definition)
 {
-	if (doctor->service_error < 0 && doctor->service_error != -ENOENT)
-		doctor_unread(doctor, "the limits of " SERVICE_UNIT, doctor->service_error);
-	if (has_unit(doctor) || doctor->limits_error == 0)
-		return true;
-	doctor_unread(doctor, "the limits of this process (/proc/self/limits)", doctor->limits_error);
-	return false;
+	if (is_held_locked(doctor, definition))
+		return 0;
+	if (definition->backend == DEFINITION_SYSV)
+		return doctor_control_bytes(definition);
+	return doctor_unlocked_bytes(doctor, definition);
+}
+
+/* By SHM_LOCK, which locks the whole object. */
+static uint64_t
+shm_lock_bytes(const struct doctor *doctor, const struct definition *definition)
+{
+	return is_held_locked(doctor, definition) ? 0 : doctor_object_bytes(doctor, definition);
 }
 
 static void
-judge_memlock(struct doctor *doctor, uint64_t limit_bytes)
+judge_memlock(struct doctor *doctor)
 {
-	char text[FINDINGS_TEXT_SIZE], needed[TEXT_SIZE], limit[TEXT_SIZE] = "any amount";
+	char text[FINDINGS_TEXT_SIZE], needed[TEXT_SIZE], limit[TEXT_SIZE] = "any amount", left[TEXT_SIZE + 16] = "";
+	uint64_t limit_bytes = doctor->limits.memlock_bytes, left_bytes, needed_bytes;
 	struct doctor_set all, misfits;
 
+	left_bytes = limit_bytes == LIMITS_UNLIMITED ? limit_bytes : limit_bytes - min_u64(limit_bytes, doctor->limits.locked_bytes);
 	doctor_select(doctor, is_locked, &all);
-	doctor_find_misfits(doctor, &all, limit_bytes, &misfits);
-	text_format_size(doctor_set_bytes(&all), needed);
+	doctor_find_misfits(doctor, &all, mlock_bytes, left_bytes, &misfits);
+	needed_bytes = doctor_set_bytes(doctor, &all, mlock_bytes);
+	text_format_size(needed_bytes, needed);
 	if (limit_bytes != LIMITS_UNLIMITED)
 		text_format_size(limit_bytes, limit);
+	if (left_bytes != limit_bytes) {
+		(void)stpcpy(left, ", of it now ");
+		text_format_size(left_bytes, left + strlen(left));
+	}
 	if (misfits.n) {
-		findings_memlock_of(text, sizeof(text), who_counts(doctor), limit_bytes, doctor_set_bytes(&all), limit_bytes);
+		findings_memlock_of(text, sizeof(text), doctor->whose, limit_bytes, needed_bytes, left_bytes);
 		doctor_add_placement(doctor, &misfits, text);
 	} else {
-		doctor_ok(doctor, "%s are to be locked, and %s may lock %s", needed, who_counts(doctor), limit);
+		doctor_ok(doctor, "%s are to be locked, and %s may lock %s%s", needed, doctor->whose, limit, left);
+	}
+	doctor_set_deinit(&misfits);
+	doctor_set_deinit(&all);
+}
+
+/* What the uid has locked like that already. */
+static int
+read_shm_locked(const struct doctor *doctor, uint64_t *ret_bytes)
+{
+	struct sysv_row *rows;
+	uint64_t bytes = 0;
+	size_t n;
+	int r = sysv_read_rows(doctor->root, &rows, &n);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].mode & SYSV_LOCKED && rows[i].uid == doctor->limits.uid)
+			bytes += rows[i].size_bytes;
+	free(rows);
+	*ret_bytes = bytes;
+	return 0;
+}
+
+/* A limit of its own by the same name: what a user has locked by SHM_LOCK counts apart from what processes have. */
+static void
+judge_shm_lock(struct doctor *doctor)
+{
+	uint64_t limit_bytes = doctor->limits.memlock_bytes, locked_bytes;
+	char text[FINDINGS_TEXT_SIZE];
+	struct doctor_set all, misfits = DOCTOR_SET_NULL;
+	int r = 0;
+
+	doctor_select(doctor, is_shm_locked, &all);
+	if (all.n && limit_bytes != LIMITS_UNLIMITED) {
+		r = read_shm_locked(doctor, &locked_bytes);
+		if (r == 0)
+			doctor_find_misfits(doctor, &all, shm_lock_bytes, limit_bytes - min_u64(limit_bytes, locked_bytes), &misfits);
+	}
+	if (r < 0)
+		doctor_unread(doctor, "what of System V memory is locked (/proc/sysvipc/shm)", r);
+	if (misfits.n) {
+		findings_sysv_unlocked(text, sizeof(text), doctor->limits.uid, limit_bytes,
+		    doctor_set_bytes(doctor, &all, shm_lock_bytes));
+		doctor_add_placement(doctor, &misfits, text);
 	}
 	doctor_set_deinit(&misfits);
 	doctor_set_deinit(&all);
@@ -75,36 +141,28 @@ judge_memlock(struct doctor *doctor, uint64_t limit_bytes)
 void
 doctor_check_memlock(struct doctor *doctor)
 {
-	if (!can_judge(doctor))
+	if (!has_limits(doctor))
 		return;
-	if (!has_unit(doctor))
-		judge_memlock(doctor, doctor->limits.memlock_bytes);
-	else if (doctor->service.has_ipc_lock)
-		judge_memlock(doctor, LIMITS_UNLIMITED);
-	else
-		judge_memlock(doctor, doctor->service.memlock_bytes);
+	judge_memlock(doctor);
+	judge_shm_lock(doctor);
 }
 
-/* What the daemon holds open for a segment as long as it is there. */
+/* What the daemon holds open for a segment as long as it is there: of a file its path and its mark as well. */
 static uint64_t
 segment_fds(const struct definition *definition)
 {
-	bool has_control = definition_control_bytes(definition, 1, 1) > 0;
-
-	return 1 + (has_control ? 2 : 0) + (definition->backend == DEFINITION_FILE ? 1 : 0);
+	return 1 + (doctor_control_bytes(definition) ? 2 : 0) + (definition->backend == DEFINITION_FILE ? 2 : 0);
 }
 
 void
 doctor_check_nofile(struct doctor *doctor)
 {
-	uint64_t limit, reserved, needed = DAEMON_FDS, with_clients;
+	uint64_t limit = doctor->limits.nofile, reserved = min_u64(RESERVED_FDS, limit / 4), needed = DAEMON_FDS, with_clients;
 	struct doctor_set all, misfits = DOCTOR_SET_NULL;
 	char text[FINDINGS_TEXT_SIZE];
 
-	if (!can_judge(doctor))
+	if (!has_limits(doctor))
 		return;
-	limit = has_unit(doctor) ? doctor->service.nofile : doctor->limits.nofile;
-	reserved = min_u64(RESERVED_FDS, limit / 4);
 	doctor_select(doctor, is_any, &all);
 	for (size_t i = 0; i < all.n; i++) {
 		needed += segment_fds(all.list[i]);
@@ -114,15 +172,15 @@ doctor_check_nofile(struct doctor *doctor)
 	needed += reserved;
 	with_clients = needed + CLIENT_FDS * (uint64_t)doctor->conf->daemon.limits.clients;
 	if (misfits.n) {
-		findings_nofile_of(text, sizeof(text), who_counts(doctor), limit, needed);
+		findings_nofile_of(text, sizeof(text), doctor->whose, limit, needed);
 		doctor_add_failure(doctor, &misfits, text);
 	} else if (with_clients > limit) {
-		findings_nofile_of(text, sizeof(text), who_counts(doctor), limit, with_clients);
+		findings_nofile_of(text, sizeof(text), doctor->whose, limit, with_clients);
 		doctor_add(doctor, DOCTOR_NOTE, NULL, "segments fit, but one user's connections (daemon.limits.clients) may take what "
 		    "is left", text);
 	} else {
 		doctor_ok(doctor, "%llu descriptors are needed with one user's clients, and %s may have %llu",
-		    (unsigned long long)with_clients, who_counts(doctor), (unsigned long long)limit);
+		    (unsigned long long)with_clients, doctor->whose, (unsigned long long)limit);
 	}
 	doctor_set_deinit(&misfits);
 	doctor_set_deinit(&all);

@@ -40,11 +40,11 @@ judge_memory(struct doctor *doctor, const struct memory_headroom *headroom)
 	char text[FINDINGS_TEXT_SIZE], needed[TEXT_SIZE], left[TEXT_SIZE];
 
 	doctor_select(doctor, is_provisioned, &all);
-	doctor_find_misfits(doctor, &all, headroom->bytes, &misfits);
-	text_format_size(doctor_set_bytes(&all), needed);
+	doctor_find_misfits(doctor, &all, doctor_missing_bytes, headroom->bytes, &misfits);
+	text_format_size(doctor_set_bytes(doctor, &all, doctor_missing_bytes), needed);
 	text_format_size(headroom->bytes, left);
 	if (misfits.n) {
-		findings_memory(text, sizeof(text), doctor_set_bytes(&all), headroom);
+		findings_memory(text, sizeof(text), doctor_set_bytes(doctor, &all, doctor_missing_bytes), headroom);
 		doctor_add_failure(doctor, &misfits, text);
 	} else {
 		doctor_ok(doctor, "%s of memory are needed, and %s are left by %s", needed, left, headroom->where);
@@ -88,11 +88,11 @@ doctor_check_unit_memory(struct doctor *doctor)
 		return;
 	}
 	doctor_select(doctor, is_provisioned, &all);
-	doctor_find_misfits(doctor, &all, doctor->service.memory_max_bytes -
+	doctor_find_misfits(doctor, &all, doctor_bytes, doctor->service.memory_max_bytes -
 	    min_u64(doctor->service.memory_max_bytes, MEMORY_SLACK_BYTES), &misfits);
 	text_format_size(doctor->service.memory_max_bytes, limit);
 	if (misfits.n) {
-		findings_unit_memory(text, sizeof(text), doctor_set_bytes(&all), &doctor->service);
+		findings_unit_memory(text, sizeof(text), doctor_set_bytes(doctor, &all, doctor_bytes), &doctor->service);
 		doctor_add_failure(doctor, &misfits, text);
 	} else {
 		doctor_ok(doctor, SERVICE_UNIT " may use %s", limit);
@@ -118,9 +118,9 @@ doctor_check_overcommit(struct doctor *doctor)
 		return;
 	}
 	doctor_select(doctor, is_provisioned, &all);
-	doctor_find_misfits(doctor, &all, overcommit.limit_bytes - min_u64(overcommit.limit_bytes, overcommit.used_bytes), &misfits);
+	doctor_find_misfits(doctor, &all, doctor_missing_bytes, overcommit.limit_bytes - min_u64(overcommit.limit_bytes, overcommit.used_bytes), &misfits);
 	if (misfits.n) {
-		findings_overcommit(text, sizeof(text), doctor_set_bytes(&all), &overcommit);
+		findings_overcommit(text, sizeof(text), doctor_set_bytes(doctor, &all, doctor_missing_bytes), &overcommit);
 		doctor_add_failure(doctor, &misfits, text);
 	} else {
 		doctor_ok(doctor, "vm.overcommit_memory is 2, and CommitLimit leaves enough");

@@ -52,7 +52,7 @@ doctor_check_configuration(struct doctor *doctor)
 		return;
 	}
 	all = (struct doctor_set) { .list = (const struct definition **)doctor->conf->segments, .n = doctor->conf->n_segments };
-	text_format_size(doctor_set_bytes(&all), size);
+	text_format_size(doctor_set_bytes(doctor, &all, doctor_bytes), size);
 	doctor_ok(doctor, "%s: %zu segment%s (%s), %zu template%s", doctor->file, all.n, all.n == 1 ? "" : "s", size,
 	    doctor->conf->n_templates, doctor->conf->n_templates == 1 ? "" : "s");
 }

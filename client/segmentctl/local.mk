@@ -10,6 +10,8 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/commands.h \
 	client/segmentctl/contents.c \
 	client/segmentctl/doctor.c client/segmentctl/doctor.h \
+	client/segmentctl/doctor_daemon.c \
+	client/segmentctl/doctor_files.c \
 	client/segmentctl/doctor_limits.c \
 	client/segmentctl/doctor_memory.c \
 	client/segmentctl/doctor_print.c \

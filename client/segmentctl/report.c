@@ -16,6 +16,10 @@ report(const struct segmentctl *ctl, enum segmentctl_status status, const char *
 	bool is_line = ctl->command && ctl->command->options & SEGMENTCTL_JSON_LINES;
 	struct json json = JSON_NULL;
 
+	if (ctl->failure) {
+		(void)snprintf(ctl->failure, ctl->failure_size, "%s", text);
+		return status;
+	}
 	(void)fflush(stdout);
 	fputs("segmentctl: ", stderr);
 	text_put_escaped(stderr, text);

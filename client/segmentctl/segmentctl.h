@@ -43,6 +43,8 @@ struct segmentctl {
 	unsigned n_head;		/* arguments ahead of `--`, or of them all */
 	bool has_tail;			/* there was a `--` */
 	void (*sigpipe)(int);		/* what became of SIGPIPE before we ignored it */
+	char *failure;			/* a failure's sentence goes here and is not told: to who goes on without; or NULL */
+	size_t failure_size;
 	const struct segmentctl_command *command;
 };
 

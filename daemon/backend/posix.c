@@ -13,10 +13,8 @@
 #include "config.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 
 #include "base/base.h"
 #include "daemon/backend/backend.h"
@@ -94,34 +92,15 @@ posix_judge(const struct posix *except, uint64_t needed_bytes, char *text, size_
 
 	r = shm_mount_read(&mount);
 	if (r) {
-		(void)snprintf(text, text_size, "cannot tell how full %s is: %s", POSIX_DIR, strerror(-r));
+		findings_shm_unreachable(text, text_size, r);
 		return r;
 	}
 	if (mount.size_bytes != UINT64_MAX)
 		mount.free_bytes -= min_u64(mount.free_bytes, posix_promised_bytes(except));
-	if (!mount.is_read_only && mount.n_free_inodes && needed_bytes <= mount.free_bytes)
+	if (shm_mount_has(&mount, needed_bytes))
 		return 0;
 	findings_shm(text, text_size, needed_bytes, &mount);
-	return mount.is_read_only ? -EROFS : -ENOSPC;
-}
-
-static int
-posix_probe(const struct definition *definition, char *text, size_t text_size)
-{
-	struct statfs fs;
-
-	if (statfs(POSIX_DIR, &fs)) {
-		int r = -errno;
-
-		(void)snprintf(text, text_size, "%s cannot be reached: %s; it is where the kernel's POSIX objects are. Remedy: "
-		    "`mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs %s`", POSIX_DIR, strerror(-r), POSIX_DIR);
-		return r;
-	}
-	if ((unsigned long)fs.f_type == TMPFS_MAGIC)
-		return 0;
-	(void)snprintf(text, text_size, "%s is no tmpfs: what is made there is no memory, but files on a disk. Remedy: "
-	    "`mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs %s`", POSIX_DIR, POSIX_DIR);
-	return -EOPNOTSUPP;
+	return !mount.is_tmpfs ? -EOPNOTSUPP : mount.is_read_only ? -EROFS : -ENOSPC;
 }
 
 static int
@@ -289,7 +268,6 @@ posix_close(struct backend_object *object)
 const struct backend backend_posix = {
 	.name = "posix",
 	.features = BACKEND_FD | BACKEND_MARKS | BACKEND_NAMED | BACKEND_HUGE | BACKEND_MOUNT,
-	.probe = posix_probe,
 	.create = posix_create,
 	.room = posix_room,
 	.admit = posix_admit,

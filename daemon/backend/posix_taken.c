@@ -21,23 +21,6 @@
 #define LOOK_EVERY_NS	(NS_PER_SEC / 2)
 #define WHO_SIZE	256
 
-static const char *
-kind_name(mode_t mode)
-{
-	switch (mode & S_IFMT) {
-	case S_IFLNK:
-		return "a symbolic link";
-	case S_IFDIR:
-		return "a directory";
-	case S_IFIFO:
-		return "a fifo";
-	case S_IFSOCK:
-		return "a socket";
-	default:
-		return "a device";
-	}
-}
-
 /* Whether nobody has it open or mapped; false where the kernel does not answer us, too. */
 static bool
 is_forsaken(const char *path, const struct stat *status)
@@ -74,27 +57,17 @@ void
 posix_taken_explain(const char *path, char *text, size_t text_size)
 {
 	const char *object = path + strlen(POSIX_DIR);
-	char bytes[32], who[WHO_SIZE];
+	char who[WHO_SIZE];
 	struct stat status;
 
 	if (lstat(path, &status)) {
 		(void)snprintf(text, text_size, "an object %s was there already, and is gone now; retry", object);
 		return;
 	}
-	if (!S_ISREG(status.st_mode)) {
-		(void)snprintf(text, text_size, "%s is %s of uid %u, and no object of ours; remove it, or choose another name "
-		    "for object", path, kind_name(status.st_mode), (unsigned)status.st_uid);
-		return;
-	}
-	(void)findings_size(bytes, sizeof(bytes), (uint64_t)status.st_size);
-	if (is_forsaken(path, &status)) {
-		(void)snprintf(text, text_size, "an object %s is there already: %s, of our own uid %u, and nobody has it open or "
-		    "mapped, as a daemon leaves it that was killed. Once nobody needs its contents: `rm %s`, and retry",
-		    object, bytes, (unsigned)status.st_uid, path);
+	if (S_ISREG(status.st_mode) && is_forsaken(path, &status)) {
+		findings_posix_taken(text, text_size, object, &status, NULL);
 		return;
 	}
 	describe_mappers(&status, who, sizeof(who));
-	(void)snprintf(text, text_size, "an object %s is there already, and not ours: %s, of uid %u, mode %04o; %s. End the "
-	    "programs that use it and `rm %s`, or choose another name for object", object, bytes, (unsigned)status.st_uid,
-	    (unsigned)status.st_mode & 07777, who, path);
+	findings_posix_taken(text, text_size, object, &status, who);
 }

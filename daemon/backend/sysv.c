@@ -52,7 +52,7 @@ sysv_refuse_taken(uint32_t key, char *text, size_t text_size)
 	if (sysv_find_key(key, &row))
 		(void)snprintf(text, text_size, "key 0x%08x is taken by another System V segment", key);
 	else
-		sysv_tell_taken(text, text_size, &row, (uint32_t)geteuid());
+		findings_sysv_taken(text, text_size, &row, (uint32_t)geteuid());
 	return -EEXIST;
 }
 
@@ -65,7 +65,7 @@ sysv_probe(const struct definition *definition, char *text, size_t text_size)
 	struct sysv_row row;
 
 	if (definition->has_key && sysv_find_key(definition->key, &row) == 0) {
-		sysv_tell_taken(text, text_size, &row, (uint32_t)geteuid());
+		findings_sysv_taken(text, text_size, &row, (uint32_t)geteuid());
 		return -EEXIST;
 	}
 	/* Where they cannot be read, the kernel's refusal has to do. */

@@ -70,24 +70,6 @@ contents_read_path(struct contents *contents, int path_fd)
 	return n < 0 ? -errno : -EPROTO;
 }
 
-static const char *
-kind_name(mode_t mode)
-{
-	switch (mode & S_IFMT) {
-	case S_IFDIR:
-		return "a directory";
-	case S_IFIFO:
-		return "a fifo";
-	case S_IFSOCK:
-		return "a socket";
-	case S_IFCHR:
-	case S_IFBLK:
-		return "a device";
-	default:
-		return "no file";
-	}
-}
-
 static int
 contents_open(struct contents *contents)
 {
@@ -100,7 +82,7 @@ contents_open(struct contents *contents)
 		    "or remove init, and retry", (unsigned)geteuid(), strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return contents_fail(contents, -EINVAL, "is %s; a regular file is expected: name one, and retry",
-		    kind_name(st.st_mode));
+		    findings_kind(st.st_mode));
 	r = procfd_reopen(look_fd, O_RDONLY | O_NONBLOCK | O_NOCTTY, &contents->fd);
 	if (r)
 		return contents_fail(contents, r, "cannot be read by the daemon's uid %u: %s; let it read the file, or remove "

@@ -23,9 +23,7 @@
 #include "host/findings.h"
 #include "host/process.h"
 
-#define MARK_SUFFIX	".segmentd"
-#define NEW_SUFFIX	MARK_SUFFIX ".new"
-#define LOCKS_FILE	"/proc/locks"
+#define NEW_SUFFIX	FINDINGS_MARK_SUFFIX ".new"
 
 /* Where it is. */
 struct place {
@@ -73,35 +71,18 @@ place_open(struct place *place, int path_fd, struct job_result *result)
 		return -EPROTO;
 	}
 	place->name = slash + 1;
-	(void)snprintf(place->mark_name, sizeof(place->mark_name), "%s" MARK_SUFFIX, place->name);
+	(void)snprintf(place->mark_name, sizeof(place->mark_name), "%s" FINDINGS_MARK_SUFFIX, place->name);
 	(void)snprintf(place->new_name, sizeof(place->new_name), "%s" NEW_SUFFIX, place->name);
 	*slash = '\0';
 	place->dir_fd = open(slash == place->path ? "/" : place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	*slash = '/';
-	if (place->dir_fd < 0)
-		return place_fail(place, -errno, "cannot be reached by the daemon's uid %u: its directory: %s; make the directory, "
-		    "or let the daemon read it, and retry", (unsigned)geteuid(), strerror(errno));
-	return 0;
-}
+	if (place->dir_fd < 0) {
+		int r = -errno;
 
-static const char *
-kind_name(mode_t mode)
-{
-	switch (mode & S_IFMT) {
-	case S_IFLNK:
-		return "a symbolic link";
-	case S_IFDIR:
-		return "a directory";
-	case S_IFIFO:
-		return "a fifo";
-	case S_IFSOCK:
-		return "a socket";
-	case S_IFCHR:
-	case S_IFBLK:
-		return "a device";
-	default:
-		return "no file";
+		findings_file_unreachable(result->text, sizeof(result->text), place->path, geteuid(), r);
+		return r;
 	}
+	return 0;
 }
 
 /*
@@ -112,29 +93,20 @@ static int
 place_look(const struct place *place, const char *name, int *ret_fd, struct stat *ret_st)
 {
 	cleanup_close int fd = openat(place->dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	const char *what = name == place->name ? "" : ": its mark beside it ";
+	const char *part = name == place->name ? "" : ": its mark beside it";
+	int r;
 
 	if (fd < 0 && errno == ENOENT) {
 		*ret_fd = -1;
 		return 0;
 	}
 	if (fd < 0 || fstat(fd, ret_st))
-		return place_fail(place, -errno, "%scannot be looked at by the daemon's uid %u: %s", what, (unsigned)geteuid(),
+		return place_fail(place, -errno, "cannot be looked at by the daemon's uid %u%s: %s", (unsigned)geteuid(), part,
 		    strerror(errno));
-	if (!S_ISREG(ret_st->st_mode))
-		return place_fail(place, -EINVAL, "%sis %s; a regular file is expected, or none: name one, or remove what is there, "
-		    "and retry", what, kind_name(ret_st->st_mode));
-	if (ret_st->st_uid != geteuid())
-		return place_fail(place, -EPERM, "%sbelongs to uid %u; one of the daemon's own uid, %u, is expected: give it to the "
-		    "daemon (chown), and retry", what, (unsigned)ret_st->st_uid, (unsigned)geteuid());
-	if (ret_st->st_nlink > 1)
-		return place_fail(place, -EMLINK, "%shas %lu hard links; a file of one name is expected: remove the others, and "
-		    "retry", what, (unsigned long)ret_st->st_nlink);
-	if (ret_st->st_mode & 077)
-		return place_fail(place, -EPERM, "%shas mode %04o, and is open to others than its owner; clients reach it through "
-		    "segmentd alone: chmod 0600, and retry", what, (unsigned)ret_st->st_mode & 07777);
-	*ret_fd = take_fd(&fd);
-	return 0;
+	r = findings_file_refused(place->result->text, sizeof(place->result->text), place->path, part, ret_st, geteuid());
+	if (r == 0)
+		*ret_fd = take_fd(&fd);
+	return r;
 }
 
 /* The mark, as it is found or made. */
@@ -168,41 +140,20 @@ place_open_mark(const struct place *place, int *ret_fd)
 	return 0;
 }
 
-/* Who has the lock on it, as the kernel says; 0: it does not say. */
-static int
-lock_holder(int fd)
-{
-	cleanup_fclose FILE *locks = fopen(LOCKS_FILE, "re");
-	char line[256];
-	struct stat st;
-
-	if (!locks || fstat(fd, &st))
-		return 0;
-	while (fgets(line, sizeof(line), locks)) {
-		unsigned long inode;
-		int pid;
-
-		if (sscanf(line, "%*u: FLOCK %*s %*s %d %*x:%*x:%lu", &pid, &inode) == 2 && inode == st.st_ino && pid > 0)
-			return pid;
-	}
-	return 0;
-}
-
 static int
 place_refuse_locked(const struct place *place, int mark_fd)
 {
 	struct mark mark;
+	struct stat st;
 	char command[32] = "";
-	int pid = lock_holder(mark_fd);
+	int pid = fstat(mark_fd, &st) == 0 ? process_lock_holder("", &st) : 0;
 
 	if (!pid && mark_read(mark_fd, &mark) == 0 && mark.state != MARK_INVALID)
 		pid = mark.pid;
-	if (!pid)
-		return place_fail(place, -EBUSY, "is in use: another process has its mark '%s' locked; stop it, and retry",
-		    place->mark_name);
-	process_command(pid, command, sizeof(command));
-	return place_fail(place, -EBUSY, "is in use by pid %d%s%s%s; stop that one, or name another file, and retry", pid,
-	    *command ? " (" : "", command, *command ? ")" : "");
+	if (pid)
+		process_command(pid, command, sizeof(command));
+	findings_file_busy(place->result->text, sizeof(place->result->text), place->path, pid, command);
+	return -EBUSY;
 }
 
 int
@@ -233,7 +184,6 @@ file_look(int path_fd, struct job_result *result, int *ret_fd)
 static int
 place_check_room(const struct place *place, uint64_t size_bytes, uint64_t blocks_bytes)
 {
-	char needed[32], left[32];
 	struct statvfs fs;
 	uint64_t needed_bytes = size_bytes > blocks_bytes ? size_bytes - blocks_bytes : 0, free_bytes;
 
@@ -243,8 +193,8 @@ place_check_room(const struct place *place, uint64_t size_bytes, uint64_t blocks
 	free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (needed_bytes <= free_bytes)
 		return 0;
-	return place_fail(place, -ENOSPC, "needs %s more on its file system, where %s are free; make room, or lower size, and "
-	    "retry", findings_size(needed, sizeof(needed), needed_bytes), findings_size(left, sizeof(left), free_bytes));
+	findings_disk(place->result->text, sizeof(place->result->text), place->path, needed_bytes, free_bytes);
+	return -ENOSPC;
 }
 
 static int
@@ -318,9 +268,11 @@ place_take(const struct place *place, const struct stat *st, int look_fd, int ma
 	cleanup_close int fd = -1;
 	int r;
 
-	if ((uint64_t)st->st_size != job->limit_bytes)
-		return place_fail(place, -EFBIG, "has %lld bytes, and max_size is %" PRIu64 "; set max_size to what it has, or bring "
-		    "the file to that size (truncate -s), and retry", (long long)st->st_size, job->limit_bytes);
+	if ((uint64_t)st->st_size != job->limit_bytes) {
+		findings_file_size(place->result->text, sizeof(place->result->text), place->path, (uint64_t)st->st_size,
+		    job->limit_bytes);
+		return -EFBIG;
+	}
 	r = procfd_reopen(look_fd, O_RDWR | O_NONBLOCK, &fd);
 	if (r)
 		return place_fail(place, r, "cannot be opened by the daemon's uid %u: %s", (unsigned)geteuid(), strerror(-r));

@@ -165,10 +165,17 @@ END_TEST
 
 START_TEST(inodes_of_dev_shm)
 {
-	struct shm_mount mount = { .n_inodes = 8, .n_free_inodes = 0 };
+	struct shm_mount mount = { .is_tmpfs = true, .n_inodes = 8, .n_free_inodes = 0, .free_bytes = MIB };
 
+	ck_assert(!shm_mount_has(&mount, 0));
 	findings_shm(text, sizeof(text), 1, &mount);
 	assert_says("nr_inodes=16");
+	mount.n_free_inodes = 1;
+	ck_assert(shm_mount_has(&mount, MIB) && !shm_mount_has(&mount, MIB + 1));
+	mount.is_tmpfs = false;
+	ck_assert(!shm_mount_has(&mount, 0));
+	findings_shm(text, sizeof(text), 1, &mount);
+	assert_says("is no tmpfs");
 }
 END_TEST
 

@@ -7,6 +7,9 @@
 #include "config.h"
 
 #include <check.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/base.h"
 #include "client/segmentctl/doctor.h"
@@ -421,7 +424,8 @@ define(size_t i, const char *name, enum definition_backend backend, uint64_t siz
 	definitions[i] = (struct definition) { .name = copy, .backend = backend, .size_bytes = size_bytes,
 		.max_size_bytes = size_bytes, .required = required, .prefault = true };
 	direct_conf = (struct conf) { .segments = list, .n_segments = i + 1 };
-	direct = (struct doctor) { .root = tree_root, .conf = &direct_conf, .service_error = -ENOENT, .check = "x" };
+	direct = (struct doctor) { .root = tree_root, .conf = &direct_conf, .service_error = -ENOENT, .check = "x",
+		.limits.uid = geteuid() };
 }
 
 /* Runs one check; its only row has the level, says the words, and is about so many segments. */
@@ -455,7 +459,7 @@ START_TEST(limits_of_system_v)
 	define(0, "a", DEFINITION_SYSV, 64 * MIB, false);
 	define(1, "b", DEFINITION_SYSV, 32 * MIB, false);
 	define(2, "c", DEFINITION_SYSV, 16 * MIB, true);
-	(void)assert_check(doctor_check_sysv, DOCTOR_OK, "3 System V segments: kernel.shmmax is unlimited", 0);
+	(void)assert_check(doctor_check_sysv, DOCTOR_OK, "3 more System V segments: kernel.shmmax is unlimited", 0);
 	tree_put("/proc/sys/kernel/shmmax", "33554432\n");
 	(void)assert_check(doctor_check_sysv, DOCTOR_PROBLEM, "`sysctl -w kernel.shmmax=67108864`", 1);
 	tree_put("/proc/sys/kernel/shmmax", "1048576\n");
@@ -471,24 +475,168 @@ END_TEST
 
 START_TEST(room_in_dev_shm)
 {
+	char one[] = "/a", two[] = "/b";
+
 	define(0, "a", DEFINITION_POSIX, MIB, true);
-	(void)assert_check(doctor_check_shm, DOCTOR_OK, "1 POSIX object: /dev/shm has", 0);
+	definitions[0].object = one;
+	(void)assert_check(doctor_check_shm, DOCTOR_OK, "1 POSIX object: 1 MiB more are needed in /dev/shm", 0);
 	define(1, "b", DEFINITION_POSIX, UINT64_C(1) << 60, true);
+	definitions[0].object = one;
+	definitions[1].object = two;
 	(void)assert_check(doctor_check_shm, DOCTOR_REQUIRED, "`mount -o remount,size=", 1);
+	tree_put("/proc/self/mountinfo", "31 23 0:27 / /dev/shm rw,nosuid - ext4 /dev/sda1 rw\n");
+	(void)assert_check(doctor_check_shm, DOCTOR_REQUIRED, "/dev/shm is no tmpfs", 2);
+	tree_remove("/dev/shm");
+	(void)assert_check(doctor_check_shm, DOCTOR_REQUIRED, "/dev/shm cannot be reached: No such file", 2);
 }
 END_TEST
 
-START_TEST(room_on_disks)
+START_TEST(objects_that_are_there)
 {
-	char path[] = "/data/book";
+	char one[] = "/a";
+
+	define(0, "a", DEFINITION_POSIX, MIB, true);
+	definitions[0].object = one;
+	tree_put("/dev/shm/a", "123");
+	direct.n_rows = 0;
+	doctor_check_shm(&direct);
+	ck_assert_uint_eq(direct.n_rows, 2);
+	ck_assert(direct.rows[1].level == DOCTOR_REQUIRED);
+	assert_has(direct.rows[1].what, "an object /a is there already, and not ours: 3 B, of uid ");
+	assert_has(direct.rows[1].remedy, "`rm /dev/shm/a`");
+}
+END_TEST
+
+static const struct passwd *
+nobody(void)
+{
+	const struct passwd *nobody = getpwnam("nobody");
+
+	return geteuid() == 0 ? nobody : NULL;
+}
+
+/* A file of so many bytes, without blocks, that its owner alone may open. */
+static void
+put_file(const char *path, off_t size_bytes)
+{
+	char full[512];
+
+	tree_put(path, "%s", "");
+	(void)snprintf(full, sizeof(full), "%s%s", tree_root, path);
+	ck_assert_int_eq(chmod(full, 0600), 0);
+	ck_assert_int_eq(truncate(full, size_bytes), 0);
+}
+
+START_TEST(files_that_are_there)
+{
+	char path[] = "/data/book", full[512], other[512];
+	const struct passwd *user = nobody();
 
 	define(0, "a", DEFINITION_FILE, MIB, true);
 	definitions[0].path = path;
-	(void)assert_check(doctor_check_disk, DOCTOR_REQUIRED, "'/data/book' cannot be had: No such file", 1);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "there is no directory '/data'. `install -d -o ", 1);
 	tree_make_dir("/data");
-	(void)assert_check(doctor_check_disk, DOCTOR_OK, "'/data/book' fits", 0);
-	definitions[0].max_size_bytes = UINT64_C(1) << 60;
-	(void)assert_check(doctor_check_disk, DOCTOR_REQUIRED, "1048576 TiB are needed for '/data/book'", 1);
+	(void)assert_check(doctor_check_files, DOCTOR_OK, "1 file on the file system of '/data/book': 1 MiB more are needed", 0);
+	put_file("/data/book", 17);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "has 17 bytes, and max_size is 1048576", 1);
+	put_file("/data/book", MIB);
+	(void)assert_check(doctor_check_files, DOCTOR_OK, "1 MiB more are needed", 0);
+	(void)snprintf(full, sizeof(full), "%s/data/book", tree_root);
+	(void)snprintf(other, sizeof(other), "%s/data/other", tree_root);
+	ck_assert_int_eq(link(full, other), 0);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "has 2 hard links", 1);
+	ck_assert_int_eq(unlink(other), 0);
+	ck_assert_int_eq(chmod(full, 0640), 0);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "`chmod 0600 /data/book`", 1);
+	ck_assert_int_eq(unlink(full), 0);
+	ck_assert_int_eq(symlink("/etc/passwd", full), 0);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "is a symbolic link; a regular file is expected", 1);
+	ck_assert_int_eq(unlink(full), 0);
+	ck_assert_int_eq(mkfifo(full, 0600), 0);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "is a fifo", 1);
+	ck_assert_int_eq(unlink(full), 0);
+	direct.limits.uid = geteuid() + 1;
+	put_file("/data/book", MIB);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, geteuid() == 0 ? "its directory: Permission denied" : "uid", 1);
+	if (!user) {
+		printf("skipped: another owner's files are root's to make\n");
+		return;
+	}
+	ck_assert_int_eq(chown(full, user->pw_uid, (gid_t)-1), 0);
+	direct.limits.uid = 0;
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "one of the daemon's own uid, 0, is expected. `chown 0 /data/book`", 1);
+}
+END_TEST
+
+START_TEST(a_file_that_another_daemon_has)
+{
+	char path[] = "/data/book", full[512];
+	struct stat st;
+
+	define(0, "a", DEFINITION_FILE, MIB, true);
+	definitions[0].path = path;
+	put_file("/data/book", MIB);
+	put_file("/data/book.segmentd", 0);
+	(void)snprintf(full, sizeof(full), "%s/data/book.segmentd", tree_root);
+	ck_assert_int_eq(stat(full, &st), 0);
+	tree_put("/proc/locks", "1: FLOCK  ADVISORY  WRITE %d 00:1a:%lu 0 EOF\n", (int)getpid(), (unsigned long)st.st_ino);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "'/data/book' is in use by pid ", 1);
+	tree_put("/proc/locks", "1: FLOCK  ADVISORY  WRITE %d 00:1a:%lu 0 EOF\n", (int)getpid(), (unsigned long)st.st_ino + 1);
+	(void)assert_check(doctor_check_files, DOCTOR_OK, "1 file", 0);
+	ck_assert_int_eq(chmod(full, 0644), 0);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "`chmod 0600 /data/book.segmentd`", 1);
+}
+END_TEST
+
+/* Files of one file system share what is free there. */
+START_TEST(room_on_disks)
+{
+	char one[] = "/data/book", two[] = "/data/prices";
+	struct statvfs fs;
+
+	tree_make_dir("/data");
+	ck_assert_int_eq(statvfs(tree_root, &fs), 0);
+	define(0, "a", DEFINITION_FILE, (uint64_t)fs.f_bavail * fs.f_frsize * 2 / 3, false);
+	define(1, "b", DEFINITION_FILE, (uint64_t)fs.f_bavail * fs.f_frsize * 2 / 3, true);
+	definitions[0].path = one;
+	definitions[1].path = two;
+	(void)assert_check(doctor_check_files, DOCTOR_PROBLEM, "more are needed on the file system of '/data/book', where", 1);
+	ck_assert_str_eq(direct.rows[0].segments[0], "a");
+}
+END_TEST
+
+/* A key that somebody has; what the uid has locked by SHM_LOCK already. */
+START_TEST(keys_and_locks_of_system_v)
+{
+	const char *heading = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime "
+	    "     dtime      ctime                   rss                  swap\n";
+
+	define(0, "a", DEFINITION_SYSV, 64 * MIB, true);
+	definitions[0].has_key = true;
+	definitions[0].key = 0x7a2f;
+	tree_put("/proc/sysvipc/shm", "%s%10d          3   600              1048576 %5d     0      2  4242     0     0     0          0 "
+	    "         0          0                     0                     0\n", heading, 0x7a2f, 0);
+	direct.n_rows = 0;
+	doctor_check_sysv(&direct);
+	ck_assert_uint_eq(direct.n_rows, 2);
+	ck_assert(direct.rows[1].level == DOCTOR_REQUIRED);
+	assert_has(direct.rows[1].what, "key 0x00007a2f is taken: a System V segment of 1 MiB has it, which belongs to uid 4242");
+	assert_has(direct.rows[1].remedy, "`ipcrm -M 0x00007a2f`");
+	definitions[0].key = 0x7a30;
+	(void)assert_check(doctor_check_sysv, DOCTOR_OK, "1 more System V segment", 0);
+
+	definitions[0].mlock = true;
+	direct.limits = (struct limits) { .memlock_bytes = 64 * MIB, .uid = 4242 };
+	(void)assert_check(doctor_check_memlock, DOCTOR_OK, "0 B are to be locked", 0);
+	tree_put("/proc/sysvipc/shm", "%s%10d          3  2600              1048576 %5d     0      2  4242     0     0     0          0 "
+	    "         0          0                     0                     0\n", heading, 1, 0);
+	direct.n_rows = 0;
+	doctor_check_memlock(&direct);
+	ck_assert_uint_eq(direct.n_rows, 2);
+	ck_assert(direct.rows[1].level == DOCTOR_REQUIRED);
+	assert_has(direct.rows[1].what, "all that uid 4242 has locked so");
+	direct.limits.uid = 4243;
+	(void)assert_check(doctor_check_memlock, DOCTOR_OK, "0 B are to be locked", 0);
 }
 END_TEST
 
@@ -497,10 +645,11 @@ START_TEST(objects_that_logind_removes)
 	define(0, "a", DEFINITION_SYSV, MIB, true);
 	(void)assert_check(doctor_check_remove_ipc, DOCTOR_OK, "there is no logind", 0);
 	tree_put("/usr/lib/systemd/systemd-logind", "x");
-	direct.service_error = 0;
+	direct.limits.uid = 0;
 	(void)assert_check(doctor_check_remove_ipc, DOCTOR_OK, "system users, as 'root'", 0);
+	direct.service_error = 0;
 	(void)strcpy(direct.service.user, "no-such-user-there-is");
-	(void)assert_check(doctor_check_remove_ipc, DOCTOR_NOTE, "does not exist", 0);
+	(void)assert_check(doctor_check_remove_ipc, DOCTOR_PROBLEM, "`useradd --system no-such-user-there-is`", 0);
 	(void)strcpy(direct.service.user, "4242");
 	(void)assert_check(doctor_check_remove_ipc, DOCTOR_PROBLEM, "RemoveIPC is yes (the default)", 1);
 	tree_put("/etc/systemd/logind.conf", "[Login]\n#RemoveIPC=no\nRemoveIPC=yes\n");
@@ -580,7 +729,11 @@ main(void)
 	tcase_add_test(tcase, what_cannot_be_read_is_a_note);
 	tcase_add_test(tcase, limits_of_system_v);
 	tcase_add_test(tcase, room_in_dev_shm);
+	tcase_add_test(tcase, objects_that_are_there);
 	tcase_add_test(tcase, room_on_disks);
+	tcase_add_test(tcase, files_that_are_there);
+	tcase_add_test(tcase, a_file_that_another_daemon_has);
+	tcase_add_test(tcase, keys_and_locks_of_system_v);
 	tcase_add_test(tcase, objects_that_logind_removes);
 	tcase_add_test(tcase, sentences_fit_the_terminal);
 	tcase_add_test(tcase, usage);
