@@ -31,6 +31,8 @@ send_detach(struct segment_client *client, uint64_t epoch, uint32_t attachment, 
 	client_post_same(client, epoch, PROTOCOL_DETACH, &request.header, sizeof(request));
 }
 
+static const char too_small[] = "its memory object is smaller than what is to be mapped";
+
 /* What is wrong with the memory of an answer, or NULL: no store through a mapping of it is a SIGBUS then. */
 static const char *
 object_fault(const struct answer *answer)
@@ -43,8 +45,17 @@ object_fault(const struct answer *answer)
 	if (attached->flags & PROTOCOL_ATTACHED_SHM)
 		return attached->shm_id < 0 ? "its id of System V memory is none" : NULL;
 	if ((uint64_t)st.st_size < attached->map_bytes)
-		return "its memory object is smaller than what is to be mapped";
+		return too_small;
 	return NULL;
+}
+
+/* Of what has a name in a file system nobody can keep those who may write it from cutting it short. */
+static bool
+has_name(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_nlink > 0;
 }
 
 /* What is wrong with an answer, or NULL. */
@@ -209,6 +220,10 @@ answer_take(struct segment_client *client, const char *name, const struct answer
 	const char *fault = answer_fault(answer, answer_access(flags));
 	int r = 0;
 
+	if (fault == too_small && has_name(*answer->fd)) {
+		answer_give_back(client, answer);
+		return error_set(-EIO, "the memory of segment '%s' was cut short by a program that may write it", name);
+	}
 	if (!fault)
 		fault = lock_answer_fault(&locks);
 	if (!fault)
