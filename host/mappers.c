@@ -14,6 +14,15 @@
 
 #define PIECE_BYTES	16384
 
+/* What others on the machine do meanwhile is not held against the look. */
+static uint64_t
+thread_ns(void)
+{
+	struct timespec now;
+
+	return clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) ? 0 : (uint64_t)now.tv_sec * NS_PER_SEC + (uint64_t)now.tv_nsec;
+}
+
 static void
 mappers_close_dir(DIR **dir)
 {
@@ -66,7 +75,7 @@ process_maps(const char *pid, dev_t device, ino_t inode, uint64_t until_ns)
 		kept = look_at_lines(buf, (size_t)(kept + n), device, inode);
 		if (kept < 0)
 			return 1;
-		if (clock_monotonic_ns() > until_ns)
+		if (thread_ns() > until_ns)
 			return -ETIME;
 		/* No line is that long; a path that makes it so comes last in it. */
 		if (kept == PIECE_BYTES)
@@ -76,8 +85,9 @@ process_maps(const char *pid, dev_t device, ino_t inode, uint64_t until_ns)
 }
 
 int
-mappers_find(dev_t device, ino_t inode, uint64_t until_ns, struct mappers *ret_mappers)
+mappers_find(dev_t device, ino_t inode, uint64_t limit_ns, struct mappers *ret_mappers)
 {
+	uint64_t until_ns = thread_ns() + limit_ns;
 	__attribute__((cleanup(mappers_close_dir))) DIR *proc = opendir("/proc");
 	struct mappers mappers = { .is_complete = true };
 	const struct dirent *entry;
@@ -95,7 +105,7 @@ mappers_find(dev_t device, ino_t inode, uint64_t until_ns, struct mappers *ret_m
 		/* One that ended meanwhile hides nothing. */
 		if (r == -EACCES || r == -EPERM)
 			mappers.n_hidden++;
-		if (r == -ETIME || clock_monotonic_ns() > until_ns)
+		if (r == -ETIME || thread_ns() > until_ns)
 			mappers.is_complete = false;
 	}
 	*ret_mappers = mappers;

@@ -18,8 +18,8 @@ struct mappers {
 	bool is_complete;		/* false: the time was up */
 };
 
-/* Looks through all processes but our own until until_ns (of the monotonic clock). 0, or the negative errno of reading /proc. */
-int mappers_find(dev_t device, ino_t inode, uint64_t until_ns, struct mappers *ret_mappers);
+/* Looks through all processes but our own, for limit_ns of this thread's CPU time. 0, or the negative errno of reading /proc. */
+int mappers_find(dev_t device, ino_t inode, uint64_t limit_ns, struct mappers *ret_mappers);
 
 /* In words: "12 (feed) and 13 (cat) map it", "nobody whose mappings we may see maps it". Returns buf. */
 const char *mappers_describe(char *buf, size_t size, const struct mappers *mappers);

@@ -176,7 +176,7 @@ static void
 describe_mappers(const struct doctor *doctor, const struct stat *st, char *buf, size_t size)
 {
 	struct mappers mappers;
-	int r = *doctor->root ? -ENOENT : mappers_find(st->st_dev, st->st_ino, clock_monotonic_ns() + PATIENCE_NS, &mappers);
+	int r = *doctor->root ? -ENOENT : mappers_find(st->st_dev, st->st_ino, PATIENCE_NS, &mappers);
 
 	if (r)
 		(void)snprintf(buf, size, "who maps it cannot be told");

@@ -73,8 +73,8 @@ struct backend {
 
 	/*
 	 * Whether there is room for wanted_bytes of it, what is there already included, besides memory: where its file system
-	 * has a size. What is granted is kept for it; less may be asked for later. 0, or a negative errno with a sentence.
-	 * NULL: memory is all that bounds it. create() asks by itself.
+	 * has a size. What is granted is kept for it; less may be asked for later, and the same again: others may have taken it
+	 * all the same. 0, or a negative errno with a sentence. NULL: memory is all that bounds it. create() asks by itself.
 	 */
 	int (*room)(const struct backend_object *object, uint64_t wanted_bytes, char *text, size_t text_size);
 

@@ -179,7 +179,7 @@ posix_room(const struct backend_object *object, uint64_t wanted_bytes, char *tex
 	uint64_t has_bytes = backend_blocks(object);
 	int r = 0;
 
-	if (wanted_bytes > has_bytes && wanted_bytes > posix->wanted_bytes)
+	if (wanted_bytes > has_bytes)
 		r = posix_judge(posix, wanted_bytes - has_bytes, text, text_size);
 	if (!r)
 		posix_promise(posix, wanted_bytes);
@@ -197,25 +197,43 @@ posix_admit(const struct backend_object *object, const struct definition *defini
 	return r;
 }
 
+/* The bytes that were given back of those it had. */
+static uint64_t
+posix_punched_bytes(struct posix *posix, const struct stat *status)
+{
+	uint64_t has_bytes = (uint64_t)status->st_blocks * 512;
+
+	if (has_bytes >= posix->wanted_bytes)
+		posix_keep(posix);
+	/* It has not had all of them yet. */
+	return posix->is_promised ? 0 : posix->wanted_bytes - min_u64(has_bytes, posix->wanted_bytes);
+}
+
 static int
 posix_check(const struct backend_object *object, char *text, size_t text_size)
 {
-	const struct posix *posix = object->own;
-	char is[32], was[32];
+	struct posix *posix = object->own;
+	char is[32], was[32], punched[32];
+	uint64_t punched_bytes;
 	struct stat status;
 
 	if (fstat(object->fd, &status))
 		return 0;
+	punched_bytes = posix_punched_bytes(posix, &status);
 	(void)findings_size(is, sizeof(is), (uint64_t)status.st_size);
 	(void)findings_size(was, sizeof(was), object->map_bytes);
+	(void)findings_size(punched, sizeof(punched), punched_bytes);
 	if ((uint64_t)status.st_size < object->map_bytes) {
 		(void)snprintf(text, text_size, "a writer has cut %s to %s of its %s: what was behind is lost, and touching it is "
-		    "SIGBUS. Have its clients end, remove the segment and create it anew", posix->path, is, was);
+		    "SIGBUS. Have its clients end, remove the segment and reload", posix->path, is, was);
 		return -EIO;
 	}
 	if ((uint64_t)status.st_size > object->map_bytes)
 		(void)snprintf(text, text_size, "a writer has made %s %s large, of which %s are the segment's; `truncate -s %llu "
 		    "%s` gives the rest back", posix->path, is, was, (unsigned long long)object->map_bytes, posix->path);
+	else if (punched_bytes)
+		(void)snprintf(text, text_size, "a writer has given %s of %s back: they are made anew, zeroed, by whoever touches "
+		    "them, and where %s has no room for them a touch is SIGBUS", punched, posix->path, POSIX_DIR);
 	else if (status.st_nlink == 0)
 		(void)snprintf(text, text_size, "somebody has removed %s: who has it keeps it, and programs do not find it any "
 		    "more", posix->path);

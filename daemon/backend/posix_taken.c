@@ -19,7 +19,7 @@
 
 #define LOOK_NS		(4 * NS_PER_MS)		/* through /proc, which takes 6 to 55 ms of 500 processes */
 #define LOOK_EVERY_NS	(NS_PER_SEC / 2)
-#define WHO_SIZE	256
+#define WHO_SIZE	320
 
 /* Whether nobody has it open or mapped; false where the kernel does not answer us, too. */
 static bool
@@ -40,17 +40,20 @@ describe_mappers(const struct stat *status, char *buf, size_t size)
 {
 	static uint64_t looked_ns;
 	uint64_t now_ns = clock_monotonic_ns();
-	struct mappers mappers;
+	struct mappers mappers = { .is_complete = false };
+	size_t len;
 
 	if (looked_ns && now_ns - looked_ns < LOOK_EVERY_NS) {
 		(void)snprintf(buf, size, "who maps it was not looked for so soon after another one");
-		return;
-	}
-	looked_ns = now_ns;
-	if (mappers_find(status->st_dev, status->st_ino, now_ns + LOOK_NS, &mappers))
+	} else if (mappers_find(status->st_dev, status->st_ino, LOOK_NS, &mappers)) {
 		(void)snprintf(buf, size, "who maps it cannot be told");
-	else
+	} else {
+		looked_ns = now_ns;
 		(void)mappers_describe(buf, size, &mappers);
+	}
+	len = strlen(buf);
+	if (mappers.n_hidden || !mappers.is_complete)
+		(void)snprintf(buf + len, size - len, "; `fuser -v` of it, as root, tells of all");
 }
 
 void
@@ -64,7 +67,7 @@ posix_taken_explain(const char *path, char *text, size_t text_size)
 		(void)snprintf(text, text_size, "an object %s was there already, and is gone now; retry", object);
 		return;
 	}
-	if (S_ISREG(status.st_mode) && is_forsaken(path, &status)) {
+	if (!S_ISREG(status.st_mode) || is_forsaken(path, &status)) {
 		findings_posix_taken(text, text_size, object, &status, NULL);
 		return;
 	}
