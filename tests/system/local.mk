@@ -162,6 +162,19 @@ tests_system_check_rights_SOURCES = tests/system/check_rights.c $(SYSTEM_RELOADI
 tests_system_check_rights_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_rights_LDADD = $(HARNESS_LIBS)
 
+SYSTEM_OPENER = tests/system/opener.c tests/system/opener.h
+
+check_PROGRAMS += tests/system/check_posix
+tests_system_check_posix_SOURCES = tests/system/check_posix.c $(SYSTEM_OPENER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
+tests_system_check_posix_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_posix_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_posixends
+tests_system_check_posixends_SOURCES = tests/system/check_posixends.c $(SYSTEM_ACTOR) $(SYSTEM_OPENER) $(SYSTEM_RELOADING) \
+	$(SYSTEM_SUITE)
+tests_system_check_posixends_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_posixends_LDADD = client/libsegment.la $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_subscribers
 tests_system_check_subscribers_SOURCES = tests/system/check_subscribers.c $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_subscribers_CFLAGS = $(SYSTEM_CFLAGS)
