@@ -50,6 +50,12 @@ budget_ask(struct budget *budget)
 	return 0;
 }
 
+void
+budget_ask_again(struct budget *budget)
+{
+	budget->asked_ns = 0;
+}
+
 int
 budget_promise(struct budget *budget, uint64_t bytes, uint64_t lock_bytes, char *text, size_t text_size)
 {
@@ -59,6 +65,11 @@ budget_promise(struct budget *budget, uint64_t bytes, uint64_t lock_bytes, char 
 	if (!bytes)
 		return 0;
 	r = budget_ask(budget);
+	if (r == 0 && bytes > budget->left_bytes) {
+		/* Nothing is refused by an old answer. */
+		budget_ask_again(budget);
+		r = budget_ask(budget);
+	}
 	if (r)
 		return r;
 	if (bytes > budget->left_bytes) {

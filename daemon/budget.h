@@ -34,6 +34,8 @@ void budget_deinit(struct budget *budget);
  * promised is given back piece by piece: budget_kept when a piece is resident, or will not be after all.
  */
 int budget_promise(struct budget *budget, uint64_t bytes, uint64_t lock_bytes, char *text, size_t text_size);
+/* What was promised for a trial and given back at once is not gone: the next promise asks the kernel, and counts anew. */
+void budget_ask_again(struct budget *budget);
 void budget_kept(struct budget *budget, uint64_t bytes);
 void budget_lock_kept(struct budget *budget, uint64_t bytes);
 

@@ -233,8 +233,7 @@ release_run_errand(struct release *release)
 	return true;
 }
 
-/* Whether it is so little that nobody is held up by closing it now. */
-static bool
+bool
 holding_is_small(const struct holding *holding)
 {
 	return !holding->backend->errand && holding->backend->resident_bytes(&holding->object) <= SMALL_BYTES;

@@ -88,4 +88,7 @@ void holding_release(struct holding *holding, struct releases *releases, bool fi
 /* The same for its control memory alone. Another one can be made then, which nobody has ever seen. */
 void holding_release_control(struct holding *holding, struct releases *releases);
 
+/* Whether it is so little that giving it back holds nobody up: that is done at once. */
+bool holding_is_small(const struct holding *holding);
+
 #endif

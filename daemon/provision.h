@@ -118,6 +118,13 @@ int provision_grow(struct provisioner *provisioner, struct definition *definitio
     uint64_t from_bytes, uint64_t to_bytes, provision_done_fn done, provision_progress_fn progress, void *owner,
     struct provision **ret_provision, char *text, size_t text_size);
 
+/*
+ * Whether such a growth would be begun, if ahead_bytes were promised to others before; nothing is. 0 or PROVISION_E_DONE:
+ * it would. Negative errno: it would be refused, and text says why.
+ */
+int provision_may_grow(struct provisioner *provisioner, struct definition *definition, struct holding *holding,
+    uint64_t from_bytes, uint64_t to_bytes, uint64_t ahead_bytes, char *text, size_t text_size);
+
 /* Gives a growth up, as if it had failed with -ECANCELED; why: the sentence that becomes its text. From done, in a later turn. */
 void provision_cancel(struct provision *provision, const char *why);
 

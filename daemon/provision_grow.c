@@ -110,6 +110,80 @@ provision_cancel(struct provision *provision, const char *why)
 	provision_fail(provision, -ECANCELED);
 }
 
+static bool
+growth_needs_pages(const struct definition *definition, const struct holding *holding, uint64_t from_bytes, uint64_t to_bytes)
+{
+	return (definition->prefault || holding->backend->features & BACKEND_DURABLE) &&
+	    round_up(from_bytes, PROVISION_PAGE_BYTES) != round_up(to_bytes, PROVISION_PAGE_BYTES);
+}
+
+static struct provision *
+growth_new(struct provisioner *provisioner, struct definition *definition, struct holding *holding, uint64_t from_bytes,
+    uint64_t to_bytes)
+{
+	struct provision *provision = provision_new(provisioner, definition, holding);
+
+	if (!provision)
+		return NULL;
+	provision->is_growth = true;
+	provision->from_bytes = round_up(from_bytes, PROVISION_PAGE_BYTES);
+	provision->data_bytes = provision->total_bytes = round_up(to_bytes, PROVISION_PAGE_BYTES);
+	provision->next_bytes = provision->done_bytes = provision->resident_bytes =
+	    provision->from_bytes & ~(PROVISION_HUGE_BYTES - 1);
+	provision->told_bytes = provision->from_bytes;
+	provision->huge_bytes = holding->huge_bytes;
+	/* One that could not be locked at its start does not begin in its middle. */
+	provision->lock = definition->mlock &&
+	    (holding->object.page_bytes || provision_data_locked(provision) >= provision->from_bytes);
+	if (holding->node_bytes)
+		memcpy(provision->node_bytes, holding->node_bytes, holding->n_nodes * sizeof(*holding->node_bytes));
+	return provision;
+}
+
+/* 0, and what it needs is promised to it; or a negative errno, and its text says why. */
+static int
+growth_judge(struct provision *provision)
+{
+	const struct holding *holding = provision->holding;
+	int r = provision_choose_place(provision);
+
+	if (!r)
+		r = provision_judge(provision);
+	if (!r && holding->backend->room)
+		r = holding->backend->room(&holding->object, provision->data_bytes, provision->text, sizeof(provision->text));
+	return r;
+}
+
+int
+provision_may_grow(struct provisioner *provisioner, struct definition *definition, struct holding *holding,
+    uint64_t from_bytes, uint64_t to_bytes, uint64_t ahead_bytes, char *text, size_t text_size)
+{
+	struct budget *budget = &provisioner->budget;
+	struct provision *provision;
+	bool is_ahead;
+	int r;
+
+	if (!growth_needs_pages(definition, holding, from_bytes, to_bytes))
+		return PROVISION_E_DONE;
+	provision = growth_new(provisioner, definition, holding, from_bytes, to_bytes);
+	if (!provision) {
+		(void)snprintf(text, text_size, "the daemon is out of memory");
+		return -ENOMEM;
+	}
+	is_ahead = budget_promise(budget, ahead_bytes, 0, text, text_size) == 0;
+	r = growth_judge(provision);
+	if (r)
+		(void)snprintf(text, text_size, "%s", provision->text);
+	else if (holding->backend->room)
+		(void)holding->backend->room(&holding->object, provision->from_bytes, provision->text, sizeof(provision->text));
+	provision_keep_promises(provision);
+	if (is_ahead)
+		budget_kept(budget, ahead_bytes);
+	budget_ask_again(budget);
+	(void)provision_free(provision);
+	return r;
+}
+
 int
 provision_grow(struct provisioner *provisioner, struct definition *definition, struct holding *holding,
     uint64_t from_bytes, uint64_t to_bytes, provision_done_fn done, provision_progress_fn progress, void *owner,
@@ -118,9 +192,7 @@ provision_grow(struct provisioner *provisioner, struct definition *definition, s
 	struct provision *provision;
 	int r;
 
-	from_bytes = round_up(from_bytes, PROVISION_PAGE_BYTES);
-	to_bytes = round_up(to_bytes, PROVISION_PAGE_BYTES);
-	if ((!definition->prefault && !(holding->backend->features & BACKEND_DURABLE)) || from_bytes == to_bytes)
+	if (!growth_needs_pages(definition, holding, from_bytes, to_bytes))
 		return PROVISION_E_DONE;
 	/* Its number does not change any more: workers are given it, and clients come meanwhile. */
 	r = backend_object_settle(&holding->object);
@@ -128,31 +200,15 @@ provision_grow(struct provisioner *provisioner, struct definition *definition, s
 		(void)snprintf(text, text_size, "opening its memory anew failed: %s", strerror(-r));
 		return r;
 	}
-	provision = provision_new(provisioner, definition, holding);
+	provision = growth_new(provisioner, definition, holding, from_bytes, to_bytes);
 	if (!provision) {
 		(void)snprintf(text, text_size, "the daemon is out of memory");
 		return -ENOMEM;
 	}
-	provision->is_growth = true;
-	provision->from_bytes = from_bytes;
-	provision->data_bytes = provision->total_bytes = to_bytes;
-	provision->next_bytes = provision->done_bytes = provision->resident_bytes =
-	    from_bytes & ~(PROVISION_HUGE_BYTES - 1);
-	provision->told_bytes = from_bytes;
-	provision->huge_bytes = holding->huge_bytes;
-	/* One that could not be locked at its start does not begin in its middle. */
-	provision->lock = definition->mlock &&
-	    (holding->object.page_bytes || provision_data_locked(provision) >= from_bytes);
-	if (holding->node_bytes)
-		memcpy(provision->node_bytes, holding->node_bytes, holding->n_nodes * sizeof(*holding->node_bytes));
 	provision->done = done;
 	provision->progress = progress;
 	provision->owner = owner;
-	r = provision_choose_place(provision);
-	if (!r)
-		r = provision_judge(provision);
-	if (!r && holding->backend->room)
-		r = holding->backend->room(&holding->object, to_bytes, provision->text, sizeof(provision->text));
+	r = growth_judge(provision);
 	if (r) {
 		(void)snprintf(text, text_size, "%s", provision->text);
 		provision_keep_promises(provision);

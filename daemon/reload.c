@@ -39,22 +39,6 @@ reload_tell(struct reload *reload, enum protocol_plan_subject subject, const cha
 		lines->counts[PROTOCOL_PLAN_KEPT]++;
 }
 
-/* A step that was judged, and then was not to be had. */
-static void
-step_fail(struct reload_step *step, int r)
-{
-	step->action = PROTOCOL_PLAN_REFUSED;
-	reload_text_add(&step->text, "; this was not done: %s", strerror(-r));
-}
-
-/* Likewise one that has a sentence of its own. */
-static void
-step_fail_growth(struct reload_step *step, const struct segment *segment)
-{
-	step->action = PROTOCOL_PLAN_REFUSED;
-	reload_text_add(&step->text, "; this was not done: %s", segment->growth_reason);
-}
-
 /* It could not even be judged. */
 static void
 judge_fail(struct reload_judge *judge, int r)
@@ -64,7 +48,7 @@ judge_fail(struct reload_judge *judge, int r)
 	reload_text_clear(&judge->steps[0].text);
 	reload_text_add(&judge->steps[0].text, "it stays as it is");
 	judge->steps[0].n_waiting = judge->steps[0].n_pids = 0;
-	step_fail(&judge->steps[0], r);
+	reload_step_fail(&judge->steps[0], r);
 }
 
 /* Reading. */
@@ -302,7 +286,7 @@ reload_do_template(struct reload *reload)
 	else if (reload->current->applies) {
 		r = registry_set_template(registry, next);
 		if (r && reload->judge.n_steps)
-			step_fail(&reload->judge.steps[0], r);
+			reload_step_fail(&reload->judge.steps[0], r);
 	}
 	reload_tell(reload, PROTOCOL_PLAN_TEMPLATE, next->name);
 	return true;
@@ -375,9 +359,9 @@ reload_carry_out(struct reload *reload, struct segment *segment, struct definiti
 
 		segment = registry_find(reload->host.registry, next->name);
 		if (r && is_growth && segment && segment->growth_reason)
-			step_fail_growth(step, segment);
+			reload_step_fail_growth(step, segment->growth_reason);
 		else if (r)
-			step_fail(step, r);
+			reload_step_fail(step, r);
 	}
 }
 
@@ -397,6 +381,8 @@ reload_do_segment(struct reload *reload)
 		judge_fail(&reload->judge, r);
 	else if (reload->current->applies)
 		reload_carry_out(reload, segment, next);
+	else if (segment)
+		reload_judge_foretell(&reload->judge, segment, next);
 	reload_tell(reload, PROTOCOL_PLAN_SEGMENT, next->name);
 	return true;
 }
@@ -541,6 +527,7 @@ reload_begin_next(struct reload *reload)
 	request->has_begun = true;
 	reload->current = request;
 	reload->serial++;
+	reload_judge_start(&reload->judge);
 	reload->at = 0;
 	reload->phase = RELOAD_READING;
 	if (request->applies)

@@ -342,6 +342,7 @@ reload_judge_removed(struct reload_judge *judge, struct segment *segment)
 			reload_text_add(&step->text, "nobody holds it, its contents go");
 	} else
 		reload_text_add(&step->text, segment->state == PROTOCOL_FAILED ? "it had failed" : "it was not ready yet");
+	judge->gives_back = judge->gives_back || segment_frees_later(segment);
 	return 0;
 }
 
@@ -429,4 +430,45 @@ reload_judge_explain(const struct segment *segment, struct reload_text *text)
 	reload_text_add(text, "; then it is made anew");
 	/* Without memory for it, what it will be is left out. */
 	(void)plan_compare(segment->definition, segment->successor->definition, explain_on_change, text, NULL);
+}
+
+void
+reload_judge_start(struct reload_judge *judge)
+{
+	judge->ahead_bytes = 0;
+	judge->gives_back = false;
+}
+
+void
+reload_step_fail(struct reload_step *step, int r)
+{
+	step->action = PROTOCOL_PLAN_REFUSED;
+	reload_text_add(&step->text, "; this was not done: %s", strerror(-r));
+}
+
+/* It has a sentence of its own. */
+void
+reload_step_fail_growth(struct reload_step *step, const char *reason)
+{
+	step->action = PROTOCOL_PLAN_REFUSED;
+	reload_text_add(&step->text, "; this was not done: %s", reason);
+}
+
+void
+reload_judge_foretell(struct reload_judge *judge, struct segment *segment, const struct definition *next)
+{
+	char text[FINDINGS_TEXT_SIZE + 128];
+
+	for (unsigned i = 0; i < judge->n_steps; i++) {
+		struct reload_step *step = &judge->steps[i];
+
+		if (step->action == PROTOCOL_PLAN_REPLACED)
+			judge->gives_back = judge->gives_back || segment_frees_later(segment);
+		if (step->action != PROTOCOL_PLAN_GROWN || judge->gives_back)
+			continue;
+		if (segment_may_grow(segment, next->size_bytes, judge->ahead_bytes, text, sizeof(text)))
+			reload_step_fail_growth(step, text);
+		else if (next->prefault)
+			judge->ahead_bytes += next->size_bytes - segment->definition->size_bytes;
+	}
 }

@@ -28,7 +28,15 @@ struct reload_judge {
 	struct reload_text all;
 	struct reload_text why;		/* of what is refused: which keys stand in the way */
 	bool takes_access;
+
+	/* Of the whole plan. */
+	uint64_t ahead_bytes;		/* that growths before this one would have been promised */
+	bool gives_back;		/* memory: growths would wait for it */
 };
+
+/* Before the first of a plan or a reload. */
+void reload_judge_start(struct reload_judge *judge);
+
 
 /* Each leaves the judgement in *judge. 0 or -ENOMEM. */
 
@@ -48,5 +56,12 @@ void reload_judge_holders(const struct segment *segment, struct reload_text *tex
 
 /* Adds what a segment waits for: its removal, or that it can be made anew, and with what. */
 void reload_judge_explain(const struct segment *segment, struct reload_text *text);
+
+/* For a plan, after its judgement: whether what is to be begun at once would be refused, as a reload would find it. */
+void reload_judge_foretell(struct reload_judge *judge, struct segment *segment, const struct definition *next);
+
+/* A step that was judged, and then was not to be had. */
+void reload_step_fail(struct reload_step *step, int r);
+void reload_step_fail_growth(struct reload_step *step, const char *reason);
 
 #endif

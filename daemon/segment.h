@@ -120,10 +120,20 @@ void segment_redefine(struct segment *segment, struct definition *definition);
  * Raises its size to that of the next definition, of which nothing else is looked at: at once, or when it is ready. Clients go
  * on meanwhile; at the end the running definition gets that size, and GROWN is told. When it fails, or is cancelled, the size
  * is what it was, the new memory is given back, growth_reason says why and FAILED is told.
- * 0: it was begun, or done, or waits for memory that others give back. -EINVAL: not more than it has, or beyond max_size. -ESHUTDOWN: it is on its way out. Another
- * negative errno: it failed at once, as above. Of two, one after the other, the second one's size counts.
+ * 0: it was begun, or done, or waits for memory that others give back. -EINVAL: not more than it has, or beyond max_size.
+ * -ESHUTDOWN: it is on its way out. Another negative errno: it failed at once, as above. Of two, one after the other, the
+ * second one's size counts.
  */
 int segment_grow(struct segment *segment, struct definition *next);
+
+/* Whether memory would be on its way back for a while, if it were removed now. */
+bool segment_frees_later(struct segment *segment);
+
+/*
+ * What segment_grow would find at once, if ahead_bytes were promised to others before; nothing is begun, told or changed. 0, or
+ * the negative errno with which it would fail: text is the reason that the segment would have then.
+ */
+int segment_may_grow(struct segment *segment, uint64_t size_bytes, uint64_t ahead_bytes, char *text, size_t text_size);
 
 /* Gives up raising its size, if it is at that; why: a sentence. */
 void segment_stop_growing(struct segment *segment, const char *why);

@@ -39,13 +39,21 @@ segment_on_growth(struct provision *provision)
 }
 
 static void
-segment_explain_growth(struct segment *segment, uint64_t wanted_bytes, const char *why)
+growth_sentence(const struct segment *segment, uint64_t wanted_bytes, const char *why, char *text, size_t text_size)
 {
-	char was[32], wanted[32], text[FINDINGS_TEXT_SIZE + 128];
+	char was[32], wanted[32];
 
-	(void)snprintf(text, sizeof(text), "its size could not be raised from %s to %s: %s",
+	(void)snprintf(text, text_size, "its size could not be raised from %s to %s: %s",
 	    findings_size(was, sizeof(was), segment->definition->size_bytes),
 	    findings_size(wanted, sizeof(wanted), wanted_bytes), why);
+}
+
+static void
+segment_explain_growth(struct segment *segment, uint64_t wanted_bytes, const char *why)
+{
+	char text[FINDINGS_TEXT_SIZE + 128];
+
+	growth_sentence(segment, wanted_bytes, why, text, sizeof(text));
 	segment->growth_reason = strdup(text);
 }
 
@@ -176,6 +184,30 @@ segment_grow(struct segment *segment, struct definition *next)
 	if (segment->growth && size_bytes < segment->grown->size_bytes)
 		provision_cancel(segment->growth, "a smaller size was asked for meanwhile");
 	return segment_grow_further(segment);
+}
+
+bool
+segment_frees_later(struct segment *segment)
+{
+	return segment->provision || (segment->holding.backend && !segment_is_held(segment) &&
+	    !holding_is_small(&segment->holding));
+}
+
+int
+segment_may_grow(struct segment *segment, uint64_t size_bytes, uint64_t ahead_bytes, char *text, size_t text_size)
+{
+	char why[FINDINGS_TEXT_SIZE] = "";
+	int r;
+
+	/* Later, whatever is there then; or it would wait for what is on its way back. */
+	if (segment->state != PROTOCOL_READY || segment->growth || provisioner_awaits_room(segment->host->provisioner))
+		return 0;
+	r = provision_may_grow(segment->host->provisioner, segment->definition, &segment->holding,
+	    segment->definition->size_bytes, size_bytes, ahead_bytes, why, sizeof(why));
+	if (r >= 0)
+		return 0;
+	growth_sentence(segment, size_bytes, why, text, text_size);
+	return r;
 }
 
 void

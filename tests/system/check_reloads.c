@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include "host/memory.h"
 #include "tests/system/reloading.h"
 
 #define DESK	RELOADING_SEGMENT("desk", "")
@@ -203,6 +204,62 @@ write_piece(const struct harness_daemon *daemon, int i, const char *name, const 
 
 #define N_PIECES	10
 
+#define FIELD(name, size)	"{ name = \"" name "\"; size = \"" size "\"; max_size = \"4TiB\"; mlock = false; page_size = \"base\"; }"
+
+/* Sizes of two that each would fit, and both do not. */
+static void
+write_halves(char *text, size_t size)
+{
+	struct memory_headroom headroom;
+	struct memory *memory;
+	unsigned long long mib;
+
+	ck_assert_int_eq(memory_new(&memory), 0);
+	ck_assert_int_eq(memory_headroom(memory, 0, &headroom), 0);
+	(void)memory_free(memory);
+	mib = headroom.bytes / MIB * 6 / 10;
+	(void)snprintf(text, size, "segments = ( { name = \"a\"; size = \"%lluMiB\"; max_size = \"4TiB\"; mlock = false; page_size = "
+	    "\"base\"; }, { name = \"b\"; size = \"%lluMiB\"; max_size = \"4TiB\"; mlock = false; page_size = \"base\"; }, "
+	    FIELD("c", "16MiB") " );\n", mib, mib);
+}
+
+/* A plan says what a reload then does, also where it depends on memory: of one size, of two together, and while some is given back. */
+START_TEST(memory_that_is_not_there_is_foretold)
+{
+	struct protocol_planned plan, reload;
+	struct suite_scene scene;
+	char halves[512];
+
+	suite_begin(&scene, "memory_reserve = \"1MiB\";",
+	    RELOADING_SEGMENTS(FIELD("a", "64KiB") ", " FIELD("b", "64KiB") ", " FIELD("c", "16MiB")));
+	suite_ready(&scene.watcher, "c");
+	harness_daemon_configure(&scene.daemon, "memory_reserve = \"1MiB\";",
+	    RELOADING_SEGMENTS(FIELD("a", "4TiB") ", " FIELD("b", "128KiB") ", " FIELD("c", "16MiB")));
+	plan = ask_plan(&scene.watcher, 0);
+	ck_assert_uint_eq(plan.counts[PROTOCOL_PLAN_REFUSED], 1);
+	ck_assert_uint_eq(plan.counts[PROTOCOL_PLAN_GROWN], 1);
+	ck_assert_uint_eq(plan.counts[PROTOCOL_PLAN_KEPT], 1);
+	reload = ask_plan(&scene.watcher, PROTOCOL_PLAN_RELOAD);
+	ck_assert_mem_eq(reload.counts, plan.counts, sizeof(plan.counts));
+
+	write_halves(halves, sizeof(halves));
+	harness_daemon_configure(&scene.daemon, "memory_reserve = \"1MiB\";", halves);
+	plan = ask_plan(&scene.watcher, 0);
+	ck_assert_uint_eq(plan.counts[PROTOCOL_PLAN_REFUSED], 1);
+	ck_assert_uint_eq(plan.counts[PROTOCOL_PLAN_GROWN], 1);
+
+	harness_daemon_configure(&scene.daemon, "memory_reserve = \"1MiB\";",
+	    RELOADING_SEGMENTS(FIELD("a", "4TiB") ", " FIELD("b", "128KiB")));
+	plan = ask_plan(&scene.watcher, 0);
+	ck_assert_uint_eq(plan.counts[PROTOCOL_PLAN_REFUSED], 0);
+	ck_assert_uint_eq(plan.counts[PROTOCOL_PLAN_GROWN], 1);
+	ck_assert_uint_eq(plan.counts[PROTOCOL_PLAN_REMOVED], 1);
+	reload = ask_plan(&scene.watcher, PROTOCOL_PLAN_RELOAD);
+	ck_assert_mem_eq(reload.counts, plan.counts, sizeof(plan.counts));
+	suite_end(&scene);
+}
+END_TEST
+
 START_TEST(one_bad_file_among_ten_changes_nothing)
 {
 	struct protocol_planned planned;
@@ -318,6 +375,7 @@ suite_reloads(void)
 	tcase_add_test(tcase, what_is_being_provisioned_can_be_removed);
 	tcase_add_test(tcase, what_is_being_provisioned_can_be_another);
 	tcase_add_test(tcase, a_thousand_reloads_leave_nothing);
+	tcase_add_test(tcase, memory_that_is_not_there_is_foretold);
 	tcase_add_test(tcase, one_bad_file_among_ten_changes_nothing);
 	tcase_add_test(tcase, ten_mebibytes_are_planned_while_others_are_served);
 	suite_add_tcase(suite, tcase);

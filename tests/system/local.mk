@@ -155,7 +155,7 @@ tests_system_check_reload_LDADD = $(HARNESS_LIBS)
 check_PROGRAMS += tests/system/check_reloads
 tests_system_check_reloads_SOURCES = tests/system/check_reloads.c $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_reloads_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_reloads_LDADD = $(HARNESS_LIBS)
+tests_system_check_reloads_LDADD = $(HARNESS_LIBS) host/libhost.la
 
 check_PROGRAMS += tests/system/check_rights
 tests_system_check_rights_SOURCES = tests/system/check_rights.c $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
