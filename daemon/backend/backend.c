@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/* The table of backends: a new one is a row here and a file beside this one. */
+/* What all backends have in common. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -10,29 +10,6 @@
 #include "base/base.h"
 #include "daemon/backend/backend.h"
 #include "daemon/procfd.h"
-
-static const struct backend *const backend_table[DEFINITION_BACKEND_N] = {
-	[DEFINITION_MEMFD] = &backend_memfd,
-	[DEFINITION_POSIX] = &backend_posix,
-	[DEFINITION_SYSV] = &backend_sysv,
-	[DEFINITION_FILE] = &backend_file,
-};
-
-const struct backend *
-backend_find(enum definition_backend backend)
-{
-	if ((unsigned)backend >= DEFINITION_BACKEND_N)
-		return NULL;
-	return backend_table[backend];
-}
-
-bool
-backend_has(enum definition_backend backend, unsigned features)
-{
-	const struct backend *row = backend_find(backend);
-
-	return row && (row->features & features) == features;
-}
 
 int
 backend_object_settle(struct backend_object *object)

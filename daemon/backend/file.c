@@ -159,7 +159,11 @@ file_errand(struct backend_object *object, enum backend_stage stage, struct back
 static int
 file_take_mark(struct file *file, int *fd, char *text, size_t text_size)
 {
-	if (*fd < 0 || flock(*fd, LOCK_EX | LOCK_NB)) {
+	if (*fd < 0) {
+		(void)snprintf(text, text_size, "'%.300s': no descriptor came from the worker; raise LimitNOFILE", file->path);
+		return -EMFILE;
+	}
+	if (flock(*fd, LOCK_EX | LOCK_NB)) {
 		(void)snprintf(text, text_size, "'%.300s' was taken by another segmentd at the same moment; stop that one, and retry",
 		    file->path);
 		return -EBUSY;

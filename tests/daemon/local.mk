@@ -34,6 +34,14 @@ tests_daemon_check_patience_SOURCES = tests/daemon/check_patience.c
 tests_daemon_check_patience_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_patience_LDADD = $(DAEMON_TEST_LIBS)
 
+NULL_BACKEND = tests/daemon/null.c tests/daemon/null.h
+
+check_PROGRAMS += tests/daemon/check_conformance
+tests_daemon_check_conformance_SOURCES = tests/daemon/check_conformance.c tests/daemon/conform.c tests/daemon/conform.h \
+	$(NULL_BACKEND)
+tests_daemon_check_conformance_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_conformance_LDADD = $(DAEMON_TEST_LIBS)
+
 RECOVERY_RIG = tests/daemon/recovery_rig.c tests/daemon/recovery_rig.h
 
 check_PROGRAMS += tests/daemon/check_recovery
@@ -62,4 +70,10 @@ check_PROGRAMS += tests/daemon/check_growfail
 tests_daemon_check_growfail_SOURCES = tests/daemon/check_growfail.c $(GROW_RIG)
 tests_daemon_check_growfail_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_growfail_LDADD = $(DAEMON_TEST_LIBS)
+
+# With a table of backends of its own, which the linker takes instead of the library's.
+check_PROGRAMS += tests/daemon/check_null
+tests_daemon_check_null_SOURCES = tests/daemon/check_null.c tests/daemon/null_table.c $(NULL_BACKEND) $(GROW_RIG)
+tests_daemon_check_null_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_null_LDADD = $(DAEMON_TEST_LIBS)
 endif
