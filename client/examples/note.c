@@ -2,7 +2,7 @@
 /* Copyright the segmentd authors */
 /*
  * Leaves a line in a segment, or prints the one that is there. It needs no library: segmentctl attaches for it, and it
- * inherits a descriptor, as in:
+ * inherits a descriptor, or is told the number of System V memory, as in:
  *     segmentctl exec board -- note 'back at noon'
  *     segmentctl exec board:r -- note
  * note.py and note.sh do the same in other languages. Build: cc note.c -o note
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 
 /* What `segmentctl exec` says of the segment. */
 static const char *
@@ -26,17 +27,27 @@ need(const char *variable)
 	return value;
 }
 
+/* MAP_FAILED, with errno. */
+static void *
+map(size_t size, int writes)
+{
+	const char *shm_id = getenv("SEGMENT_SHMID");
+
+	if (shm_id)
+		return shmat(atoi(shm_id), NULL, writes ? 0 : SHM_RDONLY);
+	return mmap(NULL, size, PROT_READ | (writes ? PROT_WRITE : 0), MAP_SHARED, atoi(need("SEGMENT_FD")), 0);
+}
+
 int
 main(int argc, char **argv)
 {
-	int fd = atoi(need("SEGMENT_FD"));
 	size_t size = strtoull(need("SEGMENT_SIZE"), NULL, 10);
 	/* A read-only descriptor cannot be mapped for writing, whatever this program does. */
 	int writes = strcmp(need("SEGMENT_ACCESS"), "write") == 0;
-	char *data = mmap(NULL, size, PROT_READ | (writes ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+	char *data = map(size, writes);
 
 	if (data == MAP_FAILED) {
-		fprintf(stderr, "note: mmap: %s\n", strerror(errno));
+		fprintf(stderr, "note: its memory cannot be had: %s\n", strerror(errno));
 		return 1;
 	}
 	if (argc < 2) {

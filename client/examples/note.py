@@ -11,6 +11,8 @@ import mmap
 import os
 import sys
 
+if "SEGMENT_SHMID" in os.environ:
+    sys.exit(f"note.py: '{os.environ['SEGMENT_NAME']}' is System V memory, which has no descriptor: segmentctl read and write reach it")
 try:
     fd = int(os.environ["SEGMENT_FD"])
     size = int(os.environ["SEGMENT_SIZE"])

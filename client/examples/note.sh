@@ -9,6 +9,10 @@
 # map the segment instead, which serves all.
 set -eu
 
+if [ "${SEGMENT_SHMID-}" ]; then
+	echo "note.sh: '$SEGMENT_NAME' is System V memory, which has no descriptor: segmentctl read and write reach it" >&2
+	exit 1
+fi
 : "${SEGMENT_FD:?run it as segmentctl exec NAME -- note.sh [TEXT]}"
 
 if [ $# -eq 0 ]; then

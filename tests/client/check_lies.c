@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 
 #include "client/client.h"
@@ -21,6 +22,16 @@ struct lie {
 	bool in_hello;			/* told in place of the welcome */
 	bool keeps;			/* the connection stays */
 };
+
+/* System V memory that ends with this process. Its number. */
+static int
+fake_shm(size_t size_bytes)
+{
+	int id = shmget(IPC_PRIVATE, size_bytes, IPC_CREAT | 0600);
+
+	fake_assert(id >= 0 && shmat(id, NULL, 0) != (void *)-1 && shmctl(id, IPC_RMID, NULL) == 0);
+	return id;
+}
 
 /* A good answer with one thing changed, and one fd of a good object. */
 #define ATTACHED_LIE(lie_name, change)						\
@@ -53,6 +64,14 @@ ATTACHED_LIE(lie_status_positive, reply.header.status = 1)
 ATTACHED_LIE(lie_status_absurd, reply.header.status = INT32_MIN)
 ATTACHED_LIE(lie_size_field, reply.header.size += 1)
 ATTACHED_LIE(lie_refusal_with_fd, reply.header.status = -EACCES)
+
+#define AS_SHM(id)	reply.flags = PROTOCOL_ATTACHED_SHM; reply.shm_id = (id)
+
+ATTACHED_LIE(lie_shm_none, AS_SHM(-1))
+ATTACHED_LIE(lie_shm_gone, AS_SHM(INT32_MAX))
+ATTACHED_LIE(lie_shm_elsewhere, AS_SHM(0); reply.ipc_namespace = 1)
+ATTACHED_LIE(lie_shm_larger, AS_SHM(fake_shm(2 * FAKE_SIZE)))
+ATTACHED_LIE(lie_shm_smaller, AS_SHM(fake_shm(FAKE_SIZE / 2)))
 
 static void
 lie_short(int fd, const struct fake_request *request)
@@ -278,6 +297,11 @@ static const struct lie lies[] = {
 	{ "small object", lie_small_object, -EPROTO, "smaller" },
 	{ "pipe", lie_pipe, -EPROTO, "no memory object" },
 	{ "read-only fd", lie_read_only_fd, -EACCES, "mapping", .keeps = true },
+	{ "no System V memory", lie_shm_none, -EPROTO, "its id of System V memory is none" },
+	{ "System V memory that is gone", lie_shm_gone, -ESTALE, "is gone", .keeps = true },
+	{ "System V memory of another namespace", lie_shm_elsewhere, -EXDEV, "IPC namespace", .keeps = true },
+	{ "System V memory that is larger", lie_shm_larger, -EPROTO, "not of the size" },
+	{ "System V memory that is smaller", lie_shm_smaller, -EPROTO, "not of the size" },
 	{ "no sentence", lie_no_sentence, -EPROTO, "sentence" },
 	{ "unterminated", lie_unterminated, -EPROTO, "sentence" },
 	{ "controls", refuse_with_controls, -EACCES, "not?[2Jyours", .keeps = true },

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -16,6 +17,7 @@
 #define BODY \
 	"segments = ( { name = \"board\"; size = \"64KiB\"; max_size = \"128KiB\"; page_size = \"base\"; mlock = false; },\n" \
 	"  { name = \"public\"; size = \"4KiB\"; mode = \"0644\"; mlock = false; },\n" \
+	"  { name = \"old\"; size = \"64KiB\"; backend = \"sysv\"; required = false; mlock = false; },\n" \
 	"  { name = \"slow\"; size = \"64MiB\"; required = false; mlock = false; } );\n"
 
 static struct harness_daemon daemon_ = HARNESS_DAEMON_NULL;
@@ -327,6 +329,45 @@ START_TEST(examples_read_each_others_lines)
 }
 END_TEST
 
+/* System V memory has no descriptor: the program attaches it by its number, and is its holder all the same. */
+START_TEST(program_is_given_the_number_of_system_v_memory)
+{
+	struct harness_child child = HARNESS_CHILD_NULL;
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	const struct run *run;
+	char *memory;
+
+	harness_open(&conn, daemon_.socket);
+	if (harness_wait(&conn, "old") != PROTOCOL_READY)
+		harness_skip("there is no System V memory here");
+	(void)setenv("SEGMENT_FD", "77", 1);
+	(void)setenv("SEGMENT_SHMID_2", "78", 1);
+	run_set_input("to be read", 10);
+	assert_run(RUN("write", "old", "100"), 0, "", "");
+	run_set_input(NULL, 0);
+	assert_run(RUN("read", "old", "100", "10"), 0, "to be read", "");
+	run = RUN("exec", "old", "board", "--", "sh", "-c", "echo $SEGMENT_SHMID $SEGMENT_SIZE ${SEGMENT_FD-none} "
+	    "${SEGMENT_SHMID_2-none} $SEGMENT_FD_2");
+	harness_assert(strstr(run->out, " 65536 none none "), "it found %s", run->out);
+	memory = shmat(atoi(run->out), NULL, SHM_RDONLY);
+	ck_assert_ptr_ne(memory, (void *)-1);
+	ck_assert_int_eq(memcmp(memory + 100, "to be read", 10), 0);
+	ck_assert_int_eq(shmdt(memory), 0);
+	/* A program that knows both, and those that cannot. */
+	assert_run(RUN("exec", "old", "--", NOTE_PROGRAM, "a line"), 0, "", "");
+	ck_assert_str_eq(RUN("exec", "old:r", "--", NOTE_PROGRAM)->out, "a line\n");
+	assert_run(RUN("exec", "old", "--", "sh", EXAMPLES "/note.sh"), 1, "", "'old' is System V memory, which has no descriptor");
+	if (has_python())
+		assert_run(RUN("exec", "old", "--", "python3", EXAMPLES "/note.py"), 1, "", "which has no descriptor");
+	harness_child_start(&child, become_cat, (void *)(uintptr_t)"old:r");
+	await_echo(&child);
+	harness_await_counts(&conn, "old", 1, 0);
+	harness_child_kill(&child);
+	harness_await_counts(&conn, "old", 0, 0);
+	harness_close(&conn);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -338,6 +379,7 @@ main(void)
 	tcase_add_loop_test(tcase, program_is_the_holder_while_it_lives, 0, 2);
 	tcase_add_test(tcase, program_waits_for_its_memory);
 	tcase_add_test(tcase, program_is_told_of_each_segment);
+	tcase_add_test(tcase, program_is_given_the_number_of_system_v_memory);
 	tcase_add_test(tcase, program_inherits_nothing_else);
 	tcase_add_loop_test(tcase, program_has_its_callers_signals, 0, 4);
 	tcase_add_test(tcase, status_is_the_programs);
