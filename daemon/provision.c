@@ -264,6 +264,9 @@ provision_create(struct provision *provision)
 	r = provision_create_object(provision, backend);
 	if (r == -EMFILE || r == -ENFILE)
 		findings_nofile(provision->text, sizeof(provision->text));
+	/* The kernel has reserved it, and does not offer it to others any more. */
+	if (r == 0 && backend->features & BACKEND_WHOLE)
+		provision_keep_pool_promise(provision);
 	if (r == 0 && !backend->errand)
 		r = provision_equip(provision);
 	if (r)

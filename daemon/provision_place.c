@@ -100,10 +100,15 @@ judge_nodes(struct provision *provision)
 static int
 judge_pool(struct provision *provision)
 {
-	uint64_t bytes = round_up(provision->definition->size_bytes, provision->page_bytes), promised = *pool_promised(provision);
+	const struct definition *definition = provision->definition;
+	bool is_whole = backend_has(definition->backend, BACKEND_WHOLE);
+	uint64_t bytes = round_up(is_whole ? definition->max_size_bytes : definition->size_bytes, provision->page_bytes);
+	uint64_t promised = *pool_promised(provision);
 	struct pools_room room;
 	int r;
 
+	if (provision->is_growth && is_whole)
+		return 0;
 	if (provision->is_growth)
 		bytes = provision_pool_bytes(provision);
 	r = pools_room(provision->page_bytes, provision->numa == JOB_NUMA_BIND ? provision->nodes : 0, &room);

@@ -23,6 +23,7 @@
 #define BACKEND_DURABLE		0x80u	/* its contents outlive the machine's restart, and are not ours to punch out */
 #define BACKEND_JUDGED		0x100u	/* the kernel judges who has it: by group and mode, and we are its owner */
 #define BACKEND_MOUNT		0x200u	/* its pages follow a mount's options, and not what the host says of shared memory */
+#define BACKEND_WHOLE		0x400u	/* of a hugetlb pool it takes all of max_size when it is made, and nothing later */
 
 /* A segment's memory object, as the daemon holds it. */
 struct backend_object {

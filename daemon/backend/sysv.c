@@ -283,7 +283,8 @@ sysv_check(const struct backend_object *object, char *text, size_t text_size)
 
 const struct backend backend_sysv = {
 	.name = "sysv",
-	.features = BACKEND_COUNTED | BACKEND_NAMED | BACKEND_JUDGED | BACKEND_SEALED | BACKEND_HUGE | BACKEND_HUGETLB,
+	.features = BACKEND_COUNTED | BACKEND_NAMED | BACKEND_JUDGED | BACKEND_SEALED | BACKEND_HUGE | BACKEND_HUGETLB |
+	    BACKEND_WHOLE,
 	.probe = sysv_probe,
 	.create = sysv_create,
 	.open = backend_open_fd,
