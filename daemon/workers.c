@@ -22,6 +22,7 @@
 #define STUCK_SECONDS	10	/* for one job, as daemon/patience.h counts them: a piece takes milliseconds */
 #define IDLE_SECONDS	2
 #define SLOW_BYTES	(64 * MIB)	/* a second, at the very least */
+#define LOST_SECONDS	5	/* from its being killed on: who is dead but for a disk that does not answer */
 #define END_MS		1000	/* of all that were killed at the daemon's end; who has none of a CPU ends after it */
 
 #ifndef P_PIDFD
@@ -38,7 +39,8 @@ struct worker {
 	struct event stuck_event;
 	struct patience patience;	/* while that is pending */
 	struct workers_job *job;
-	bool was_stuck;
+	bool was_stuck;			/* it was killed, and did not die yet */
+	bool is_lost;			/* likewise for long: it waits in the kernel for what may never come, and is not counted */
 	bool is_retired;		/* takes no job any more: it ends, or has ended */
 	LIST_ENTRY(worker) entry;
 };
@@ -117,7 +119,8 @@ worker_free(struct worker *worker)
 	close_fd(&worker->socket);
 	close_fd(&worker->pidfd);
 	LIST_REMOVE(worker, entry);
-	workers->n--;
+	if (!worker->is_lost)
+		workers->n--;
 	free(worker);
 }
 
@@ -215,19 +218,47 @@ worker_look_in(struct worker *worker, uint64_t ns)
 	(void)evtimer_add(&worker->stuck_event, &delay);
 }
 
+/*
+ * Killed, it does nothing any more but what the kernel is at for it. Its job has failed, and its place is another one's; it is
+ * reaped when it dies.
+ */
+static void
+worker_lose(struct worker *worker)
+{
+	const struct workers_outcome outcome = { .was_stuck = true };
+	struct workers *workers = worker->workers;
+	struct workers_job *job = take_ptr(worker->job);
+
+	worker->is_lost = true;
+	worker->is_retired = true;
+	workers->n--;
+	if (job) {
+		workers->n_deaths++;
+		job->worker = NULL;
+		job->done(job, &outcome);
+	}
+	workers_dispatch(workers);
+}
+
 static void
 worker_on_look(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *worker = arg;
-	/* Our child and not reaped: the pid is still its. */
-	uint64_t again_ns = patience_look(&worker->patience, worker->pid);
+	uint64_t again_ns;
 
+	if (worker->was_stuck) {
+		worker_lose(worker);
+		return;
+	}
+	/* Our child and not reaped: the pid is still its. */
+	again_ns = patience_look(&worker->patience, worker->pid);
 	if (again_ns) {
 		worker_look_in(worker, again_ns);
 		return;
 	}
 	worker->was_stuck = true;
 	(void)kill(worker->pid, SIGKILL);
+	worker_look_in(worker, LOST_SECONDS * NS_PER_SEC);
 }
 
 /* From now on it may take so long, for its job or to end. */

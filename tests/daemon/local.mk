@@ -42,6 +42,11 @@ tests_daemon_check_conformance_SOURCES = tests/daemon/check_conformance.c tests/
 tests_daemon_check_conformance_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_conformance_LDADD = $(DAEMON_TEST_LIBS)
 
+check_PROGRAMS += tests/daemon/check_lost
+tests_daemon_check_lost_SOURCES = tests/daemon/check_lost.c tests/disk.c tests/disk.h
+tests_daemon_check_lost_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_lost_LDADD = daemon/libdaemon.la $(HARNESS_LIBS)
+
 RECOVERY_RIG = tests/daemon/recovery_rig.c tests/daemon/recovery_rig.h
 
 check_PROGRAMS += tests/daemon/check_recovery

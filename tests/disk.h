@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A disk that can be made to hang: an ext4 in a file, in a mount namespace of the test's own, which is frozen. Who writes to it
+ * then waits in the kernel, where no signal reaches, as with a server that does not answer.
+ */
+#ifndef TESTS_DISK_H
+#define TESTS_DISK_H
+
+#include "tests/harness.h"
+
+struct disk {
+	char dir[64];			/* where it is mounted */
+	int dir_fd;
+	int warden;			/* its end thaws the disk, however the test ends */
+};
+
+/* Mounts a new one of so many bytes. Skips the test where that cannot be done. */
+void disk_mount(struct disk *disk, uint64_t bytes);
+void disk_freeze(struct disk *disk);
+void disk_thaw(struct disk *disk);
+void disk_unmount(struct disk *disk);
+
+/* Waits until a child of the process waits in the kernel like that. */
+pid_t disk_await_stuck(pid_t parent);
+
+#endif
