@@ -118,19 +118,19 @@ provision_fail(struct provision *provision, int r)
 
 		if (!piece->is_busy)
 			continue;
-		if (workers_cancel(provision->provisioner->workers, &piece->job)) {
+		if (workers_cancel(provision_workers(provision), &piece->job)) {
 			piece->is_busy = false;
 			provision->n_busy--;
 		} else {
-			workers_hurry(provision->provisioner->workers, &piece->job);
+			workers_hurry(provision_workers(provision), &piece->job);
 		}
 	}
 	/* A scrub's or a copy's; that of a growth which is being undone has to come to its end. */
 	if (!provision->is_undoing) {
-		if (workers_cancel(provision->provisioner->workers, &provision->free_piece.job))
+		if (workers_cancel(provision_workers(provision), &provision->free_piece.job))
 			provision->n_busy--;
 		else
-			workers_hurry(provision->provisioner->workers, &provision->free_piece.job);
+			workers_hurry(provision_workers(provision), &provision->free_piece.job);
 	}
 	if (!provision->n_busy)
 		provision_finish(provision, provision->failed);
@@ -343,7 +343,7 @@ provision_scrub(struct provision *provision)
 		.done = provision_scrubbed,
 	};
 	provision->n_busy++;
-	workers_submit(provision->provisioner->workers, &piece->job, false);
+	workers_submit(provision_workers(provision), &piece->job, false);
 }
 
 struct provision *

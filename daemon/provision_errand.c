@@ -75,5 +75,5 @@ provision_run_errands(struct provision *provision, enum backend_stage stage)
 		.done = provision_errand_done,
 	};
 	provision->n_busy++;
-	workers_submit(provision->provisioner->releases.io, &piece->job, false);
+	workers_submit(provision_workers(provision), &piece->job, false);
 }

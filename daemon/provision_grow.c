@@ -63,7 +63,7 @@ provision_unlocked(struct slices *slices, int r)
 		.done = provision_undone,
 	};
 	provision->n_busy++;
-	workers_submit(provision->provisioner->workers, &piece->job, provision->memory_short);
+	workers_submit(provision_workers(provision), &piece->job, provision->memory_short);
 }
 
 static int

@@ -73,7 +73,7 @@ provision_copy_piece(struct provision *provision)
 		.done = provision_piece_copied,
 	};
 	provision->n_busy++;
-	workers_submit(provision->provisioner->workers, &piece->job, false);
+	workers_submit(provision_workers(provision), &piece->job, false);
 }
 
 /* Of initial contents: as many as the file has, or may have as long as nobody has looked. */

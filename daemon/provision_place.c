@@ -222,7 +222,7 @@ provision_reserve(struct provision *provision)
 		.done = provision_reserved,
 	};
 	provision->n_busy++;
-	workers_submit(provision->provisioner->workers, &piece->job, false);
+	workers_submit(provision_workers(provision), &piece->job, false);
 }
 
 static bool

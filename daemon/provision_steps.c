@@ -248,6 +248,13 @@ provision_worker_died(struct provision *provision, const struct workers_outcome 
 		provision_fail(provision, outcome->error);
 		return;
 	}
+	if (outcome->was_stuck && provision->holding->object.is_file) {
+		(void)snprintf(provision->text, sizeof(provision->text),
+		    "the file system of '%.300s' did not answer for 10 seconds; see whether its disk or its server does, and retry",
+		    provision->definition->path);
+		provision_fail(provision, -ETIMEDOUT);
+		return;
+	}
 	if (outcome->was_stuck) {
 		(void)snprintf(provision->text, sizeof(provision->text),
 		    "a worker made no progress for 10 seconds and was killed; "
@@ -382,7 +389,7 @@ provision_fill(struct provision *provision)
 		};
 		provision->next_bytes += length;
 		provision->n_busy++;
-		workers_submit(provisioner->workers, &piece->job, false);
+		workers_submit(provision_workers(provision), &piece->job, false);
 	}
 }
 

@@ -53,6 +53,15 @@ provision_is_orphan(const struct provision *provision)
 	return provision->holding == &provision->orphan;
 }
 
+/* Who works on it: what may wait for a disk keeps nobody else's memory waiting. */
+static inline struct workers *
+provision_workers(const struct provision *provision)
+{
+	const struct backend *backend = backend_find(provision->definition->backend);
+
+	return backend && backend->errand ? provision->provisioner->releases.io : provision->provisioner->workers;
+}
+
 /* Whether its backend locks the data whole, without a mapping: no limit of mlock's is about that. */
 static inline bool
 provision_locks_whole(const struct provision *provision)

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* A disk that does not answer keeps those waiting who asked for what is on it, and nobody else. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include "tests/disk.h"
+#include "tests/system/suite.h"
+
+#define SIZE		(4 * MIB)
+
+static const char workers[] = "\tworkers = 1;";
+
+static void
+describe(char *buf, size_t size, const struct disk *disk, const char *keys)
+{
+	(void)snprintf(buf, size, "segments = ( { name = \"disk\"; backend = \"file\"; path = \"%s/disk\"; size = \"4MiB\"; "
+	    "mlock = false; %s } );"
+	    "templates = ( { name = \"mem-\"; max_size = \"64MiB\"; max_count = 100; mlock = false; linger = \"0s\"; } );",
+	    disk->dir, keys);
+}
+
+/* The file loses its blocks, which the next daemon reserves again. */
+static void
+punch(const struct disk *disk)
+{
+	cleanup_close int fd = openat(disk->dir_fd, "disk", O_RDWR | O_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, SIZE), 0);
+	ck_assert_int_eq(fsync(fd), 0);
+}
+
+START_TEST(memory_is_had_beside_it)
+{
+	struct harness_daemon daemon;
+	struct harness_conn conn;
+	struct protocol_segment row;
+	struct disk disk;
+	char body[512];
+	int fd;
+
+	disk_mount(&disk, 64 * MIB);
+	describe(body, sizeof(body), &disk, "");
+	harness_daemon_start(&daemon, workers, body);
+	harness_daemon_kill(&daemon);
+	punch(&disk);
+	disk_freeze(&disk);
+	harness_daemon_launch(&daemon);
+	(void)disk_await_stuck(daemon.pid);
+	harness_open(&conn, daemon.socket);
+	ck_assert_int_eq(harness_find(&conn, "disk", &row), 0);
+	ck_assert_uint_eq(row.state, PROTOCOL_PROVISIONING);
+	ck_assert_int_eq(harness_create(&conn, "mem-a", SIZE, NULL, &fd), 0);
+	ck_assert_int_eq(close(fd), 0);
+	harness_await_gone(&conn, "mem-a");
+	disk_thaw(&disk);
+	harness_daemon_await_ready(&daemon);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+	disk_unmount(&disk);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("hung");
+	TCase *tcase = tcase_create("hung");
+
+	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
+	tcase_add_test(tcase, memory_is_had_beside_it);
+	suite_add_tcase(suite, tcase);
+	return harness_run(suite);
+}
