@@ -14,7 +14,14 @@
 #include "base/base.h"
 #include "host/cgroup.h"
 
-/* A mount that shows our cgroup. */
+/* What is asked for. */
+struct query {
+	const char *root;
+	pid_t pid;			/* 0: this process */
+	const char *controller;		/* of v1 */
+};
+
+/* A mount that shows the process's cgroup. */
 struct place {
 	char *mount;			/* mount point, with the root before it */
 	char *dir;			/* our cgroup's directory, mount or below */
@@ -85,13 +92,13 @@ mountinfo_unescape(char *s)
 }
 
 static bool
-procs_has_us(const char *file)
+procs_has(const char *file, pid_t wanted)
 {
 	cleanup_fclose FILE *f = fopen(file, "re");
 	long pid;
 
 	while (f && fscanf(f, "%ld", &pid) == 1)
-		if (pid == (long)getpid())
+		if (pid == (long)wanted)
 			return true;
 	return false;
 }
@@ -109,11 +116,11 @@ glob_escape(char *to, const char *from)
 }
 
 /*
- * Our cgroup n_unknown names and then tail below mount: the one whose cgroup.procs has our pid. NULL: none, or memory is
+ * Our cgroup n_unknown names and then tail below mount: the one whose cgroup.procs has the pid. NULL: none, or memory is
  * short; the mount's own limits hold for us all the same.
  */
 static char *
-find_unknown(const char *mount, size_t n_unknown, const char *tail)
+find_unknown(const char *mount, size_t n_unknown, const char *tail, pid_t pid)
 {
 	cleanup_free char *pattern = malloc(2 * (strlen(mount) + strlen(tail)) + 2 * n_unknown + 32);
 	glob_t found;
@@ -129,7 +136,7 @@ find_unknown(const char *mount, size_t n_unknown, const char *tail)
 	if (glob(pattern, GLOB_NOSORT, NULL, &found))
 		return NULL;
 	for (size_t i = 0; i < found.gl_pathc && !dir; i++)
-		if (procs_has_us(found.gl_pathv[i]))
+		if (procs_has(found.gl_pathv[i], pid ? pid : getpid()))
 			dir = strndup(found.gl_pathv[i],
 			    strlen(found.gl_pathv[i]) - strlen("/cgroup.procs"));
 	globfree(&found);
@@ -141,7 +148,7 @@ find_unknown(const char *mount, size_t n_unknown, const char *tail)
  * not in it, or -ENOMEM.
  */
 static int
-place_find(const char *own, const char *shown, const char *mount, struct place *ret_place)
+place_find(const char *own, const char *shown, const char *mount, pid_t pid, struct place *ret_place)
 {
 	size_t n_own = path_skip_ups(&own), n_shown = path_skip_ups(&shown), len = strlen(shown);
 	struct place place = { 0 };
@@ -156,7 +163,7 @@ place_find(const char *own, const char *shown, const char *mount, struct place *
 			return -ENOMEM;
 		place.n_levels = 1 + path_count(own);
 	} else {
-		place.dir = find_unknown(mount, n_shown - n_own, own);
+		place.dir = find_unknown(mount, n_shown - n_own, own, pid);
 		place.n_levels = 1 + n_shown - n_own + path_count(own);
 		if (!place.dir) {
 			place.dir = strdup(mount);
@@ -201,8 +208,7 @@ mountinfo_parse(char *line, enum cgroup_version version, const char *controller,
 
 /* The mount that shows most of what is above own. 0, -ENOENT or -ENOMEM. */
 static int
-place_find_best(const char *root, const char *own, enum cgroup_version version, const char *controller,
-    struct place *ret_place)
+place_find_best(const struct query *query, const char *own, enum cgroup_version version, struct place *ret_place)
 {
 	cleanup_free char *file = NULL, *line = NULL;
 	cleanup_fclose FILE *f = NULL;
@@ -210,7 +216,7 @@ place_find_best(const char *root, const char *own, enum cgroup_version version, 
 	char *shown, *mount;
 	size_t size = 0;
 
-	if (asprintf(&file, "%s/proc/self/mountinfo", root) < 0)
+	if (asprintf(&file, "%s/proc/self/mountinfo", query->root) < 0)
 		return -ENOMEM;
 	f = fopen(file, "re");
 	while (f && getline(&line, &size, f) > 0) {
@@ -218,12 +224,12 @@ place_find_best(const char *root, const char *own, enum cgroup_version version, 
 		struct place place;
 		int r;
 
-		if (!mountinfo_parse(line, version, controller, &shown, &mount))
+		if (!mountinfo_parse(line, version, query->controller, &shown, &mount))
 			continue;
-		if (asprintf(&full, "%s%s", root, mount) < 0)
+		if (asprintf(&full, "%s%s", query->root, mount) < 0)
 			r = -ENOMEM;
 		else
-			r = place_find(own, shown, full, &place);
+			r = place_find(own, shown, full, query->pid, &place);
 		if (r == -ENOENT)
 			continue;
 		if (r < 0) {
@@ -242,16 +248,19 @@ place_find_best(const char *root, const char *own, enum cgroup_version version, 
 	return 0;
 }
 
-/* Where this process is in the hierarchy of a version, by /proc/self/cgroup; NULL: in none. */
+/* Where the process is in the hierarchy of a version, by its file of /proc; NULL: in none. */
 static char *
-own_path(const char *root, enum cgroup_version version, const char *controller)
+own_path(const struct query *query, enum cgroup_version version)
 {
 	cleanup_free char *file = NULL, *line = NULL;
 	cleanup_fclose FILE *f = NULL;
 	size_t size = 0;
 
-	if (asprintf(&file, "%s/proc/self/cgroup", root) < 0)
+	if ((query->pid ? asprintf(&file, "%s/proc/%d/cgroup", query->root, (int)query->pid) :
+	    asprintf(&file, "%s/proc/self/cgroup", query->root)) < 0) {
+		file = NULL;
 		return NULL;
+	}
 	f = fopen(file, "re");
 	while (f && getline(&line, &size, f) > 0) {
 		char *controllers = strchr(line, ':'), *path;
@@ -261,23 +270,23 @@ own_path(const char *root, enum cgroup_version version, const char *controller)
 			continue;
 		*path++ = '\0';
 		path[strcspn(path, "\n")] = '\0';
-		if (version == CGROUP_V2 ? *controllers == '\0' : list_has(controllers, controller))
+		if (version == CGROUP_V2 ? *controllers == '\0' : list_has(controllers, query->controller))
 			return strdup(path);
 	}
 	return NULL;
 }
 
 static int
-walk_version(const char *root, enum cgroup_version version, const char *controller, cgroup_fn fn, void *arg)
+walk_version(const struct query *query, enum cgroup_version version, cgroup_fn fn, void *arg)
 {
-	cleanup_free char *own = own_path(root, version, controller);
+	cleanup_free char *own = own_path(query, version);
 	struct place place;
 	size_t len;
 	int r;
 
 	if (!own)
 		return 0;
-	r = place_find_best(root, own, version, controller, &place);
+	r = place_find_best(query, own, version, &place);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	len = strlen(place.mount);
@@ -295,9 +304,10 @@ walk_version(const char *root, enum cgroup_version version, const char *controll
 }
 
 int
-cgroup_walk(const char *root, const char *controller, cgroup_fn fn, void *arg)
+cgroup_walk(const char *root, pid_t pid, const char *controller, cgroup_fn fn, void *arg)
 {
-	int r = walk_version(root, CGROUP_V2, controller, fn, arg);
+	const struct query query = { .root = root, .pid = pid, .controller = controller };
+	int r = walk_version(&query, CGROUP_V2, fn, arg);
 
-	return r ? r : walk_version(root, CGROUP_V1, controller, fn, arg);
+	return r ? r : walk_version(&query, CGROUP_V1, fn, arg);
 }

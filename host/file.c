@@ -36,6 +36,18 @@ file_read_text(const char *root, const char *path, char *buf, size_t size)
 }
 
 int
+file_read_process(const char *root, pid_t pid, const char *name, char *buf, size_t size)
+{
+	char path[64];
+
+	if (pid)
+		(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	else
+		(void)snprintf(path, sizeof(path), "/proc/self/%s", name);
+	return file_read_text(root, path, buf, size);
+}
+
+int
 file_read_number(const char *root, const char *path, uint64_t *ret_value)
 {
 	char text[64], *end;

@@ -58,6 +58,9 @@ void findings_page_size_of_mount(char *buf, size_t size, uint64_t size_bytes, ui
 /* Not enough huge pages of a pool for needed_bytes more: which limit leaves how much, and what raises it. */
 void findings_pool(char *buf, size_t size, uint64_t needed_bytes, const struct pools_room *room);
 
+/* System V memory of a pool is refused to a daemon without the capability, whose group this is. */
+void findings_pool_group(char *buf, size_t size, uint32_t gid);
+
 /* Nodes that are not there: which, and those that are. Too little memory on nodes. Memory that is not as numa says. */
 void findings_nodes_missing(char *buf, size_t size, uint64_t asked, uint64_t there);
 void findings_nodes_memory(char *buf, size_t size, uint64_t nodes, uint64_t needed_bytes, uint64_t left_bytes);

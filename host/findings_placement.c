@@ -62,6 +62,14 @@ findings_pool(char *buf, size_t size, uint64_t needed_bytes, const struct pools_
 }
 
 void
+findings_pool_group(char *buf, size_t size, uint32_t gid)
+{
+	(void)snprintf(buf, size, "System V memory of huge pages is for CAP_IPC_LOCK, and for members of group "
+	    "vm.hugetlb_shm_group. Remedy: `sysctl -w vm.hugetlb_shm_group=%u`, or AmbientCapabilities=CAP_IPC_LOCK in the unit "
+	    "(`systemctl edit " SERVICE_UNIT "`, below [Service])", (unsigned)gid);
+}
+
+void
 findings_nodes_missing(char *buf, size_t size, uint64_t asked, uint64_t there)
 {
 	char missing[NODES_TEXT_SIZE], had[NODES_TEXT_SIZE];

@@ -27,19 +27,6 @@ status_read(const char *key, int base, uint64_t *ret_value)
 	return false;
 }
 
-/* A file of a process: of ours for 0. */
-static int
-process_read_text(const char *root, pid_t pid, const char *name, char *buf, size_t size)
-{
-	char path[64];
-
-	if (pid)
-		(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	else
-		(void)snprintf(path, sizeof(path), "/proc/self/%s", name);
-	return file_read_text(root, path, buf, size);
-}
-
 /* What follows a key that begins a line; NULL: there is none. */
 static const char *
 find_value(const char *text, const char *key)
@@ -62,7 +49,7 @@ limits_has_ipc_lock(const char *root, pid_t pid, const char *status)
 	uint64_t caps = value ? strtoull(value, NULL, 16) : 0, inside, outside, count;
 	char map[4096];
 
-	if (!(caps & (UINT64_C(1) << CAP_IPC_LOCK)) || process_read_text(root, pid, "uid_map", map, sizeof(map)) < 0)
+	if (!(caps & (UINT64_C(1) << CAP_IPC_LOCK)) || file_read_process(root, pid, "uid_map", map, sizeof(map)) < 0)
 		return false;
 	return sscanf(map, "%" SCNu64 " %" SCNu64 " %" SCNu64, &inside, &outside, &count) == 3 && inside == 0 &&
 	    outside == 0 && count == UINT32_MAX;
@@ -92,7 +79,7 @@ limits_memlock_left_bytes(void)
 
 	if (limit_bytes == LIMITS_UNLIMITED)
 		return LIMITS_UNLIMITED;
-	if (process_read_text("", 0, "status", status, sizeof(status)) == 0 && limits_has_ipc_lock("", 0, status))
+	if (file_read_process("", 0, "status", status, sizeof(status)) == 0 && limits_has_ipc_lock("", 0, status))
 		return LIMITS_UNLIMITED;
 	return limit_bytes - min_u64(limit_bytes, limits_locked_bytes());
 }
@@ -140,10 +127,10 @@ limits_read(const char *root, pid_t pid, struct limits *ret_limits)
 	struct limits limits = { 0 };
 	char text[4096], status[4096];
 	const char *value;
-	int r = process_read_text(root, pid, "limits", text, sizeof(text));
+	int r = file_read_process(root, pid, "limits", text, sizeof(text));
 
 	if (r == 0)
-		r = process_read_text(root, pid, "status", status, sizeof(status));
+		r = file_read_process(root, pid, "status", status, sizeof(status));
 	if (r < 0)
 		return r;
 	if (!limits_find(text, "Max locked memory", false, &limits.memlock_bytes) ||
@@ -159,6 +146,9 @@ limits_read(const char *root, pid_t pid, struct limits *ret_limits)
 	value = find_value(status, "Uid:");
 	if (!value || sscanf(value, "%*u %" SCNu32, &limits.uid) != 1)
 		limits.uid = geteuid();
+	value = find_value(status, "Gid:");
+	if (!value || sscanf(value, "%*u %" SCNu32, &limits.gid) != 1)
+		limits.gid = getegid();
 	*ret_limits = limits;
 	return 0;
 }

@@ -31,7 +31,7 @@ struct limits {
 	uint64_t locked_bytes;		/* of them: by mlock now (VmLck) */
 	bool has_ipc_lock;
 	uint64_t nofile;		/* the hard limit, to which the daemon raises its own */
-	uint32_t uid;			/* the effective one */
+	uint32_t uid, gid;		/* the effective ones */
 };
 
 /* By the files of a process in /proc, of ours for pid 0, below root ("" but for tests). 0, or the negative errno of reading them. */

@@ -259,7 +259,7 @@ memory_free(struct memory *memory)
 }
 
 int
-memory_new_at(const char *root, struct memory **ret_memory)
+memory_new_at(const char *root, pid_t pid, struct memory **ret_memory)
 {
 	struct memory *memory = calloc(1, sizeof(*memory));
 	int r;
@@ -277,7 +277,7 @@ memory_new_at(const char *root, struct memory **ret_memory)
 		r = -errno;
 		goto fail;
 	}
-	r = cgroup_walk(root, "memory", memory_add_cgroup, memory);
+	r = cgroup_walk(root, pid, "memory", memory_add_cgroup, memory);
 	if (r < 0)
 		goto fail;
 	*ret_memory = memory;
@@ -290,5 +290,5 @@ fail:
 int
 memory_new(struct memory **ret_memory)
 {
-	return memory_new_at("", ret_memory);
+	return memory_new_at("", 0, ret_memory);
 }

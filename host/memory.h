@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Of the headroom left alone when a segment is judged: a worker wants two steps and some more before it takes one. */
 #define MEMORY_SLACK_BYTES	((uint64_t)40 << 20)
@@ -43,8 +44,8 @@ struct memory_headroom {
  * opening /proc/meminfo.
  */
 int memory_new(struct memory **ret_memory);
-/* The same below another root directory, for tests. */
-int memory_new_at(const char *root, struct memory **ret_memory);
+/* The same of another process (0: of this one), below another root directory ("" but for tests). */
+int memory_new_at(const char *root, pid_t pid, struct memory **ret_memory);
 struct memory *memory_free(struct memory *memory);
 
 /* What may be allocated now while reserve_bytes of the available memory stay free. 0 or the negative errno of reading. */

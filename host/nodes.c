@@ -74,7 +74,7 @@ nodes_format(char *buf, size_t size, uint64_t nodes)
 }
 
 uint64_t
-nodes_there_at(const char *root)
+nodes_there_at(const char *root, pid_t pid)
 {
 	uint64_t nodes = 1;
 	char text[8192];
@@ -84,7 +84,7 @@ nodes_there_at(const char *root)
 	if (file_read_text(root, NODE_DIR "/has_memory", text, sizeof(text)) == 0 ||
 	    file_read_text(root, NODE_DIR "/online", text, sizeof(text)) == 0)
 		nodes = nodes_parse(text);
-	if (file_read_text(root, "/proc/self/status", text, sizeof(text)) == 0 &&
+	if (file_read_process(root, pid, "status", text, sizeof(text)) == 0 &&
 	    (allowed = strstr(text, "\nMems_allowed_list:")))
 		nodes &= nodes_parse(allowed + strlen("\nMems_allowed_list:") + strspn(allowed + 19, " \t"));
 	return nodes;
@@ -93,7 +93,7 @@ nodes_there_at(const char *root)
 uint64_t
 nodes_there(void)
 {
-	return nodes_there_at("");
+	return nodes_there_at("", 0);
 }
 
 unsigned

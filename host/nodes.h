@@ -10,13 +10,15 @@
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define NODES_MAX	64
 #define NODES_TEXT_SIZE	192		/* all 64 of them */
 
 /* Those with memory that this process may use: its cpuset's. Of a kernel that knows no nodes: node 0. */
 uint64_t nodes_there(void);
-uint64_t nodes_there_at(const char *root);	/* below another root, for tests */
+/* The same of another process (0: of this one), below another root ("" but for tests). */
+uint64_t nodes_there_at(const char *root, pid_t pid);
 
 /* How many nodes of this machine have memory, whoever may use it. Asked once. */
 unsigned nodes_known(void);

@@ -135,7 +135,7 @@ room_apply_cgroup(const char *dir, enum cgroup_version version, void *arg)
 }
 
 int
-pools_room_at(const char *root, uint64_t page_bytes, uint64_t nodes, struct pools_room *ret_room)
+pools_room_at(const char *root, pid_t pid, uint64_t page_bytes, uint64_t nodes, struct pools_room *ret_room)
 {
 	struct pools_room room = { .limit = POOLS_LIMIT_POOL, .nodes = nodes, .pool.page_bytes = page_bytes };
 	uint64_t n_free, n_added;
@@ -155,7 +155,7 @@ pools_room_at(const char *root, uint64_t page_bytes, uint64_t nodes, struct pool
 	(void)snprintf(room.where, sizeof(room.where), POOL_DIR "/nr_hugepages", (unsigned long long)(page_bytes / KIB));
 	if (nodes)
 		room_apply_nodes(root, &room);
-	r = cgroup_walk(root, "hugetlb", room_apply_cgroup, &room);
+	r = cgroup_walk(root, pid, "hugetlb", room_apply_cgroup, &room);
 	if (r < 0)
 		return r;
 	*ret_room = room;
@@ -165,5 +165,5 @@ pools_room_at(const char *root, uint64_t page_bytes, uint64_t nodes, struct pool
 int
 pools_room(uint64_t page_bytes, uint64_t nodes, struct pools_room *ret_room)
 {
-	return pools_room_at("", page_bytes, nodes, ret_room);
+	return pools_room_at("", 0, page_bytes, nodes, ret_room);
 }

@@ -8,6 +8,7 @@
 #define HOST_POOLS_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 /* One pool, in pages. */
 struct pool {
@@ -47,6 +48,7 @@ struct pools_room {
  * cannot be read sets no limit. Pages are judged reserved ones: they count against rsvd.max and max alike.
  */
 int pools_room(uint64_t page_bytes, uint64_t nodes, struct pools_room *ret_room);
-int pools_room_at(const char *root, uint64_t page_bytes, uint64_t nodes, struct pools_room *ret_room);
+/* The same of another process (0: of this one), below another root ("" but for tests). */
+int pools_room_at(const char *root, pid_t pid, uint64_t page_bytes, uint64_t nodes, struct pools_room *ret_room);
 
 #endif

@@ -207,14 +207,14 @@ service_read(const char *root, struct service *ret_service)
 }
 
 bool
-service_find_user(const struct service *service, uint32_t *ret_uid)
+service_find_user(const struct service *service, uint32_t *ret_uid, uint32_t *ret_gid)
 {
 	const struct passwd *user;
 	unsigned long number;
 	char *end;
 
 	if (!*service->user) {
-		*ret_uid = 0;
+		*ret_uid = *ret_gid = 0;
 		return true;
 	}
 	user = getpwnam(service->user);
@@ -222,6 +222,7 @@ service_find_user(const struct service *service, uint32_t *ret_uid)
 	if (!user && *end)
 		return false;
 	*ret_uid = user ? user->pw_uid : (uint32_t)number;
+	*ret_gid = user ? user->pw_gid : (uint32_t)number;
 	return true;
 }
 

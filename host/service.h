@@ -30,8 +30,8 @@ struct service {
  */
 int service_read(const char *root, struct service *ret_service);
 
-/* The uid of its user, by name or by number. False: there is none of that name. */
-bool service_find_user(const struct service *service, uint32_t *ret_uid);
+/* Its user, by name or by number, and that one's group. False: there is none of that name. */
+bool service_find_user(const struct service *service, uint32_t *ret_uid, uint32_t *ret_gid);
 
 /* A limit as units write it: "infinity", "64M", "1024:524288", of which the soft or the hard one is taken. False: it is none. */
 bool service_parse_limit(const char *text, bool hard, uint64_t *ret_value);

@@ -22,6 +22,8 @@ static const struct {
 	{ "configuration", doctor_check_configuration },
 	{ "daemon", doctor_check_daemon },
 	{ "kernel", doctor_check_kernel },
+	{ "hugetlb", doctor_check_pools },
+	{ "nodes", doctor_check_nodes },
 	{ "memory", doctor_check_memory },
 	{ "unit-memory", doctor_check_unit_memory },
 	{ "overcommit", doctor_check_overcommit },
@@ -86,7 +88,7 @@ doctor_select_new(struct doctor *doctor, doctor_filter_fn filter, struct doctor_
 bool
 doctor_is_of_memory(const struct definition *definition)
 {
-	return definition->page_size != DEFINITION_PAGE_2MIB && definition->page_size != DEFINITION_PAGE_1GIB;
+	return definition_huge_bytes(definition) == 0;
 }
 
 /* No size is so large that this overflows: conf/ refuses more than an object can have. */
@@ -344,6 +346,7 @@ doctor_deinit(struct doctor *doctor)
 		row_deinit(&doctor->rows[i]);
 	free(doctor->rows);
 	doctor_leave_daemon(doctor);
+	doctor_set_deinit(&doctor->fallen_back);
 	conf_free(doctor->conf);
 	conf_report_deinit(&doctor->report);
 }

@@ -67,6 +67,8 @@ struct doctor {
 	pid_t daemon_pid;		/* 0: it is not known */
 	int daemon_error;		/* it did not say what it has: -ENOENT where there is none */
 	char daemon_failure[512];	/* and why */
+	pid_t place_pid;		/* in whose cgroups and on whose nodes memory is to be had; 0: this process's */
+	struct doctor_set fallen_back;	/* from a pool that does not have them to common memory */
 	struct doctor_held *held;	/* by name */
 	size_t n_held;
 	struct limits limits;		/* of the daemon that runs, else of its unit, else of this process */
@@ -147,6 +149,8 @@ const char *doctor_level_name(enum doctor_level level);
 void doctor_check_configuration(struct doctor *doctor);
 void doctor_check_daemon(struct doctor *doctor);
 void doctor_check_kernel(struct doctor *doctor);
+void doctor_check_pools(struct doctor *doctor);
+void doctor_check_nodes(struct doctor *doctor);
 void doctor_check_memory(struct doctor *doctor);
 void doctor_check_unit_memory(struct doctor *doctor);
 void doctor_check_overcommit(struct doctor *doctor);

@@ -124,13 +124,16 @@ settle_limits(struct doctor *doctor)
 
 	if (doctor->daemon_pid && limits_read(doctor->root, doctor->daemon_pid, &doctor->limits) == 0) {
 		(void)snprintf(doctor->whose, sizeof(doctor->whose), "segmentd (pid %d)", (int)doctor->daemon_pid);
+		doctor->place_pid = doctor->daemon_pid;
 		return;
 	}
 	doctor->daemon_pid = 0;
 	if (doctor->service_error == 0) {
+		/* Not below the caller's cgroups, but below its manager's. */
+		doctor->place_pid = 1;
 		doctor->limits = (struct limits) { .memlock_bytes = service->has_ipc_lock ? LIMITS_UNLIMITED : service->memlock_bytes,
 			.has_ipc_lock = service->has_ipc_lock, .nofile = service->nofile };
-		(void)service_find_user(service, &doctor->limits.uid);
+		(void)service_find_user(service, &doctor->limits.uid, &doctor->limits.gid);
 		(void)stpcpy(doctor->whose, SERVICE_UNIT);
 		return;
 	}

@@ -15,13 +15,13 @@
 static bool
 is_locked(const struct definition *definition)
 {
-	return definition->mlock && doctor_is_of_memory(definition);
+	return definition->mlock;
 }
 
 static bool
 is_shm_locked(const struct definition *definition)
 {
-	return is_locked(definition) && definition->backend == DEFINITION_SYSV;
+	return definition->mlock && definition->backend == DEFINITION_SYSV && doctor_is_of_memory(definition);
 }
 
 static bool
@@ -47,13 +47,13 @@ is_held_locked(const struct doctor *doctor, const struct definition *definition)
 	return held && held->locked_bytes >= definition->size_bytes;
 }
 
-/* By mlock: of System V memory control memory alone. */
+/* By mlock: of System V memory, and of what is of a pool and never swapped, control memory alone. */
 static uint64_t
 mlock_bytes(const struct doctor *doctor, const struct definition *definition)
 {
 	if (is_held_locked(doctor, definition))
 		return 0;
-	if (definition->backend == DEFINITION_SYSV)
+	if (definition->backend == DEFINITION_SYSV || !doctor_is_of_memory(definition))
 		return doctor_control_bytes(definition);
 	return doctor_unlocked_bytes(doctor, definition);
 }

@@ -12,7 +12,40 @@
 static bool
 is_provisioned(const struct definition *definition)
 {
-	return definition->prefault && doctor_is_of_memory(definition);
+	return definition->prefault;
+}
+
+/* Of common memory: of what is of a pool control memory alone, unless the pool does not have it. */
+static uint64_t
+common_bytes(const struct doctor *doctor, const struct definition *definition, uint64_t bytes)
+{
+	if (doctor_is_of_memory(definition))
+		return bytes;
+	for (size_t i = 0; i < doctor->fallen_back.n; i++)
+		if (doctor->fallen_back.list[i] == definition)
+			return bytes;
+	return min_u64(bytes, doctor_control_bytes(definition));
+}
+
+static uint64_t
+all_common_bytes(const struct doctor *doctor, const struct definition *definition)
+{
+	return common_bytes(doctor, definition, doctor_bytes(doctor, definition));
+}
+
+static uint64_t
+missing_common_bytes(const struct doctor *doctor, const struct definition *definition)
+{
+	return common_bytes(doctor, definition, doctor_missing_bytes(doctor, definition));
+}
+
+/* The kernel commits a System V object whole when it is made; of others their pages. */
+static uint64_t
+committed_bytes(const struct doctor *doctor, const struct definition *definition)
+{
+	if (definition->backend != DEFINITION_SYSV || !doctor_is_of_memory(definition))
+		return missing_common_bytes(doctor, definition);
+	return doctor_find_held(doctor, definition) ? 0 : doctor_object_bytes(doctor, definition);
 }
 
 static bool
@@ -38,14 +71,18 @@ judge_memory(struct doctor *doctor, const struct memory_headroom *headroom)
 {
 	struct doctor_set all, misfits;
 	char text[FINDINGS_TEXT_SIZE], needed[TEXT_SIZE], left[TEXT_SIZE];
+	uint64_t needed_bytes;
 
 	doctor_select(doctor, is_provisioned, &all);
-	doctor_find_misfits(doctor, &all, doctor_missing_bytes, headroom->bytes, &misfits);
-	text_format_size(doctor_set_bytes(doctor, &all, doctor_missing_bytes), needed);
+	doctor_find_misfits(doctor, &all, missing_common_bytes, headroom->bytes, &misfits);
+	needed_bytes = doctor_set_bytes(doctor, &all, missing_common_bytes);
+	text_format_size(needed_bytes, needed);
 	text_format_size(headroom->bytes, left);
 	if (misfits.n) {
-		findings_memory(text, sizeof(text), doctor_set_bytes(doctor, &all, doctor_missing_bytes), headroom);
+		findings_memory(text, sizeof(text), needed_bytes, headroom);
 		doctor_add_failure(doctor, &misfits, text);
+	} else if (!needed_bytes) {
+		doctor_ok(doctor, "no more memory is needed; %s are left by %s", left, headroom->where);
 	} else {
 		doctor_ok(doctor, "%s of memory are needed, and %s are left by %s", needed, left, headroom->where);
 	}
@@ -58,7 +95,7 @@ doctor_check_memory(struct doctor *doctor)
 {
 	struct memory_headroom headroom;
 	struct memory *memory = NULL;
-	int r = memory_new_at(doctor->root, &memory);
+	int r = memory_new_at(doctor->root, doctor->place_pid, &memory);
 
 	if (r == 0)
 		r = memory_headroom(memory, doctor->conf->daemon.memory_reserve_bytes, &headroom);
@@ -88,11 +125,11 @@ doctor_check_unit_memory(struct doctor *doctor)
 		return;
 	}
 	doctor_select(doctor, is_provisioned, &all);
-	doctor_find_misfits(doctor, &all, doctor_bytes, doctor->service.memory_max_bytes -
+	doctor_find_misfits(doctor, &all, all_common_bytes, doctor->service.memory_max_bytes -
 	    min_u64(doctor->service.memory_max_bytes, MEMORY_SLACK_BYTES), &misfits);
 	text_format_size(doctor->service.memory_max_bytes, limit);
 	if (misfits.n) {
-		findings_unit_memory(text, sizeof(text), doctor_set_bytes(doctor, &all, doctor_bytes), &doctor->service);
+		findings_unit_memory(text, sizeof(text), doctor_set_bytes(doctor, &all, all_common_bytes), &doctor->service);
 		doctor_add_failure(doctor, &misfits, text);
 	} else {
 		doctor_ok(doctor, SERVICE_UNIT " may use %s", limit);
@@ -118,9 +155,9 @@ doctor_check_overcommit(struct doctor *doctor)
 		return;
 	}
 	doctor_select(doctor, is_provisioned, &all);
-	doctor_find_misfits(doctor, &all, doctor_missing_bytes, overcommit.limit_bytes - min_u64(overcommit.limit_bytes, overcommit.used_bytes), &misfits);
+	doctor_find_misfits(doctor, &all, committed_bytes, overcommit.limit_bytes - min_u64(overcommit.limit_bytes, overcommit.used_bytes), &misfits);
 	if (misfits.n) {
-		findings_overcommit(text, sizeof(text), doctor_set_bytes(doctor, &all, doctor_missing_bytes), &overcommit);
+		findings_overcommit(text, sizeof(text), doctor_set_bytes(doctor, &all, committed_bytes), &overcommit);
 		doctor_add_failure(doctor, &misfits, text);
 	} else {
 		doctor_ok(doctor, "vm.overcommit_memory is 2, and CommitLimit leaves enough");

@@ -232,7 +232,7 @@ void
 doctor_check_remove_ipc(struct doctor *doctor)
 {
 	char text[FINDINGS_TEXT_SIZE], where[256], name[TEXT_USER_SIZE];
-	uint32_t uid = doctor->limits.uid;
+	uint32_t uid = doctor->limits.uid, gid;
 	struct doctor_set set;
 	bool removes;
 	int r = service_remove_ipc(doctor->root, &removes, where, sizeof(where));
@@ -245,7 +245,7 @@ doctor_check_remove_ipc(struct doctor *doctor)
 		doctor_unread(doctor, "logind.conf", r);
 		return;
 	}
-	if (doctor->service_error == 0 && !doctor->daemon_pid && !service_find_user(&doctor->service, &uid)) {
+	if (doctor->service_error == 0 && !doctor->daemon_pid && !service_find_user(&doctor->service, &uid, &gid)) {
 		(void)snprintf(text, sizeof(text), "the user '%s' of " SERVICE_UNIT " does not exist. Remedy: `useradd --system %s`",
 		    doctor->service.user, doctor->service.user);
 		doctor_add(doctor, DOCTOR_PROBLEM, NULL, "the unit does not start", text);

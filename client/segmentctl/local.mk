@@ -14,6 +14,7 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/doctor_files.c \
 	client/segmentctl/doctor_limits.c \
 	client/segmentctl/doctor_memory.c \
+	client/segmentctl/doctor_placement.c \
 	client/segmentctl/doctor_print.c \
 	client/segmentctl/doctor_shared.c \
 	client/segmentctl/doctor_system.c \

@@ -92,8 +92,7 @@ sysv_refuse(const struct definition *definition, uint64_t bytes, int r, char *te
 	if (r == -ENOMEM && pool_bytes && pools_room(pool_bytes, 0, &room) == 0 && room.bytes < bytes)
 		findings_pool(text, text_size, bytes, &room);
 	else if (r == -EPERM && pool_bytes)
-		(void)snprintf(text, text_size, "System V memory of huge pages is for CAP_IPC_LOCK, and for members of group "
-		    "vm.hugetlb_shm_group. Remedy: `sysctl -w vm.hugetlb_shm_group=%u`", (unsigned)getegid());
+		findings_pool_group(text, text_size, (uint32_t)getegid());
 	else if (r == -ENOSYS)
 		(void)snprintf(text, text_size, "this kernel has no System V memory (CONFIG_SYSVIPC), or a filter keeps the "
 		    "daemon from it");

@@ -66,7 +66,7 @@ headroom_for(uint64_t reserve_bytes, uint64_t needed_bytes)
 	struct memory_headroom headroom;
 	struct memory *memory;
 
-	ck_assert_int_eq(memory_new_at(root, &memory), 0);
+	ck_assert_int_eq(memory_new_at(root, 0, &memory), 0);
 	ck_assert_int_eq(memory_headroom_for(memory, reserve_bytes, needed_bytes, &headroom), 0);
 	ck_assert_ptr_null(memory_free(memory));
 	return headroom;
@@ -181,7 +181,7 @@ START_TEST(v2_limits_are_read_anew)
 
 	put("/proc/self/cgroup", "0::/a\n");
 	put_v2("/sys/fs/cgroup/a", "max", "max", 0);
-	ck_assert_int_eq(memory_new_at(root, &memory), 0);
+	ck_assert_int_eq(memory_new_at(root, 0, &memory), 0);
 	ck_assert_int_eq(memory_headroom(memory, 0, &h), 0);
 	ck_assert_uint_eq(h.bytes, 8 * GIB);
 	put_v2("/sys/fs/cgroup/a", "1073741824", "max", 24 * MIB);
@@ -325,10 +325,10 @@ START_TEST(missing_meminfo_is_an_error)
 	struct memory_headroom h;
 
 	put("/proc/meminfo", "MemTotal: 1 kB\n");
-	ck_assert_int_eq(memory_new_at(root, &memory), 0);
+	ck_assert_int_eq(memory_new_at(root, 0, &memory), 0);
 	ck_assert_int_eq(memory_headroom(memory, 0, &h), -EPROTO);
 	memory_free(memory);
-	ck_assert_int_eq(memory_new_at("/nonexistent", &memory), -ENOENT);
+	ck_assert_int_eq(memory_new_at("/nonexistent", 0, &memory), -ENOENT);
 	ck_assert_ptr_null(memory_free(NULL));
 }
 END_TEST

@@ -5,6 +5,7 @@ check_PROGRAMS += \
 	tests/segmentctl/check_completion \
 	tests/segmentctl/check_contents \
 	tests/segmentctl/check_doctor \
+	tests/segmentctl/check_doctor_backends \
 	tests/segmentctl/check_exec \
 	tests/segmentctl/check_follow \
 	tests/segmentctl/check_segmentctl_daemon \
@@ -40,9 +41,15 @@ tests_segmentctl_check_text_SOURCES = tests/segmentctl/check_text.c
 tests_segmentctl_check_text_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_text_LDADD = $(segmentctl_test_libs)
 
-tests_segmentctl_check_doctor_SOURCES = tests/segmentctl/check_doctor.c $(segmentctl_run) tests/host/tree.c tests/host/tree.h
+segmentctl_doctor_host = tests/segmentctl/doctor_host.c tests/segmentctl/doctor_host.h tests/host/tree.c tests/host/tree.h
+
+tests_segmentctl_check_doctor_SOURCES = tests/segmentctl/check_doctor.c $(segmentctl_run) $(segmentctl_doctor_host)
 tests_segmentctl_check_doctor_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_doctor_LDADD = $(segmentctl_test_libs)
+
+tests_segmentctl_check_doctor_backends_SOURCES = tests/segmentctl/check_doctor_backends.c $(segmentctl_doctor_host)
+tests_segmentctl_check_doctor_backends_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_doctor_backends_LDADD = $(segmentctl_test_libs)
 
 tests_segmentctl_check_usage_SOURCES = tests/segmentctl/check_usage.c $(segmentctl_run)
 tests_segmentctl_check_usage_CFLAGS = $(segmentctl_test_cflags)

@@ -72,7 +72,7 @@ static void
 group_make(struct group *group, uint64_t limit_bytes)
 {
 	*group = (struct group) { .why_not = "no memory cgroup is mounted" };
-	if (cgroup_walk("", "memory", group_make_below, group) != 1)
+	if (cgroup_walk("", 0, "memory", group_make_below, group) != 1)
 		harness_skip("no memory cgroup can be made here: %s", group->why_not);
 	ck_assert_int_eq(group_limit(group, limit_bytes), 0);
 }

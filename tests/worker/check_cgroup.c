@@ -66,7 +66,7 @@ static void
 setup(void)
 {
 	(void)snprintf(skip, sizeof(skip), "no memory cgroup is mounted");
-	if (cgroup_walk("", "memory", make_below, NULL) == 1)
+	if (cgroup_walk("", 0, "memory", make_below, NULL) == 1)
 		skip[0] = '\0';
 	else
 		printf("skipped: %s\n", skip);

@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * doctor's checks of what only some backends and placements need, one by one, against a host of files. Definitions are made
+ * here, whatever the configuration's grammar takes.
+ */
+#include "config.h"
+
+#include <check.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "base/base.h"
+#include "client/segmentctl/doctor.h"
+#include "tests/host/tree.h"
+#include "tests/segmentctl/doctor_host.h"
+
+static struct doctor direct;
+static struct conf direct_conf;
+static struct definition definitions[3], *list[3] = { &definitions[0], &definitions[1], &definitions[2] };
+
+static void
+define(size_t i, const char *name, enum definition_backend backend, uint64_t size_bytes, bool required)
+{
+	char *copy = strdup(name);
+
+	definitions[i] = (struct definition) { .name = copy, .backend = backend, .size_bytes = size_bytes,
+		.max_size_bytes = size_bytes, .required = required, .prefault = true };
+	direct_conf = (struct conf) { .segments = list, .n_segments = i + 1 };
+	direct = (struct doctor) { .root = tree_root, .conf = &direct_conf, .service_error = -ENOENT, .check = "x",
+		.limits.uid = geteuid() };
+}
+
+/* Runs one check; its only row has the level, says the words, and is about so many segments. */
+static const struct doctor_row *
+assert_check(doctor_check_fn check, enum doctor_level level, const char *words, size_t n_segments)
+{
+	const struct doctor_row *row = direct.rows;
+	char copy[FINDINGS_TEXT_SIZE];
+
+	direct.n_rows = 0;
+	direct.rows = NULL;
+	check(&direct);
+	row = direct.rows;
+	ck_assert_uint_eq(direct.n_rows, 1);
+	ck_assert_msg(row->level == level, "%s: %s", doctor_level_name(row->level), row->what);
+	(void)snprintf(copy, sizeof(copy), "%s. %s", row->what, row->remedy ? row->remedy : "");
+	assert_has(copy, words);
+	ck_assert_uint_eq(row->n_segments, n_segments);
+	for (char *p = strchr(copy, '`'); p; p = strchr(p + 1, '`')) {
+		char *command = p + 1;
+
+		p = strchr(command, '`');
+		*p = '\0';
+		doctor_try_command(command);
+	}
+	return row;
+}
+
+START_TEST(limits_of_system_v)
+{
+	define(0, "a", DEFINITION_SYSV, 64 * MIB, false);
+	define(1, "b", DEFINITION_SYSV, 32 * MIB, false);
+	define(2, "c", DEFINITION_SYSV, 16 * MIB, true);
+	(void)assert_check(doctor_check_sysv, DOCTOR_OK, "3 more System V segments: kernel.shmmax is unlimited", 0);
+	tree_put("/proc/sys/kernel/shmmax", "33554432\n");
+	(void)assert_check(doctor_check_sysv, DOCTOR_PROBLEM, "`sysctl -w kernel.shmmax=67108864`", 1);
+	tree_put("/proc/sys/kernel/shmmax", "1048576\n");
+	(void)assert_check(doctor_check_sysv, DOCTOR_REQUIRED, "`sysctl -w kernel.shmmax=67108864`", 3);
+	tree_put("/proc/sys/kernel/shmmax", "1073741824\n");
+	tree_put("/proc/sys/kernel/shmall", "%lu\n", (unsigned long)(100 * MIB) / (unsigned long)sysconf(_SC_PAGESIZE));
+	(void)assert_check(doctor_check_sysv, DOCTOR_REQUIRED, "kernel.shmall", 1);
+	tree_put("/proc/sys/kernel/shmall", "18446744073692774399\n");
+	tree_put("/proc/sys/kernel/shmmni", "2\n");
+	(void)assert_check(doctor_check_sysv, DOCTOR_REQUIRED, "`sysctl -w kernel.shmmni=3`", 1);
+}
+END_TEST
+
+START_TEST(room_in_dev_shm)
+{
+	char one[] = "/a", two[] = "/b";
+
+	define(0, "a", DEFINITION_POSIX, MIB, true);
+	definitions[0].object = one;
+	(void)assert_check(doctor_check_shm, DOCTOR_OK, "1 POSIX object: 1 MiB more are needed in /dev/shm", 0);
+	define(1, "b", DEFINITION_POSIX, UINT64_C(1) << 60, true);
+	definitions[0].object = one;
+	definitions[1].object = two;
+	(void)assert_check(doctor_check_shm, DOCTOR_REQUIRED, "`mount -o remount,size=", 1);
+	tree_put("/proc/self/mountinfo", "31 23 0:27 / /dev/shm rw,nosuid - ext4 /dev/sda1 rw\n");
+	(void)assert_check(doctor_check_shm, DOCTOR_REQUIRED, "/dev/shm is no tmpfs", 2);
+	tree_remove("/dev/shm");
+	(void)assert_check(doctor_check_shm, DOCTOR_REQUIRED, "/dev/shm cannot be reached: No such file", 2);
+}
+END_TEST
+
+START_TEST(objects_that_are_there)
+{
+	char one[] = "/a";
+
+	define(0, "a", DEFINITION_POSIX, MIB, true);
+	definitions[0].object = one;
+	tree_put("/dev/shm/a", "123");
+	direct.n_rows = 0;
+	doctor_check_shm(&direct);
+	ck_assert_uint_eq(direct.n_rows, 2);
+	ck_assert(direct.rows[1].level == DOCTOR_REQUIRED);
+	assert_has(direct.rows[1].what, "an object /a is there already, and not ours: 3 B, of uid ");
+	assert_has(direct.rows[1].remedy, "`rm /dev/shm/a`");
+}
+END_TEST
+
+static const struct passwd *
+nobody(void)
+{
+	const struct passwd *nobody = getpwnam("nobody");
+
+	return geteuid() == 0 ? nobody : NULL;
+}
+
+/* A file of so many bytes, without blocks, that its owner alone may open. */
+static void
+put_file(const char *path, off_t size_bytes)
+{
+	char full[512];
+
+	tree_put(path, "%s", "");
+	(void)snprintf(full, sizeof(full), "%s%s", tree_root, path);
+	ck_assert_int_eq(chmod(full, 0600), 0);
+	ck_assert_int_eq(truncate(full, size_bytes), 0);
+}
+
+START_TEST(files_that_are_there)
+{
+	char path[] = "/data/book", full[512], other[512];
+	const struct passwd *user = nobody();
+
+	define(0, "a", DEFINITION_FILE, MIB, true);
+	definitions[0].path = path;
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "there is no directory '/data'. `install -d -o ", 1);
+	tree_make_dir("/data");
+	(void)assert_check(doctor_check_files, DOCTOR_OK, "1 file on the file system of '/data/book': 1 MiB more are needed", 0);
+	put_file("/data/book", 17);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "has 17 bytes, and max_size is 1048576", 1);
+	put_file("/data/book", MIB);
+	(void)assert_check(doctor_check_files, DOCTOR_OK, "1 MiB more are needed", 0);
+	(void)snprintf(full, sizeof(full), "%s/data/book", tree_root);
+	(void)snprintf(other, sizeof(other), "%s/data/other", tree_root);
+	ck_assert_int_eq(link(full, other), 0);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "has 2 hard links", 1);
+	ck_assert_int_eq(unlink(other), 0);
+	ck_assert_int_eq(chmod(full, 0640), 0);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "`chmod 0600 /data/book`", 1);
+	ck_assert_int_eq(unlink(full), 0);
+	ck_assert_int_eq(symlink("/etc/passwd", full), 0);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "is a symbolic link; a regular file is expected", 1);
+	ck_assert_int_eq(unlink(full), 0);
+	ck_assert_int_eq(mkfifo(full, 0600), 0);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "is a fifo", 1);
+	ck_assert_int_eq(unlink(full), 0);
+	direct.limits.uid = geteuid() + 1;
+	put_file("/data/book", MIB);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, geteuid() == 0 ? "its directory: Permission denied" : "uid", 1);
+	if (!user) {
+		printf("skipped: another owner's files are root's to make\n");
+		return;
+	}
+	ck_assert_int_eq(chown(full, user->pw_uid, (gid_t)-1), 0);
+	direct.limits.uid = 0;
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "one of the daemon's own uid, 0, is expected. `chown 0 /data/book`", 1);
+}
+END_TEST
+
+START_TEST(a_file_that_another_daemon_has)
+{
+	char path[] = "/data/book", full[512];
+	struct stat st;
+
+	define(0, "a", DEFINITION_FILE, MIB, true);
+	definitions[0].path = path;
+	put_file("/data/book", MIB);
+	put_file("/data/book.segmentd", 0);
+	(void)snprintf(full, sizeof(full), "%s/data/book.segmentd", tree_root);
+	ck_assert_int_eq(stat(full, &st), 0);
+	tree_put("/proc/locks", "1: FLOCK  ADVISORY  WRITE %d 00:1a:%lu 0 EOF\n", (int)getpid(), (unsigned long)st.st_ino);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "'/data/book' is in use by pid ", 1);
+	tree_put("/proc/locks", "1: FLOCK  ADVISORY  WRITE %d 00:1a:%lu 0 EOF\n", (int)getpid(), (unsigned long)st.st_ino + 1);
+	(void)assert_check(doctor_check_files, DOCTOR_OK, "1 file", 0);
+	ck_assert_int_eq(chmod(full, 0644), 0);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "`chmod 0600 /data/book.segmentd`", 1);
+}
+END_TEST
+
+/* Files of one file system share what is free there. */
+START_TEST(room_on_disks)
+{
+	char one[] = "/data/book", two[] = "/data/prices";
+	struct statvfs fs;
+
+	tree_make_dir("/data");
+	ck_assert_int_eq(statvfs(tree_root, &fs), 0);
+	define(0, "a", DEFINITION_FILE, (uint64_t)fs.f_bavail * fs.f_frsize * 2 / 3, false);
+	define(1, "b", DEFINITION_FILE, (uint64_t)fs.f_bavail * fs.f_frsize * 2 / 3, true);
+	definitions[0].path = one;
+	definitions[1].path = two;
+	(void)assert_check(doctor_check_files, DOCTOR_PROBLEM, "more are needed on the file system of '/data/book', where", 1);
+	ck_assert_str_eq(direct.rows[0].segments[0], "a");
+}
+END_TEST
+
+/* A key that somebody has; what the uid has locked by SHM_LOCK already. */
+START_TEST(keys_and_locks_of_system_v)
+{
+	const char *heading = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime "
+	    "     dtime      ctime                   rss                  swap\n";
+
+	define(0, "a", DEFINITION_SYSV, 64 * MIB, true);
+	definitions[0].has_key = true;
+	definitions[0].key = 0x7a2f;
+	tree_put("/proc/sysvipc/shm", "%s%10d          3   600              1048576 %5d     0      2  4242     0     0     0          0 "
+	    "         0          0                     0                     0\n", heading, 0x7a2f, 0);
+	direct.n_rows = 0;
+	doctor_check_sysv(&direct);
+	ck_assert_uint_eq(direct.n_rows, 2);
+	ck_assert(direct.rows[1].level == DOCTOR_REQUIRED);
+	assert_has(direct.rows[1].what, "key 0x00007a2f is taken: a System V segment of 1 MiB has it, which belongs to uid 4242");
+	assert_has(direct.rows[1].remedy, "`ipcrm -M 0x00007a2f`");
+	definitions[0].key = 0x7a30;
+	(void)assert_check(doctor_check_sysv, DOCTOR_OK, "1 more System V segment", 0);
+
+	definitions[0].mlock = true;
+	direct.limits = (struct limits) { .memlock_bytes = 64 * MIB, .uid = 4242 };
+	(void)assert_check(doctor_check_memlock, DOCTOR_OK, "0 B are to be locked", 0);
+	tree_put("/proc/sysvipc/shm", "%s%10d          3  2600              1048576 %5d     0      2  4242     0     0     0          0 "
+	    "         0          0                     0                     0\n", heading, 1, 0);
+	direct.n_rows = 0;
+	doctor_check_memlock(&direct);
+	ck_assert_uint_eq(direct.n_rows, 2);
+	ck_assert(direct.rows[1].level == DOCTOR_REQUIRED);
+	assert_has(direct.rows[1].what, "all that uid 4242 has locked so");
+	direct.limits.uid = 4243;
+	(void)assert_check(doctor_check_memlock, DOCTOR_OK, "0 B are to be locked", 0);
+}
+END_TEST
+
+START_TEST(objects_that_logind_removes)
+{
+	define(0, "a", DEFINITION_SYSV, MIB, true);
+	(void)assert_check(doctor_check_remove_ipc, DOCTOR_OK, "there is no logind", 0);
+	tree_put("/usr/lib/systemd/systemd-logind", "x");
+	direct.limits.uid = 0;
+	(void)assert_check(doctor_check_remove_ipc, DOCTOR_OK, "system users, as 'root'", 0);
+	direct.service_error = 0;
+	(void)strcpy(direct.service.user, "no-such-user-there-is");
+	(void)assert_check(doctor_check_remove_ipc, DOCTOR_PROBLEM, "`useradd --system no-such-user-there-is`", 0);
+	(void)strcpy(direct.service.user, "4242");
+	(void)assert_check(doctor_check_remove_ipc, DOCTOR_PROBLEM, "RemoveIPC is yes (the default)", 1);
+	tree_put("/etc/systemd/logind.conf", "[Login]\n#RemoveIPC=no\nRemoveIPC=yes\n");
+	(void)assert_check(doctor_check_remove_ipc, DOCTOR_PROBLEM, "RemoveIPC is yes (/etc/systemd/logind.conf)", 1);
+	tree_put("/usr/lib/systemd/logind.conf.d/10.conf", "[Login]\nRemoveIPC = No\n");
+	(void)assert_check(doctor_check_remove_ipc, DOCTOR_OK, "RemoveIPC=no", 0);
+	/* One of the same name in /etc stands in its place. */
+	tree_put("/etc/systemd/logind.conf.d/10.conf", "[Login]\n");
+	definitions[0].backend = DEFINITION_MEMFD;
+	(void)assert_check(doctor_check_remove_ipc, DOCTOR_NOTE, "logind.conf", 0);
+}
+END_TEST
+
+static void
+put_pool(const char *dir, unsigned kib, unsigned n_pages, unsigned n_free, unsigned n_reserved)
+{
+	char path[256];
+
+	(void)snprintf(path, sizeof(path), "%s/hugepages-%ukB/nr_hugepages", dir, kib);
+	tree_put(path, "%u\n", n_pages);
+	(void)snprintf(path, sizeof(path), "%s/hugepages-%ukB/free_hugepages", dir, kib);
+	tree_put(path, "%u\n", n_free);
+	(void)snprintf(path, sizeof(path), "%s/hugepages-%ukB/resv_hugepages", dir, kib);
+	tree_put(path, "%u\n", n_reserved);
+}
+
+#define POOLS	"/sys/kernel/mm/hugepages"
+
+START_TEST(pools_of_huge_pages)
+{
+	define(0, "a", DEFINITION_MEMFD, 8 * MIB, true);
+	(void)assert_check(doctor_check_pools, DOCTOR_OK, "no segment asks for pages of the hugetlb pools; they have 0 of 2 MiB", 0);
+	definitions[0].page_size = DEFINITION_PAGE_2MIB;
+	(void)assert_check(doctor_check_pools, DOCTOR_REQUIRED, "no huge pages of 2 MiB", 1);
+	put_pool(POOLS, 2048, 8, 6, 2);
+	(void)assert_check(doctor_check_pools, DOCTOR_OK, "8 MiB more of 2 MiB pages are needed, and 8 MiB are to be had", 0);
+	put_pool(POOLS, 2048, 8, 6, 3);
+	(void)assert_check(doctor_check_pools, DOCTOR_REQUIRED, "`sysctl -w vm.nr_hugepages=9`", 1);
+	tree_put(POOLS "/hugepages-2048kB/surplus_hugepages", "0\n");
+	tree_put(POOLS "/hugepages-2048kB/nr_overcommit_hugepages", "1\n");
+	(void)assert_check(doctor_check_pools, DOCTOR_OK, "2 MiB of them by overcommitting", 0);
+	define(1, "b", DEFINITION_MEMFD, GIB, true);
+	definitions[1].page_size = DEFINITION_PAGE_1GIB;
+	definitions[1].placement = DEFINITION_PREFER;
+	definitions[0].page_size = DEFINITION_PAGE_BASE;
+	(void)assert_check(doctor_check_pools, DOCTOR_PROBLEM, "no huge pages of 1 GiB", 1);
+	/* It is of common memory then, and there is that much of it. */
+	ck_assert_uint_eq(direct.fallen_back.n, 1);
+	(void)assert_check(doctor_check_memory, DOCTOR_OK, "1.0 GiB of memory are needed", 0);
+	doctor_set_deinit(&direct.fallen_back);
+	(void)assert_check(doctor_check_memory, DOCTOR_OK, "8 MiB of memory are needed", 0);
+}
+END_TEST
+
+START_TEST(cgroups_of_huge_pages)
+{
+	define(0, "a", DEFINITION_MEMFD, 8 * MIB, true);
+	definitions[0].page_size = DEFINITION_PAGE_2MIB;
+	put_pool(POOLS, 2048, 8, 8, 0);
+	tree_put("/proc/self/cgroup", "0::/a\n");
+	tree_put("/sys/fs/cgroup/a/hugetlb.2MB.max", "4194304\n");
+	tree_put("/sys/fs/cgroup/a/hugetlb.2MB.current", "0\n");
+	(void)assert_check(doctor_check_pools, DOCTOR_REQUIRED, "the hugetlb cgroup leaves 4 MiB", 1);
+	/* The daemon is in another one. */
+	tree_put("/proc/17/cgroup", "0::/b\n");
+	direct.place_pid = 17;
+	(void)assert_check(doctor_check_pools, DOCTOR_OK, "16 MiB are to be had", 0);
+}
+END_TEST
+
+START_TEST(huge_pages_of_system_v)
+{
+	define(0, "a", DEFINITION_SYSV, 8 * MIB, true);
+	definitions[0].page_size = DEFINITION_PAGE_2MIB;
+	put_pool(POOLS, 2048, 8, 8, 0);
+	tree_put("/proc/sys/vm/hugetlb_shm_group", "0\n");
+	direct.limits.gid = 4242;
+	direct.n_rows = 0;
+	doctor_check_pools(&direct);
+	ck_assert_uint_eq(direct.n_rows, 2);
+	assert_has(direct.rows[1].remedy, "`sysctl -w vm.hugetlb_shm_group=4242`");
+	direct.limits.has_ipc_lock = true;
+	(void)assert_check(doctor_check_pools, DOCTOR_OK, "16 MiB are to be had", 0);
+}
+END_TEST
+
+START_TEST(nodes_and_their_memory)
+{
+	define(0, "a", DEFINITION_MEMFD, 8 * MIB, true);
+	(void)assert_check(doctor_check_nodes, DOCTOR_OK, "no segment asks for nodes; the nodes with memory are 0", 0);
+	tree_put("/sys/devices/system/node/has_memory", "0-1\n");
+	tree_put("/sys/devices/system/node/node0/meminfo", "Node 0 MemFree: 16384 kB\n");
+	tree_put("/sys/devices/system/node/node1/meminfo", "Node 1 MemFree: 4096 kB\n");
+	definitions[0].numa = DEFINITION_NUMA_BIND;
+	definitions[0].numa_nodes = 1;
+	direct.n_rows = 0;
+	doctor_check_nodes(&direct);
+	ck_assert_uint_eq(direct.n_rows, 2);
+	assert_has(direct.rows[0].what, "1 segment asks for nodes; those with memory are 0-1");
+	assert_has(direct.rows[1].what, "8 MiB more are needed on node 0, and 16 MiB are left there");
+	/* All that is bound to a node together. */
+	define(1, "b", DEFINITION_MEMFD, 12 * MIB, false);
+	definitions[1].numa = DEFINITION_NUMA_BIND;
+	definitions[1].numa_nodes = 1;
+	doctor_check_nodes(&direct);
+	ck_assert(direct.rows[1].level == DOCTOR_PROBLEM);
+	assert_has(direct.rows[1].what, "20 MiB of memory are needed on node 0, but 16 MiB are left there");
+	ck_assert_str_eq(direct.rows[1].segments[0], "b");
+	ck_assert_uint_eq(direct.rows[1].n_segments, 1);
+	/* Another node is judged by itself, and one that is not there is not judged twice. */
+	definitions[1].numa_nodes = 2;
+	doctor_check_nodes(&direct);
+	assert_has(direct.rows[4].what, "12 MiB of memory are needed on node 1, but 4 MiB are left there");
+	definitions[1].numa_nodes = 4;
+	direct.n_rows = 0;
+	doctor_check_nodes(&direct);
+	ck_assert_uint_eq(direct.n_rows, 3);
+	assert_has(direct.rows[1].what, "numa names node 2, which is not there for segmentd: the nodes with memory that it may use are "
+	    "0-1");
+	/* Kept away from it. */
+	tree_put("/proc/self/status", "Name:\tx\nMems_allowed_list:\t1\n");
+	definitions[1].numa_nodes = 2;
+	direct.n_rows = 0;
+	doctor_check_nodes(&direct);
+	assert_has(direct.rows[1].what, "numa names node 0");
+}
+END_TEST
+
+START_TEST(parts_of_pools_on_nodes)
+{
+	define(0, "a", DEFINITION_MEMFD, 8 * MIB, true);
+	definitions[0].page_size = DEFINITION_PAGE_2MIB;
+	definitions[0].numa = DEFINITION_NUMA_BIND;
+	definitions[0].numa_nodes = 2;
+	put_pool(POOLS, 2048, 8, 8, 0);
+	put_pool("/sys/devices/system/node/node1/hugepages", 2048, 2, 2, 0);
+	direct.n_rows = 0;
+	doctor_check_pools(&direct);
+	ck_assert_uint_eq(direct.n_rows, 2);
+	ck_assert(direct.rows[0].level == DOCTOR_OK && direct.rows[1].level == DOCTOR_REQUIRED);
+	assert_has(direct.rows[1].what, "8 MiB of 2 MiB pages are needed on node 1");
+}
+END_TEST
+
+/* What a daemon has already is not needed once more; nor what it has of another backend. */
+START_TEST(what_a_daemon_has_is_not_needed_again)
+{
+	char name[] = "a";
+	struct doctor_held held = { .name = name, .backend = DEFINITION_MEMFD, .resident_bytes = 6 * GIB, .locked_bytes = 6 * GIB };
+
+	define(0, "a", DEFINITION_MEMFD, 12 * GIB, true);
+	definitions[0].mlock = true;
+	direct.limits = (struct limits) { .memlock_bytes = 12 * GIB, .locked_bytes = 6 * GIB };
+	(void)assert_check(doctor_check_memory, DOCTOR_REQUIRED, "12 GiB of memory are needed", 1);
+	(void)assert_check(doctor_check_memlock, DOCTOR_REQUIRED, "12 GiB are to be locked in memory, but 6 GiB are left", 1);
+	direct.held = &held;
+	direct.n_held = 1;
+	(void)assert_check(doctor_check_memory, DOCTOR_OK, "6 GiB of memory are needed", 0);
+	(void)assert_check(doctor_check_memlock, DOCTOR_OK, "6 GiB are to be locked", 0);
+	held.backend = DEFINITION_SYSV;
+	(void)assert_check(doctor_check_memory, DOCTOR_REQUIRED, "12 GiB of memory are needed", 1);
+	held.backend = DEFINITION_MEMFD;
+	held.resident_bytes = 12 * GIB;
+	doctor_put_meminfo(1, 0, 1);
+	(void)assert_check(doctor_check_memory, DOCTOR_OK, "no more memory is needed", 0);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("segmentctl-doctor-backends");
+	TCase *tcase = tcase_create("backends");
+	SRunner *runner;
+	int n_failed;
+
+	tcase_set_timeout(tcase, 60);
+	tcase_add_unchecked_fixture(tcase, tree_make_top, tree_remove_top);
+	tcase_add_checked_fixture(tcase, doctor_put_host, NULL);
+	tcase_add_test(tcase, limits_of_system_v);
+	tcase_add_test(tcase, room_in_dev_shm);
+	tcase_add_test(tcase, objects_that_are_there);
+	tcase_add_test(tcase, files_that_are_there);
+	tcase_add_test(tcase, a_file_that_another_daemon_has);
+	tcase_add_test(tcase, room_on_disks);
+	tcase_add_test(tcase, keys_and_locks_of_system_v);
+	tcase_add_test(tcase, objects_that_logind_removes);
+	tcase_add_test(tcase, pools_of_huge_pages);
+	tcase_add_test(tcase, cgroups_of_huge_pages);
+	tcase_add_test(tcase, huge_pages_of_system_v);
+	tcase_add_test(tcase, nodes_and_their_memory);
+	tcase_add_test(tcase, parts_of_pools_on_nodes);
+	tcase_add_test(tcase, what_a_daemon_has_is_not_needed_again);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
