@@ -90,7 +90,7 @@ findings_feature(char *buf, size_t size, const char *release, const struct kerne
 void
 findings_systemd(char *buf, size_t size, unsigned version)
 {
-	(void)snprintf(buf, size, "systemd %u %s: memory of memfds goes with a stop. Remedy: backend = \"file\" for contents that "
+	(void)snprintf(buf, size, "systemd %u %s: what is in memory goes with a stop. Remedy: backend = \"file\" for contents that "
 	    "are to outlive a stop, or init for those that can be made anew", version, version < SERVICE_VERSION_PRESERVE ?
 	    "keeps no descriptors over a stop of a unit (FileDescriptorStorePreserve= came with 254)" :
 	    "can keep descriptors over a stop of a unit, but this segmentd stores none there");

@@ -176,18 +176,18 @@ static void
 tell_limits(const struct doctor *doctor, char *buf, size_t size)
 {
 	if (doctor->daemon_pid)
-		(void)snprintf(buf, size, "limits are its own");
+		(void)snprintf(buf, size, "its own limits count");
 	else if (doctor->service_error == 0)
-		(void)snprintf(buf, size, "limits are those that " SERVICE_UNIT " gives it");
+		(void)snprintf(buf, size, "the limits of " SERVICE_UNIT " count");
 	else
-		(void)snprintf(buf, size, "limits are those of this process (uid %u), which a segmentd has that it starts",
-		    (unsigned)doctor->limits.uid);
+		(void)snprintf(buf, size, "there is no " SERVICE_UNIT ", and the limits of this process (uid %u) count, which a segmentd "
+		    "started here gets", (unsigned)doctor->limits.uid);
 }
 
 void
 doctor_check_daemon(struct doctor *doctor)
 {
-	char limits[128], text[FINDINGS_TEXT_SIZE];
+	char limits[160], text[FINDINGS_TEXT_SIZE];
 	size_t n = doctor->conf->n_segments, n_held = count_held(doctor);
 
 	tell_limits(doctor, limits, sizeof(limits));

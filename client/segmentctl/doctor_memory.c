@@ -81,10 +81,9 @@ judge_memory(struct doctor *doctor, const struct memory_headroom *headroom)
 	if (misfits.n) {
 		findings_memory(text, sizeof(text), needed_bytes, headroom);
 		doctor_add_failure(doctor, &misfits, text);
-	} else if (!needed_bytes) {
-		doctor_ok(doctor, "no more memory is needed; %s are left by %s", left, headroom->where);
 	} else {
-		doctor_ok(doctor, "%s of memory are needed, and %s are left by %s", needed, left, headroom->where);
+		doctor_ok(doctor, "%s more of memory are needed, and %s are left (%s)", needed, left,
+		    headroom->limit == MEMORY_LIMIT_AVAILABLE ? "MemAvailable less memory_reserve" : headroom->where);
 	}
 	doctor_set_deinit(&misfits);
 	doctor_set_deinit(&all);

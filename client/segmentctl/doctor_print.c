@@ -176,29 +176,75 @@ finding_width(const struct doctor *doctor)
 	return terminal > taken + WIDTH_MIN ? terminal - taken : WIDTH_MIN;
 }
 
+static bool
+has_name(const char *const *names, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (streq(names[i], name))
+			return true;
+	return false;
+}
+
+/* " about a, b and more": segments of all rows of a level, each once; nothing where there are none. */
+static void
+print_names(const struct doctor *doctor, enum doctor_level level)
+{
+	const char *names[NAMES_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < doctor->n_rows; i++) {
+		const struct doctor_row *row = &doctor->rows[i];
+
+		for (size_t j = 0; row->level == level && j < row->n_segments; j++) {
+			if (has_name(names, n, row->segments[j]))
+				continue;
+			if (n == NAMES_MAX) {
+				printf(" and more");
+				return;
+			}
+			printf("%s%s", n ? ", " : " about ", row->segments[j]);
+			names[n++] = row->segments[j];
+		}
+	}
+}
+
+static void
+print_sum(const struct doctor *doctor)
+{
+	size_t n_required = count_level(doctor, DOCTOR_REQUIRED), n_problems = count_level(doctor, DOCTOR_PROBLEM);
+
+	putchar('\n');
+	if (n_required) {
+		printf("The start will fail: %zu finding%s", n_required, n_required == 1 ? "" : "s");
+		print_names(doctor, DOCTOR_REQUIRED);
+		printf(".\n");
+	}
+	if (n_problems) {
+		printf("%s: %zu problem%s", n_required ? "Besides" : "What is required fits", n_problems, n_problems == 1 ? "" : "s");
+		print_names(doctor, DOCTOR_PROBLEM);
+		printf(".\n");
+	}
+	if (!n_required && !n_problems)
+		printf("Everything fits.\n");
+}
+
+/* What is worst comes last, where whoever looks at a terminal sees it. */
 static int
 print_table(const struct doctor *doctor)
 {
 	struct printer printer = { .table = TABLE_NULL, .width = finding_width(doctor) };
-	size_t n_required = count_level(doctor, DOCTOR_REQUIRED), n_problems = count_level(doctor, DOCTOR_PROBLEM);
 
 	printer.error = table_init(&printer.table, columns, N_COLUMNS);
-	for (size_t i = 0; i < doctor->n_rows && printer.error == 0; i++)
-		put_row(&printer, &doctor->rows[i]);
+	for (unsigned level = 0; level < DOCTOR_LEVEL_N; level++)
+		for (size_t i = 0; i < doctor->n_rows && printer.error == 0; i++)
+			if (doctor->rows[i].level == level)
+				put_row(&printer, &doctor->rows[i]);
 	if (printer.error == 0)
 		printer.error = table_print(&printer.table);
 	table_deinit(&printer.table);
-	if (printer.error < 0)
-		return printer.error;
-	if (n_required) {
-		printf("\nWhat is required will not fit: %zu finding%s.\n", n_required, n_required == 1 ? "" : "s");
-		if (n_problems)
-			printf("Besides: %zu problem%s, over which the start goes on.\n", n_problems, n_problems == 1 ? "" : "s");
-	} else if (n_problems)
-		printf("\nWhat is required fits; %zu problem%s.\n", n_problems, n_problems == 1 ? "" : "s");
-	else
-		printf("\nEverything fits.\n");
-	return 0;
+	if (printer.error == 0)
+		print_sum(doctor);
+	return printer.error;
 }
 
 /* What stands between backticks, each by itself. */

@@ -130,7 +130,7 @@ doctor_check_sysv(struct doctor *doctor)
 		findings_sysv(text, sizeof(text), misfits.limit, misfits.needed_bytes, set.n, &limits);
 		doctor_add_failure(doctor, &misfits.set, text);
 	} else {
-		doctor_ok(doctor, "%zu more System V segment%s: kernel.shmmax is %s, kernel.shmall %s, and %llu of kernel.shmmni are free",
+		doctor_ok(doctor, "%zu System V segment%s to be made: kernel.shmmax is %s, kernel.shmall %s, and %llu of kernel.shmmni are free",
 		    set.n, set.n == 1 ? "" : "s", most, all,
 		    (unsigned long long)(limits.max_count - min_u64(limits.max_count, limits.used_count)));
 	}
@@ -164,6 +164,8 @@ judge_shm(struct doctor *doctor, const struct doctor_set *set, struct shm_mount 
 	if (misfits.n) {
 		findings_shm(text, sizeof(text), needed_bytes, mount);
 		doctor_add_failure(doctor, &misfits, text);
+	} else if (!set->n) {
+		doctor_ok(doctor, "no segment is a POSIX object; %s are free in /dev/shm", left);
 	} else {
 		doctor_ok(doctor, "%zu POSIX object%s: %s more are needed in /dev/shm, and %s are free (%s)", set->n,
 		    set->n == 1 ? "" : "s", needed, left, mount->is_mounted ? mount->options : "no file system of its own");

@@ -9,9 +9,9 @@
 #include "host/kernel.h"
 
 static bool
-is_memfd(const struct definition *definition)
+is_in_memory(const struct definition *definition)
 {
-	return definition->backend == DEFINITION_MEMFD;
+	return definition->backend != DEFINITION_FILE;
 }
 
 static void
@@ -151,11 +151,11 @@ doctor_check_systemd(struct doctor *doctor)
 		doctor_unread(doctor, "systemd's version (libsystemd-shared-*.so)", -ENOENT);
 		return;
 	}
-	doctor_select(doctor, is_memfd, &set);
+	doctor_select(doctor, is_in_memory, &set);
 	findings_systemd(text, sizeof(text), version);
 	if (set.n)
 		doctor_add(doctor, DOCTOR_NOTE, &set, "lose their contents when the unit is stopped", text);
 	else
-		doctor_ok(doctor, "systemd %u; no segment is a memfd, whose memory goes with a stop", version);
+		doctor_ok(doctor, "systemd %u; no segment would lose its contents with a stop", version);
 	doctor_set_deinit(&set);
 }

@@ -108,7 +108,7 @@ START_TEST(everything_fits)
 	assert_lacks(run->out, "\"level\": \"problem\"");
 	assert_has(run->out, "\"fits\": true");
 	assert_has(run->out, "\"required\": 0");
-	assert_has(find(run->out, "ok", "memory"), "112 MiB of memory are needed, and 7.5 GiB are left");
+	assert_has(find(run->out, "ok", "memory"), "112 MiB more of memory are needed, and 7.5 GiB are left (MemAvailable less memory_reserve)");
 	assert_has(find(run->out, "ok", "configuration"), "3 segments");
 	assert_has(find(run->out, "ok", "memlock"), "this process");
 }
@@ -343,7 +343,7 @@ START_TEST(sentences_fit_the_terminal)
 		assert_has(run->out, "`systemctl edit segmentd.service`");
 		assert_has(run->out, "`ulimit -l unlimited`");
 		assert_has(run->out, "book");
-		assert_has(run->out, "What is required will not fit: 2 findings.\r\n");
+		assert_has(run->out, "The start will fail: 2 findings about book, cache, prices.\r\n");
 	}
 	run = run_segmentctl("doctor", doctor_conf, NULL);
 	assert_has(run->out, "\n                           book, cache: will fail; and the start, which requires book\n");

@@ -63,7 +63,7 @@ START_TEST(limits_of_system_v)
 	define(0, "a", DEFINITION_SYSV, 64 * MIB, false);
 	define(1, "b", DEFINITION_SYSV, 32 * MIB, false);
 	define(2, "c", DEFINITION_SYSV, 16 * MIB, true);
-	(void)assert_check(doctor_check_sysv, DOCTOR_OK, "3 more System V segments: kernel.shmmax is unlimited", 0);
+	(void)assert_check(doctor_check_sysv, DOCTOR_OK, "3 System V segments to be made: kernel.shmmax is unlimited", 0);
 	tree_put("/proc/sys/kernel/shmmax", "33554432\n");
 	(void)assert_check(doctor_check_sysv, DOCTOR_PROBLEM, "`sysctl -w kernel.shmmax=67108864`", 1);
 	tree_put("/proc/sys/kernel/shmmax", "1048576\n");
@@ -227,7 +227,7 @@ START_TEST(keys_and_locks_of_system_v)
 	assert_has(direct.rows[1].what, "key 0x00007a2f is taken: a System V segment of 1 MiB has it, which belongs to uid 4242");
 	assert_has(direct.rows[1].remedy, "`ipcrm -M 0x00007a2f`");
 	definitions[0].key = 0x7a30;
-	(void)assert_check(doctor_check_sysv, DOCTOR_OK, "1 more System V segment", 0);
+	(void)assert_check(doctor_check_sysv, DOCTOR_OK, "1 System V segment to be made", 0);
 
 	definitions[0].mlock = true;
 	direct.limits = (struct limits) { .memlock_bytes = 64 * MIB, .uid = 4242 };
@@ -302,9 +302,9 @@ START_TEST(pools_of_huge_pages)
 	(void)assert_check(doctor_check_pools, DOCTOR_PROBLEM, "no huge pages of 1 GiB", 1);
 	/* It is of common memory then, and there is that much of it. */
 	ck_assert_uint_eq(direct.fallen_back.n, 1);
-	(void)assert_check(doctor_check_memory, DOCTOR_OK, "1.0 GiB of memory are needed", 0);
+	(void)assert_check(doctor_check_memory, DOCTOR_OK, "1.0 GiB more of memory are needed", 0);
 	doctor_set_deinit(&direct.fallen_back);
-	(void)assert_check(doctor_check_memory, DOCTOR_OK, "8 MiB of memory are needed", 0);
+	(void)assert_check(doctor_check_memory, DOCTOR_OK, "8 MiB more of memory are needed", 0);
 }
 END_TEST
 
@@ -411,14 +411,14 @@ START_TEST(what_a_daemon_has_is_not_needed_again)
 	(void)assert_check(doctor_check_memlock, DOCTOR_REQUIRED, "12 GiB are to be locked in memory, but 6 GiB are left", 1);
 	direct.held = &held;
 	direct.n_held = 1;
-	(void)assert_check(doctor_check_memory, DOCTOR_OK, "6 GiB of memory are needed", 0);
+	(void)assert_check(doctor_check_memory, DOCTOR_OK, "6 GiB more of memory are needed", 0);
 	(void)assert_check(doctor_check_memlock, DOCTOR_OK, "6 GiB are to be locked", 0);
 	held.backend = DEFINITION_SYSV;
 	(void)assert_check(doctor_check_memory, DOCTOR_REQUIRED, "12 GiB of memory are needed", 1);
 	held.backend = DEFINITION_MEMFD;
 	held.resident_bytes = 12 * GIB;
 	doctor_put_meminfo(1, 0, 1);
-	(void)assert_check(doctor_check_memory, DOCTOR_OK, "no more memory is needed", 0);
+	(void)assert_check(doctor_check_memory, DOCTOR_OK, "0 B more of memory are needed", 0);
 }
 END_TEST
 
