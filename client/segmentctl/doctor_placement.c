@@ -52,6 +52,17 @@ data_bytes(const struct doctor *doctor, const struct definition *definition)
 	return definition->size_bytes - (held ? min_u64(definition->size_bytes, held->resident_bytes) : 0);
 }
 
+/* Of a pool, whose pages come whole. System V memory takes all of max_size of it when it is made, and nothing later. */
+static uint64_t
+pool_bytes(const struct doctor *doctor, const struct definition *definition)
+{
+	uint64_t page_bytes = definition_huge_bytes(definition);
+
+	if (definition->backend == DEFINITION_SYSV)
+		return doctor_find_held(doctor, definition) ? 0 : round_up(definition->max_size_bytes, page_bytes);
+	return round_up(data_bytes(doctor, definition), page_bytes);
+}
+
 /* The segments of a set that are for the same nodes as its first one are taken out of it. */
 static void
 take_same_nodes(struct doctor *doctor, struct doctor_set *set, struct doctor_set *ret_same)
@@ -76,7 +87,7 @@ add_pool_misfits(struct doctor *doctor, const struct doctor_set *misfits, const 
 {
 	char text[FINDINGS_TEXT_SIZE];
 
-	findings_pool(text, sizeof(text), doctor_set_bytes(doctor, set, data_bytes), room);
+	findings_pool(text, sizeof(text), doctor_set_bytes(doctor, set, pool_bytes), room);
 	doctor_add_placement(doctor, misfits, text);
 	for (size_t i = 0; i < misfits->n; i++)
 		if (misfits->list[i]->placement == DEFINITION_PREFER)
@@ -98,8 +109,8 @@ judge_pool(struct doctor *doctor, doctor_filter_fn filter, uint64_t page_bytes, 
 		(void)snprintf(more, sizeof(more), "the pool of %s pages", page);
 		doctor_unread(doctor, more, r);
 	} else if (set.n) {
-		doctor_find_misfits(doctor, &set, data_bytes, room.bytes, &misfits);
-		text_format_size(doctor_set_bytes(doctor, &set, data_bytes), needed);
+		doctor_find_misfits(doctor, &set, pool_bytes, room.bytes, &misfits);
+		text_format_size(doctor_set_bytes(doctor, &set, pool_bytes), needed);
 		text_format_size(room.bytes, left);
 		text_format_size(room.added_bytes, added);
 		if (room.added_bytes)
@@ -130,7 +141,7 @@ judge_pool_nodes(struct doctor *doctor, doctor_filter_fn filter, uint64_t page_b
 		take_same_nodes(doctor, &of_size, &same);
 		/* What the whole pool has not was said before. */
 		if (pools_room_at(doctor->root, doctor->place_pid, page_bytes, nodes, &room) == 0 && room.limit == POOLS_LIMIT_NODES) {
-			doctor_find_misfits(doctor, &same, data_bytes, room.bytes, &misfits);
+			doctor_find_misfits(doctor, &same, pool_bytes, room.bytes, &misfits);
 			if (misfits.n)
 				add_pool_misfits(doctor, &misfits, &same, &room);
 			doctor_set_deinit(&misfits);

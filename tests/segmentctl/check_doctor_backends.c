@@ -336,7 +336,10 @@ START_TEST(huge_pages_of_system_v)
 	ck_assert_uint_eq(direct.n_rows, 2);
 	assert_has(direct.rows[1].remedy, "`sysctl -w vm.hugetlb_shm_group=4242`");
 	direct.limits.has_ipc_lock = true;
-	(void)assert_check(doctor_check_pools, DOCTOR_OK, "16 MiB are to be had", 0);
+	(void)assert_check(doctor_check_pools, DOCTOR_OK, "8 MiB more of 2 MiB pages are needed, and 16 MiB are to be had", 0);
+	/* All of it is reserved when it is made. */
+	definitions[0].max_size_bytes = 18 * MIB;
+	(void)assert_check(doctor_check_pools, DOCTOR_REQUIRED, "18 MiB of 2 MiB pages are needed", 1);
 }
 END_TEST
 
