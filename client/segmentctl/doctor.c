@@ -288,6 +288,16 @@ doctor_add_failure(struct doctor *doctor, const struct doctor_set *set, const ch
 }
 
 void
+doctor_add_taken(struct doctor *doctor, const struct doctor_set *set, uint32_t uid, const char *text)
+{
+	/* Root is shown everything. */
+	if (doctor->has_daemon && uid == doctor->limits.uid && geteuid() != 0)
+		doctor_add(doctor, DOCTOR_NOTE, set, "it may be segmentd's own, which shows you only what you may attach", text);
+	else
+		doctor_add_failure(doctor, set, text);
+}
+
+void
 doctor_add_placement(struct doctor *doctor, const struct doctor_set *set, const char *text)
 {
 	struct doctor_set fail = DOCTOR_SET_NULL, degrade = DOCTOR_SET_NULL;

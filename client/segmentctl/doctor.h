@@ -97,6 +97,8 @@ void doctor_unread(struct doctor *doctor, const char *what, int r);
 
 /* They fail: a row of the level that follows from who is required. */
 void doctor_add_failure(struct doctor *doctor, const struct doctor_set *set, const char *text);
+/* What they need is somebody's with this uid: a failure, unless it may be the daemon's that runs, and does not show us all. */
+void doctor_add_taken(struct doctor *doctor, const struct doctor_set *set, uint32_t uid, const char *text);
 /* They are not had as asked: those that require it fail, those that prefer it are ready all the same. A row each. */
 void doctor_add_placement(struct doctor *doctor, const struct doctor_set *set, const char *text);
 

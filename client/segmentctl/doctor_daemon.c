@@ -188,7 +188,7 @@ void
 doctor_check_daemon(struct doctor *doctor)
 {
 	char limits[160], text[FINDINGS_TEXT_SIZE];
-	size_t n = doctor->conf->n_segments, n_held = count_held(doctor);
+	size_t n = doctor->conf->n_segments, n_held = count_held(doctor), len;
 
 	tell_limits(doctor, limits, sizeof(limits));
 	if (doctor->daemon_error == -ENOENT) {
@@ -205,8 +205,14 @@ doctor_check_daemon(struct doctor *doctor)
 		(void)snprintf(text, sizeof(text), "segmentd runs (pid %d); %s", (int)doctor->daemon_pid, limits);
 	else
 		(void)snprintf(text, sizeof(text), "segmentd runs, and its process is not to be seen from here; %s", limits);
+	len = strlen(text);
 	if (n_held == n)
-		doctor_ok(doctor, "%s; it has all %zu segments already", text, n);
+		(void)snprintf(text + len, sizeof(text) - len, "; it has all %zu segments already", n);
 	else
-		doctor_ok(doctor, "%s; of %zu segments it has %zu already, as far as you may see them", text, n, n_held);
+		(void)snprintf(text + len, sizeof(text) - len, "; of %zu segments it has %zu already", n, n_held);
+	if (n_held == n || geteuid() == 0)
+		doctor_add(doctor, DOCTOR_OK, NULL, NULL, text);
+	else
+		doctor_add(doctor, DOCTOR_NOTE, NULL, "it shows you those that you may attach; all others count as not there, so that "
+		    "less may be needed than is said here", text);
 }

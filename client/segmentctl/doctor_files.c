@@ -101,7 +101,7 @@ judge_file(const struct doctor *doctor, const struct definition *definition, con
 	if (findings_file_refused(text, size, definition->path, ": its mark beside it", &st, doctor->limits.uid))
 		return false;
 	pid = process_lock_holder(doctor->root, &st);
-	if (!pid)
+	if (!pid || pid == doctor->daemon_pid)
 		return true;
 	process_command(pid, command, sizeof(command));
 	findings_file_busy(text, size, definition->path, (int)pid, command);

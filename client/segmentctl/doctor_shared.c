@@ -103,7 +103,7 @@ judge_keys(struct doctor *doctor, const struct doctor_set *set)
 			if (rows[j].key != set->list[i]->key)
 				continue;
 			findings_sysv_taken(text, sizeof(text), &rows[j], doctor->limits.uid);
-			doctor_add_failure(doctor, &one, text);
+			doctor_add_taken(doctor, &one, rows[j].uid, text);
 		}
 	}
 	free(rows);
@@ -205,7 +205,7 @@ judge_objects(struct doctor *doctor, const struct doctor_set *set)
 			continue;
 		describe_mappers(doctor, &st, who, sizeof(who));
 		findings_posix_taken(text, sizeof(text), set->list[i]->object, &st, who);
-		doctor_add_failure(doctor, &one, text);
+		doctor_add_taken(doctor, &one, st.st_uid, text);
 	}
 }
 

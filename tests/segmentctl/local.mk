@@ -6,6 +6,7 @@ check_PROGRAMS += \
 	tests/segmentctl/check_contents \
 	tests/segmentctl/check_doctor \
 	tests/segmentctl/check_doctor_backends \
+	tests/segmentctl/check_doctor_real \
 	tests/segmentctl/check_exec \
 	tests/segmentctl/check_follow \
 	tests/segmentctl/check_segmentctl_daemon \
@@ -46,6 +47,10 @@ segmentctl_doctor_host = tests/segmentctl/doctor_host.c tests/segmentctl/doctor_
 tests_segmentctl_check_doctor_SOURCES = tests/segmentctl/check_doctor.c $(segmentctl_run) $(segmentctl_doctor_host)
 tests_segmentctl_check_doctor_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_doctor_LDADD = $(segmentctl_test_libs)
+
+tests_segmentctl_check_doctor_real_SOURCES = tests/segmentctl/check_doctor_real.c $(segmentctl_run)
+tests_segmentctl_check_doctor_real_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_doctor_real_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
 
 tests_segmentctl_check_doctor_backends_SOURCES = tests/segmentctl/check_doctor_backends.c $(segmentctl_doctor_host)
 tests_segmentctl_check_doctor_backends_CFLAGS = $(segmentctl_test_cflags)
