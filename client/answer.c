@@ -44,7 +44,8 @@ object_fault(const struct answer *answer)
 		return "its fd is no memory object";
 	if (attached->flags & PROTOCOL_ATTACHED_SHM)
 		return attached->shm_id < 0 ? "its id of System V memory is none" : NULL;
-	if ((uint64_t)st.st_size < attached->map_bytes)
+	/* A file may end within its last page, which is mapped whole. */
+	if (round_up((uint64_t)st.st_size, (uint64_t)sysconf(_SC_PAGESIZE)) < attached->map_bytes)
 		return too_small;
 	return NULL;
 }

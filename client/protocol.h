@@ -319,8 +319,15 @@ struct protocol_shown {
 	struct protocol_segment segment;
 	uint32_t reason_len;
 	uint32_t keys_len;
+	uint64_t synced_ns;		/* of a file, since 1970: all that was stored until then is on the disk; 0: none was written yet */
+	uint64_t dirty_bytes;		/* likewise: not written yet, by the kernel's count; UINT64_MAX: it does not tell */
+	uint32_t file_flags;		/* PROTOCOL_SHOWN_*; 0: it is no file, or not ready */
+	uint32_t zero;
 };
-static_assert(sizeof(struct protocol_shown) == 280, "wire");
+static_assert(sizeof(struct protocol_shown) == 304, "wire");
+
+#define PROTOCOL_SHOWN_FILE	UINT32_C(0x1)
+#define PROTOCOL_SHOWN_DIRTY	UINT32_C(0x2)	/* somebody could have stored to it since synced_ns */
 
 /* HOLDERS: a row an attachment of one segment; the reply is a struct protocol_listed with these rows. */
 

@@ -21,7 +21,7 @@ ending_on_tick(evutil_socket_t fd, short what, void *arg)
 	static const struct timeval delay = { .tv_sec = TICK_SECONDS };
 	struct ending *ending = arg;
 
-	if (!provisioner_awaits_room(ending->provisioner)) {
+	if (!provisioner_runs_errands(ending->provisioner)) {
 		(void)event_base_loopbreak(ending->base);
 		return;
 	}
@@ -49,17 +49,16 @@ bool
 ending_begin(struct ending *ending, struct event_base *base, struct registry *registry)
 {
 	struct segment *segment, *next;
-	bool is_waiting = false;
 
 	for (segment = TAILQ_FIRST(&registry->in_order); segment; segment = next) {
 		next = TAILQ_NEXT(segment, entry);
 		segment_succeed(segment, NULL);
 		if (!backend_has(segment->definition->backend, BACKEND_DURABLE))
 			continue;
-		is_waiting = true;
 		segment_remove(segment, true);
 	}
-	if (!is_waiting)
+	/* Also of segments that were removed before. */
+	if (!provisioner_runs_errands(registry->host.provisioner))
 		return false;
 	*ending = (struct ending) {
 		.base = base,

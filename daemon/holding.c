@@ -25,6 +25,7 @@ struct release {
 	struct holding holding;
 	struct workers_job job;
 	struct slices slices;
+	bool runs_errand;
 	LIST_ENTRY(release) entry;
 };
 
@@ -205,6 +206,7 @@ release_closed(struct workers_job *job, const struct workers_outcome *outcome)
 		log_write(LOG_ERR, NULL, "a worker did not come to its end at closing a file: its mark beside it stays");
 	else if (outcome->result->status)
 		log_write(LOG_ERR, NULL, "%s", outcome->result->text);
+	BASE_CONTAINER_OF(job, struct release, job)->runs_errand = false;
 	release_unmap(BASE_CONTAINER_OF(job, struct release, job));
 }
 
@@ -229,6 +231,7 @@ release_run_errand(struct release *release)
 		.patience_seconds = CLOSE_SECONDS,
 		.done = release_closed,
 	};
+	release->runs_errand = true;
 	workers_submit(release->releases->io, &release->job, false);
 	return true;
 }
@@ -310,6 +313,17 @@ releases_init(struct releases *releases, struct workers *workers)
 {
 	*releases = (struct releases) { .workers = workers, .io = workers };
 	LIST_INIT(&releases->list);
+}
+
+bool
+releases_run_errands(const struct releases *releases)
+{
+	const struct release *release;
+
+	LIST_FOREACH(release, &releases->list, entry)
+		if (release->runs_errand)
+			return true;
+	return false;
 }
 
 void

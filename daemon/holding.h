@@ -78,6 +78,9 @@ void releases_init(struct releases *releases, struct workers *workers);
 /* Closes what is still on its way, after the workers have ended, and from now on everything at once. */
 void releases_close(struct releases *releases);
 
+/* Whether a worker is at an errand for one of them, or is to be: what is in a file is not on the disk yet. */
+bool releases_run_errands(const struct releases *releases);
+
 /*
  * Gives a holding back without holding up the loop: its pages by a worker where nobody else has them, its mapping in
  * slices. Consumes *holding. first: before all other jobs, since memory is short. Where memory is too short even for the

@@ -410,7 +410,7 @@ parse_free(struct parse *parse)
 {
 	if (!parse)
 		return NULL;
-	if (parse->is_done || workers_cancel(parse->parser->workers, &parse->job))
+	if (parse->is_done || workers_cancel(&parse->job))
 		parse_end(parse);
 	else
 		parse->done = NULL;	/* a worker is at it: freed when that is over */

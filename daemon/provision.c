@@ -41,6 +41,17 @@ provisioner_awaits_room(const struct provisioner *provisioner)
 	return !LIST_EMPTY(&provisioner->orphans) || !LIST_EMPTY(&provisioner->releases.list);
 }
 
+bool
+provisioner_runs_errands(const struct provisioner *provisioner)
+{
+	const struct provision *orphan;
+
+	LIST_FOREACH(orphan, &provisioner->orphans, orphan_entry)
+		if (orphan->holding->backend && orphan->holding->backend->errand)
+			return true;
+	return releases_run_errands(&provisioner->releases);
+}
+
 static void
 provision_orphan_done(struct provision *provision, int r)
 {
@@ -118,19 +129,19 @@ provision_fail(struct provision *provision, int r)
 
 		if (!piece->is_busy)
 			continue;
-		if (workers_cancel(provision_workers(provision), &piece->job)) {
+		if (workers_cancel(&piece->job)) {
 			piece->is_busy = false;
 			provision->n_busy--;
 		} else {
-			workers_hurry(provision_workers(provision), &piece->job);
+			workers_hurry(&piece->job);
 		}
 	}
 	/* A scrub's or a copy's; that of a growth which is being undone has to come to its end. */
 	if (!provision->is_undoing) {
-		if (workers_cancel(provision_workers(provision), &provision->free_piece.job))
+		if (workers_cancel(&provision->free_piece.job))
 			provision->n_busy--;
 		else
-			workers_hurry(provision_workers(provision), &provision->free_piece.job);
+			workers_hurry(&provision->free_piece.job);
 	}
 	if (!provision->n_busy)
 		provision_finish(provision, provision->failed);

@@ -134,6 +134,9 @@ void provision_cancel(struct provision *provision, const char *why);
  */
 void provision_abandon(struct provision *provision);
 
+/* Whether a file is being opened or closed whose segment is gone: a stop waits for that. */
+bool provisioner_runs_errands(const struct provisioner *provisioner);
+
 struct provision *provision_free(struct provision *provision);
 
 /*

@@ -10,12 +10,14 @@
 #include "daemon/provision_steps.h"
 
 #define PATIENCE_SECONDS	120	/* of a disk that others keep busy */
+#define USE_SECONDS	600	/* where first contents may have to be written */
 
 static void
 provision_errand_stuck(struct provision *provision)
 {
 	(void)snprintf(provision->text, sizeof(provision->text), "the file system of '%.300s' did not answer for %d seconds; see "
-	    "whether its disk or its server does, and retry", provision->definition->path, PATIENCE_SECONDS);
+	    "whether its disk or its server does, and retry", provision->definition->path,
+	    provision->stage == BACKEND_STAGE_USE ? USE_SECONDS : PATIENCE_SECONDS);
 	provision_fail(provision, -ETIMEDOUT);
 }
 
@@ -71,7 +73,7 @@ provision_run_errands(struct provision *provision, enum backend_stage stage)
 		.fd = errand.fds[0],
 		.control_fd = errand.fds[1],
 		.third_fd = errand.fds[2],
-		.patience_seconds = PATIENCE_SECONDS,
+		.patience_seconds = stage == BACKEND_STAGE_USE ? USE_SECONDS : PATIENCE_SECONDS,
 		.done = provision_errand_done,
 	};
 	provision->n_busy++;

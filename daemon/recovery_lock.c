@@ -350,7 +350,7 @@ recovery_forget_jobs(struct recovery *recovery, struct locks *locks)
 			continue;
 		locks->list[i].job = NULL;
 		job->lock = NULL;
-		if (workers_cancel(recovery->workers, &job->job)) {
+		if (workers_cancel(&job->job)) {
 			LIST_REMOVE(job, entry);
 			free(job);
 		}

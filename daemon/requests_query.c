@@ -182,6 +182,18 @@ requests_describe_nodes(const struct holding *holding, char *buf, size_t size)
 
 #define NODES_BYTES	2048		/* 64 lines of 20 digits and less */
 
+static void
+requests_describe_file(const struct segment *segment, struct protocol_shown *reply)
+{
+	struct segment_file_sight sight = { 0 };
+	bool is_file = segment_file_sight(segment, &sight);
+
+	reply->synced_ns = sight.synced_ns;
+	reply->dirty_bytes = sight.dirty_bytes;
+	reply->file_flags = (is_file ? PROTOCOL_SHOWN_FILE : 0) | (sight.is_dirty ? PROTOCOL_SHOWN_DIRTY : 0);
+	reply->zero = 0;
+}
+
 int
 requests_show(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
@@ -196,6 +208,7 @@ requests_show(struct requests *requests, struct session *session, const struct p
 	if (!segment)
 		return requests_refuse_unknown(session, request, show->name);
 	requests_describe(segment, &reply->segment);
+	requests_describe_file(segment, reply);
 	(void)segment_describe(segment, reason.bytes, sizeof(reason.bytes));
 	reason.len = strlen(reason.bytes);
 	reload_judge_explain(segment, &reason);

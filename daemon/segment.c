@@ -6,6 +6,8 @@
  */
 #include "config.h"
 
+#include <sys/random.h>
+
 #include "base/base.h"
 #include "daemon/mutexes.h"
 #include "daemon/segment.h"
@@ -276,6 +278,22 @@ segment_mark_claim(struct segment *segment)
 	return r;
 }
 
+/*
+ * Who had the file before us may still have it, and marks of the ids that an earlier daemon gave: ours begin somewhere else. All
+ * of them together are so few that they do not meet.
+ */
+static void
+segment_begin_ids(struct segment *segment)
+{
+	uint32_t any;
+
+	if (segment->last_id || !segment->holding.object.has_contents)
+		return;
+	if (getrandom(&any, sizeof(any), GRND_NONBLOCK) != sizeof(any))
+		any = (uint32_t)(clock_realtime_ns() / NS_PER_MS);
+	segment->last_id = any % CONTROL_ID_MAX;
+}
+
 /* Provisioning is over. The segment may be freed. */
 static void
 segment_provisioned(struct segment *segment, int r, const char *text, const char *note)
@@ -283,6 +301,7 @@ segment_provisioned(struct segment *segment, int r, const char *text, const char
 	char admit_text[FINDINGS_TEXT_SIZE];
 
 	locks_place(segment->locks);
+	segment_begin_ids(segment);
 	segment_set_reason(segment, text);
 	if (!r && (r = segment_mark_claim(segment))) {
 		segment_set_reason(segment, "the kernel does not mark its memory, which the recovery of its locks needs");

@@ -20,6 +20,9 @@ struct segment_file {
 	bool is_dirty;			/* somebody could store to it since the last time */
 	bool is_due;			/* once more, when the worker is done */
 	bool has_others;		/* who were there before us: an earlier daemon's clients */
+	uint64_t timer_ms;		/* what the timer was set to */
+	uint64_t begun_ns;		/* since 1970: when the worker was sent */
+	uint64_t synced_ns;		/* of the last one that came back without an error; 0: none did */
 	char *note;
 	char *trouble;
 	LIST_ENTRY(segment_file) entry;	/* once the segment is gone */
@@ -65,6 +68,8 @@ file_synced(struct workers_job *job, const struct workers_outcome *outcome)
 		    "disk answers");
 	else if (outcome->result->status)
 		file_fail(file, outcome->result->text);
+	else
+		file->synced_ns = file->begun_ns;
 	segment_file_look(file->segment);
 }
 
@@ -75,8 +80,10 @@ file_set_timer(struct segment_file *file)
 	uint64_t ms = definition->sync_ms;
 	const struct timeval delay = { .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000) };
 
-	if (definition->sync && !evtimer_pending(&file->timer, NULL))
+	/* A reload may have made it another one. */
+	if (definition->sync && (!evtimer_pending(&file->timer, NULL) || file->timer_ms != ms))
 		(void)evtimer_add(&file->timer, &delay);
+	file->timer_ms = ms;
 }
 
 static void
@@ -98,6 +105,7 @@ file_sync(struct segment_file *file)
 		.done = file_synced,
 	};
 	file->is_busy = true;
+	file->begun_ns = clock_realtime_ns();
 	/* What is stored from now on is for the next time. */
 	file->is_dirty = false;
 	workers_submit(segment->host->provisioner->releases.io, &file->job, false);
@@ -146,7 +154,7 @@ segment_file_free(struct segment *segment)
 
 	if (!file)
 		return;
-	if (file->is_busy && !workers_cancel(segment->host->provisioner->releases.io, &file->job)) {
+	if (file->is_busy && !workers_cancel(&file->job)) {
 		(void)evtimer_del(&file->timer);
 		file->segment = NULL;
 		LIST_INSERT_HEAD(&segment_files, file, entry);
@@ -200,4 +208,19 @@ const char *
 segment_file_trouble(const struct segment *segment)
 {
 	return segment->file ? segment->file->trouble : NULL;
+}
+
+bool
+segment_file_sight(const struct segment *segment, struct segment_file_sight *ret_sight)
+{
+	const struct segment_file *file = segment->file;
+
+	if (!file)
+		return false;
+	*ret_sight = (struct segment_file_sight) {
+		.synced_ns = file->synced_ns,
+		.dirty_bytes = segment->holding.backend->dirty_bytes(&segment->holding.object),
+		.is_dirty = file->is_dirty || file->is_busy,
+	};
+	return true;
 }

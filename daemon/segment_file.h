@@ -7,8 +7,18 @@
 #ifndef DAEMON_SEGMENT_FILE_H
 #define DAEMON_SEGMENT_FILE_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 struct segment;
 struct segment_file;
+
+/* How far what is stored to it is on the disk. */
+struct segment_file_sight {
+	uint64_t synced_ns;		/* since 1970: all that was stored until then is; 0: nothing was written since it is ready */
+	uint64_t dirty_bytes;		/* not written yet, by the kernel's count; UINT64_MAX: it does not tell */
+	bool is_dirty;			/* somebody could have stored to it since */
+};
 
 /* It is about to be ready. note: what is to be told of its contents, or empty. 0 or -ENOMEM; 0 also for who needs none. */
 int segment_file_new(struct segment *segment, const char *note);
@@ -21,6 +31,9 @@ void segment_file_drop_all(void);
 
 /* Somebody came or went, or its definition is another one. */
 void segment_file_look(struct segment *segment);
+
+/* False: it has no file. */
+bool segment_file_sight(const struct segment *segment, struct segment_file_sight *ret_sight);
 
 /* What is to be told of it, as sentences; or NULL. */
 const char *segment_file_note(const struct segment *segment);		/* of how it was found */

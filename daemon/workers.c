@@ -511,6 +511,7 @@ workers_submit(struct workers *workers, struct workers_job *job, bool first)
 	static const struct timeval now = { 0 };
 
 	job->job.id = workers->next_id++;
+	job->workers = workers;
 	job->worker = NULL;
 	job->is_queued = true;
 	workers->n_jobs++;
@@ -524,17 +525,17 @@ workers_submit(struct workers *workers, struct workers_job *job, bool first)
 }
 
 bool
-workers_cancel(struct workers *workers, struct workers_job *job)
+workers_cancel(struct workers_job *job)
 {
 	if (!job->is_queued)
 		return false;
-	TAILQ_REMOVE(workers_queue_of(workers, job), job, entry);
+	TAILQ_REMOVE(workers_queue_of(job->workers, job), job, entry);
 	job->is_queued = false;
 	return true;
 }
 
 void
-workers_hurry(struct workers *workers, struct workers_job *job)
+workers_hurry(struct workers_job *job)
 {
 	const struct job cancel = { .id = job->job.id, .kind = JOB_CANCEL };
 

@@ -36,6 +36,7 @@ struct workers_job {
 	int third_fd;			/* likewise */
 	unsigned patience_seconds;	/* until its worker counts as stuck; 0: as long as its kind may take */
 	workers_done_fn done;
+	struct workers *workers;	/* in whose queue it is, or was; NULL: it was never submitted */
 	struct worker *worker;		/* that works on it, or NULL */
 	bool is_queued;
 	bool can_wait;			/* what others wait for goes first: it is given to workers that have nothing else */
@@ -64,9 +65,9 @@ void workers_deinit(struct workers *workers);
 
 /* first: before all others of its queue. */
 void workers_submit(struct workers *workers, struct workers_job *job, bool first);
-/* Takes a job that waits out of the queue. False: a worker has it, and done will be called. */
-bool workers_cancel(struct workers *workers, struct workers_job *job);
+/* Takes a job that waits out of its queue. False: a worker has it, and done will be called; or it was never submitted. */
+bool workers_cancel(struct workers_job *job);
 /* Tells the worker that has a job, if one has it, that it is of no use any more: done is called soon, with whatever result. */
-void workers_hurry(struct workers *workers, struct workers_job *job);
+void workers_hurry(struct workers_job *job);
 
 #endif

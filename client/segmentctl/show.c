@@ -76,6 +76,25 @@ print_state(const struct shown *shown)
 	print_line("recoveries", text);
 }
 
+/* Of a file: since when what is stored to it is on the disk, and how much is not. */
+static void
+print_file(const struct shown *shown)
+{
+	const char *dirty = shown->file_flags & PROTOCOL_SHOWN_DIRTY ? "what was stored since" : "nothing";
+	char when[TEXT_SIZE] = "not since it is ready", bytes[TEXT_SIZE];
+
+	if (!(shown->file_flags & PROTOCOL_SHOWN_FILE))
+		return;
+	if (shown->synced_ns)
+		text_format_time(shown->synced_ns, false, when);
+	print_line("written back", when);
+	if (shown->dirty_bytes != UINT64_MAX) {
+		text_format_size(shown->dirty_bytes, bytes);
+		dirty = bytes;
+	}
+	print_line("not on disk", dirty);
+}
+
 static int
 add_had(struct table *table, const char *what, const char *asked, const char *had, bool differs)
 {
@@ -180,6 +199,7 @@ print_text(const struct segmentctl *ctl, const struct shown *shown, struct holde
 	int r;
 
 	print_state(shown);
+	print_file(shown);
 	r = print_had(shown);
 	if (r == 0)
 		r = print_keys(shown, locks);
@@ -196,6 +216,22 @@ print_text(const struct segmentctl *ctl, const struct shown *shown, struct holde
 }
 
 static void
+add_file_to_json(struct json *json, const struct shown *shown)
+{
+	char when[TEXT_SIZE];
+
+	text_format_time(shown->synced_ns, true, when);
+	json_open_object(json, "file");
+	json_add_string(json, "synced", shown->synced_ns ? when : NULL);
+	json_add_bool(json, "dirty", shown->file_flags & PROTOCOL_SHOWN_DIRTY);
+	if (shown->dirty_bytes != UINT64_MAX)
+		json_add_number(json, "dirty_bytes", shown->dirty_bytes);
+	else
+		json_add_string(json, "dirty_bytes", NULL);
+	json_close_object(json);
+}
+
+static void
 add_to_json(struct json *json, const struct shown *shown)
 {
 	json_open_object(json, "segment");
@@ -209,6 +245,8 @@ add_to_json(struct json *json, const struct shown *shown)
 		json_close_object(json);
 	}
 	json_close_array(json);
+	if (shown->file_flags & PROTOCOL_SHOWN_FILE)
+		add_file_to_json(json, shown);
 	json_open_array(json, "keys");
 	for (size_t i = 0; i < shown->n_keys; i++) {
 		const struct shown_key *key = &shown->keys[i];

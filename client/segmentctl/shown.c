@@ -96,6 +96,9 @@ shown_ask(struct shown *shown, struct ask *ask, const char *name)
 	if (!nodes || !take_nodes(shown, nodes))
 		return report_protocol(ask->ctl, "a text is not as long as it says");
 	shown->segment = reply->segment;
+	shown->synced_ns = reply->synced_ns;
+	shown->dirty_bytes = reply->dirty_bytes;
+	shown->file_flags = reply->file_flags;
 	shown->reason = strdup(reason);
 	shown->text = strdup(keys);
 	shown->keys = calloc(count_lines(keys), sizeof(*shown->keys));

@@ -20,6 +20,9 @@ struct shown_key {
 
 struct shown {
 	struct protocol_segment segment;
+	uint64_t synced_ns;		/* these three as in struct protocol_shown */
+	uint64_t dirty_bytes;
+	uint32_t file_flags;
 	char *reason;			/* "" for none */
 	char *text;			/* what the keys point into */
 	struct shown_key *keys;

@@ -105,6 +105,9 @@ struct backend {
 	/* Bytes of it that are in memory now, by the kernel's count. */
 	uint64_t (*resident_bytes)(const struct backend_object *object);
 
+	/* Of them: not on a disk yet; UINT64_MAX: the kernel does not tell. NULL: there is no disk. */
+	uint64_t (*dirty_bytes)(const struct backend_object *object);
+
 	/* How many mappings of it there are by the kernel's own count, without n_maps of ours. NULL: there is no such count. */
 	uint64_t (*others)(const struct backend_object *object, unsigned n_maps);
 

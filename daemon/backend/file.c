@@ -11,28 +11,46 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "base/base.h"
 #include "daemon/backend/backend.h"
 #include "daemon/kernelcount.h"
 #include "daemon/procfd.h"
+#include "host/findings.h"
 
 #define PAGE_BYTES	4096
-#define LOOK_BYTES	(16 * MIB)	/* of which the kernel is asked at once what is in memory: a third of a millisecond */
+#define LOOKS_MAX	100		/* at the mark, beside others that do */
+#define LOOK_BYTES	(16 * MIB)	/* of which the kernel is asked at once what is in memory: a tenth of a millisecond */
+#define LOOK_NS		(NS_PER_MS / 10)	/* after which no more is asked */
+
+#ifndef SYS_cachestat
+#define SYS_cachestat	451		/* Linux 6.5, on every architecture */
+#endif
+
+struct window {
+	uint32_t resident;		/* pages */
+	uint32_t dirty;			/* of them: not on the disk */
+};
 
 struct file {
 	char *path;
 	int path_fd;			/* holds the path, for workers */
 	int mark_fd;			/* locked as long as we have the file */
 	unsigned flags;			/* JOB_FILE_* */
+	unsigned n_looks;		/* that were in vain */
 	bool is_closed;			/* its CLOSE errand was given out */
+	bool is_prefaulted;
 	uint64_t size_bytes;		/* to be provisioned at first */
 	uint64_t max_size_bytes;	/* of the file */
 	enum definition_on_unclean on_unclean;
 	uint64_t n_windows;		/* of LOOK_BYTES each */
 	uint64_t next_window;
-	uint64_t resident_bytes;	/* the sum of */
-	uint32_t *window_pages;		/* what was found in each */
+	uint64_t resident_pages;	/* the sums of */
+	uint64_t dirty_pages;
+	bool is_dirty_known;		/* the kernel tells */
+	struct window *windows;		/* what was found in each */
 	LIST_ENTRY(file) entry;
 };
 
@@ -46,7 +64,7 @@ file_free(struct file *file)
 		return NULL;
 	close_fd(&file->mark_fd);
 	close_fd(&file->path_fd);
-	free(file->window_pages);
+	free(file->windows);
 	free(file->path);
 	free(file);
 	return NULL;
@@ -73,13 +91,14 @@ file_new(const struct definition *definition, struct file **ret_file)
 	if (!file)
 		return -ENOMEM;
 	file->path_fd = file->mark_fd = -1;
+	file->is_prefaulted = definition->prefault;
 	file->size_bytes = definition->size_bytes;
 	file->max_size_bytes = definition->max_size_bytes;
 	file->on_unclean = definition->on_unclean;
 	file->n_windows = (definition->max_size_bytes + LOOK_BYTES - 1) / LOOK_BYTES;
-	file->window_pages = calloc(file->n_windows, sizeof(*file->window_pages));
+	file->windows = calloc(file->n_windows, sizeof(*file->windows));
 	file->path = strdup(definition->path);
-	r = file->window_pages && file->path ? file_write_path(file) : -ENOMEM;
+	r = file->windows && file->path ? file_write_path(file) : -ENOMEM;
 	if (r)
 		(void)file_free(file);
 	else
@@ -154,7 +173,7 @@ file_errand(struct backend_object *object, enum backend_stage stage, struct back
 
 /*
  * Locked by ourselves, so that the kernel names us to others that come. A worker has just found that nobody has it; and this
- * waits for nothing.
+ * waits for nothing. Somebody else's worker may be finding the same at this moment: then ours looks once more.
  */
 static int
 file_take_mark(struct file *file, int *fd, char *text, size_t text_size)
@@ -164,6 +183,8 @@ file_take_mark(struct file *file, int *fd, char *text, size_t text_size)
 		return -EMFILE;
 	}
 	if (flock(*fd, LOCK_EX | LOCK_NB)) {
+		if (errno == EWOULDBLOCK && file->n_looks++ < LOOKS_MAX)
+			return 0;
 		(void)snprintf(text, text_size, "'%.300s' was taken by another segmentd at the same moment; stop that one, and retry",
 		    file->path);
 		return -EBUSY;
@@ -206,6 +227,21 @@ file_take(struct backend_object *object, const struct job_result *result, int *f
 	return 0;
 }
 
+/* What is counted later may be less: until then, all is in memory, as the workers saw. */
+static void
+file_begin_count(struct file *file)
+{
+	uint64_t left = round_up(file->size_bytes, PAGE_BYTES);
+
+	for (uint64_t i = 0; i < file->n_windows && left; i++) {
+		uint64_t here = min_u64(left, LOOK_BYTES);
+
+		file->windows[i].resident = (uint32_t)(here / PAGE_BYTES);
+		file->resident_pages += here / PAGE_BYTES;
+		left -= here;
+	}
+}
+
 static int
 file_errand_done(struct backend_object *object, const struct job_result *result, int *fd, char *text, size_t text_size)
 {
@@ -216,16 +252,26 @@ file_errand_done(struct backend_object *object, const struct job_result *result,
 	if (object->fd < 0)
 		return file_take(object, result, fd, text, text_size);
 	file->flags = (file->flags & ~JOB_FILE_RENAME) | JOB_FILE_USED;
+	if (file->is_prefaulted)
+		file_begin_count(file);
 	return 0;
 }
 
-/* How much of a window is in memory. */
+/* COMPAT(linux 6.5): there it is new, and then headers have both. */
+struct cache_range {
+	uint64_t offset, length;
+};
+
+struct cache_stat {
+	uint64_t cached, dirty, writeback, evicted, recently_evicted;	/* pages */
+};
+
+/* How much of it is in memory, where the kernel does not tell more. */
 static uint32_t
-file_count_window(const struct backend_object *object, uint64_t window)
+count_resident(int fd, off_t offset, size_t length)
 {
 	static unsigned char seen[LOOK_BYTES / PAGE_BYTES];
-	size_t length = min_u64(LOOK_BYTES, object->map_bytes - window * LOOK_BYTES);
-	void *map = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, object->fd, (off_t)(window * LOOK_BYTES));
+	void *map = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
 	uint32_t n = 0;
 
 	if (map == MAP_FAILED)
@@ -237,18 +283,84 @@ file_count_window(const struct backend_object *object, uint64_t window)
 	return n;
 }
 
-/* By a window at a time, since counting all takes its time: of a large file that is asked for seldom it is an older count. */
+static void
+file_count_window(const struct backend_object *object, uint64_t index)
+{
+	struct file *file = object->own;
+	struct window *window = &file->windows[index];
+	struct cache_range range = {
+		.offset = index * LOOK_BYTES, .length = min_u64(LOOK_BYTES, object->map_bytes - index * LOOK_BYTES),
+	};
+	struct cache_stat stat = { 0 };
+
+	file->resident_pages -= window->resident;
+	file->dirty_pages -= window->dirty;
+	file->is_dirty_known = syscall(SYS_cachestat, object->fd, &range, &stat, 0) == 0;
+	if (!file->is_dirty_known)
+		stat.cached = count_resident(object->fd, (off_t)range.offset, range.length);
+	window->resident = (uint32_t)stat.cached;
+	window->dirty = (uint32_t)(stat.dirty + stat.writeback);
+	file->resident_pages += window->resident;
+	file->dirty_pages += window->dirty;
+}
+
+/* As many windows as there is time for, in turn: of a large file of small pages, some counts are from the time before. */
+static const struct file *
+file_count(const struct backend_object *object)
+{
+	struct file *file = object->own;
+	uint64_t until_ns = clock_monotonic_ns() + LOOK_NS;
+
+	for (uint64_t i = 0; i < file->n_windows; i++) {
+		file_count_window(object, file->next_window);
+		file->next_window = (file->next_window + 1) % file->n_windows;
+		if (clock_monotonic_ns() > until_ns)
+			break;
+	}
+	return file;
+}
+
 static uint64_t
 file_resident_bytes(const struct backend_object *object)
 {
-	struct file *file = object->own;
-	uint64_t window = file->next_window;
-	uint32_t n = file_count_window(object, window);
+	return file_count(object)->resident_pages * PAGE_BYTES;
+}
 
-	file->resident_bytes += ((uint64_t)n - file->window_pages[window]) * PAGE_BYTES;
-	file->window_pages[window] = n;
-	file->next_window = (window + 1) % file->n_windows;
-	return file->resident_bytes;
+static uint64_t
+file_dirty_bytes(const struct backend_object *object)
+{
+	const struct file *file = file_count(object);
+
+	return file->is_dirty_known ? file->dirty_pages * PAGE_BYTES : UINT64_MAX;
+}
+
+static int
+file_check(const struct backend_object *object, char *text, size_t text_size)
+{
+	const struct file *file = object->own;
+	char is[32], was[32];
+	struct stat st;
+
+	if (fstat(object->fd, &st))
+		return 0;
+	if ((uint64_t)st.st_size < file->max_size_bytes) {
+		(void)snprintf(text, text_size, "a writer has cut '%.300s' to %s of its %s: what was behind is lost, and touching it "
+		    "is SIGBUS; have its clients end, remove the segment, bring the file to its size (truncate -s %llu), and create "
+		    "it anew", file->path, findings_size(is, sizeof(is), (uint64_t)st.st_size),
+		    findings_size(was, sizeof(was), file->max_size_bytes), (unsigned long long)file->max_size_bytes);
+		return -EIO;
+	}
+	if ((uint64_t)st.st_size > file->max_size_bytes)
+		(void)snprintf(text, text_size, "a writer has made '%.300s' %s large, of which %s are the segment's; bring it to "
+		    "its size (truncate -s %llu), or the next start refuses it", file->path,
+		    findings_size(is, sizeof(is), (uint64_t)st.st_size), findings_size(was, sizeof(was), file->max_size_bytes),
+		    (unsigned long long)file->max_size_bytes);
+	else if (file->flags & JOB_FILE_USED && st.st_nlink == 0)
+		(void)snprintf(text, text_size, "somebody has removed '%.300s': its contents end with the segment; save them "
+		    "elsewhere, remove the segment, and create it anew", file->path);
+	else
+		return 0;
+	return BACKEND_E_CHANGED;
 }
 
 static void
@@ -267,6 +379,8 @@ const struct backend backend_file = {
 	.open = backend_open_fd,
 	.map = backend_map_fd,
 	.resident_bytes = file_resident_bytes,
+	.dirty_bytes = file_dirty_bytes,
+	.check = file_check,
 	.errand = file_errand,
 	.errand_done = file_errand_done,
 	.close = file_close,

@@ -11,7 +11,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
@@ -141,15 +140,13 @@ place_open_mark(const struct place *place, int *ret_fd)
 }
 
 static int
-place_refuse_locked(const struct place *place, int mark_fd)
+place_refuse_locked(const struct place *place, pid_t pid)
 {
-	struct mark mark;
-	struct stat st;
 	char command[32] = "";
-	int pid = fstat(mark_fd, &st) == 0 ? process_lock_holder("", &st) : 0;
 
-	if (!pid && mark_read(mark_fd, &mark) == 0 && mark.state != MARK_INVALID)
-		pid = mark.pid;
+	if (pid == getppid())
+		return place_fail(place, -EBUSY, "is in use by this segmentd already, by another path to the same file; name "
+		    "another file");
 	if (pid)
 		process_command(pid, command, sizeof(command));
 	findings_file_busy(place->result->text, sizeof(place->result->text), place->path, pid, command);
@@ -162,6 +159,7 @@ file_look(int path_fd, struct job_result *result, int *ret_fd)
 	cleanup_place struct place place;
 	cleanup_close int look_fd = -1, mark_fd = -1;
 	struct stat st;
+	pid_t pid;
 	int r = place_open(&place, path_fd, result);
 
 	/* First the file: beside what is refused no mark is made. */
@@ -172,10 +170,12 @@ file_look(int path_fd, struct job_result *result, int *ret_fd)
 	if (r)
 		return r;
 	/* The daemon locks it for good: then the kernel names the daemon. Here it is only tried. */
-	if (flock(mark_fd, LOCK_EX | LOCK_NB))
-		return errno == EWOULDBLOCK ? place_refuse_locked(&place, mark_fd) :
-		    place_fail(&place, -errno, "is on a file system that keeps no locks: %s", strerror(errno));
-	(void)flock(mark_fd, LOCK_UN);
+	r = mark_await_free(mark_fd, &pid);
+	if (r == -EBUSY)
+		return place_refuse_locked(&place, pid);
+	if (r)
+		return r == -ECANCELED ? r :
+		    place_fail(&place, r, "is on a file system that keeps no locks: %s", strerror(-r));
 	*ret_fd = take_fd(&mark_fd);
 	return 0;
 }
@@ -251,8 +251,8 @@ place_judge(const struct place *place, int mark_fd, int fd, const struct job *jo
 	else if (mark.state == MARK_SPOILED)
 		why = "says that not all that was stored reached the disk, for an error of the disk";
 	if (job->on_unclean == DEFINITION_UNCLEAN_FAIL)
-		return place_fail(place, -EUCLEAN, "is not clean: its mark '%s' %s; look its contents over, then remove the mark, or "
-		    "set on_unclean to keep or zero and reload, and retry", place->mark_name, why);
+		return place_fail(place, -EUCLEAN, "is not clean: its mark '%s' %s; look its contents over, then remove the mark, and "
+		    "retry; or set on_unclean to keep or zero, and reload", place->mark_name, why);
 	if (job->on_unclean == DEFINITION_UNCLEAN_ZERO)
 		r = place_zero(place, fd, job->limit_bytes);
 	if (r)
@@ -332,7 +332,7 @@ place_rename(const struct place *place)
 }
 
 int
-file_use(int path_fd, int mark_fd, const struct job *job, struct job_result *result)
+file_use(int path_fd, int mark_fd, int fd, const struct job *job, struct job_result *result)
 {
 	cleanup_place struct place place;
 	struct mark mark;
@@ -340,6 +340,9 @@ file_use(int path_fd, int mark_fd, const struct job *job, struct job_result *res
 
 	if (r)
 		return r;
+	/* What gets its name now is whole, also when the machine goes down next. */
+	if (job->flags & JOB_FILE_NEW && fsync(fd))
+		return place_fail(&place, -errno, "does not get its first contents: %s", strerror(errno));
 	r = mark_now(&mark, MARK_USED, job->limit_bytes);
 	if (r == 0)
 		r = mark_write(mark_fd, &mark);
@@ -358,9 +361,16 @@ file_use(int path_fd, int mark_fd, const struct job *job, struct job_result *res
 int
 file_sync(int fd, int mark_fd, struct job_result *result)
 {
+	struct flock one_at_a_time = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	struct mark mark;
 	struct stat st;
 	int r;
+
+	/*
+	 * The kernel tells an error to one caller alone. So who closes the file waits for who is at this already, and sees by the
+	 * mark what became of it. A process's lock, which ends with the worker's descriptor; the daemon's own is a description's.
+	 */
+	(void)fcntl(mark_fd, F_SETLKW, &one_at_a_time);
 
 	do
 		r = fdatasync(fd) ? -errno : 0;
@@ -394,19 +404,23 @@ file_close(int path_fd, int mark_fd, int fd, const struct job *job, struct job_r
 	struct mark mark;
 	int r = place_open(&place, path_fd, result);
 
-	if (r == 0 && !(job->flags & JOB_FILE_USED)) {
+	if (r)
+		return fd >= 0 && job->flags & JOB_FILE_USED && file_sync(fd, mark_fd, result) ? -EIO : r;
+	if (!(job->flags & JOB_FILE_USED)) {
 		place_undo(&place, mark_fd, job);
 		return 0;
 	}
-	if (fd >= 0 && job->flags & JOB_FILE_USED) {
-		int synced = file_sync(fd, mark_fd, result);
-
-		r = synced ? synced : r;
-	}
-	/* Who still maps it may go on storing to it, and what could not be written is not there: the mark stays. */
-	if (r || !(job->flags & JOB_FILE_ALONE) || mark_read(mark_fd, &mark) || mark.state != MARK_USED ||
-	    !place_has_mark(&place, mark_fd))
-		return r;
+	if (fd >= 0)
+		r = file_sync(fd, mark_fd, result);
+	if (r || mark_read(mark_fd, &mark))
+		return r ? place_fail(&place, r, "is not all on the disk: %s; its mark '%s' stays, by which the next start knows",
+		    strerror(-r), place.mark_name) : 0;
+	if (mark.state == MARK_SPOILED)
+		return place_fail(&place, -EIO, "is not all on the disk, for an error before: its mark '%s' stays, by which the next "
+		    "start knows", place.mark_name);
+	/* Who still maps it may go on storing to it: the mark stays. */
+	if (!(job->flags & JOB_FILE_ALONE) || mark.state != MARK_USED || !place_has_mark(&place, mark_fd))
+		return 0;
 	if (unlinkat(place.dir_fd, place.mark_name, 0) || fsync(place.dir_fd))
 		return place_fail(&place, -errno, "keeps its mark '%s', which cannot be removed: %s", place.mark_name,
 		    strerror(errno));

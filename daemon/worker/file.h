@@ -17,7 +17,7 @@ int file_look(int path_fd, struct job_result *result, int *ret_fd);
 /* JOB_FILE_OPEN: *ret_fd: the file, of limit_bytes. The result's flags say what is in it. */
 int file_open(int path_fd, int mark_fd, const struct job *job, struct job_result *result, int *ret_fd);
 
-int file_use(int path_fd, int mark_fd, const struct job *job, struct job_result *result);
+int file_use(int path_fd, int mark_fd, int fd, const struct job *job, struct job_result *result);
 int file_close(int path_fd, int mark_fd, int fd, const struct job *job, struct job_result *result);
 int file_sync(int fd, int mark_fd, struct job_result *result);
 

@@ -29,8 +29,8 @@ enum job_kind {
 	JOB_SYNC = 10,			/* write what is dirty of a file to the disk; the second fd is its mark */
 	JOB_FILE_LOOK = 11,		/* the fd holds a path: look at the file there, open or make its mark, which is returned */
 	JOB_FILE_OPEN = 12,		/* the second fd is the mark, locked: open or make the file, which is returned */
-	JOB_FILE_USE = 13,		/* likewise: it is in use from now on, and the mark says so */
-	JOB_FILE_CLOSE = 14,		/* likewise, the third is the file: written back, and the mark goes if it may */
+	JOB_FILE_USE = 13,		/* likewise, the third is the file: it is in use from now on, and the mark says so */
+	JOB_FILE_CLOSE = 14,		/* likewise: written back, and the mark goes if it may */
 	JOB_RESERVE_POOL = 15,		/* of hugetlb memory: make a range's pages its own, without taking them yet */
 	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
 };
@@ -140,6 +140,7 @@ static inline unsigned
 job_n_fds(uint32_t kind)
 {
 	switch (kind) {
+	case JOB_FILE_USE:
 	case JOB_FILE_CLOSE:
 		return 3;
 	case JOB_REPAIR:
@@ -148,7 +149,6 @@ job_n_fds(uint32_t kind)
 	case JOB_PARSE_TEXTS:
 	case JOB_SYNC:
 	case JOB_FILE_OPEN:
-	case JOB_FILE_USE:
 		return 2;
 	default:
 		return 1;

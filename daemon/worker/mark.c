@@ -8,10 +8,18 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 
 #include "base/base.h"
+#include "daemon/worker/cancel.h"
 #include "daemon/worker/mark.h"
+#include "host/process.h"
 
+#define AWAIT_SECONDS	30
+#define AWAIT_MS	20
 #define BOOT_ID_FILE	"/proc/sys/kernel/random/boot_id"
 
 static const char *const state_names[] = { [MARK_FREE] = "free", [MARK_USED] = "used", [MARK_SPOILED] = "spoiled" };
@@ -108,5 +116,44 @@ mark_now(struct mark *mark, enum mark_state state, uint64_t size_bytes)
 		return n < 0 ? -errno : -EIO;
 	mark->boot[n] = '\0';
 	mark->boot[strcspn(mark->boot, "\n ")] = '\0';
+	return 0;
+}
+
+static pid_t
+mark_holder(int fd)
+{
+	struct mark mark;
+	struct stat st;
+	pid_t pid = fstat(fd, &st) == 0 ? process_lock_holder("", &st) : 0;
+
+	if (!pid && mark_read(fd, &mark) == 0 && mark.state != MARK_INVALID)
+		pid = mark.pid;
+	return pid;
+}
+
+/*
+ * A killed daemon's worker that waits for a disk cannot be killed before that has answered, and has the lock until then. There
+ * is nothing that could be polled for a lock, so it is tried now and then.
+ */
+int
+mark_await_free(int fd, pid_t *ret_pid)
+{
+	uint64_t until_ns = clock_monotonic_ns() + AWAIT_SECONDS * NS_PER_SEC;
+
+	while (flock(fd, LOCK_EX | LOCK_NB)) {
+		pid_t pid;
+
+		if (errno != EWOULDBLOCK)
+			return -errno;
+		pid = mark_holder(fd);
+		if (!pid || kill(pid, 0) == 0 || errno != ESRCH || clock_monotonic_ns() > until_ns) {
+			*ret_pid = pid;
+			return -EBUSY;
+		}
+		if (cancel_asked())
+			return -ECANCELED;
+		(void)poll(NULL, 0, AWAIT_MS);
+	}
+	(void)flock(fd, LOCK_UN);
 	return 0;
 }

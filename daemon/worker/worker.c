@@ -209,7 +209,7 @@ do_file_job(const struct job *job, const int *fds, struct job_result *result, in
 	case JOB_FILE_OPEN:
 		return file_open(fds[0], fds[1], job, result, ret_fd);
 	case JOB_FILE_USE:
-		return file_use(fds[0], fds[1], job, result);
+		return file_use(fds[0], fds[1], fds[2], job, result);
 	default:
 		return file_close(fds[0], fds[1], fds[2], job, result);
 	}

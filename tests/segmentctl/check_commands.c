@@ -199,7 +199,7 @@ static void
 answer_show(const struct fake_request *request)
 {
 	static const char reason[] = "a reason\033";
-	struct { struct protocol_segment row; uint32_t lengths[2]; char text[512]; } body = { 0 };
+	struct { struct protocol_segment row; uint32_t lengths[2]; uint64_t file[3]; char text[512]; } body = { 0 };
 	struct protocol_holder holders[2] = {
 		{ .cursor = 1, .session = 9, .since_ns = 1500000000 * NS_PER_SEC, .attachment = 41, .pid = 4242,
 		    .access = PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE, .command = "feed\033]0;x" },
@@ -220,7 +220,7 @@ answer_show(const struct fake_request *request)
 	body.lengths[1] = sizeof(KEYS);
 	memcpy(body.text, reason, sizeof(reason));
 	memcpy(body.text + sizeof(reason), KEYS, sizeof(KEYS));
-	fake_reply(request, &body, sizeof(body.row) + sizeof(body.lengths) + sizeof(reason) + sizeof(KEYS));
+	fake_reply(request, &body, offsetof(__typeof__(body), text) + sizeof(reason) + sizeof(KEYS));
 }
 
 START_TEST(show_has_all_of_one)

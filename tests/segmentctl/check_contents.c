@@ -26,7 +26,7 @@ answer(const struct fake_request *request)
 		.generation = 1, .size_bytes = SIZE, .map_bytes = SIZE, .alignment_bytes = 4096, .attachment = 1,
 		.access = PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE,
 	};
-	struct { struct protocol_segment row; uint32_t lengths[2]; char keys[32]; } shown = { 0 };
+	struct { struct protocol_segment row; uint32_t lengths[2]; uint64_t file[3]; char keys[32]; } shown = { 0 };
 	const char *name = request->message.attach.name;
 	int fd;
 
@@ -51,7 +51,7 @@ answer(const struct fake_request *request)
 		shown.row.lifetime = DEFINITION_ATTACHED;
 		strcpy(shown.keys, "linger\t\"5s\"\tset\tlive\n");
 		shown.lengths[1] = (uint32_t)strlen(shown.keys) + 1;
-		fake_reply(request, &shown, sizeof(shown.row) + sizeof(shown.lengths) + shown.lengths[1]);
+		fake_reply(request, &shown, offsetof(__typeof__(shown), keys) + shown.lengths[1]);
 		return;
 	default:
 		fake_reply(request, "", 0);

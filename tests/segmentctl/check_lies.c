@@ -137,6 +137,7 @@ struct shown_body {
 	struct protocol_segment row;
 	uint32_t reason_len;
 	uint32_t keys_len;
+	uint64_t file[3];
 	char text[64];
 };
 

@@ -212,7 +212,7 @@ answer_show(const struct fake_request *request)
 {
 	static const char keys[] = "size\t\"1GiB\"\tset\tlive\nallow\t( { user = \"audit\"; access = \"r\"; }, { group = "
 	    "\"traders-of-the-night\"; access = \"rw\"; } )\tset\tlive\n";
-	struct { struct protocol_segment row; uint32_t lengths[2]; char text[512]; } body = { .lengths = { 0, sizeof(keys) } };
+	struct { struct protocol_segment row; uint32_t lengths[2]; uint64_t file[3]; char text[512]; } body = { .lengths = { 0, sizeof(keys) } };
 	struct protocol_holder holder = { .cursor = 1, .session = 9, .attachment = 41, .pid = 4242, .access = 3,
 	    .command = COMMAND };
 	struct protocol_lock locks[2] = {

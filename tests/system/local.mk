@@ -61,6 +61,15 @@ tests_system_check_init_SOURCES = tests/system/check_init.c tests/system/suite.c
 tests_system_check_init_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_init_LDADD = $(HARNESS_LIBS)
 
+FILING = tests/system/filing.c tests/system/filing.h tests/system/reloading.c tests/system/reloading.h \
+	tests/system/telling.c tests/system/telling.h $(SYSTEM_SUITE)
+FILING_LIBS = daemon/worker/libworker.la client/libcontrol.la host/libhost.la $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_file
+tests_system_check_file_SOURCES = tests/system/check_file.c $(FILING)
+tests_system_check_file_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_file_LDADD = client/libsegment.la $(FILING_LIBS)
+
 check_PROGRAMS += tests/system/check_storm
 tests_system_check_storm_SOURCES = tests/system/check_storm.c
 tests_system_check_storm_CFLAGS = $(SYSTEM_CFLAGS)
