@@ -25,7 +25,7 @@ struct sysv_row {
 	uint64_t swap_bytes;
 };
 
-/* The segment that a key names. 0; -ENOENT: there is none; or another negative errno. */
+/* The segment that a key names, without what of it is in memory. 0; -ENOENT: there is none; or another negative errno. */
 int sysv_find_key(uint32_t key, struct sysv_row *ret_row);
 
 /* All rows, in the order of ids, below another root ("" but for tests); the caller frees them. 0 or a negative errno. */

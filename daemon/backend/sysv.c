@@ -24,6 +24,7 @@
 #include "host/sysv.h"
 
 #define SYSV_PAGE_BYTES	4096
+#define SYSV_SMALL	MIB		/* one of so many bytes is asked about by its pages */
 #define SYSV_ACCESS	0777
 #define SYSV_CLOSED	0600		/* its mode until it is ready, and while its pages are changed for new ones */
 
@@ -184,11 +185,29 @@ sysv_map(const struct backend_object *object, void *at)
 }
 
 static uint64_t
+sysv_small_resident(const struct backend_object *object)
+{
+	const struct sysv *sysv = object->own;
+	unsigned char is_in[SYSV_SMALL / SYSV_PAGE_BYTES];
+	uint64_t bytes = 0;
+
+	if (mincore(sysv->map, object->map_bytes, is_in))
+		return 0;
+	for (uint64_t i = 0; i < object->map_bytes / SYSV_PAGE_BYTES; i++)
+		bytes += is_in[i] & 1 ? SYSV_PAGE_BYTES : 0;
+	return bytes;
+}
+
+static uint64_t
 sysv_resident(const struct backend_object *object)
 {
 	static bool counts_base_pages;
-	uint64_t bytes = sysv_resident_bytes(object->shm_id);
+	uint64_t bytes;
 
+	/* Of thousands most are small, and the kernel's table would be gone through for each. */
+	if (object->map_bytes <= SYSV_SMALL && !object->page_bytes)
+		return sysv_small_resident(object);
+	bytes = sysv_resident_bytes(object->shm_id);
 	/*
 	 * COMPAT(linux 6.7): since then the kernel holds base pages in the pool's memory, and still multiplies their count by a
 	 * huge page's. A segment that has more than all of it shows that.
