@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -223,6 +224,43 @@ START_TEST(more_than_may_be_locked_is_refused_by_its_limit)
 }
 END_TEST
 
+/* Bytes that a process has read, of files and of the kernel's tables; or the test is skipped. */
+static uint64_t
+read_bytes_of(pid_t pid)
+{
+	cleanup_fclose FILE *f = NULL;
+	char path[64];
+	uint64_t bytes;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/io", (int)pid);
+	f = fopen(path, "re");
+	if (!f || fscanf(f, "rchar: %" SCNu64, &bytes) != 1)
+		harness_skip("%s cannot be read here", path);
+	return bytes;
+}
+
+/* The kernel's table has a line for each: going through it for each would take a minute of some thousands. */
+START_TEST(many_are_made_without_reading_of_all_others_each_time)
+{
+	enum { N = 400 };
+	static char body[N * 96];
+	size_t len = (size_t)snprintf(body, sizeof(body), "segments = (");
+	struct scene scene;
+
+	stranger_enter_namespace();
+	for (int i = 1; i <= N; i++)
+		len += (size_t)snprintf(body + len, sizeof(body) - len, "%s{ name = \"s%d\"; size = \"4KiB\"; backend = \"sysv\"; "
+		    "key = %d; mlock = false; }", i > 1 ? "," : "", i, i);
+	(void)snprintf(body + len, sizeof(body) - len, ");");
+	begin(&scene, body);
+	ck_assert_uint_eq(stranger_count(), N);
+	harness_assert(read_bytes_of(scene.daemon.pid) < 4 * MIB, "%" PRIu64 " bytes were read",
+	    read_bytes_of(scene.daemon.pid));
+	end(&scene);
+	ck_assert_uint_eq(stranger_count(), 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -237,6 +275,7 @@ main(void)
 	tcase_add_test(tcase, what_a_killed_daemon_left_is_told_as_that);
 	tcase_add_test(tcase, one_outlives_its_makers_end_under_shm_rmid_forced);
 	tcase_add_test(tcase, more_than_may_be_locked_is_refused_by_its_limit);
+	tcase_add_test(tcase, many_are_made_without_reading_of_all_others_each_time);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }
