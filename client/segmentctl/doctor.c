@@ -349,12 +349,19 @@ doctor_status(const struct doctor *doctor)
 	return SEGMENTCTL_DONE;
 }
 
-static void
-doctor_deinit(struct doctor *doctor)
+void
+doctor_drop_rows(struct doctor *doctor)
 {
 	for (size_t i = 0; i < doctor->n_rows; i++)
 		row_deinit(&doctor->rows[i]);
-	free(doctor->rows);
+	free(take_ptr(doctor->rows));
+	doctor->n_rows = 0;
+}
+
+static void
+doctor_deinit(struct doctor *doctor)
+{
+	doctor_drop_rows(doctor);
 	doctor_leave_daemon(doctor);
 	doctor_set_deinit(&doctor->fallen_back);
 	conf_free(doctor->conf);

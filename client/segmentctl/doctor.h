@@ -91,6 +91,7 @@ extern const char *doctor_root;
  */
 void doctor_add(struct doctor *doctor, enum doctor_level level, const struct doctor_set *set, const char *means,
     const char *text);
+void doctor_drop_rows(struct doctor *doctor);
 void doctor_ok(struct doctor *doctor, const char *format, ...) BASE_PRINTF(2, 3);
 /* What could not be read: a note. */
 void doctor_unread(struct doctor *doctor, const char *what, int r);

@@ -23,9 +23,11 @@ static struct definition definitions[3], *list[3] = { &definitions[0], &definiti
 static void
 define(size_t i, const char *name, enum definition_backend backend, uint64_t size_bytes, bool required)
 {
-	char *copy = strdup(name);
+	static char names[BASE_ARRAY_SIZE(definitions)][16];
 
-	definitions[i] = (struct definition) { .name = copy, .backend = backend, .size_bytes = size_bytes,
+	(void)snprintf(names[i], sizeof(names[i]), "%s", name);
+	doctor_drop_rows(&direct);
+	definitions[i] = (struct definition) { .name = names[i], .backend = backend, .size_bytes = size_bytes,
 		.max_size_bytes = size_bytes, .required = required, .prefault = true };
 	direct_conf = (struct conf) { .segments = list, .n_segments = i + 1 };
 	direct = (struct doctor) { .root = tree_root, .conf = &direct_conf, .service_error = -ENOENT, .check = "x",
@@ -39,8 +41,7 @@ assert_check(doctor_check_fn check, enum doctor_level level, const char *words, 
 	const struct doctor_row *row = direct.rows;
 	char copy[FINDINGS_TEXT_SIZE];
 
-	direct.n_rows = 0;
-	direct.rows = NULL;
+	doctor_drop_rows(&direct);
 	check(&direct);
 	row = direct.rows;
 	ck_assert_uint_eq(direct.n_rows, 1);
@@ -102,7 +103,7 @@ START_TEST(objects_that_are_there)
 	define(0, "a", DEFINITION_POSIX, MIB, true);
 	definitions[0].object = one;
 	tree_put("/dev/shm/a", "123");
-	direct.n_rows = 0;
+	doctor_drop_rows(&direct);
 	doctor_check_shm(&direct);
 	ck_assert_uint_eq(direct.n_rows, 2);
 	ck_assert(direct.rows[1].level == DOCTOR_REQUIRED);
@@ -220,7 +221,7 @@ START_TEST(keys_and_locks_of_system_v)
 	definitions[0].key = 0x7a2f;
 	tree_put("/proc/sysvipc/shm", "%s%10d          3   600              1048576 %5d     0      2  4242     0     0     0          0 "
 	    "         0          0                     0                     0\n", heading, 0x7a2f, 0);
-	direct.n_rows = 0;
+	doctor_drop_rows(&direct);
 	doctor_check_sysv(&direct);
 	ck_assert_uint_eq(direct.n_rows, 2);
 	ck_assert(direct.rows[1].level == DOCTOR_REQUIRED);
@@ -234,7 +235,7 @@ START_TEST(keys_and_locks_of_system_v)
 	(void)assert_check(doctor_check_memlock, DOCTOR_OK, "0 B are to be locked", 0);
 	tree_put("/proc/sysvipc/shm", "%s%10d          3  2600              1048576 %5d     0      2  4242     0     0     0          0 "
 	    "         0          0                     0                     0\n", heading, 1, 0);
-	direct.n_rows = 0;
+	doctor_drop_rows(&direct);
 	doctor_check_memlock(&direct);
 	ck_assert_uint_eq(direct.n_rows, 2);
 	ck_assert(direct.rows[1].level == DOCTOR_REQUIRED);
@@ -331,7 +332,7 @@ START_TEST(huge_pages_of_system_v)
 	put_pool(POOLS, 2048, 8, 8, 0);
 	tree_put("/proc/sys/vm/hugetlb_shm_group", "0\n");
 	direct.limits.gid = 4242;
-	direct.n_rows = 0;
+	doctor_drop_rows(&direct);
 	doctor_check_pools(&direct);
 	ck_assert_uint_eq(direct.n_rows, 2);
 	assert_has(direct.rows[1].remedy, "`sysctl -w vm.hugetlb_shm_group=4242`");
@@ -352,7 +353,7 @@ START_TEST(nodes_and_their_memory)
 	tree_put("/sys/devices/system/node/node1/meminfo", "Node 1 MemFree: 4096 kB\n");
 	definitions[0].numa = DEFINITION_NUMA_BIND;
 	definitions[0].numa_nodes = 1;
-	direct.n_rows = 0;
+	doctor_drop_rows(&direct);
 	doctor_check_nodes(&direct);
 	ck_assert_uint_eq(direct.n_rows, 2);
 	assert_has(direct.rows[0].what, "1 segment asks for nodes; those with memory are 0-1");
@@ -371,7 +372,7 @@ START_TEST(nodes_and_their_memory)
 	doctor_check_nodes(&direct);
 	assert_has(direct.rows[4].what, "12 MiB of memory are needed on node 1, but 4 MiB are left there");
 	definitions[1].numa_nodes = 4;
-	direct.n_rows = 0;
+	doctor_drop_rows(&direct);
 	doctor_check_nodes(&direct);
 	ck_assert_uint_eq(direct.n_rows, 3);
 	assert_has(direct.rows[1].what, "numa names node 2, which is not there for segmentd: the nodes with memory that it may use are "
@@ -379,7 +380,7 @@ START_TEST(nodes_and_their_memory)
 	/* Kept away from it. */
 	tree_put("/proc/self/status", "Name:\tx\nMems_allowed_list:\t1\n");
 	definitions[1].numa_nodes = 2;
-	direct.n_rows = 0;
+	doctor_drop_rows(&direct);
 	doctor_check_nodes(&direct);
 	assert_has(direct.rows[1].what, "numa names node 0");
 }
@@ -393,7 +394,7 @@ START_TEST(parts_of_pools_on_nodes)
 	definitions[0].numa_nodes = 2;
 	put_pool(POOLS, 2048, 8, 8, 0);
 	put_pool("/sys/devices/system/node/node1/hugepages", 2048, 2, 2, 0);
-	direct.n_rows = 0;
+	doctor_drop_rows(&direct);
 	doctor_check_pools(&direct);
 	ck_assert_uint_eq(direct.n_rows, 2);
 	ck_assert(direct.rows[0].level == DOCTOR_OK && direct.rows[1].level == DOCTOR_REQUIRED);
@@ -425,6 +426,12 @@ START_TEST(what_a_daemon_has_is_not_needed_again)
 }
 END_TEST
 
+static void
+drop_rows(void)
+{
+	doctor_drop_rows(&direct);
+}
+
 int
 main(void)
 {
@@ -435,7 +442,7 @@ main(void)
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_unchecked_fixture(tcase, tree_make_top, tree_remove_top);
-	tcase_add_checked_fixture(tcase, doctor_put_host, NULL);
+	tcase_add_checked_fixture(tcase, doctor_put_host, drop_rows);
 	tcase_add_test(tcase, limits_of_system_v);
 	tcase_add_test(tcase, room_in_dev_shm);
 	tcase_add_test(tcase, objects_that_are_there);
