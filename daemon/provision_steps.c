@@ -47,8 +47,6 @@ provision_pages_are_as_asked(struct provision *provision)
 static bool
 provision_is_resident(struct provision *provision)
 {
-	char had[32], asked[32];
-
 	/* Locked pages were brought in by mlock, whatever the workers saw. */
 	if (provision->is_reserve_only)
 		return true;
@@ -56,10 +54,7 @@ provision_is_resident(struct provision *provision)
 		return true;
 	if (provision->resident_bytes >= provision->total_bytes)
 		return true;
-	(void)snprintf(provision->text, sizeof(provision->text),
-	    "only %s of %s stayed in memory: the host swaps; set mlock = true, or give it more memory",
-	    findings_size(had, sizeof(had), provision->resident_bytes),
-	    findings_size(asked, sizeof(asked), provision->total_bytes));
+	findings_swapped(provision->text, sizeof(provision->text), provision->total_bytes, provision->resident_bytes);
 	return false;
 }
 

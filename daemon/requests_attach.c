@@ -166,8 +166,7 @@ handout_refuse_error(const struct handout *handout, int r)
 		    "detach some, or have the administrator raise it", session->identity.uid,
 		    session->host->accounts->limits[ACCOUNTS_ATTACHMENTS]);
 	if (r == -EMFILE || r == -ENFILE)
-		return handout_refuse(handout, -ENFILE,
-		    "the daemon is out of file descriptors: the administrator can raise LimitNOFILE of its service");
+		return handout_refuse(handout, -ENFILE, "%s", SESSION_OUT_OF_FDS);
 	if (r == -ENOSPC)
 		return handout_refuse(handout, -ENOSPC,
 		    "the host is out of inotify watches: raise fs.inotify.max_user_watches");

@@ -25,7 +25,8 @@ struct session;
 struct subscription;
 
 /* What a new client is told when there are no descriptors for it. */
-#define SESSION_OUT_OF_FDS	"the daemon is out of file descriptors: the administrator can raise LimitNOFILE"
+#define SESSION_OUT_OF_FDS	"the daemon is out of file descriptors: the administrator can raise LimitNOFILE of its " \
+	"service"
 
 /* What a request's handling comes to. */
 enum {

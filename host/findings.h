@@ -97,6 +97,12 @@ void findings_unit_memory(char *buf, size_t size, uint64_t needed_bytes, const s
 /* What is not locked may be swapped out to swap_bytes. */
 void findings_swap(char *buf, size_t size, uint64_t swap_bytes);
 
+/* Of what was populated resident_bytes are left in memory. */
+void findings_swapped(char *buf, size_t size, uint64_t size_bytes, uint64_t resident_bytes);
+
+/* SELinux enforces a policy. */
+void findings_selinux(char *buf, size_t size);
+
 /* One watch a segment that is attached, and one instance. */
 void findings_inotify(char *buf, size_t size, uint64_t needed, const struct kernel_inotify *inotify);
 

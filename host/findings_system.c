@@ -56,6 +56,22 @@ findings_swap(char *buf, size_t size, uint64_t swap_bytes)
 }
 
 void
+findings_swapped(char *buf, size_t size, uint64_t size_bytes, uint64_t resident_bytes)
+{
+	char had[SIZE_TEXT], asked[SIZE_TEXT];
+
+	(void)snprintf(buf, size, "only %s of %s stayed in memory: the host swaps. Remedy: mlock = true, `swapoff -a`, or more memory",
+	    findings_size(had, sizeof(had), resident_bytes), findings_size(asked, sizeof(asked), size_bytes));
+}
+
+void
+findings_selinux(char *buf, size_t size)
+{
+	(void)snprintf(buf, size, "SELinux is enforcing, and descriptors that its policy does not let pass arrive as none. Remedy: "
+	    "`ausearch -m avc -c segmentd` shows what was denied");
+}
+
+void
 findings_inotify(char *buf, size_t size, uint64_t needed, const struct kernel_inotify *inotify)
 {
 	unsigned long long enough = max_u64(needed > UINT64_MAX / 2 ? UINT64_MAX : needed * 2, 8192);

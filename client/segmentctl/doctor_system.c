@@ -130,8 +130,7 @@ doctor_check_security(struct doctor *doctor)
 	else if (file_read_number(doctor->root, "/sys/fs/selinux/enforce", &enforces) < 0 || !enforces)
 		doctor_ok(doctor, "security modules: %s", modules);
 	if (enforces) {
-		(void)snprintf(text, sizeof(text), "SELinux is enforcing, and descriptors that its policy does not let pass arrive as "
-		    "none. Remedy: `ausearch -m avc -c segmentd` shows what was denied");
+		findings_selinux(text, sizeof(text));
 		doctor_add(doctor, DOCTOR_NOTE, NULL, NULL, text);
 	}
 }

@@ -179,7 +179,7 @@ static int
 file_take_mark(struct file *file, int *fd, char *text, size_t text_size)
 {
 	if (*fd < 0) {
-		(void)snprintf(text, text_size, "'%.300s': no descriptor came from the worker; raise LimitNOFILE", file->path);
+		findings_nofile(text, text_size);
 		return -EMFILE;
 	}
 	if (flock(*fd, LOCK_EX | LOCK_NB)) {
@@ -212,7 +212,7 @@ file_take(struct backend_object *object, const struct job_result *result, int *f
 
 	file->flags |= result->flags;
 	if (*fd < 0) {
-		(void)snprintf(text, text_size, "'%.300s': no descriptor came from the worker; raise LimitNOFILE", file->path);
+		findings_nofile(text, text_size);
 		return -EMFILE;
 	}
 	r = file_check_leases(file, *fd, text, text_size);

@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -26,22 +27,22 @@ file_is_in_memory(int fd)
 static int
 reserve_fail(int fd, int r, uint64_t offset, uint64_t length, struct job_result *result)
 {
-	char needed[32], left[32];
+	char needed[32], path[PATH_MAX] = "", link[48];
 	struct statvfs fs;
 	uint64_t free_bytes = 0;
 
-	if (fstatvfs(fd, &fs) == 0)
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (readlink(link, path, sizeof(path) - 1) < 0 || fstatvfs(fd, &fs))
+		(void)snprintf(path, sizeof(path), "a file");
+	else
 		free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	(void)findings_size(needed, sizeof(needed), length);
-	(void)findings_size(left, sizeof(left), free_bytes);
 	if (r == -EDQUOT)
-		(void)snprintf(result->text, sizeof(result->text),
-		    "uid %u is at its disk quota: %s at offset %llu of the file are needed, and are not to be had; raise the quota "
-		    "or make room, and retry", (unsigned)geteuid(), needed, (unsigned long long)offset);
+		(void)snprintf(result->text, sizeof(result->text), "uid %u is at its disk quota: %s at offset %llu of '%.300s' are "
+		    "needed, and are not to be had. Remedy: raise the quota (`quota -u %u` shows it), or make room", (unsigned)geteuid(),
+		    needed, (unsigned long long)offset, path, (unsigned)geteuid());
 	else if (r == -ENOSPC)
-		(void)snprintf(result->text, sizeof(result->text),
-		    "its file system is full: %s at offset %llu of the file are needed, and %s are free; make room, and retry",
-		    needed, (unsigned long long)offset, left);
+		findings_disk(result->text, sizeof(result->text), path, length, free_bytes);
 	else
 		(void)snprintf(result->text, sizeof(result->text),
 		    "blocks for %s at offset %llu of the file cannot be reserved: %s", needed, (unsigned long long)offset,
