@@ -273,6 +273,15 @@ provision_create(struct provision *provision)
 		return -EOPNOTSUPP;
 	}
 	r = provision_create_object(provision, backend);
+	/* A pool that the kernel keeps from us: what is only preferred is done without. The text says so. */
+	if (r == -EPERM && provision->page_bytes && provision_may_degrade(provision)) {
+		provision_keep_promises(provision);
+		provision->page_bytes = 0;
+		r = provision_judge(provision);
+		if (r)
+			return r;
+		r = provision_create_object(provision, backend);
+	}
 	if (r == -EMFILE || r == -ENFILE)
 		findings_nofile(provision->text, sizeof(provision->text));
 	/* The kernel has reserved it, and does not offer it to others any more. */

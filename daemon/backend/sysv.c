@@ -20,6 +20,7 @@
 #include "base/base.h"
 #include "daemon/backend/backend.h"
 #include "host/findings.h"
+#include "host/kernel.h"
 #include "host/shm.h"
 #include "host/sysv.h"
 
@@ -83,6 +84,7 @@ static int
 sysv_refuse(const struct definition *definition, uint64_t bytes, int r, char *text, size_t text_size)
 {
 	uint64_t pool_bytes = definition_huge_bytes(definition);
+	struct kernel_overcommit overcommit;
 	struct pools_room room;
 
 	if (r == -EEXIST)
@@ -92,6 +94,8 @@ sysv_refuse(const struct definition *definition, uint64_t bytes, int r, char *te
 		return r;
 	if (r == -ENOMEM && pool_bytes && pools_room(pool_bytes, 0, &room) == 0 && room.bytes < bytes)
 		findings_pool(text, text_size, bytes, &room);
+	else if (r == -ENOMEM && !pool_bytes && kernel_read_overcommit("", &overcommit) == 0 && overcommit.mode == 2)
+		findings_overcommit(text, text_size, bytes, &overcommit);
 	else if (r == -EPERM && pool_bytes)
 		findings_pool_group(text, text_size, (uint32_t)getegid());
 	else if (r == -ENOSYS)

@@ -443,6 +443,35 @@ START_TEST(it_grows_under_who_has_it)
 }
 END_TEST
 
+/* The same key, and another memory: nobody has both. */
+START_TEST(one_that_is_made_anew_waits_for_who_came_by_the_key)
+{
+	struct stranger stranger, late;
+	struct stranger_row row;
+	struct scene scene;
+
+	begin(&scene, NULL, BOOK("mode = \"0660\"; mlock = true;"));
+	stranger_start(&stranger, HARNESS_NOBODY, GROUP_GID);
+	stranger_start(&late, HARNESS_NOBODY, GROUP_GID);
+	stranger_must(&stranger, 0, "attach %d 0", KEY);
+	stranger_must(&stranger, 0, "set 9 99");
+	(void)reloading_hangup(&scene.daemon, NULL, BOOK("mode = \"0660\"; mlock = false;"));
+	ck_assert_int_eq(state_of(&scene), PROTOCOL_READY);
+	ck_assert_int_eq(stranger_find(KEY), scene.id);
+	stranger_must(&stranger, 99, "get 9");
+	stranger_kill(&stranger);
+	do
+		ck_assert_int_eq(harness_find(&scene.conn, "book", &(struct protocol_segment) { 0 }), 0);
+	while (stranger_find(KEY) == scene.id || state_of(&scene) != PROTOCOL_READY);
+	ck_assert_int_eq(stranger_stat(stranger_find(KEY), &row), 0);
+	ck_assert(!(row.mode & SHM_LOCKED));
+	stranger_must(&late, 0, "attach %d 0", KEY);
+	stranger_must(&late, 0, "get 9");
+	stranger_kill(&late);
+	end(&scene);
+}
+END_TEST
+
 /* A number of one namespace is another memory in the next one, or none. */
 static void
 attach_elsewhere(int control, void *arg)
@@ -496,6 +525,7 @@ main(void)
 	tcase_add_test(tcase, one_that_ends_unattached_waits_for_who_came_by_the_key);
 	tcase_add_test(tcase, scrub_waits_for_who_came_by_the_key_and_leaves_nothing);
 	tcase_add_test(tcase, it_grows_under_who_has_it);
+	tcase_add_test(tcase, one_that_is_made_anew_waits_for_who_came_by_the_key);
 	tcase_add_test(tcase, a_client_of_another_ipc_namespace_is_told_so);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
