@@ -41,20 +41,6 @@ check_posix(struct reader *reader, config_setting_t *group, const struct definit
 		    "and a client that touches a page which it has no room for dies of it; set prefault = true");
 }
 
-/* Bytes of a page of the hugetlb pools; 0: these are no such pages. */
-static uint64_t
-pool_page_bytes(enum definition_page_size page_size)
-{
-	switch (page_size) {
-	case DEFINITION_PAGE_2MIB:
-		return 2 * MIB;
-	case DEFINITION_PAGE_1GIB:
-		return GIB;
-	default:
-		return 0;
-	}
-}
-
 static void
 check_multiple(struct reader *reader, config_setting_t *setting, uint64_t bytes, uint64_t page_bytes,
     const char *page_size)
@@ -87,7 +73,7 @@ check_pool_pages(struct reader *reader, config_setting_t *group, const struct de
 {
 	config_setting_t *setting = member(group, "page_size");
 	const char *page_size = definition_page_size_name(definition->page_size);
-	uint64_t page_bytes = pool_page_bytes(definition->page_size);
+	uint64_t page_bytes = definition_huge_bytes(definition);
 
 	if (!page_bytes)
 		return;
