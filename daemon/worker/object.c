@@ -83,6 +83,8 @@ object_map(int fd, const struct job_object *object, uint64_t offset, size_t leng
 		(void)munmap(map.area, map.area_bytes);
 		return r;
 	}
+	/* Whatever the definition says of dumps: a worker's own core has no use for it. */
+	(void)madvise(map.start, length, MADV_DONTDUMP);
 	map.start += before;
 	map.length = asked;
 	*ret_map = map;
