@@ -228,16 +228,8 @@ provision_reserve(struct provision *provision)
 static bool
 is_spread_evenly(const struct provision *provision, uint64_t bytes)
 {
-	uint64_t share = bytes / (unsigned)__builtin_popcountll(provision->nodes);
-	/* Blocks are whole, in each piece the last one may be less, and the first node is not always the same. */
-	uint64_t unit = provision->huge_bytes ? max_u64(2 * MIB, provision->page_bytes) : PROVISION_PAGE_BYTES;
-	uint64_t slack = 2 * unit + share / 64;
-
-	for (unsigned i = 0; i < NODES_MAX; i++)
-		if ((provision->nodes >> i & 1) && (provision->node_bytes[i] + slack < share ||
-		    provision->node_bytes[i] > share + slack))
-			return false;
-	return true;
+	return nodes_are_even(provision->nodes, provision->node_bytes, bytes,
+	    provision->huge_bytes ? max_u64(2 * MIB, provision->page_bytes) : PROVISION_PAGE_BYTES);
 }
 
 bool

@@ -273,20 +273,6 @@ provision_piece_failed(struct provision *provision, const struct job_result *res
 	provision_fail(provision, result->status > 0 ? -ENOMEM : result->status);
 }
 
-/* A growth's first piece may begin before it, with what was counted already. */
-static void
-provision_count_nodes(struct provision *provision, const struct job *job, const struct job_result *result)
-{
-	uint64_t before = provision->from_bytes - min_u64(provision->from_bytes, job->offset_bytes);
-
-	for (unsigned i = 0; i < NODES_MAX; i++) {
-		uint64_t counted = min_u64(before, result->node_bytes[i]);
-
-		before -= counted;
-		provision->node_bytes[i] += result->node_bytes[i] - counted;
-	}
-}
-
 static void
 provision_piece_done(struct workers_job *job, const struct workers_outcome *outcome)
 {
@@ -317,7 +303,8 @@ provision_piece_done(struct workers_job *job, const struct workers_outcome *outc
 	provision->resident_bytes += outcome->result->resident_bytes;
 	if (is_data) {
 		provision->huge_bytes += outcome->result->huge_bytes;
-		provision_count_nodes(provision, &job->job, outcome->result);
+		for (unsigned i = 0; i < NODES_MAX; i++)
+			provision->node_bytes[i] += outcome->result->node_bytes[i];
 	}
 	provision->progress(provision);
 	if (provision->done_bytes == provision->total_bytes)
@@ -374,6 +361,7 @@ provision_fill(struct provision *provision)
 				.offset_bytes = provision->next_bytes - base,
 				.length_bytes = length,
 				.reserve_bytes = provisioner->budget.reserve_bytes,
+				.counted_bytes = provision->from_bytes - min_u64(provision->from_bytes, provision->next_bytes),
 				.numa = is_data ? provision->numa : JOB_NUMA_ANY,
 				.nodes = is_data ? provision->nodes : 0,
 				.object = backend_object_of_job(is_data ? &holding->object : &holding->control->object),

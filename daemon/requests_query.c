@@ -27,7 +27,8 @@ requests_differences(const struct segment *segment, uint64_t resident_bytes, uin
 	pages_differ = definition_huge_bytes(definition) != holding->object.page_bytes ||
 	    (definition->page_size == DEFINITION_PAGE_TRANSPARENT && definition->prefault && holding->huge_bytes < huge_bytes) ||
 	    (definition->page_size == DEFINITION_PAGE_BASE && holding->huge_bytes);
-	if (definition->prefault && resident_bytes < definition->size_bytes)
+	/* What is not locked of a file leaves memory when the kernel wants that, and how much it is may be an older count. */
+	if (definition->prefault && resident_bytes < definition->size_bytes && !backend_has(definition->backend, BACKEND_DURABLE))
 		differs |= PROTOCOL_DIFFERS_RESIDENT;
 	if (definition->mlock && locked_bytes < definition->size_bytes)
 		differs |= PROTOCOL_DIFFERS_LOCKED;

@@ -11,6 +11,7 @@
 
 #define NODE_DIR	"/sys/devices/system/node"
 #define LIST_SIZE	1024
+#define EVEN_BYTES	(64 * KIB)	/* that base pages may differ by, of whatever is spread */
 
 /* Calls for each number of a list like "0-3,8". */
 static void
@@ -174,6 +175,17 @@ int
 nodes_room(uint64_t nodes, uint64_t *ret_bytes)
 {
 	return nodes_room_at("", nodes, ret_bytes);
+}
+
+bool
+nodes_are_even(uint64_t nodes, const uint64_t *node_bytes, uint64_t bytes, uint64_t page_bytes)
+{
+	uint64_t share = bytes / (unsigned)__builtin_popcountll(nodes), slack = max_u64(page_bytes, EVEN_BYTES) + share / 64;
+
+	for (unsigned i = 0; i < NODES_MAX; i++)
+		if ((nodes >> i & 1) && (node_bytes[i] + slack < share || node_bytes[i] > share + slack))
+			return false;
+	return true;
 }
 
 void

@@ -8,6 +8,7 @@
 #define HOST_NODES_H
 
 #include <sched.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -33,6 +34,12 @@ int nodes_room_at(const char *root, uint64_t nodes, uint64_t *ret_bytes);
 /* The CPUs of the nodes; none where they have none. */
 void nodes_cpus(uint64_t nodes, cpu_set_t *ret_cpus);
 void nodes_cpus_at(const char *root, uint64_t nodes, cpu_set_t *ret_cpus);
+
+/*
+ * Whether bytes are spread over the nodes as evenly as interleaving pages of this size spreads them: pages are whole, several
+ * processes make them, and the kernel takes some for itself in between.
+ */
+bool nodes_are_even(uint64_t nodes, const uint64_t *node_bytes, uint64_t bytes, uint64_t page_bytes);
 
 /* The nodes of a list as the kernel writes it ("0-1,3"); what is none is left out. */
 uint64_t nodes_parse(const char *list);

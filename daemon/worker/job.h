@@ -112,6 +112,7 @@ struct job {
 	uint64_t limit_bytes;		/* JOB_INIT: how large the file may be; JOB_FILE_OPEN: how large it is */
 	uint32_t flags;			/* JOB_FILE_* */
 	uint32_t on_unclean;		/* JOB_FILE_OPEN: enum definition_on_unclean */
+	uint64_t counted_bytes;		/* of the range's start, that was there and counted before: not in node_bytes */
 	uint32_t numa;			/* enum job_numa */
 	uint32_t zero;
 	uint64_t nodes;			/* bit N: node N; none with JOB_NUMA_ANY */
@@ -130,7 +131,7 @@ struct job_result {
 	uint32_t flags;			/* JOB_FILE_* */
 	uint64_t resident_bytes;	/* populated, status 0: of the range, by the kernel's count */
 	uint64_t huge_bytes;		/* of them mapped by huge pages, likewise */
-	uint64_t node_bytes[NODES_MAX];	/* likewise: on which nodes */
+	uint64_t node_bytes[NODES_MAX];	/* likewise: on which nodes; modulo 2^64, since what was counted may have moved */
 	struct job_file file;		/* JOB_INIT, status 0 */
 	char text[JOB_TEXT_SIZE];	/* why not, or what is to be told; ends with a NUL */
 };

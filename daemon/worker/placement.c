@@ -96,17 +96,21 @@ placement_end(struct placement *placement)
 	placement->has_policy = placement->has_moved = false;
 }
 
+/* The node that the index-th block or page is to be on. */
+static int
+node_of(uint64_t nodes, uint64_t index)
+{
+	for (index %= (unsigned)__builtin_popcountll(nodes); index; index--)
+		nodes &= nodes - 1;
+	return __builtin_ctzll(nodes);
+}
+
 void
 placement_aim(const struct placement *placement, uint64_t index)
 {
-	uint64_t nodes = placement->job->nodes;
-
-	if (placement->job->numa != JOB_NUMA_INTERLEAVE)
-		return;
-	for (index %= (unsigned)__builtin_popcountll(nodes); index; index--)
-		nodes &= nodes - 1;
 	/* Preferred: where that node is full, another one gives the page, and the count tells. */
-	(void)set_policy(MPOL_PREFERRED, nodes & -nodes);
+	if (placement->job->numa == JOB_NUMA_INTERLEAVE)
+		(void)set_policy(MPOL_PREFERRED, (uint64_t)1 << node_of(placement->job->nodes, index));
 }
 
 void
@@ -130,11 +134,35 @@ placement_forget(const struct placement *placement, void *start, size_t length)
 		(void)bind_range(start, length, MPOL_DEFAULT, 0, 0);
 }
 
-void
-placement_mend(const struct placement *placement, void *start, size_t length)
+/* Best effort: pages that others map stay where they are. */
+static void
+move_each(const struct placement *placement, char *start, size_t length, uint64_t offset, size_t unit_bytes)
 {
-	if (placement->has_policy)
-		(void)bind_range(start, length, mode_of(placement->job), placement->job->nodes, MPOL_MF_MOVE);
+	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	int targets[ASK_PAGES], status[ASK_PAGES];
+	void *pages[ASK_PAGES];
+	size_t n = 0;
+
+	for (size_t at = 0; at < length; at += page_bytes) {
+		pages[n] = start + at;
+		targets[n++] = node_of(placement->job->nodes, (offset + at) / unit_bytes);
+		if (n == ASK_PAGES || at + page_bytes >= length) {
+			(void)syscall(SYS_move_pages, 0, n, pages, targets, status, MPOL_MF_MOVE);
+			n = 0;
+		}
+	}
+}
+
+void
+placement_mend(const struct placement *placement, void *start, size_t length, uint64_t offset, size_t unit_bytes)
+{
+	if (!placement->has_policy)
+		return;
+	/* To a node of several whichever has room; but interleaved ones are each to be on a certain one. */
+	if (placement->job->numa == JOB_NUMA_BIND)
+		(void)bind_range(start, length, MPOL_BIND, placement->job->nodes, MPOL_MF_MOVE);
+	else
+		move_each(placement, start, length, offset, unit_bytes);
 }
 
 /* One question. -EAGAIN: a page is not where we look, although it is resident: it is being moved. */

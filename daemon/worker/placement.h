@@ -39,8 +39,11 @@ void placement_keep(const struct placement *placement, void *start, size_t lengt
 /* Takes one away that was left before. */
 void placement_forget(const struct placement *placement, void *start, size_t length);
 
-/* Moves what is not on the job's nodes, as far as it can be moved. */
-void placement_mend(const struct placement *placement, void *start, size_t length);
+/*
+ * Moves what is not where the job wants it, as far as it can be moved; interleaved, what is at `offset` of the object, in units
+ * of unit_bytes. Pages may have been there before: a file's, from its last use.
+ */
+void placement_mend(const struct placement *placement, void *start, size_t length, uint64_t offset, size_t unit_bytes);
 
 /*
  * Adds to node_bytes what of [start, start + length) is on which node. unit_bytes: a power of two, of which every whole one in

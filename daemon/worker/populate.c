@@ -116,7 +116,8 @@ populate_advised(struct range *range, char *at, size_t length)
 {
 	int r = 0;
 
-	if (range->huge != MEMORY_HUGE_ADVISE || range->placement.job->numa != JOB_NUMA_INTERLEAVE)
+	if ((range->huge != MEMORY_HUGE_ADVISE && !range->object->page_bytes) ||
+	    range->placement.job->numa != JOB_NUMA_INTERLEAVE)
 		return populate_plain(range, at, length);
 	for (size_t i = 0; i < length && r == 0; i += range->huge_bytes) {
 		range_aim(range, at + i);
@@ -346,39 +347,78 @@ check_range(const struct range *range, struct job_result *result)
 	return r;
 }
 
-/* On which nodes its pages are. Of a machine with one node there is nothing to be asked. */
+/* On which nodes what is resident of its first `length` bytes is. Of a machine with one node there is nothing to be asked. */
 static int
-range_count_nodes(const struct range *range, struct job_result *result)
+range_count_nodes(const struct range *range, size_t length, uint64_t resident_bytes, size_t unit, uint64_t *node_bytes)
 {
 	static uint64_t only;		/* the one node; 0: not asked yet, or there are several */
-	size_t unit = range->page_bytes;
 
 	if (!only && nodes_known() == 1)
 		only = nodes_there();
-	if (only) {
-		result->node_bytes[__builtin_ctzll(only)] = result->resident_bytes;
-		return 0;
-	}
-	/* All whole blocks are huge pages, or it is not known which are. */
-	if (result->huge_bytes >= (range->length & ~(range->huge_bytes - 1)))
-		unit = range->huge_bytes;
-	return placement_count(range->start, range->length, unit, result->node_bytes);
+	if (!only)
+		return placement_count(range->start, length, unit, node_bytes);
+	node_bytes[__builtin_ctzll(only)] = resident_bytes;
+	return 0;
 }
 
-/* What is not where it was asked for: a collapse takes a page from wherever it finds one. Moved once, and counted again. */
+/* Whether it is where it was asked for, as far as that is not left to the kernel. */
+static bool
+range_is_in_place(const struct range *range, const uint64_t *node_bytes)
+{
+	const struct job *job = range->placement.job;
+	uint64_t all = 0, inside = 0;
+
+	if (job->numa == JOB_NUMA_ANY)
+		return true;
+	for (unsigned i = 0; i < NODES_MAX; i++) {
+		all += node_bytes[i];
+		inside += job->nodes >> i & 1 ? node_bytes[i] : 0;
+	}
+	if (job->numa == JOB_NUMA_INTERLEAVE)
+		return inside == all && nodes_are_even(job->nodes, node_bytes, all,
+		    range->huge == MEMORY_HUGE_NONE ? range->page_bytes : range->huge_bytes);
+	return inside == all;
+}
+
+/*
+ * What is not where it was asked for: a collapse takes a page from wherever it finds one, and a file may have been in memory
+ * before. Moved once, and counted again. A preferred node that is full stays as it is.
+ */
 static int
 range_mend_nodes(const struct range *range, struct job_result *result)
 {
-	uint64_t wrong_bytes = 0;
+	const struct job *job = range->placement.job;
+	uint64_t room;
 
-	for (unsigned i = 0; i < NODES_MAX; i++)
-		if (!(range->nodes >> i & 1))
-			wrong_bytes += result->node_bytes[i];
-	if (!range->nodes || !wrong_bytes)
+	if (range->object->page_bytes || range_is_in_place(range, result->node_bytes))
 		return 0;
-	placement_mend(&range->placement, range->start, round_up(range->length, range->page_bytes));
+	if (job->numa == JOB_NUMA_PREFERRED && (nodes_room(job->nodes, &room) || room < range->length + SLACK_BYTES))
+		return 0;
+	placement_mend(&range->placement, range->start, round_up(range->length, range->page_bytes), range->offset,
+	    range->huge == MEMORY_HUGE_NONE ? range->page_bytes : range->huge_bytes);
 	memset(result->node_bytes, 0, sizeof(result->node_bytes));
 	return placement_count(range->start, range->length, range->page_bytes, result->node_bytes);
+}
+
+/* Of a growth's first piece: on which nodes that is which was counted when it was made. It is there: nothing is made. */
+static int
+range_count_before(struct range *range, uint64_t *node_bytes)
+{
+	size_t counted = min_u64(range->placement.job->counted_bytes, range->length);
+	size_t length = round_up(counted, range->page_bytes);
+	int r;
+
+	if (!counted || range->is_reserved_only)
+		return 0;
+	r = range_is_file(range) ? populate_file(range, range->start, length) : populate_plain(range, range->start, length);
+	return r ? r : range_count_nodes(range, counted, counted, range->page_bytes, node_bytes);
+}
+
+/* All whole blocks are huge pages, or it is not known which are. */
+static size_t
+range_unit(const struct range *range, const struct job_result *result)
+{
+	return result->huge_bytes >= (range->length & ~(range->huge_bytes - 1)) ? range->huge_bytes : range->page_bytes;
 }
 
 /* What the kernel says is had. A range that huge pages map to its end is resident: that needs no second question. */
@@ -393,7 +433,7 @@ range_verify(const struct range *range, struct verify *verify, struct job_result
 	else if (r == 0)
 		r = verify_resident(range->start, range->length, &result->resident_bytes);
 	if (r == 0)
-		r = range_count_nodes(range, result);
+		r = range_count_nodes(range, range->length, result->resident_bytes, range_unit(range, result), result->node_bytes);
 	if (r == 0)
 		r = range_mend_nodes(range, result);
 	return r;
@@ -444,7 +484,6 @@ range_advise(const struct range *range)
 	/* A kernel without huge pages knows no advice about them. */
 	if (!range->object->page_bytes)
 		(void)madvise(range->start, range->length, range->huge == MEMORY_HUGE_NONE ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
-	(void)madvise(range->start, round_up(range->length, range->page_bytes), MADV_DONTDUMP);
 	if (range->huge != MEMORY_HUGE_NONE && range->placement.job->numa == JOB_NUMA_INTERLEAVE)
 		placement_forget(&range->placement, range->start, round_up(range->length, range->page_bytes));
 }
@@ -466,18 +505,25 @@ static int
 range_populate(struct range *range, const struct job *job, struct memory *memory, struct verify *verify,
     struct job_result *result)
 {
+	uint64_t before[NODES_MAX] = { 0 };
 	int r = range_map(range, result);
 
 	if (r < 0)
 		return r;
 	range_advise(range);
-	r = populate_steps(range, job, memory, result);
+	r = range_count_before(range, before);
+	if (r < 0)
+		(void)snprintf(result->text, sizeof(result->text), "what is there already cannot be counted: %s", strerror(-r));
+	if (r == 0)
+		r = populate_steps(range, job, memory, result);
 	if (r == 0 && !range->is_reserved_only) {
 		r = range_verify(range, verify, result);
 		if (r < 0)
 			(void)snprintf(result->text, sizeof(result->text),
 			    "populated, but the kernel does not tell what is resident, and where: %s", strerror(-r));
 	}
+	for (unsigned i = 0; i < NODES_MAX; i++)
+		result->node_bytes[i] -= before[i];
 	if (r == 0)
 		placement_keep(&range->placement, range->start, round_up(range->length, range->page_bytes));
 	else
