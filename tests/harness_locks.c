@@ -16,7 +16,7 @@ static unsigned char *
 map(int fd, uint64_t length, uint32_t access)
 {
 	int protection = PROT_READ | (access & PROTOCOL_ACCESS_WRITE ? PROT_WRITE : 0);
-	void *p = mmap(NULL, length, protection, MAP_SHARED, fd, 0);
+	void *p = mmap(NULL, length, protection, MAP_SHARED | MAP_NORESERVE, fd, 0);
 
 	harness_assert(p != MAP_FAILED, "mmap of %ju bytes: %s", (uintmax_t)length, strerror(errno));
 	return p;

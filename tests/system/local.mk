@@ -56,6 +56,18 @@ tests_system_check_scrub_SOURCES = tests/system/check_scrub.c
 tests_system_check_scrub_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_scrub_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_pools
+tests_system_check_pools_SOURCES = tests/system/check_pools.c tests/system/pool.c tests/system/pool.h \
+	tests/system/reloading.c tests/system/reloading.h $(SYSTEM_SUITE)
+tests_system_check_pools_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_pools_LDADD = client/libcontrol.la host/libhost.la $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_numa
+tests_system_check_numa_SOURCES = tests/system/check_numa.c tests/system/pool.c tests/system/pool.h \
+	tests/system/reloading.c tests/system/reloading.h $(SYSTEM_SUITE)
+tests_system_check_numa_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_numa_LDADD = host/libhost.la $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_init
 tests_system_check_init_SOURCES = tests/system/check_init.c tests/system/suite.c tests/system/suite.h
 tests_system_check_init_CFLAGS = $(SYSTEM_CFLAGS)
