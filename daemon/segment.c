@@ -278,6 +278,13 @@ segment_mark_claim(struct segment *segment)
 	return r;
 }
 
+/* Whether somebody has what it is made of since before it was: an earlier daemon's clients. */
+static bool
+segment_is_inherited(struct segment *segment)
+{
+	return segment->holding.object.has_contents && !holding_is_alone(&segment->holding);
+}
+
 /*
  * Who had the file before us may still have it, and marks of the ids that an earlier daemon gave: ours begin somewhere else. All
  * of them together are so few that they do not meet.
@@ -307,7 +314,7 @@ segment_provisioned(struct segment *segment, int r, const char *text, const char
 		segment_set_reason(segment, "the kernel does not mark its memory, which the recovery of its locks needs");
 		locks_unplace(segment->locks);
 		segment_let_go(segment);
-	} else if (!r && (r = mutexes_init(segment->locks))) {
+	} else if (!r && !segment_is_inherited(segment) && (r = mutexes_init(segment->locks))) {
 		segment_set_reason(segment, "its mutexes cannot be initialised: memory was taken away");
 		locks_unplace(segment->locks);
 		segment_let_go(segment);

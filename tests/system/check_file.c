@@ -79,20 +79,22 @@ hold(int control, void *arg)
 	bytes = mmap(NULL, FILING_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	harness_assert(bytes != MAP_FAILED, "mmap: %s", strerror(errno));
 	(void)close(fd);
+	harness_assert(pthread_mutex_lock((pthread_mutex_t *)(bytes + MIB)) == 0, "the mutex");
 	harness_say(control, "mapped");
 	harness_expect(control, "store");
 	bytes[FILING_SIZE - 1] = 'x';
 	harness_say(control, "stored");
 	harness_expect(control, "end");
+	harness_assert(pthread_mutex_unlock((pthread_mutex_t *)(bytes + MIB)) == 0, "the mutex");
 }
 
 START_TEST(who_outlives_the_daemon_goes_on_storing)
 {
 	struct harness_child child = HARNESS_CHILD_NULL;
-	char byte = 0;
+	char byte = 0, *bytes;
 	int fd;
 
-	filing_begin(FILING_SIZE, FILING_SIZE, "");
+	filing_begin(FILING_SIZE, FILING_SIZE, "locks = ( { name = \"m\"; at = \"1MiB\"; init = true; on_death = \"keep\"; } );");
 	suite_ready(&filing.conn, "s");
 	harness_child_start(&child, hold, NULL);
 	harness_expect(child.control, "mapped");
@@ -107,9 +109,14 @@ START_TEST(who_outlives_the_daemon_goes_on_storing)
 	suite_ready(&filing.conn, "s");
 	harness_say(child.control, "store");
 	harness_expect(child.control, "stored");
-	fd = suite_attach(&filing.conn, "s", SUITE_READ);
+	fd = suite_attach(&filing.conn, "s", SUITE_WRITE);
 	ck_assert_int_eq(pread(fd, &byte, 1, FILING_SIZE - 1), 1);
 	ck_assert_int_eq(byte, 'x');
+	/* And has what it had locked. */
+	bytes = mmap(NULL, FILING_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ck_assert_ptr_ne(bytes, MAP_FAILED);
+	ck_assert_int_eq(pthread_mutex_trylock((pthread_mutex_t *)(bytes + MIB)), EBUSY);
+	(void)munmap(bytes, FILING_SIZE);
 	(void)close(fd);
 	harness_await_counts(&filing.conn, "s", 0, 0);
 	harness_say(child.control, "end");
@@ -579,6 +586,27 @@ START_TEST(cut_off_it_does_not_grow)
 }
 END_TEST
 
+/* What a reload makes of `sync` holds for who is attached already. */
+START_TEST(sync_is_live)
+{
+	struct harness_reply shown;
+	int fd;
+
+	filing_begin(FILING_SIZE, FILING_SIZE, _i ? "" : "sync = \"24h\";");
+	suite_ready(&filing.conn, "s");
+	fd = suite_attach(&filing.conn, "s", SUITE_WRITE);
+	filing_reload(FILING_SIZE, FILING_SIZE, "sync = \"20ms\";");
+	filing_await_synced(clock_realtime_ns());
+	filing_await_synced(clock_realtime_ns());
+	filing_reload(FILING_SIZE, FILING_SIZE, "");
+	ck_assert_int_eq(harness_show(&filing.conn, "s", &shown), 0);
+	ck_assert_uint_ne(shown.shown.file_flags & PROTOCOL_SHOWN_DIRTY, 0);
+	(void)close(fd);
+	harness_await_counts(&filing.conn, "s", 0, 0);
+	filing_end();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -602,6 +630,7 @@ main(void)
 	tcase_add_loop_test(tcase, it_grows_in_place, 0, BASE_ARRAY_SIZE(kinds));
 	tcase_add_loop_test(tcase, cut_off_by_a_writer_it_harms_nobody_else, 0, 2);
 	tcase_add_loop_test(tcase, cut_off_it_does_not_grow, 0, BASE_ARRAY_SIZE(kinds));
+	tcase_add_loop_test(tcase, sync_is_live, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }

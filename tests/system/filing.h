@@ -56,7 +56,7 @@ void filing_retry(void);
 /* As after another start of the machine: the mark is of another boot. */
 void filing_crash(void);
 
-/* SHOW, until all that was stored before this call was written back. */
-void filing_await_synced(void);
+/* SHOW, until all that was stored before (nanoseconds since 1970) was written back. */
+void filing_await_synced(uint64_t since_ns);
 
 #endif
