@@ -11,8 +11,6 @@
 #include "daemon/provision_steps.h"
 #include "host/limits.h"
 
-#define RESERVED_FDS	64		/* that segments leave to clients; of few descriptors a quarter */
-
 /* The budget asks the kernel again: what it knows is from before. */
 static void
 provisioner_tell_room(struct provisioner *provisioner)
@@ -182,7 +180,7 @@ provision_leaves_fds(int fd)
 {
 	uint64_t most = limits_nofile();
 
-	return fd < 0 || (uint64_t)fd + min_u64(RESERVED_FDS, most / 4) < most;
+	return fd < 0 || (uint64_t)fd + limits_client_fds(most) < most;
 }
 
 /* What locks need besides the data: control memory, and the daemon's own mapping of both. The text says why not. */

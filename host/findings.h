@@ -88,7 +88,7 @@ void findings_shm_unreachable(char *buf, size_t size, int r);
 /* An object's name is taken. who: who maps it (host/mappers.h); NULL: it is ours, and nobody has it at all. */
 void findings_posix_taken(char *buf, size_t size, const char *object, const struct stat *st, const char *who);
 
-/* Strict overcommit leaves less than needed_bytes. */
+/* Less than needed_bytes may be committed: in all, or where overcommitting is not strict by one System V object. */
 void findings_overcommit(char *buf, size_t size, uint64_t needed_bytes, const struct kernel_overcommit *overcommit);
 
 /* The unit's own memory limit is less than needed_bytes. */

@@ -24,11 +24,18 @@ findings_overcommit(char *buf, size_t size, uint64_t needed_bytes, const struct 
 {
 	char needed[SIZE_TEXT], left[SIZE_TEXT], limit[SIZE_TEXT];
 
+	if (overcommit->mode != 2) {
+		(void)snprintf(buf, size, "%s are needed at once, as System V memory of that max_size is, but memory and swap together "
+		    "are %s, and vm.overcommit_memory is 0. Remedy: a smaller max_size, or `sysctl -w vm.overcommit_memory=1`, and the "
+		    "same in /etc/sysctl.d/segmentd.conf for the next start", findings_size(needed, sizeof(needed), needed_bytes),
+		    findings_size(left, sizeof(left), kernel_commit_left(overcommit)));
+		return;
+	}
 	(void)snprintf(buf, size, "%s of memory are needed, but %s may be committed: vm.overcommit_memory is 2, and of a "
 	    "CommitLimit of %s the rest is committed. Remedy: `sysctl -w vm.overcommit_memory=0`, or `sysctl -w "
 	    "vm.overcommit_ratio=%llu`; and the same in /etc/sysctl.d/segmentd.conf for the next start",
 	    findings_size(needed, sizeof(needed), needed_bytes),
-	    findings_size(left, sizeof(left), overcommit->limit_bytes - min_u64(overcommit->limit_bytes, overcommit->used_bytes)),
+	    findings_size(left, sizeof(left), kernel_commit_left(overcommit)),
 	    findings_size(limit, sizeof(limit), overcommit->limit_bytes), enough_ratio(needed_bytes, overcommit));
 }
 

@@ -64,6 +64,15 @@ kernel_read_overcommit(const char *root, struct kernel_overcommit *ret_overcommi
 	return r;
 }
 
+uint64_t
+kernel_commit_left(const struct kernel_overcommit *overcommit)
+{
+	if (overcommit->mode == 2)
+		return overcommit->limit_bytes - min_u64(overcommit->limit_bytes, overcommit->used_bytes);
+	/* The kernel's guess is no more than that what could never be had is refused. */
+	return overcommit->mode == 0 ? overcommit->total_bytes + overcommit->swap_bytes : UINT64_MAX;
+}
+
 int
 kernel_read_swap(const char *root, uint64_t *ret_total_bytes, uint64_t *ret_free_bytes)
 {

@@ -32,6 +32,9 @@ struct kernel_overcommit {
 	uint64_t swap_bytes;		/* SwapTotal */
 };
 
+/* What may be committed at once, as System V memory is: UINT64_MAX where nothing is refused. */
+uint64_t kernel_commit_left(const struct kernel_overcommit *overcommit);
+
 int kernel_read_overcommit(const char *root, struct kernel_overcommit *ret_overcommit);
 
 /* Swap that there is; 0: none. */

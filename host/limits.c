@@ -11,6 +11,8 @@
 #include "host/file.h"
 #include "host/limits.h"
 
+#define CLIENT_FDS	64
+
 /* The number after a key of /proc/self/status; false when there is none. */
 static bool
 status_read(const char *key, int base, uint64_t *ret_value)
@@ -106,6 +108,12 @@ limits_nofile(void)
 	struct rlimit limit;
 
 	return getrlimit(RLIMIT_NOFILE, &limit) < 0 ? 0 : limit.rlim_cur;
+}
+
+uint64_t
+limits_client_fds(uint64_t nofile)
+{
+	return min_u64(CLIENT_FDS, nofile / 4);
 }
 
 /* A line of /proc/self/limits: "Max open files            1024                 4096                 files". */

@@ -25,6 +25,9 @@ uint64_t limits_raise_nofile(void);
 /* The soft limit of RLIMIT_NOFILE now; an administrator may have changed it from outside. */
 uint64_t limits_nofile(void);
 
+/* Of so many descriptors those that segments leave to clients. */
+uint64_t limits_client_fds(uint64_t nofile);
+
 /* What a process may have, as its children inherit it. */
 struct limits {
 	uint64_t memlock_bytes;		/* the soft limit; LIMITS_UNLIMITED also with CAP_IPC_LOCK in effect */

@@ -19,7 +19,7 @@
 #define DEFAULT_MEMLOCK	(8 * MIB)
 #define DEFAULT_NOFILE	524288
 
-#define SHOW_PROPERTIES	"--property=LoadState,MainPID,User,LimitMEMLOCK,LimitNOFILE,MemoryMax,MemoryHigh," \
+#define SHOW_PROPERTIES	"--property=LoadState,MainPID,User,LimitMEMLOCKSoft,LimitNOFILE,MemoryMax,MemoryHigh," \
 	"CapabilityBoundingSet,AmbientCapabilities"
 
 struct reading {
@@ -74,7 +74,7 @@ take_setting(const char *section, const char *key, const char *value, const char
 
 	if (!streq(section, "Service"))
 		return;
-	if (streq(key, "LimitMEMLOCK"))
+	if (streq(key, "LimitMEMLOCK") || streq(key, "LimitMEMLOCKSoft"))
 		(void)service_parse_limit(value, false, &service->memlock_bytes);
 	else if (streq(key, "LimitNOFILE"))
 		(void)service_parse_limit(value, true, &service->nofile);

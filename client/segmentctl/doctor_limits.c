@@ -9,7 +9,6 @@
 #include "host/sysv.h"
 
 #define DAEMON_FDS	32		/* the daemon's own: the loop, the socket, workers, files of /proc */
-#define RESERVED_FDS	64		/* that segments leave to clients */
 #define CLIENT_FDS	2		/* its connection and its process */
 
 static bool
@@ -157,7 +156,7 @@ segment_fds(const struct definition *definition)
 void
 doctor_check_nofile(struct doctor *doctor)
 {
-	uint64_t limit = doctor->limits.nofile, reserved = min_u64(RESERVED_FDS, limit / 4), needed = DAEMON_FDS, with_clients;
+	uint64_t limit = doctor->limits.nofile, reserved = limits_client_fds(limit), needed = DAEMON_FDS, with_clients;
 	struct doctor_set all, misfits = DOCTOR_SET_NULL;
 	char text[FINDINGS_TEXT_SIZE];
 

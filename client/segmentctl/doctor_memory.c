@@ -57,7 +57,13 @@ is_not_locked(const struct definition *definition)
 static bool
 wants_transparent(const struct definition *definition)
 {
-	return definition->page_size == DEFINITION_PAGE_TRANSPARENT;
+	return definition->page_size == DEFINITION_PAGE_TRANSPARENT && definition->backend != DEFINITION_POSIX;
+}
+
+static bool
+wants_of_mount(const struct definition *definition)
+{
+	return definition->page_size == DEFINITION_PAGE_TRANSPARENT && definition->backend == DEFINITION_POSIX;
 }
 
 static bool
@@ -137,32 +143,70 @@ doctor_check_unit_memory(struct doctor *doctor)
 	doctor_set_deinit(&all);
 }
 
+static bool
+is_committed_whole(const struct definition *definition)
+{
+	return definition->backend == DEFINITION_SYSV && doctor_is_of_memory(definition);
+}
+
+/* Where overcommitting is not strict, the kernel asks of each object alone whether it could ever be had. */
+static void
+judge_objects(struct doctor *doctor, const struct kernel_overcommit *overcommit)
+{
+	uint64_t left_bytes = kernel_commit_left(overcommit), largest_bytes = 0;
+	struct doctor_set all, misfits = DOCTOR_SET_NULL;
+	char text[FINDINGS_TEXT_SIZE];
+
+	doctor_select(doctor, is_committed_whole, &all);
+	for (size_t i = 0; i < all.n; i++) {
+		uint64_t bytes = committed_bytes(doctor, all.list[i]);
+
+		if (bytes > left_bytes)
+			doctor_set_add(doctor, &misfits, all.list[i]);
+		largest_bytes = max_u64(largest_bytes, bytes);
+	}
+	if (misfits.n) {
+		findings_overcommit(text, sizeof(text), largest_bytes, overcommit);
+		doctor_add_failure(doctor, &misfits, text);
+	} else {
+		doctor_ok(doctor, "vm.overcommit_memory is %llu, which bounds nothing here", (unsigned long long)overcommit->mode);
+	}
+	doctor_set_deinit(&misfits);
+	doctor_set_deinit(&all);
+}
+
+/* It is, where overcommitting is strict. */
+static void
+judge_sum(struct doctor *doctor, const struct kernel_overcommit *overcommit)
+{
+	char text[FINDINGS_TEXT_SIZE], left[TEXT_SIZE];
+	struct doctor_set all, misfits;
+
+	doctor_select(doctor, is_provisioned, &all);
+	doctor_find_misfits(doctor, &all, committed_bytes, kernel_commit_left(overcommit), &misfits);
+	if (misfits.n) {
+		findings_overcommit(text, sizeof(text), doctor_set_bytes(doctor, &all, committed_bytes), overcommit);
+		doctor_add_failure(doctor, &misfits, text);
+	} else {
+		text_format_size(kernel_commit_left(overcommit), left);
+		doctor_ok(doctor, "vm.overcommit_memory is 2, and CommitLimit leaves %s", left);
+	}
+	doctor_set_deinit(&misfits);
+	doctor_set_deinit(&all);
+}
+
 void
 doctor_check_overcommit(struct doctor *doctor)
 {
 	struct kernel_overcommit overcommit;
-	struct doctor_set all, misfits;
-	char text[FINDINGS_TEXT_SIZE];
 	int r = kernel_read_overcommit(doctor->root, &overcommit);
 
-	if (r < 0) {
+	if (r < 0)
 		doctor_unread(doctor, "what may be committed (/proc/sys/vm/overcommit_memory, /proc/meminfo)", r);
-		return;
-	}
-	if (overcommit.mode != 2) {
-		doctor_ok(doctor, "vm.overcommit_memory is %llu, and no limit for shared memory", (unsigned long long)overcommit.mode);
-		return;
-	}
-	doctor_select(doctor, is_provisioned, &all);
-	doctor_find_misfits(doctor, &all, committed_bytes, overcommit.limit_bytes - min_u64(overcommit.limit_bytes, overcommit.used_bytes), &misfits);
-	if (misfits.n) {
-		findings_overcommit(text, sizeof(text), doctor_set_bytes(doctor, &all, committed_bytes), &overcommit);
-		doctor_add_failure(doctor, &misfits, text);
-	} else {
-		doctor_ok(doctor, "vm.overcommit_memory is 2, and CommitLimit leaves enough");
-	}
-	doctor_set_deinit(&misfits);
-	doctor_set_deinit(&all);
+	else if (overcommit.mode == 2)
+		judge_sum(doctor, &overcommit);
+	else
+		judge_objects(doctor, &overcommit);
 }
 
 void
@@ -207,6 +251,26 @@ huge_reason(const char *root, char *buf, size_t size)
 	return buf;
 }
 
+/* POSIX objects get them as their mount says, or by collapse, which does not ask it. */
+static void
+judge_mount(struct doctor *doctor)
+{
+	static const struct kernel_feature collapse = { "MADV_COLLAPSE", 6, 1, NULL };
+	char text[FINDINGS_TEXT_SIZE], release[128];
+	unsigned major = 0, minor = 0;
+	struct shm_mount mount;
+	struct doctor_set set;
+
+	doctor_select(doctor, wants_of_mount, &set);
+	if (set.n && kernel_read_release(doctor->root, release, sizeof(release), &major, &minor) == 0 &&
+	    !kernel_has(major, minor, &collapse) && shm_mount_read_at(doctor->root, &mount) == 0 &&
+	    (!strstr(mount.options, "huge=") || strstr(mount.options, "huge=never"))) {
+		findings_page_size_of_mount(text, sizeof(text), doctor_set_bytes(doctor, &set, doctor_bytes), 0);
+		doctor_add_placement(doctor, &set, text);
+	}
+	doctor_set_deinit(&set);
+}
+
 void
 doctor_check_huge(struct doctor *doctor)
 {
@@ -215,6 +279,7 @@ doctor_check_huge(struct doctor *doctor)
 	uint64_t page_bytes;
 	enum memory_huge huge = memory_huge_at(doctor->root, &page_bytes);
 
+	judge_mount(doctor);
 	if (huge != MEMORY_HUGE_NONE) {
 		doctor_ok(doctor, "shared memory gets transparent huge pages by %s", huge == MEMORY_HUGE_ADVISE ?
 		    "advice (shmem_enabled)" : "collapse (MADV_COLLAPSE), though shmem_enabled is never");

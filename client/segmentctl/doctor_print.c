@@ -288,6 +288,8 @@ print_json(const struct doctor *doctor)
 
 	if (r == 0) {
 		json_add_string(&json, "file", doctor->file);
+		json_add_bool(&json, "daemon", doctor->has_daemon);
+		json_add_string(&json, "limits_of", doctor->whose);
 		json_add_bool(&json, "fits", count_level(doctor, DOCTOR_REQUIRED) == 0);
 		json_open_array(&json, "findings");
 		for (size_t i = 0; i < doctor->n_rows; i++)

@@ -94,7 +94,8 @@ sysv_refuse(const struct definition *definition, uint64_t bytes, int r, char *te
 		return r;
 	if (r == -ENOMEM && pool_bytes && pools_room(pool_bytes, 0, &room) == 0 && room.bytes < bytes)
 		findings_pool(text, text_size, bytes, &room);
-	else if (r == -ENOMEM && !pool_bytes && kernel_read_overcommit("", &overcommit) == 0 && overcommit.mode == 2)
+	else if (r == -ENOMEM && !pool_bytes && kernel_read_overcommit("", &overcommit) == 0 &&
+	    (overcommit.mode == 2 || bytes > kernel_commit_left(&overcommit)))
 		findings_overcommit(text, text_size, bytes, &overcommit);
 	else if (r == -EPERM && pool_bytes)
 		findings_pool_group(text, text_size, (uint32_t)getegid());

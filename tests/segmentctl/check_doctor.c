@@ -149,7 +149,7 @@ END_TEST
 START_TEST(strict_overcommit)
 {
 	tree_put("/proc/sys/vm/overcommit_memory", "2\n");
-	assert_finding("ok", "overcommit", "CommitLimit leaves enough", "");
+	assert_finding("ok", "overcommit", "CommitLimit leaves 8.0 GiB", "");
 	doctor_put_meminfo(8192, 0, 64);
 	assert_finding("required", "overcommit", "`sysctl -w vm.overcommit_memory=0`", "book");
 }

@@ -283,6 +283,39 @@ put_pool(const char *dir, unsigned kib, unsigned n_pages, unsigned n_free, unsig
 
 #define POOLS	"/sys/kernel/mm/hugepages"
 
+/* The kernel commits its objects whole, and refuses what memory and swap together could never be. */
+START_TEST(system_v_memory_is_committed_whole)
+{
+	define(0, "a", DEFINITION_SYSV, 64 * MIB, true);
+	(void)assert_check(doctor_check_overcommit, DOCTOR_OK, "bounds nothing here", 0);
+	definitions[0].max_size_bytes = 17 * GIB;
+	(void)assert_check(doctor_check_overcommit, DOCTOR_REQUIRED, "17 GiB are needed at once, as System V memory of that max_size is, "
+	    "but memory and swap together are 16 GiB", 1);
+	tree_put("/proc/sys/vm/overcommit_memory", "1\n");
+	(void)assert_check(doctor_check_overcommit, DOCTOR_OK, "bounds nothing here", 0);
+	tree_put("/proc/sys/vm/overcommit_memory", "2\n");
+	(void)assert_check(doctor_check_overcommit, DOCTOR_REQUIRED, "17 GiB of memory are needed, but 8.0 GiB may be committed", 1);
+}
+END_TEST
+
+START_TEST(huge_pages_of_dev_shm)
+{
+	char object[] = "/a";
+
+	define(0, "a", DEFINITION_POSIX, 4 * MIB, true);
+	definitions[0].object = object;
+	definitions[0].page_size = DEFINITION_PAGE_TRANSPARENT;
+	(void)assert_check(doctor_check_huge, DOCTOR_OK, "by advice", 0);
+	tree_put("/proc/sys/kernel/osrelease", "5.15.0\n");
+	doctor_drop_rows(&direct);
+	doctor_check_huge(&direct);
+	ck_assert(direct.rows[0].level == DOCTOR_REQUIRED);
+	assert_has(direct.rows[0].remedy, "`mount -o remount,huge=advise /dev/shm`");
+	tree_put("/proc/self/mountinfo", "31 23 0:27 / /dev/shm rw,nosuid - tmpfs tmpfs rw,size=1g,huge=advise\n");
+	(void)assert_check(doctor_check_huge, DOCTOR_OK, "by advice", 0);
+}
+END_TEST
+
 START_TEST(pools_of_huge_pages)
 {
 	define(0, "a", DEFINITION_MEMFD, 8 * MIB, true);
@@ -451,6 +484,8 @@ main(void)
 	tcase_add_test(tcase, room_on_disks);
 	tcase_add_test(tcase, keys_and_locks_of_system_v);
 	tcase_add_test(tcase, objects_that_logind_removes);
+	tcase_add_test(tcase, system_v_memory_is_committed_whole);
+	tcase_add_test(tcase, huge_pages_of_dev_shm);
 	tcase_add_test(tcase, pools_of_huge_pages);
 	tcase_add_test(tcase, cgroups_of_huge_pages);
 	tcase_add_test(tcase, huge_pages_of_system_v);

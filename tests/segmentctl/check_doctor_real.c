@@ -38,6 +38,10 @@ setup(void)
 static void
 teardown(void)
 {
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "%s/systemctl", dir);
+	(void)unlink(path);
 	(void)unlink(conf);
 	(void)rmdir(dir);
 }
@@ -260,6 +264,49 @@ START_TEST(a_tiny_disk)
 }
 END_TEST
 
+/* As systemctl answers of a unit that is there, and of none. */
+static void
+put_systemctl(const char *answer)
+{
+	char path[64], var[512];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/systemctl", dir);
+	f = fopen(path, "we");
+	ck_assert_ptr_nonnull(f);
+	fprintf(f, "#!/bin/sh\ncat <<'END'\n%sEND\n", answer);
+	ck_assert_int_eq(fclose(f), 0);
+	ck_assert_int_eq(chmod(path, 0755), 0);
+	(void)snprintf(var, sizeof(var), "%s:%.400s", dir, getenv("PATH"));
+	(void)setenv("PATH", var, 1);
+}
+
+START_TEST(limits_of_the_unit_by_systemd)
+{
+	const char *segments = "{ name = \"a\"; size = \"40KiB\"; }, { name = \"b\"; size = \"40KiB\"; }", *out;
+
+	mount_tmpfs("/run");
+	ck_assert_int_eq(mkdir("/run/systemd", 0755), 0);
+	ck_assert_int_eq(mkdir("/run/systemd/system", 0755), 0);
+	put_systemctl("LoadState=loaded\nMainPID=0\nUser=daemon\nLimitMEMLOCKSoft=65536\nLimitNOFILE=524288\n"
+	    "MemoryMax=infinity\nMemoryHigh=18446744073709551615\nCapabilityBoundingSet=cap_chown cap_ipc_lock\n"
+	    "AmbientCapabilities=\n");
+	out = assert_refused(segments, "80 KiB are to be locked in memory, but 64 KiB are left of what segmentd.service may lock");
+	assert_has(out, "the limits of segmentd.service count");
+	assert_has(out, "segmentd.service sets no memory limit");
+	assert_has(out, "'daemon'");
+	put_systemctl("LoadState=loaded\nMainPID=0\nUser=daemon\nLimitMEMLOCKSoft=65536\nLimitNOFILE=524288\n"
+	    "MemoryMax=1048576\nCapabilityBoundingSet=cap_ipc_lock\nAmbientCapabilities=cap_ipc_lock\n");
+	out = assert_refused(segments, "80 KiB of memory are needed, but segmentd.service has MemoryMax=1 MiB");
+	assert_has(out, "segmentd.service may lock any amount");
+	put_systemctl("LoadState=not-found\nLimitMEMLOCKSoft=65536\n");
+	assert_has(doctor(segments)->out, "there is no segmentd.service");
+	/* One that says nothing: the files are read, and there are none of the unit. */
+	put_systemctl("");
+	assert_has(doctor(segments)->out, "there is no segmentd.service");
+}
+END_TEST
+
 START_TEST(pages_and_nodes_that_nobody_has)
 {
 	(void)assert_refused("{ name = \"a\"; size = \"1TiB\"; page_size = \"2MiB\"; }", "2 MiB");
@@ -314,6 +361,7 @@ main(void)
 	tcase_add_test(tcase, an_ipc_namespace_with_small_limits);
 	tcase_add_test(tcase, a_tiny_dev_shm);
 	tcase_add_test(tcase, a_tiny_disk);
+	tcase_add_test(tcase, limits_of_the_unit_by_systemd);
 	tcase_add_test(tcase, pages_and_nodes_that_nobody_has);
 	tcase_add_test(tcase, beside_a_daemon_that_runs);
 	suite_add_tcase(suite, tcase);
