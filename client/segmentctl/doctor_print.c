@@ -130,10 +130,21 @@ format_means(const struct doctor_row *row)
 	return fclose(out) == 0 ? text : NULL;
 }
 
+/* The check of a row of the same level before this one that has the same remedy; NULL: there is none. */
+static const char *
+find_same_remedy(const struct doctor *doctor, const struct doctor_row *row)
+{
+	for (const struct doctor_row *other = doctor->rows; other < row; other++)
+		if (other->level == row->level && other->remedy && streq(other->remedy, row->remedy))
+			return other->check;
+	return NULL;
+}
+
 static void
-put_row(struct printer *printer, const struct doctor_row *row)
+put_row(struct printer *printer, const struct doctor *doctor, const struct doctor_row *row)
 {
 	cleanup_free char *means = format_means(row), *remedy = NULL;
+	const char *same;
 
 	printer->row = row;
 	printer->is_first = true;
@@ -142,7 +153,8 @@ put_row(struct printer *printer, const struct doctor_row *row)
 		put_text(printer, "  ", means);
 	if (!row->remedy)
 		return;
-	if (asprintf(&remedy, "remedy: %s", row->remedy) < 0) {
+	same = find_same_remedy(doctor, row);
+	if ((same ? asprintf(&remedy, "remedy: as for %s above", same) : asprintf(&remedy, "remedy: %s", row->remedy)) < 0) {
 		remedy = NULL;
 		printer->error = -ENOMEM;
 		return;
@@ -238,7 +250,7 @@ print_table(const struct doctor *doctor)
 	for (unsigned level = 0; level < DOCTOR_LEVEL_N; level++)
 		for (size_t i = 0; i < doctor->n_rows && printer.error == 0; i++)
 			if (doctor->rows[i].level == level)
-				put_row(&printer, &doctor->rows[i]);
+				put_row(&printer, doctor, &doctor->rows[i]);
 	if (printer.error == 0)
 		printer.error = table_print(&printer.table);
 	table_deinit(&printer.table);
