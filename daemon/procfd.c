@@ -34,3 +34,15 @@ procfd_reopen(int fd, int flags, int *ret_fd)
 	*ret_fd = opened;
 	return 0;
 }
+
+int
+procfd_link(int fd, int dir_fd, const char *name)
+{
+	char from[16];
+	int r = procfd_prepare();
+
+	if (r)
+		return r;
+	(void)snprintf(from, sizeof(from), "%d", fd);
+	return linkat(procfd_dir, from, dir_fd, name, AT_SYMLINK_FOLLOW) ? -errno : 0;
+}

@@ -10,4 +10,7 @@ int procfd_prepare(void);
 /* A new, close-on-exec description of fd's file. 0 or a negative errno. */
 int procfd_reopen(int fd, int flags, int *ret_fd);
 
+/* A name in dir_fd for a file that has none, or another one. 0 or a negative errno. */
+int procfd_link(int fd, int dir_fd, const char *name);
+
 #endif

@@ -108,12 +108,37 @@ place_look(const struct place *place, const char *name, int *ret_fd, struct stat
 	return r;
 }
 
+/*
+ * A mark that says "free", whole from the first: a worker may be killed here, and what is cut short would be taken for no
+ * clean end. It gets its name when all is in it, where the file system knows files without one.
+ */
+static int
+place_make_mark(const struct place *place, int *ret_fd)
+{
+	cleanup_close int fd = openat(place->dir_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	bool is_nameless = fd >= 0;
+	struct mark mark;
+	int r;
+
+	if (fd < 0)
+		fd = openat(place->dir_fd, place->mark_name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	r = fd < 0 ? -errno : mark_now(&mark, MARK_FREE, 0);
+	if (r == 0)
+		r = mark_write(fd, &mark);
+	if (r == 0 && is_nameless)
+		r = procfd_link(fd, place->dir_fd, place->mark_name);
+	if (r && fd >= 0 && !is_nameless)
+		(void)unlinkat(place->dir_fd, place->mark_name, 0);
+	if (r == 0)
+		*ret_fd = take_fd(&fd);
+	return r;
+}
+
 /* The mark, as it is found or made. */
 static int
 place_open_mark(const struct place *place, int *ret_fd)
 {
-	cleanup_close int look_fd = -1, fd = -1;
-	struct mark mark;
+	cleanup_close int look_fd = -1;
 	struct stat st;
 	int r = place_look(place, place->mark_name, &look_fd, &st);
 
@@ -123,19 +148,12 @@ place_open_mark(const struct place *place, int *ret_fd)
 		r = procfd_reopen(look_fd, O_RDWR, ret_fd);
 		return r ? place_fail(place, r, "its mark '%s' cannot be opened: %s", place->mark_name, strerror(-r)) : 0;
 	}
-	fd = openat(place->dir_fd, place->mark_name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	r = fd < 0 ? -errno : mark_now(&mark, MARK_FREE, 0);
-	if (r == 0)
-		r = mark_write(fd, &mark);
+	r = place_make_mark(place, ret_fd);
 	if (r == -EEXIST)
 		return place_fail(place, -EBUSY, "is being opened by another segmentd at the same moment; retry");
-	if (r) {
-		if (fd >= 0)
-			(void)unlinkat(place->dir_fd, place->mark_name, 0);
+	if (r)
 		return place_fail(place, r, "gets no mark '%s' beside it: %s; let the daemon's uid %u write the directory, make room, "
 		    "and retry", place->mark_name, strerror(-r), (unsigned)geteuid());
-	}
-	*ret_fd = take_fd(&fd);
 	return 0;
 }
 

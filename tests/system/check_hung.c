@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include "tests/disk.h"
@@ -64,6 +65,41 @@ START_TEST(memory_is_had_beside_it)
 }
 END_TEST
 
+static void
+await_end(pid_t pid)
+{
+	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+
+	while (kill(pid, 0) == 0)
+		harness_assert(clock_monotonic_ns() < deadline, "process %d does not end", (int)pid);
+}
+
+/* Killed where it makes the file's mark: what is left of that is no unclean end, since nothing was in use yet. */
+START_TEST(killed_at_the_mark_the_file_is_clean)
+{
+	struct harness_daemon daemon;
+	struct disk disk;
+	char body[512];
+	pid_t worker;
+
+	disk_mount(&disk, 64 * MIB);
+	describe(body, sizeof(body), &disk, "on_unclean = \"fail\";");
+	harness_daemon_start(&daemon, workers, body);
+	harness_daemon_stop(&daemon);
+	disk_freeze(&disk);
+	harness_daemon_prepare(&daemon, workers, body);
+	harness_daemon_launch(&daemon);
+	worker = disk_await_stuck(daemon.pid);
+	harness_daemon_kill(&daemon);
+	disk_thaw(&disk);
+	await_end(worker);
+	harness_daemon_launch(&daemon);
+	harness_daemon_await_ready(&daemon);
+	harness_daemon_stop(&daemon);
+	disk_unmount(&disk);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -72,6 +108,7 @@ main(void)
 
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, memory_is_had_beside_it);
+	tcase_add_test(tcase, killed_at_the_mark_the_file_is_clean);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }
