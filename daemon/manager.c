@@ -99,6 +99,9 @@ manager_tell(struct manager *manager)
 	char done[32], total[32];
 	struct manager_progress progress;
 
+	/* What is required is not awaited any more, but given back. */
+	if (manager->is_stopping)
+		return;
 	/* While a reload is under way, ready would mean its end. */
 	if (manager->is_ready && !(manager->reload.current && manager->reload.current->applies))
 		(void)notify_ready();
