@@ -50,6 +50,13 @@ holding_mlocked_bytes(const struct holding *holding)
 	return holding->locked_bytes;
 }
 
+/* Whether a store to its data may have to wait for a disk, and so is no matter of the loop's. */
+static inline bool
+holding_may_wait(const struct holding *holding)
+{
+	return holding->backend && holding->backend->features & BACKEND_DURABLE;
+}
+
 /* How many have the object by the kernel's own count, besides us; with those that we handed it out to. */
 uint64_t holding_others(const struct holding *holding);
 

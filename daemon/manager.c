@@ -466,6 +466,7 @@ manager_init(struct manager *manager)
 	    manager_on_recovery, manager);
 	if (r)
 		return r;
+	manager->recovery.io = &manager->io_workers;
 	r = registry_init(&manager->registry, manager->base, &manager->kernelcount, &manager->provisioner,
 	    &manager->recovery, &manager->accounts, manager_on_change, manager);
 	if (r)

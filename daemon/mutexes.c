@@ -94,8 +94,10 @@ mutex_death_of(const struct lock *lock, uint32_t thread)
 }
 
 static bool
-mutex_is_small(const struct mutex_death *death)
+mutex_is_small(const struct lock *lock, const struct mutex_death *death)
 {
+	if (holding_may_wait(lock->locks->holding))
+		return false;
 	return death->on_death == CONTROL_KEEP ||
 	    (death->range_bytes <= SMALL_RANGE_BYTES && guard_is_resident(death->range, death->range_bytes));
 }
@@ -131,7 +133,7 @@ mutexes_look_guarded(struct lock *lock, uint32_t *ret_thread)
 	}
 	death = mutex_death_of(lock, thread);
 	*ret_thread = thread;
-	if (!mutex_is_small(&death))
+	if (!mutex_is_small(lock, &death))
 		return MUTEXES_E_WORKER;
 	switch (mutex_recover(&death)) {
 	case MUTEX_E_MARKED:
@@ -175,8 +177,10 @@ void
 mutexes_fill_job(const struct lock *lock, uint32_t thread, struct job *job)
 {
 	job->kind = JOB_REPAIR_MUTEX;
-	job->offset_bytes = lock->definition->offset_bytes;
-	job->length_bytes = lock->definition->length_bytes;
+	if (lock->definition->on_death == DEFINITION_ZERO) {
+		job->offset_bytes = lock->definition->offset_bytes;
+		job->length_bytes = lock->definition->length_bytes;
+	}
 	job->lock.at_bytes = lock->definition->at_bytes;
 	job->lock.thread = thread;
 }

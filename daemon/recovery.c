@@ -298,6 +298,7 @@ recovery_init(struct recovery *recovery, struct event_base *base, struct workers
 	*recovery = (struct recovery) {
 		.base = base,
 		.workers = workers,
+		.io = workers,
 		.memory_reserve_bytes = memory_reserve_bytes,
 		.on_event = on_event,
 		.on_event_arg = on_event_arg,

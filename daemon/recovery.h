@@ -37,6 +37,7 @@ struct recovery_pass;
 struct recovery {
 	struct event_base *base;
 	struct workers *workers;
+	struct workers *io;		/* for what may wait for a disk */
 	uint64_t memory_reserve_bytes;
 	recovery_event_fn on_event;
 	void *on_event_arg;

@@ -72,7 +72,7 @@ recovery_tell_delay(struct recovery *recovery, struct lock *lock, const struct l
  * Whether a claimed lock is to be repaired here and now. If so, place gets the copy of its log; which is the next one's, then.
  */
 static bool
-recovery_is_small(struct control_place *place)
+recovery_is_small(const struct locks *locks, struct control_place *place)
 {
 	static _Alignas(CONTROL_ENTRY_UNIT) unsigned char log[SMALL_LOG_BYTES];
 	uint64_t from = place->offset_bytes, to = place->offset_bytes + place->length_bytes;
@@ -80,6 +80,8 @@ recovery_is_small(struct control_place *place)
 
 	if (place->on_death == CONTROL_KEEP || place->on_death == CONTROL_POISON)
 		return true;
+	if (holding_may_wait(locks->holding))
+		return false;
 	if (place->on_death == CONTROL_ROLLBACK) {
 		place->is_copied = true;
 		place->copied_bytes = used_bytes;
@@ -133,7 +135,7 @@ recovery_one(struct recovery *recovery, struct lock *lock, uint32_t id, const st
 	int r = control_claim(place.lock, id, claim_id);
 
 	if (r == 0)
-		r = recovery_is_small(&place) ? control_finish(&place, claim_id, guard_copy) : -EFAULT;
+		r = recovery_is_small(lock->locks, &place) ? control_finish(&place, claim_id, guard_copy) : -EFAULT;
 	switch (r) {
 	case 0:
 		recovery_tell(recovery, lock, dead, RECOVERY_FREED);
@@ -253,7 +255,7 @@ recovery_begin(struct recovery *recovery, struct lock *lock, struct recovery_job
 	lock->locks->n_busy++;
 	LIST_INSERT_HEAD(&recovery->jobs, job, entry);
 	/* In its turn: a client that dies over and over must not keep the workers from everybody else's jobs. */
-	workers_submit(recovery->workers, &job->job, false);
+	workers_submit(holding_may_wait(lock->locks->holding) ? recovery->io : recovery->workers, &job->job, false);
 }
 
 /* Gives a mutex to a worker. 0 or -ENOMEM. */
@@ -322,7 +324,7 @@ recovery_by_hand(struct recovery *recovery, struct lock *lock, bool keep, uint64
 	if (!lock_is_ours(lock) || control_claim_poisoned(lock->place.lock, lock->locks->claim_id))
 		return -EALREADY;
 	place.on_death = keep ? CONTROL_KEEP : CONTROL_ROLLBACK;
-	if (clock_monotonic_ns() > until_ns || !recovery_is_small(&place)) {
+	if (clock_monotonic_ns() > until_ns || !recovery_is_small(lock->locks, &place)) {
 		r = recovery_submit(recovery, lock, &nobody, place.on_death);
 		if (r)
 			(void)control_poison(lock->place.lock, lock->locks->claim_id);

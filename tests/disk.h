@@ -12,10 +12,9 @@
 struct disk {
 	char dir[64];			/* where it is mounted */
 	int dir_fd;
-	int warden;			/* its end thaws the disk, however the test ends */
 };
 
-/* Mounts a new one of so many bytes. Skips the test where that cannot be done. */
+/* Mounts a new one of so many bytes, which thaws when the test ends, however it does. Skips the test where that cannot be done. */
 void disk_mount(struct disk *disk, uint64_t bytes);
 void disk_freeze(struct disk *disk);
 void disk_thaw(struct disk *disk);

@@ -21,7 +21,7 @@ enum job_kind {
 	JOB_FREE = 2,			/* give a range's pages back by punching holes */
 	JOB_CLOSE = 3,			/* close the fd, whose last reference may take long */
 	JOB_REPAIR = 4,			/* put a claimed lock's bytes right; the second fd is control memory */
-	JOB_REPAIR_MUTEX = 5,		/* recover an application's mutex, and zero its range */
+	JOB_REPAIR_MUTEX = 5,		/* recover an application's mutex, and zero its range, if there is one */
 	JOB_INIT = 6,			/* copy a file's part of the range into data; the second fd holds its path */
 	JOB_PARSE = 7,			/* read a configuration: into the fd, packed; the second fd holds its path, */
 	JOB_PARSE_TEXTS = 8,		/* or its texts: see enum job_text */

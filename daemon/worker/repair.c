@@ -130,7 +130,7 @@ repair_mutex(int data_fd, const struct job *job, struct memory *memory, struct j
 	repair.death = (struct mutex_death) {
 		.mutex = (unsigned char *)data.start + job->lock.at_bytes,
 		.thread = job->lock.thread,
-		.on_death = CONTROL_ZERO,
+		.on_death = job->length_bytes ? CONTROL_ZERO : CONTROL_KEEP,
 		.range = (unsigned char *)data.start + job->offset_bytes,
 		.range_bytes = job->length_bytes,
 		.copy = guard_copy,

@@ -249,7 +249,8 @@ do_job(struct worker *worker, const struct job *job, const int *fds, struct job_
 			return refuse(result, "a lock that no definition can have");
 		return repair_lock(owned, owned_control, job, worker->memory, result);
 	case JOB_REPAIR_MUTEX:
-		if (!job_has_range(job) || job->lock.at_bytes > INT64_MAX - GIB)
+		/* Without a range there is nothing to be zeroed. */
+		if ((job->length_bytes && !job_has_range(job)) || job->lock.at_bytes > INT64_MAX - GIB)
 			return refuse(result, "a mutex that no definition can have");
 		return repair_mutex(owned, job, worker->memory, result);
 	case JOB_INIT:

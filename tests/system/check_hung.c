@@ -4,9 +4,10 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
-#include <sys/socket.h>
 
+#include "client/segment.h"
 #include "tests/disk.h"
 #include "tests/system/suite.h"
 
@@ -65,6 +66,103 @@ START_TEST(memory_is_had_beside_it)
 }
 END_TEST
 
+static const char lock_keys[] = "locks = ( { name = \"own\"; offset = \"0\"; length = \"64KiB\"; undo = \"64KiB\"; } );";
+
+/* Takes the lock, changes what it protects, and waits to be killed. */
+static void
+die_in_section(int control, void *arg)
+{
+	const char *socket = arg;
+	struct segment_client *client;
+	struct segment *segment;
+	unsigned char *data, byte = 7;
+
+	ck_assert_int_eq(segment_connect(&client, socket), 0);
+	ck_assert_int_eq(segment_attach(client, "disk", NULL, SEGMENT_WRITE, &segment), 0);
+	data = segment_data(segment);
+	ck_assert_int_eq(segment_lock(segment, 0), 0);
+	ck_assert_int_eq(segment_set(segment, 0, data + 4096, &byte, sizeof(byte)), 0);
+	harness_say(control, "locked");
+	(void)pause();
+}
+
+/* Whose lock is put right in the file: that waits for the disk, and the daemon does not. */
+START_TEST(a_death_keeps_nobody_waiting)
+{
+	struct harness_daemon daemon;
+	struct harness_child child;
+	struct harness_conn conn;
+	struct protocol_segment row;
+	struct disk disk;
+	char body[1024];
+	int fd;
+
+	disk_mount(&disk, 64 * MIB);
+	describe(body, sizeof(body), &disk, lock_keys);
+	harness_daemon_start(&daemon, workers, body);
+	harness_open(&conn, daemon.socket);
+	harness_child_start(&child, die_in_section, daemon.socket);
+	harness_expect(child.control, "locked");
+	disk_freeze(&disk);
+	harness_child_kill(&child);
+	harness_await_counts(&conn, "disk", 0, 0);
+	(void)disk_await_stuck(daemon.pid);
+	ck_assert_int_eq(harness_create(&conn, "mem-a", SIZE, NULL, &fd), 0);
+	ck_assert_int_eq(close(fd), 0);
+	harness_await_gone(&conn, "mem-a");
+	disk_thaw(&disk);
+	do
+		ck_assert_int_eq(harness_find(&conn, "disk", &row), 0);
+	while (!row.recoveries);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+	disk_unmount(&disk);
+}
+END_TEST
+
+static void
+die_with_mutex(int control, void *arg)
+{
+	const char *socket = arg;
+	struct segment_client *client;
+	struct segment *segment;
+
+	ck_assert_int_eq(segment_connect(&client, socket), 0);
+	ck_assert_int_eq(segment_attach(client, "disk", NULL, SEGMENT_WRITE, &segment), 0);
+	ck_assert_int_eq(pthread_mutex_lock(segment_data(segment)), 0);
+	harness_say(control, "locked");
+	(void)pause();
+}
+
+/* A worker recovers it, whatever is to become of the bytes. */
+START_TEST(a_mutex_is_recovered)
+{
+	struct harness_daemon daemon;
+	struct harness_child child;
+	struct harness_conn conn;
+	struct protocol_segment row;
+	struct disk disk;
+	char body[1024];
+
+	disk_mount(&disk, 64 * MIB);
+	describe(body, sizeof(body), &disk, _i ?
+	    "locks = ( { name = \"m\"; at = \"0\"; init = true; on_death = \"zero\"; offset = \"4KiB\"; length = \"4KiB\"; } );" :
+	    "locks = ( { name = \"m\"; at = \"0\"; init = true; on_death = \"keep\"; } );");
+	harness_daemon_start(&daemon, workers, body);
+	harness_open(&conn, daemon.socket);
+	harness_child_start(&child, die_with_mutex, daemon.socket);
+	harness_expect(child.control, "locked");
+	harness_child_kill(&child);
+	harness_await_counts(&conn, "disk", 0, 0);
+	do
+		ck_assert_int_eq(harness_find(&conn, "disk", &row), 0);
+	while (!row.recoveries);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+	disk_unmount(&disk);
+}
+END_TEST
+
 static void
 await_end(pid_t pid)
 {
@@ -108,6 +206,8 @@ main(void)
 
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, memory_is_had_beside_it);
+	tcase_add_test(tcase, a_death_keeps_nobody_waiting);
+	tcase_add_loop_test(tcase, a_mutex_is_recovered, 0, 2);
 	tcase_add_test(tcase, killed_at_the_mark_the_file_is_clean);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);

@@ -12,7 +12,7 @@ tests_system_check_claims_LDADD = $(HARNESS_LIBS)
 check_PROGRAMS += tests/system/check_hung
 tests_system_check_hung_SOURCES = tests/system/check_hung.c tests/disk.c tests/disk.h $(SYSTEM_SUITE)
 tests_system_check_hung_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_hung_LDADD = $(HARNESS_LIBS)
+tests_system_check_hung_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_limits
 tests_system_check_limits_SOURCES = tests/system/check_limits.c $(SYSTEM_SUITE)
