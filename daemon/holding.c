@@ -285,7 +285,7 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 		.job = {
 			.kind = JOB_FREE,
 			.length_bytes = release->holding.object.map_bytes,
-			.object = backend_object_of_job(&release->holding.object),
+			.object = backend_object_to_free(&release->holding.object, release->holding.map ? 1 : 0),
 		},
 		.fd = release->holding.object.fd,
 		.done = release_freed,

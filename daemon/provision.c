@@ -318,7 +318,9 @@ provision_scrubbed(struct workers_job *job, const struct workers_outcome *outcom
 		provision_worker_died(provision, outcome);
 		return;
 	}
-	if (outcome->result->status) {
+	/* Somebody has come meanwhile, and keeps it as it is. */
+	provision->is_held = outcome->result->status == -EBUSY;
+	if (outcome->result->status && !provision->is_held) {
 		provision_piece_failed(provision, outcome->result);
 		return;
 	}
@@ -355,7 +357,7 @@ provision_scrub(struct provision *provision)
 		.job = {
 			.kind = JOB_FREE,
 			.length_bytes = provision->holding->object.map_bytes,
-			.object = backend_object_of_job(&provision->holding->object),
+			.object = backend_object_to_free(&provision->holding->object, provision->holding->map ? 1 : 0),
 		},
 		.fd = provision->holding->object.fd,
 		.done = provision_scrubbed,

@@ -68,6 +68,7 @@ struct provision {
 	enum job_numa numa;
 	bool lock;			/* lock what is populated */
 	bool is_scrub;			/* the object is there already; its pages go first */
+	bool is_held;			/* they do not: somebody has them. It is ready again as it is */
 	bool is_growth;			/* it is there and in use; only what is beyond from_bytes is made, or given back */
 	bool is_undoing;		/* the latter is under way */
 	bool is_reserve_only;		/* of a file: its blocks are wanted, and no pages */

@@ -219,7 +219,8 @@ provision_contents_done(struct provision *provision)
 static void
 provision_populated(struct provision *provision)
 {
-	if (provision->definition->init && !provision->is_growth && !provision->holding->object.has_contents)
+	if (provision->definition->init && !provision->is_growth && !provision->is_held &&
+	    !provision->holding->object.has_contents)
 		provision_copy_contents(provision);
 	else
 		provision_contents_done(provision);

@@ -301,9 +301,9 @@ segment_begin_ids(struct segment *segment)
 	segment->last_id = any % CONTROL_ID_MAX;
 }
 
-/* Provisioning is over. The segment may be freed. */
+/* Provisioning is over. is_held: of a scrub, which somebody who came by a key or name was faster than. The segment may be freed. */
 static void
-segment_provisioned(struct segment *segment, int r, const char *text, const char *note)
+segment_provisioned(struct segment *segment, int r, bool is_held, const char *text, const char *note)
 {
 	char admit_text[FINDINGS_TEXT_SIZE];
 
@@ -314,7 +314,7 @@ segment_provisioned(struct segment *segment, int r, const char *text, const char
 		segment_set_reason(segment, "the kernel does not mark its memory, which the recovery of its locks needs");
 		locks_unplace(segment->locks);
 		segment_let_go(segment);
-	} else if (!r && !segment_is_inherited(segment) && (r = mutexes_init(segment->locks))) {
+	} else if (!r && !is_held && !segment_is_inherited(segment) && (r = mutexes_init(segment->locks))) {
 		segment_set_reason(segment, "its mutexes cannot be initialised: memory was taken away");
 		locks_unplace(segment->locks);
 		segment_let_go(segment);
@@ -334,12 +334,14 @@ segment_provisioned(struct segment *segment, int r, const char *text, const char
 		segment_enter(segment, PROTOCOL_FAILED);
 		return;
 	}
-	segment->was_attached = false;
+	segment->was_attached = is_held;
 	segment_recover_strays(segment);
 	if (*note)
 		events_post(segment->host->events, PROTOCOL_EVENT_UNCLEAN, segment, -1, NULL, 0, 0);
 	segment_enter(segment, PROTOCOL_READY);
 	segment_grow_on(segment);
+	if (is_held)
+		segment_rest(segment);
 }
 
 static void
@@ -347,11 +349,12 @@ segment_on_provisioned(struct provision *provision, int r)
 {
 	struct segment *segment = provision->owner;
 	char text[FINDINGS_TEXT_SIZE], note[FINDINGS_TEXT_SIZE];
+	bool is_held = provision->is_held;
 
 	memcpy(text, provision->text, sizeof(text));
 	memcpy(note, provision->note, sizeof(note));
 	segment->provision = provision_free(provision);
-	segment_provisioned(segment, r, text, note);
+	segment_provisioned(segment, r, is_held, text, note);
 }
 
 static void
@@ -398,7 +401,7 @@ segment_provision(struct segment *segment, bool is_scrub)
 	}
 	segment->n_waits = 0;
 	if (r)
-		segment_provisioned(segment, r < 0 ? r : 0, text, "");
+		segment_provisioned(segment, r < 0 ? r : 0, false, text, "");
 }
 
 void

@@ -37,6 +37,16 @@ backend_object_of_job(const struct backend_object *object)
 		.page_bytes = object->page_bytes };
 }
 
+struct job_object
+backend_object_to_free(const struct backend_object *object, unsigned n_maps)
+{
+	struct job_object ret = backend_object_of_job(object);
+
+	if (ret.kind == JOB_OBJECT_SHM)
+		ret.n_ours = n_maps + 1;
+	return ret;
+}
+
 void
 backend_object_close(const struct backend *backend, struct backend_object *object)
 {

@@ -34,6 +34,7 @@ struct sysv {
 	void *map;			/* ours */
 	uint32_t key;			/* 0: it has none, or not any more by our doing */
 	uint32_t gid, mode;
+	bool is_open;			/* to whom the definition names */
 	bool is_locked;
 };
 
@@ -133,10 +134,14 @@ sysv_keep(struct backend_object *object)
 static void
 sysv_unname(struct backend_object *object)
 {
+	struct shmid_ds closed = { .shm_perm = { .uid = geteuid(), .gid = getegid(), .mode = SYSV_CLOSED } };
 	struct sysv *sysv = object->own;
 
-	if (object->shm_id >= 0)
+	/* Its number can be attached for as long as somebody has it: by nobody who only kept that. */
+	if (object->shm_id >= 0) {
+		(void)shmctl(object->shm_id, IPC_SET, &closed);
 		(void)shmctl(object->shm_id, IPC_RMID, NULL);
+	}
 	if (sysv)
 		sysv->key = 0;
 }
@@ -273,6 +278,7 @@ sysv_admit(const struct backend_object *object, const struct definition *definit
 	}
 	sysv->gid = shm.shm_perm.gid;
 	sysv->mode = shm.shm_perm.mode;
+	sysv->is_open = definition != NULL;
 	return 0;
 }
 
@@ -289,8 +295,8 @@ sysv_check(const struct backend_object *object, char *text, size_t text_size)
 		(void)snprintf(text, text_size, "somebody has removed key 0x%08x: who has the memory keeps it, segmentd's clients "
 		    "find it by its name, and other programs do not find it any more. Remedy: remove the segment and have it "
 		    "made anew", sysv->key);
-	else if (shm.shm_perm.gid != sysv->gid || (shm.shm_perm.mode & SYSV_ACCESS) != sysv->mode ||
-	    shm.shm_perm.uid != geteuid())
+	else if (sysv->is_open && (shm.shm_perm.gid != sysv->gid || shm.shm_perm.uid != geteuid() ||
+	    (shm.shm_perm.mode & SYSV_ACCESS) != sysv->mode))
 		(void)snprintf(text, text_size, "somebody has changed who may attach System V segment %d: it is uid %u's and group "
 		    "%u's with mode %04o, and should be uid %u's and group %u's with mode %04o. Remedy: a reload that changes its "
 		    "group or mode, or remove the segment and have it made anew", object->shm_id, (unsigned)shm.shm_perm.uid,

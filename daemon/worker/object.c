@@ -100,6 +100,44 @@ object_unmap(struct object_map *map)
 	*map = (struct object_map) OBJECT_MAP_NULL;
 }
 
+/* Keeps all but root from attaching System V memory to write to it, its owner, too. *shm: how it was. 0 or a negative errno. */
+static int
+shm_close(int shm_id, struct shmid_ds *shm)
+{
+	struct shmid_ds closed;
+
+	if (shmctl(shm_id, IPC_STAT, shm))
+		return -errno;
+	closed = *shm;
+	/* Without the right to read it, it could not be asked who has it. */
+	closed.shm_perm.mode = 0400;
+	return shmctl(shm_id, IPC_SET, &closed) ? -errno : 0;
+}
+
+/*
+ * The daemon saw that nobody has it, and since then those may have come whom no mode keeps away for long: root, and programs of
+ * our own uid. The latter are kept from writing for the time that it takes, after it was attached here; who is there already
+ * has the pages left. Only who is within shmat(2) at this moment, past the judgement of its rights, is not seen.
+ */
+static int
+shm_punch_alone(const struct job_object *object, const struct object_map *map, uint64_t length)
+{
+	struct shmid_ds was, now;
+	int r = shm_close(object->shm_id, &was);
+
+	if (r)
+		return r;
+	if (shmctl(object->shm_id, IPC_STAT, &now))
+		r = -errno;
+	else if (now.shm_nattch > (uint64_t)object->n_ours + 1)
+		r = -EBUSY;
+	else if (madvise(map->start, length, MADV_REMOVE))
+		r = -errno;
+	if (shmctl(object->shm_id, IPC_SET, &was) && r == 0)
+		r = -errno;
+	return r;
+}
+
 int
 object_punch(int fd, const struct job_object *object, uint64_t offset, uint64_t length)
 {
@@ -115,5 +153,7 @@ object_punch(int fd, const struct job_object *object, uint64_t offset, uint64_t 
 	r = object_map(fd, object, offset, length, (size_t)sysconf(_SC_PAGESIZE), &map);
 	if (r)
 		return r;
+	if (object->n_ours)
+		return shm_punch_alone(object, &map, length);
 	return madvise(map.start, length, MADV_REMOVE) ? -errno : 0;
 }

@@ -7,6 +7,7 @@
  */
 #include "config.h"
 
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 
@@ -176,6 +177,93 @@ START_TEST(pages_punched_out_harm_nobody_else)
 }
 END_TEST
 
+static void
+begin_with_worker_stopped(struct scene *scene, const char *body, pid_t *ret_worker)
+{
+	stranger_enter_namespace();
+	*scene = (struct scene) { .daemon = HARNESS_DAEMON_NULL, .conn = HARNESS_CONN_NULL };
+	harness_daemon_start(&scene->daemon, "workers = 1;", body);
+	harness_open(&scene->conn, scene->daemon.socket);
+	suite_ready(&scene->conn, "book");
+	scene->id = stranger_find(KEY);
+	*ret_worker = suite_worker_stop(&scene->daemon);
+}
+
+static bool
+is_provisioning(struct scene *scene)
+{
+	struct protocol_segment row;
+
+	ck_assert_int_eq(harness_find(&scene->conn, "book", &row), 0);
+	return row.state == PROTOCOL_PROVISIONING;
+}
+
+/* Root is kept out by no mode. Its pages are on the list of a worker to be given up, and stay, since it was faster. */
+START_TEST(who_came_before_the_worker_keeps_the_pages)
+{
+	struct protocol_attached attached;
+	struct protocol_segment row;
+	struct stranger root;
+	struct scene scene;
+	pid_t worker;
+	int fd;
+
+	begin_with_worker_stopped(&scene, BOOK("scrub = true;"), &worker);
+	stranger_start(&root, 0, 0);
+	ck_assert_int_eq(harness_attach(&scene.conn, "book", SUITE_WRITE, &attached, &fd), 0);
+	close_fd(&fd);
+	ck_assert_int_eq(harness_detach(&scene.conn, &attached), 0);
+	while (!is_provisioning(&scene))
+		;
+	stranger_must(&root, 0, "attach %d 0", KEY);
+	stranger_must(&root, 0, "set 9 99");
+	ck_assert_int_eq(kill(worker, SIGCONT), 0);
+	suite_ready(&scene.conn, "book");
+	stranger_must(&root, 99, "get 9");
+	expect_told(&scene, NULL);
+	/* And it is scrubbed when that one has gone. */
+	stranger_kill(&root);
+	stranger_start(&root, 0, 0);
+	do {
+		(void)stranger_do(&root, "detach");
+		ck_assert_int_eq(harness_find(&scene.conn, "book", &row), 0);
+		stranger_must(&root, 0, "attach %d 0", KEY);
+	} while (row.state != PROTOCOL_READY || stranger_do(&root, "get 9"));
+	stranger_kill(&root);
+	end(&scene);
+	ck_assert_uint_eq(stranger_count(), 0);
+}
+END_TEST
+
+/* Likewise of one that is removed: who kept its number may not attach it any more, but for root. */
+START_TEST(number_of_what_was_removed_is_closed_and_takes_nothing_from_root)
+{
+	struct stranger root, member;
+	struct scene scene;
+	pid_t worker;
+
+	begin_with_worker_stopped(&scene, "segments = ( { name = \"book\"; size = \"4MiB\"; backend = \"sysv\"; key = 0x7A2F; "
+	    "mode = \"0666\"; } );", &worker);
+	stranger_start(&root, 0, 0);
+	stranger_start(&member, HARNESS_NOBODY, GROUP_GID);
+	ck_assert_int_eq(harness_remove(&scene.conn, "book", PROTOCOL_REMOVE_NOW), 0);
+	ck_assert_int_eq(harness_find(&scene.conn, "book", &(struct protocol_segment) { 0 }), -ENOENT);
+	stranger_must(&member, -EACCES, "attachid %d 0", scene.id);
+	stranger_must(&root, 0, "attachid %d 0", scene.id);
+	stranger_must(&root, 0, "set 9 99");
+	ck_assert_int_eq(kill(worker, SIGCONT), 0);
+	/* What the one worker does next comes after that. */
+	harness_daemon_configure(&scene.daemon, "workers = 1;", "");
+	ck_assert_int_eq(kill(scene.daemon.pid, SIGHUP), 0);
+	harness_daemon_await_log(&scene.daemon, "reload, asked for by SIGHUP");
+	stranger_must(&root, 99, "get 9");
+	stranger_kill(&root);
+	stranger_kill(&member);
+	end(&scene);
+	ck_assert_uint_eq(stranger_count(), 0);
+}
+END_TEST
+
 /* A client that holds nothing of what its attachment shows, but the memory: the kernel's count is what a removal asks. */
 START_TEST(memory_kept_behind_the_daemons_back_is_seen)
 {
@@ -239,6 +327,8 @@ main(void)
 	tcase_add_test(tcase, rights_that_somebody_changed_are_told);
 	tcase_add_test(tcase, pages_that_somebody_unlocked_are_told);
 	tcase_add_test(tcase, pages_punched_out_harm_nobody_else);
+	tcase_add_test(tcase, who_came_before_the_worker_keeps_the_pages);
+	tcase_add_test(tcase, number_of_what_was_removed_is_closed_and_takes_nothing_from_root);
 	tcase_add_test(tcase, memory_kept_behind_the_daemons_back_is_seen);
 	tcase_add_test(tcase, the_page_that_stands_in_is_of_no_use);
 	suite_add_tcase(suite, tcase);
