@@ -93,10 +93,28 @@ manager_count(const struct manager *manager, struct manager_progress *ret_progre
 	}
 }
 
+/* In one line: how far it is; and, until a reload is carried out, that the files are not what is in effect. */
+static void
+manager_tell_status(const struct manager *manager, const struct manager_progress *progress)
+{
+	char text[160], done[32], total[32];
+	const char *problem = manager->reload.problem;
+
+	if (progress->total_bytes)
+		(void)snprintf(text, sizeof(text), "%" PRIu64 " of %" PRIu64 " segments ready, %s of %s provisioned",
+		    progress->n_ready, progress->n, findings_size(done, sizeof(done), progress->done_bytes),
+		    findings_size(total, sizeof(total), progress->total_bytes));
+	else if (progress->n_failed)
+		(void)snprintf(text, sizeof(text), "%" PRIu64 " of %" PRIu64 " segments ready, %" PRIu64 " failed",
+		    progress->n_ready, progress->n, progress->n_failed);
+	else
+		(void)snprintf(text, sizeof(text), "%" PRIu64 " segments ready", progress->n_ready);
+	notify_status("%s%s%s", text, *problem ? "; configuration not reloaded: " : "", problem);
+}
+
 static void
 manager_tell(struct manager *manager)
 {
-	char done[32], total[32];
 	struct manager_progress progress;
 
 	/* What is required is not awaited any more, but given back. */
@@ -107,16 +125,7 @@ manager_tell(struct manager *manager)
 		(void)notify_ready();
 	manager_count(manager, &progress);
 	manager->n_awaited = progress.n_required_left;
-	if (progress.total_bytes)
-		notify_status("%" PRIu64 " of %" PRIu64 " segments ready, %s of %s provisioned",
-		    progress.n_ready, progress.n,
-		    findings_size(done, sizeof(done), progress.done_bytes),
-		    findings_size(total, sizeof(total), progress.total_bytes));
-	else if (progress.n_failed)
-		notify_status("%" PRIu64 " of %" PRIu64 " segments ready, %" PRIu64 " failed",
-		    progress.n_ready, progress.n, progress.n_failed);
-	else
-		notify_status("%" PRIu64 " segments ready", progress.n_ready);
+	manager_tell_status(manager, &progress);
 	/* Segments tell what they become; how far they are on the way is asked for as long as any of them is. */
 	if (progress.total_bytes && !evtimer_pending(&manager->status_event, NULL))
 		(void)evtimer_add(&manager->status_event, &status_later);
@@ -304,7 +313,11 @@ static void
 manager_on_reload_end(void *arg)
 {
 	struct manager *manager = arg;
+	struct manager_progress progress;
 
+	/* First what came of it: who waits for the end sees that. */
+	manager_count(manager, &progress);
+	manager_tell_status(manager, &progress);
 	/* Said again with the next status, if there is no room for it now. */
 	if (manager->is_ready && !notify_ready())
 		(void)evtimer_add(&manager->status_event, &status_later);

@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 
 #include "base/base.h"
@@ -447,6 +448,33 @@ reload_log(const struct reload_request *request)
 }
 
 static void
+reload_keep_line(const struct protocol_plan_line *line, const char *text, void *arg)
+{
+	struct reload *reload = arg;
+	size_t n = strlen(reload->problem);
+
+	(void)snprintf(reload->problem + n, sizeof(reload->problem) - n, "%s", text);
+}
+
+/* The first of what was wrong, for as long as nothing better comes. */
+static void
+reload_keep_problem(struct reload *reload, const struct reload_request *request)
+{
+	uint32_t n = request->lines.counts[PROTOCOL_PLAN_PROBLEM];
+
+	reload->problem[0] = '\0';
+	if (request->has_failed) {
+		(void)snprintf(reload->problem, sizeof(reload->problem), "%.*s", (int)sizeof(reload->problem) - 1, request->why);
+		return;
+	}
+	/* How many there are comes first: of a long line the end may be lost. */
+	if (n > 1)
+		(void)snprintf(reload->problem, sizeof(reload->problem), "%" PRIu32 " problems, the first: ", n);
+	if (n)
+		reload_lines_walk(&request->lines, 1, reload_keep_line, reload);
+}
+
+static void
 reload_finish(struct reload *reload)
 {
 	struct reload_request *request = take_ptr(reload->current);
@@ -457,6 +485,7 @@ reload_finish(struct reload *reload)
 		reload->n_reloads++;
 		reload->n_invalid += request->has_failed || request->lines.counts[PROTOCOL_PLAN_PROBLEM];
 		reload_log(request);
+		reload_keep_problem(reload, request);
 		reload->host.on_end(reload->host.arg);
 		if (!request->has_failed && !request->lines.counts[PROTOCOL_PLAN_PROBLEM])
 			events_post_reload(reload->host.events, request->pid, request->uid);

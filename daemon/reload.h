@@ -15,6 +15,8 @@
 #include "daemon/reload_judge.h"
 #include "daemon/reload_lines.h"
 
+#define RELOAD_PROBLEM_SIZE	640
+
 struct reload;
 struct reload_request;
 
@@ -83,6 +85,7 @@ struct reload {
 	struct reload_judge judge;
 	struct reload_lines garbage;	/* of requests that were given back: some is freed each turn */
 	struct event garbage_event;
+	char problem[RELOAD_PROBLEM_SIZE];	/* why the last reload changed nothing: its first problem; "": it was carried out */
 	uint64_t n_reloads;		/* counters, for metrics */
 	uint64_t n_invalid;		/* of them without a configuration that is valid, or could be read */
 };

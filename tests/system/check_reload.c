@@ -196,11 +196,16 @@ START_TEST(what_is_not_valid_changes_nothing)
 	reloading_expect(log, "mode");
 	reloading_expect(log, "reload, asked for by SIGHUP: 2 problems in the configuration: nothing is changed\n");
 	reloading_expect_not(log, "added");
+	/* The service manager shows it for as long as it is so. */
+	reloading_expect(scene.daemon.status, "2 segments ready; configuration not reloaded: 2 problems, the first: ");
+	reloading_expect(scene.daemon.status, scene.daemon.config);
+	reloading_expect(scene.daemon.status, "bogus");
 	ck_assert_int_eq(harness_find(&scene.watcher, "book", &(struct protocol_segment){ 0 }), 0);
 	ck_assert_str_eq(data, "mine");
 	(void)munmap(data, 4096);
 	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(DESK ", " BOOK));
 	reloading_expect(log, "reload, asked for by SIGHUP: 2 kept\n");
+	ck_assert_str_eq(scene.daemon.status, "2 segments ready");
 	expect_metric(&scene.watcher, "\nsegmentd_reloads_total 2\n");
 	expect_metric(&scene.watcher, "\nsegmentd_reloads_invalid_total 1\n");
 	suite_end(&scene);
