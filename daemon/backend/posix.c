@@ -248,10 +248,12 @@ static void
 posix_reset(const struct backend_object *object)
 {
 	struct posix *posix = object->own;
+	struct stat status;
 
 	posix_promise(posix, posix->wanted_bytes);
-	/* Where it fails, the new pages do, too, and check() says why. */
-	(void)!ftruncate(object->fd, (off_t)object->map_bytes);
+	/* Where it fails, the new pages do, too, and check() says why. What it was made too large, the worker gives back. */
+	if (fstat(object->fd, &status) == 0 && (uint64_t)status.st_size < object->map_bytes)
+		(void)!ftruncate(object->fd, (off_t)object->map_bytes);
 }
 
 /*

@@ -111,7 +111,7 @@ struct job {
 	uint64_t offset_bytes;		/* of the range; a multiple of the huge page size for populate */
 	uint64_t length_bytes;
 	uint64_t reserve_bytes;		/* of available memory that must stay free */
-	uint64_t limit_bytes;		/* JOB_INIT: how large the file may be; JOB_FILE_OPEN: how large it is */
+	uint64_t limit_bytes;		/* JOB_INIT: how large the file may be; JOB_FILE_OPEN, JOB_FREE (or 0): how large it is */
 	uint32_t flags;			/* JOB_FILE_* */
 	uint32_t on_unclean;		/* JOB_FILE_OPEN: enum definition_on_unclean */
 	uint64_t counted_bytes;		/* of the range's start, that was there and counted before: not in node_bytes */

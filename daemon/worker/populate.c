@@ -13,7 +13,9 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/base.h"
 #include "daemon/worker/cancel.h"
@@ -600,6 +602,31 @@ populate_reserve_range(int fd, const struct job *job, struct memory *memory, str
 	return r;
 }
 
+/*
+ * What a writer made of an object that is not sealed, behind its end: given back in pieces as well, and the object is as large
+ * as it was made. Without that, whoever closes it last gives all of it back at once.
+ */
+static int
+free_behind(int fd, uint64_t end_bytes, struct job_result *result)
+{
+	struct stat st;
+	const struct job_object object = { .kind = JOB_OBJECT_FD };
+	off_t at = (off_t)end_bytes;
+	int r = 0;
+
+	if (fstat(fd, &st) || (uint64_t)st.st_size <= end_bytes)
+		return 0;
+	/* Of holes, which may be far larger than any memory, nothing is seen. */
+	while (r == 0 && (at = lseek(fd, at, SEEK_DATA)) >= 0)
+		r = cancel_asked() ? -ECANCELED : object_punch(fd, &object, (uint64_t)at, FREE_BYTES);
+	if (r == 0 && ftruncate(fd, (off_t)end_bytes))
+		r = -errno;
+	if (r && r != -ECANCELED)
+		(void)snprintf(result->text, sizeof(result->text), "cannot give back what is behind the end of %" PRIu64 " bytes: %s",
+		    end_bytes, strerror(-r));
+	return r;
+}
+
 int
 populate_free_range(int fd, const struct job *job, struct job_result *result)
 {
@@ -617,5 +644,7 @@ populate_free_range(int fd, const struct job *job, struct job_result *result)
 		}
 		done += length;
 	}
+	if (job->limit_bytes && job->object.kind == JOB_OBJECT_FD)
+		return free_behind(fd, job->limit_bytes, result);
 	return 0;
 }

@@ -331,6 +331,29 @@ START_TEST(freed_range_has_no_pages)
 }
 END_TEST
 
+/* What a writer of an object that is not sealed has added to it, a large hole before it or not. */
+START_TEST(what_was_added_goes_with_it)
+{
+	const struct job job = { .id = 1, .kind = JOB_FREE, .length_bytes = MIB, .limit_bytes = MIB };
+	int fd = harness_memfd(INT64_MAX - 4095);
+	struct job_result result;
+	struct harness h;
+	struct stat st;
+
+	ck_assert_int_eq(fallocate(fd, 0, 0, 3 * MIB), 0);
+	ck_assert_int_eq(fallocate(fd, 0, (off_t)1 << 50, 36 * MIB), 0);
+	ck_assert_uint_eq(allocated(fd), 39 * MIB);
+	harness_start(&h, NULL, NULL);
+	harness_send(&h, &job, sizeof(job), &fd, 1);
+	ck_assert(harness_receive(&h, &result));
+	ck_assert_int_eq(result.status, 0);
+	ck_assert_uint_eq(allocated(fd), 0);
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	ck_assert_uint_eq((uint64_t)st.st_size, MIB);
+	harness_stop(&h);
+}
+END_TEST
+
 START_TEST(every_descriptor_is_closed)
 {
 	struct harness h;
@@ -588,6 +611,7 @@ main(void)
 	tcase_add_test(tcase, old_kernel_without_populate);
 	tcase_add_test(tcase, old_kernel_counts_huge_pages_by_smaps);
 	tcase_add_test(tcase, freed_range_has_no_pages);
+	tcase_add_test(tcase, what_was_added_goes_with_it);
 	tcase_add_test(tcase, every_descriptor_is_closed);
 	tcase_add_test(tcase, messages_of_another_size_are_refused);
 	tcase_add_test(tcase, jobs_that_make_no_sense_are_refused);
