@@ -81,11 +81,11 @@ answer_fault(const struct answer *answer, uint32_t access)
 
 /*
  * Whether System V memory is what the daemon means by its id, and can be had. Another IPC namespace has the same ids for
- * something else. 0 or a negative errno with this thread's sentence set; what is wrong with the answer itself: *ret_fault, and
- * -EPROTO.
+ * something else. It was made by who made its stand-in. 0 or a negative errno with this thread's sentence set; what is wrong with
+ * the answer itself: *ret_fault, and -EPROTO.
  */
 static int
-check_shm(const struct answer *answer, const char **ret_fault)
+check_shm(const struct answer *answer, struct mapping *mapping, const char **ret_fault)
 {
 	const struct protocol_attached *attached = &answer->attached;
 	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
@@ -103,6 +103,11 @@ check_shm(const struct answer *answer, const char **ret_fault)
 			return error_set(-ESTALE, "System V memory %d is gone: the segment was removed meanwhile", attached->shm_id);
 		return error_set(-errno, "asking for System V memory %d failed: %s", attached->shm_id, strerrordesc_np(errno));
 	}
+	/* An id is given anew: who waits for long enough, or has it wait, attaches what somebody else has made since. */
+	if (fstat(mapping->fd, &st) < 0 || fcntl(mapping->fd, F_GET_SEALS) < 0 || shm.shm_perm.cuid != st.st_uid)
+		return error_set(-ESTALE, "System V memory %d is gone: what has its id now was made by uid %u, and not by the daemon",
+		    attached->shm_id, (unsigned)shm.shm_perm.cuid);
+	mapping->shm_uid = st.st_uid;
 	/* All of it is attached, whatever was said: neither less nor more. */
 	if (round_up(shm.shm_segsz, page_bytes) != round_up(attached->map_bytes, page_bytes)) {
 		*ret_fault = "its System V memory is not of the size that is to be mapped";
@@ -178,7 +183,7 @@ make_segment(struct segment_client *client, const char *name, const struct answe
 		goto fail;
 	mapping.fd = segment->fd;
 	if (mapping.is_shm && ((r = mapping_stand_in(&mapping, &segment->stand_in)) < 0 ||
-	    (r = check_shm(answer, ret_fault)) < 0))
+	    (r = check_shm(answer, &mapping, ret_fault)) < 0))
 		goto fail;
 	r = mapping_new(&mapping, &segment->data);
 	if (r < 0)

@@ -141,6 +141,7 @@ struct mapping {
 	int fd;
 	bool is_shm;			/* System V memory, by shm_id and not by fd */
 	int shm_id;
+	uid_t shm_uid;			/* who made it */
 	size_t map_bytes;
 	size_t populate_bytes;		/* of them, to be mapped at once; 0: none */
 	size_t alignment_bytes;		/* a power of two */

@@ -22,6 +22,27 @@ is_aligned(const void *p, size_t alignment_bytes)
 	return ((uintptr_t)p & (alignment_bytes - 1)) == 0;
 }
 
+/*
+ * System V memory at start, where nothing is mapped; NULL: anywhere. An id is given anew, and the memory was looked at before:
+ * what is attached stays what it is, and is looked at again. MAP_FAILED, with errno.
+ */
+static void *
+attach_at(const struct mapping *mapping, char *start)
+{
+	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	void *data = shmat(mapping->shm_id, start, mapping->write ? 0 : SHM_RDONLY);
+	struct shmid_ds shm;
+
+	if (data == MAP_FAILED)
+		return MAP_FAILED;
+	if (shmctl(mapping->shm_id, IPC_STAT, &shm) == 0 && shm.shm_perm.cuid == mapping->shm_uid &&
+	    round_up(shm.shm_segsz, page_bytes) == round_up(mapping->map_bytes, page_bytes))
+		return data;
+	(void)shmdt(data);
+	errno = EIDRM;
+	return MAP_FAILED;
+}
+
 /* At start, where address space is reserved for it; NULL: anywhere. MAP_FAILED, with errno. */
 static void *
 map_at(const struct mapping *mapping, char *start, size_t length)
@@ -29,7 +50,7 @@ map_at(const struct mapping *mapping, char *start, size_t length)
 	int protection = PROT_READ | (mapping->write ? PROT_WRITE : 0);
 
 	if (mapping->is_shm)
-		return shmat(mapping->shm_id, start, (start ? SHM_REMAP : 0) | (mapping->write ? 0 : SHM_RDONLY));
+		return attach_at(mapping, start);
 	/* Of a hugetlb pool it would reserve up to the maximum size what the daemon reserved up to the size. */
 	return mmap(start, length, protection, MAP_SHARED | MAP_NORESERVE | (start ? MAP_FIXED : 0), mapping->fd, 0);
 }
@@ -47,6 +68,12 @@ map_reserved(const struct mapping *mapping, size_t page_bytes)
 	if (base == MAP_FAILED)
 		return MAP_FAILED;
 	start = (char *)round_up((uintptr_t)base, mapping->alignment_bytes);
+	if (mapping->is_shm) {
+		/* In place of the reservation all of it would come, however much it is. Anywhere, if somebody else was faster. */
+		(void)munmap(base, reserved);
+		data = attach_at(mapping, start);
+		return data == MAP_FAILED && errno == EINVAL ? attach_at(mapping, NULL) : data;
+	}
 	data = map_at(mapping, start, length);
 	if (data == MAP_FAILED) {
 		int saved = errno;

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "client/client.h"
 #include "tests/client/fake.h"
@@ -29,6 +30,26 @@ fake_shm(size_t size_bytes)
 {
 	int id = shmget(IPC_PRIVATE, size_bytes, IPC_CREAT | 0600);
 
+	fake_assert(id >= 0 && shmat(id, NULL, 0) != (void *)-1 && shmctl(id, IPC_RMID, NULL) == 0);
+	return id;
+}
+
+/* The same of another uid, which lets everybody have it. Who is not root cannot make that: it is gone, then. */
+static int
+fake_foreign_shm(void)
+{
+	int id = INT32_MAX, status, ids[2];
+	pid_t pid;
+
+	if (geteuid() != 0)
+		return id;
+	fake_assert(pipe(ids) == 0);
+	pid = fork();
+	if (pid == 0) {
+		id = setresuid(65534, 65534, 65534) == 0 ? shmget(IPC_PRIVATE, FAKE_SIZE, IPC_CREAT | 0666) : -1;
+		_exit(write(ids[1], &id, sizeof(id)) != sizeof(id));
+	}
+	fake_assert(pid > 0 && read(ids[0], &id, sizeof(id)) == sizeof(id) && waitpid(pid, &status, 0) == pid && status == 0);
 	fake_assert(id >= 0 && shmat(id, NULL, 0) != (void *)-1 && shmctl(id, IPC_RMID, NULL) == 0);
 	return id;
 }
@@ -70,6 +91,7 @@ ATTACHED_LIE(lie_refusal_with_fd, reply.header.status = -EACCES)
 ATTACHED_LIE(lie_shm_none, AS_SHM(-1))
 ATTACHED_LIE(lie_shm_gone, AS_SHM(INT32_MAX))
 ATTACHED_LIE(lie_shm_elsewhere, AS_SHM(0); reply.ipc_namespace = 1)
+ATTACHED_LIE(lie_shm_foreign, AS_SHM(fake_foreign_shm()))
 ATTACHED_LIE(lie_shm_larger, AS_SHM(fake_shm(2 * FAKE_SIZE)))
 ATTACHED_LIE(lie_shm_smaller, AS_SHM(fake_shm(FAKE_SIZE / 2)))
 
@@ -300,6 +322,7 @@ static const struct lie lies[] = {
 	{ "no System V memory", lie_shm_none, -EPROTO, "its id of System V memory is none" },
 	{ "System V memory that is gone", lie_shm_gone, -ESTALE, "is gone", .keeps = true },
 	{ "System V memory of another namespace", lie_shm_elsewhere, -EXDEV, "IPC namespace", .keeps = true },
+	{ "System V memory of somebody else", lie_shm_foreign, -ESTALE, "is gone", .keeps = true },
 	{ "System V memory that is larger", lie_shm_larger, -EPROTO, "not of the size" },
 	{ "System V memory that is smaller", lie_shm_smaller, -EPROTO, "not of the size" },
 	{ "no sentence", lie_no_sentence, -EPROTO, "sentence" },
