@@ -419,6 +419,10 @@ provision_start(struct provisioner *provisioner, struct definition *definition, 
 		r = provision_create(provision);
 	if (!r && !is_scrub && !provision->total_bytes && !provision->page_bytes && !definition->init)
 		r = PROVISION_E_DONE;
+	if (r == -EEXIST && !is_scrub && provision_inquire(provision)) {
+		*ret_provision = provision;
+		return 0;
+	}
 	if (r) {
 		(void)snprintf(text, text_size, "%s", provision->text);
 		if (is_scrub) {

@@ -73,6 +73,7 @@ struct provision {
 	bool is_undoing;		/* the latter is under way */
 	bool is_reserve_only;		/* of a file: its blocks are wanted, and no pages */
 	enum backend_stage stage;	/* of the errands that are under way */
+	bool is_inquiry;		/* it has failed already, and a worker finds out why */
 	int failed;			/* negative errno; waits for busy pieces to end */
 	bool memory_short;		/* its pages must be given back before anything else */
 	int path_fd;			/* of init: its path, for workers; or -1 */

@@ -79,3 +79,36 @@ provision_run_errands(struct provision *provision, enum backend_stage stage)
 	provision->n_busy++;
 	workers_submit(provision_workers(provision), &piece->job, false);
 }
+
+static void
+provision_inquired(struct workers_job *job, const struct workers_outcome *outcome)
+{
+	struct provision_piece *piece = BASE_CONTAINER_OF(job, struct provision_piece, job);
+	struct provision *provision = piece->provision;
+	bool has_found = outcome->result && outcome->result->status == 0;
+
+	provision->n_busy--;
+	if (!provision->failed)
+		backend_find(provision->definition->backend)->inquired(provision->definition,
+		    has_found ? outcome->result->text : NULL, provision->text, sizeof(provision->text));
+	provision_fail(provision, -EEXIST);
+}
+
+bool
+provision_inquire(struct provision *provision)
+{
+	const struct backend *backend = backend_find(provision->definition->backend);
+	struct provision_piece *piece = &provision->free_piece;
+	struct backend_errand errand;
+
+	if (!backend->inquire || !backend->inquire(provision->definition, &errand))
+		return false;
+	provision_keep_promises(provision);
+	provision->is_inquiry = true;
+	provision->path_fd = errand.fds[0];
+	piece->provision = provision;
+	piece->job = (struct workers_job) { .job = errand.job, .fd = errand.fds[0], .done = provision_inquired };
+	provision->n_busy++;
+	workers_submit(provision_workers(provision), &piece->job, false);
+	return true;
+}

@@ -59,7 +59,7 @@ provision_workers(const struct provision *provision)
 {
 	const struct backend *backend = backend_find(provision->definition->backend);
 
-	return backend && backend->errand ? provision->provisioner->releases.io : provision->provisioner->workers;
+	return provision->is_inquiry || (backend && backend->errand) ? provision->provisioner->releases.io : provision->provisioner->workers;
 }
 
 /* Whether its backend locks the data whole, without a mapping: no limit of mlock's is about that. */
@@ -85,6 +85,9 @@ void provision_contents_done(struct provision *provision);
 
 /* Has workers do what the backend wants of them in this stage, and goes on with provision_opened(), or finishes. */
 void provision_run_errands(struct provision *provision, enum backend_stage stage);
+
+/* It could not be made: whether a worker finds out more of why, before it fails. */
+bool provision_inquire(struct provision *provision);
 void provision_opened(struct provision *provision);
 
 /* A worker died at it, or could not be had: fails with a sentence. Likewise for one that refused. */

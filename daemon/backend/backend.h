@@ -73,6 +73,14 @@ struct backend {
 	int (*create)(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size);
 
 	/*
+	 * After create() has failed with -EEXIST: what a worker can find out of why, which would hold the loop up. The first fd is
+	 * the caller's to close. False: nothing. NULL: never anything. inquired() says the sentence with what was found; NULL:
+	 * nothing was.
+	 */
+	bool (*inquire)(const struct definition *definition, struct backend_errand *ret_errand);
+	void (*inquired)(const struct definition *definition, const char *found, char *text, size_t text_size);
+
+	/*
 	 * Whether there is room for wanted_bytes of it, what is there already included, besides memory: where its file system
 	 * has a size. What is granted is kept for it; less may be asked for later, and the same again: others may have taken it
 	 * all the same. 0, or a negative errno with a sentence. NULL: memory is all that bounds it. create() asks by itself.

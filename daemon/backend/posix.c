@@ -120,7 +120,7 @@ posix_make(const char *path, uint64_t map_bytes, int *ret_fd, char *text, size_t
 	int r = 0;
 
 	if (fd < 0 && errno == EEXIST) {
-		posix_taken_explain(path, text, text_size);
+		posix_taken_explain(path + strlen(POSIX_DIR), NULL, text, text_size);
 		return -EEXIST;
 	}
 	if (fd < 0)
@@ -170,6 +170,18 @@ posix_create(const struct definition *definition, struct backend_object *ret_obj
 	ret_object->map_bytes = map_bytes;
 	ret_object->own = posix;
 	return 0;
+}
+
+static bool
+posix_inquire(const struct definition *definition, struct backend_errand *ret_errand)
+{
+	return posix_taken_inquire(definition->object, ret_errand);
+}
+
+static void
+posix_inquired(const struct definition *definition, const char *found, char *text, size_t text_size)
+{
+	posix_taken_explain(definition->object, found, text, text_size);
 }
 
 static int
@@ -289,6 +301,8 @@ const struct backend backend_posix = {
 	.name = "posix",
 	.features = BACKEND_FD | BACKEND_MARKS | BACKEND_NAMED | BACKEND_HUGE | BACKEND_MOUNT,
 	.create = posix_create,
+	.inquire = posix_inquire,
+	.inquired = posix_inquired,
 	.room = posix_room,
 	.admit = posix_admit,
 	.check = posix_check,

@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-#include "conf/definition.h"
+#include "daemon/backend/backend.h"
 
 #define POSIX_DIR		"/dev/shm"
 #define POSIX_PATH_SIZE		(sizeof(POSIX_DIR) + 256)
@@ -17,7 +17,10 @@
  */
 int posix_access_set(int fd, const char *path, const struct definition *definition, char *text, size_t text_size);
 
-/* A sentence about what stands at path already: whose it is, who has it, what to do. */
-void posix_taken_explain(const char *path, char *text, size_t text_size);
+/* A sentence about what stands at the object's name already: whose it is, who has it (NULL: not known), what to do. */
+void posix_taken_explain(const char *object, const char *who, char *text, size_t text_size);
+
+/* As backend's inquire(). */
+bool posix_taken_inquire(const char *object, struct backend_errand *ret_errand);
 
 #endif
