@@ -59,6 +59,11 @@ tests_daemon_check_mutexes_SOURCES = tests/daemon/check_mutexes.c $(RECOVERY_RIG
 tests_daemon_check_mutexes_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_mutexes_LDADD = $(DAEMON_TEST_LIBS)
 
+check_PROGRAMS += tests/daemon/check_posix_access
+tests_daemon_check_posix_access_SOURCES = tests/daemon/check_posix_access.c
+tests_daemon_check_posix_access_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_posix_access_LDADD = $(DAEMON_TEST_LIBS)
+
 check_PROGRAMS += tests/daemon/check_segments
 tests_daemon_check_segments_SOURCES = tests/daemon/check_segments.c
 tests_daemon_check_segments_CFLAGS = $(DAEMON_TEST_CFLAGS)

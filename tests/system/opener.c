@@ -19,24 +19,27 @@
 #define WORD_MAX	80
 #define BLOCK		4096
 
-/* Of an ordinary user: root in a user namespace, whose only uid that is. */
+static bool
+write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool is_done = fd >= 0 && write(fd, text, strlen(text)) > 0;
+
+	if (fd >= 0)
+		(void)close(fd);
+	return is_done;
+}
+
+/* Of an ordinary user: in a user namespace that has no other uid and gid. */
 static bool
 enter_as_user(void)
 {
-	char map[64];
-	uid_t uid = geteuid();
-	int fd;
-	bool is_done = false;
+	char uids[32], gids[32];
 
-	if (unshare(CLONE_NEWUSER | CLONE_NEWNS))
-		return false;
-	fd = open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		(void)snprintf(map, sizeof(map), "%u %u 1\n", uid, uid);
-		is_done = write(fd, map, strlen(map)) > 0;
-		(void)close(fd);
-	}
-	return is_done;
+	(void)snprintf(uids, sizeof(uids), "%u %u 1", geteuid(), geteuid());
+	(void)snprintf(gids, sizeof(gids), "%u %u 1", getegid(), getegid());
+	return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_file("/proc/self/setgroups", "deny") &&
+	    write_file("/proc/self/uid_map", uids) && write_file("/proc/self/gid_map", gids);
 }
 
 void
