@@ -285,7 +285,8 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 		.job = {
 			.kind = JOB_FREE,
 			.length_bytes = release->holding.object.map_bytes,
-			.object = backend_object_to_free(&release->holding.object, release->holding.map ? 1 : 0),
+			.object = backend_object_to_free(release->holding.backend, &release->holding.object,
+			    release->holding.map ? 1 : 0),
 			.limit_bytes = release->holding.object.map_bytes,
 		},
 		.fd = release->holding.object.fd,

@@ -357,7 +357,8 @@ provision_scrub(struct provision *provision)
 		.job = {
 			.kind = JOB_FREE,
 			.length_bytes = provision->holding->object.map_bytes,
-			.object = backend_object_to_free(&provision->holding->object, provision->holding->map ? 1 : 0),
+			.object = backend_object_to_free(provision->holding->backend, &provision->holding->object,
+			    provision->holding->map ? 1 : 0),
 			.limit_bytes = provision->holding->object.map_bytes,
 		},
 		.fd = provision->holding->object.fd,

@@ -38,12 +38,14 @@ backend_object_of_job(const struct backend_object *object)
 }
 
 struct job_object
-backend_object_to_free(const struct backend_object *object, unsigned n_maps)
+backend_object_to_free(const struct backend *backend, const struct backend_object *object, unsigned n_maps)
 {
 	struct job_object ret = backend_object_of_job(object);
 
 	if (ret.kind == JOB_OBJECT_SHM)
 		ret.n_ours = n_maps + 1;
+	else if (backend->features & BACKEND_NAMED)
+		ret.n_ours = 1;
 	return ret;
 }
 

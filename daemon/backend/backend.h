@@ -154,8 +154,9 @@ int backend_object_settle(struct backend_object *object);
 
 /* How a worker's job reaches the data. */
 struct job_object backend_object_of_job(const struct backend_object *object);
-/* All of it, of which nobody but us has anything, with n_maps mappings: a worker looks again, where it can. */
-struct job_object backend_object_to_free(const struct backend_object *object, unsigned n_maps);
+/* All of it, which nobody has but us, with n_maps mappings. Where others can come without us, a worker looks again. */
+struct job_object backend_object_to_free(const struct backend *backend, const struct backend_object *object,
+    unsigned n_maps);
 
 /* Gives the name and the daemon's descriptor up, and what else there is of it. Accepts one that holds nothing. */
 void backend_object_close(const struct backend *backend, struct backend_object *object);

@@ -47,7 +47,7 @@ struct job_object {
 	uint32_t kind;			/* enum job_object_kind */
 	int32_t shm_id;
 	uint64_t page_bytes;		/* of the hugetlb pool that its pages are of; 0: none */
-	uint32_t n_ours;		/* FREE of SHM: how often the daemon has it attached; with any more it is left alone. 0: never asked */
+	uint32_t n_ours;		/* FREE: what others have is left alone. Of SHM: how often the daemon has it; else 1. 0: never asked */
 	uint32_t zero;
 };
 

@@ -138,18 +138,38 @@ shm_punch_alone(const struct job_object *object, const struct object_map *map, u
 	return r;
 }
 
+static int
+fd_punch(int fd, uint64_t offset, uint64_t length)
+{
+	int r;
+
+	do
+		r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) ? -errno : 0;
+	while (r == -EINTR);
+	return r;
+}
+
+/* Likewise of what has a name: whoever opens it now waits for the lease. */
+static int
+fd_punch_alone(int fd, uint64_t offset, uint64_t length)
+{
+	int r;
+
+	if (fcntl(fd, F_SETLEASE, F_WRLCK))
+		return -EBUSY;
+	r = fd_punch(fd, offset, length);
+	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
+	return r;
+}
+
 int
 object_punch(int fd, const struct job_object *object, uint64_t offset, uint64_t length)
 {
 	cleanup_object_map struct object_map map = OBJECT_MAP_NULL;
 	int r;
 
-	if (object->kind != JOB_OBJECT_SHM) {
-		do
-			r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) ? -errno : 0;
-		while (r == -EINTR);
-		return r;
-	}
+	if (object->kind != JOB_OBJECT_SHM)
+		return object->n_ours ? fd_punch_alone(fd, offset, length) : fd_punch(fd, offset, length);
 	r = object_map(fd, object, offset, length, (size_t)sysconf(_SC_PAGESIZE), &map);
 	if (r)
 		return r;

@@ -229,6 +229,11 @@ tests_system_check_sysvhostile_SOURCES = tests/system/check_sysvhostile.c $(SYST
 tests_system_check_sysvhostile_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_sysvhostile_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_latecomers
+tests_system_check_latecomers_SOURCES = tests/system/check_latecomers.c $(SYSTEM_OPENER) $(SYSTEM_SUITE)
+tests_system_check_latecomers_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_latecomers_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_day
 tests_system_check_day_SOURCES = tests/system/check_day.c tests/system/day_client.c tests/system/day_client.h \
 	tests/system/day_crew.c tests/system/day_crew.h tests/system/day_office.c tests/system/day_office.h $(SYSTEM_SUITE)
