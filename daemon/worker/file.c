@@ -280,13 +280,27 @@ place_judge(const struct place *place, int mark_fd, int fd, const struct job *jo
 	    ends[job->on_unclean == DEFINITION_UNCLEAN_ZERO]);
 }
 
+/*
+ * Whether it is too large since a writer has made it so while it was used: it had its size then, as the mark says. Else one
+ * writer could keep the segment from every start to come.
+ */
+static bool
+place_was_enlarged(int mark_fd, const struct stat *st, const struct job *job)
+{
+	struct mark mark;
+
+	return (uint64_t)st->st_size > job->limit_bytes && mark_read(mark_fd, &mark) == 0 &&
+	    (mark.state == MARK_USED || mark.state == MARK_SPOILED) && mark.size_bytes == job->limit_bytes;
+}
+
 static int
 place_take(const struct place *place, const struct stat *st, int look_fd, int mark_fd, const struct job *job, int *ret_fd)
 {
+	bool was_enlarged = place_was_enlarged(mark_fd, st, job);
 	cleanup_close int fd = -1;
 	int r;
 
-	if ((uint64_t)st->st_size != job->limit_bytes) {
+	if ((uint64_t)st->st_size != job->limit_bytes && !was_enlarged) {
 		findings_file_size(place->result->text, sizeof(place->result->text), place->path, (uint64_t)st->st_size,
 		    job->limit_bytes);
 		return -EFBIG;
@@ -294,6 +308,8 @@ place_take(const struct place *place, const struct stat *st, int look_fd, int ma
 	r = procfd_reopen(look_fd, O_RDWR | O_NONBLOCK, &fd);
 	if (r)
 		return place_fail(place, r, "cannot be opened by the daemon's uid %u: %s", (unsigned)geteuid(), strerror(-r));
+	if (was_enlarged && ftruncate(fd, (off_t)job->limit_bytes))
+		return place_fail(place, -errno, "was made larger by a writer, and cannot be cut to its size: %s", strerror(errno));
 	r = place_judge(place, mark_fd, fd, job);
 	if (r == 0)
 		r = place_check_room(place, job->length_bytes,
@@ -420,6 +436,7 @@ file_close(int path_fd, int mark_fd, int fd, const struct job *job, struct job_r
 {
 	cleanup_place struct place place;
 	struct mark mark;
+	struct stat st;
 	int r = place_open(&place, path_fd, result);
 
 	if (r)
@@ -428,6 +445,9 @@ file_close(int path_fd, int mark_fd, int fd, const struct job *job, struct job_r
 		place_undo(&place, mark_fd, job);
 		return 0;
 	}
+	/* Nobody is there who made it larger, if somebody did; where this fails, the next start says so. */
+	if (fd >= 0 && job->flags & JOB_FILE_ALONE && fstat(fd, &st) == 0 && place_was_enlarged(mark_fd, &st, job))
+		(void)!ftruncate(fd, (off_t)job->limit_bytes);
 	if (fd >= 0)
 		r = file_sync(fd, mark_fd, result);
 	if (r || mark_read(mark_fd, &mark))

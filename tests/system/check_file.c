@@ -568,6 +568,34 @@ START_TEST(cut_off_by_a_writer_it_harms_nobody_else)
 }
 END_TEST
 
+/* Nor is it the end of the starts to come: what is behind the end is nobody's. */
+START_TEST(enlarged_by_a_writer_it_gets_its_size_back)
+{
+	struct stat st;
+	int fd;
+
+	filing_begin(FILING_SIZE, FILING_SIZE, "");
+	filing_write(FILING_SIZE, 3);
+	fd = suite_attach(&filing.conn, "s", SUITE_WRITE);
+	ck_assert_int_eq(ftruncate(fd, (off_t)1 << 40), 0);
+	ck_assert_int_eq(pwrite(fd, "x", 1, 8 * MIB), 1);
+	ck_assert_int_eq(close(fd), 0);
+	harness_await_counts(&filing.conn, "s", 0, 0);
+	if (_i)
+		filing_kill();
+	else
+		filing_stop();
+	ck_assert_int_eq(stat(filing.path, &st), 0);
+	ck_assert_int_eq(st.st_size, _i ? (off_t)1 << 40 : (off_t)FILING_SIZE);
+	filing_restart();
+	suite_ready(&filing.conn, "s");
+	ck_assert_int_eq(stat(filing.path, &st), 0);
+	ck_assert_int_eq(st.st_size, FILING_SIZE);
+	filing_read(FILING_SIZE, 3);
+	filing_end();
+}
+END_TEST
+
 START_TEST(cut_off_it_does_not_grow)
 {
 	struct protocol_segment row;
@@ -629,6 +657,7 @@ main(void)
 	tcase_add_test(tcase, init_is_for_a_new_file_alone);
 	tcase_add_loop_test(tcase, it_grows_in_place, 0, BASE_ARRAY_SIZE(kinds));
 	tcase_add_loop_test(tcase, cut_off_by_a_writer_it_harms_nobody_else, 0, 2);
+	tcase_add_loop_test(tcase, enlarged_by_a_writer_it_gets_its_size_back, 0, 2);
 	tcase_add_loop_test(tcase, cut_off_it_does_not_grow, 0, BASE_ARRAY_SIZE(kinds));
 	tcase_add_loop_test(tcase, sync_is_live, 0, 2);
 	suite_add_tcase(suite, tcase);
