@@ -22,6 +22,7 @@
 #include "host/findings.h"
 #include "host/process.h"
 
+#define MARK_TRIES	100
 #define NEW_SUFFIX	FINDINGS_MARK_SUFFIX ".new"
 
 /* Where it is. */
@@ -134,23 +135,35 @@ place_make_mark(const struct place *place, int *ret_fd)
 	return r;
 }
 
-/* The mark, as it is found or made. */
+/* The mark that is there. *ret_fd: -1: there is none. */
 static int
-place_open_mark(const struct place *place, int *ret_fd)
+place_find_mark(const struct place *place, int *ret_fd)
 {
 	cleanup_close int look_fd = -1;
 	struct stat st;
 	int r = place_look(place, place->mark_name, &look_fd, &st);
 
-	if (r)
+	*ret_fd = -1;
+	if (r || look_fd < 0)
 		return r;
-	if (look_fd >= 0) {
-		r = procfd_reopen(look_fd, O_RDWR, ret_fd);
-		return r ? place_fail(place, r, "its mark '%s' cannot be opened: %s", place->mark_name, strerror(-r)) : 0;
+	r = procfd_reopen(look_fd, O_RDWR, ret_fd);
+	return r ? place_fail(place, r, "its mark '%s' cannot be opened: %s", place->mark_name, strerror(-r)) : 0;
+}
+
+/* The mark, as it is found or made; others may make theirs at the same moment, and take it away again. */
+static int
+place_open_mark(const struct place *place, int *ret_fd)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < MARK_TRIES; i++) {
+		r = place_find_mark(place, ret_fd);
+		if (r || *ret_fd >= 0)
+			return r;
+		r = place_make_mark(place, ret_fd);
+		if (r != -EEXIST)
+			break;
 	}
-	r = place_make_mark(place, ret_fd);
-	if (r == -EEXIST)
-		return place_fail(place, -EBUSY, "is being opened by another segmentd at the same moment; retry");
 	if (r)
 		return place_fail(place, r, "gets no mark '%s' beside it: %s; let the daemon's uid %u write the directory, make room, "
 		    "and retry", place->mark_name, strerror(-r), (unsigned)geteuid());
@@ -242,7 +255,10 @@ place_make(const struct place *place, const struct job *job, int *ret_fd)
 static int
 place_zero(const struct place *place, int fd, uint64_t size_bytes)
 {
-	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)size_bytes))
+	/* Never shorter, where that can be helped: an earlier daemon's clients may still map it. */
+	int r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)size_bytes);
+
+	if (r && (errno != EOPNOTSUPP || ftruncate(fd, 0) || ftruncate(fd, (off_t)size_bytes)))
 		return place_fail(place, -errno, "cannot be zeroed: %s", strerror(errno));
 	place->result->flags |= JOB_FILE_NEW;
 	return 0;

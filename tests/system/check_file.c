@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 
@@ -414,6 +415,53 @@ START_TEST(one_daemon_has_it_at_a_time)
 }
 END_TEST
 
+/* A descriptor of the daemon's mark, as a worker of it has that waits for the disk. */
+static int
+take_mark(void)
+{
+	struct stat mark, st;
+
+	ck_assert_int_eq(stat(filing.mark, &mark), 0);
+	for (int fd = 3; fd < 256; fd++) {
+		char path[64];
+		int taken;
+
+		(void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)filing.daemon.pid, fd);
+		if (stat(path, &st) || st.st_dev != mark.st_dev || st.st_ino != mark.st_ino)
+			continue;
+		taken = (int)syscall(SYS_pidfd_getfd, filing.daemon.pidfd, fd, 0);
+		if (taken < 0)
+			harness_skip("another process's descriptors cannot be had here: %s", strerror(errno));
+		return taken;
+	}
+	harness_fail("the daemon has no mark");
+}
+
+START_TEST(what_a_killed_one_still_writes_is_waited_for)
+{
+	struct protocol_segment row;
+	int fd;
+
+	filing_begin(FILING_SIZE, FILING_SIZE, "");
+	suite_ready(&filing.conn, "s");
+	filing_write(FILING_SIZE, 9);
+	fd = take_mark();
+	filing_kill();
+	harness_daemon_launch(&filing.daemon);
+	harness_daemon_await_ready(&filing.daemon);
+	harness_open(&filing.conn, filing.daemon.socket);
+	suite_ready(&filing.conn, "other");
+	for (int i = 0; i < 20; i++)
+		suite_serves(&filing.daemon);
+	ck_assert_int_eq(harness_find(&filing.conn, "s", &row), 0);
+	ck_assert_uint_eq(row.state, PROTOCOL_PROVISIONING);
+	(void)close(fd);
+	suite_ready(&filing.conn, "s");
+	filing_read(FILING_SIZE, 9);
+	filing_end();
+}
+END_TEST
+
 START_TEST(one_segment_has_it_at_a_time)
 {
 	static const char *const texts[] = { "is in use by this segmentd already", NULL };
@@ -652,6 +700,7 @@ main(void)
 	tcase_add_loop_test(tcase, a_mark_that_is_none_is_no_clean_end, 0, 2);
 	tcase_add_loop_test(tcase, what_is_no_such_file_is_refused, 0, BASE_ARRAY_SIZE(refused));
 	tcase_add_test(tcase, one_daemon_has_it_at_a_time);
+	tcase_add_test(tcase, what_a_killed_one_still_writes_is_waited_for);
 	tcase_add_test(tcase, one_segment_has_it_at_a_time);
 	tcase_add_loop_test(tcase, removed_it_leaves_its_file, 0, 2);
 	tcase_add_test(tcase, init_is_for_a_new_file_alone);

@@ -244,6 +244,27 @@ START_TEST(a_growth_without_room_leaves_it_as_it_was)
 }
 END_TEST
 
+/* A stop while it is being made leaves nothing of it, and says nothing of being ready. */
+START_TEST(stopped_in_its_making_it_was_never_there)
+{
+	pid_t worker;
+
+	make_disk(64, "");
+	harness_daemon_prepare(&filing.daemon, "workers = 1;", filing_body(40 * MIB, 40 * MIB, ""));
+	(void)run("sed -i 's/required = false/required = true/' %s", filing.daemon.config);
+	harness_daemon_launch(&filing.daemon);
+	worker = suite_worker_stop(&filing.daemon);
+	ck_assert_int_eq(kill(filing.daemon.pid, SIGTERM), 0);
+	ck_assert_int_eq(kill(worker, SIGCONT), 0);
+	ck_assert_int_eq(harness_daemon_await_exit(&filing.daemon), 0);
+	if (!strstr(harness_daemon_log(&filing.daemon), "'s' (40 MiB) is ready")) {
+		ck_assert_uint_eq(count_files(), 0);
+		ck_assert_ptr_null(strstr(harness_daemon_log(&filing.daemon), "ready after"));
+	}
+	harness_daemon_remove(&filing.daemon);
+}
+END_TEST
+
 /* Writing back. */
 
 START_TEST(it_is_written_back_while_a_writer_is_attached)
@@ -443,6 +464,7 @@ main(void)
 	tcase_add_test(tcase, two_that_have_room_alone_are_not_both_had);
 	tcase_add_loop_test(tcase, what_is_ready_has_its_room_whatever_others_take, 0, 2);
 	tcase_add_test(tcase, a_growth_without_room_leaves_it_as_it_was);
+	tcase_add_test(tcase, stopped_in_its_making_it_was_never_there);
 	tcase_add_test(tcase, it_is_written_back_while_a_writer_is_attached);
 	tcase_add_loop_test(tcase, it_is_written_back_at_its_ends, 0, BASE_ARRAY_SIZE(acts));
 	tcase_add_test(tcase, what_is_no_file_is_not_written_back);
