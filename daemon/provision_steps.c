@@ -30,6 +30,10 @@ provision_pages_are_as_asked(struct provision *provision)
 			    definition_page_size_name(definition->page_size), provision->data_bytes, 0);
 		return false;
 	}
+	if (definition->page_size == DEFINITION_PAGE_BASE && provision->huge_bytes) {
+		findings_page_size_base(provision->text, sizeof(provision->text), provision->huge_bytes);
+		return false;
+	}
 	if (provision->page_bytes)
 		could_be_huge = provision->data_bytes;
 	else if (definition->page_size != DEFINITION_PAGE_TRANSPARENT)

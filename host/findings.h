@@ -55,6 +55,9 @@ void findings_nofile_of(char *buf, size_t size, const char *who, uint64_t limit,
 /* The sentence about pages for page_size transparent of an object in /dev/shm, whose mount says what it gives. */
 void findings_page_size_of_mount(char *buf, size_t size, uint64_t size_bytes, uint64_t huge_bytes);
 
+/* Asked for base pages, had huge ones. */
+void findings_page_size_base(char *buf, size_t size, uint64_t huge_bytes);
+
 /* Not enough huge pages of a pool for needed_bytes more: which limit leaves how much, and what raises it. */
 void findings_pool(char *buf, size_t size, uint64_t needed_bytes, const struct pools_room *room);
 

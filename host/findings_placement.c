@@ -15,8 +15,10 @@ pool_remedy(char *buf, size_t size, uint64_t missing_pages, const struct pools_r
 	unsigned long long kib = room->pool.page_bytes / KIB;
 	unsigned long long n_pages = room->pool.n_pages - min_u64(room->pool.n_pages, room->pool.n_surplus) + missing_pages;
 
-	if (room->limit == POOLS_LIMIT_NODES)
-		(void)snprintf(buf, size, "`echo N > %s` with N %llu larger than now", room->where, (unsigned long long)missing_pages);
+	/* Of the pool as a whole the kernel takes more from all nodes alike. */
+	if (room->nodes)
+		(void)snprintf(buf, size, "`echo %llu > %s`, early after boot",
+		    (unsigned long long)(room->node_pages + missing_pages), room->where);
 	else if (room->pool.page_bytes == 2 * MIB)
 		(void)snprintf(buf, size, "`sysctl -w vm.nr_hugepages=%llu`, early after boot, or hugepages=%llu on the kernel's "
 		    "command line", n_pages, n_pages);
@@ -50,13 +52,11 @@ findings_pool(char *buf, size_t size, uint64_t needed_bytes, const struct pools_
 	}
 	pool_remedy(remedy, sizeof(remedy), (missing_bytes + pool->page_bytes - 1) / pool->page_bytes, room);
 	if (room->limit == POOLS_LIMIT_NODES)
-		(void)snprintf(buf, size, "%s of %s pages are needed on node %s, but its pool has %s: %llu pages are free there. "
-		    "Remedy: %s; other nodes; or placement = \"prefer\"", needed, page,
-		    nodes_format(nodes, sizeof(nodes), room->nodes), left,
-		    (unsigned long long)(room->free_bytes / pool->page_bytes), remedy);
+		(void)snprintf(buf, size, "%s of %s pages are needed on node %s, but its part of the pool has %s. Remedy: %s; other "
+		    "nodes; or placement = \"prefer\"", needed, page, nodes_format(nodes, sizeof(nodes), room->nodes), left, remedy);
 	else
-		(void)snprintf(buf, size, "%s of %s pages are needed, but the pool has %s: of its %llu pages %llu are free, and "
-		    "%llu of those are reserved or promised to others. Remedy: %s; or placement = \"prefer\"", needed, page, left,
+		(void)snprintf(buf, size, "%s of %s pages are needed, but the pool has %s: pages in it %llu, of them free %llu, of "
+		    "those reserved or promised to others %llu. Remedy: %s; or placement = \"prefer\"", needed, page, left,
 		    (unsigned long long)pool->n_pages, (unsigned long long)pool->n_free,
 		    (unsigned long long)(pool->n_free - min_u64(pool->n_free, room->bytes / pool->page_bytes)), remedy);
 }
@@ -67,6 +67,16 @@ findings_pool_group(char *buf, size_t size, uint32_t gid)
 	(void)snprintf(buf, size, "System V memory of huge pages is for CAP_IPC_LOCK, and for members of group "
 	    "vm.hugetlb_shm_group. Remedy: `sysctl -w vm.hugetlb_shm_group=%u`, or AmbientCapabilities=CAP_IPC_LOCK in the unit "
 	    "(`systemctl edit " SERVICE_UNIT "`, below [Service])", (unsigned)gid);
+}
+
+void
+findings_page_size_base(char *buf, size_t size, uint64_t huge_bytes)
+{
+	char huge[SIZE_TEXT];
+
+	(void)snprintf(buf, size, "page_size = \"base\" was asked for, but %s are on huge pages, which the host gives unasked. "
+	    "Remedy: `echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled`, or page_size = \"auto\"",
+	    findings_size(huge, sizeof(huge), huge_bytes));
 }
 
 void

@@ -55,28 +55,36 @@ pools_read(uint64_t page_bytes, struct pool *ret_pool)
 	return pools_read_at("", page_bytes, ret_pool);
 }
 
+static const char *
+node_path(char *buf, size_t size, unsigned node, uint64_t page_bytes, const char *name)
+{
+	(void)snprintf(buf, size, "/sys/devices/system/node/node%u/hugepages/hugepages-%llukB/%s", node,
+	    (unsigned long long)(page_bytes / KIB), name);
+	return buf;
+}
+
 /* Lets the nodes' parts of the pool reduce the room. Pages that are added there are not counted on. */
 static void
 room_apply_nodes(const char *root, struct pools_room *room)
 {
-	uint64_t n_free = 0, n;
+	unsigned first = (unsigned)__builtin_ctzll(room->nodes);
+	uint64_t page_bytes = room->pool.page_bytes, n_free = 0, n;
+	char path[PATH_SIZE];
 
-	for (unsigned i = 0; i < NODES_MAX; i++) {
-		char path[PATH_SIZE];
-
-		(void)snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/hugepages/hugepages-%llukB/free_hugepages", i,
-		    (unsigned long long)(room->pool.page_bytes / KIB));
-		if ((room->nodes >> i & 1) && file_read_number(root, path, &n) == 0)
+	for (unsigned i = 0; i < NODES_MAX; i++)
+		if ((room->nodes >> i & 1) &&
+		    file_read_number(root, node_path(path, sizeof(path), i, page_bytes, "free_hugepages"), &n) == 0)
 			n_free += n;
-	}
-	room->free_bytes = n_free * room->pool.page_bytes;
+	/* Whichever limit it is: more pages for a node are asked for there. */
+	(void)node_path(room->where, sizeof(room->where), first, page_bytes, "nr_hugepages");
+	if (file_read_number(root, room->where, &room->node_pages) < 0)
+		room->node_pages = 0;
+	room->free_bytes = n_free * page_bytes;
 	if (room->free_bytes >= room->bytes)
 		return;
 	room->bytes = room->free_bytes;
 	room->added_bytes = 0;
 	room->limit = POOLS_LIMIT_NODES;
-	(void)snprintf(room->where, sizeof(room->where), "/sys/devices/system/node/node%d/hugepages/hugepages-%llukB/nr_hugepages",
-	    __builtin_ctzll(room->nodes), (unsigned long long)(room->pool.page_bytes / KIB));
 }
 
 /* The limits of a hugetlb cgroup, and the use that each bounds; %s is the page size. */

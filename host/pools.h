@@ -37,7 +37,8 @@ struct pools_room {
 	enum pools_limit limit;		/* which one is the least */
 	uint64_t nodes;			/* that were asked about */
 	struct pool pool;
-	uint64_t free_bytes;		/* on the nodes, where they are the limit */
+	uint64_t free_bytes;		/* on the nodes */
+	uint64_t node_pages;		/* of the first of them: its part of the pool */
 	uint64_t limit_bytes;		/* the cgroup's setting and its use, where that is the limit */
 	uint64_t used_bytes;
 	char where[256];		/* the file that says so */

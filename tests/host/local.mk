@@ -11,6 +11,11 @@ tests_host_check_shm_SOURCES = tests/host/check_shm.c tests/host/tree.c tests/ho
 tests_host_check_shm_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_host_check_shm_LDADD = host/libhost.la $(CHECK_LIBS)
 
+check_PROGRAMS += tests/host/check_nodes
+tests_host_check_nodes_SOURCES = tests/host/check_nodes.c tests/host/tree.c tests/host/tree.h
+tests_host_check_nodes_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_host_check_nodes_LDADD = host/libhost.la $(CHECK_LIBS)
+
 tests_host_check_host_SOURCES = tests/host/check_host.c
 tests_host_check_host_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_host_check_host_LDADD = host/libhost.la $(CHECK_LIBS)
