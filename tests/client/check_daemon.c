@@ -11,7 +11,11 @@
 
 static const char body[] =
     "segments = ( { name = \"book\"; size = \"1MiB\"; mlock = false; },\n"
-    "\t{ name = \"big\"; size = \"32MiB\"; mlock = false; placement = \"prefer\"; } );\n"
+    "\t{ name = \"big\"; size = \"32MiB\"; mlock = false; placement = \"prefer\"; },\n"
+    "\t{ name = \"dark\"; size = \"64KiB\"; mlock = false; dump = false;\n"
+    "\t  locks = ( { name = \"all\"; offset = \"0\"; length = \"64KiB\"; undo = \"4KiB\"; } ); },\n"
+    "\t{ name = \"dark-sysv\"; size = \"64KiB\"; mlock = false; dump = false; backend = \"sysv\";\n"
+    "\t  locks = ( { name = \"all\"; offset = \"0\"; length = \"64KiB\"; undo = \"4KiB\"; } ); } );\n"
     "templates = ( { name = \"new-\"; max_size = \"64MiB\"; max_count = 4; mlock = false; linger = \"0s\"; } );";
 
 struct scene {
@@ -94,6 +98,66 @@ START_TEST(refusals_come_with_the_daemons_sentence)
 	ck_assert_int_eq(segment_create(scene.client, "other", MIB, 0, &segment), -EPERM);
 	ck_assert_int_eq(segment_create(scene.client, "new-a", 65 * MIB, 0, &segment), -EFBIG);
 	ck_assert_ptr_null(segment);
+	scene_stop(&scene);
+}
+END_TEST
+
+/* How many mappings of a process have this in their name, and how many of those its core would leave out. */
+static void
+count_dark(pid_t pid, const char *name, unsigned *ret_n, unsigned *ret_dark)
+{
+	char path[64], line[4096];
+	cleanup_fclose FILE *f = NULL;
+	bool within = false;
+
+	*ret_n = *ret_dark = 0;
+	(void)snprintf(path, sizeof(path), "/proc/%ld/smaps", (long)pid);
+	f = fopen(path, "re");
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (strchr("0123456789abcdef", line[0])) {
+			within = strstr(line, name);
+			*ret_n += within;
+		} else if (within && strncmp(line, "VmFlags:", 8) == 0) {
+			*ret_dark += strstr(line, " dd") != NULL;
+		}
+	}
+}
+
+START_TEST(what_is_not_to_be_dumped_is_in_nobodys_core)
+{
+	struct segment *dark, *dark_sysv, *book;
+	struct scene scene;
+	unsigned n, n_dark;
+
+	scene_start(&scene);
+	dark = attach(&scene, "dark", SEGMENT_WRITE);
+	dark_sysv = attach(&scene, "dark-sysv", SEGMENT_WRITE | SEGMENT_POPULATE);
+	book = attach(&scene, "book", SEGMENT_WRITE);
+	/* Data and control memory. */
+	count_dark(getpid(), "/memfd:segmentd:dark (", &n, &n_dark);
+	ck_assert_uint_eq(n, 2);
+	ck_assert_uint_eq(n_dark, 2);
+	/* Control memory; and the page that stands in for the data, of which there is nothing to be seen. */
+	count_dark(getpid(), "/memfd:segmentd:dark-sysv (", &n, &n_dark);
+	ck_assert_uint_eq(n, 2);
+	ck_assert_uint_ge(n_dark, 1);
+	count_dark(getpid(), "/SYSV", &n, &n_dark);
+	ck_assert_uint_eq(n, 1);
+	ck_assert_uint_eq(n_dark, 1);
+	count_dark(getpid(), "/memfd:segmentd:book (", &n, &n_dark);
+	ck_assert_uint_eq(n, 1);
+	ck_assert_uint_eq(n_dark, 0);
+	/* The daemon's own say so of all of them, whatever their definitions do. */
+	count_dark(scene.daemon.pid, "/memfd:segmentd:", &n, &n_dark);
+	ck_assert_uint_ge(n, 3);
+	ck_assert_uint_eq(n_dark, n);
+	count_dark(scene.daemon.pid, "/SYSV", &n, &n_dark);
+	ck_assert_uint_ge(n, 1);
+	ck_assert_uint_eq(n_dark, n);
+	ck_assert_int_eq(segment_detach(dark), 0);
+	ck_assert_int_eq(segment_detach(dark_sysv), 0);
+	ck_assert_int_eq(segment_detach(book), 0);
 	scene_stop(&scene);
 }
 END_TEST
@@ -198,6 +262,7 @@ main(void)
 	tcase_add_test(tcase, writer_is_read_and_both_are_counted);
 	tcase_add_test(tcase, large_mapping_lies_on_a_huge_page);
 	tcase_add_test(tcase, refusals_come_with_the_daemons_sentence);
+	tcase_add_test(tcase, what_is_not_to_be_dumped_is_in_nobodys_core);
 	tcase_add_test(tcase, created_segment_is_waited_for_and_ends_with_its_attachment);
 	tcase_add_test(tcase, mapping_outlives_the_daemon_and_the_next_call_reconnects);
 	tcase_add_test(tcase, forked_child_keeps_what_its_parent_gave_back);
