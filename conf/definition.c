@@ -23,6 +23,13 @@ _Static_assert(BASE_ARRAY_SIZE(definition_lifetime_names) == DEFINITION_LIFETIME
 _Static_assert(BASE_ARRAY_SIZE(definition_on_death_names) == DEFINITION_ON_DEATH_N + 1, "a word each");
 _Static_assert(BASE_ARRAY_SIZE(definition_on_unclean_names) == DEFINITION_ON_UNCLEAN_N + 1, "a word each");
 
+static const unsigned backend_takes[DEFINITION_BACKEND_N] = {
+	[DEFINITION_MEMFD] = 0,
+	[DEFINITION_POSIX] = DEFINITION_TAKES_DEV_SHM,
+	[DEFINITION_SYSV] = DEFINITION_TAKES_SHM_LIMITS,
+	[DEFINITION_FILE] = DEFINITION_TAKES_DISK,
+};
+
 /* A file's name, for all the definitions that were read there. */
 struct file_name {
 	unsigned n_refs;
@@ -281,6 +288,12 @@ static const char *
 word_of(const char *const *names, unsigned n_names, unsigned value)
 {
 	return value < n_names ? names[value] : "unknown";
+}
+
+bool
+definition_takes(const struct definition *definition, unsigned takes)
+{
+	return (unsigned)definition->backend < DEFINITION_BACKEND_N && (backend_takes[definition->backend] & takes) == takes;
 }
 
 const char *

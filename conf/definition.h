@@ -189,6 +189,14 @@ extern const char *const definition_lifetime_names[];
 extern const char *const definition_on_death_names[];
 extern const char *const definition_on_unclean_names[];
 
+/* What a backend takes of its host, for who judges a configuration without a daemon. */
+#define DEFINITION_TAKES_SHM_LIMITS	0x01u	/* of what kernel.shmmax and its kin allow, all of max_size at once; SHM_LOCK locks it */
+#define DEFINITION_TAKES_DEV_SHM	0x02u	/* room in /dev/shm */
+#define DEFINITION_TAKES_DISK		0x04u	/* a file at path, its blocks, and its mark beside it */
+
+/* Whether it takes all of these. */
+bool definition_takes(const struct definition *definition, unsigned takes);
+
 /* Words of the configuration for a value, as in "memfd", "2MiB", "bind". */
 const char *definition_backend_name(enum definition_backend backend);
 const char *definition_page_size_name(enum definition_page_size page_size);

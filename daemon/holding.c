@@ -302,7 +302,7 @@ holding_release_control(struct holding *holding, struct releases *releases)
 
 	if (!holding->control)
 		return;
-	control.backend = &backend_memfd;
+	control.backend = &backend_of_control;
 	control.object = holding->control->object;
 	control.map = take_ptr(holding->control->map);
 	holding->control->object = (struct backend_object) BACKEND_OBJECT_NULL;

@@ -33,7 +33,7 @@ place_deinit(struct place *place)
 static bool
 is_file(const struct definition *definition)
 {
-	return definition->backend == DEFINITION_FILE && definition->path;
+	return definition_takes(definition, DEFINITION_TAKES_DISK) && definition->path;
 }
 
 /* 0, or the negative errno of looking at the directory. */

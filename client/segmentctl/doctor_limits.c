@@ -20,7 +20,7 @@ is_locked(const struct definition *definition)
 static bool
 is_shm_locked(const struct definition *definition)
 {
-	return definition->mlock && definition->backend == DEFINITION_SYSV && doctor_is_of_memory(definition);
+	return definition->mlock && definition_takes(definition, DEFINITION_TAKES_SHM_LIMITS) && doctor_is_of_memory(definition);
 }
 
 static bool
@@ -52,7 +52,7 @@ mlock_bytes(const struct doctor *doctor, const struct definition *definition)
 {
 	if (is_held_locked(doctor, definition))
 		return 0;
-	if (definition->backend == DEFINITION_SYSV || !doctor_is_of_memory(definition))
+	if (definition_takes(definition, DEFINITION_TAKES_SHM_LIMITS) || !doctor_is_of_memory(definition))
 		return doctor_control_bytes(definition);
 	return doctor_unlocked_bytes(doctor, definition);
 }
@@ -150,7 +150,7 @@ doctor_check_memlock(struct doctor *doctor)
 static uint64_t
 segment_fds(const struct definition *definition)
 {
-	return 1 + (doctor_control_bytes(definition) ? 2 : 0) + (definition->backend == DEFINITION_FILE ? 2 : 0);
+	return 1 + (doctor_control_bytes(definition) ? 2 : 0) + (definition_takes(definition, DEFINITION_TAKES_DISK) ? 2 : 0);
 }
 
 void

@@ -43,7 +43,7 @@ missing_common_bytes(const struct doctor *doctor, const struct definition *defin
 static uint64_t
 committed_bytes(const struct doctor *doctor, const struct definition *definition)
 {
-	if (definition->backend != DEFINITION_SYSV || !doctor_is_of_memory(definition))
+	if (!definition_takes(definition, DEFINITION_TAKES_SHM_LIMITS) || !doctor_is_of_memory(definition))
 		return missing_common_bytes(doctor, definition);
 	return doctor_find_held(doctor, definition) ? 0 : doctor_object_bytes(doctor, definition);
 }

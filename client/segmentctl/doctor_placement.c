@@ -22,7 +22,7 @@ is_of_1gib(const struct definition *definition)
 static bool
 is_sysv_of_pool(const struct definition *definition)
 {
-	return definition->backend == DEFINITION_SYSV && !doctor_is_of_memory(definition);
+	return definition_takes(definition, DEFINITION_TAKES_SHM_LIMITS) && !doctor_is_of_memory(definition);
 }
 
 static bool
@@ -58,7 +58,7 @@ pool_bytes(const struct doctor *doctor, const struct definition *definition)
 {
 	uint64_t page_bytes = definition_huge_bytes(definition);
 
-	if (definition->backend == DEFINITION_SYSV)
+	if (definition_takes(definition, DEFINITION_TAKES_SHM_LIMITS))
 		return doctor_find_held(doctor, definition) ? 0 : round_up(definition->max_size_bytes, page_bytes);
 	return round_up(data_bytes(doctor, definition), page_bytes);
 }

@@ -14,13 +14,13 @@
 static bool
 is_sysv(const struct definition *definition)
 {
-	return definition->backend == DEFINITION_SYSV;
+	return definition_takes(definition, DEFINITION_TAKES_SHM_LIMITS);
 }
 
 static bool
 is_posix(const struct definition *definition)
 {
-	return definition->backend == DEFINITION_POSIX;
+	return definition_takes(definition, DEFINITION_TAKES_DEV_SHM);
 }
 
 static bool

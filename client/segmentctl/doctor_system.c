@@ -11,7 +11,7 @@
 static bool
 is_in_memory(const struct definition *definition)
 {
-	return definition->backend != DEFINITION_FILE;
+	return !definition_takes(definition, DEFINITION_TAKES_DISK);
 }
 
 static void

@@ -175,6 +175,9 @@ const struct backend *backend_find(enum definition_backend backend);
 /* Whether a definition's backend has all of the features; one that there is not has none. */
 bool backend_has(enum definition_backend backend, unsigned features);
 
+/* What control memory is of, whatever holds the data. */
+#define backend_of_control	backend_memfd
+
 extern const struct backend backend_memfd;
 extern const struct backend backend_posix;
 extern const struct backend backend_sysv;

@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
-check_SCRIPTS += tests/layers/check-layers
-EXTRA_DIST += tests/layers/check-layers
+check_SCRIPTS += tests/layers/check-layers tests/layers/check-backends
+EXTRA_DIST += tests/layers/check-layers tests/layers/check-backends
