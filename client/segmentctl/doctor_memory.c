@@ -57,13 +57,13 @@ is_not_locked(const struct definition *definition)
 static bool
 wants_transparent(const struct definition *definition)
 {
-	return definition->page_size == DEFINITION_PAGE_TRANSPARENT && definition->backend != DEFINITION_POSIX;
+	return definition->page_size == DEFINITION_PAGE_TRANSPARENT && !definition_takes(definition, DEFINITION_TAKES_DEV_SHM);
 }
 
 static bool
 wants_of_mount(const struct definition *definition)
 {
-	return definition->page_size == DEFINITION_PAGE_TRANSPARENT && definition->backend == DEFINITION_POSIX;
+	return definition->page_size == DEFINITION_PAGE_TRANSPARENT && definition_takes(definition, DEFINITION_TAKES_DEV_SHM);
 }
 
 static bool
@@ -146,7 +146,7 @@ doctor_check_unit_memory(struct doctor *doctor)
 static bool
 is_committed_whole(const struct definition *definition)
 {
-	return definition->backend == DEFINITION_SYSV && doctor_is_of_memory(definition);
+	return definition_takes(definition, DEFINITION_TAKES_SHM_LIMITS) && doctor_is_of_memory(definition);
 }
 
 /* Where overcommitting is not strict, the kernel asks of each object alone whether it could ever be had. */

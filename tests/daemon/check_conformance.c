@@ -566,11 +566,11 @@ START_TEST(a_size_that_cannot_be_leaves_nothing)
 		return;
 	conform_close();
 	conform_trace(&before);
-	conform.definition->size_bytes = conform.definition->max_size_bytes = (uint64_t)INT64_MAX & ~(2 * MIB - 1);
+	conform.definition->size_bytes = conform.definition->max_size_bytes = 1024 * TIB;
 	r = conform.row->probe ? conform.row->probe(conform.definition, conform.text, sizeof(conform.text)) : 0;
 	if (r == 0)
 		r = conform_create();
-	/* A memfd has no limit but the kernel's largest file, so it may be had; of pages it has none. */
+	/* Where no page is taken before it is wanted there is no limit but the kernel's largest file. */
 	if (r == 0)
 		conform_close();
 	else

@@ -289,8 +289,8 @@ run_in_namespace(int control, void *arg)
 
 /* The test's side. */
 
-void
-actor_start(struct actor *actor, const char *socket, const char *segment)
+static void
+start(struct actor *actor, const char *socket, const char *segment, unsigned flags)
 {
 	struct role role = { .socket = socket };
 
@@ -298,7 +298,19 @@ actor_start(struct actor *actor, const char *socket, const char *segment)
 	*actor = (struct actor) { .child = HARNESS_CHILD_NULL };
 	harness_child_start(&actor->child, run_actor, &role);
 	actor->pid = actor->child.pid;
-	actor_must(actor, 0, "attach %s %u", segment, SEGMENT_WRITE);
+	actor_must(actor, 0, "attach %s %u", segment, flags);
+}
+
+void
+actor_start(struct actor *actor, const char *socket, const char *segment)
+{
+	start(actor, socket, segment, SEGMENT_WRITE);
+}
+
+void
+actor_start_reading(struct actor *actor, const char *socket, const char *segment)
+{
+	start(actor, socket, segment, SEGMENT_READ);
 }
 
 void

@@ -38,7 +38,9 @@ struct actor {
 
 /* A process that attached the segment, for writing. */
 void actor_start(struct actor *actor, const char *socket, const char *segment);
-/* Likewise, as the first process of a pid namespace of its own. */
+/* Likewise, for reading only. */
+void actor_start_reading(struct actor *actor, const char *socket, const char *segment);
+/* Likewise for writing, as the first process of a pid namespace of its own. */
 void actor_start_in_namespace(struct actor *actor, const char *socket, const char *segment);
 
 void actor_tell(struct actor *actor, const char *format, ...) BASE_PRINTF(2, 3);
