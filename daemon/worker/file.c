@@ -408,8 +408,8 @@ file_use(int path_fd, int mark_fd, int fd, const struct job *job, struct job_res
 	return 0;
 }
 
-int
-file_sync(int fd, int mark_fd, struct job_result *result)
+static int
+sync_contents(int fd, int mark_fd, struct job_result *result)
 {
 	struct flock one_at_a_time = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	struct mark mark;
@@ -435,6 +435,21 @@ file_sync(int fd, int mark_fd, struct job_result *result)
 	return r;
 }
 
+/*
+ * The mark's description has the daemon's lock as long as anybody has a descriptor of it, and who closes the file does not wait
+ * for ours to be gone, but for the lock by which one syncs at a time. So this has another description.
+ */
+int
+file_sync(int fd, int *mark_fd, struct job_result *result)
+{
+	cleanup_close int own_fd = -1;
+
+	if (procfd_reopen(*mark_fd, O_RDWR, &own_fd))
+		return sync_contents(fd, *mark_fd, result);
+	close_fd(mark_fd);
+	return sync_contents(fd, own_fd, result);
+}
+
 /* Takes back what JOB_FILE_LOOK and JOB_FILE_OPEN have made. */
 static void
 place_undo(const struct place *place, int mark_fd, const struct job *job)
@@ -456,7 +471,7 @@ file_close(int path_fd, int mark_fd, int fd, const struct job *job, struct job_r
 	int r = place_open(&place, path_fd, result);
 
 	if (r)
-		return fd >= 0 && job->flags & JOB_FILE_USED && file_sync(fd, mark_fd, result) ? -EIO : r;
+		return fd >= 0 && job->flags & JOB_FILE_USED && sync_contents(fd, mark_fd, result) ? -EIO : r;
 	if (!(job->flags & JOB_FILE_USED)) {
 		place_undo(&place, mark_fd, job);
 		return 0;
@@ -465,7 +480,7 @@ file_close(int path_fd, int mark_fd, int fd, const struct job *job, struct job_r
 	if (fd >= 0 && job->flags & JOB_FILE_ALONE && fstat(fd, &st) == 0 && place_was_enlarged(mark_fd, &st, job))
 		(void)!ftruncate(fd, (off_t)job->limit_bytes);
 	if (fd >= 0)
-		r = file_sync(fd, mark_fd, result);
+		r = sync_contents(fd, mark_fd, result);
 	if (r || mark_read(mark_fd, &mark))
 		return r ? place_fail(&place, r, "is not all on the disk: %s; its mark '%s' stays, by which the next start knows",
 		    strerror(-r), place.mark_name) : 0;

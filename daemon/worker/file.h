@@ -19,7 +19,8 @@ int file_open(int path_fd, int mark_fd, const struct job *job, struct job_result
 
 int file_use(int path_fd, int mark_fd, int fd, const struct job *job, struct job_result *result);
 int file_close(int path_fd, int mark_fd, int fd, const struct job *job, struct job_result *result);
-int file_sync(int fd, int mark_fd, struct job_result *result);
+/* JOB_SYNC. Takes the mark's descriptor. */
+int file_sync(int fd, int *mark_fd, struct job_result *result);
 
 /*
  * Blocks for a range of a file, which changes nothing of its contents or size. Where the file system cannot do that, what is

@@ -220,13 +220,13 @@ tell_mappers(int fd, struct job_result *result)
 
 /* What is done to a file that holds a segment. */
 static int
-do_file_job(const struct job *job, const int *fds, struct job_result *result, int *ret_fd)
+do_file_job(const struct job *job, int *fds, struct job_result *result, int *ret_fd)
 {
 	if (job->limit_bytes > INT64_MAX - GIB || job->length_bytes > INT64_MAX - GIB)
 		return refuse(result, "a file of a size that none can have");
 	switch (job->kind) {
 	case JOB_SYNC:
-		return file_sync(fds[0], fds[1], result);
+		return file_sync(fds[0], &fds[1], result);
 	case JOB_FILE_LOOK:
 		return file_look(fds[0], result, ret_fd);
 	case JOB_FILE_OPEN:
@@ -240,7 +240,7 @@ do_file_job(const struct job *job, const int *fds, struct job_result *result, in
 
 /* Does the job. *ret_fd: what is returned with the result. */
 static int
-do_job(struct worker *worker, const struct job *job, const int *fds, struct job_result *result, int *ret_fd)
+do_job(struct worker *worker, const struct job *job, int *fds, struct job_result *result, int *ret_fd)
 {
 	int owned = fds[0], owned_control = fds[1];
 
