@@ -195,7 +195,8 @@ static const struct keys_row rows[] = {
 	      "backend file only when the file is made, or zeroed. A file that cannot be had, or that changes meanwhile, fails the segment." },
 	{ KEYS_DEFINITION, "required", KEYS_TYPE_BOOL, KEYS_OF_SEGMENT, AT(definition, required),
 	  .reload = KEYS_LIVE, .fallback = "true",
-	  .help = "The daemon's start is complete once it is ready. false: others do not wait for it." },
+	  .help = "The daemon's start is complete once it is ready. false: others do not wait for it, and workers make its pages "
+	      "when there are none of others to make." },
 	{ KEYS_DEFINITION, "lifetime", KEYS_TYPE_WORD, BOTH, AT(definition, lifetime),
 	  .words = definition_lifetime_names, .reload = KEYS_LIVE, .fallback = "\"persistent\"",
 	  .fallback_words = "in a template: \"attached\"",

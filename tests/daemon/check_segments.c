@@ -286,6 +286,27 @@ START_TEST(what_is_required_is_made_first)
 }
 END_TEST
 
+/* Each is one piece, and each has a worker before any of them is done. */
+START_TEST(what_is_small_is_made_side_by_side)
+{
+	const struct segment *one, *two;
+
+	test.definitions[1] = define("two", SIZE);
+	test.conf.n_segments = 2;
+	one = declare_only();
+	two = registry_find(&test.registry, "two");
+	while (!two->provision || !two->provision->pieces[0].job.worker)
+		turn();
+	ck_assert_int_eq(one->state, PROTOCOL_PROVISIONING);
+	ck_assert_ptr_nonnull(one->provision->pieces[0].job.worker);
+	ck_assert_ptr_ne(one->provision->pieces[0].job.worker, two->provision->pieces[0].job.worker);
+	while (one->state == PROTOCOL_PROVISIONING || two->state == PROTOCOL_PROVISIONING)
+		turn();
+	ck_assert_int_eq(one->state, PROTOCOL_READY);
+	ck_assert_int_eq(two->state, PROTOCOL_READY);
+}
+END_TEST
+
 START_TEST(killed_worker_fails_its_segment_alone)
 {
 	pid_t pids[4];
@@ -597,6 +618,7 @@ segments_suite(void)
 	tcase_add_test(tcase, limit_of_locked_memory_fails_who_requires_it);
 	tcase_add_test(tcase, limit_of_locked_memory_is_told_to_who_prefers_it);
 	tcase_add_test(tcase, what_is_required_is_made_first);
+	tcase_add_test(tcase, what_is_small_is_made_side_by_side);
 	tcase_add_test(tcase, killed_worker_fails_its_segment_alone);
 	tcase_add_test(tcase, removed_before_a_worker_came_it_is_gone_at_once);
 	tcase_add_test(tcase, daemon_ends_while_a_stopped_worker_has_what_was_removed);
