@@ -351,8 +351,8 @@ file_check(const struct backend_object *object, char *text, size_t text_size)
 		return -EIO;
 	}
 	if ((uint64_t)st.st_size > file->max_size_bytes)
-		(void)snprintf(text, text_size, "a writer has made '%.300s' %s large, of which %s are the segment's; bring it to "
-		    "its size (truncate -s %llu), or the next start refuses it", file->path,
+		(void)snprintf(text, text_size, "a writer has made '%.300s' %s large, of which %s are the segment's; what is "
+		    "behind is cut off when the segment ends, or now by `truncate -s %llu`", file->path,
 		    findings_size(is, sizeof(is), (uint64_t)st.st_size), findings_size(was, sizeof(was), file->max_size_bytes),
 		    (unsigned long long)file->max_size_bytes);
 	else if (file->flags & JOB_FILE_USED && st.st_nlink == 0)
