@@ -50,7 +50,7 @@ struct file {
 	uint64_t resident_pages;	/* the sums of */
 	uint64_t dirty_pages;
 	bool is_dirty_known;		/* the kernel tells */
-	struct window *windows;		/* what was found in each */
+	struct window *windows;		/* what was found in each; there once the file is */
 	LIST_ENTRY(file) entry;
 };
 
@@ -95,10 +95,8 @@ file_new(const struct definition *definition, struct file **ret_file)
 	file->size_bytes = definition->size_bytes;
 	file->max_size_bytes = definition->max_size_bytes;
 	file->on_unclean = definition->on_unclean;
-	file->n_windows = (definition->max_size_bytes + LOOK_BYTES - 1) / LOOK_BYTES;
-	file->windows = calloc(file->n_windows, sizeof(*file->windows));
 	file->path = strdup(definition->path);
-	r = file->windows && file->path ? file_write_path(file) : -ENOMEM;
+	r = file->path ? file_write_path(file) : -ENOMEM;
 	if (r)
 		(void)file_free(file);
 	else
@@ -204,6 +202,17 @@ file_check_leases(const struct file *file, int fd, char *text, size_t text_size)
 	return -EOPNOTSUPP;
 }
 
+/* Of a size that the file system had room for, and not before. */
+static int
+file_make_windows(struct file *file)
+{
+	uint64_t n = (file->max_size_bytes + LOOK_BYTES - 1) / LOOK_BYTES;
+
+	file->windows = calloc(n, sizeof(*file->windows));
+	file->n_windows = file->windows ? n : 0;
+	return file->windows ? 0 : -ENOMEM;
+}
+
 static int
 file_take(struct backend_object *object, const struct job_result *result, int *fd, char *text, size_t text_size)
 {
@@ -218,6 +227,8 @@ file_take(struct backend_object *object, const struct job_result *result, int *f
 	r = file_check_leases(file, *fd, text, text_size);
 	if (r == 0)
 		r = procfd_prepare();
+	if (r == 0)
+		r = file_make_windows(file);
 	if (r)
 		return r;
 	object->fd = take_fd(fd);
