@@ -290,11 +290,18 @@ doctor_add_failure(struct doctor *doctor, const struct doctor_set *set, const ch
 void
 doctor_add_taken(struct doctor *doctor, const struct doctor_set *set, uint32_t uid, const char *text)
 {
+	char what[FINDINGS_TEXT_SIZE];
+	const char *remedy;
+
 	/* Root is shown everything. */
-	if (doctor->has_daemon && uid == doctor->limits.uid && geteuid() != 0)
-		doctor_add(doctor, DOCTOR_NOTE, set, "it may be segmentd's own, which shows you only what you may attach", text);
-	else
+	if (!doctor->has_daemon || uid != doctor->limits.uid || geteuid() == 0) {
 		doctor_add_failure(doctor, set, text);
+		return;
+	}
+	/* What mends it otherwise would be the end of what is well. */
+	(void)snprintf(what, sizeof(what), "%s", text);
+	(void)findings_split(what, &remedy);
+	doctor_add(doctor, DOCTOR_NOTE, set, "it may be segmentd's own, which shows you only what you may attach", what);
 }
 
 void

@@ -11,13 +11,14 @@
 #include "client/segmentctl/ask.h"
 #include "client/segmentctl/doctor.h"
 #include "client/segmentctl/row.h"
+#include "host/process.h"
 
 #define PATIENCE_NS	(2 * NS_PER_SEC)
 
 struct meeting {
 	struct doctor *doctor;
 	struct segmentctl ctl;		/* the caller's, with another socket and its failures kept to itself */
-	char *socket;			/* NULL: as for every other command */
+	char *socket;
 };
 
 static int
@@ -39,28 +40,94 @@ doctor_find_held(const struct doctor *doctor, const struct definition *definitio
 	return held && held->backend == definition->backend ? held : NULL;
 }
 
+static void
+hold(struct doctor *doctor, const char *name, unsigned backend, uint64_t resident_bytes, uint64_t locked_bytes)
+{
+	struct doctor_held *list = doctor->held, held = { .backend = backend, .resident_bytes = resident_bytes,
+		.locked_bytes = locked_bytes };
+
+	if ((doctor->n_held & (doctor->n_held - 1)) == 0)
+		list = reallocarray(list, doctor->n_held ? 2 * doctor->n_held : 1, sizeof(*list));
+	if (list)
+		doctor->held = list;
+	held.name = list ? strdup(name) : NULL;
+	if (held.name)
+		list[doctor->n_held++] = held;
+	else
+		doctor->error = -ENOMEM;
+}
+
+static void
+sort_held(struct doctor *doctor)
+{
+	if (doctor->n_held)
+		qsort(doctor->held, doctor->n_held, sizeof(*doctor->held), by_name);
+}
+
 /* Only of what has its object. */
 static int
 take_row(const void *data, void *arg)
 {
 	const struct protocol_segment *row = data;
 	struct doctor *doctor = arg;
-	struct doctor_held *list = doctor->held;
 
-	if (!row_is_sound(row) || (row->state != PROTOCOL_READY && row->state != PROTOCOL_PROVISIONING))
-		return 0;
-	if ((doctor->n_held & (doctor->n_held - 1)) == 0)
-		list = reallocarray(list, doctor->n_held ? 2 * doctor->n_held : 1, sizeof(*list));
-	if (list)
-		doctor->held = list;
-	if (!list || !(list[doctor->n_held].name = strdup(row->name))) {
-		doctor->error = -ENOMEM;
-		return SEGMENTCTL_FAILED;
+	if (row_is_sound(row) && (row->state == PROTOCOL_READY || row->state == PROTOCOL_PROVISIONING))
+		hold(doctor, row->name, row->backend, row->resident_bytes, row->locked_bytes);
+	return doctor->error ? SEGMENTCTL_FAILED : 0;
+}
+
+/* A segment that is not shown, and whose object is to be seen all the same: by what it is the daemon's. */
+static void
+presume_held(struct doctor *doctor, const struct definition *definition, const struct sysv_row *rows, size_t n_rows)
+{
+	cleanup_free char *path = NULL;
+	bool is_file = definition->backend == DEFINITION_FILE;
+	struct stat st;
+
+	for (size_t i = 0; definition->has_key && i < n_rows; i++)
+		if (rows[i].key == definition->key && rows[i].creator_pid == doctor->daemon_pid) {
+			hold(doctor, definition->name, definition->backend, rows[i].resident_bytes,
+			    rows[i].mode & SYSV_LOCKED ? rows[i].resident_bytes : 0);
+			return;
+		}
+	if (!is_file && definition->backend != DEFINITION_POSIX)
+		return;
+	if ((is_file ? asprintf(&path, "%s%s" FINDINGS_MARK_SUFFIX, doctor->root, definition->path) :
+	    asprintf(&path, "%s/dev/shm%s", doctor->root, definition->object)) < 0) {
+		path = NULL;
+		return;
 	}
-	list[doctor->n_held].backend = row->backend;
-	list[doctor->n_held].resident_bytes = row->resident_bytes;
-	list[doctor->n_held++].locked_bytes = row->locked_bytes;
-	return 0;
+	if (lstat(path, &st))
+		return;
+	if (is_file && process_lock_holder(doctor->root, &st) == doctor->daemon_pid)
+		hold(doctor, definition->name, definition->backend, definition->size_bytes, definition->size_bytes);
+	else if (!is_file && S_ISREG(st.st_mode) && st.st_uid == doctor->limits.uid)
+		hold(doctor, definition->name, definition->backend, (uint64_t)st.st_blocks * 512, (uint64_t)st.st_blocks * 512);
+}
+
+/* Root is shown everything. */
+static void
+presume_all(struct doctor *doctor)
+{
+	struct sysv_row *rows = NULL;
+	size_t n_rows = 0, n_shown = doctor->n_held;
+
+	if (!doctor->daemon_pid || geteuid() == 0)
+		return;
+	(void)sysv_read_rows(doctor->root, &rows, &n_rows);
+	for (size_t i = 0; i < doctor->conf->n_segments; i++) {
+		size_t n_held = doctor->n_held;
+		bool is_shown;
+
+		/* Those that were shown are sorted; of the others each is one segment's. */
+		doctor->n_held = n_shown;
+		is_shown = doctor_find_held(doctor, doctor->conf->segments[i]) != NULL;
+		doctor->n_held = n_held;
+		if (!is_shown)
+			presume_held(doctor, doctor->conf->segments[i], rows, n_rows);
+	}
+	free(rows);
+	sort_held(doctor);
 }
 
 /* Who made the socket listen. That is the manager where it did so for the daemon, which it knows by its unit. */
@@ -75,24 +142,16 @@ find_pid(const struct doctor *doctor, int fd)
 	return doctor->service_error == 0 ? doctor->service.main_pid : 0;
 }
 
-/* What the daemon of this configuration listens at, unless the caller says where to ask. */
-static int
+static void
 meeting_init(struct meeting *meeting, struct doctor *doctor)
 {
 	*meeting = (struct meeting) { .doctor = doctor, .ctl = *doctor->ctl };
 	meeting->ctl.failure = doctor->daemon_failure;
 	meeting->ctl.failure_size = sizeof(doctor->daemon_failure);
-	if (meeting->ctl.socket || secure_getenv("SEGMENTD_SOCKET"))
-		return 0;
-	if (asprintf(&meeting->socket, "%s%s", doctor->root, doctor->conf->daemon.socket) < 0) {
-		meeting->socket = NULL;
-		return -ENOMEM;
-	}
-	meeting->ctl.socket = meeting->socket;
-	return 0;
 }
 
-static void
+/* Whether a daemon is there, which is asked then. */
+static bool
 meeting_hold(struct meeting *meeting)
 {
 	struct doctor *doctor = meeting->doctor;
@@ -103,17 +162,57 @@ meeting_hold(struct meeting *meeting)
 	ask = ask_new(&meeting->ctl, &status);
 	if (!ask) {
 		doctor->daemon_error = status == SEGMENTCTL_NO_DAEMON ? -ENOENT : -EIO;
-		return;
+		return doctor->daemon_error != -ENOENT;
 	}
+	doctor->daemon_error = 0;
 	ask->deadline_ns = clock_monotonic_ns() + PATIENCE_NS;
 	doctor->has_daemon = true;
 	doctor->daemon_pid = find_pid(doctor, ask->connection.fd);
 	status = ask_rows(ask, PROTOCOL_LIST, &request, sizeof(request), sizeof(struct protocol_segment), take_row, doctor);
 	if (status)
 		doctor->daemon_error = -EIO;
-	if (doctor->n_held)
-		qsort(doctor->held, doctor->n_held, sizeof(*doctor->held), by_name);
+	sort_held(doctor);
 	ask_free(ask);
+	return true;
+}
+
+static bool
+meeting_hold_at(struct meeting *meeting, const char *socket)
+{
+	bool is_held;
+
+	if (asprintf(&meeting->socket, "%s%s", meeting->doctor->root, socket) < 0) {
+		meeting->socket = NULL;
+		meeting->doctor->error = -ENOMEM;
+		return true;
+	}
+	meeting->ctl.socket = meeting->socket;
+	is_held = meeting_hold(meeting);
+	free(take_ptr(meeting->socket));
+	return is_held;
+}
+
+/*
+ * Where the caller says, or where the daemon of this configuration listens. Where that is left open it depends on who runs the
+ * daemon: on us, or on the system.
+ */
+static void
+find_daemon(struct doctor *doctor)
+{
+	const char *socket = doctor->conf->daemon.socket;
+	struct conf *defaults = NULL;
+	struct meeting meeting;
+	bool is_open;
+
+	meeting_init(&meeting, doctor);
+	if (meeting.ctl.socket || secure_getenv("SEGMENTD_SOCKET")) {
+		(void)meeting_hold(&meeting);
+		return;
+	}
+	is_open = conf_new_default(&defaults) == 0 && streq(socket, defaults->daemon.socket);
+	conf_free(defaults);
+	if (!meeting_hold_at(&meeting, socket) && is_open && !streq(socket, CONNECTION_DEFAULT_SOCKET))
+		(void)meeting_hold_at(&meeting, CONNECTION_DEFAULT_SOCKET);
 }
 
 /* The daemon's, which it has; else those that its unit will give it; else ours, which it inherits. */
@@ -144,14 +243,9 @@ settle_limits(struct doctor *doctor)
 void
 doctor_meet_daemon(struct doctor *doctor)
 {
-	struct meeting meeting;
-
-	if (meeting_init(&meeting, doctor) < 0)
-		doctor->error = -ENOMEM;
-	else
-		meeting_hold(&meeting);
-	free(meeting.socket);
+	find_daemon(doctor);
 	settle_limits(doctor);
+	presume_all(doctor);
 }
 
 void
@@ -206,13 +300,15 @@ doctor_check_daemon(struct doctor *doctor)
 	else
 		(void)snprintf(text, sizeof(text), "segmentd runs, and its process is not to be seen from here; %s", limits);
 	len = strlen(text);
-	if (n_held == n)
+	if (n_held == n && n)
 		(void)snprintf(text + len, sizeof(text) - len, "; it has all %zu segments already", n);
-	else
+	else if (n && geteuid() == 0)
 		(void)snprintf(text + len, sizeof(text) - len, "; of %zu segments it has %zu already", n, n_held);
+	else if (n)
+		(void)snprintf(text + len, sizeof(text) - len, "; of %zu segments it has %zu already, as far as you may see", n, n_held);
 	if (n_held == n || geteuid() == 0)
 		doctor_add(doctor, DOCTOR_OK, NULL, NULL, text);
 	else
-		doctor_add(doctor, DOCTOR_NOTE, NULL, "it shows you those that you may attach; all others count as not there, so that "
-		    "less may be needed than is said here", text);
+		doctor_add(doctor, DOCTOR_NOTE, NULL, "it shows you those that you may attach; others may count as not there, so that less "
+		    "is needed than is said here", text);
 }

@@ -321,6 +321,8 @@ START_TEST(beside_a_daemon_that_runs)
 	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
 	const struct run *run;
 	char words[64];
+	int status;
+	pid_t pid;
 
 	/* All names are its own then. */
 	if (geteuid() != 0 || unshare(CLONE_NEWIPC) < 0)
@@ -336,6 +338,19 @@ START_TEST(beside_a_daemon_that_runs)
 	assert_has(run->out, "0 B more of memory are needed");
 	ck_assert_ptr_null(strstr(run->out, "is taken"));
 	ck_assert_ptr_null(strstr(run->out, "there already"));
+	/* Who may not attach them is not shown them, and is not told to remove what is the daemon's. */
+	pid = fork();
+	if (pid == 0) {
+		become_nobody();
+		run = run_segmentctl("doctor", daemon.config, NULL);
+		ck_assert_msg(run->status == SEGMENTCTL_DONE, "%d: %s%s", run->status, run->out, run->err);
+		assert_has(run->out, "of 3 segments it has 2 already, as far as you may see");
+		ck_assert_ptr_null(strstr(run->out, "rm /dev/shm"));
+		ck_assert_ptr_null(strstr(run->out, "is taken"));
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
 	harness_daemon_kill(&daemon);
 	/* Its key and its name are left. */
 	run = run_segmentctl("doctor", daemon.config, NULL);
