@@ -660,9 +660,14 @@ segment_waiter_cancel(struct segment_waiter *waiter)
 uint64_t
 segment_resident_bytes(const struct segment *segment)
 {
-	if (segment->holding.object.fd < 0)
+	const struct holding *holding = &segment->holding;
+	uint64_t bytes;
+
+	if (holding->object.fd < 0)
 		return 0;
-	/* What the kernel has locked is in memory, also where counting it takes its time. */
-	return max_u64(segment->holding.backend->resident_bytes(&segment->holding.object),
-	    segment->holding.locked_bytes - holding_control_locked_bytes(&segment->holding));
+	bytes = holding->backend->resident_bytes(&holding->object);
+	/* Of a file it is counted in turns: what the kernel has locked is in memory meanwhile. Elsewhere it may have been punched. */
+	if (holding->backend->features & BACKEND_DURABLE)
+		bytes = max_u64(bytes, holding->locked_bytes - holding_control_locked_bytes(holding));
+	return bytes;
 }
