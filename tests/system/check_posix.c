@@ -285,6 +285,33 @@ START_TEST(two_are_judged_together)
 }
 END_TEST
 
+#define GROWING(size)	RELOADING_SEGMENTS("{ name = \"s\"; size = \"" size "\"; max_size = \"12MiB\"; backend = \"posix\"; " \
+	"object = \"/s\"; mlock = false; }")
+
+/* Its room to grow takes none of /dev/shm's before it grows; then there has to be as much. */
+START_TEST(what_it_cannot_grow_to_is_told_and_it_stays_as_it_was)
+{
+	struct protocol_segment row;
+	struct harness_reply reply;
+
+	begin(GROWING("4MiB"));
+	suite_ready(&scene.conn, "s");
+	reloading_expect(reloading_hangup(&scene.daemon, NULL, GROWING("10MiB")), "6 MiB are needed in /dev/shm, but 4 MiB of its 8 MiB");
+	ck_assert_int_eq(harness_show(&scene.conn, "s", &reply), 0);
+	reloading_expect(harness_reason(&reply), "6 MiB are needed in /dev/shm");
+	ck_assert_int_eq(harness_find(&scene.conn, "s", &row), 0);
+	ck_assert_uint_eq(row.size_bytes, 4 * MIB);
+	opener_remount("size=16m");
+	(void)reloading_hangup(&scene.daemon, NULL, GROWING("10MiB"));
+	do
+		ck_assert_int_eq(harness_find(&scene.conn, "s", &row), 0);
+	while (row.size_bytes != 10 * MIB);
+	ck_assert_uint_eq(row.resident_bytes, 10 * MIB);
+	ck_assert(!(row.flags & PROTOCOL_SEGMENT_DEGRADED));
+	end(0);
+}
+END_TEST
+
 /* It was judged, and others took the room meanwhile. */
 START_TEST(what_others_took_meanwhile_costs_nobody_else)
 {
@@ -327,6 +354,7 @@ make_suite(void)
 	tcase_add_test(tcase, who_maps_what_is_there_is_told);
 	tcase_add_test(tcase, what_does_not_fit_is_told_before_a_page_is_taken);
 	tcase_add_test(tcase, two_are_judged_together);
+	tcase_add_test(tcase, what_it_cannot_grow_to_is_told_and_it_stays_as_it_was);
 	tcase_add_test(tcase, what_others_took_meanwhile_costs_nobody_else);
 	suite_add_tcase(suite, tcase);
 	return suite;
