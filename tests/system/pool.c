@@ -3,7 +3,11 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
+#include <linux/mempolicy.h>
 #include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "host/nodes.h"
 #include "host/pools.h"
@@ -28,6 +32,11 @@ pool_path(char *buf, size_t size, uint64_t page_bytes, unsigned node)
 		(void)snprintf(buf, size, SYSTEM_DIR, (unsigned long long)(page_bytes / KIB));
 	return buf;
 }
+
+/* Linux 5.14; for older headers. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE	23
+#endif
 
 static int
 pool_write(uint64_t page_bytes, unsigned node, uint64_t n_pages)
@@ -81,28 +90,60 @@ pool_free(uint64_t page_bytes)
 	return pool.n_free - min_u64(pool.n_free, pool.n_reserved);
 }
 
+/* What is free on a node. */
+static uint64_t
+pool_node_free(uint64_t page_bytes, unsigned node)
+{
+	struct pools_room room;
+
+	ck_assert_int_eq(pools_room(page_bytes, (uint64_t)1 << node, &room), 0);
+	return room.free_bytes / page_bytes;
+}
+
+/*
+ * Pages that are too many are taken by this process, and not out of the pool: who runs the tests may not get them back into
+ * it. Without a node they are reserved; of a node they have to be touched.
+ */
+static void
+pool_hold(uint64_t page_bytes, int node, uint64_t n_pages)
+{
+	unsigned flags = 0x4u | (unsigned)__builtin_ctzll(page_bytes) << 26;	/* MFD_HUGETLB, and the size */
+	unsigned long mask = node < 0 ? 0 : 1ul << node;
+	size_t length = n_pages * page_bytes;
+	int fd = memfd_create("segmentd-test", MFD_CLOEXEC | flags);
+	void *map;
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, (off_t)length), 0);
+	map = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	(void)close(fd);
+	harness_assert(map != MAP_FAILED, "%" PRIu64 " free pages are not to be had: %s", n_pages, strerror(errno));
+	ck_assert_int_eq(madvise(map, length, MADV_DONTFORK), 0);
+	if (node < 0)
+		return;
+	harness_assert(syscall(SYS_mbind, map, length, MPOL_BIND, &mask, 65, 0) == 0, "mbind: %s", strerror(errno));
+	harness_assert(madvise(map, length, MADV_POPULATE_WRITE) == 0, "%" PRIu64 " free pages of node %d: %s", n_pages, node,
+	    strerror(errno));
+}
+
 void
 pool_set_free(uint64_t page_bytes, int node, uint64_t n_pages)
 {
 	unsigned at = node < 0 ? (unsigned)__builtin_ctzll(borrowed.nodes) : (unsigned)node;
 	struct pool pool;
-	int r;
+	uint64_t n_free;
 
 	if (borrowed.lock_fd < 0 || pools_read(page_bytes, &pool) < 0)
 		harness_skip("this kernel or this CPU has no huge pages of %llu MiB", (unsigned long long)(page_bytes / MIB));
-	for (unsigned i = 0; i < NODES_MAX; i++) {
-		if (!(borrowed.nodes >> i & 1) || (i != at && node >= 0))
-			continue;
-		/* What others use of it stays theirs: the kernel makes it no smaller than that. */
-		r = pool_write(page_bytes, i, 0);
-		if (r == 0 && i == at && n_pages)
-			r = pool_write(page_bytes, i, pool_read(page_bytes, i) + n_pages);
-		if (r < 0)
-			harness_skip("the pool of huge pages cannot be changed: %s", strerror(-r));
-	}
-	if (node < 0 && pool_free(page_bytes) != n_pages)
-		harness_skip("the kernel gives %llu free pages of %llu MiB, and %llu are needed: memory is fragmented, or in use",
-		    (unsigned long long)pool_free(page_bytes), (unsigned long long)(page_bytes / MIB), (unsigned long long)n_pages);
+	n_free = node < 0 ? pool_free(page_bytes) : pool_node_free(page_bytes, at);
+	if (n_free < n_pages)
+		pool_enlarge(page_bytes, at, n_pages - n_free);
+	else if (n_free > n_pages)
+		pool_hold(page_bytes, node, n_free - n_pages);
+	n_free = node < 0 ? pool_free(page_bytes) : pool_node_free(page_bytes, at);
+	if (n_free != n_pages)
+		harness_skip("the kernel gives %" PRIu64 " free pages of %" PRIu64 " MiB, and %" PRIu64 " are needed: memory is "
+		    "fragmented, or in use", n_free, page_bytes / MIB, n_pages);
 }
 
 void
