@@ -223,6 +223,63 @@ answer_show(const struct fake_request *request)
 	fake_reply(request, &body, offsetof(__typeof__(body), text) + sizeof(reason) + sizeof(KEYS));
 }
 
+static void
+answer_show_file(const struct fake_request *request)
+{
+	struct {
+		struct protocol_segment row;
+		uint32_t lengths[2];
+		uint64_t synced_ns, dirty_bytes;
+		uint32_t flags, zero;
+		char text[512];
+	} body = {
+		.lengths = { 1, sizeof(KEYS) }, .synced_ns = 1500000000 * NS_PER_SEC, .dirty_bytes = 3 * MIB,
+		.flags = PROTOCOL_SHOWN_FILE | PROTOCOL_SHOWN_DIRTY,
+	};
+
+	if (request->message.header.type != PROTOCOL_SHOW) {
+		answer_show(request);
+		return;
+	}
+	fake_fill_segment(&body.row, 1, request->message.show.name);
+	/* As a kernel that does not count what is dirty; and of one that was not written back yet. */
+	if (streq(body.row.name, "uncounted"))
+		body.dirty_bytes = UINT64_MAX;
+	if (streq(body.row.name, "new")) {
+		body.synced_ns = 0;
+		body.dirty_bytes = 0;
+		body.flags = PROTOCOL_SHOWN_FILE;
+	}
+	memcpy(body.text + 1, KEYS, sizeof(KEYS));
+	fake_reply(request, &body, offsetof(__typeof__(body), text) + 1 + sizeof(KEYS));
+}
+
+START_TEST(show_says_how_far_a_file_is_on_the_disk)
+{
+	const struct run *run;
+
+	fake_start(&fake, answer_show_file);
+	run = run_segmentctl("--socket", fake.socket, "show", "some", NULL);
+	assert_has(run->out, "  written back 2017-07-1");
+	assert_has(run->out, "  not on disk  3 MiB\n");
+	run = run_segmentctl("--socket", fake.socket, "show", "uncounted", NULL);
+	assert_has(run->out, "  not on disk  what was stored since\n");
+	run = run_segmentctl("--socket", fake.socket, "show", "new", NULL);
+	assert_has(run->out, "  written back not since it is ready\n");
+	assert_has(run->out, "  not on disk  0 B\n");
+	run = run_segmentctl("--socket", fake.socket, "--json", "show", "some", NULL);
+	assert_json(run->out);
+	assert_has(run->out, "\"synced\": \"2017-07-14T02:40:00.000000Z\"");
+	assert_has(run->out, "\"dirty\": true");
+	assert_has(run->out, "\"dirty_bytes\": 3145728");
+	run = run_segmentctl("--socket", fake.socket, "--json", "show", "new", NULL);
+	assert_has(run->out, "\"synced\": null");
+	assert_has(run->out, "\"dirty\": false");
+	run = run_segmentctl("--socket", fake.socket, "--json", "show", "uncounted", NULL);
+	assert_has(run->out, "\"dirty_bytes\": null");
+}
+END_TEST
+
 START_TEST(show_has_all_of_one)
 {
 	const struct run *run;
@@ -586,6 +643,7 @@ main(void)
 	tcase_add_test(tcase, a_terminal_gets_colour_and_its_width);
 	tcase_add_test(tcase, nothing_is_a_heading_and_an_empty_array);
 	tcase_add_test(tcase, show_has_all_of_one);
+	tcase_add_test(tcase, show_says_how_far_a_file_is_on_the_disk);
 	tcase_add_test(tcase, show_says_how_each_lock_is);
 	tcase_add_test(tcase, recover_ends_with_what_the_daemon_says);
 	tcase_add_test(tcase, clients_are_rows);

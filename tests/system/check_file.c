@@ -20,6 +20,9 @@
 #include "tests/system/filing.h"
 #include "tests/system/telling.h"
 
+#define KILLS		12
+#define KILL_STEP_NS	(3 * NS_PER_MS)
+
 static const char *const kinds[] = { "", "prefault = false; mlock = false;", "mlock = false;" };
 
 START_TEST(contents_are_there_after_a_stop)
@@ -538,6 +541,39 @@ START_TEST(init_is_for_a_new_file_alone)
 }
 END_TEST
 
+/* Whenever it is killed while it makes the file: there is none, or one with all that it begins with. */
+START_TEST(killed_in_its_making_it_is_whole_or_not_there)
+{
+	char from[96], keys[200], body[2048];
+	int fd;
+
+	(void)snprintf(from, sizeof(from), "%s/from", filing.dir);
+	fd = open(from, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, FILING_SIZE), 0);
+	filing_store(fd, FILING_SIZE, 10);
+	(void)close(fd);
+	(void)snprintf(keys, sizeof(keys), "init = \"%s\"; on_unclean = \"fail\";", from);
+	(void)snprintf(body, sizeof(body), "%s", filing_body(FILING_SIZE, FILING_SIZE, keys));
+	for (long i = 0; i < KILLS; i++) {
+		const struct timespec moment = { .tv_nsec = i * KILL_STEP_NS };
+
+		(void)unlink(filing.path);
+		(void)unlink(filing.mark);
+		harness_daemon_prepare(&filing.daemon, NULL, body);
+		harness_daemon_launch(&filing.daemon);
+		/* Not that anything is waited for: each time it is another moment of its start. */
+		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+		harness_daemon_kill(&filing.daemon);
+		filing_restart();
+		suite_ready(&filing.conn, "s");
+		filing_read(FILING_SIZE, 10);
+		filing_end();
+		ck_assert(!filing_exists(filing.mark));
+	}
+}
+END_TEST
+
 START_TEST(it_grows_in_place)
 {
 	struct protocol_segment row;
@@ -703,6 +739,7 @@ main(void)
 	tcase_add_test(tcase, what_a_killed_one_still_writes_is_waited_for);
 	tcase_add_test(tcase, one_segment_has_it_at_a_time);
 	tcase_add_loop_test(tcase, removed_it_leaves_its_file, 0, 2);
+	tcase_add_test(tcase, killed_in_its_making_it_is_whole_or_not_there);
 	tcase_add_test(tcase, init_is_for_a_new_file_alone);
 	tcase_add_loop_test(tcase, it_grows_in_place, 0, BASE_ARRAY_SIZE(kinds));
 	tcase_add_loop_test(tcase, cut_off_by_a_writer_it_harms_nobody_else, 0, 2);

@@ -13,6 +13,12 @@ tests_worker_check_contents_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_worker_check_contents_LDADD = daemon/worker/libworker.la client/libcontrol.la host/libhost.la \
 	conf/libconf.la $(CHECK_LIBS)
 
+check_PROGRAMS += tests/worker/check_mark
+tests_worker_check_mark_SOURCES = tests/worker/check_mark.c
+tests_worker_check_mark_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_worker_check_mark_LDADD = daemon/worker/libworker.la client/libcontrol.la host/libhost.la \
+	conf/libconf.la $(CHECK_LIBS)
+
 check_PROGRAMS += tests/worker/check_cancel
 tests_worker_check_cancel_SOURCES = tests/worker/check_cancel.c tests/worker/harness.c tests/worker/harness.h
 tests_worker_check_cancel_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
