@@ -23,8 +23,8 @@ int file_close(int path_fd, int mark_fd, int fd, const struct job *job, struct j
 int file_sync(int fd, int *mark_fd, struct job_result *result);
 
 /*
- * Blocks for a range of a file, which changes nothing of its contents or size. Where the file system cannot do that, what is
- * there is written once more: nobody else may store to the range meanwhile.
+ * Blocks for a range of a file, which changes nothing of its contents or size. Where the file system cannot do that, holes
+ * are written to; where it does not know of holes either, all of it, and nobody else may store to the range meanwhile.
  */
 int file_reserve(int fd, uint64_t offset_bytes, uint64_t length_bytes, struct job_result *result);
 

@@ -50,7 +50,7 @@ reserve_fail(int fd, int r, uint64_t offset, uint64_t length, struct job_result 
 	return r;
 }
 
-/* What is there, once more: where it was a hole it has blocks then. */
+/* What is there, once more: where it was a hole it has blocks then. What others store meanwhile is lost. */
 static int
 rewrite(int fd, uint64_t offset, uint64_t end)
 {
@@ -76,6 +76,37 @@ rewrite(int fd, uint64_t offset, uint64_t end)
 	return 0;
 }
 
+/*
+ * Others may store where the file has its blocks: to a growth's neighbour, and clients of an earlier daemon to all of it. So only
+ * holes are written to, unless the file system knows nothing of them.
+ */
+static int
+fill_holes(int fd, uint64_t offset, uint64_t end)
+{
+	struct stat st;
+	off_t hole, data;
+	int r = 0;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if ((uint64_t)st.st_blocks * 512 >= (uint64_t)st.st_size)
+		return 0;
+	if (lseek(fd, 0, SEEK_HOLE) >= st.st_size)
+		return rewrite(fd, offset, end);
+	end = min_u64(end, (uint64_t)st.st_size);
+	for (; r == 0 && offset < end; offset = (uint64_t)data) {
+		hole = lseek(fd, (off_t)offset, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		data = lseek(fd, hole, SEEK_DATA);
+		if (data < 0)
+			data = (off_t)end;
+		if ((uint64_t)hole < end)
+			r = rewrite(fd, (uint64_t)hole, min_u64((uint64_t)data, end));
+	}
+	return r;
+}
+
 int
 file_reserve(int fd, uint64_t offset_bytes, uint64_t length_bytes, struct job_result *result)
 {
@@ -85,6 +116,6 @@ file_reserve(int fd, uint64_t offset_bytes, uint64_t length_bytes, struct job_re
 		r = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset_bytes, (off_t)length_bytes) ? -errno : 0;
 	while (r == -EINTR);
 	if (r == -EOPNOTSUPP || r == -ENOSYS)
-		r = rewrite(fd, offset_bytes, offset_bytes + length_bytes);
+		r = fill_holes(fd, offset_bytes, offset_bytes + length_bytes);
 	return r ? reserve_fail(fd, r, offset_bytes, length_bytes, result) : 0;
 }

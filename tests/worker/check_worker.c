@@ -264,6 +264,49 @@ START_TEST(stores_meanwhile_are_not_lost)
 END_TEST
 
 static void
+deny_fallocate(const void *arg)
+{
+	harness_deny(SYS_fallocate, 1, FALLOC_FL_KEEP_SIZE, EOPNOTSUPP);
+}
+
+/* Nor those of who has had the file before, on a file system where blocks cannot be reserved but by writing. */
+START_TEST(stores_to_a_file_are_not_lost)
+{
+	struct harness h;
+	uint64_t size = 8 * MIB;
+	int fd = harness_memfd(2 * size), told[2], status;
+	pid_t pid;
+
+	/* Of what is only reserved the kernel says that it is a hole. */
+	for (uint64_t i = 0; i < size; i += 4096)
+		ck_assert_int_eq(pwrite(fd, "", 1, (off_t)i), 1);
+	ck_assert_int_eq(pipe2(told, O_CLOEXEC), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		(void)close(told[1]);
+		count_until_told(fd, size, told[0]);
+	}
+	harness_start(&h, deny_fallocate, NULL);
+	for (uint64_t i = 1; i <= 50; i++) {
+		const struct job job = { .id = i, .kind = JOB_RESERVE, .length_bytes = 2 * size,
+			.object.kind = JOB_OBJECT_FILE };
+		struct job_result result;
+
+		harness_send(&h, &job, sizeof(job), &fd, 1);
+		ck_assert(harness_receive(&h, &result));
+		ck_assert_int_eq(result.status, 0);
+		ck_assert_uint_eq(allocated(fd), 2 * size);
+		ck_assert_int_eq(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)size, (off_t)size), 0);
+	}
+	ck_assert_int_eq(write(told[1], "", 1), 1);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	harness_stop(&h);
+}
+END_TEST
+
+static void
 deny_populate(const void *arg)
 {
 	harness_deny(SYS_madvise, 2, MADV_POPULATE_WRITE, EINVAL);
@@ -631,6 +674,7 @@ main(void)
 	tcase_add_test(tcase, pieces_of_a_sealed_object);
 	tcase_add_test(tcase, contents_survive);
 	tcase_add_test(tcase, stores_meanwhile_are_not_lost);
+	tcase_add_test(tcase, stores_to_a_file_are_not_lost);
 	tcase_add_test(tcase, old_kernel_without_populate);
 	tcase_add_test(tcase, old_kernel_counts_huge_pages_by_smaps);
 	tcase_add_test(tcase, freed_range_has_no_pages);
