@@ -36,7 +36,7 @@ START_TEST(who_came_before_the_worker_keeps_the_pages)
 	harness_open(&conn, daemon.socket);
 	suite_ready(&conn, "s");
 	worker = suite_worker_stop(&daemon);
-	opener_start(&opener, 0, 0, 0);
+	opener_start_bare(&opener);
 	ck_assert_int_eq(harness_attach(&conn, "s", SUITE_WRITE, &attached, &fd), 0);
 	ck_assert_int_eq(pwrite(fd, "\x07", 1, 5), 1);
 	close_fd(&fd);
@@ -55,7 +55,7 @@ START_TEST(who_came_before_the_worker_keeps_the_pages)
 	opener_kill(&opener);
 	do {
 		suite_ready(&conn, "s");
-		opener_start(&opener, 0, 0, 0);
+		opener_start_bare(&opener);
 		opener_must(&opener, 0, "read /s");
 		opener_must(&opener, 0, "map 65536");
 		fd = (int)opener_do(&opener, "get 9");
