@@ -10,6 +10,7 @@
 #include "daemon/log.h"
 #include "daemon/segment.h"
 
+#define TELL_AGAIN_NS	(60 * NS_PER_SEC)
 #define SYNC_SECONDS	600		/* of a disk to which much is to be written */
 
 struct segment_file {
@@ -23,6 +24,7 @@ struct segment_file {
 	uint64_t timer_ms;		/* what the timer was set to */
 	uint64_t begun_ns;		/* since 1970: when the worker was sent */
 	uint64_t synced_ns;		/* of the last one that came back without an error; 0: none did */
+	uint64_t told_ns;		/* monotonic: of trouble */
 	char *note;
 	char *trouble;
 	LIST_ENTRY(segment_file) entry;	/* once the segment is gone */
@@ -40,12 +42,17 @@ file_free(struct segment_file *file)
 	free(file);
 }
 
+/* A disk that fails may fail each time: nobody is told the same more than once a minute. */
 static void
 file_fail(struct segment_file *file, const char *text)
 {
 	struct segment *segment = file->segment;
 	const struct log_about about = { .segment = segment->definition->name };
+	uint64_t now_ns = clock_monotonic_ns();
 
+	if (file->trouble && streq(file->trouble, text) && now_ns - file->told_ns < TELL_AGAIN_NS)
+		return;
+	file->told_ns = now_ns;
 	log_write(LOG_ERR, &about, "segment '%s': %s", segment->definition->name, text);
 	free(file->trouble);
 	file->trouble = strdup(text);
@@ -87,7 +94,7 @@ file_set_timer(struct segment_file *file)
 }
 
 static void
-file_sync(struct segment_file *file)
+file_sync(struct segment_file *file, bool has_writers)
 {
 	struct segment *segment = file->segment;
 	struct holding *holding = &segment->holding;
@@ -106,8 +113,8 @@ file_sync(struct segment_file *file)
 	};
 	file->is_busy = true;
 	file->begun_ns = clock_realtime_ns();
-	/* What is stored from now on is for the next time. */
-	file->is_dirty = false;
+	/* Who is attached may go on storing, and leave before this is done: that is for the next time. */
+	file->is_dirty = has_writers;
 	workers_submit(segment->host->provisioner->releases.io, &file->job, false);
 }
 
@@ -195,7 +202,7 @@ segment_file_look(struct segment *segment)
 	if (!segment->definition->sync)
 		(void)evtimer_del(&file->timer);
 	if (!file->is_busy && file->is_dirty && (file->is_due || !has_writers))
-		file_sync(file);
+		file_sync(file, has_writers);
 }
 
 const char *

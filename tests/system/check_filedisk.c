@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -204,10 +205,19 @@ store_and_sync(uint64_t size, unsigned seed)
 	return r;
 }
 
+/* The last one's has no way to reserve: what is there is written once more. */
+static const struct {
+	const char *options, *keys;
+} rooms[] = {
+	{ "", "" },
+	{ "", "prefault = false; mlock = false;" },
+	{ "-O ^extent,^64bit,^has_journal", "prefault = false; mlock = false;" },
+};
+
 START_TEST(what_is_ready_has_its_room_whatever_others_take)
 {
-	make_disk(DISK_MIB, "");
-	filing_begin(LARGE, LARGE, _i ? "prefault = false; mlock = false;" : "");
+	make_disk(DISK_MIB, rooms[_i].options);
+	filing_begin(LARGE, LARGE, rooms[_i].keys);
 	suite_ready(&filing.conn, "s");
 	fill_disk();
 	ck_assert_int_eq(store_and_sync(LARGE, 1), 0);
@@ -364,6 +374,40 @@ START_TEST(it_is_written_back_at_its_ends)
 }
 END_TEST
 
+static void
+signal_workers(int sig)
+{
+	pid_t pids[64];
+	size_t n = harness_children(filing.daemon.pid, pids, BASE_ARRAY_SIZE(pids));
+
+	for (size_t i = 0; i < n; i++)
+		ck_assert_int_eq(kill(pids[i], sig), 0);
+}
+
+/* What is stored while a worker is at it, by who is gone when it is done, is for the next time: and there is one. */
+START_TEST(what_is_stored_meanwhile_is_written_back_too)
+{
+	uint64_t since_ns;
+	int fd;
+
+	make_disk(DISK_MIB, "");
+	filing_begin(LARGE, LARGE, "sync = \"10ms\";");
+	suite_ready(&filing.conn, "s");
+	fd = suite_attach(&filing.conn, "s", SUITE_WRITE);
+	filing_await_synced(clock_realtime_ns());
+	signal_workers(SIGSTOP);
+	/* Nothing tells that one has the job; if none had it yet, this finds less and not more. */
+	(void)poll(NULL, 0, 100);
+	since_ns = clock_realtime_ns();
+	ck_assert_int_eq(pwrite(fd, "x", 1, MIB), 1);
+	(void)close(fd);
+	harness_await_counts(&filing.conn, "s", 0, 0);
+	signal_workers(SIGCONT);
+	filing_await_synced(since_ns);
+	filing_end();
+}
+END_TEST
+
 START_TEST(what_is_no_file_is_not_written_back)
 {
 	struct segment_client *client;
@@ -462,11 +506,12 @@ main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, a_full_disk_is_an_error_at_the_start);
 	tcase_add_test(tcase, two_that_have_room_alone_are_not_both_had);
-	tcase_add_loop_test(tcase, what_is_ready_has_its_room_whatever_others_take, 0, 2);
+	tcase_add_loop_test(tcase, what_is_ready_has_its_room_whatever_others_take, 0, BASE_ARRAY_SIZE(rooms));
 	tcase_add_test(tcase, a_growth_without_room_leaves_it_as_it_was);
 	tcase_add_test(tcase, stopped_in_its_making_it_was_never_there);
 	tcase_add_test(tcase, it_is_written_back_while_a_writer_is_attached);
 	tcase_add_loop_test(tcase, it_is_written_back_at_its_ends, 0, BASE_ARRAY_SIZE(acts));
+	tcase_add_test(tcase, what_is_stored_meanwhile_is_written_back_too);
 	tcase_add_test(tcase, what_is_no_file_is_not_written_back);
 	tcase_add_test(tcase, what_was_synced_is_there_after_the_machine_went_down);
 	tcase_add_test(tcase, what_does_not_reach_the_disk_is_told);
