@@ -81,7 +81,7 @@ static void
 presume_held(struct doctor *doctor, const struct definition *definition, const struct sysv_row *rows, size_t n_rows)
 {
 	cleanup_free char *path = NULL;
-	bool is_file = definition->backend == DEFINITION_FILE;
+	bool is_file = definition_takes(definition, DEFINITION_TAKES_DISK);
 	struct stat st;
 
 	for (size_t i = 0; definition->has_key && i < n_rows; i++)
@@ -90,7 +90,7 @@ presume_held(struct doctor *doctor, const struct definition *definition, const s
 			    rows[i].mode & SYSV_LOCKED ? rows[i].resident_bytes : 0);
 			return;
 		}
-	if (!is_file && definition->backend != DEFINITION_POSIX)
+	if (!is_file && !definition_takes(definition, DEFINITION_TAKES_DEV_SHM))
 		return;
 	if ((is_file ? asprintf(&path, "%s%s" FINDINGS_MARK_SUFFIX, doctor->root, definition->path) :
 	    asprintf(&path, "%s/dev/shm%s", doctor->root, definition->object)) < 0) {
