@@ -580,6 +580,8 @@ manager_run(struct conf *conf, const char *file)
 	/* A write to a peer that has gone is an error, and a broken lease no reason to end. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGIO, SIG_IGN);
+	/* What is larger than RLIMIT_FSIZE is an error then. */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	(void)limits_raise_nofile();
 	r = manager_init(manager);
 	if (r == 0)

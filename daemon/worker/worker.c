@@ -56,12 +56,13 @@ drop_privileges(void)
 /*
  * Signals act as they do on anybody, whatever the daemon had blocked or ignored, except those that a terminal or a
  * service manager sends to the whole group: the daemon hears them too, and a worker that died of one would look like one
- * that met a limit. And of SIGIO, which tells who has a lease that another one waits. It ends at end of file.
+ * that met a limit. And of SIGIO, which tells who has a lease that another one waits, and SIGXFSZ: what is too large is an error.
+ * It ends at end of file.
  */
 static void
 reset_signals(void)
 {
-	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGIO };
+	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGIO, SIGXFSZ };
 	sigset_t none;
 
 	for (int sig = 1; sig < NSIG; sig++)

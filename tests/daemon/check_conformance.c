@@ -580,7 +580,38 @@ START_TEST(a_size_that_cannot_be_leaves_nothing)
 }
 END_TEST
 
-/* Without address space nothing can be mapped, or attached. */
+/* Made, and then not to be had in its size: what there is of it goes again. */
+START_TEST(a_size_that_is_not_allowed_leaves_nothing)
+{
+	struct rlimit was, limit;
+	struct conform_trace before, first;
+	int r;
+
+	if (!conform_begin(_i, DEFINITION_PAGE_AUTO))
+		return;
+	conform_trace(&before);
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &was), 0);
+	limit = (struct rlimit) { CONFORM_SIZE / 2, was.rlim_max };
+	/* As the daemon does: it is told by an error then. */
+	ck_assert(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	r = conform_create();
+	/* What has a descriptor has a size that is judged so. */
+	ck_assert(r < 0 || !has(BACKEND_FD));
+	ck_assert(r == 0 || conform.text[0]);
+	conform_close();
+	/* A worker has come, perhaps, and stays for the second time. */
+	conform_trace(&first);
+	before.n_fds = first.n_fds;
+	conform_expect_trace(&before, "of a size that is not allowed");
+	ck_assert_int_eq(conform_create(), r);
+	conform_close();
+	conform_expect_trace(&before, "of a size that is not allowed, again");
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &was), 0);
+	conform_end();
+}
+END_TEST
+
 START_TEST(what_cannot_be_mapped_leaves_nothing)
 {
 	char *area;
@@ -705,6 +736,7 @@ conformance_suite(void)
 		contents_last_as_long_as_promised,
 		a_failed_creation_leaves_nothing,
 		a_size_that_cannot_be_leaves_nothing,
+		a_size_that_is_not_allowed_leaves_nothing,
 		what_cannot_be_mapped_leaves_nothing,
 		locked_without_a_mapping_is_locked,
 		pages_of_a_pool_are_the_kernels,

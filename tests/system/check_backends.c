@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 
 #include "client/control.h"
 #include "client/segment.h"
@@ -108,12 +109,10 @@ end(struct life *life)
 	harness_daemon_stop(&life->daemon);
 }
 
-/* Starts a daemon with a segment of that backend and page size. False: that cannot be; a reason was printed. */
+/* Of that backend and page size. False: that cannot be; a reason was printed. */
 static bool
-begin(struct life *life, int combination)
+choose(struct life *life, int combination)
 {
-	char body[1024];
-
 	*life = (struct life) {
 		.number = combination / DEFINITION_PAGE_SIZE_N,
 		.page_size = (enum definition_page_size)(combination % DEFINITION_PAGE_SIZE_N),
@@ -132,15 +131,34 @@ begin(struct life *life, int combination)
 		printf("SKIP: %s with pages \"%s\": its features say that it has none\n", life->row->name, page_name(life));
 		return false;
 	}
+	return true;
+}
+
+/* A daemon with such a segment; before_exec is done in its process before it begins, or NULL. */
+static void
+launch(struct life *life, void (*before_exec)(void *arg))
+{
+	char body[1024];
+
 	if (geteuid() == 0)
 		(void)unshare(CLONE_NEWIPC);
 	/* Its directory is in the configuration. */
 	harness_daemon_prepare(&life->daemon, NULL, "");
 	write_body(life, life->size_bytes, body);
 	harness_daemon_configure(&life->daemon, NULL, body);
+	life->daemon.before_exec = before_exec;
 	harness_daemon_launch(&life->daemon);
 	harness_daemon_await_ready(&life->daemon);
 	harness_open(&life->conn, life->daemon.socket);
+}
+
+/* Chooses, launches, and waits until it is ready. False: it cannot be; a reason was printed. */
+static bool
+begin(struct life *life, int combination)
+{
+	if (!choose(life, combination))
+		return false;
+	launch(life, NULL);
 	if (is_ready(life))
 		return true;
 	end(life);
@@ -420,6 +438,34 @@ START_TEST(removed_now_it_stays_with_who_has_it)
 }
 END_TEST
 
+static void
+limit_files(void *arg)
+{
+	const struct rlimit limit = { MIB, MIB };
+
+	(void)arg;
+	(void)setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+/* The kernel has a signal for it, that would be the end of who asks. */
+START_TEST(one_that_is_larger_than_a_file_may_be_is_refused)
+{
+	struct harness_reply shown;
+	struct life life;
+
+	if (!choose(&life, _i * DEFINITION_PAGE_SIZE_N))
+		return;
+	launch(&life, limit_files);
+	if (harness_wait(&life.conn, "it") == PROTOCOL_FAILED) {
+		ck_assert_int_eq(harness_show(&life.conn, "it", &shown), 0);
+		ck_assert_ptr_nonnull(strstr(harness_reason(&shown), "File too large"));
+	} else {
+		ck_assert(!has(&life, BACKEND_FD));
+	}
+	end(&life);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -437,6 +483,7 @@ main(void)
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(tests); i++)
 		tcase_add_loop_test(tcase, tests[i], 0, COMBINATIONS);
+	tcase_add_loop_test(tcase, one_that_is_larger_than_a_file_may_be_is_refused, 0, DEFINITION_BACKEND_N);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }
