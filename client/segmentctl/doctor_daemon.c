@@ -171,6 +171,9 @@ meeting_hold(struct meeting *meeting)
 	status = ask_rows(ask, PROTOCOL_LIST, &request, sizeof(request), sizeof(struct protocol_segment), take_row, doctor);
 	if (status)
 		doctor->daemon_error = -EIO;
+	if (status && clock_monotonic_ns() >= ask->deadline_ns)
+		(void)snprintf(doctor->daemon_failure, sizeof(doctor->daemon_failure), "it has not answered for %llu seconds",
+		    (unsigned long long)(PATIENCE_NS / NS_PER_SEC));
 	sort_held(doctor);
 	ask_free(ask);
 	return true;

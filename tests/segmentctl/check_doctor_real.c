@@ -14,6 +14,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "base/base.h"
@@ -362,6 +364,28 @@ START_TEST(beside_a_daemon_that_runs)
 }
 END_TEST
 
+/* Its socket takes connections, and that is all. */
+START_TEST(a_daemon_that_does_not_answer)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	char words[64];
+	const struct run *run;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(listen(fd, 1), 0);
+	run = doctor("{ name = \"a\"; size = \"4KiB\"; mlock = false; }");
+	(void)unlink(socket_path);
+	(void)close(fd);
+	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	assert_has(run->out, "what segmentd has already is not known, and counts as not there: it has not answered for 2 seconds");
+	(void)snprintf(words, sizeof(words), "segmentd (pid %d) may have", (int)getpid());
+	assert_has(run->out, words);
+	ck_assert_str_eq(run->err, "");
+}
+END_TEST
+
 int
 main(void)
 {
@@ -378,6 +402,7 @@ main(void)
 	tcase_add_test(tcase, a_tiny_disk);
 	tcase_add_test(tcase, limits_of_the_unit_by_systemd);
 	tcase_add_test(tcase, pages_and_nodes_that_nobody_has);
+	tcase_add_test(tcase, a_daemon_that_does_not_answer);
 	tcase_add_test(tcase, beside_a_daemon_that_runs);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
