@@ -19,6 +19,7 @@
 #include "daemon/procfd.h"
 #include "daemon/worker/file.h"
 #include "daemon/worker/mark.h"
+#include "daemon/worker/walk.h"
 #include "host/findings.h"
 #include "host/process.h"
 
@@ -60,7 +61,9 @@ static int
 place_open(struct place *place, int path_fd, struct job_result *result)
 {
 	ssize_t n = pread(path_fd, place->path, sizeof(place->path) - 1, 0);
+	uid_t uid = 0;
 	char *slash;
+	int r;
 
 	place->result = result;
 	place->dir_fd = -1;
@@ -74,11 +77,12 @@ place_open(struct place *place, int path_fd, struct job_result *result)
 	(void)snprintf(place->mark_name, sizeof(place->mark_name), "%s" FINDINGS_MARK_SUFFIX, place->name);
 	(void)snprintf(place->new_name, sizeof(place->new_name), "%s" NEW_SUFFIX, place->name);
 	*slash = '\0';
-	place->dir_fd = open(slash == place->path ? "/" : place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = walk_open(place->path, &place->dir_fd, &uid);
 	*slash = '/';
-	if (place->dir_fd < 0) {
-		int r = -errno;
-
+	if (r == -ELOOP)
+		return place_fail(place, r, "is reached by way of a symbolic link that uid %u can lead anywhere. Remedy: a path without "
+		    "the link, or one that root makes where nobody else can", (unsigned)uid);
+	if (r) {
 		findings_file_unreachable(result->text, sizeof(result->text), place->path, geteuid(), r);
 		return r;
 	}

@@ -14,4 +14,5 @@ daemon_worker_libworker_la_SOURCES = \
 	daemon/worker/populate.c daemon/worker/populate.h \
 	daemon/worker/repair.c daemon/worker/repair.h \
 	daemon/worker/verify.c daemon/worker/verify.h \
+	daemon/worker/walk.c daemon/worker/walk.h \
 	daemon/worker/worker.c

@@ -391,6 +391,34 @@ END_TEST
 
 /* Who has it. */
 
+/* One's own way leads there; another one's may lead anywhere, and so may one that others can replace. */
+START_TEST(a_link_of_others_is_not_followed)
+{
+	static const char *const texts[] = { "symbolic link that uid 65534 can lead anywhere", "Remedy: ", NULL };
+	char real[96], link[112], between[96];
+
+	harness_need_root();
+	(void)snprintf(real, sizeof(real), "%s/real", filing.dir);
+	(void)snprintf(between, sizeof(between), "%s/b", filing.dir);
+	(void)snprintf(link, sizeof(link), "%s/l", between);
+	ck_assert_int_eq(chmod(filing.dir, 0755), 0);
+	ck_assert_int_eq(mkdir(real, 0700), 0);
+	ck_assert_int_eq(mkdir(between, 0755), 0);
+	ck_assert_int_eq(symlink(real, link), 0);
+	if (_i == 1)
+		ck_assert_int_eq(lchown(link, HARNESS_NOBODY, HARNESS_NOBODY), 0);
+	if (_i == 2)
+		ck_assert_int_eq(chown(between, HARNESS_NOBODY, HARNESS_NOBODY), 0);
+	ck_assert_int_lt(snprintf(filing.path, sizeof(filing.path), "%s/data", link), sizeof(filing.path));
+	filing_begin(FILING_SIZE, FILING_SIZE, "");
+	if (_i)
+		filing_expect_failed(texts);
+	else
+		suite_ready(&filing.conn, "s");
+	filing_end();
+}
+END_TEST
+
 START_TEST(one_daemon_has_it_at_a_time)
 {
 	struct harness_daemon first;
@@ -735,6 +763,7 @@ main(void)
 	tcase_add_loop_test(tcase, after_a_crash_it_fails_until_somebody_has_looked, 0, 2);
 	tcase_add_loop_test(tcase, a_mark_that_is_none_is_no_clean_end, 0, 2);
 	tcase_add_loop_test(tcase, what_is_no_such_file_is_refused, 0, BASE_ARRAY_SIZE(refused));
+	tcase_add_loop_test(tcase, a_link_of_others_is_not_followed, 0, 3);
 	tcase_add_test(tcase, one_daemon_has_it_at_a_time);
 	tcase_add_test(tcase, what_a_killed_one_still_writes_is_waited_for);
 	tcase_add_test(tcase, one_segment_has_it_at_a_time);
