@@ -4,6 +4,8 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,6 +19,8 @@
 #define BACKLOG		4096
 #define TURN_ACCEPTS	8
 #define REST_MS		100
+#define LOCK_TRIES	100		/* at the lock of a daemon that is gone, */
+#define LOCK_MS		10		/* one after the other */
 
 static const struct timeval listener_rest = { .tv_usec = REST_MS * 1000 };
 
@@ -52,11 +56,33 @@ listener_write_pid(int fd)
 		(void)!pwrite(fd, pid, (size_t)n, 0);
 }
 
+/*
+ * A daemon that was killed may have left a child on its way to being a worker, which has the lock as well until its exec: that
+ * is waited for. Who lives and has it is not. 0 or a negative errno; ret_pid: who, as the file says, or "".
+ */
+static int
+listener_take_lock(int fd, char *ret_pid, size_t size)
+{
+	for (unsigned i = 0; flock(fd, LOCK_EX | LOCK_NB); i++) {
+		int r = -errno;
+		ssize_t n = pread(fd, ret_pid, size - 1, 0);
+		long pid;
+
+		ret_pid[n > 0 ? n : 0] = '\0';
+		ret_pid[strcspn(ret_pid, "\n")] = '\0';
+		pid = strtol(ret_pid, NULL, 10);
+		if (r != -EWOULDBLOCK || i == LOCK_TRIES || pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH)
+			return r;
+		(void)poll(NULL, 0, LOCK_MS);
+	}
+	return 0;
+}
+
 static int
 listener_lock(struct listener *listener, const struct conf_daemon *conf)
 {
 	cleanup_free char *path = NULL;
-	char pid[32] = "";
+	char pid[32];
 	int r = listener_make_dir(conf->state_dir, 0755);
 
 	if (r) {
@@ -73,10 +99,8 @@ listener_lock(struct listener *listener, const struct conf_daemon *conf)
 		log_write(LOG_ERR, &(struct log_about) { .error = r }, "cannot open '%s'", path);
 		return r;
 	}
-	if (flock(listener->lock_fd, LOCK_EX | LOCK_NB)) {
-		r = -errno;
-		if (r == -EWOULDBLOCK && pread(listener->lock_fd, pid, sizeof(pid) - 1, 0) > 0)
-			pid[strcspn(pid, "\n")] = '\0';
+	r = listener_take_lock(listener->lock_fd, pid, sizeof(pid));
+	if (r) {
 		log_write(LOG_ERR, NULL, "state_dir '%s' is locked by another segmentd (pid %s): stop it, or give this "
 		    "one a state_dir and a socket of its own", conf->state_dir, *pid ? pid : "unknown");
 		return r;
