@@ -435,10 +435,77 @@ START_TEST(it_grows_under_who_has_it)
 	while (row.size_bytes != 4 * SIZE);
 	while (row.resident_bytes != 4 * SIZE)
 		ck_assert_int_eq(harness_find(&scene.conn, "book", &row), 0);
+	ck_assert_uint_eq(row.locked_bytes, 4 * SIZE);
 	stranger_must(&stranger, 99, "get 9");
 	stranger_must(&stranger, 0, "set %lu 1", 4 * SIZE - 1);
 	ck_assert_int_eq(stranger_find(KEY), scene.id);
 	stranger_kill(&stranger);
+	end(&scene);
+}
+END_TEST
+
+/* Creates and attaches with the library, as a user and group. */
+struct creator {
+	const char *socket;
+	gid_t gid;
+	int r;
+};
+
+static void
+create(int control, void *arg)
+{
+	const struct creator *creator = arg;
+	struct segment_client *client;
+	struct segment *segment;
+	int r;
+
+	harness_become(HARNESS_NOBODY, creator->gid, NULL, 0);
+	harness_assert(segment_connect(&client, creator->socket) == 0, "%s", segment_error());
+	r = segment_create(client, "t-mine", SIZE, 0, &segment);
+	harness_assert(r == creator->r, "create: %d, %s", r, segment_error());
+	if (r == 0) {
+		((volatile char *)segment_data(segment))[SIZE - 1] = 1;
+		ck_assert_int_eq(segment_fd(segment), -1);
+	} else {
+		harness_assert(strstr(segment_error(), "not in group 54321 of template 't-'"), "'%s'", segment_error());
+	}
+	harness_say(control, "done");
+	harness_expect(control, "end");
+	segment_disconnect(client);
+}
+
+static void
+expect_creation(struct scene *scene, gid_t gid, int r)
+{
+	struct creator creator = { .socket = scene->daemon.socket, .gid = gid, .r = r };
+	struct harness_child child = HARNESS_CHILD_NULL;
+	struct stranger_row row;
+
+	harness_child_start(&child, create, &creator);
+	harness_expect(child.control, "done");
+	ck_assert_uint_eq(stranger_count(), r == 0);
+	if (r == 0) {
+		ck_assert_int_eq(stranger_stat(stranger_first(), &row), 0);
+		ck_assert_uint_eq(row.uid, geteuid());
+		ck_assert_uint_eq(row.gid, GROUP_GID);
+		ck_assert_uint_eq(row.mode & 0777, 0660);
+	}
+	harness_say(child.control, "end");
+	harness_child_await_success(&child);
+	harness_await_gone(&scene->conn, "t-mine");
+}
+
+/* It belongs to the daemon's user, whoever creates it: the group lets them have it. */
+START_TEST(only_who_could_attach_it_creates_it)
+{
+	struct scene scene;
+
+	begin(&scene, NULL, "templates = ( { name = \"t-\"; max_size = \"64KiB\"; max_count = 1; backend = \"sysv\"; "
+	    "group = \"54321\"; mode = \"0660\"; } );");
+	expect_creation(&scene, OTHER_GID, -EACCES);
+	expect_creation(&scene, GROUP_GID, 0);
+	expect_creation(&scene, OTHER_GID, -EACCES);
+	expect_creation(&scene, GROUP_GID, 0);
 	end(&scene);
 }
 END_TEST
@@ -526,6 +593,7 @@ main(void)
 	tcase_add_test(tcase, scrub_waits_for_who_came_by_the_key_and_leaves_nothing);
 	tcase_add_test(tcase, it_grows_under_who_has_it);
 	tcase_add_test(tcase, one_that_is_made_anew_waits_for_who_came_by_the_key);
+	tcase_add_test(tcase, only_who_could_attach_it_creates_it);
 	tcase_add_test(tcase, a_client_of_another_ipc_namespace_is_told_so);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
