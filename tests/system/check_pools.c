@@ -160,6 +160,32 @@ START_TEST(sysv_is_of_the_pool_and_gives_it_back)
 }
 END_TEST
 
+/* The kernel reserves all that it may become when it is made: for itself, and from nobody else. */
+START_TEST(sysv_takes_all_of_max_size_at_once_and_grows_into_it)
+{
+	static const char both[] = "segments = ( { name = \"other\"; page_size = \"2MiB\"; size = \"4MiB\"; backend = \"sysv\"; }, "
+	    "{ name = \"desk\"; page_size = \"2MiB\"; size = \"%s\"; max_size = \"12MiB\"; backend = \"sysv\"; } );";
+	struct protocol_segment row;
+	char body[512];
+
+	pool_set_free(HUGE, -1, 8);
+	(void)snprintf(body, sizeof(body), both, "8MiB");
+	start(body);
+	(void)row_of("other", PROTOCOL_READY);
+	row = row_of("desk", PROTOCOL_READY);
+	ck_assert_uint_eq(row.resident_bytes, 8 * MIB);
+	ck_assert_uint_eq(pool_free(HUGE), 0);
+	(void)snprintf(body, sizeof(body), both, "12MiB");
+	(void)reloading_hangup(&daemon_, NULL, body);
+	harness_daemon_await_log(&daemon_, "has grown from 8 MiB to 12 MiB");
+	/* What is in memory was counted some milliseconds ago. */
+	while (row_of("desk", PROTOCOL_READY).resident_bytes != 12 * MIB)
+		;
+	stop();
+	ck_assert_uint_eq(pool_free(HUGE), 8);
+}
+END_TEST
+
 static const char *const backends[] = { "backend = \"memfd\";", "backend = \"sysv\";" };
 
 START_TEST(empty_pool_is_a_sentence_whose_command_helps)
@@ -433,6 +459,7 @@ main(void)
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, memfd_is_of_the_pool_and_gives_it_back);
 	tcase_add_test(tcase, sysv_is_of_the_pool_and_gives_it_back);
+	tcase_add_test(tcase, sysv_takes_all_of_max_size_at_once_and_grows_into_it);
 	tcase_add_loop_test(tcase, empty_pool_is_a_sentence_whose_command_helps, 0, BASE_ARRAY_SIZE(backends));
 	tcase_add_test(tcase, what_others_reserved_is_not_counted_on);
 	tcase_add_test(tcase, several_at_once_are_promised_nothing_twice);
