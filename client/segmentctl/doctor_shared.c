@@ -8,7 +8,7 @@
 #include "host/mappers.h"
 #include "host/shm.h"
 
-#define PATIENCE_NS	NS_PER_SEC	/* for looking through all processes */
+#define PATIENCE_NS	NS_PER_SEC	/* for looking through all processes, for all objects together */
 #define SYSTEM_UID_MAX	999		/* logind's, as it is built */
 
 static bool
@@ -173,12 +173,16 @@ judge_shm(struct doctor *doctor, const struct doctor_set *set, struct shm_mount 
 	doctor_set_deinit(&misfits);
 }
 
-/* Who maps it: as far as the caller may see that. */
+/* Who maps it: as far as the caller may see that, and there is time left for looking. */
 static void
-describe_mappers(const struct doctor *doctor, const struct stat *st, char *buf, size_t size)
+describe_mappers(const struct doctor *doctor, const struct stat *st, uint64_t until_ns, char *buf, size_t size)
 {
+	uint64_t now_ns = clock_monotonic_ns();
 	struct mappers mappers;
-	int r = *doctor->root ? -ENOENT : mappers_find(st->st_dev, st->st_ino, PATIENCE_NS, &mappers);
+	int r = -ETIME;
+
+	if (now_ns < until_ns && !*doctor->root)
+		r = mappers_find(st->st_dev, st->st_ino, until_ns - now_ns, &mappers);
 
 	if (r)
 		(void)snprintf(buf, size, "who maps it cannot be told");
@@ -189,6 +193,7 @@ describe_mappers(const struct doctor *doctor, const struct stat *st, char *buf, 
 static void
 judge_objects(struct doctor *doctor, const struct doctor_set *set)
 {
+	uint64_t until_ns = clock_monotonic_ns() + PATIENCE_NS;
 	char text[FINDINGS_TEXT_SIZE], who[256];
 	struct stat st;
 
@@ -203,7 +208,7 @@ judge_objects(struct doctor *doctor, const struct doctor_set *set)
 		}
 		if (doctor_find_held(doctor, set->list[i]) || lstat(path, &st))
 			continue;
-		describe_mappers(doctor, &st, who, sizeof(who));
+		describe_mappers(doctor, &st, until_ns, who, sizeof(who));
 		findings_posix_taken(text, sizeof(text), set->list[i]->object, &st, who);
 		doctor_add_taken(doctor, &one, st.st_uid, text);
 	}
