@@ -28,23 +28,17 @@
 /* What is known of an object beside its descriptor. */
 struct posix {
 	char *path;
-	int fd;				/* the object's, to ask by */
+	char *segment;			/* whose it is */
+	int fd;				/* the object's, to ask by; -1: its name is given up */
 	uint64_t wanted_bytes;		/* that it is to have in the end */
 	char *unadmitted;		/* who may open it is not as it should be: why; or NULL */
 	bool is_promised;		/* it may not have all of them yet */
 	LIST_ENTRY(posix) entry;	/* only then */
+	LIST_ENTRY(posix) named_entry;	/* as long as it has its name */
 };
 
 static LIST_HEAD(, posix) posix_promised = LIST_HEAD_INITIALIZER(posix_promised);
-
-static struct posix *
-posix_free(struct posix *posix)
-{
-	free(posix->path);
-	free(posix->unadmitted);
-	free(posix);
-	return NULL;
-}
+static LIST_HEAD(, posix) posix_named = LIST_HEAD_INITIALIZER(posix_named);
 
 static void
 posix_keep(struct posix *posix)
@@ -52,6 +46,19 @@ posix_keep(struct posix *posix)
 	if (posix->is_promised)
 		LIST_REMOVE(posix, entry);
 	posix->is_promised = false;
+}
+
+static struct posix *
+posix_free(struct posix *posix)
+{
+	if (!posix)
+		return NULL;
+	posix_keep(posix);
+	free(posix->path);
+	free(posix->segment);
+	free(posix->unadmitted);
+	free(posix);
+	return NULL;
 }
 
 static void
@@ -112,6 +119,33 @@ posix_fail(const char *step, const char *path, char *text, size_t text_size)
 	return r;
 }
 
+/* The object of ours that has this path; or NULL. */
+static const struct posix *
+posix_find(const char *path)
+{
+	const struct posix *posix;
+
+	LIST_FOREACH(posix, &posix_named, named_entry)
+		if (streq(posix->path, path))
+			return posix;
+	return NULL;
+}
+
+static int
+posix_refuse_taken(const char *path, char *text, size_t text_size)
+{
+	const struct posix *ours = posix_find(path);
+
+	if (!ours) {
+		posix_taken_explain(path + strlen(POSIX_DIR), NULL, text, text_size);
+		return -EEXIST;
+	}
+	(void)snprintf(text, text_size, "object %s is still that of segment '%s', which is on its way out: somebody holds it. "
+	    "Remedy: retry when that is gone, or `segmentctl remove --now %s` and retry", path + strlen(POSIX_DIR), ours->segment,
+	    ours->segment);
+	return -EBUSY;
+}
+
 /* Makes the object that nobody can find anything wrong with: of its size, and ours alone. */
 static int
 posix_make(const char *path, uint64_t map_bytes, int *ret_fd, char *text, size_t text_size)
@@ -119,10 +153,8 @@ posix_make(const char *path, uint64_t map_bytes, int *ret_fd, char *text, size_t
 	cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 	int r = 0;
 
-	if (fd < 0 && errno == EEXIST) {
-		posix_taken_explain(path + strlen(POSIX_DIR), NULL, text, text_size);
-		return -EEXIST;
-	}
+	if (fd < 0 && errno == EEXIST)
+		return posix_refuse_taken(path, text, text_size);
 	if (fd < 0)
 		return posix_fail("making", path, text, text_size);
 	if (ftruncate(fd, (off_t)map_bytes))
@@ -142,28 +174,45 @@ posix_make(const char *path, uint64_t map_bytes, int *ret_fd, char *text, size_t
 	return r;
 }
 
+static struct posix *
+posix_new(const struct definition *definition)
+{
+	struct posix *posix = calloc(1, sizeof(*posix));
+
+	if (!posix)
+		return NULL;
+	posix->fd = -1;
+	posix->segment = strdup(definition->name);
+	if (asprintf(&posix->path, "%s%s", POSIX_DIR, definition->object) < 0)
+		posix->path = NULL;
+	return posix->segment && posix->path ? posix : posix_free(posix);
+}
+
 static int
 posix_create(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size)
 {
 	uint64_t wanted_bytes = round_up(definition->size_bytes, PAGE_BYTES);
 	uint64_t map_bytes = round_up(definition->max_size_bytes, PAGE_BYTES);
-	struct posix *posix;
+	struct posix *posix = posix_new(definition);
+	struct stat status;
 	int r;
 
-	r = posix_judge(NULL, wanted_bytes, text, text_size);
-	if (r)
-		return r;
-	posix = calloc(1, sizeof(*posix));
-	if (!posix || asprintf(&posix->path, "%s%s", POSIX_DIR, definition->object) < 0) {
-		free(posix);
+	if (!posix) {
 		(void)snprintf(text, text_size, "the daemon is out of memory");
 		return -ENOMEM;
 	}
-	r = posix_make(posix->path, map_bytes, &posix->fd, text, text_size);
+	/* What has the name may be what takes the room, too: that is told first. */
+	if (lstat(posix->path, &status) == 0)
+		r = posix_refuse_taken(posix->path, text, text_size);
+	else
+		r = posix_judge(NULL, wanted_bytes, text, text_size);
+	if (r == 0)
+		r = posix_make(posix->path, map_bytes, &posix->fd, text, text_size);
 	if (r) {
 		(void)posix_free(posix);
 		return r;
 	}
+	LIST_INSERT_HEAD(&posix_named, posix, named_entry);
 	posix_promise(posix, wanted_bytes);
 	*ret_object = (struct backend_object) BACKEND_OBJECT_NULL;
 	ret_object->fd = posix->fd;
@@ -281,6 +330,7 @@ posix_unname(struct backend_object *object)
 	if (posix->fd < 0)
 		return;
 	posix_keep(posix);
+	LIST_REMOVE(posix, named_entry);
 	posix->fd = -1;
 	if (lstat(posix->path, &named) || fstat(object->fd, &ours) || named.st_dev != ours.st_dev ||
 	    named.st_ino != ours.st_ino)

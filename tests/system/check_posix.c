@@ -225,6 +225,18 @@ START_TEST(what_is_there_is_left_alone)
 }
 END_TEST
 
+/* What is in the way is told, and not that there is no room beside it. */
+START_TEST(what_is_there_may_take_all_the_room)
+{
+	opener_enter("mode=1777,size=8m");
+	opener_fill("/x");
+	harness_daemon_start(&scene.daemon, NULL, RELOADING_SEGMENTS(POSIX("x", "4MiB", OPTIONAL)));
+	harness_open(&scene.conn, scene.daemon.socket);
+	expect_failed("x", "of our own uid", "`rm /dev/shm/x`");
+	end(1);
+}
+END_TEST
+
 START_TEST(who_maps_what_is_there_is_told)
 {
 	struct opener opener;
@@ -351,6 +363,7 @@ make_suite(void)
 	tcase_add_test(tcase, programs_open_it_by_name_as_the_definition_says);
 	tcase_add_test(tcase, nobody_comes_before_it_is_ready);
 	tcase_add_loop_test(tcase, what_is_there_is_left_alone, 0, BASE_ARRAY_SIZE(taken));
+	tcase_add_test(tcase, what_is_there_may_take_all_the_room);
 	tcase_add_test(tcase, who_maps_what_is_there_is_told);
 	tcase_add_test(tcase, what_does_not_fit_is_told_before_a_page_is_taken);
 	tcase_add_test(tcase, two_are_judged_together);

@@ -334,6 +334,28 @@ START_TEST(what_stands_in_its_place_is_left_alone)
 }
 END_TEST
 
+/* A segment that is declared with the name of one that is held still. */
+START_TEST(a_name_that_is_still_ours_is_told_as_ours)
+{
+	struct protocol_retry request = { .name = "t" };
+	struct harness_reply reply;
+	struct opener opener;
+
+	begin(plain);
+	open_and_map(&opener);
+	(void)reloading_hangup(&scene.daemon, DAEMON_KEYS, RELOADING_SEGMENTS("{ name = \"t\"; size = \"4MiB\"; mlock = false; "
+	    "backend = \"posix\"; object = \"/s\"; required = false; }"));
+	ck_assert_int_eq(harness_wait(&scene.conn, "t"), PROTOCOL_FAILED);
+	ck_assert_int_eq(harness_show(&scene.conn, "t", &reply), 0);
+	reloading_expect(harness_reason(&reply), "object /s is still that of segment 's', which is on its way out");
+	opener_kill(&opener);
+	harness_await_gone(&scene.conn, "s");
+	ck_assert_int_eq(harness_ask(&scene.conn, PROTOCOL_RETRY, &request.header, sizeof(request), &reply), 0);
+	suite_ready(&scene.conn, "t");
+	end(0);
+}
+END_TEST
+
 /* Of a daemon that was killed the next one takes nothing over; it says what is there, and what to do. */
 START_TEST(what_a_killed_daemon_left_is_told_and_removed_by_hand)
 {
@@ -410,6 +432,7 @@ make_suite(void)
 	tcase_add_test(tcase, who_opened_it_by_name_is_waited_for);
 	tcase_add_test(tcase, removed_now_its_name_is_free_and_its_memory_stays);
 	tcase_add_test(tcase, what_stands_in_its_place_is_left_alone);
+	tcase_add_test(tcase, a_name_that_is_still_ours_is_told_as_ours);
 	tcase_add_test(tcase, what_a_killed_daemon_left_is_told_and_removed_by_hand);
 	tcase_add_test(tcase, it_is_scrubbed_once_nobody_has_it_by_name_either);
 	suite_add_tcase(suite, tcase);
