@@ -83,8 +83,11 @@ object_map(int fd, const struct job_object *object, uint64_t offset, size_t leng
 		(void)munmap(map.area, map.area_bytes);
 		return r;
 	}
-	/* Whatever the definition says of dumps: a worker's own core has no use for it. */
-	(void)madvise(map.start, length, MADV_DONTDUMP);
+	/*
+	 * Whatever the definition says of dumps: a worker's own core has no use for it. Of System V memory all that is attached:
+	 * for a part the kernel would make two mappings of it, and count one more than there are.
+	 */
+	(void)madvise(mapped, is_shm ? round_up(size, max_u64(unit, (uint64_t)sysconf(_SC_PAGESIZE))) : length, MADV_DONTDUMP);
 	map.start += before;
 	map.length = asked;
 	*ret_map = map;

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -102,6 +103,35 @@ START_TEST(one_with_locks_in_locked_memory_is_scrubbed_again_and_again)
 		ck_assert_int_eq(harness_list(&conn, rows, 2), 1);
 		ck_assert_uint_eq(rows[0].locked_bytes, SIZE + 2 * PAGE);
 	}
+	harness_daemon_stop(&daemon);
+}
+END_TEST
+
+/* It is given back in parts, by a worker that the kernel counts as one more. */
+START_TEST(large_one_of_system_v_is_scrubbed_once)
+{
+	struct protocol_attached attached;
+	struct harness_daemon daemon;
+	struct harness_conn conn;
+	unsigned char *data;
+	int fd;
+
+	harness_daemon_start(&daemon, NULL, "segments = ( { name = \"desk\"; size = \"80MiB\"; backend = \"sysv\"; scrub = true; } );");
+	harness_open(&conn, daemon.socket);
+	ck_assert_int_eq(harness_wait(&conn, "desk"), PROTOCOL_READY);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(harness_attach(&conn, "desk", WRITE, &attached, &fd), 0);
+		data = shmat(attached.shm_id, NULL, 0);
+		ck_assert_ptr_ne(data, (void *)-1);
+		ck_assert_int_eq(data[0] + data[40 * MIB] + data[80 * MIB - 1], 0);
+		data[0] = data[40 * MIB] = data[80 * MIB - 1] = 1;
+		ck_assert_int_eq(shmdt(data), 0);
+		(void)close(fd);
+		ck_assert_int_eq(harness_detach(&conn, &attached), 0);
+		harness_await_counts(&conn, "desk", 0, 0);
+		ck_assert_int_eq(harness_wait(&conn, "desk"), PROTOCOL_READY);
+	}
+	harness_close(&conn);
 	harness_daemon_stop(&daemon);
 }
 END_TEST
@@ -238,6 +268,7 @@ main(void)
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, next_tenant_finds_zeros);
 	tcase_add_test(tcase, one_with_locks_in_locked_memory_is_scrubbed_again_and_again);
+	tcase_add_test(tcase, large_one_of_system_v_is_scrubbed_once);
 	tcase_add_test(tcase, nothing_is_scrubbed_while_somebody_maps);
 	tcase_add_test(tcase, page_in_a_pipe_shows_nothing_of_the_next_tenant);
 	tcase_add_test(tcase, registered_page_changes_nothing_of_the_next_tenant);
