@@ -179,9 +179,9 @@ tests_system_check_hostile_LDADD = $(HARNESS_LIBS)
 SYSTEM_RELOADING = tests/system/reloading.c tests/system/reloading.h
 
 check_PROGRAMS += tests/system/check_backends
-tests_system_check_backends_SOURCES = tests/system/check_backends.c $(SYSTEM_ACTOR) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
+tests_system_check_backends_SOURCES = tests/system/check_backends.c tests/system/pool.c tests/system/pool.h $(SYSTEM_ACTOR) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_backends_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_backends_LDADD = client/libsegment.la daemon/libdaemon.la $(HARNESS_LIBS)
+tests_system_check_backends_LDADD = client/libsegment.la daemon/libdaemon.la host/libhost.la $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_reload
 tests_system_check_reload_SOURCES = tests/system/check_reload.c $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
