@@ -108,34 +108,70 @@ judge_file(const struct doctor *doctor, const struct definition *definition, con
 	return false;
 }
 
-/* Of one that is there alone; room is a matter of all. False: there is no use in judging its room. */
-static bool
-judge_place(struct doctor *doctor, const struct definition *definition)
+/* Of all files: those that were judged to be good, and those whose directory stands in the way. */
+struct verdict {
+	struct doctor_set good;
+	struct doctor_set unreachable;
+};
+
+/* 0: the daemon reaches its directory; or a negative errno. */
+static int
+judge_directory(const struct doctor *doctor, const struct definition *definition, struct place *place)
+{
+	int r = place_find(doctor, definition, place);
+
+	return r == 0 && !may_write(&place->dir_st, doctor->limits.uid) ? -EACCES : r;
+}
+
+/* What is there; room is a matter of all. */
+static void
+judge_place(struct doctor *doctor, const struct definition *definition, struct verdict *verdict)
 {
 	cleanup_place struct place place;
-	struct doctor_set set = DOCTOR_SET_NULL;
+	struct doctor_set one = { .list = &definition, .n = 1 };
 	char text[FINDINGS_TEXT_SIZE];
-	bool is_good;
-	int r;
+	int r = judge_directory(doctor, definition, &place);
 
 	if (doctor_find_held(doctor, definition))
-		return true;
-	r = place_find(doctor, definition, &place);
-	doctor_set_add(doctor, &set, definition);
-	if (r == -EACCES || place.error == -EACCES) {
+		doctor_set_add(doctor, &verdict->good, definition);
+	else if (place.error == -EACCES)
 		doctor_unread(doctor, definition->path, -EACCES);
-		is_good = false;
-	} else {
-		if (r == 0 && !may_write(&place.dir_st, doctor->limits.uid))
-			r = -EACCES;
-		is_good = r == 0 && judge_file(doctor, definition, &place, text, sizeof(text));
-		if (r < 0)
-			findings_file_unreachable(text, sizeof(text), definition->path, doctor->limits.uid, r);
-		if (!is_good)
-			doctor_add_failure(doctor, &set, text);
+	else if (r < 0)
+		doctor_set_add(doctor, &verdict->unreachable, definition);
+	else if (judge_file(doctor, definition, &place, text, sizeof(text)))
+		doctor_set_add(doctor, &verdict->good, definition);
+	else
+		doctor_add_failure(doctor, &one, text);
+}
+
+static bool
+is_same_directory(const struct definition *a, const struct definition *b)
+{
+	size_t n = (size_t)(strrchr(a->path, '/') - a->path);
+
+	return (size_t)(strrchr(b->path, '/') - b->path) == n && strncmp(a->path, b->path, n) == 0;
+}
+
+/* One finding a directory, which is taken out of the set with all that it stands in the way of. */
+static void
+tell_unreachable(struct doctor *doctor, struct doctor_set *set)
+{
+	cleanup_place struct place place;
+	const struct definition *first = set->list[0];
+	struct doctor_set same = DOCTOR_SET_NULL;
+	char text[FINDINGS_TEXT_SIZE];
+	size_t n_left = 0;
+
+	for (size_t i = 0; i < set->n; i++) {
+		if (is_same_directory(first, set->list[i]))
+			doctor_set_add(doctor, &same, set->list[i]);
+		else
+			set->list[n_left++] = set->list[i];
 	}
-	doctor_set_deinit(&set);
-	return is_good;
+	set->n = n_left;
+	findings_file_unreachable(text, sizeof(text), first->path, doctor->limits.uid, judge_directory(doctor, first, &place));
+	doctor_add_failure(doctor, &same, text);
+	doctor_set_deinit(&same);
 }
 
 /* All files of one file system. */
@@ -194,14 +230,17 @@ judge_file_system(struct doctor *doctor, struct doctor_set *all)
 void
 doctor_check_files(struct doctor *doctor)
 {
-	struct doctor_set all, good = DOCTOR_SET_NULL;
+	struct verdict verdict = { .good = DOCTOR_SET_NULL, .unreachable = DOCTOR_SET_NULL };
+	struct doctor_set all;
 
 	doctor_select(doctor, is_file, &all);
 	for (size_t i = 0; i < all.n; i++)
-		if (judge_place(doctor, all.list[i]))
-			doctor_set_add(doctor, &good, all.list[i]);
-	while (good.n && doctor->error == 0)
-		judge_file_system(doctor, &good);
-	doctor_set_deinit(&good);
+		judge_place(doctor, all.list[i], &verdict);
+	while (verdict.unreachable.n && doctor->error == 0)
+		tell_unreachable(doctor, &verdict.unreachable);
+	while (verdict.good.n && doctor->error == 0)
+		judge_file_system(doctor, &verdict.good);
+	doctor_set_deinit(&verdict.unreachable);
+	doctor_set_deinit(&verdict.good);
 	doctor_set_deinit(&all);
 }

@@ -134,12 +134,19 @@ put_file(const char *path, off_t size_bytes)
 
 START_TEST(files_that_are_there)
 {
-	char path[] = "/data/book", full[512], other[512];
+	char path[] = "/data/book", second[] = "/data/prices", full[512], other[512];
 	const struct passwd *user = nobody();
 
 	define(0, "a", DEFINITION_FILE, MIB, true);
 	definitions[0].path = path;
 	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "there is no directory '/data'. `install -d -o ", 1);
+	/* One finding for all that it stands in the way of. */
+	define(1, "b", DEFINITION_FILE, MIB, true);
+	definitions[0].path = path;
+	definitions[1].path = second;
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "there is no directory '/data'. `install -d -o ", 2);
+	define(0, "a", DEFINITION_FILE, MIB, true);
+	definitions[0].path = path;
 	tree_make_dir("/data");
 	(void)assert_check(doctor_check_files, DOCTOR_OK, "1 file on the file system of '/data/book': 1 MiB more are needed", 0);
 	put_file("/data/book", 17);
