@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/mempolicy.h>
+#include <sched.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -71,13 +72,26 @@ pool_borrow(void)
 				borrowed.n_pages[i][node] = pool_read(sizes[i], node);
 }
 
+/* What a process that was killed had of it comes back a moment after its end, and until then cannot be taken out. */
+static void
+pool_restore(uint64_t page_bytes, unsigned node, uint64_t n_pages)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + 5 * NS_PER_SEC;
+
+	while (pool_read(page_bytes, node) != n_pages && clock_monotonic_ns() < deadline_ns) {
+		if (pool_write(page_bytes, node, n_pages) < 0)
+			return;
+		(void)sched_yield();
+	}
+}
+
 void
 pool_give_back(void)
 {
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(sizes); i++)
 		for (unsigned node = 0; node < NODES_MAX; node++)
-			if ((borrowed.nodes >> node & 1) && pool_read(sizes[i], node) != borrowed.n_pages[i][node])
-				(void)pool_write(sizes[i], node, borrowed.n_pages[i][node]);
+			if (borrowed.nodes >> node & 1)
+				pool_restore(sizes[i], node, borrowed.n_pages[i][node]);
 	close_fd(&borrowed.lock_fd);
 }
 
