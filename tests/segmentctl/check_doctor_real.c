@@ -364,6 +364,62 @@ START_TEST(beside_a_daemon_that_runs)
 }
 END_TEST
 
+/* A member of a finding that is a string, after from; with what JSON escapes as it was. */
+static const char *
+take_string(const char *from, const char *member, char *buf, size_t size)
+{
+	size_t n = 0;
+
+	from = strstr(from, member);
+	ck_assert_ptr_nonnull(from);
+	from = strchr(from + strlen(member), '"') + 1;
+	for (; *from != '"' && n < size - 1; from++) {
+		from += *from == '\\';
+		buf[n++] = *from;
+	}
+	buf[n] = '\0';
+	return from;
+}
+
+/* What doctor says beforehand of each segment that will fail is, word by word, what the daemon says of it afterwards. */
+START_TEST(the_daemon_says_the_same)
+{
+	static const char segments[] = "{ name = \"v\"; size = \"4MiB\"; backend = \"sysv\"; required = false; },\n"
+	    "{ name = \"p\"; size = \"4MiB\"; backend = \"posix\"; object = \"/segmentd-doctor\"; required = false; },\n"
+	    "{ name = \"n\"; size = \"4KiB\"; numa = \"bind:63\"; required = false; },\n"
+	    "{ name = \"f\"; size = \"4KiB\"; backend = \"file\"; path = \"/mnt/none/f\"; required = false; },\n"
+	    "{ name = \"g\"; size = \"8KiB\"; backend = \"file\"; path = \"/mnt/g\"; required = false; }";
+	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
+	char body[2048], finding[800], remedy[800], sentence[1700];
+	const struct run *run;
+	const char *at;
+	unsigned n = 0;
+	int fd;
+
+	if (geteuid() != 0 || unshare(CLONE_NEWIPC) < 0)
+		harness_skip("a namespace of keys needs root");
+	write_number("/proc/sys/kernel/shmmax", "1048576");
+	mount_tmpfs("/dev/shm");
+	mount_tmpfs("/mnt");
+	fd = open("/mnt/g", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert(fd >= 0 && ftruncate(fd, 4096) == 0);
+	(void)close(fd);
+	(void)snprintf(body, sizeof(body), "segments = ( %s );", segments);
+	(void)doctor(segments);
+	run = run_segmentctl("--socket", socket_path, "--json", "doctor", conf, NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	harness_daemon_start(&daemon, "", body);
+	for (at = run->out; (at = strstr(at, "\"level\": \"problem\"")); n++) {
+		at = take_string(at, "\"finding\": ", finding, sizeof(finding));
+		at = take_string(at, "\"remedy\": ", remedy, sizeof(remedy));
+		(void)snprintf(sentence, sizeof(sentence), "could not be provisioned: %s. Remedy: %s\n", finding, remedy);
+		harness_daemon_await_log(&daemon, sentence);
+	}
+	ck_assert_uint_eq(n, 5);
+	harness_daemon_stop(&daemon);
+}
+END_TEST
+
 /* Its socket takes connections, and that is all. */
 START_TEST(a_daemon_that_does_not_answer)
 {
@@ -402,6 +458,7 @@ main(void)
 	tcase_add_test(tcase, a_tiny_disk);
 	tcase_add_test(tcase, limits_of_the_unit_by_systemd);
 	tcase_add_test(tcase, pages_and_nodes_that_nobody_has);
+	tcase_add_test(tcase, the_daemon_says_the_same);
 	tcase_add_test(tcase, a_daemon_that_does_not_answer);
 	tcase_add_test(tcase, beside_a_daemon_that_runs);
 	suite_add_tcase(suite, tcase);
