@@ -38,9 +38,9 @@ NULL_BACKEND = tests/daemon/null.c tests/daemon/null.h
 
 check_PROGRAMS += tests/daemon/check_conformance
 tests_daemon_check_conformance_SOURCES = tests/daemon/check_conformance.c tests/daemon/conform.c tests/daemon/conform.h \
-	$(NULL_BACKEND)
+	tests/system/pool.c tests/system/pool.h $(NULL_BACKEND)
 tests_daemon_check_conformance_CFLAGS = $(DAEMON_TEST_CFLAGS)
-tests_daemon_check_conformance_LDADD = $(DAEMON_TEST_LIBS)
+tests_daemon_check_conformance_LDADD = $(DAEMON_TEST_LIBS) $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/daemon/check_lost
 tests_daemon_check_lost_SOURCES = tests/daemon/check_lost.c tests/disk.c tests/disk.h
