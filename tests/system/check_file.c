@@ -70,6 +70,32 @@ START_TEST(killed_in_the_same_boot_it_is_clean)
 }
 END_TEST
 
+/* The stop waits for what is being written; who cannot wait asks a second time, and has lost nothing in this boot. */
+START_TEST(a_second_signal_ends_a_stop_that_waits)
+{
+	pid_t pids[64];
+	size_t n;
+
+	filing_begin(FILING_SIZE, FILING_SIZE, "on_unclean = \"fail\";");
+	suite_ready(&filing.conn, "s");
+	filing_write(FILING_SIZE, 11);
+	n = harness_children(filing.daemon.pid, pids, BASE_ARRAY_SIZE(pids));
+	for (size_t i = 0; i < n; i++)
+		ck_assert_int_eq(kill(pids[i], SIGSTOP), 0);
+	harness_close(&filing.conn);
+	ck_assert_int_eq(kill(filing.daemon.pid, SIGTERM), 0);
+	harness_daemon_await_log(&filing.daemon, "stopping on signal 15");
+	ck_assert_int_eq(kill(filing.daemon.pid, SIGTERM), 0);
+	ck_assert_int_eq(harness_daemon_await_exit(&filing.daemon), 0);
+	ck_assert_ptr_nonnull(strstr(harness_daemon_log(&filing.daemon), ", at once"));
+	ck_assert(filing_exists(filing.mark));
+	filing_restart();
+	suite_ready(&filing.conn, "s");
+	filing_read(FILING_SIZE, 11);
+	filing_end();
+}
+END_TEST
+
 /* A client that maps the whole life of a daemon's and more, and stores when it is told to. */
 static void
 hold(int control, void *arg)
@@ -757,6 +783,7 @@ main(void)
 	tcase_add_checked_fixture(tcase, filing_setup, filing_teardown);
 	tcase_add_loop_test(tcase, contents_are_there_after_a_stop, 0, BASE_ARRAY_SIZE(kinds));
 	tcase_add_test(tcase, killed_in_the_same_boot_it_is_clean);
+	tcase_add_test(tcase, a_second_signal_ends_a_stop_that_waits);
 	tcase_add_loop_test(tcase, who_outlives_the_daemon_goes_on_storing, 0, 2);
 	tcase_add_test(tcase, after_a_crash_it_is_kept);
 	tcase_add_test(tcase, after_a_crash_it_is_zeroed);
