@@ -117,7 +117,9 @@ choose(struct life *life, int combination)
 	*life = (struct life) {
 		.number = combination / DEFINITION_PAGE_SIZE_N,
 		.page_size = (enum definition_page_size)(combination % DEFINITION_PAGE_SIZE_N),
-		.unit_bytes = PAGE_BYTES, .size_bytes = 4 * MIB, .max_bytes = 8 * MIB,
+		.unit_bytes = PAGE_BYTES,
+		/* An ordinary user may lock 8 MiB. */
+		.size_bytes = 2 * MIB, .max_bytes = 4 * MIB,
 		.daemon = HARNESS_DAEMON_NULL, .conn = HARNESS_CONN_NULL,
 	};
 	life->row = backend_find((enum definition_backend)life->number);
