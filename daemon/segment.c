@@ -371,7 +371,7 @@ segment_on_progress(struct provision *provision)
 bool
 segment_waits_for_room(struct segment *segment, int r)
 {
-	/* -EBUSY: the file that it is to have is being closed. -ENOSPC: /dev/shm is full of what is being given back. */
+	/* -EBUSY: the file or name that it is to have is being given up. -ENOSPC: /dev/shm is full of what is being given back. */
 	if ((r != -ENOMEM && r != -ENOSPC && r != -EPERM && r != -EBUSY) || !segment->is_declared || segment->n_waits == WAITS_MAX ||
 	    !provisioner_awaits_room(segment->host->provisioner))
 		return false;

@@ -265,7 +265,6 @@ START_TEST(nobody_of_ours_dies_while_it_is_cut)
 	}
 	harness_child_kill(&cutter);
 	harness_await_counts(&scene.conn, "s", 0, 0);
-	reloading_expect_not(harness_daemon_log(&scene.daemon), "worker");
 	end(0);
 }
 END_TEST

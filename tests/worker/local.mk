@@ -19,6 +19,12 @@ tests_worker_check_mark_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_worker_check_mark_LDADD = daemon/worker/libworker.la client/libcontrol.la host/libhost.la \
 	conf/libconf.la $(CHECK_LIBS)
 
+check_PROGRAMS += tests/worker/check_cut
+tests_worker_check_cut_SOURCES = tests/worker/check_cut.c tests/worker/harness.c tests/worker/harness.h
+tests_worker_check_cut_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_worker_check_cut_LDADD = daemon/worker/libworker.la client/libcontrol.la host/libhost.la \
+	conf/libconf.la $(CHECK_LIBS)
+
 check_PROGRAMS += tests/worker/check_cancel
 tests_worker_check_cancel_SOURCES = tests/worker/check_cancel.c tests/worker/harness.c tests/worker/harness.h
 tests_worker_check_cancel_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
