@@ -56,6 +56,13 @@ segment_admit_or_tell(struct segment *segment)
 		    "open before", name, text);
 }
 
+/* That are at its pages: they have it, too, by the kernel's count. One that has just begun, or ended, may be one too many. */
+static uint32_t
+segment_n_workers(const struct segment *segment)
+{
+	return (segment->provision ? segment->provision->n_busy : 0) + (segment->growth ? segment->growth->n_busy : 0);
+}
+
 uint32_t
 segment_n_others(struct segment *segment)
 {
@@ -66,7 +73,7 @@ segment_n_others(struct segment *segment)
 	if (holding->object.fd < 0 || !(holding->backend->features & BACKEND_NAMED))
 		return 0;
 	if (holding->backend->features & BACKEND_COUNTED)
-		return (uint32_t)(others - min_u64(others, n_attached));
+		return (uint32_t)(others - min_u64(others, n_attached + segment_n_workers(segment)));
 	return !n_attached && !holding_is_alone(holding);
 }
 

@@ -172,6 +172,23 @@ START_TEST(whom_the_kernel_counts_it_waits_for)
 }
 END_TEST
 
+START_TEST(workers_are_no_others)
+{
+	null_backend.others = null_others;
+	null_backend.features |= BACKEND_COUNTED | BACKEND_NAMED;
+	declare();
+	ck_assert_int_eq(grow_begin(LARGE), 0);
+	while (!test.segment->growth || !test.segment->growth->n_busy)
+		grow_turn();
+	null_notes.others = test.segment->growth->n_busy;
+	ck_assert_uint_eq(segment_n_others(test.segment), 0);
+	null_notes.others++;
+	ck_assert_uint_eq(segment_n_others(test.segment), 1);
+	grow_await();
+	ck_assert_uint_eq(segment_n_others(test.segment), null_notes.others);
+}
+END_TEST
+
 START_TEST(whom_the_kernel_counts_keeps_its_pages)
 {
 	struct attachment *attachment;
@@ -222,6 +239,7 @@ null_suite(void)
 	tcase_add_test(tcase, a_life_is_in_order);
 	tcase_add_test(tcase, new_pages_come_when_it_is_shut);
 	tcase_add_test(tcase, whom_the_kernel_counts_it_waits_for);
+	tcase_add_test(tcase, workers_are_no_others);
 	tcase_add_test(tcase, whom_the_kernel_counts_keeps_its_pages);
 	tcase_add_test(tcase, room_is_asked_for_before_a_growth);
 	suite_add_tcase(suite, tcase);
