@@ -198,6 +198,30 @@ START_TEST(killed_at_the_mark_the_file_is_clean)
 }
 END_TEST
 
+/* What is given up is not there: whoever waits for the daemon's being ready does not go on now. */
+START_TEST(stopped_in_its_start_it_is_never_ready)
+{
+	struct harness_daemon daemon;
+	struct disk disk;
+	char body[512];
+
+	disk_mount(&disk, 64 * MIB);
+	describe(body, sizeof(body), &disk, "");
+	disk_freeze(&disk);
+	harness_daemon_prepare(&daemon, workers, body);
+	harness_daemon_launch(&daemon);
+	(void)disk_await_stuck(daemon.pid);
+	ck_assert_int_eq(kill(daemon.pid, SIGTERM), 0);
+	harness_daemon_await_log(&daemon, "stopping on signal");
+	disk_thaw(&disk);
+	ck_assert_int_eq(harness_daemon_await_exit(&daemon), 0);
+	ck_assert(!harness_daemon_hear(&daemon));
+	ck_assert_ptr_null(strstr(harness_daemon_log(&daemon), "ready after"));
+	harness_daemon_remove(&daemon);
+	disk_unmount(&disk);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -208,6 +232,7 @@ main(void)
 	tcase_add_test(tcase, memory_is_had_beside_it);
 	tcase_add_test(tcase, a_death_keeps_nobody_waiting);
 	tcase_add_loop_test(tcase, a_mutex_is_recovered, 0, 2);
+	tcase_add_test(tcase, stopped_in_its_start_it_is_never_ready);
 	tcase_add_test(tcase, killed_at_the_mark_the_file_is_clean);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
