@@ -79,8 +79,9 @@ recovery_sweep(struct recovery *recovery, struct recovery_pass *pass, struct loc
 		pass->was_costly = true;
 		return recovery_mutex(recovery, lock, &pass->dead);
 	}
+	/* A worker is at it for an earlier death, and may have looked before this one. */
 	if (!lock_is_ours(lock))
-		return false;
+		return lock->job != NULL;
 	/* Of a poisoned one many: who poisoned it may be the dead, and have woken nobody yet. */
 	control_wake(lock->place.lock, lock_word_id(lock) == CONTROL_ID_POISON ? CONTROL_WAKE_MANY : 1);
 	return false;
