@@ -22,6 +22,8 @@
 #define BOOK(keys)	"segments = ( { name = \"book\"; size = \"64KiB\"; backend = \"sysv\"; key = 0x7A2F; " \
 	"group = \"54321\"; " keys " } );"
 
+#define LOCKED		BOOK("mode = \"0660\"; locks = ( { name = \"all\"; offset = \"0\"; length = \"64KiB\"; undo = \"4KiB\"; } );")
+
 struct scene {
 	struct harness_daemon daemon;
 	struct harness_conn conn;
@@ -202,7 +204,7 @@ START_TEST(clients_and_strangers_share_it)
 	struct actor actor;
 	struct scene scene;
 
-	begin(&scene, NULL, BOOK("mode = \"0660\"; locks = ( { name = \"all\"; offset = \"0\"; length = \"64KiB\"; undo = \"4KiB\"; } );"));
+	begin(&scene, NULL, LOCKED);
 	actor_start(&actor, scene.daemon.socket, "book");
 	stranger_start(&stranger, HARNESS_NOBODY, GROUP_GID);
 	stranger_must(&stranger, 0, "attach %d 0", KEY);
@@ -225,7 +227,7 @@ START_TEST(a_client_killed_in_a_section_is_rolled_back)
 	struct actor actor;
 	struct scene scene;
 
-	begin(&scene, NULL, BOOK("mode = \"0660\"; locks = ( { name = \"all\"; offset = \"0\"; length = \"64KiB\"; undo = \"4KiB\"; } );"));
+	begin(&scene, NULL, LOCKED);
 	stranger_start(&stranger, HARNESS_NOBODY, GROUP_GID);
 	stranger_must(&stranger, 0, "attach %d 0", KEY);
 	stranger_must(&stranger, 0, "set 8 11");
