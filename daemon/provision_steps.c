@@ -13,6 +13,7 @@
 #include "host/limits.h"
 
 #define PIECE_BYTES	(64 * MIB)	/* some milliseconds of a worker */
+#define GIB_SECONDS	60		/* of a page that the kernel clears in one go; an emulated machine takes more than 10 */
 
 static void provision_fill(struct provision *provision);
 
@@ -373,6 +374,7 @@ provision_fill(struct provision *provision)
 			},
 			.fd = is_data ? holding->object.fd : holding->control->object.fd,
 			.can_wait = !provision->definition->required,
+			.patience_seconds = provision->page_bytes == GIB ? GIB_SECONDS : 0,
 			.done = provision_piece_done,
 		};
 		provision->next_bytes += length;

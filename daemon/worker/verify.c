@@ -92,9 +92,12 @@ huge_by_scan(int pagemap_fd, const void *address, size_t length_bytes, uint64_t 
 	return 0;
 }
 
-/* COMPAT(linux 6.7): no PAGEMAP_SCAN. */
+/*
+ * COMPAT(linux 6.7): no PAGEMAP_SCAN. The range may be part of a mapping, of System V memory, or several of them: what this
+ * process has touched of those is the range.
+ */
 static int
-huge_by_smaps(const void *address, uint64_t *ret_bytes)
+huge_by_smaps(const void *address, size_t length_bytes, uint64_t *ret_bytes)
 {
 	cleanup_fclose FILE *f = fopen("/proc/self/smaps", "re");
 	cleanup_free char *line = NULL;
@@ -106,9 +109,10 @@ huge_by_smaps(const void *address, uint64_t *ret_bytes)
 		return -errno;
 	while (getline(&line, &size, f) > 0) {
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &start, &end) == 2) {
-			if (seen)
+			if (start >= (uintptr_t)address + length_bytes)
 				break;
-			ours = seen = start == (uintptr_t)address;
+			ours = end > (uintptr_t)address;
+			seen |= ours;
 		} else if (ours && (sscanf(line, "ShmemPmdMapped: %" SCNu64, &kib) == 1 ||
 		    sscanf(line, "FilePmdMapped: %" SCNu64, &kib) == 1 ||
 		    sscanf(line, "Shared_Hugetlb: %" SCNu64, &kib) == 1 ||
@@ -117,7 +121,7 @@ huge_by_smaps(const void *address, uint64_t *ret_bytes)
 	}
 	if (!seen)
 		return -ENOENT;
-	*ret_bytes = total_kib * KIB;
+	*ret_bytes = min_u64(total_kib * KIB, length_bytes);
 	return 0;
 }
 
@@ -130,7 +134,7 @@ verify_huge(struct verify *verify, const void *address, size_t length_bytes, uin
 		r = huge_by_scan(verify->pagemap_fd, address, length_bytes, ret_bytes);
 	if (r == -ENOTTY) {
 		verify_deinit(verify);
-		r = huge_by_smaps(address, ret_bytes);
+		r = huge_by_smaps(address, length_bytes, ret_bytes);
 	}
 	return r;
 }

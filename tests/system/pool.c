@@ -50,8 +50,8 @@ pool_write(uint64_t page_bytes, unsigned node, uint64_t n_pages)
 }
 
 /* 0 where there is no such pool. */
-static uint64_t
-pool_read(uint64_t page_bytes, unsigned node)
+uint64_t
+pool_pages(uint64_t page_bytes, unsigned node)
 {
 	char path[160], text[32] = "";
 	cleanup_close int fd = open(pool_path(path, sizeof(path), page_bytes, node), O_RDONLY | O_CLOEXEC);
@@ -69,7 +69,7 @@ pool_borrow(void)
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(sizes); i++)
 		for (unsigned node = 0; node < NODES_MAX; node++)
 			if (borrowed.nodes >> node & 1)
-				borrowed.n_pages[i][node] = pool_read(sizes[i], node);
+				borrowed.n_pages[i][node] = pool_pages(sizes[i], node);
 }
 
 /* What a process that was killed had of it comes back a moment after its end, and until then cannot be taken out. */
@@ -78,7 +78,7 @@ pool_restore(uint64_t page_bytes, unsigned node, uint64_t n_pages)
 {
 	uint64_t deadline_ns = clock_monotonic_ns() + 5 * NS_PER_SEC;
 
-	while (pool_read(page_bytes, node) != n_pages && clock_monotonic_ns() < deadline_ns) {
+	while (pool_pages(page_bytes, node) != n_pages && clock_monotonic_ns() < deadline_ns) {
 		if (pool_write(page_bytes, node, n_pages) < 0)
 			return;
 		(void)sched_yield();
@@ -163,7 +163,7 @@ pool_set_free(uint64_t page_bytes, int node, uint64_t n_pages)
 void
 pool_enlarge(uint64_t page_bytes, unsigned node, uint64_t n_pages)
 {
-	int r = pool_write(page_bytes, node, pool_read(page_bytes, node) + n_pages);
+	int r = pool_write(page_bytes, node, pool_pages(page_bytes, node) + n_pages);
 
 	if (r < 0)
 		harness_skip("the pool of huge pages of node %u cannot be enlarged: %s", node, strerror(-r));

@@ -19,6 +19,9 @@ void pool_set_free(uint64_t page_bytes, int node, uint64_t n_pages);
 /* So many more pages for a node, of its common memory; or skips. */
 void pool_enlarge(uint64_t page_bytes, unsigned node, uint64_t n_pages);
 
+/* All pages of a node's part. */
+uint64_t pool_pages(uint64_t page_bytes, unsigned node);
+
 /* Its free pages less the reserved ones, now. */
 uint64_t pool_free(uint64_t page_bytes);
 
