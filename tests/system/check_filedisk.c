@@ -75,13 +75,6 @@ setup(void)
 	(void)snprintf(filing.mark, sizeof(filing.mark), "%s.segmentd", filing.path);
 }
 
-static void
-teardown(void)
-{
-	(void)run("umount -l %s/copied %s %s/small 2>/dev/null", filing.dir, scene.disk, filing.dir);
-	filing_teardown();
-}
-
 /* How many entries there are on the disk, beside its own. */
 static unsigned
 count_files(void)
@@ -503,7 +496,7 @@ main(void)
 	TCase *tcase = tcase_create("filedisk");
 
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
-	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_checked_fixture(tcase, setup, filing_teardown);
 	tcase_add_test(tcase, a_full_disk_is_an_error_at_the_start);
 	tcase_add_test(tcase, two_that_have_room_alone_are_not_both_had);
 	tcase_add_loop_test(tcase, what_is_ready_has_its_room_whatever_others_take, 0, BASE_ARRAY_SIZE(rooms));

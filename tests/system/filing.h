@@ -9,6 +9,7 @@
 #define FILING_SIZE	(3 * MIB + 4097)	/* of "s": no whole page at the end */
 
 struct filing {
+	pid_t pid;			/* of the test */
 	char dir[64];
 	char path[80];			/* of the segment's file */
 	char mark[96];			/* of what lies beside it */
@@ -17,7 +18,7 @@ struct filing {
 	struct harness_conn conn;
 };
 
-/* A fixture's: a directory without anything in it, which goes with all that is in it. */
+/* A fixture's: a directory without anything in it, which goes with all that is in it, at the latest when the test ends. */
 void filing_setup(void);
 void filing_teardown(void);
 extern struct filing filing;
