@@ -232,3 +232,12 @@ filing_await_synced(uint64_t since_ns)
 		(void)poll(NULL, 0, 1);		/* that it was done gives no event */
 	} while (reply.shown.synced_ns < since_ns);
 }
+
+void
+filing_write_text(const char *path, const char *text)
+{
+	cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, text, strlen(text)), strlen(text));
+}

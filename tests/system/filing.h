@@ -60,4 +60,7 @@ void filing_crash(void);
 /* SHOW, until all that was stored before (nanoseconds since 1970) was written back. */
 void filing_await_synced(uint64_t since_ns);
 
+/* Makes a file with that text. */
+void filing_write_text(const char *path, const char *text);
+
 #endif

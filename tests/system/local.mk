@@ -82,6 +82,11 @@ tests_system_check_file_SOURCES = tests/system/check_file.c $(FILING)
 tests_system_check_file_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_file_LDADD = client/libsegment.la $(FILING_LIBS)
 
+check_PROGRAMS += tests/system/check_filerefused
+tests_system_check_filerefused_SOURCES = tests/system/check_filerefused.c $(FILING)
+tests_system_check_filerefused_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_filerefused_LDADD = client/libsegment.la $(FILING_LIBS)
+
 check_PROGRAMS += tests/system/check_filedisk
 tests_system_check_filedisk_SOURCES = tests/system/check_filedisk.c $(FILING)
 tests_system_check_filedisk_CFLAGS = $(SYSTEM_CFLAGS)
