@@ -145,7 +145,8 @@ fill_had(struct table *table, const struct shown *shown)
 	(void)snprintf(text, sizeof(text), "%s locked", locked);
 	if (r == 0)
 		r = add_had(table, "mlock", shown_find(shown, "mlock"), text, row->differs & PROTOCOL_DIFFERS_LOCKED);
-	(void)snprintf(text, sizeof(text), "%s (%s by huge pages)", page_size ? page_size : "none", huge);
+	(void)snprintf(text, sizeof(text), "%s%s (%s by huge pages)", page_size ? page_size : "none",
+	    row->page_shift ? " of the pool" : row->huge_bytes ? " transparent" : "", huge);
 	if (r == 0)
 		r = add_had(table, "page size", row_page_size_name(row->page_size_asked), text,
 		    row->differs & PROTOCOL_DIFFERS_PAGES);
