@@ -7,60 +7,17 @@
 #include "config.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "daemon/kernelcount.h"
 #include "tests/daemon/conform.h"
-#include "tests/system/pool.h"
 
 #define CONTENTS	"what was written"
 #define NOBODY		65534
-#define SOON_MS		2000		/* by then what is counted seldom was counted again */
-
-static bool
-has(unsigned features)
-{
-	return (conform.row->features & features) == features;
-}
-
-/* Whether contents were there before it, or what is written to one object is seen by another of the same definition. */
-static bool
-is_exclusive(void)
-{
-	return has(BACKEND_NAMED) || has(BACKEND_DURABLE);
-}
-
-/* What it takes is known to be had. */
-static void
-must_create(void)
-{
-	int r = conform_create();
-
-	ck_assert_msg(r == 0, "%s: %s: %s", conform.row->name, strerror(r < 0 ? -r : 0), conform.text);
-}
-
-static bool
-begin(int row)
-{
-	if (!conform_begin(row, DEFINITION_PAGE_AUTO))
-		return false;
-	must_create();
-	return true;
-}
-
-static void
-end(void)
-{
-	conform_close();
-	conform_end();
-}
 
 /* A client's attachment: a description of its own, and its data. */
 struct client {
@@ -94,14 +51,14 @@ START_TEST(a_row_is_whole)
 	if (_i < DEFINITION_BACKEND_N)
 		ck_assert_str_eq(row->name, definition_backend_name((enum definition_backend)_i));
 	ck_assert(row->create && row->open && row->map && row->resident_bytes);
-	ck_assert_int_eq(has(BACKEND_COUNTED), row->others != NULL);
+	ck_assert_int_eq(conform_has(BACKEND_COUNTED), row->others != NULL);
 	ck_assert_int_eq(!row->errand, !row->errand_done);
 	/* Who can be reached without us has a name to lose, and says who may. */
-	ck_assert(!has(BACKEND_NAMED) || (row->unname && row->admit));
+	ck_assert(!conform_has(BACKEND_NAMED) || (row->unname && row->admit));
 	/* Somebody has to see who has the data. */
-	ck_assert(has(BACKEND_MARKS) || has(BACKEND_COUNTED));
+	ck_assert(conform_has(BACKEND_MARKS) || conform_has(BACKEND_COUNTED));
 	/* Whose size a writer can change has to be asked how it is; a file's is what the kernel tells of the file. */
-	ck_assert(!has(BACKEND_FD) || has(BACKEND_SEALED) || has(BACKEND_DURABLE) || row->check);
+	ck_assert(!conform_has(BACKEND_FD) || conform_has(BACKEND_SEALED) || conform_has(BACKEND_DURABLE) || row->check);
 	conform_end();
 }
 END_TEST
@@ -113,14 +70,14 @@ START_TEST(it_comes_without_a_page_and_goes_without_a_trace)
 	if (!conform_begin(_i, DEFINITION_PAGE_AUTO))
 		return;
 	/* What is opened once and kept: /proc's folder of descriptors, a worker. */
-	must_create();
+	conform_must_create();
 	conform_close();
 	conform_trace(&before);
 	for (unsigned i = 0; i < 3; i++) {
-		must_create();
+		conform_must_create();
 		ck_assert_int_ge(conform.object.fd, 0);
 		ck_assert_uint_eq(conform.object.map_bytes, CONFORM_SIZE);
-		if (!has(BACKEND_DURABLE))
+		if (!conform_has(BACKEND_DURABLE))
 			ck_assert_uint_eq(conform.row->resident_bytes(&conform.object), 0);
 		conform_close();
 		ck_assert_int_eq(conform.object.fd, -1);
@@ -137,7 +94,7 @@ START_TEST(what_one_writes_all_read)
 	struct client writer, reader;
 	char *map;
 
-	if (!begin(_i))
+	if (!conform_start(_i))
 		return;
 	map = conform_map();
 	client_begin(&writer, true);
@@ -151,49 +108,38 @@ START_TEST(what_one_writes_all_read)
 	ck_assert_int_eq(fcntl(writer.fd, F_GETFL) & O_ACCMODE, O_RDWR);
 	ck_assert_int_eq(fcntl(reader.fd, F_GETFL) & O_ACCMODE, O_RDONLY);
 	ck_assert_int_eq(mprotect(reader.data, 4096, PROT_READ | PROT_WRITE), -1);
-	if (has(BACKEND_FD))
+	if (conform_has(BACKEND_FD))
 		ck_assert_ptr_eq(conform_attach(reader.fd, true), NULL);
 	client_end(&reader);
 	client_end(&writer);
 	conform_unmap(map);
-	end();
+	conform_finish();
 }
 END_TEST
-
-/* Counting may have its price, and is then not done for each who asks. */
-static void
-expect_resident(uint64_t bytes)
-{
-	uint64_t until_ns = clock_monotonic_ns() + SOON_MS * NS_PER_MS;
-
-	while (conform.row->resident_bytes(&conform.object) != bytes && clock_monotonic_ns() < until_ns)
-		;
-	ck_assert_uint_eq(conform.row->resident_bytes(&conform.object), bytes);
-}
 
 START_TEST(workers_make_pages_and_give_them_back)
 {
 	char *map;
 
-	if (!begin(_i))
+	if (!conform_start(_i))
 		return;
 	ck_assert_msg(conform_work(JOB_POPULATE, CONFORM_SIZE) == 0, "%s", conform.text);
 	ck_assert_uint_eq(conform.result.resident_bytes, CONFORM_SIZE);
-	expect_resident(CONFORM_SIZE);
-	if (!has(BACKEND_HUGE))
+	conform_expect_resident(CONFORM_SIZE);
+	if (!conform_has(BACKEND_HUGE))
 		ck_assert_uint_eq(conform.result.huge_bytes, 0);
 	map = conform_map();
 	memcpy(map, CONTENTS, sizeof(CONTENTS));
 	/* Contents that are to stay are not given back. */
-	if (!has(BACKEND_DURABLE)) {
+	if (!conform_has(BACKEND_DURABLE)) {
 		ck_assert_msg(conform_work(JOB_FREE, CONFORM_SIZE) == 0, "%s", conform.text);
-		expect_resident(0);
+		conform_expect_resident(0);
 		if (conform.row->reset)
 			conform.row->reset(&conform.object);
 		ck_assert_int_eq(map[0], 0);
 	}
 	conform_unmap(map);
-	end();
+	conform_finish();
 }
 END_TEST
 
@@ -213,15 +159,15 @@ START_TEST(sealed_is_sealed)
 {
 	struct client writer;
 
-	if (!begin(_i))
+	if (!conform_start(_i))
 		return;
 	client_begin(&writer, true);
-	if (has(BACKEND_FD))
-		ck_assert_int_ne(can_resize(writer.fd), has(BACKEND_SEALED));
+	if (conform_has(BACKEND_FD))
+		ck_assert_int_ne(can_resize(writer.fd), conform_has(BACKEND_SEALED));
 	/* What stands in for data cannot be changed either: a mark is on it, and a mapping. */
 	else
 		ck_assert(ftruncate(writer.fd, 0) && ftruncate(writer.fd, 2 * CONFORM_SIZE));
-	if (has(BACKEND_SEALED)) {
+	if (conform_has(BACKEND_SEALED)) {
 		writer.data[CONFORM_SIZE - 1] = 'x';
 		ck_assert_int_eq(writer.data[CONFORM_SIZE - 1], 'x');
 	} else if (conform.row->check) {
@@ -229,17 +175,17 @@ START_TEST(sealed_is_sealed)
 		ck_assert_int_ne(conform.text[0], '\0');
 	}
 	client_end(&writer);
-	end();
+	conform_finish();
 }
 END_TEST
 
 START_TEST(nobody_has_changed_it_at_first)
 {
-	if (!begin(_i))
+	if (!conform_start(_i))
 		return;
 	if (conform.row->check)
 		ck_assert_msg(conform.row->check(&conform.object, conform.text, sizeof(conform.text)) == 0, "%s", conform.text);
-	end();
+	conform_finish();
 }
 END_TEST
 
@@ -249,7 +195,7 @@ START_TEST(marks_tell_until_the_last_mapping_ends)
 	struct client client;
 	void *kept;
 
-	if (!begin(_i))
+	if (!conform_start(_i))
 		return;
 	client_begin(&client, true);
 	/* Where data is no file, a page stands in for it, and is mapped for as long as data is attached. */
@@ -265,7 +211,7 @@ START_TEST(marks_tell_until_the_last_mapping_ends)
 	ck_assert_int_eq(munmap(kept, 4096), 0);
 	ck_assert(!kernelcount_held(conform.object.fd, 7, true));
 	ck_assert(kernelcount_alone(conform.object.fd));
-	end();
+	conform_finish();
 }
 END_TEST
 
@@ -336,22 +282,22 @@ START_TEST(who_comes_by_its_name_is_seen)
 	if (!conform_begin(_i, DEFINITION_PAGE_AUTO))
 		return;
 	outsider_begin(&outsider, geteuid());
-	must_create();
+	conform_must_create();
 	ck_assert_int_eq(backend_object_settle(&conform.object), 0);
 	map = conform_map();
-	ck_assert_int_eq(outsider_reaches(&outsider), has(BACKEND_NAMED));
-	if (has(BACKEND_COUNTED))
-		ck_assert_uint_eq(conform.row->others(&conform.object, 1), has(BACKEND_NAMED));
+	ck_assert_int_eq(outsider_reaches(&outsider), conform_has(BACKEND_NAMED));
+	if (conform_has(BACKEND_COUNTED))
+		ck_assert_uint_eq(conform.row->others(&conform.object, 1), conform_has(BACKEND_NAMED));
 	conform_unmap(map);
-	if (has(BACKEND_COUNTED))
-		ck_assert_uint_eq(conform.row->others(&conform.object, 0), has(BACKEND_NAMED));
-	if (has(BACKEND_MARKS))
-		ck_assert_int_ne(kernelcount_alone(conform.object.fd), has(BACKEND_NAMED));
+	if (conform_has(BACKEND_COUNTED))
+		ck_assert_uint_eq(conform.row->others(&conform.object, 0), conform_has(BACKEND_NAMED));
+	if (conform_has(BACKEND_MARKS))
+		ck_assert_int_ne(kernelcount_alone(conform.object.fd), conform_has(BACKEND_NAMED));
 	outsider_end(&outsider);
-	if (has(BACKEND_COUNTED))
+	if (conform_has(BACKEND_COUNTED))
 		ck_assert_uint_eq(conform.row->others(&conform.object, 0), 0);
 	ck_assert(kernelcount_alone(conform.object.fd));
-	end();
+	conform_finish();
 }
 END_TEST
 
@@ -368,14 +314,14 @@ START_TEST(only_who_is_admitted_comes_by_its_name)
 
 	if (!conform_begin(_i, DEFINITION_PAGE_AUTO))
 		return;
-	if (!has(BACKEND_NAMED) || geteuid()) {
+	if (!conform_has(BACKEND_NAMED) || geteuid()) {
 		(void)printf("SKIP: %s: %s\n", conform.row->name, geteuid() ? "only root can be somebody else" :
 		    "nobody comes to it but through us");
 		conform_end();
 		return;
 	}
 	outsider_begin(&nobody, NOBODY);
-	must_create();
+	conform_must_create();
 	ck_assert(!outsider_reaches(&nobody));
 	open = definition_copy(conform.definition);
 	open->mode = 0666;
@@ -390,7 +336,7 @@ START_TEST(only_who_is_admitted_comes_by_its_name)
 	ck_assert(!outsider_reaches(&nobody));
 	outsider_end(&nobody);
 	(void)definition_unref(open);
-	end();
+	conform_finish();
 }
 END_TEST
 
@@ -398,11 +344,11 @@ START_TEST(without_its_name_it_stays_with_who_has_it)
 {
 	struct client client;
 
-	if (!begin(_i))
+	if (!conform_start(_i))
 		return;
 	if (!conform.row->unname) {
 		(void)printf("SKIP: %s: it has no name, or keeps it\n", conform.row->name);
-		end();
+		conform_finish();
 		return;
 	}
 	client_begin(&client, true);
@@ -413,16 +359,16 @@ START_TEST(without_its_name_it_stays_with_who_has_it)
 	ck_assert_str_eq(client.data, CONTENTS);
 	ck_assert_int_eq(conform.row->resident_bytes(&conform.object) > 0, 1);
 	/* Another one can be made, and the end of the first leaves it alone. */
-	if (has(BACKEND_NAMED)) {
+	if (conform_has(BACKEND_NAMED)) {
 		struct backend_object first = conform.object;
 
-		must_create();
+		conform_must_create();
 		backend_object_close(conform.row, &first);
 		ck_assert_str_eq(client.data, CONTENTS);
 		conform_detach(conform_reach(false));
 	}
 	client_end(&client);
-	end();
+	conform_finish();
 }
 END_TEST
 
@@ -433,13 +379,13 @@ START_TEST(it_is_made_once_or_is_another_one)
 	struct client client;
 	int r;
 
-	if (!begin(_i))
+	if (!conform_start(_i))
 		return;
 	client_begin(&client, true);
 	memcpy(client.data, CONTENTS, sizeof(CONTENTS));
 	conform_trace(&before);
 	r = conform_create_another(&other);
-	if (is_exclusive()) {
+	if (conform_is_exclusive()) {
 		ck_assert_int_lt(r, 0);
 		ck_assert_int_ne(conform.text[0], '\0');
 	} else {
@@ -460,7 +406,7 @@ START_TEST(it_is_made_once_or_is_another_one)
 	conform_expect_trace(&before, "after the second one");
 	ck_assert_str_eq(client.data, CONTENTS);
 	client_end(&client);
-	end();
+	conform_finish();
 }
 END_TEST
 
@@ -480,7 +426,7 @@ START_TEST(what_others_made_is_left_alone)
 	r = conform.row->probe ? conform.row->probe(conform.definition, conform.text, sizeof(conform.text)) : 0;
 	if (r == 0)
 		r = conform_create();
-	if (has(BACKEND_NAMED)) {
+	if (conform_has(BACKEND_NAMED)) {
 		ck_assert_int_eq(r, -EEXIST);
 		ck_assert_int_ne(conform.text[0], '\0');
 		/* Also without the look before. */
@@ -502,7 +448,7 @@ START_TEST(contents_last_as_long_as_promised)
 {
 	char *map;
 
-	if (!begin(_i))
+	if (!conform_start(_i))
 		return;
 	map = conform_map();
 	ck_assert_int_eq(map[5000], 0);
@@ -510,215 +456,12 @@ START_TEST(contents_last_as_long_as_promised)
 	memcpy(map + 5000, CONTENTS, sizeof(CONTENTS));
 	conform_unmap(map);
 	conform_close();
-	must_create();
+	conform_must_create();
 	map = conform_map();
-	ck_assert_int_eq(conform.object.has_contents, has(BACKEND_DURABLE));
-	ck_assert_str_eq(map + 5000, has(BACKEND_DURABLE) ? CONTENTS : "");
+	ck_assert_int_eq(conform.object.has_contents, conform_has(BACKEND_DURABLE));
+	ck_assert_str_eq(map + 5000, conform_has(BACKEND_DURABLE) ? CONTENTS : "");
 	conform_unmap(map);
-	end();
-}
-END_TEST
-
-/* The descriptors run out at each place where one is needed. */
-START_TEST(a_failed_creation_leaves_nothing)
-{
-	struct conform_trace before;
-	struct rlimit was, limit;
-	unsigned n_failed = 0;
-	int r;
-
-	if (!begin(_i))
-		return;
-	conform_close();
-	/* Contents that stay are there from now on. */
-	conform_trace(&before);
-	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
-	for (rlim_t room = 0;; room++) {
-		int lowest = dup(STDERR_FILENO);
-
-		ck_assert_int_ge(lowest, 0);
-		(void)close(lowest);
-		limit = (struct rlimit) { (rlim_t)lowest + room, was.rlim_max };
-		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-		r = conform_create();
-		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &was), 0);
-		if (r == 0)
-			break;
-		ck_assert_int_lt(r, 0);
-		n_failed++;
-		/* Where workers make files, what is lost on the way from them is found and removed by the next one. */
-		if (!has(BACKEND_DURABLE))
-			conform_expect_trace(&before, "without a descriptor");
-		ck_assert_uint_lt(n_failed, 16);
-	}
-	ck_assert_uint_gt(n_failed, 0);
-	conform_close();
-	conform_expect_trace(&before, "after the one that was made");
-	conform_end();
-}
-END_TEST
-
-START_TEST(a_size_that_cannot_be_leaves_nothing)
-{
-	struct conform_trace before;
-	int r;
-
-	if (!begin(_i))
-		return;
-	conform_close();
-	conform_trace(&before);
-	conform.definition->size_bytes = conform.definition->max_size_bytes = 1024 * TIB;
-	r = conform.row->probe ? conform.row->probe(conform.definition, conform.text, sizeof(conform.text)) : 0;
-	if (r == 0)
-		r = conform_create();
-	/* Where no page is taken before it is wanted there is no limit but the kernel's largest file. */
-	if (r == 0)
-		conform_close();
-	else
-		ck_assert_int_ne(conform.text[0], '\0');
-	conform_expect_trace(&before, "of that size");
-	conform_end();
-}
-END_TEST
-
-/* Made, and then not to be had in its size: what there is of it goes again. */
-START_TEST(a_size_that_is_not_allowed_leaves_nothing)
-{
-	struct rlimit was, limit;
-	struct conform_trace before, first;
-	int r;
-
-	if (!conform_begin(_i, DEFINITION_PAGE_AUTO))
-		return;
-	conform_trace(&before);
-	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &was), 0);
-	limit = (struct rlimit) { CONFORM_SIZE / 2, was.rlim_max };
-	/* As the daemon does: it is told by an error then. */
-	ck_assert(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
-	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-	r = conform_create();
-	/* What has a descriptor has a size that is judged so. */
-	ck_assert(r < 0 || !has(BACKEND_FD));
-	ck_assert(r == 0 || conform.text[0]);
-	conform_close();
-	/* A worker has come, perhaps, and stays for the second time. */
-	conform_trace(&first);
-	before.n_fds = first.n_fds;
-	conform_expect_trace(&before, "of a size that is not allowed");
-	ck_assert_int_eq(conform_create(), r);
-	conform_close();
-	conform_expect_trace(&before, "of a size that is not allowed, again");
-	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &was), 0);
-	conform_end();
-}
-END_TEST
-
-START_TEST(what_cannot_be_mapped_leaves_nothing)
-{
-	char *area;
-
-	if (!begin(_i))
-		return;
-	area = mmap(NULL, CONFORM_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	ck_assert_ptr_ne(area, MAP_FAILED);
-	/* Of no whole page: what map() refuses it does without a mapping. */
-	ck_assert_int_lt(conform.row->map(&conform.object, area + 1), 0);
-	ck_assert_int_eq(munmap(area, CONFORM_SIZE), 0);
-	end();
-}
-END_TEST
-
-START_TEST(locked_without_a_mapping_is_locked)
-{
-	struct shmid_ds shm;
-	int r;
-
-	if (!begin(_i))
-		return;
-	if (!conform.row->lock) {
-		(void)printf("SKIP: %s: it is locked by its mapping\n", conform.row->name);
-		end();
-		return;
-	}
-	r = conform.row->lock(&conform.object);
-	if (r == -EPERM || r == -ENOMEM)
-		(void)printf("SKIP: %s: it cannot be locked here: %s\n", conform.row->name, strerror(-r));
-	else
-		ck_assert_int_eq(r, 0);
-	if (r == 0 && conform.object.shm_id >= 0) {
-		ck_assert_int_eq(shmctl(conform.object.shm_id, IPC_STAT, &shm), 0);
-		ck_assert_uint_ne(shm.shm_perm.mode & SHM_LOCKED, 0);
-	}
-	end();
-}
-END_TEST
-
-/* A figure of /proc/self/smaps of the mapping that holds an address, in bytes. */
-static uint64_t
-smaps_figure(const void *address, const char *key)
-{
-	cleanup_fclose FILE *f = fopen("/proc/self/smaps", "re");
-	uintptr_t start, end_;
-	char line[512];
-	bool is_it = false;
-
-	ck_assert_ptr_nonnull(f);
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &start, &end_) == 2)
-			is_it = (uintptr_t)address >= start && (uintptr_t)address < end_;
-		else if (is_it && strncmp(line, key, strlen(key)) == 0)
-			return strtoull(line + strlen(key), NULL, 10) * KIB;
-	}
-	return 0;
-}
-
-static void
-check_pool(int row, enum definition_page_size page_size, uint64_t bytes)
-{
-	struct conform_trace before;
-	char *map;
-
-	/* A page of a GiB takes seconds to be cleared. */
-	if (row < DEFINITION_BACKEND_N && backend_has((enum definition_backend)row, BACKEND_HUGETLB) &&
-	    (bytes < GIB || harness_is_full()))
-		pool_set_free(bytes, -1, max_u64(CONFORM_SIZE / bytes, 1));
-	if (!conform_begin(row, page_size))
-		return;
-	conform_trace(&before);
-	if (conform_create()) {
-		(void)printf("SKIP: %s: %s\n", conform.row->name, conform.text);
-		ck_assert_int_ne(conform.text[0], '\0');
-		conform_expect_trace(&before, "of huge pages that are not to be had");
-		conform_end();
-		return;
-	}
-	ck_assert_uint_eq(conform.object.page_bytes, bytes);
-	ck_assert_uint_eq(conform.object.map_bytes % bytes, 0);
-	map = conform_map();
-	ck_assert_uint_eq(smaps_figure(map, "KernelPageSize:"), bytes);
-	if (conform_work(JOB_POPULATE, conform.object.map_bytes) == -ENOMEM) {
-		(void)printf("SKIP: %s: %s\n", conform.row->name, conform.text);
-		conform_unmap(map);
-		end();
-		return;
-	}
-	ck_assert_msg(conform.result.status == 0, "%s", conform.text);
-	expect_resident(conform.object.map_bytes);
-	map[conform.object.map_bytes - 1] = 'x';
-	conform_unmap(map);
-	conform_close();
-	conform_end();
-}
-
-START_TEST(pages_of_a_pool_are_the_kernels)
-{
-	check_pool(_i, DEFINITION_PAGE_2MIB, 2 * MIB);
-}
-END_TEST
-
-START_TEST(pages_of_the_large_pool_are_the_kernels)
-{
-	check_pool(_i, DEFINITION_PAGE_1GIB, GIB);
+	conform_finish();
 }
 END_TEST
 
@@ -739,23 +482,13 @@ conformance_suite(void)
 		it_is_made_once_or_is_another_one,
 		what_others_made_is_left_alone,
 		contents_last_as_long_as_promised,
-		a_failed_creation_leaves_nothing,
-		a_size_that_cannot_be_leaves_nothing,
-		a_size_that_is_not_allowed_leaves_nothing,
-		what_cannot_be_mapped_leaves_nothing,
-		locked_without_a_mapping_is_locked,
 	};
 	Suite *suite = suite_create("conformance");
-	TCase *tcase = tcase_create("backend"), *pools = tcase_create("pools");
+	TCase *tcase = tcase_create("backend");
 
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(tests); i++)
 		tcase_add_loop_test(tcase, tests[i], 0, CONFORM_ROWS);
 	suite_add_tcase(suite, tcase);
-	tcase_add_unchecked_fixture(pools, pool_borrow, pool_give_back);
-	tcase_set_timeout(pools, HARNESS_TEST_TIMEOUT_S);
-	tcase_add_loop_test(pools, pages_of_a_pool_are_the_kernels, 0, CONFORM_ROWS);
-	tcase_add_loop_test(pools, pages_of_the_large_pool_are_the_kernels, 0, CONFORM_ROWS);
-	suite_add_tcase(suite, pools);
 	return suite;
 }
 

@@ -14,6 +14,7 @@
 #include "tests/daemon/conform.h"
 #include "tests/daemon/null.h"
 
+#define SOON_MS	2000		/* by then what is counted seldom was counted again */
 #define HUGE_BYTES	(2 * MIB)
 
 struct conform conform = { .object = BACKEND_OBJECT_NULL, .result_fd = -1 };
@@ -386,4 +387,51 @@ conform_main(int argc, char **argv, Suite *(*suite)(void))
 	n_failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
 	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+bool
+conform_has(unsigned features)
+{
+	return (conform.row->features & features) == features;
+}
+
+bool
+conform_is_exclusive(void)
+{
+	return conform_has(BACKEND_NAMED) || conform_has(BACKEND_DURABLE);
+}
+
+void
+conform_must_create(void)
+{
+	int r = conform_create();
+
+	ck_assert_msg(r == 0, "%s: %s: %s", conform.row->name, strerror(r < 0 ? -r : 0), conform.text);
+}
+
+bool
+conform_start(int row)
+{
+	if (!conform_begin(row, DEFINITION_PAGE_AUTO))
+		return false;
+	conform_must_create();
+	return true;
+}
+
+void
+conform_finish(void)
+{
+	conform_close();
+	conform_end();
+}
+
+/* Counting may have its price, and is then not done for each who asks. */
+void
+conform_expect_resident(uint64_t bytes)
+{
+	uint64_t until_ns = clock_monotonic_ns() + SOON_MS * NS_PER_MS;
+
+	while (conform.row->resident_bytes(&conform.object) != bytes && clock_monotonic_ns() < until_ns)
+		;
+	ck_assert_uint_eq(conform.row->resident_bytes(&conform.object), bytes);
 }

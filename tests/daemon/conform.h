@@ -78,4 +78,16 @@ void conform_expect_trace(const struct conform_trace *before, const char *when);
 
 int conform_main(int argc, char **argv, Suite *(*suite)(void));
 
+/* Whether its row promises all of that. */
+bool conform_has(unsigned features);
+/* Whether contents were there before it, or what is written to one object is seen by another of the same definition. */
+bool conform_is_exclusive(void);
+/* What it takes is known to be had. */
+void conform_must_create(void);
+/* conform_begin with an object, and its end. False: the row has nothing to be tested here. */
+bool conform_start(int row);
+void conform_finish(void);
+/* The kernel's count of it comes to that. */
+void conform_expect_resident(uint64_t bytes);
+
 #endif

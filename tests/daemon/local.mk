@@ -36,11 +36,17 @@ tests_daemon_check_patience_LDADD = $(DAEMON_TEST_LIBS)
 
 NULL_BACKEND = tests/daemon/null.c tests/daemon/null.h
 
+CONFORM = tests/daemon/conform.c tests/daemon/conform.h $(NULL_BACKEND)
+
 check_PROGRAMS += tests/daemon/check_conformance
-tests_daemon_check_conformance_SOURCES = tests/daemon/check_conformance.c tests/daemon/conform.c tests/daemon/conform.h \
-	tests/system/pool.c tests/system/pool.h $(NULL_BACKEND)
+tests_daemon_check_conformance_SOURCES = tests/daemon/check_conformance.c $(CONFORM)
 tests_daemon_check_conformance_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_conformance_LDADD = $(DAEMON_TEST_LIBS) $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/daemon/check_conformlimits
+tests_daemon_check_conformlimits_SOURCES = tests/daemon/check_conformlimits.c tests/system/pool.c tests/system/pool.h $(CONFORM)
+tests_daemon_check_conformlimits_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_conformlimits_LDADD = $(DAEMON_TEST_LIBS) $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/daemon/check_lost
 tests_daemon_check_lost_SOURCES = tests/daemon/check_lost.c tests/disk.c tests/disk.h
