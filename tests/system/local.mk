@@ -56,6 +56,11 @@ tests_system_check_scrub_SOURCES = tests/system/check_scrub.c
 tests_system_check_scrub_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_scrub_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_lacking
+tests_system_check_lacking_SOURCES = tests/system/check_lacking.c $(SYSTEM_SUITE)
+tests_system_check_lacking_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_lacking_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_pools
 tests_system_check_pools_SOURCES = tests/system/check_pools.c tests/system/pool.c tests/system/pool.h \
 	tests/system/reloading.c tests/system/reloading.h $(SYSTEM_SUITE)
