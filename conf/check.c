@@ -104,7 +104,7 @@ check_lifetime(struct reader *reader, config_setting_t *group, struct definition
 		    "\"attached\"");
 }
 
-/* Keys of one backend in a definition of another one, and keys that are not honoured yet. */
+/* Keys of one backend in a definition of another one. */
 static void
 check_keys(struct reader *reader, config_setting_t *group, const struct definition *definition)
 {
@@ -116,18 +116,16 @@ check_keys(struct reader *reader, config_setting_t *group, const struct definiti
 		const struct keys_row *row = &rows[i];
 		config_setting_t *setting;
 
-		if (row->scope != KEYS_DEFINITION || !(row->refusal || row->backends))
+		if (row->scope != KEYS_DEFINITION || !row->backends)
 			continue;
 		setting = member(group, row->key);
 		if (!setting || (row->type == KEYS_TYPE_LIST && config_setting_length(setting) == 0))
 			continue;
-		if (row->backends && !(row->backends >> definition->backend & 1))
+		if (!(row->backends >> definition->backend & 1))
 			read_problem(reader, setting, NULL,
 			    "belongs to backend \"%s\", and this one's is \"%s\"; remove it",
 			    definition_backend_name((enum definition_backend)__builtin_ctz(row->backends)),
 			    definition_backend_name(definition->backend));
-		else if (row->refusal)
-			read_problem(reader, setting, NULL, "%s", row->refusal);
 	}
 }
 

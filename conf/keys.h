@@ -70,8 +70,6 @@ struct keys_row {
 	size_t flag_offset;
 	uint64_t min, max;
 	const char *const *words;	/* NULL ends them */
-	unsigned n_honoured;		/* of words, the first so many; 0: all */
-	const char *instead;		/* what to write in the place of one that is not */
 	const char *refusal;		/* the key is not honoured yet: the sentence that says so */
 	const char *fallback;		/* the default as written in a file; NULL: none, and */
 	const char *fallback_words;	/* what holds without it, or "required" */

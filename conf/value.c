@@ -299,16 +299,6 @@ find_word(const struct keys_row *row, const char *text, char *why)
 }
 
 static int
-refuse_unhonoured(const struct keys_row *row, unsigned index, const char *text, char *why)
-{
-	if (row->n_honoured == 0 || index < row->n_honoured)
-		return 0;
-	(void)snprintf(why, VALUE_WHY_SIZE, "%s '%s' is not supported by this version; use %s", row->key,
-	    text, row->instead);
-	return VALUE_E_UNSUPPORTED;
-}
-
-static int
 set_word(const struct keys_row *row, const struct value *value, void *base, char *why)
 {
 	int index;
@@ -322,7 +312,7 @@ set_word(const struct keys_row *row, const struct value *value, void *base, char
 		*(bool *)field(base, row->offset) = index == 1;
 	else
 		*(uint8_t *)field(base, row->offset) = (uint8_t)index;
-	return refuse_unhonoured(row, (unsigned)index, value->string, why);
+	return 0;
 }
 
 static int
@@ -534,7 +524,7 @@ set_numa(const struct keys_row *row, const struct value *value, void *base, char
 	}
 	definition->numa = (enum definition_numa)i;
 	definition->numa_nodes = nodes;
-	return refuse_unhonoured(row, (unsigned)i, value->string, why);
+	return 0;
 }
 
 int

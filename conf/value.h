@@ -32,8 +32,7 @@ struct value {
 
 /* Positive results. */
 enum {
-	VALUE_E_INVALID = 1,		/* why, of VALUE_WHY_SIZE bytes, says what was found and expected */
-	VALUE_E_UNSUPPORTED = 2		/* a good value, and one that this version does not honour: it was stored; why says so */
+	VALUE_E_INVALID = 1		/* why, of VALUE_WHY_SIZE bytes, says what was found and expected */
 };
 
 /* Checks a value and stores it in the row's field of base. Also -ENOMEM. */

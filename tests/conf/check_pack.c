@@ -80,7 +80,7 @@ fill_row(const struct keys_row *row, union anything *base)
 	case KEYS_TYPE_WORD:
 		while (row->words[n_words])
 			n_words++;
-		*(uint8_t *)at(base, row->offset) = (uint8_t)(packing_random() % (row->n_honoured ? row->n_honoured : n_words));
+		*(uint8_t *)at(base, row->offset) = (uint8_t)(packing_random() % n_words);
 		break;
 	case KEYS_TYPE_NAME:
 		set_text(base, row->offset, "a-name.of_9");
