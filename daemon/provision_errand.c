@@ -13,15 +13,6 @@
 #define USE_SECONDS	600	/* where first contents may have to be written */
 
 static void
-provision_errand_stuck(struct provision *provision)
-{
-	(void)snprintf(provision->text, sizeof(provision->text), "the file system of '%.300s' did not answer for %d seconds; see "
-	    "whether its disk or its server does, and retry", provision->definition->path,
-	    provision->stage == BACKEND_STAGE_USE ? USE_SECONDS : PATIENCE_SECONDS);
-	provision_fail(provision, -ETIMEDOUT);
-}
-
-static void
 provision_errand_done(struct workers_job *job, const struct workers_outcome *outcome)
 {
 	struct provision_piece *piece = BASE_CONTAINER_OF(job, struct provision_piece, job);
@@ -36,8 +27,6 @@ provision_errand_done(struct workers_job *job, const struct workers_outcome *out
 		r = holding->backend->errand_done(&holding->object, outcome->result, outcome->fd, text, sizeof(text));
 	if (provision->failed) {
 		provision_finish(provision, provision->failed);
-	} else if (outcome->was_stuck) {
-		provision_errand_stuck(provision);
 	} else if (!outcome->result) {
 		provision_worker_died(provision, outcome);
 	} else if (outcome->result->status) {

@@ -28,8 +28,8 @@ provision_piece_copied(struct workers_job *job, const struct workers_outcome *ou
 		return;
 	}
 	if (outcome->was_stuck) {
-		(void)snprintf(provision->text, sizeof(provision->text), "init: reading '%.300s' made no progress for 10 seconds; "
-		    "see whether its file system answers, and retry", provision->definition->init);
+		(void)snprintf(provision->text, sizeof(provision->text), "init: reading '%.300s' made no progress for %u seconds; "
+		    "see whether its file system answers, and retry", provision->definition->init, outcome->patience_seconds);
 		provision_fail(provision, -ETIMEDOUT);
 		return;
 	}

@@ -52,9 +52,9 @@ provision_pages_are_as_asked(struct provision *provision)
 static bool
 provision_is_resident(struct provision *provision)
 {
-	/* Locked pages were brought in by mlock, whatever the workers saw. */
 	if (provision->is_reserve_only)
 		return true;
+	/* Locked pages were brought in by mlock, whatever the workers saw. */
 	if (provision->lock && provision->holding->locked_bytes && !provision_locks_whole(provision) && !provision->page_bytes)
 		return true;
 	if (provision->resident_bytes >= provision->total_bytes)
@@ -251,15 +251,15 @@ provision_worker_died(struct provision *provision, const struct workers_outcome 
 	}
 	if (outcome->was_stuck && provision->holding->object.is_file) {
 		(void)snprintf(provision->text, sizeof(provision->text),
-		    "the file system of '%.300s' did not answer for 10 seconds; see whether its disk or its server does, and retry",
-		    provision->definition->path);
+		    "the file system of '%.300s' did not answer for %u seconds; see whether its disk or its server does, and retry",
+		    provision->definition->path, outcome->patience_seconds);
 		provision_fail(provision, -ETIMEDOUT);
 		return;
 	}
 	if (outcome->was_stuck) {
 		(void)snprintf(provision->text, sizeof(provision->text),
-		    "a worker made no progress for 10 seconds and was killed; "
-		    "see whether the host is thrashing, then create it anew");
+		    "a worker made no progress for %u seconds and was killed; see whether the host is thrashing, then create it "
+		    "anew", outcome->patience_seconds);
 		provision_fail(provision, -ETIMEDOUT);
 		return;
 	}
@@ -401,4 +401,3 @@ provision_begin(struct provision *provision)
 	else
 		provision_fill_all(provision);
 }
-

@@ -183,6 +183,17 @@ worker_on_socket(evutil_socket_t fd, short what, void *arg)
 	workers_dispatch(workers);
 }
 
+static unsigned
+job_patience_seconds(const struct workers_job *job)
+{
+	bool is_repair = job->job.kind == JOB_REPAIR || job->job.kind == JOB_REPAIR_MUTEX;
+
+	if (job->patience_seconds)
+		return job->patience_seconds;
+	/* A repair is one job however much it is; the others are cut in pieces. */
+	return STUCK_SECONDS + (is_repair ? (unsigned)(job->job.length_bytes / SLOW_BYTES) : 0);
+}
+
 static void
 worker_on_death(evutil_socket_t fd, short what, void *arg)
 {
@@ -202,6 +213,7 @@ worker_on_death(evutil_socket_t fd, short what, void *arg)
 	if (job) {
 		workers->n_deaths++;
 		job->worker = NULL;
+		outcome.patience_seconds = job_patience_seconds(job);
 		job->done(job, &outcome);
 	}
 	workers_dispatch(workers);
@@ -225,7 +237,7 @@ worker_look_in(struct worker *worker, uint64_t ns)
 static void
 worker_lose(struct worker *worker)
 {
-	const struct workers_outcome outcome = { .was_stuck = true };
+	struct workers_outcome outcome = { .was_stuck = true };
 	struct workers *workers = worker->workers;
 	struct workers_job *job = take_ptr(worker->job);
 
@@ -235,6 +247,7 @@ worker_lose(struct worker *worker)
 	if (job) {
 		workers->n_deaths++;
 		job->worker = NULL;
+		outcome.patience_seconds = job_patience_seconds(job);
 		job->done(job, &outcome);
 	}
 	workers_dispatch(workers);
@@ -309,17 +322,6 @@ worker_new(struct workers *workers)
 	(void)event_add(&worker->socket_event, NULL);
 	(void)event_add(&worker->pidfd_event, NULL);
 	return 0;
-}
-
-static unsigned
-job_patience_seconds(const struct workers_job *job)
-{
-	bool is_repair = job->job.kind == JOB_REPAIR || job->job.kind == JOB_REPAIR_MUTEX;
-
-	if (job->patience_seconds)
-		return job->patience_seconds;
-	/* A repair is one job however much it is; the others are cut in pieces. */
-	return STUCK_SECONDS + (is_repair ? (unsigned)(job->job.length_bytes / SLOW_BYTES) : 0);
 }
 
 static int

@@ -21,7 +21,8 @@ struct worker;
 struct workers_outcome {
 	const struct job_result *result;	/* NULL: the worker died or could not be started */
 	int signal;			/* that killed it, or 0 */
-	bool was_stuck;			/* it was we who killed it, since it did not come to an end */
+	bool was_stuck;			/* it was we who killed it, since it did not come to an end, and */
+	unsigned patience_seconds;	/* so long it had */
 	int error;			/* negative errno: no worker could be had */
 	int *fd;			/* with a result: what was returned with it, which is taken, or closed; or -1 */
 };

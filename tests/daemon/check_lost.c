@@ -16,6 +16,7 @@ struct errand {
 	struct workers_job job;
 	struct event_base *base;
 	bool was_stuck, has_result;
+	unsigned patience_seconds;
 };
 
 static void
@@ -24,6 +25,7 @@ on_done(struct workers_job *job, const struct workers_outcome *outcome)
 	struct errand *errand = BASE_CONTAINER_OF(job, struct errand, job);
 
 	errand->was_stuck = outcome->was_stuck;
+	errand->patience_seconds = outcome->patience_seconds;
 	errand->has_result = outcome->result && outcome->result->status == 0;
 	(void)event_base_loopbreak(errand->base);
 }
@@ -60,6 +62,7 @@ START_TEST(worker_that_cannot_die_is_not_waited_for)
 	disk_freeze(&disk);
 	run(base, &workers, &errand, fd, JOB_RESERVE, 1);
 	ck_assert(errand.was_stuck);
+	ck_assert_uint_eq(errand.patience_seconds, 1);
 	lost = disk_await_stuck(getpid());
 	ck_assert_uint_eq(workers.n, 0);
 	/* Its place is another one's. */

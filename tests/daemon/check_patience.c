@@ -146,6 +146,7 @@ END_TEST
 struct errand {
 	struct workers_job job;
 	bool is_done, was_stuck, has_result;
+	unsigned patience_seconds;
 	int status;
 };
 
@@ -156,6 +157,7 @@ on_done(struct workers_job *job, const struct workers_outcome *outcome)
 
 	errand->is_done = true;
 	errand->was_stuck = outcome->was_stuck;
+	errand->patience_seconds = outcome->patience_seconds;
 	errand->has_result = outcome->result;
 	errand->status = outcome->result ? outcome->result->status : 0;
 }
@@ -270,6 +272,8 @@ START_TEST(stopped_worker_is_stuck)
 	begun_ns = clock_monotonic_ns();
 	run(base, &workers, &errand, fd, 4096, 1);
 	ck_assert(errand.was_stuck);
+	/* As sentences say. */
+	ck_assert_uint_eq(errand.patience_seconds, 1);
 	ck_assert_uint_ge(clock_monotonic_ns() - begun_ns, NS_PER_SEC);
 	/* Another one is had for the next job. */
 	run(base, &workers, &errand, fd, 4096, 0);

@@ -158,7 +158,7 @@ START_TEST(stuck_worker_costs_its_segment)
 	struct scene scene;
 
 	set_scene(&scene);
-	expect_failure_and_recovery(&scene, "no progress");
+	expect_failure_and_recovery(&scene, "no progress for 10 seconds");
 	ck_assert_int_eq(process_state(scene.worker), 0);
 }
 END_TEST
