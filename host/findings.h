@@ -88,8 +88,11 @@ void findings_shm(char *buf, size_t size, uint64_t needed_bytes, const struct sh
 /* It cannot be looked at: the negative errno. */
 void findings_shm_unreachable(char *buf, size_t size, int r);
 
-/* An object's name is taken. who: who maps it (host/mappers.h); NULL: it is ours, and nobody has it at all. */
-void findings_posix_taken(char *buf, size_t size, const char *object, const struct stat *st, const char *who);
+/*
+ * An object's name is taken. uid: of who wants it. who: who maps it (host/mappers.h); NULL: it is of that uid, and nobody has
+ * it at all.
+ */
+void findings_posix_taken(char *buf, size_t size, const char *object, const struct stat *st, uint32_t uid, const char *who);
 
 /* Less than needed_bytes may be committed: in all, or where overcommitting is not strict by one System V object. */
 void findings_overcommit(char *buf, size_t size, uint64_t needed_bytes, const struct kernel_overcommit *overcommit);

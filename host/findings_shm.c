@@ -109,8 +109,9 @@ findings_shm_unreachable(char *buf, size_t size, int r)
 }
 
 void
-findings_posix_taken(char *buf, size_t size, const char *object, const struct stat *st, const char *who)
+findings_posix_taken(char *buf, size_t size, const char *object, const struct stat *st, uint32_t uid, const char *who)
 {
+	bool is_of_uid = st->st_uid == uid;
 	char bytes[SIZE_TEXT];
 
 	if (!S_ISREG(st->st_mode)) {
@@ -124,9 +125,10 @@ findings_posix_taken(char *buf, size_t size, const char *object, const struct st
 		    "daemon leaves it that was killed. Remedy: `rm /dev/shm%s`, once nobody needs its contents", object, bytes,
 		    (unsigned)st->st_uid, object);
 	else
-		(void)snprintf(buf, size, "an object %s is there already, and not ours: %s, of uid %u, mode %04o; %s. Remedy: end the "
-		    "programs that use it and `rm /dev/shm%s`, or another name for object", object, bytes, (unsigned)st->st_uid,
-		    (unsigned)st->st_mode & 07777, who, object);
+		(void)snprintf(buf, size, "an object %s is there already%s: %s, of uid %u, mode %04o; %s%s. Remedy: end the "
+		    "programs that use it and `rm /dev/shm%s`, or another name for object", object, is_of_uid ? "" : ", and not ours",
+		    bytes, (unsigned)st->st_uid, (unsigned)st->st_mode & 07777, who,
+		    is_of_uid ? ". It may have been left behind by a segmentd that was killed" : "", object);
 }
 
 void

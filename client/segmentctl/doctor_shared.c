@@ -209,7 +209,7 @@ judge_objects(struct doctor *doctor, const struct doctor_set *set)
 		if (doctor_find_held(doctor, set->list[i]) || lstat(path, &st))
 			continue;
 		describe_mappers(doctor, &st, until_ns, who, sizeof(who));
-		findings_posix_taken(text, sizeof(text), set->list[i]->object, &st, who);
+		findings_posix_taken(text, sizeof(text), set->list[i]->object, &st, doctor->limits.uid, who);
 		doctor_add_taken(doctor, &one, st.st_uid, text);
 	}
 }

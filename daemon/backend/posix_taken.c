@@ -38,9 +38,10 @@ posix_taken_explain(const char *object, const char *who, char *text, size_t text
 	if (lstat(path, &status))
 		(void)snprintf(text, text_size, "an object %s was there already, and is gone now; retry", object);
 	else if (!S_ISREG(status.st_mode) || is_forsaken(path, &status))
-		findings_posix_taken(text, text_size, object, &status, NULL);
+		findings_posix_taken(text, text_size, object, &status, (uint32_t)geteuid(), NULL);
 	else
-		findings_posix_taken(text, text_size, object, &status, who ? who : "who maps it could not be looked for");
+		findings_posix_taken(text, text_size, object, &status, (uint32_t)geteuid(),
+		    who ? who : "who maps it could not be looked for");
 }
 
 bool

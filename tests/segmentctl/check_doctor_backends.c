@@ -107,8 +107,17 @@ START_TEST(objects_that_are_there)
 	doctor_check_shm(&direct);
 	ck_assert_uint_eq(direct.n_rows, 2);
 	ck_assert(direct.rows[1].level == DOCTOR_REQUIRED);
-	assert_has(direct.rows[1].what, "an object /a is there already, and not ours: 3 B, of uid ");
+	assert_has(direct.rows[1].what, "an object /a is there already: 3 B, of uid ");
+	assert_has(direct.rows[1].what, "It may have been left behind by a segmentd that was killed");
 	assert_has(direct.rows[1].remedy, "`rm /dev/shm/a`");
+	/* Of somebody else it is not said that it is ours. */
+	direct.limits.uid++;
+	doctor_drop_rows(&direct);
+	doctor_check_shm(&direct);
+	direct.limits.uid--;
+	ck_assert_uint_eq(direct.n_rows, 2);
+	assert_has(direct.rows[1].what, "an object /a is there already, and not ours: 3 B, of uid ");
+	ck_assert_ptr_null(strstr(direct.rows[1].what, "left behind"));
 }
 END_TEST
 

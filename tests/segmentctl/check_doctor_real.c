@@ -359,7 +359,7 @@ START_TEST(beside_a_daemon_that_runs)
 	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
 	assert_has(run->out, "no segmentd runs");
 	assert_has(run->out, "key 0x00007a2f is taken");
-	assert_has(run->out, "an object /segmentd-doctor is there already");
+	assert_has(run->out, "an object /segmentd-doctor is there already: 1000 KiB");
 	harness_daemon_remove(&daemon);
 }
 END_TEST
