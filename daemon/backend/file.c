@@ -225,12 +225,16 @@ file_take(struct backend_object *object, const struct job_result *result, int *f
 		return -EMFILE;
 	}
 	r = file_check_leases(file, *fd, text, text_size);
-	if (r == 0)
-		r = procfd_prepare();
-	if (r == 0)
-		r = file_make_windows(file);
 	if (r)
 		return r;
+	r = procfd_prepare();
+	if (r == 0)
+		r = file_make_windows(file);
+	if (r) {
+		(void)snprintf(text, text_size, "'%.300s' was opened, and cannot be taken into the daemon's books: %s", file->path,
+		    strerror(-r));
+		return r;
+	}
 	object->fd = take_fd(fd);
 	object->has_contents = !(file->flags & JOB_FILE_NEW);
 	if (file->flags & JOB_FILE_UNCLEAN)
