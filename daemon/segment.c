@@ -301,29 +301,42 @@ segment_begin_ids(struct segment *segment)
 	segment->last_id = any % CONTROL_ID_MAX;
 }
 
+/* Its memory is there: what it needs besides before anybody has it. 0, or a negative errno, and its reason is set. */
+static int
+segment_make_usable(struct segment *segment, bool is_held, const char *note)
+{
+	char text[FINDINGS_TEXT_SIZE];
+	int r = segment_mark_claim(segment);
+
+	if (r) {
+		segment_set_reason(segment, "the kernel does not mark its memory, which the recovery of its locks needs");
+		return r;
+	}
+	if (!is_held && !segment_is_inherited(segment))
+		r = mutexes_init(segment->locks);
+	if (r) {
+		segment_set_reason(segment, "its mutexes cannot be initialised: memory was taken away");
+		return r;
+	}
+	r = segment_admit(segment, segment->definition, text, sizeof(text));
+	if (r) {
+		segment_set_reason(segment, text);
+		return r;
+	}
+	r = segment_file_new(segment, note);
+	if (r)
+		segment_set_reason(segment, "the daemon is out of memory");
+	return r;
+}
+
 /* Provisioning is over. is_held: of a scrub, which somebody who came by a key or name was faster than. The segment may be freed. */
 static void
 segment_provisioned(struct segment *segment, int r, bool is_held, const char *text, const char *note)
 {
-	char admit_text[FINDINGS_TEXT_SIZE];
-
 	locks_place(segment->locks);
 	segment_begin_ids(segment);
 	segment_set_reason(segment, text);
-	if (!r && (r = segment_mark_claim(segment))) {
-		segment_set_reason(segment, "the kernel does not mark its memory, which the recovery of its locks needs");
-		locks_unplace(segment->locks);
-		segment_let_go(segment);
-	} else if (!r && !is_held && !segment_is_inherited(segment) && (r = mutexes_init(segment->locks))) {
-		segment_set_reason(segment, "its mutexes cannot be initialised: memory was taken away");
-		locks_unplace(segment->locks);
-		segment_let_go(segment);
-	} else if (!r && (r = segment_admit(segment, segment->definition, admit_text, sizeof(admit_text)))) {
-		segment_set_reason(segment, admit_text);
-		locks_unplace(segment->locks);
-		segment_let_go(segment);
-	} else if (!r && (r = segment_file_new(segment, note))) {
-		segment_set_reason(segment, "the daemon is out of memory");
+	if (!r && (r = segment_make_usable(segment, is_held, note))) {
 		locks_unplace(segment->locks);
 		segment_let_go(segment);
 	}
