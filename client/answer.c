@@ -175,7 +175,8 @@ make_segment(struct segment_client *client, const char *name, const struct answe
 	*segment = (struct segment){
 		.client = client, .size_bytes = attached->size_bytes, .map_bytes = attached->map_bytes,
 		.generation = attached->generation, .epoch = answer->epoch, .forks = client_forks(),
-		.attachment = attached->attachment, .dontfork = mapping.dontfork, .is_shm = mapping.is_shm, .shm_id = mapping.is_shm ? mapping.shm_id : -1, .fd = take_fd(answer->fd),
+		.attachment = attached->attachment, .dontfork = mapping.dontfork, .is_shm = mapping.is_shm,
+		.shm_id = mapping.is_shm ? mapping.shm_id : -1, .fd = take_fd(answer->fd),
 		.is_file = attached->flags & PROTOCOL_ATTACHED_FILE,
 	};
 	r = move_fd(&segment->fd);

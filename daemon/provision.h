@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * Provisioning: judge, create (a file by errands of workers), size, seal, populate by workers, copy initial contents, lock in slices, verify from the kernel. A step that fails
- * leaves nothing behind. What was asked for and not had is said in a text.
+ * Provisioning: choose where pages come from, judge, create (a file by errands of workers), size, seal, reserve of a pool,
+ * populate by workers, copy initial contents, lock in slices, verify from the kernel. A step that fails leaves nothing behind.
+ * What was asked for and not had is said in a text.
  */
 #ifndef DAEMON_PROVISION_H
 #define DAEMON_PROVISION_H

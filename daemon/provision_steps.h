@@ -59,7 +59,9 @@ provision_workers(const struct provision *provision)
 {
 	const struct backend *backend = backend_find(provision->definition->backend);
 
-	return provision->is_inquiry || (backend && backend->errand) ? provision->provisioner->releases.io : provision->provisioner->workers;
+	if (provision->is_inquiry || (backend && backend->errand))
+		return provision->provisioner->releases.io;
+	return provision->provisioner->workers;
 }
 
 /* Whether its backend locks the data whole, without a mapping: no limit of mlock's is about that. */

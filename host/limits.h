@@ -37,7 +37,10 @@ struct limits {
 	uint32_t uid, gid;		/* the effective ones */
 };
 
-/* By the files of a process in /proc, of ours for pid 0, below root ("" but for tests). 0, or the negative errno of reading them. */
+/*
+ * By the files of a process in /proc, of ours for pid 0, below root ("" but for tests). 0, or the negative errno of reading
+ * them.
+ */
 int limits_read(const char *root, pid_t pid, struct limits *ret_limits);
 
 #endif

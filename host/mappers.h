@@ -21,7 +21,7 @@ struct mappers {
 /* Looks through all processes but our own, for limit_ns of this thread's CPU time. 0, or the negative errno of reading /proc. */
 int mappers_find(dev_t device, ino_t inode, uint64_t limit_ns, struct mappers *ret_mappers);
 
-/* In words: "12 (feed) and 13 (cat) map it", "nobody whose mappings we may see maps it". Returns buf. */
+/* In words: "12 (feed) and 13 (cat) map it", "no process is seen to map it". Returns buf. */
 const char *mappers_describe(char *buf, size_t size, const struct mappers *mappers);
 
 #endif

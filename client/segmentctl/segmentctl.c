@@ -123,8 +123,8 @@ parse_timeout(struct segmentctl *ctl, const char *text)
 }
 
 /*
- * Takes the options out, so that argv[0] and on are the command and its arguments, *ret_n of them, and NULL. Returns an exit status, or -1:
- * go on.
+ * Takes the options out, so that argv[0] and on are the command and its arguments, *ret_n of them, and NULL. Returns an exit
+ * status, or -1: go on.
  */
 static int
 parse_options(struct segmentctl *ctl, int argc, char **argv, int *ret_n)

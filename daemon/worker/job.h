@@ -29,8 +29,8 @@ enum job_kind {
 	JOB_SYNC = 10,			/* write what is dirty of a file to the disk; the second fd is its mark */
 	JOB_FILE_LOOK = 11,		/* the fd holds a path: look at the file there, open or make its mark, which is returned */
 	JOB_FILE_OPEN = 12,		/* the second fd is the mark, locked: open or make the file, which is returned */
-	JOB_FILE_USE = 13,		/* likewise, the third is the file: it is in use from now on, and the mark says so */
-	JOB_FILE_CLOSE = 14,		/* likewise: written back, and the mark goes if it may */
+	JOB_FILE_USE = 13,		/* path and mark, the third is the file: it is in use from now on, and the mark says so */
+	JOB_FILE_CLOSE = 14,		/* the same three: written back, and the mark goes if it may */
 	JOB_RESERVE_POOL = 15,		/* of hugetlb memory: make a range's pages its own, without taking them yet */
 	JOB_MAPPERS = 16,		/* the fd is a file, perhaps O_PATH: who maps it, as the result's text */
 	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
@@ -120,8 +120,8 @@ struct job {
 	uint32_t zero;
 	uint64_t nodes;			/* bit N: node N; none with JOB_NUMA_ANY */
 	struct job_object object;	/* what the range is one of */
-	struct job_file file;		/* likewise */
-	struct job_lock lock;
+	struct job_file file;		/* JOB_INIT: what is copied */
+	struct job_lock lock;		/* JOB_REPAIR, JOB_REPAIR_MUTEX */
 };
 
 /* status of a result that is no errno */

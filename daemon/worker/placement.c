@@ -165,7 +165,7 @@ placement_mend(const struct placement *placement, void *start, size_t length, ui
 		move_each(placement, start, length, offset, unit_bytes);
 }
 
-/* One question. -EAGAIN: a page is not where we look, although it is resident: it is being moved. */
+/* One question. A page that is not where we look, as one that is being moved, is on no node. */
 static int
 count_some(void *const *pages, const uint64_t *bytes, size_t n, uint64_t *node_bytes)
 {

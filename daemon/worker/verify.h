@@ -19,7 +19,7 @@ void verify_deinit(struct verify *verify);
 /* Bytes of [address, address + length_bytes) that are in memory. 0 or a negative errno. */
 int verify_resident(const void *address, size_t length_bytes, uint64_t *ret_bytes);
 
-/* Bytes of one whole mapping that huge pages map. 0 or a negative errno. */
+/* Bytes of [address, address + length_bytes) that huge pages map. 0 or a negative errno. */
 int verify_huge(struct verify *verify, const void *address, size_t length_bytes, uint64_t *ret_bytes);
 
 #endif
