@@ -43,12 +43,15 @@ static void
 requests_describe(struct segment *segment, struct protocol_segment *row)
 {
 	char text[FINDINGS_TEXT_SIZE];
-	bool is_changed = segment_check(segment, text, sizeof(text));
+	int changed = segment_check(segment, text, sizeof(text));
 	const struct definition *definition = segment->definition;
 	const struct provision *provision = segment->provision ? segment->provision : segment->growth;
 	uint64_t resident_bytes = segment_resident_bytes(segment), locked_bytes = holding_locked_bytes(&segment->holding);
 	uint64_t page_bytes = segment->holding.object.page_bytes;
 
+	/* What others cut off or gave back is locked no more, whatever was. */
+	if (changed)
+		locked_bytes = min_u64(locked_bytes, resident_bytes + holding_control_locked_bytes(&segment->holding));
 	*row = (struct protocol_segment) {
 		.cursor = segment->cursor,
 		.generation = segment->generation,
@@ -75,7 +78,7 @@ requests_describe(struct segment *segment, struct protocol_segment *row)
 		.flags = (uint8_t)((segment->is_declared ? 0 : PROTOCOL_SEGMENT_CREATED) |
 		    (definition->required ? PROTOCOL_SEGMENT_REQUIRED : 0) |
 		    (segment->state == PROTOCOL_READY && (segment->reason || segment->growth_reason ||
-		    segment_file_trouble(segment) || is_changed) ?
+		    segment_file_trouble(segment) || changed) ?
 		    PROTOCOL_SEGMENT_DEGRADED : 0) |
 		    (segment->locks->n_poisoned ? PROTOCOL_SEGMENT_POISONED : 0) |
 		    (segment->successor ? PROTOCOL_SEGMENT_FOLLOWED : 0) |

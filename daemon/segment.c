@@ -674,13 +674,17 @@ uint64_t
 segment_resident_bytes(const struct segment *segment)
 {
 	const struct holding *holding = &segment->holding;
+	char text[FINDINGS_TEXT_SIZE];
 	uint64_t bytes;
 
 	if (holding->object.fd < 0)
 		return 0;
 	bytes = holding->backend->resident_bytes(&holding->object);
-	/* Of a file it is counted in turns: what the kernel has locked is in memory meanwhile. Elsewhere it may have been punched. */
-	if (holding->backend->features & BACKEND_DURABLE)
+	/*
+	 * Of a file it is counted in turns: what the kernel has locked is in memory meanwhile, unless it was cut off. Elsewhere it
+	 * may have been punched.
+	 */
+	if (holding->backend->features & BACKEND_DURABLE && segment_check(segment, text, sizeof(text)) >= 0)
 		bytes = max_u64(bytes, holding->locked_bytes - holding_control_locked_bytes(holding));
 	return bytes;
 }

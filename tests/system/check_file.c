@@ -391,6 +391,7 @@ START_TEST(cut_off_by_a_writer_it_harms_nobody_else)
 	static const char *const deaths[] = { "zero", "rollback" };
 	static const char *const texts[] = { "has 0 bytes, and max_size is", NULL };
 	struct harness_child child = HARNESS_CHILD_NULL;
+	struct protocol_segment row;
 	char keys[256];
 
 	(void)snprintf(keys, sizeof(keys), "locks = ( { name = \"l\"; offset = \"1MiB\"; length = \"1MiB\"; undo = \"64KiB\"; "
@@ -403,6 +404,10 @@ START_TEST(cut_off_by_a_writer_it_harms_nobody_else)
 	harness_child_kill(&child);
 	harness_await_counts(&filing.conn, "s", 0, 0);
 	suite_serves(&filing.daemon);
+	ck_assert_int_eq(harness_find(&filing.conn, "s", &row), 0);
+	ck_assert_uint_eq(row.resident_bytes, 0);
+	/* Control memory is. */
+	ck_assert_uint_lt(row.locked_bytes, FILING_SIZE);
 	/* What it can tell without it, and to grow: neither can be had, and that is all. */
 	filing_expect_reason("");
 	filing_stop();

@@ -99,6 +99,7 @@ START_TEST(what_a_writer_cut_is_handed_to_nobody)
 	ck_assert_int_eq(row.state, PROTOCOL_READY);
 	ck_assert(row.flags & PROTOCOL_SEGMENT_DEGRADED);
 	ck_assert_uint_eq(row.resident_bytes, 4096);
+	ck_assert_uint_le(row.locked_bytes, 4096);
 	expect_reason("a writer has cut /dev/shm/s to 4 KiB of its 4 MiB");
 	(void)suite_fill(&request, PROTOCOL_ATTACH, sizeof(request.attach), 0);
 	request.attach.access = PROTOCOL_ACCESS_READ;
