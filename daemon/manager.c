@@ -65,8 +65,31 @@ struct manager {
 /* How far the start has come. */
 struct manager_progress {
 	uint64_t n, n_ready, n_failed, n_required_left, n_required_failed;
-	uint64_t done_bytes, total_bytes;
+	uint64_t done_bytes, total_bytes;	/* of all but those that failed, or are on their way out */
+	bool is_under_way;		/* some of them is being provisioned */
 };
+
+static void
+manager_count_bytes(const struct segment *segment, struct manager_progress *progress)
+{
+	uint64_t done_bytes = 0, total_bytes;
+
+	if (segment->provision) {
+		done_bytes = provision_progress_bytes(segment->provision);
+		total_bytes = provision_end_bytes(segment->provision);
+		progress->is_under_way |= total_bytes > 0;
+	} else if (segment->state == PROTOCOL_READY || segment->state == PROTOCOL_DECLARED) {
+		total_bytes = provision_bytes_of(segment->definition);
+		if (segment->state == PROTOCOL_READY)
+			done_bytes = total_bytes;
+	} else {
+		return;
+	}
+	/* Of what is only declared nobody has said yet that there cannot be so much. */
+	if (!checked_add(progress->total_bytes, total_bytes, &progress->total_bytes))
+		progress->total_bytes = UINT64_MAX;
+	progress->done_bytes += done_bytes;
+}
 
 static void
 manager_count(const struct manager *manager, struct manager_progress *ret_progress)
@@ -86,10 +109,7 @@ manager_count(const struct manager *manager, struct manager_progress *ret_progre
 			ret_progress->n_required_failed++;
 		if (is_required && segment->state < PROTOCOL_READY)
 			ret_progress->n_required_left++;
-		if (segment->provision) {
-			ret_progress->done_bytes += provision_progress_bytes(segment->provision);
-			ret_progress->total_bytes += provision_end_bytes(segment->provision);
-		}
+		manager_count_bytes(segment, ret_progress);
 	}
 }
 
@@ -100,7 +120,7 @@ manager_tell_status(const struct manager *manager, const struct manager_progress
 	char text[160], done[32], total[32];
 	const char *problem = manager->reload.problem;
 
-	if (progress->total_bytes)
+	if (progress->is_under_way)
 		(void)snprintf(text, sizeof(text), "%" PRIu64 " of %" PRIu64 " segments ready, %s of %s provisioned",
 		    progress->n_ready, progress->n, findings_size(done, sizeof(done), progress->done_bytes),
 		    findings_size(total, sizeof(total), progress->total_bytes));
@@ -127,7 +147,7 @@ manager_tell(struct manager *manager)
 	manager->n_awaited = progress.n_required_left;
 	manager_tell_status(manager, &progress);
 	/* Segments tell what they become; how far they are on the way is asked for as long as any of them is. */
-	if (progress.total_bytes && !evtimer_pending(&manager->status_event, NULL))
+	if (progress.is_under_way && !evtimer_pending(&manager->status_event, NULL))
 		(void)evtimer_add(&manager->status_event, &status_later);
 	if (manager->is_ready || progress.n_required_left)
 		return;

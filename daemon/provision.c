@@ -368,6 +368,34 @@ provision_scrub(struct provision *provision)
 	workers_submit(provision_workers(provision), &piece->job, false);
 }
 
+/* Of a file that is not prefaulted its blocks are reserved all the same. */
+static bool
+is_reserved_only(const struct definition *definition)
+{
+	return !definition->prefault && backend_has(definition->backend, BACKEND_DURABLE);
+}
+
+/* What is to be made of data, and of control memory behind it. */
+static uint64_t
+definition_data_bytes(const struct definition *definition)
+{
+	return definition->prefault || is_reserved_only(definition) ? round_up(definition->size_bytes, PROVISION_PAGE_BYTES) : 0;
+}
+
+static uint64_t
+definition_total_bytes(const struct definition *definition)
+{
+	uint64_t control_bytes = definition->prefault ? locks_control_bytes(definition) : 0;
+
+	return definition_data_bytes(definition) + round_up(control_bytes, PROVISION_PAGE_BYTES);
+}
+
+uint64_t
+provision_bytes_of(const struct definition *definition)
+{
+	return definition_total_bytes(definition) + (definition->init ? definition->size_bytes : 0);
+}
+
 struct provision *
 provision_new(struct provisioner *provisioner, struct definition *definition, struct holding *holding)
 {
@@ -383,14 +411,9 @@ provision_new(struct provisioner *provisioner, struct definition *definition, st
 	provision->n_pieces = n_pieces;
 	provision->told_ns = clock_monotonic_ns();
 	provision->lock = definition->mlock;
-	provision->is_reserve_only = !definition->prefault && backend_has(definition->backend, BACKEND_DURABLE);
-	if (provision->is_reserve_only)
-		provision->data_bytes = provision->total_bytes = round_up(definition->size_bytes, PROVISION_PAGE_BYTES);
-	if (definition->prefault) {
-		provision->data_bytes = round_up(definition->size_bytes, PROVISION_PAGE_BYTES);
-		provision->total_bytes = provision->data_bytes +
-		    round_up(locks_control_bytes(definition), PROVISION_PAGE_BYTES);
-	}
+	provision->is_reserve_only = is_reserved_only(definition);
+	provision->data_bytes = definition_data_bytes(definition);
+	provision->total_bytes = definition_total_bytes(definition);
 	provision_init_locking(provision);
 	return provision;
 }

@@ -149,4 +149,7 @@ struct provision *provision_free(struct provision *provision);
 uint64_t provision_progress_bytes(const struct provision *provision);
 uint64_t provision_end_bytes(const struct provision *provision);
 
+/* The latter of one that is not begun yet, or is over. */
+uint64_t provision_bytes_of(const struct definition *definition);
+
 #endif

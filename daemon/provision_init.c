@@ -80,7 +80,7 @@ provision_copy_piece(struct provision *provision)
 static uint64_t
 provision_contents_bytes(const struct provision *provision)
 {
-	if (!provision->definition->init || provision->is_growth)
+	if (!provision->definition->init || provision->is_growth || provision->holding->object.has_contents)
 		return 0;
 	return provision->init_file.inode ? provision->init_file.size_bytes : provision->definition->size_bytes;
 }
