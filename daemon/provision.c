@@ -93,7 +93,6 @@ provision_keep_promises(struct provision *provision)
 	budget_lock_kept(&provision->provisioner->budget, provision->promised_lock_bytes);
 	provision->promised_bytes = 0;
 	provision->promised_lock_bytes = 0;
-	provision_keep_pool_promise(provision);
 }
 
 void
@@ -282,9 +281,6 @@ provision_create(struct provision *provision)
 	}
 	if (r == -EMFILE || r == -ENFILE)
 		findings_nofile(provision->text, sizeof(provision->text));
-	/* The kernel has reserved it, and does not offer it to others any more. */
-	if (r == 0 && backend->features & BACKEND_WHOLE)
-		provision_keep_pool_promise(provision);
 	if (r == 0 && !backend->errand)
 		r = provision_equip(provision);
 	if (r)

@@ -24,7 +24,6 @@ struct provisioner {
 	LIST_HEAD(, provision) orphans;	/* abandoned, and waiting for their workers */
 	uint64_t locked_bytes;		/* by all holdings, as the daemon counts them */
 	uint64_t mlocked_bytes;		/* of them by mlock, which VmLck shows */
-	uint64_t pool_promised_bytes[2];	/* of the hugetlb pools of 2 MiB and of 1 GiB, and not reserved yet */
 	void (*on_room)(void *arg);	/* some memory that was on its way back has arrived; NULL: nobody waits for it */
 	void *on_room_arg;
 };
@@ -62,7 +61,6 @@ struct provision {
 	uint64_t huge_bytes;
 	uint64_t promised_bytes;	/* of the budget, still to be given back */
 	uint64_t promised_lock_bytes;
-	uint64_t promised_pool_bytes;	/* of the hugetlb pool, still to be reserved */
 	uint64_t page_bytes;		/* of that pool; 0: of none */
 	uint64_t nodes;			/* bit N: node N; for numa */
 	uint64_t node_bytes[NODES_MAX];	/* of data, by the workers' word from the kernel */

@@ -13,20 +13,6 @@
 #include "base/base.h"
 #include "daemon/provision_steps.h"
 
-static uint64_t *
-pool_promised(struct provision *provision)
-{
-	return &provision->provisioner->pool_promised_bytes[provision->page_bytes == GIB];
-}
-
-void
-provision_keep_pool_promise(struct provision *provision)
-{
-	if (provision->promised_pool_bytes)
-		*pool_promised(provision) -= provision->promised_pool_bytes;
-	provision->promised_pool_bytes = 0;
-}
-
 uint64_t
 provision_pool_bytes(const struct provision *provision)
 {
@@ -97,13 +83,17 @@ judge_nodes(struct provision *provision)
 	return 0;
 }
 
+/*
+ * By what the kernel has not given out. Of several that are under way one or the other may be too many: whose reservation comes
+ * last is told so by the kernel. Promises would not do: for a moment a page would be counted as promised and as reserved, and
+ * what just fits would be refused.
+ */
 static int
 judge_pool(struct provision *provision)
 {
 	const struct definition *definition = provision->definition;
 	bool is_whole = backend_has(definition->backend, BACKEND_WHOLE);
 	uint64_t bytes = round_up(is_whole ? definition->max_size_bytes : definition->size_bytes, provision->page_bytes);
-	uint64_t promised = *pool_promised(provision);
 	struct pools_room room;
 	int r;
 
@@ -116,14 +106,10 @@ judge_pool(struct provision *provision)
 		(void)snprintf(provision->text, sizeof(provision->text), "the pool of huge pages cannot be asked: %s", strerror(-r));
 		return r;
 	}
-	room.bytes -= min_u64(room.bytes, promised);
-	if (bytes > room.bytes) {
-		findings_pool(provision->text, sizeof(provision->text), bytes, &room);
-		return -ENOMEM;
-	}
-	provision->promised_pool_bytes = bytes;
-	*pool_promised(provision) += bytes;
-	return 0;
+	if (bytes <= room.bytes)
+		return 0;
+	findings_pool(provision->text, sizeof(provision->text), bytes, &room);
+	return -ENOMEM;
 }
 
 static int
@@ -190,7 +176,6 @@ provision_reserved(struct workers_job *job, const struct workers_outcome *outcom
 		return;
 	}
 	if (result->status == 0) {
-		provision_keep_pool_promise(provision);
 		provision_fill_all(provision);
 		return;
 	}

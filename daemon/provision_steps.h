@@ -21,9 +21,6 @@ int provision_judge(struct provision *provision);
  */
 int provision_choose_place(struct provision *provision);
 
-/* Reserved, or not to be reserved any more. */
-void provision_keep_pool_promise(struct provision *provision);
-
 /* What of it is not judged by the budget: it is the pool's already. */
 uint64_t provision_pool_bytes(const struct provision *provision);
 

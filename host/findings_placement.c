@@ -56,7 +56,7 @@ findings_pool(char *buf, size_t size, uint64_t needed_bytes, const struct pools_
 		    "nodes; or placement = \"prefer\"", needed, page, nodes_format(nodes, sizeof(nodes), room->nodes), left, remedy);
 	else
 		(void)snprintf(buf, size, "%s of %s pages are needed, but the pool has %s: pages in it %llu, of them free %llu, of "
-		    "those reserved or promised to others %llu. Remedy: %s; or placement = \"prefer\"", needed, page, left,
+		    "those reserved for others %llu. Remedy: %s; or placement = \"prefer\"", needed, page, left,
 		    (unsigned long long)pool->n_pages, (unsigned long long)pool->n_free,
 		    (unsigned long long)(pool->n_free - min_u64(pool->n_free, room->bytes / pool->page_bytes)), remedy);
 }

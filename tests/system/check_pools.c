@@ -17,6 +17,7 @@
 #include "tests/system/pool.h"
 #include "tests/system/reloading.h"
 
+#define N_MANY		64
 #define HUGE		(2 * MIB)
 #define DESK(keys)	"segments = ( { name = \"desk\"; page_size = \"2MiB\"; required = false; " keys " } );"
 
@@ -218,15 +219,15 @@ START_TEST(what_others_reserved_is_not_counted_on)
 	start(DESK("size = \"8MiB\";"));
 	(void)row_of("desk", PROTOCOL_FAILED);
 	expect_reason("desk", "the pool has 4 MiB");
-	expect_reason("desk", "reserved or promised to others");
+	expect_reason("desk", "reserved for others");
 	/* They have them still: this is no SIGBUS. */
 	memset(map, 1, 4 * HUGE);
 	stop();
 }
 END_TEST
 
-/* Two are judged before either has taken anything: one of them is told at once, and the other is whole. */
-START_TEST(several_at_once_are_promised_nothing_twice)
+/* Several are judged before any has taken anything: whose reservation comes last is told so, and the others are whole. */
+START_TEST(of_several_at_once_the_last_is_told)
 {
 	struct protocol_segment rows[8];
 	char body[2048];
@@ -247,10 +248,34 @@ START_TEST(several_at_once_are_promised_nothing_twice)
 		if (harness_wait(&conn, name) == PROTOCOL_READY)
 			n_ready++;
 		else
-			expect_reason(name, "promised to others");
+			expect_reason(name, "reserved for others");
 	}
 	ck_assert_int_eq(n_ready, 2);
 	ck_assert_uint_eq(pool_free(HUGE), 1);
+	stop();
+}
+END_TEST
+
+/* No page is counted twice while it is being reserved. */
+START_TEST(what_just_fits_fits)
+{
+	char body[16 * KIB];
+	int len;
+
+	pool_set_free(HUGE, -1, N_MANY);
+	len = snprintf(body, sizeof(body), "segments = (");
+	for (int i = 0; i < N_MANY; i++)
+		len += snprintf(body + len, sizeof(body) - (size_t)len, "%s { name = \"s%d\"; size = \"2MiB\"; page_size = \"2MiB\"; "
+		    "required = false; }", i ? "," : "", i);
+	(void)snprintf(body + len, sizeof(body) - (size_t)len, " );");
+	start(body);
+	for (int i = 0; i < N_MANY; i++) {
+		char name[8];
+
+		(void)snprintf(name, sizeof(name), "s%d", i);
+		ck_assert_int_eq(harness_wait(&conn, name), PROTOCOL_READY);
+	}
+	ck_assert_uint_eq(pool_free(HUGE), 0);
 	stop();
 }
 END_TEST
@@ -462,7 +487,8 @@ main(void)
 	tcase_add_test(tcase, sysv_takes_all_of_max_size_at_once_and_grows_into_it);
 	tcase_add_loop_test(tcase, empty_pool_is_a_sentence_whose_command_helps, 0, BASE_ARRAY_SIZE(backends));
 	tcase_add_test(tcase, what_others_reserved_is_not_counted_on);
-	tcase_add_test(tcase, several_at_once_are_promised_nothing_twice);
+	tcase_add_test(tcase, of_several_at_once_the_last_is_told);
+	tcase_add_test(tcase, what_just_fits_fits);
 	tcase_add_loop_test(tcase, prefer_does_without_and_says_so, 0, BASE_ARRAY_SIZE(backends));
 	tcase_add_test(tcase, growth_takes_of_the_pool_or_says_what_it_lacks);
 	tcase_add_test(tcase, scrub_takes_its_pages_again);
