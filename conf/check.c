@@ -11,7 +11,7 @@
 #include "conf/check_backend.h"
 #include "conf/check_file.h"
 #include "conf/check_locks.h"
-#include "conf/check_sysv.h"
+#include "conf/check_unique.h"
 #include "conf/units.h"
 
 #define QUOTE_SIZE	96
@@ -299,9 +299,7 @@ check_names(struct reader *reader)
 	check_twice(reader, "segment", conf->segments, conf->n_segments);
 	check_twice(reader, "template", conf->templates, conf->n_templates);
 	check_templates(reader, conf->templates, conf->n_templates);
-	check_objects(reader);
-	check_sysv_keys(reader);
-	check_paths(reader);
+	check_unique(reader);
 	for (size_t i = 0; i < conf->n_templates; i++)
 		check_collisions(reader, conf->templates[i], conf->segments, conf->n_segments);
 }

@@ -12,7 +12,6 @@
 #include "conf/check_sysv.h"
 #include "conf/units.h"
 
-#define QUOTE_SIZE	96
 
 static config_setting_t *
 member(config_setting_t *group, const char *key)
@@ -117,42 +116,4 @@ check_backend(struct reader *reader, config_setting_t *group, const struct defin
 	if (definition->backend != DEFINITION_FILE)
 		check_pool_pages(reader, group, definition);
 	check_numa(reader, group, definition);
-}
-
-static int
-by_object(const void *a, const void *b)
-{
-	const struct definition *const *x = a, *const *y = b;
-	int order = strcmp((*x)->object, (*y)->object);
-
-	if (order)
-		return order;
-	/* As they were read: one file after the other, and each from its top. */
-	order = strcmp((*x)->file, (*y)->file);
-	return order ? order : ((*x)->line > (*y)->line) - ((*x)->line < (*y)->line);
-}
-
-void
-check_objects(struct reader *reader)
-{
-	const struct conf *conf = reader->conf;
-	cleanup_free const struct definition **sorted = calloc(conf->n_segments + 1, sizeof(*sorted));
-	char found[QUOTE_SIZE];
-	size_t n = 0;
-
-	if (!sorted) {
-		reader->error = -ENOMEM;
-		return;
-	}
-	for (size_t i = 0; i < conf->n_segments; i++)
-		if (conf->segments[i]->backend == DEFINITION_POSIX && conf->segments[i]->object)
-			sorted[n++] = conf->segments[i];
-	if (n)
-		qsort(sorted, n, sizeof(*sorted), by_object);
-	for (size_t i = 1; i < n; i++)
-		if (streq(sorted[i - 1]->object, sorted[i]->object))
-			read_problem_at(reader, sorted[i]->file, sorted[i]->line,
-			    "object %s is that of segment \"%s\" of %s:%u already; expected an object for each segment",
-			    units_quote(found, sizeof(found), sorted[i]->object), sorted[i - 1]->name ? sorted[i - 1]->name : "",
-			    sorted[i - 1]->file, sorted[i - 1]->line);
 }

@@ -9,7 +9,4 @@
 /* One definition, whatever its backend, with its sizes filled in. */
 void check_backend(struct reader *reader, config_setting_t *group, const struct definition *definition);
 
-/* All of them: no POSIX object is two segments'. */
-void check_objects(struct reader *reader);
-
 #endif

@@ -9,7 +9,4 @@
 /* One definition with backend "file". */
 void check_file(struct reader *reader, config_setting_t *group, const struct definition *definition);
 
-/* All of them: no file holds two segments. */
-void check_paths(struct reader *reader);
-
 #endif

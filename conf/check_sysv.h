@@ -9,7 +9,4 @@
 /* One definition whose backend is sysv. */
 void check_sysv(struct reader *reader, config_setting_t *group, const struct definition *definition);
 
-/* All of them: no key is two segments'; the second one could never be made. */
-void check_sysv_keys(struct reader *reader);
-
 #endif

@@ -6,6 +6,7 @@ conf_libconf_la_SOURCES = \
 	conf/check_file.c conf/check_file.h \
 	conf/check_locks.c conf/check_locks.h \
 	conf/check_sysv.c conf/check_sysv.h \
+	conf/check_unique.c conf/check_unique.h \
 	conf/definition.c conf/definition.h \
 	conf/describe.c \
 	conf/field.c conf/field.h \

@@ -172,7 +172,7 @@ static const struct {
 	{ SEGMENT("backend = \"sysv\"; key = \"5\";"), 2, "segments[0].key", "expected" },
 	{ "segments = ( { name = \"a\"; size = \"4KiB\"; backend = \"sysv\"; key = 0xFFFFFFFF; },\n{ name = \"b\"; "
 	    "size = \"4KiB\"; backend = \"sysv\"; key = 4294967295; } );", 2, NULL,
-	    "segment \"b\" has key 0xffffffff, which is segment \"a\"'s of " },
+	    "key 0xffffffff is that of segment \"a\" of " },
 	{ TEMPLATE("backend = \"sysv\"; mode = \"0660\"; key = 5;"), 2, "templates[0].key", "belongs to a segment and not to a template" },
 	{ TEMPLATE("backend = \"sysv\";"), 1, "templates[0].mode", "lets nobody have what they create" },
 	{ TEMPLATE("backend = \"sysv\"; mode = \"0640\";"), 2, "templates[0].mode", "expected \"0660\"" },
