@@ -83,28 +83,6 @@ stop(void)
 	harness_daemon_stop(&daemon_);
 }
 
-static struct protocol_segment
-row_of(const char *name, enum protocol_state state)
-{
-	struct protocol_segment row;
-	struct harness_reply shown;
-
-	(void)harness_wait(&conn, name);
-	ck_assert_int_eq(harness_find(&conn, name, &row), 0);
-	ck_assert_int_eq(harness_show(&conn, name, &shown), 0);
-	harness_assert(row.state == state, "state %u: %s", row.state, harness_reason(&shown));
-	return row;
-}
-
-static void
-expect_reason(const char *name, const char *text)
-{
-	struct harness_reply shown;
-
-	ck_assert_int_eq(harness_show(&conn, name, &shown), 0);
-	harness_assert(strstr(harness_reason(&shown), text), "'%s' is not in '%s'", text, harness_reason(&shown));
-}
-
 /* The node of each page that a client sees there, in steps; by the kernel's word. */
 struct placed {
 	uint64_t bytes[NODES_MAX];
@@ -219,7 +197,7 @@ start_kind(const struct kind *kind, const char *numa)
 		if (kind->is_huge && strstr(harness_reason(&shown), "huge"))
 			harness_skip("%s: %s", kind->name, harness_reason(&shown));
 	}
-	row = row_of("desk", PROTOCOL_READY);
+	row = suite_row(&conn, "desk", PROTOCOL_READY);
 	ck_assert_uint_eq(row.differs, 0);
 	ck_assert_uint_eq(row.huge_bytes, kind->is_huge ? SIZE : 0);
 	return row;
@@ -294,11 +272,12 @@ START_TEST(local_is_the_node_that_the_daemon_runs_on)
 	struct placed placed;
 
 	need_two();
-	prepare("memory_reserve = \"16MiB\";", "segments = ( { name = \"desk\"; size = \"64MiB\"; mlock = false; numa = \"local\"; } );");
+	prepare("memory_reserve = \"16MiB\";",
+	    "segments = ( { name = \"desk\"; size = \"64MiB\"; mlock = false; numa = \"local\"; } );");
 	daemon_.before_exec = run_on;
 	daemon_.before_exec_arg = &nodes[_i];
 	launch();
-	ck_assert_uint_eq(row_of("desk", PROTOCOL_READY).differs, 0);
+	ck_assert_uint_eq(suite_row(&conn, "desk", PROTOCOL_READY).differs, 0);
 	look_at_desk("local", &placed, SIZE, PAGE);
 	ck_assert_uint_eq(placed.bytes[nodes[_i]], SIZE);
 	stop();
@@ -316,12 +295,12 @@ START_TEST(growth_goes_on_as_it_began)
 	    "page_size = \"base\"; numa = \"interleave:%u,%u\"; } );", nodes[0], nodes[1]);
 	prepare("memory_reserve = \"16MiB\";", body);
 	launch();
-	(void)row_of("desk", PROTOCOL_READY);
+	(void)suite_row(&conn, "desk", PROTOCOL_READY);
 	(void)snprintf(body, sizeof(body), "segments = ( { name = \"desk\"; size = \"64MiB\"; max_size = \"64MiB\"; mlock = false; "
 	    "page_size = \"base\"; numa = \"interleave:%u,%u\"; } );", nodes[0], nodes[1]);
 	(void)reloading_hangup(&daemon_, "memory_reserve = \"16MiB\";", body);
 	do
-		row = row_of("desk", PROTOCOL_READY);
+		row = suite_row(&conn, "desk", PROTOCOL_READY);
 	while (row.resident_bytes < SIZE || row.size_bytes < SIZE);
 	look_at_desk("grown", &placed, SIZE, PAGE);
 	expect_near(placed.bytes[nodes[0]], SIZE / 2, SIZE / 64);
@@ -341,28 +320,28 @@ START_TEST(pool_is_that_of_the_node)
 	pool_set_free(HUGE, (int)nodes[0], 8);
 	pool_set_free(HUGE, (int)nodes[1], 4);
 	start("size = \"10MiB\"; page_size = \"2MiB\"; backend = \"%s\"; numa = \"bind:%u\";", backend, nodes[1]);
-	(void)row_of("desk", PROTOCOL_FAILED);
-	expect_reason("desk", "10 MiB of 2 MiB pages are needed on node 1, but its part of the pool has 8 MiB");
+	(void)suite_row(&conn, "desk", PROTOCOL_FAILED);
+	suite_expect_reason(&conn, "desk", "10 MiB of 2 MiB pages are needed on node 1, but its part of the pool has 8 MiB");
 	(void)snprintf(expected, sizeof(expected), "`echo %" PRIu64 " > /sys/devices/system/node/node%u/hugepages/"
 	    "hugepages-2048kB/nr_hugepages`", pool_pages(HUGE, nodes[1]) + 1, nodes[1]);
-	expect_reason("desk", expected);
+	suite_expect_reason(&conn, "desk", expected);
 	ck_assert_uint_eq(pool_free(HUGE), 12);
 	stop();
 	start("size = \"8MiB\"; page_size = \"2MiB\"; backend = \"%s\"; numa = \"bind:%u\";", backend, nodes[1]);
-	ck_assert_uint_eq(row_of("desk", PROTOCOL_READY).differs, 0);
+	ck_assert_uint_eq(suite_row(&conn, "desk", PROTOCOL_READY).differs, 0);
 	look_at_desk("pool, bound", &placed, 8 * MIB, HUGE);
 	ck_assert_uint_eq(placed.bytes[nodes[1]], 8 * MIB);
 	stop();
 	start("size = \"8MiB\"; page_size = \"2MiB\"; backend = \"%s\"; numa = \"interleave:%u,%u\";", backend, nodes[0], nodes[1]);
-	ck_assert_uint_eq(row_of("desk", PROTOCOL_READY).differs, 0);
+	ck_assert_uint_eq(suite_row(&conn, "desk", PROTOCOL_READY).differs, 0);
 	look_at_desk("pool, interleaved", &placed, 8 * MIB, HUGE);
 	ck_assert_uint_eq(placed.bytes[nodes[0]], 4 * MIB);
 	ck_assert_uint_eq(placed.bytes[nodes[1]], 4 * MIB);
 	stop();
 	/* What the node's pool does not have comes from the other one, and is said. */
 	start("size = \"12MiB\"; page_size = \"2MiB\"; backend = \"%s\"; numa = \"preferred:%u\";", backend, nodes[1]);
-	ck_assert_uint_eq(row_of("desk", PROTOCOL_READY).differs, PROTOCOL_DIFFERS_NODES);
-	expect_reason("desk", "4 MiB on node 0, 8 MiB on node 1");
+	ck_assert_uint_eq(suite_row(&conn, "desk", PROTOCOL_READY).differs, PROTOCOL_DIFFERS_NODES);
+	suite_expect_reason(&conn, "desk", "4 MiB on node 0, 8 MiB on node 1");
 	look_at_desk("pool, preferred", &placed, 12 * MIB, HUGE);
 	stop();
 	ck_assert_uint_eq(pool_free(HUGE), 12);
@@ -419,16 +398,16 @@ START_TEST(node_that_is_too_small_is_named_before_anybody_is_killed)
 	room = room_on(nodes[1]);
 	keys = keys_of(&kinds[2 * _i]);
 	start("size = \"%" PRIu64 "MiB\"; %s numa = \"bind:%u\";", room / MIB + 64, keys, nodes[1]);
-	(void)row_of("desk", PROTOCOL_FAILED);
-	expect_reason("desk", "of memory are needed on node 1, but");
-	expect_reason("desk", "are left there");
+	(void)suite_row(&conn, "desk", PROTOCOL_FAILED);
+	suite_expect_reason(&conn, "desk", "of memory are needed on node 1, but");
+	suite_expect_reason(&conn, "desk", "are left there");
 	stop();
 	ck_assert_uint_eq(vmstat("oom_kill"), killed);
 	/* As much as the machine has, but not there: with prefer it is had, and said. */
 	start("size = \"%" PRIu64 "MiB\"; %s numa = \"bind:%u\"; placement = \"prefer\";", room / MIB + 64, keys, nodes[1]);
-	ck_assert_uint_eq(row_of("desk", PROTOCOL_READY).flags & PROTOCOL_SEGMENT_DEGRADED, PROTOCOL_SEGMENT_DEGRADED);
-	ck_assert_uint_ne(row_of("desk", PROTOCOL_READY).differs & PROTOCOL_DIFFERS_NODES, 0);
-	expect_reason("desk", "of memory are needed on node 1, but");
+	ck_assert_uint_eq(suite_row(&conn, "desk", PROTOCOL_READY).flags & PROTOCOL_SEGMENT_DEGRADED, PROTOCOL_SEGMENT_DEGRADED);
+	ck_assert_uint_ne(suite_row(&conn, "desk", PROTOCOL_READY).differs & PROTOCOL_DIFFERS_NODES, 0);
+	suite_expect_reason(&conn, "desk", "of memory are needed on node 1, but");
 	stop();
 	ck_assert_uint_eq(vmstat("oom_kill"), killed);
 }
@@ -518,7 +497,7 @@ START_TEST(workers_run_on_the_nodes)
 	if (row.state != PROTOCOL_PROVISIONING)
 		harness_skip("the segment was ready before its worker could be looked at");
 	ck_assert_str_eq(line, expected);
-	(void)row_of("desk", PROTOCOL_READY);
+	(void)suite_row(&conn, "desk", PROTOCOL_READY);
 	stop();
 }
 END_TEST
@@ -533,13 +512,13 @@ START_TEST(node_that_is_not_there_is_named_with_those_that_are)
 	(void)snprintf(expected, sizeof(expected), "the nodes with memory that it may use are %s",
 	    nodes_format(text, sizeof(text), nodes_there()));
 	start("size = \"64KiB\"; numa = \"bind:63\";");
-	(void)row_of("desk", PROTOCOL_FAILED);
-	expect_reason("desk", "numa names node 63, which is not there");
-	expect_reason("desk", expected);
+	(void)suite_row(&conn, "desk", PROTOCOL_FAILED);
+	suite_expect_reason(&conn, "desk", "numa names node 63, which is not there");
+	suite_expect_reason(&conn, "desk", expected);
 	stop();
 	start("size = \"64KiB\"; numa = \"bind:63\"; placement = \"prefer\";");
-	ck_assert_uint_eq(row_of("desk", PROTOCOL_READY).differs, PROTOCOL_DIFFERS_NODES);
-	expect_reason("desk", "numa names node 63, which is not there");
+	ck_assert_uint_eq(suite_row(&conn, "desk", PROTOCOL_READY).differs, PROTOCOL_DIFFERS_NODES);
+	suite_expect_reason(&conn, "desk", "numa names node 63, which is not there");
 	stop();
 }
 END_TEST

@@ -38,29 +38,6 @@ stop(void)
 	harness_daemon_stop(&daemon_);
 }
 
-static struct protocol_segment
-row_of(const char *name, enum protocol_state state)
-{
-	struct protocol_segment row;
-	struct harness_reply shown;
-
-	/* One that has failed is waited for in vain, at once. */
-	(void)harness_wait(&conn, name);
-	ck_assert_int_eq(harness_find(&conn, name, &row), 0);
-	ck_assert_int_eq(harness_show(&conn, name, &shown), 0);
-	harness_assert(row.state == state, "state %u: %s", row.state, harness_reason(&shown));
-	return row;
-}
-
-static void
-expect_reason(const char *name, const char *text)
-{
-	struct harness_reply shown;
-
-	ck_assert_int_eq(harness_show(&conn, name, &shown), 0);
-	harness_assert(strstr(harness_reason(&shown), text), "'%s' is not in '%s'", text, harness_reason(&shown));
-}
-
 /* Does what a reason says between backquotes, as its reader would. */
 static void
 obey(const char *name)
@@ -113,7 +90,7 @@ START_TEST(memfd_is_of_the_pool_and_gives_it_back)
 	pool_set_free(HUGE, -1, 8);
 	start(DESK("size = \"8MiB\"; max_size = \"12MiB\"; locks = ( { name = \"all\"; offset = \"0\"; length = \"8MiB\"; "
 	    "undo = \"4KiB\"; } );"));
-	row = row_of("desk", PROTOCOL_READY);
+	row = suite_row(&conn, "desk", PROTOCOL_READY);
 	ck_assert_uint_eq(row.resident_bytes, 8 * MIB);
 	ck_assert_uint_eq(row.huge_bytes, 8 * MIB);
 	ck_assert_uint_ge(row.locked_bytes, 8 * MIB);
@@ -142,7 +119,7 @@ START_TEST(sysv_is_of_the_pool_and_gives_it_back)
 
 	pool_set_free(HUGE, -1, 6);
 	start(DESK("size = \"8MiB\"; backend = \"sysv\";"));
-	row = row_of("desk", PROTOCOL_READY);
+	row = suite_row(&conn, "desk", PROTOCOL_READY);
 	ck_assert_uint_eq(row.resident_bytes, 8 * MIB);
 	ck_assert_uint_eq(row.locked_bytes, 8 * MIB);
 	ck_assert_uint_eq(row.huge_bytes, 8 * MIB);
@@ -172,15 +149,15 @@ START_TEST(sysv_takes_all_of_max_size_at_once_and_grows_into_it)
 	pool_set_free(HUGE, -1, 8);
 	(void)snprintf(body, sizeof(body), both, "8MiB");
 	start(body);
-	(void)row_of("other", PROTOCOL_READY);
-	row = row_of("desk", PROTOCOL_READY);
+	(void)suite_row(&conn, "other", PROTOCOL_READY);
+	row = suite_row(&conn, "desk", PROTOCOL_READY);
 	ck_assert_uint_eq(row.resident_bytes, 8 * MIB);
 	ck_assert_uint_eq(pool_free(HUGE), 0);
 	(void)snprintf(body, sizeof(body), both, "12MiB");
 	(void)reloading_hangup(&daemon_, NULL, body);
 	harness_daemon_await_log(&daemon_, "has grown from 8 MiB to 12 MiB");
 	/* What is in memory was counted some milliseconds ago. */
-	while (row_of("desk", PROTOCOL_READY).resident_bytes != 12 * MIB)
+	while (suite_row(&conn, "desk", PROTOCOL_READY).resident_bytes != 12 * MIB)
 		;
 	stop();
 	ck_assert_uint_eq(pool_free(HUGE), 8);
@@ -196,9 +173,9 @@ START_TEST(empty_pool_is_a_sentence_whose_command_helps)
 	pool_set_free(HUGE, -1, 1);
 	(void)snprintf(body, sizeof(body), DESK("size = \"8MiB\"; %s"), backends[_i]);
 	start(body);
-	(void)row_of("desk", PROTOCOL_FAILED);
-	expect_reason("desk", "8 MiB of 2 MiB pages are needed, but the pool has 2 MiB");
-	expect_reason("desk", "vm.nr_hugepages=");
+	(void)suite_row(&conn, "desk", PROTOCOL_FAILED);
+	suite_expect_reason(&conn, "desk", "8 MiB of 2 MiB pages are needed, but the pool has 2 MiB");
+	suite_expect_reason(&conn, "desk", "vm.nr_hugepages=");
 	ck_assert_uint_eq(pool_free(HUGE), 1);
 	obey("desk");
 	retry("desk");
@@ -217,9 +194,9 @@ START_TEST(what_others_reserved_is_not_counted_on)
 	map = mmap(NULL, 4 * HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | 21 << MAP_HUGE_SHIFT, -1, 0);
 	ck_assert_ptr_ne(map, MAP_FAILED);
 	start(DESK("size = \"8MiB\";"));
-	(void)row_of("desk", PROTOCOL_FAILED);
-	expect_reason("desk", "the pool has 4 MiB");
-	expect_reason("desk", "reserved for others");
+	(void)suite_row(&conn, "desk", PROTOCOL_FAILED);
+	suite_expect_reason(&conn, "desk", "the pool has 4 MiB");
+	suite_expect_reason(&conn, "desk", "reserved for others");
 	/* They have them still: this is no SIGBUS. */
 	memset(map, 1, 4 * HUGE);
 	stop();
@@ -248,7 +225,7 @@ START_TEST(of_several_at_once_the_last_is_told)
 		if (harness_wait(&conn, name) == PROTOCOL_READY)
 			n_ready++;
 		else
-			expect_reason(name, "reserved for others");
+			suite_expect_reason(&conn, name, "reserved for others");
 	}
 	ck_assert_int_eq(n_ready, 2);
 	ck_assert_uint_eq(pool_free(HUGE), 1);
@@ -288,12 +265,12 @@ START_TEST(prefer_does_without_and_says_so)
 	pool_set_free(HUGE, -1, 2);
 	(void)snprintf(body, sizeof(body), DESK("size = \"8MiB\"; placement = \"prefer\"; %s"), backends[_i]);
 	start(body);
-	row = row_of("desk", PROTOCOL_READY);
+	row = suite_row(&conn, "desk", PROTOCOL_READY);
 	ck_assert_uint_ne(row.flags & PROTOCOL_SEGMENT_DEGRADED, 0);
 	ck_assert_uint_eq(row.differs, PROTOCOL_DIFFERS_PAGES);
 	ck_assert_uint_eq(row.page_shift, 0);
 	ck_assert_uint_eq(row.resident_bytes, 8 * MIB);
-	expect_reason("desk", "the pool has 4 MiB");
+	suite_expect_reason(&conn, "desk", "the pool has 4 MiB");
 	ck_assert_uint_eq(pool_free(HUGE), 2);
 	stop();
 }
@@ -306,16 +283,16 @@ START_TEST(growth_takes_of_the_pool_or_says_what_it_lacks)
 
 	pool_set_free(HUGE, -1, 6);
 	start(DESK("size = \"4MiB\"; max_size = \"16MiB\";"));
-	(void)row_of("desk", PROTOCOL_READY);
+	(void)suite_row(&conn, "desk", PROTOCOL_READY);
 	harness_segment_open(&conn, "desk", &segment);
 	memset(segment.data, 7, 4 * MIB);
 	(void)reloading_hangup(&daemon_, NULL, DESK("size = \"16MiB\"; max_size = \"16MiB\";"));
 	harness_daemon_await_log(&daemon_, "the pool has 8 MiB");
 	ck_assert_uint_eq(pool_free(HUGE), 4);
-	ck_assert_uint_eq(row_of("desk", PROTOCOL_READY).resident_bytes, 4 * MIB);
+	ck_assert_uint_eq(suite_row(&conn, "desk", PROTOCOL_READY).resident_bytes, 4 * MIB);
 	(void)reloading_hangup(&daemon_, NULL, DESK("size = \"10MiB\"; max_size = \"16MiB\";"));
 	do
-		row = row_of("desk", PROTOCOL_READY);
+		row = suite_row(&conn, "desk", PROTOCOL_READY);
 	while (row.resident_bytes < 10 * MIB || row.size_bytes < 10 * MIB);
 	ck_assert_uint_eq(pool_free(HUGE), 1);
 	ck_assert_uint_eq(row.differs, 0);
@@ -334,7 +311,7 @@ START_TEST(scrub_takes_its_pages_again)
 
 	pool_set_free(HUGE, -1, 4);
 	start(DESK("size = \"8MiB\"; scrub = true;"));
-	(void)row_of("desk", PROTOCOL_READY);
+	(void)suite_row(&conn, "desk", PROTOCOL_READY);
 	for (int i = 0; i < 3; i++) {
 		harness_segment_open(&conn, "desk", &segment);
 		ck_assert_int_eq(segment.data[8 * MIB - 1], 0);
@@ -357,7 +334,7 @@ START_TEST(page_of_1gib)
 
 	pool_set_free(GIB, -1, 1);
 	start("segments = ( { name = \"desk\"; page_size = \"1GiB\"; size = \"1GiB\"; required = false; } );");
-	row = row_of("desk", PROTOCOL_READY);
+	row = suite_row(&conn, "desk", PROTOCOL_READY);
 	ck_assert_uint_eq(row.resident_bytes, GIB);
 	ck_assert_uint_eq(row.huge_bytes, GIB);
 	ck_assert_uint_eq(row.page_shift, 30);
@@ -463,9 +440,9 @@ START_TEST(cgroup_limit_is_named_with_its_file)
 	harness_daemon_launch(&daemon_);
 	harness_daemon_await_ready(&daemon_);
 	harness_open(&conn, daemon_.socket);
-	(void)row_of("desk", PROTOCOL_FAILED);
-	expect_reason("desk", "the hugetlb cgroup leaves 4 MiB");
-	expect_reason("desk", limit);
+	(void)suite_row(&conn, "desk", PROTOCOL_FAILED);
+	suite_expect_reason(&conn, "desk", "the hugetlb cgroup leaves 4 MiB");
+	suite_expect_reason(&conn, "desk", limit);
 	obey("desk");
 	retry("desk");
 	ck_assert_int_eq(harness_wait(&conn, "desk"), PROTOCOL_READY);

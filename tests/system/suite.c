@@ -181,3 +181,26 @@ suite_fill_attach(union suite_request *request, uint64_t serial)
 	(void)snprintf(request->attach.name, sizeof(request->attach.name), "desk");
 	return size;
 }
+
+struct protocol_segment
+suite_row(struct harness_conn *conn, const char *name, enum protocol_state state)
+{
+	struct protocol_segment row;
+	struct harness_reply shown;
+
+	/* One that has failed is waited for in vain, at once. */
+	(void)harness_wait(conn, name);
+	ck_assert_int_eq(harness_find(conn, name, &row), 0);
+	ck_assert_int_eq(harness_show(conn, name, &shown), 0);
+	harness_assert(row.state == state, "state %u: %s", row.state, harness_reason(&shown));
+	return row;
+}
+
+void
+suite_expect_reason(struct harness_conn *conn, const char *name, const char *text)
+{
+	struct harness_reply shown;
+
+	ck_assert_int_eq(harness_show(conn, name, &shown), 0);
+	harness_assert(strstr(harness_reason(&shown), text), "'%s' is not in '%s'", text, harness_reason(&shown));
+}

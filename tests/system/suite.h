@@ -68,6 +68,10 @@ size_t suite_fill_attach(union suite_request *request, uint64_t serial);
 void suite_serves(const struct harness_daemon *daemon);
 /* harness_wait until ready. */
 void suite_ready(struct harness_conn *conn, const char *name);
+/* Its row once it is ready or has failed, as is expected of it. */
+struct protocol_segment suite_row(struct harness_conn *conn, const char *name, enum protocol_state state);
+/* The reason that SHOW has of it holds the text. */
+void suite_expect_reason(struct harness_conn *conn, const char *name, const char *text);
 /* Attaches, and returns the fd. */
 int suite_attach(struct harness_conn *conn, const char *name, uint32_t access);
 
