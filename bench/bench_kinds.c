@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * P1, P4 and P5 of one kind of memory each, beside what a bare program does for the same pages. Timed of the daemon: from
+ * P1 to P5 of one kind of memory each, beside what a bare program does for the same pages. Timed of the daemon: from
  * fork to READY=1, with judging, creating, reserving, populating in its workers, locking, and asking the kernel whether the
  * pages and their size are there; of a bare program: from making the object until its last page is there.
  */
@@ -162,7 +162,7 @@ void
 kinds_provision(struct bench *bench, const struct bench_goal *goal)
 {
 	const struct kind *kind = goal->arg;
-	struct made bare[2], one_thread, touch, one_worker, all;
+	struct made bare[2], one_thread, one_worker, all;
 	struct bench_side sides[BENCH_SIDES_MAX];
 	unsigned n = 0, i;
 
@@ -172,8 +172,7 @@ kinds_provision(struct bench *bench, const struct bench_goal *goal)
 	}
 	one_thread = (struct made){ .bench = bench, .kind = kind, .n_threads = 1, .n_segments = 1 };
 	bench_make_directory(one_thread.directory, sizeof(one_thread.directory));
-	touch = one_worker = all = one_thread;
-	touch.method = &populate_touch;
+	one_worker = all = one_thread;
 	for (i = 0; i < BASE_ARRAY_SIZE(bare); i++) {
 		bare[i] = one_thread;
 		bare[i].method = kind->methods[i];
@@ -184,9 +183,7 @@ kinds_provision(struct bench *bench, const struct bench_goal *goal)
 	one_thread.method = kind->methods[0];
 	made_configure(&one_worker, "workers = 1;");
 	made_configure(&all, "");
-	sides[n++] = (struct bench_side){ "touch loop, 1 thread", bare_run, &touch, .is_beside = true };
-	if (n + 3 <= BENCH_SIDES_MAX)
-		sides[n++] = (struct bench_side){ "the first, 1 thread", bare_run, &one_thread, .is_beside = true };
+	sides[n++] = (struct bench_side){ "the first, 1 thread", bare_run, &one_thread, .is_beside = true };
 	sides[n++] = (struct bench_side){ "segmentd, 1 worker", daemon_run, &one_worker, .is_beside = true };
 	sides[n++] = (struct bench_side){ "segmentd, boot with one segment", daemon_run, &all };
 	bench_measure(bench, goal, sides, n);
@@ -194,6 +191,45 @@ kinds_provision(struct bench *bench, const struct bench_goal *goal)
 	daemon_deinit(&all.daemon);
 	bench_remove_directory(one_thread.directory);
 	settings_restore();
+}
+
+/* Boot with one segment of the kind beside base pages of its backend, made resident by a bare program. */
+static void
+measure_against(struct bench *bench, const struct bench_goal *goal, const struct populate_method *method, unsigned n_threads)
+{
+	struct made bare = { .bench = bench, .kind = kind_of_base_pages(goal->arg), .n_threads = n_threads, .n_segments = 1 };
+	struct made all = { .bench = bench, .kind = goal->arg, .n_segments = 1 };
+	const struct bench_side sides[] = {
+		{ populate_name(method), bare_run, &bare },
+		{ "segmentd, boot with one segment", daemon_run, &all },
+	};
+
+	if (kind_is_here(bench, goal)) {
+		bare.method = method;
+		bench_make_directory(bare.directory, sizeof(bare.directory));
+		made_configure(&all, "");
+		bench_measure(bench, goal, sides, BASE_ARRAY_SIZE(sides));
+		daemon_deinit(&all.daemon);
+		bench_remove_directory(bare.directory);
+	}
+	settings_restore();
+}
+
+void
+kinds_base_pages(struct bench *bench, const struct bench_goal *goal)
+{
+	const struct kind *kind = goal->arg;
+
+	if (kind == kind_of_base_pages(kind))
+		bench_skip(bench, goal, "base pages themselves, which P1 compares");
+	else
+		measure_against(bench, goal, &populate_base, 2);
+}
+
+void
+kinds_touch(struct bench *bench, const struct bench_goal *goal)
+{
+	measure_against(bench, goal, &populate_touch, 1);
 }
 
 void

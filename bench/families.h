@@ -26,6 +26,8 @@ void provision_boot(struct bench *bench, const struct bench_goal *goal);
 
 /* bench_kinds.c: the same of one kind of memory, the goal's arg; and beside another daemon. */
 void kinds_provision(struct bench *bench, const struct bench_goal *goal);
+void kinds_base_pages(struct bench *bench, const struct bench_goal *goal);
+void kinds_touch(struct bench *bench, const struct bench_goal *goal);
 void kinds_boot(struct bench *bench, const struct bench_goal *goal);
 void kinds_write(struct bench *bench, const struct bench_goal *goal);
 void kinds_roudi(struct bench *bench, const struct bench_goal *goal);

@@ -22,6 +22,7 @@
 #define PAGE_SHIFT_2MIB		21
 #define PAGE_SHIFT_1GIB		30
 #define PAGE_SHIFT_AT		26		/* in the flags of memfd_create(2) and shmget(2) */
+#define BASE_PAGE_BYTES		4096
 #define KEY			0x5e6d0000u	/* and the index */
 
 /* How a bare program comes by it. */
@@ -60,7 +61,7 @@ static const struct kind_row
 	sysv_1gib = { MAKER_SYSV, "backend = \"sysv\"; page_size = \"1GiB\";", SYSV_1GIB, POOL_1GIB },
 	file_base = { MAKER_FILE, "backend = \"file\"; sync = \"none\";", 0, NULL };
 
-#define BASE_KIND(name, row)		{ name, { &populate_base, NULL }, 4096, false, false, row }
+#define BASE_KIND(name, row)		{ name, { &populate_base, NULL }, BASE_PAGE_BYTES, false, false, row }
 #define TRANSPARENT_KIND(name, row)	{ name, { &populate_collapsed, &populate_advised }, 2 * MIB, true, false, row }
 #define POOLED_KIND(name, bytes, row)	{ name, { &populate_hugetlb, NULL }, bytes, false, true, row }
 
@@ -75,10 +76,22 @@ const struct kind kinds[] = {
 	TRANSPARENT_KIND("sysv/transparent", &sysv_transparent),
 	POOLED_KIND("sysv/2MiB", 2 * MIB, &sysv_2mib),
 	POOLED_KIND("sysv/1GiB", GIB, &sysv_1gib),
-	{ "file/base", { &populate_read, NULL }, 4096, false, false, &file_base },
+	{ "file/base", { &populate_read, NULL }, BASE_PAGE_BYTES, false, false, &file_base },
 };
 
 const unsigned kinds_n = BASE_ARRAY_SIZE(kinds);
+
+const struct kind *
+kind_of_base_pages(const struct kind *kind)
+{
+	unsigned i;
+
+	for (i = 0; i < kinds_n; i++) {
+		if (kinds[i].row->maker == kind->row->maker && kinds[i].page_bytes == BASE_PAGE_BYTES)
+			return &kinds[i];
+	}
+	return NULL;
+}
 
 const char *
 kind_why_not(const struct kind *kind, uint64_t size_bytes)

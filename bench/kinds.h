@@ -33,6 +33,9 @@ struct kind_memory {
 	char path[128];				/* of its file, or its object's name; empty: none, or not ours to remove */
 };
 
+/* Of the same backend, with base pages. */
+const struct kind *kind_of_base_pages(const struct kind *kind);
+
 /* Why so much of a kind cannot be had here; NULL: it can. */
 const char *kind_why_not(const struct kind *kind, uint64_t size_bytes);
 

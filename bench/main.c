@@ -68,6 +68,8 @@ static const struct bench_goal goals[] = {
 /* Of each kind of memory that was asked for: its id goes behind theirs, as in "P1/sysv/2MiB". */
 static const struct bench_goal kind_goals[] = {
 	{ "P1", "made and resident, against a bare program", BENCH_GIB_PER_SECOND, 0.95, 1.0, 0, kinds_provision },
+	{ "P2", "the same, against base pages of a bare program", BENCH_GIB_PER_SECOND, 2.0, 2.8, 0, kinds_base_pages },
+	{ "P3", "the same, against a touch loop of one thread", BENCH_GIB_PER_SECOND, 5.0, 6.5, 0, kinds_touch },
 	{ "P4", "boot to ready with 64 segments, against one", BENCH_GIB_PER_SECOND, 0.90, 0.95, 0, kinds_boot },
 	{ "P5", "attached, and written for the first time", BENCH_US, 1.05, 1.0, 0, kinds_write },
 };
