@@ -168,10 +168,13 @@ place_open_mark(const struct place *place, int *ret_fd)
 		if (r != -EEXIST)
 			break;
 	}
-	if (r)
-		return place_fail(place, r, "gets no mark '%s' beside it: %s; let the daemon's uid %u write the directory, make room, "
-		    "and retry", place->mark_name, strerror(-r), (unsigned)geteuid());
-	return 0;
+	/* As doctor says it, who only looks at the directory. */
+	if (r == -EACCES)
+		findings_file_unreachable(place->result->text, sizeof(place->result->text), place->path, geteuid(), r);
+	else if (r)
+		return place_fail(place, r, "gets no mark '%s' beside it: %s. Remedy: let the daemon's uid %u write the directory, or "
+		    "make room there; then retry", place->mark_name, strerror(-r), (unsigned)geteuid());
+	return r;
 }
 
 static int

@@ -105,6 +105,16 @@ make_no_directory(void)
 }
 
 static void
+make_closed_directory(void)
+{
+	if (geteuid() == 0)
+		harness_skip("no directory is closed to root");
+	(void)snprintf(filing.path, sizeof(filing.path), "%s/closed", filing.dir);
+	ck_assert_int_eq(mkdir(filing.path, 0500), 0);
+	(void)snprintf(filing.path, sizeof(filing.path), "%s/closed/data", filing.dir);
+}
+
+static void
 make_others_mark(void)
 {
 	harness_need_root();
@@ -134,6 +144,7 @@ static const struct {
 	{ make_too_small, { "has 3149824 bytes, and max_size is 3149825", "truncate", "Remedy: " } },
 	{ make_too_large, { "has 3149826 bytes, and max_size is 3149825", "truncate", "Remedy: " } },
 	{ make_no_directory, { "there is no directory", "install -d", "Remedy: " } },
+	{ make_closed_directory, { "its directory: Permission denied", "install -d", "Remedy: " } },
 	{ make_others_mark, { "its mark", "belongs to uid 65534", "Remedy: " } },
 	{ make_mark_link, { "its mark", "is a symbolic link", "Remedy: " } },
 };
