@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define AUDIT_SOCKET		"/run/segmentd-audit.sock"	/* systemd's, where it looks after one */
 #define AUDIT_VERSION		1
 #define AUDIT_MESSAGE_BYTES	65536
 #define AUDIT_NAME_SIZE		256		/* of a POSIX object, without the slash, with the NUL */
@@ -165,17 +166,24 @@ struct audit_stray {
 static_assert(sizeof(struct audit_stray) == 104 + AUDIT_NAME_SIZE, "audit_stray");
 
 /*
- * A connection to segmentd-audit: to its socket, where there is one that lets us in, else to a program of our own with our own
- * rights. *ret_pid: that one's process, to be reaped; 0: it is systemd's. The descriptor, or a negative errno.
+ * A connection to segmentd-audit: to its socket, where there is one that lets us in (NULL: there is none), else to a program of
+ * our own with our own rights, which dies with the calling thread. Never blocks. SEGMENTD_AUDIT in the environment names another
+ * program, and no socket is asked then. *ret_pid: the program's process, to be reaped, which ends when the connection does; 0: it
+ * is systemd's. The descriptor, non-blocking and close-on-exec, or a negative errno: of starting the program.
  */
 int audit_open(const char *socket, pid_t *ret_pid);
 
-/* Whether `size` bytes are a well-formed message of the answer to the question: sizes, counts, and all texts ended. */
+/*
+ * Whether `size` bytes are a well-formed message of the answer to the question: sizes, counts, values that are known, names that
+ * can be one, and all texts ended. A message without rows is an answer's last. The rows stand right behind its header.
+ */
 bool audit_is_sound(const void *message, size_t size, const struct audit_question *question);
 
 /*
- * Asks, waits and gives each row to take(), which returns 0 or a negative errno that ends it. *ret_end: the last message's
- * header. 0, or a negative errno: -EPROTO for an answer that is none, -ETIME for none in time.
+ * Asks, waits and gives each row to take(), which returns 0 or a negative errno that ends it; to one that is to be judged, in
+ * their order. *ret_end: the last message's header, whose result says whether the question failed. 0, or a negative errno: -EPROTO
+ * for an answer that is none, -ETIME for none in time, -ECONNRESET if it went away, -EMSGSIZE for more rows than a message has
+ * room for. After any but 0 the connection is of no use.
  */
 int audit_ask(int fd, const struct audit_question *question, const void *rows, int (*take)(const void *row, void *arg), void *arg,
     struct audit_answer *ret_end);

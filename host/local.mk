@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 noinst_LTLIBRARIES += host/libhost.la
+host_libhost_la_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_PROGRAM='"$(libexecdir)/segmentd-audit"'
 host_libhost_la_SOURCES = \
+	host/audit.c host/audit.h \
 	host/cgroup.c host/cgroup.h \
 	host/file.c host/file.h \
 	host/findings.c host/findings.h \
