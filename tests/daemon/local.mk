@@ -14,6 +14,11 @@ tests_daemon_check_accounts_SOURCES = tests/daemon/check_accounts.c
 tests_daemon_check_accounts_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_accounts_LDADD = $(DAEMON_TEST_LIBS)
 
+check_PROGRAMS += tests/daemon/check_auditor
+tests_daemon_check_auditor_SOURCES = tests/daemon/check_auditor.c
+tests_daemon_check_auditor_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_auditor_LDADD = $(DAEMON_TEST_LIBS)
+
 check_PROGRAMS += tests/daemon/check_lines
 tests_daemon_check_lines_SOURCES = tests/daemon/check_lines.c
 tests_daemon_check_lines_CFLAGS = $(DAEMON_TEST_CFLAGS)

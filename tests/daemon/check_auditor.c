@@ -1,0 +1,650 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Questions to segmentd-audit, of which this program plays the part under that name: as it should be, and lying, silent, dying,
+ * missing. Whatever it does, its question ends with a sentence, the next one is answered, and no process is left.
+ */
+#include "config.h"
+
+#include <check.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "base/base.h"
+#include "daemon/auditor.h"
+
+#define PART		"FAKE_AUDIT"	/* in the environment: the part that is played */
+#define MESSAGE_ROWS	100
+#define FAR_MS		60000
+
+/* The other side. */
+
+struct fake {
+	struct audit_question question;
+	struct {
+		struct audit_answer header;
+		struct audit_holder rows[MESSAGE_ROWS];
+	} answer;
+	size_t size;
+};
+
+static void
+fake_send(const struct fake *fake)
+{
+	if (send(STDIN_FILENO, &fake->answer, fake->size, MSG_NOSIGNAL) < 0)
+		_exit(1);
+}
+
+/* Rows from `from` on: each object is held by a process whose pid is its number + 1. */
+static void
+fake_fill(struct fake *fake, uint32_t from)
+{
+	uint32_t n = (uint32_t)min_u64(fake->question.n_rows - from, MESSAGE_ROWS);
+
+	fake->answer.header = (struct audit_answer) {
+		.version = AUDIT_VERSION, .kind = fake->question.kind, .serial = fake->question.serial, .n_rows = n,
+		.row_size = sizeof(struct audit_holder), .n_seen = 7, .n_hidden = 2, .text = "more rights",
+		.flags = from + n < fake->question.n_rows ? AUDIT_MORE : 0,
+	};
+	for (uint32_t i = 0; i < n; i++)
+		fake->answer.rows[i] = (struct audit_holder) {
+			.object = from + i, .pid = (int32_t)(from + i + 1), .how = AUDIT_MAPS_READ, .n_maps = 1, .command = "fake",
+		};
+	fake->size = sizeof(fake->answer.header) + n * sizeof(struct audit_holder);
+}
+
+static void
+fake_answer(struct fake *fake)
+{
+	for (uint32_t from = 0; from == 0 || from < fake->question.n_rows; from += MESSAGE_ROWS) {
+		fake_fill(fake, from);
+		fake_send(fake);
+	}
+}
+
+static void
+lie_version(struct fake *fake)
+{
+	fake->answer.header.version++;
+}
+
+static void
+lie_kind(struct fake *fake)
+{
+	fake->answer.header.kind = AUDIT_LIST;
+}
+
+static void
+lie_serial(struct fake *fake)
+{
+	fake->answer.header.serial--;
+}
+
+static void
+lie_result(struct fake *fake)
+{
+	fake->answer.header.result = 5;
+}
+
+static void
+lie_text(struct fake *fake)
+{
+	memset(fake->answer.header.text, 'x', sizeof(fake->answer.header.text));
+}
+
+static void
+lie_count(struct fake *fake)
+{
+	fake->answer.header.n_rows = UINT32_MAX;
+}
+
+static void
+lie_row_size(struct fake *fake)
+{
+	fake->answer.header.row_size = 8;
+}
+
+static void
+lie_short(struct fake *fake)
+{
+	fake->size = sizeof(fake->answer.header) - 1;
+}
+
+static void
+lie_object(struct fake *fake)
+{
+	fake->answer.rows[0].object = fake->question.n_rows;
+}
+
+static void
+lie_command(struct fake *fake)
+{
+	memset(fake->answer.rows[0].command, 'x', sizeof(fake->answer.rows[0].command));
+}
+
+/* No rows, and more to come: that could go on for ever. */
+static void
+lie_more(struct fake *fake)
+{
+	fake->answer.header.flags = AUDIT_MORE;
+	fake->answer.header.n_rows = 0;
+	fake->size = sizeof(fake->answer.header);
+}
+
+static const struct {
+	const char *part;
+	void (*lie)(struct fake *fake);
+} lies[] = {
+	{ "version", lie_version }, { "kind", lie_kind }, { "serial", lie_serial }, { "result", lie_result },
+	{ "text", lie_text }, { "count", lie_count }, { "row size", lie_row_size }, { "short", lie_short },
+	{ "object", lie_object }, { "command", lie_command }, { "more", lie_more },
+};
+
+static void
+fake_lie(struct fake *fake, const char *part)
+{
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(lies); i++)
+		if (streq(part, lies[i].part)) {
+			fake_fill(fake, 0);
+			lies[i].lie(fake);
+			fake_send(fake);
+			return;
+		}
+	_exit(2);
+}
+
+/* Rows and rows, of which none is the last. */
+static void
+fake_pour(struct fake *fake)
+{
+	for (;;) {
+		fake_fill(fake, 0);
+		fake->answer.header.flags = AUDIT_MORE;
+		fake_send(fake);
+	}
+}
+
+/* The sender of too long a message. */
+static void
+fake_burst(const struct fake *fake)
+{
+	static char bytes[AUDIT_MESSAGE_BYTES + 8];
+
+	memcpy(bytes, &fake->answer, sizeof(fake->answer.header));
+	(void)send(STDIN_FILENO, bytes, sizeof(bytes), MSG_NOSIGNAL);
+}
+
+static void
+fake_fail(struct fake *fake)
+{
+	fake_fill(fake, fake->question.n_rows);
+	fake->answer.header.result = -EACCES;
+	(void)snprintf(fake->answer.header.text, sizeof(fake->answer.header.text), "nobody lets us");
+	fake_send(fake);
+}
+
+static void
+fake_play(struct fake *fake, const char *part)
+{
+	if (streq(part, "good") || streq(part, "once"))
+		fake_answer(fake);
+	else if (streq(part, "silent"))
+		(void)pause();
+	else if (streq(part, "halfway")) {
+		fake_fill(fake, 0);
+		fake->answer.header.flags = AUDIT_MORE;
+		fake_send(fake);
+		_exit(3);
+	} else if (streq(part, "pour"))
+		fake_pour(fake);
+	else if (streq(part, "long"))
+		fake_burst(fake);
+	else if (streq(part, "fail"))
+		fake_fail(fake);
+	else if (streq(part, "dying"))
+		_exit(3);
+	else
+		fake_lie(fake, part);
+	if (streq(part, "once"))
+		_exit(0);
+}
+
+static int
+fake_main(void)
+{
+	static struct {
+		struct fake fake;
+		char rest[AUDIT_MESSAGE_BYTES];
+	} all;
+	const char *part = getenv(PART);
+	struct iovec io[] = {
+		{ .iov_base = &all.fake.question, .iov_len = sizeof(all.fake.question) },
+		{ .iov_base = all.rest, .iov_len = sizeof(all.rest) },
+	};
+
+	/* Nobody has asked yet. */
+	if (streq(part, "early")) {
+		fake_fill(&all.fake, 0);
+		fake_send(&all.fake);
+	}
+	while (readv(STDIN_FILENO, io, BASE_ARRAY_SIZE(io)) > 0)
+		fake_play(&all.fake, part);
+	return 0;
+}
+
+/* This side. */
+
+struct asked {
+	struct auditor_question question;
+	struct event_base *base;
+	struct audit_object objects[1000];
+	uint32_t n_rows;
+	uint32_t wanted_rows;		/* after which it is cancelled, from within; 0: never */
+	bool is_done;
+	unsigned place;			/* as the nth it was done */
+	struct auditor_end end;
+	char text[AUDIT_TEXT_SIZE];
+};
+
+static struct event_base *base;
+static struct auditor auditor;
+static unsigned n_done;
+
+static int
+take(struct auditor_question *question, const void *row)
+{
+	const struct audit_holder *holder = row;
+	struct asked *asked = BASE_CONTAINER_OF(question, struct asked, question);
+
+	ck_assert(!asked->is_done);
+	ck_assert_uint_eq(holder->object, asked->n_rows % MESSAGE_ROWS + asked->n_rows / MESSAGE_ROWS * MESSAGE_ROWS);
+	ck_assert_int_eq(holder->pid, (int)holder->object + 1);
+	ck_assert_str_eq(holder->command, "fake");
+	asked->n_rows++;
+	if (asked->n_rows == asked->wanted_rows) {
+		auditor_cancel(question);
+		(void)event_base_loopbreak(base);
+	}
+	return 0;
+}
+
+static int
+take_anything(struct auditor_question *question, const void *row)
+{
+	BASE_CONTAINER_OF(question, struct asked, question)->n_rows++;
+	return 0;
+}
+
+static void
+done(struct auditor_question *question, const struct auditor_end *end)
+{
+	struct asked *asked = BASE_CONTAINER_OF(question, struct asked, question);
+
+	ck_assert(!asked->is_done);
+	ck_assert_ptr_nonnull(end->text);
+	asked->is_done = true;
+	asked->place = ++n_done;
+	asked->end = *end;
+	(void)snprintf(asked->text, sizeof(asked->text), "%s", end->text);
+	(void)event_base_loopbreak(base);
+}
+
+static struct asked *
+ask(uint32_t n_rows, bool can_wait)
+{
+	struct asked *asked = calloc(1, sizeof(*asked));
+
+	ck_assert_ptr_nonnull(asked);
+	asked->question = (struct auditor_question) {
+		.kind = AUDIT_WHO, .n_rows = n_rows, .rows = asked->objects, .can_wait = can_wait, .take = take, .done = done,
+	};
+	auditor_ask(&auditor, &asked->question);
+	return asked;
+}
+
+static void
+await(const struct asked *asked)
+{
+	while (!asked->is_done)
+		ck_assert_int_eq(event_base_dispatch(base), 0);
+}
+
+static void
+expect(struct asked *asked, int result, const char *text)
+{
+	await(asked);
+	ck_assert_msg(asked->end.result == result, "%s: %d, not %d: %s", getenv(PART), asked->end.result, result, asked->text);
+	ck_assert_msg(strstr(asked->text, text) != NULL, "%s: %s", getenv(PART), asked->text);
+	free(asked);
+}
+
+static void
+play(const char *part)
+{
+	ck_assert_int_eq(setenv(PART, part, 1), 0);
+}
+
+/* What is answered as it should be, by a process of its own. */
+static void
+expect_served(void)
+{
+	struct asked *asked = ask(3, false);
+
+	await(asked);
+	ck_assert_int_eq(asked->end.result, 0);
+	ck_assert_uint_eq(asked->n_rows, 3);
+	ck_assert_uint_eq(asked->end.n_seen, 7);
+	ck_assert_uint_eq(asked->end.n_hidden, 2);
+	ck_assert(!asked->end.is_incomplete);
+	ck_assert_str_eq(asked->text, "more rights");
+	free(asked);
+}
+
+static void
+setup(void)
+{
+	ck_assert_int_eq(setenv("SEGMENTD_AUDIT", "/proc/self/exe", 1), 0);
+	play("good");
+	base = event_base_new();
+	ck_assert_ptr_nonnull(base);
+	ck_assert_int_eq(auditor_init(&auditor, base, NULL), 0);
+	auditor.limit_ms = FAR_MS;
+}
+
+static void
+teardown(void)
+{
+	auditor_deinit(&auditor);
+	/* All were killed; on a busy host one may have outlived the time that deinit has for it. */
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	event_base_free(base);
+}
+
+START_TEST(questions_are_answered_in_order_by_one_process)
+{
+	struct asked *asked[] = { ask(3, true), ask(950, false), ask(0, false), ask(1, true) };
+	static const unsigned places[] = { 3, 1, 2, 4 };
+	static const uint32_t n_rows[] = { 3, 950, 0, 1 };
+
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(asked); i++) {
+		await(asked[i]);
+		ck_assert_int_eq(asked[i]->end.result, 0);
+		ck_assert(asked[i]->end.is_own);
+		ck_assert_uint_eq(asked[i]->place, places[i]);
+		ck_assert_uint_eq(asked[i]->n_rows, n_rows[i]);
+		ck_assert_uint_eq(auditor.n_children, 1);
+		free(asked[i]);
+	}
+}
+END_TEST
+
+/* The loop ends when there is nothing that it could ever wake up for. */
+START_TEST(nothing_runs_while_nobody_asks)
+{
+	ck_assert_int_eq(event_base_dispatch(base), 1);
+	expect_served();
+	ck_assert_uint_eq(auditor.n_children, 1);
+	ck_assert_int_eq(event_base_dispatch(base), 1);
+	ck_assert_uint_eq(auditor.n_children, 0);
+	ck_assert_int_eq(auditor.fd, -1);
+	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+	expect_served();
+}
+END_TEST
+
+START_TEST(liar_fails_its_question_and_no_other)
+{
+	play(lies[_i].part);
+	expect(ask(3, false), -EPROTO, "no answer");
+	play("good");
+	expect_served();
+}
+END_TEST
+
+START_TEST(too_long_a_message_is_no_answer)
+{
+	play("long");
+	expect(ask(3, false), -EPROTO, "no answer");
+	play("good");
+	expect_served();
+}
+END_TEST
+
+/* It is met by the question, or found before it: whichever, it ends in an answer or a sentence. */
+START_TEST(answer_that_nobody_asked_for_is_none)
+{
+	struct asked *asked;
+
+	play("early");
+	asked = ask(3, false);
+	await(asked);
+	ck_assert_int_eq(asked->end.result, -EPROTO);
+	free(asked);
+	play("good");
+	expect_served();
+}
+END_TEST
+
+START_TEST(silence_ends_at_the_limit)
+{
+	auditor.limit_ms = 50;
+	play("silent");
+	expect(ask(3, false), -ETIME, "in time");
+	auditor.limit_ms = FAR_MS;
+	play("good");
+	expect_served();
+	ck_assert_uint_eq(auditor.n_failures, 1);
+}
+END_TEST
+
+/* As long as rows come they are taken, but not for longer than the limit. */
+START_TEST(endless_rows_end_at_the_limit)
+{
+	struct asked *asked;
+
+	auditor.limit_ms = 50;
+	play("pour");
+	asked = ask(3, false);
+	asked->question.take = take_anything;
+	expect(asked, -ETIME, "in time");
+	auditor.limit_ms = FAR_MS;
+	play("good");
+	expect_served();
+}
+END_TEST
+
+START_TEST(death_fails_its_question_and_no_other)
+{
+	static const char *const parts[] = { "dying", "halfway" };
+
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(parts); i++) {
+		play(parts[i]);
+		expect(ask(3, false), -ECONNRESET, "ended before");
+	}
+	play("good");
+	expect_served();
+}
+END_TEST
+
+START_TEST(who_ended_while_nobody_asked_is_started_again)
+{
+	play("once");
+	for (int i = 0; i < 5; i++)
+		expect_served();
+	ck_assert_uint_eq(auditor.n_failures, 0);
+}
+END_TEST
+
+START_TEST(missing_program_is_told)
+{
+	ck_assert_int_eq(setenv("SEGMENTD_AUDIT", "/nonexistent/segmentd-audit", 1), 0);
+	expect(ask(3, false), -ENOENT, "not installed");
+	ck_assert_int_eq(setenv("SEGMENTD_AUDIT", "/dev/null", 1), 0);
+	expect(ask(3, false), -EACCES, "cannot be asked");
+	ck_assert_int_eq(setenv("SEGMENTD_AUDIT", "/proc/self/exe", 1), 0);
+	expect_served();
+}
+END_TEST
+
+START_TEST(failure_is_told_in_its_own_words)
+{
+	play("fail");
+	expect(ask(3, false), -EACCES, "nobody lets us");
+}
+END_TEST
+
+START_TEST(too_large_a_question_is_refused)
+{
+	struct asked *asked = ask(auditor_rows_max(AUDIT_WHO) + 1, false);
+
+	expect(asked, -EMSGSIZE, "too much");
+	expect_served();
+}
+END_TEST
+
+START_TEST(what_is_cancelled_is_never_done)
+{
+	struct asked *current = ask(3, false), *queued = ask(3, false), *within = ask(3, false);
+
+	within->wanted_rows = 2;
+	auditor_cancel(&queued->question);
+	auditor_cancel(&queued->question);
+	play("silent");
+	/* The loop's first turn sends it. */
+	while (auditor.current != &current->question)
+		ck_assert_int_ge(event_base_loop(base, EVLOOP_ONCE), 0);
+	auditor_cancel(&current->question);
+	play("good");
+	while (within->question.auditor)
+		ck_assert_int_eq(event_base_dispatch(base), 0);
+	expect_served();
+	ck_assert(!current->is_done && !queued->is_done && !within->is_done);
+	ck_assert_uint_eq(current->n_rows, 0);
+	ck_assert_uint_eq(within->n_rows, 2);
+	free(current);
+	free(queued);
+	free(within);
+}
+END_TEST
+
+/* Killed faster than they are reaped, and there are still never more than a few. */
+START_TEST(cancelling_does_not_pile_up_processes)
+{
+	play("silent");
+	for (int i = 0; i < 50; i++) {
+		struct asked *asked = ask(3, false);
+
+		while (auditor.current != &asked->question) {
+			ck_assert_int_ge(event_base_loop(base, EVLOOP_ONCE), 0);
+			ck_assert_msg(!asked->is_done, "%s", asked->text);
+		}
+		ck_assert_uint_le(auditor.n_children, 4);
+		auditor_cancel(&asked->question);
+		free(asked);
+	}
+	play("good");
+	expect_served();
+}
+END_TEST
+
+/* As systemd does: a process for each connection. */
+static pid_t
+serve(const char *path, char *arg0)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	pid_t pid;
+
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	ck_assert_int_eq(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(listen(fd, 5), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		(void)signal(SIGCHLD, SIG_IGN);
+		for (;;) {
+			int peer = accept(fd, NULL, NULL);
+
+			if (peer < 0)
+				_exit(1);
+			if (fork() == 0) {
+				(void)dup2(peer, STDIN_FILENO);
+				_exit(fake_main());
+			}
+			(void)close(peer);
+		}
+	}
+	(void)close(fd);
+	return pid;
+}
+
+START_TEST(socket_is_asked_where_there_is_one)
+{
+	char dir[] = "/tmp/segmentd-auditor-XXXXXX", path[64], arg0[] = "segmentd-audit";
+	struct asked *asked;
+	pid_t server;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	(void)snprintf(path, sizeof(path), "%s/socket", dir);
+	auditor_deinit(&auditor);
+	ck_assert_int_eq(auditor_init(&auditor, base, path), 0);
+	auditor.limit_ms = FAR_MS;
+	ck_assert_int_eq(unsetenv("SEGMENTD_AUDIT"), 0);
+	server = serve(path, arg0);
+	asked = ask(5, false);
+	await(asked);
+	ck_assert_int_eq(asked->end.result, 0);
+	ck_assert_uint_eq(asked->n_rows, 5);
+	ck_assert(!asked->end.is_own);
+	ck_assert_uint_eq(auditor.n_children, 0);
+	free(asked);
+	expect_served();
+	ck_assert_int_eq(kill(server, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(server, NULL, 0), server);
+	/* That process of its goes on serving us. */
+	expect_served();
+	(void)unlink(path);
+	(void)rmdir(dir);
+}
+END_TEST
+
+int
+main(int argc, char **argv)
+{
+	Suite *suite;
+	TCase *tcase;
+	SRunner *runner;
+	int n_failed;
+
+	if (argc > 0 && streq(argv[0], "segmentd-audit"))
+		return fake_main();
+	suite = suite_create("auditor");
+	tcase = tcase_create("auditor");
+	tcase_set_timeout(tcase, 120);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, questions_are_answered_in_order_by_one_process);
+	tcase_add_test(tcase, nothing_runs_while_nobody_asks);
+	tcase_add_loop_test(tcase, liar_fails_its_question_and_no_other, 0, BASE_ARRAY_SIZE(lies));
+	tcase_add_test(tcase, too_long_a_message_is_no_answer);
+	tcase_add_test(tcase, answer_that_nobody_asked_for_is_none);
+	tcase_add_test(tcase, silence_ends_at_the_limit);
+	tcase_add_test(tcase, endless_rows_end_at_the_limit);
+	tcase_add_test(tcase, death_fails_its_question_and_no_other);
+	tcase_add_test(tcase, who_ended_while_nobody_asked_is_started_again);
+	tcase_add_test(tcase, missing_program_is_told);
+	tcase_add_test(tcase, failure_is_told_in_its_own_words);
+	tcase_add_test(tcase, too_large_a_question_is_refused);
+	tcase_add_test(tcase, what_is_cancelled_is_never_done);
+	tcase_add_test(tcase, cancelling_does_not_pile_up_processes);
+	tcase_add_test(tcase, socket_is_asked_where_there_is_one);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
