@@ -64,6 +64,12 @@ static const struct keys_row rows[] = {
 	  .range = "a group; \"\" for none",
 	  .help = "Members administer the daemon, as root and the daemon's own user do. The default group need not "
 	      "exist; another one has to." },
+	{ KEYS_DAEMON, "audit_socket", KEYS_TYPE_PATH, AT(conf_daemon, audit_socket), .max = 107,
+	  .reload = KEYS_LIVE, .fallback = "\"/run/segmentd-audit.sock\"",
+	  .range = "an absolute path of at most 107 bytes",
+	  .help = "The socket of segmentd-audit(8), which says what other users' processes hold and removes other users' orphans. "
+	      "Where there is none, or it does not let the daemon in, the daemon starts the program itself, with no more rights "
+	      "than it has." },
 	{ KEYS_DAEMON, "workers", KEYS_TYPE_UINT, AT(conf_daemon, workers), .max = 256,
 	  .reload = KEYS_LIVE, .fallback = "0",
 	  .help = "Worker processes that provision memory at once; 0: one a CPU." },

@@ -45,6 +45,7 @@ conf_free(struct conf *conf)
 	free(conf->daemon.socket);
 	free(conf->daemon.state_dir);
 	free(conf->daemon.admin_group);
+	free(conf->daemon.audit_socket);
 	free(conf);
 	return NULL;
 }

@@ -230,6 +230,7 @@ pack_item_deinit(struct pack_item *item)
 	free(item->daemon.socket);
 	free(item->daemon.state_dir);
 	free(item->daemon.admin_group);
+	free(item->daemon.audit_socket);
 	free(item->orphan.posix);
 	definition_unref(item->definition);
 	*item = (struct pack_item)PACK_ITEM_NULL;

@@ -504,6 +504,25 @@ auditor_init(struct auditor *auditor, struct event_base *base, const char *socke
 	return evtimer_assign(&auditor->timer, base, auditor_on_timer, auditor) ? -ENOMEM : 0;
 }
 
+void
+auditor_set_socket(struct auditor *auditor, const char *socket)
+{
+	char *copy;
+
+	if (auditor->socket && streq(auditor->socket, socket))
+		return;
+	copy = strdup(socket);
+	if (!copy)
+		return;
+	free(auditor->socket);
+	auditor->socket = copy;
+	/* An answer under way comes over the old one. */
+	if (!auditor->current && auditor->fd >= 0) {
+		auditor_disconnect(auditor, false);
+		auditor_schedule(auditor);
+	}
+}
+
 /* Who does not end in time is not waited for: with us it loses its parent, and whoever takes it over reaps it. */
 static void
 auditor_child_reap(const struct auditor_child *child, uint64_t until_ns)

@@ -77,10 +77,13 @@ struct auditor {
 	uint64_t n_failures;
 };
 
-/* socket: a path, or NULL. 0 or -ENOMEM. Accepts to be deinitialised without, or zeroed. */
+/* socket: a path, or NULL. 0 or -ENOMEM. One that is zero, but for fd, may be deinitialised. */
 int auditor_init(struct auditor *auditor, struct event_base *base, const char *socket);
 /* Kills and reaps. No question's done is called. */
 void auditor_deinit(struct auditor *auditor);
+
+/* From the next connection on. Without memory it stays as it is. */
+void auditor_set_socket(struct auditor *auditor, const char *socket);
 
 /* How many rows a question of the kind may have. */
 uint32_t auditor_rows_max(uint32_t kind);

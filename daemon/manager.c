@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 
 #include "base/base.h"
+#include "daemon/auditor.h"
 #include "daemon/ending.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
@@ -39,6 +40,7 @@ struct manager {
 	struct accounts accounts;
 	struct workers workers;
 	struct workers io_workers;	/* of those nobody else is held up */
+	struct auditor auditor;
 	struct parser parser;
 	struct provisioner provisioner;
 	struct kernelcount kernelcount;
@@ -374,6 +376,7 @@ manager_on_daemon_keys(const struct conf_daemon *keys, void *arg)
 		log_write(LOG_ERR, &(struct log_about) { .error = r }, "the permissions of the socket cannot be changed");
 	accounts_set_limits(&manager->accounts, &keys->limits);
 	workers_set_max(&manager->workers, manager_n_workers(keys));
+	auditor_set_socket(&manager->auditor, keys->audit_socket);
 	budget_set_reserve(&manager->provisioner.budget, keys->memory_reserve_bytes);
 	manager->recovery.memory_reserve_bytes = keys->memory_reserve_bytes;
 	requests_set_administrators(&manager->requests, keys->has_admin_gid, keys->admin_gid);
@@ -478,6 +481,9 @@ manager_init(struct manager *manager)
 	workers_init(&manager->workers, manager->base, manager_n_workers(&conf->daemon));
 	workers_init(&manager->io_workers, manager->base, IO_WORKERS);
 	parser_init(&manager->parser, &manager->workers);
+	r = auditor_init(&manager->auditor, manager->base, conf->daemon.audit_socket);
+	if (r)
+		return r;
 	r = manager_init_sessions(manager);
 	if (r)
 		return r;
@@ -550,6 +556,7 @@ manager_deinit(struct manager *manager)
 	/* Before the segments, whose provisioning they work on. */
 	workers_deinit(&manager->workers);
 	workers_deinit(&manager->io_workers);
+	auditor_deinit(&manager->auditor);
 	parser_deinit(&manager->parser);
 	releases_close(&manager->provisioner.releases);
 	registry_deinit(&manager->registry);
@@ -592,6 +599,7 @@ manager_run(struct conf *conf, const char *file)
 	TAILQ_INIT(&manager->sessions.sessions);
 	LIST_INIT(&manager->workers.list);
 	LIST_INIT(&manager->io_workers.list);
+	manager->auditor.fd = -1;
 	LIST_INIT(&manager->parser.parses);
 	LIST_INIT(&manager->parser.releases);
 	TAILQ_INIT(&manager->recovery.passes);

@@ -205,7 +205,8 @@ reload_apply_daemon(struct reload *reload)
 	if (reload->host.is_socket_inherited)
 		reload->daemon.socket_mode = running.socket_mode;
 	free(running.admin_group);
-	next->admin_group = NULL;
+	free(running.audit_socket);
+	next->admin_group = next->audit_socket = NULL;
 	reload->host.on_daemon(&reload->daemon, reload->host.arg);
 }
 
@@ -589,7 +590,8 @@ conf_daemon_deinit(struct conf_daemon *daemon)
 	free(daemon->socket);
 	free(daemon->state_dir);
 	free(daemon->admin_group);
-	daemon->socket = daemon->state_dir = daemon->admin_group = NULL;
+	free(daemon->audit_socket);
+	daemon->socket = daemon->state_dir = daemon->admin_group = daemon->audit_socket = NULL;
 }
 
 int
@@ -601,7 +603,9 @@ reload_init(struct reload *reload, const struct reload_host *host, const struct 
 	reload->daemon.socket = strdup(daemon->socket);
 	reload->daemon.state_dir = strdup(daemon->state_dir);
 	reload->daemon.admin_group = daemon->admin_group ? strdup(daemon->admin_group) : NULL;
-	if (!reload->daemon.socket || !reload->daemon.state_dir || (daemon->admin_group && !reload->daemon.admin_group))
+	reload->daemon.audit_socket = strdup(daemon->audit_socket);
+	if (!reload->daemon.socket || !reload->daemon.state_dir || !reload->daemon.audit_socket ||
+	    (daemon->admin_group && !reload->daemon.admin_group))
 		return -ENOMEM;
 	return evtimer_assign(&reload->turn_event, host->base, reload_on_turn, reload) ||
 	    evtimer_assign(&reload->garbage_event, host->base, reload_on_garbage, reload) ? -ENOMEM : 0;

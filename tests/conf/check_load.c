@@ -84,6 +84,7 @@ START_TEST(empty_file_is_all_defaults)
 	ck_assert_uint_eq(run.conf->n_segments, 0);
 	ck_assert_uint_eq(run.conf->daemon.socket_mode, 0666);
 	ck_assert_str_eq(run.conf->daemon.admin_group, "segmentd");
+	ck_assert_str_eq(run.conf->daemon.audit_socket, "/run/segmentd-audit.sock");
 	ck_assert_uint_eq(run.conf->daemon.workers, 0);
 	ck_assert_uint_eq(run.conf->daemon.memory_reserve_bytes, 512 * MIB);
 	ck_assert_uint_eq(run.conf->daemon.limits.clients, 4096);

@@ -339,9 +339,9 @@ START_TEST(daemon_keys_are_compared)
 
 	expect_good(&a, "daemon = { workers = 1; };");
 	expect_good(&b, "daemon = { workers = 2; socket = \"/tmp/other\"; state_dir = \"/tmp/x\"; memory_reserve = \"1MiB\"; "
-	    "admin_group = \"root\"; socket_mode = \"0600\"; limits = { clients = 5; attachments = 6; subscriptions = 7; bytes = 0; }; };");
+	    "admin_group = \"root\"; audit_socket = \"/run/x.sock\"; socket_mode = \"0600\"; limits = { clients = 5; attachments = 6; subscriptions = 7; bytes = 0; }; };");
 	ck_assert_int_eq(plan_compare_daemon(&a.conf->daemon, &b.conf->daemon, take, &told, &effects), 0);
-	ck_assert_uint_eq(told.n, 10);
+	ck_assert_uint_eq(told.n, 11);
 	ck_assert_uint_eq(effects, 1u << PLAN_LIVE | 1u << PLAN_NEVER);
 	ck_assert_ptr_nonnull(strstr(told.text, "-> \"/tmp/other\"; socket never changes while the daemon runs\n"));
 	ck_assert_ptr_nonnull(strstr(told.text, "live: admin_group \"segmentd\" -> \"root\"\n"));
