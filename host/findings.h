@@ -11,7 +11,9 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "conf/definition.h"
 #include "host/kernel.h"
+#include "host/mark.h"
 #include "host/memory.h"
 #include "host/nodes.h"
 #include "host/pools.h"
@@ -144,6 +146,13 @@ int findings_file_refused(char *buf, size_t size, const char *path, const char *
 
 /* It has another size than it is to have. */
 void findings_file_size(char *buf, size_t size, const char *path, uint64_t has_bytes, uint64_t max_bytes);
+
+/* A writer has made it larger than its segment is: it is cut back. */
+void findings_file_enlarged(char *buf, size_t size, const char *path, uint64_t has_bytes, uint64_t max_bytes);
+
+/* Its mark says that its last use did not end well, and in which state; and what becomes of it. */
+void findings_file_unclean(char *buf, size_t size, const char *path, enum mark_state state,
+    enum definition_on_unclean on_unclean);
 
 /* Another process has it: its pid, or 0, and its command, or "". */
 void findings_file_busy(char *buf, size_t size, const char *path, int pid, const char *command);

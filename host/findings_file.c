@@ -81,6 +81,41 @@ findings_file_size(char *buf, size_t size, const char *path, uint64_t has_bytes,
 }
 
 void
+findings_file_enlarged(char *buf, size_t size, const char *path, uint64_t has_bytes, uint64_t max_bytes)
+{
+	(void)snprintf(buf, size, PATH_TEXT " has %llu bytes, and max_size is %llu: a writer has made it larger while it was in use, as "
+	    "its mark '%.300s" FINDINGS_MARK_SUFFIX "' says; what is behind max_size is cut off when it is used again", path,
+	    (unsigned long long)has_bytes, (unsigned long long)max_bytes, path);
+}
+
+void
+findings_file_unclean(char *buf, size_t size, const char *path, enum mark_state state, enum definition_on_unclean on_unclean)
+{
+	static const char *const whys[MARK_STATE_N] = {
+		[MARK_FREE] = "says that nobody uses it",
+		[MARK_USED] = "says that it was in use when the machine went down, and no stop of segmentd was before that",
+		[MARK_SPOILED] = "says that not all that was stored reached the disk, for an error of the disk",
+		[MARK_INVALID] = "is none that segmentd writes: nobody knows how its last use ended",
+	};
+	int n = snprintf(buf, size, PATH_TEXT " is not clean: its mark '%.300s" FINDINGS_MARK_SUFFIX "' %s", path, path, whys[state]);
+
+	if (n < 0 || (size_t)n >= size)
+		return;
+	switch (on_unclean) {
+	case DEFINITION_UNCLEAN_FAIL:
+		(void)snprintf(buf + n, size - (size_t)n, FINDINGS_REMEDY "look its contents over, then `rm %.300s"
+		    FINDINGS_MARK_SUFFIX "`, and retry; or set on_unclean to keep or zero, and reload", path);
+		break;
+	case DEFINITION_UNCLEAN_ZERO:
+		(void)snprintf(buf + n, size - (size_t)n, "; its contents are zeroed (on_unclean = \"zero\")");
+		break;
+	default:
+		(void)snprintf(buf + n, size - (size_t)n, "; its contents are kept (on_unclean = \"keep\"): look them over");
+		break;
+	}
+}
+
+void
 findings_file_busy(char *buf, size_t size, const char *path, int pid, const char *command)
 {
 	char who[64] = "another process";

@@ -9,7 +9,9 @@ host_libhost_la_SOURCES = \
 	host/findings_file.c host/findings_placement.c host/findings_shm.c host/findings_system.c \
 	host/kernel.c host/kernel.h \
 	host/limits.c host/limits.h \
+	host/lease.c host/lease.h \
 	host/mappers.c host/mappers.h \
+	host/mark.c host/mark.h \
 	host/memory.c host/memory-huge.c host/memory.h \
 	host/nodes.c host/nodes.h \
 	host/pools.c host/pools.h \

@@ -2,15 +2,18 @@
 /* Copyright the segmentd authors */
 /*
  * doctor's checks of files that hold segments: what is there already, and room for what is not, on each file system for all
- * files together. Files are looked at and never opened. The caller may see less than the daemon, which is said then.
+ * files together. Files are looked at and never opened; their marks are read. The caller may see less than the daemon, which
+ * is said then.
  */
 #include "config.h"
 
+#include <fcntl.h>
 #include <libgen.h>
 #include <sys/statvfs.h>
 
 #include "client/segmentctl/doctor.h"
 #include "client/segmentctl/text.h"
+#include "host/mark.h"
 #include "host/process.h"
 
 /* A file with its directory, below doctor's root. */
@@ -75,37 +78,121 @@ may_write(const struct stat *dir, uint32_t uid)
 	return dir->st_uid == uid && dir->st_mode & 0200;
 }
 
-/* What is there, and its mark. False: it cannot hold the segment; text says why. */
-static bool
-judge_file(const struct doctor *doctor, const struct definition *definition, const struct place *place, char *text, size_t size)
+/* The mark beside a file. */
+struct beside {
+	bool is_there;
+	bool is_read;			/* the caller may; else of mark it is not known what it says */
+	struct mark mark;
+};
+
+/* Looked at before it is opened, as workers do it. */
+static int
+beside_read(int look_fd, struct beside *beside)
 {
-	cleanup_free char *mark = NULL;
+	char self[48];
+	cleanup_close int fd = -1;
+	int r;
+
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", look_fd);
+	fd = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	r = fd < 0 ? -errno : mark_read(fd, &beside->mark);
+	beside->is_read = r == 0;
+	return r;
+}
+
+/* False: with what is there no segment can be held; text says why. */
+static bool
+beside_judge(struct doctor *doctor, const struct definition *definition, const struct place *place, struct beside *beside,
+    char *text, size_t size)
+{
+	cleanup_free char *path = NULL;
+	cleanup_close int look_fd = -1;
 	char command[32];
 	struct stat st;
 	pid_t pid;
+	int r;
 
-	if (place->error == 0) {
-		if (findings_file_refused(text, size, definition->path, "", &place->st, doctor->limits.uid))
-			return false;
-		if ((uint64_t)place->st.st_size != definition->max_size_bytes) {
-			findings_file_size(text, size, definition->path, (uint64_t)place->st.st_size, definition->max_size_bytes);
-			return false;
-		}
-	}
-	if (asprintf(&mark, "%s" FINDINGS_MARK_SUFFIX, place->path) < 0) {
-		mark = NULL;
+	*beside = (struct beside) { .is_there = false };
+	if (asprintf(&path, "%s" FINDINGS_MARK_SUFFIX, place->path) < 0) {
+		path = NULL;
+		doctor->error = -ENOMEM;
 		return true;
 	}
-	if (lstat(mark, &st))
+	look_fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (look_fd < 0 || fstat(look_fd, &st))
 		return true;
+	beside->is_there = true;
 	if (findings_file_refused(text, size, definition->path, ": its mark beside it", &st, doctor->limits.uid))
 		return false;
 	pid = process_lock_holder(doctor->root, &st);
-	if (!pid || pid == doctor->daemon_pid)
+	if (pid && pid != doctor->daemon_pid) {
+		process_command(pid, command, sizeof(command));
+		findings_file_busy(text, size, definition->path, (int)pid, command);
+		return false;
+	}
+	r = beside_read(look_fd, beside);
+	if (r)
+		doctor_unread(doctor, path + strlen(doctor->root), r);
+	return true;
+}
+
+/* Too large is what nobody has made larger in its use. Of a mark that may not be read nothing is said that it may gainsay. */
+static bool
+judge_size(struct doctor *doctor, const struct definition *definition, const struct place *place, const struct beside *beside,
+    char *text, size_t size)
+{
+	struct doctor_set one = { .list = &definition, .n = 1 };
+	uint64_t has_bytes = (uint64_t)place->st.st_size;
+
+	if (has_bytes == definition->max_size_bytes)
 		return true;
-	process_command(pid, command, sizeof(command));
-	findings_file_busy(text, size, definition->path, (int)pid, command);
+	if (has_bytes > definition->max_size_bytes && beside->is_there && !beside->is_read)
+		return true;
+	if (beside->is_read && mark_was_enlarged(&beside->mark, has_bytes, definition->max_size_bytes)) {
+		findings_file_enlarged(text, size, definition->path, has_bytes, definition->max_size_bytes);
+		doctor_add(doctor, DOCTOR_NOTE, &one, "will be ready with what it had before", text);
+		return true;
+	}
+	findings_file_size(text, size, definition->path, has_bytes, definition->max_size_bytes);
 	return false;
+}
+
+/* How its last use ended, and what becomes of it. */
+static bool
+judge_end(struct doctor *doctor, const struct definition *definition, const struct beside *beside, char *text, size_t size)
+{
+	struct doctor_set one = { .list = &definition, .n = 1 };
+	char boot[MARK_BOOT_SIZE];
+	int r;
+
+	if (!beside->is_read)
+		return true;
+	r = mark_read_boot(doctor->root, boot);
+	if (r)
+		doctor_unread(doctor, "this boot's id (/proc/sys/kernel/random/boot_id), and with it whether files are clean", r);
+	if (r || mark_is_clean(&beside->mark, boot))
+		return true;
+	findings_file_unclean(text, size, definition->path, beside->mark.state, definition->on_unclean);
+	if (definition->on_unclean == DEFINITION_UNCLEAN_FAIL)
+		return false;
+	doctor_add(doctor, DOCTOR_NOTE, &one, definition->on_unclean == DEFINITION_UNCLEAN_ZERO ? "will be ready, and empty" :
+	    "will be ready with contents that nobody vouches for", text);
+	return true;
+}
+
+/* What is there, and its mark. False: it cannot hold the segment; text says why. */
+static bool
+judge_file(struct doctor *doctor, const struct definition *definition, const struct place *place, char *text, size_t size)
+{
+	struct beside beside;
+
+	if (place->error == 0 && findings_file_refused(text, size, definition->path, "", &place->st, doctor->limits.uid))
+		return false;
+	if (!beside_judge(doctor, definition, place, &beside, text, size))
+		return false;
+	/* What is not there yet has no last use. */
+	return place->error || (judge_size(doctor, definition, place, &beside, text, size) &&
+	    judge_end(doctor, definition, &beside, text, size));
 }
 
 /* Of all files: those that were judged to be good, and those whose directory stands in the way. */

@@ -5,6 +5,7 @@
 
 #include "client/segmentctl/doctor.h"
 #include "client/segmentctl/text.h"
+#include "host/lease.h"
 #include "host/mappers.h"
 #include "host/shm.h"
 
@@ -173,33 +174,42 @@ judge_shm(struct doctor *doctor, const struct doctor_set *set, struct shm_mount 
 	doctor_set_deinit(&misfits);
 }
 
-/* Who maps it: as far as the caller may see that, and there is time left for looking. */
-static void
-describe_mappers(const struct doctor *doctor, const struct stat *st, uint64_t until_ns, char *buf, size_t size)
+/*
+ * Who has it, as far as the caller may see that, and there is time left for looking. Of the daemon's own uid a lease says
+ * whether anybody has, also where no mapping is to be seen. False: nobody.
+ */
+static bool
+describe_holders(const struct doctor *doctor, const char *path, const struct stat *st, uint64_t until_ns, char *buf, size_t size)
 {
+	enum lease lease = st->st_uid == doctor->limits.uid ? lease_ask(path, st) : LEASE_UNKNOWN;
 	uint64_t now_ns = clock_monotonic_ns();
-	struct mappers mappers;
+	struct mappers mappers = { 0 };
+	char who[256];
 	int r = -ETIME;
 
+	if (lease == LEASE_FREE)
+		return false;
 	if (now_ns < until_ns && !*doctor->root)
 		r = mappers_find(st->st_dev, st->st_ino, until_ns - now_ns, &mappers);
-
 	if (r)
-		(void)snprintf(buf, size, "who maps it cannot be told");
+		(void)snprintf(who, sizeof(who), "who maps it cannot be told");
 	else
-		(void)mappers_describe(buf, size, &mappers);
+		(void)mappers_describe(who, sizeof(who), &mappers);
+	(void)snprintf(buf, size, "%s%s", lease == LEASE_HELD && !mappers.n ? "somebody has it open or mapped: " : "", who);
+	return true;
 }
 
 static void
 judge_objects(struct doctor *doctor, const struct doctor_set *set)
 {
 	uint64_t until_ns = clock_monotonic_ns() + PATIENCE_NS;
-	char text[FINDINGS_TEXT_SIZE], who[256];
+	char text[FINDINGS_TEXT_SIZE], who[320];
 	struct stat st;
 
 	for (size_t i = 0; i < set->n; i++) {
 		cleanup_free char *path = NULL;
 		struct doctor_set one = { .list = &set->list[i], .n = 1 };
+		bool is_held;
 
 		if (asprintf(&path, "%s/dev/shm%s", doctor->root, set->list[i]->object) < 0) {
 			path = NULL;
@@ -208,8 +218,8 @@ judge_objects(struct doctor *doctor, const struct doctor_set *set)
 		}
 		if (doctor_find_held(doctor, set->list[i]) || lstat(path, &st))
 			continue;
-		describe_mappers(doctor, &st, until_ns, who, sizeof(who));
-		findings_posix_taken(text, sizeof(text), set->list[i]->object, &st, doctor->limits.uid, who);
+		is_held = describe_holders(doctor, path, &st, until_ns, who, sizeof(who));
+		findings_posix_taken(text, sizeof(text), set->list[i]->object, &st, doctor->limits.uid, is_held ? who : NULL);
 		doctor_add_taken(doctor, &one, st.st_uid, text);
 	}
 }

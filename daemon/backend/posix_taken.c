@@ -11,21 +11,14 @@
 
 #include "base/base.h"
 #include "daemon/backend/posix.h"
-#include "daemon/kernelcount.h"
 #include "host/findings.h"
+#include "host/lease.h"
 
-/* Whether nobody has it open or mapped; false where the kernel does not answer us, too. */
+/* Nobody has it open or mapped. Others' objects are left alone, whatever our rights are. */
 static bool
 is_forsaken(const char *path, const struct stat *status)
 {
-	cleanup_close int fd = -1;
-	struct stat opened;
-
-	if (status->st_uid != geteuid())
-		return false;
-	fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	return fd >= 0 && fstat(fd, &opened) == 0 && opened.st_dev == status->st_dev && opened.st_ino == status->st_ino &&
-	    kernelcount_alone(fd);
+	return status->st_uid == geteuid() && lease_ask(path, status) == LEASE_FREE;
 }
 
 void

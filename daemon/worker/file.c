@@ -273,56 +273,39 @@ place_zero(const struct place *place, int fd, uint64_t size_bytes)
 
 /* How its last use ended, and what is to become of it. */
 static int
-place_judge(const struct place *place, int mark_fd, int fd, const struct job *job)
+place_judge(const struct place *place, const struct mark *mark, int fd, const struct job *job)
 {
-	static const char *const ends[] = { "were kept (on_unclean = \"keep\"): look them over", "were zeroed (on_unclean = \"zero\")" };
-	const char *why = "is none that segmentd writes: nobody knows how its last use ended";
-	struct mark mark, now;
-	int r = mark_read(mark_fd, &mark);
+	char boot[MARK_BOOT_SIZE];
+	int r = mark_read_boot("", boot);
 
-	if (r == 0)
-		r = mark_now(&now, MARK_USED, job->limit_bytes);
 	if (r)
-		return place_fail(place, r, "its mark '%s' cannot be judged: %s", place->mark_name, strerror(-r));
-	/* Killed in this boot of the machine, a daemon leaves all in the kernel's page cache. */
-	if (mark.state == MARK_FREE || (mark.state == MARK_USED && streq(mark.boot, now.boot)))
+		return place_fail(place, r, "its mark '%s' cannot be judged: this boot's id is not told: %s", place->mark_name,
+		    strerror(-r));
+	if (mark_is_clean(mark, boot))
 		return 0;
-	if (mark.state == MARK_USED)
-		why = "says that it was in use when the machine went down, and no stop of segmentd was before that";
-	else if (mark.state == MARK_SPOILED)
-		why = "says that not all that was stored reached the disk, for an error of the disk";
-	if (job->on_unclean == DEFINITION_UNCLEAN_FAIL)
-		return place_fail(place, -EUCLEAN, "is not clean: its mark '%s' %s; look its contents over, then remove the mark, and "
-		    "retry; or set on_unclean to keep or zero, and reload", place->mark_name, why);
 	if (job->on_unclean == DEFINITION_UNCLEAN_ZERO)
 		r = place_zero(place, fd, job->limit_bytes);
 	if (r)
 		return r;
+	findings_file_unclean(place->result->text, sizeof(place->result->text), place->path, mark->state,
+	    (enum definition_on_unclean)job->on_unclean);
+	if (job->on_unclean == DEFINITION_UNCLEAN_FAIL)
+		return -EUCLEAN;
 	place->result->flags |= JOB_FILE_UNCLEAN;
-	return place_fail(place, 0, "is not clean: its mark '%s' %s; its contents %s", place->mark_name, why,
-	    ends[job->on_unclean == DEFINITION_UNCLEAN_ZERO]);
-}
-
-/*
- * Whether it is too large since a writer has made it so while it was used: it had its size then, as the mark says. Else one
- * writer could keep the segment from every start to come.
- */
-static bool
-place_was_enlarged(int mark_fd, const struct stat *st, const struct job *job)
-{
-	struct mark mark;
-
-	return (uint64_t)st->st_size > job->limit_bytes && mark_read(mark_fd, &mark) == 0 &&
-	    (mark.state == MARK_USED || mark.state == MARK_SPOILED) && mark.size_bytes == job->limit_bytes;
+	return 0;
 }
 
 static int
 place_take(const struct place *place, const struct stat *st, int look_fd, int mark_fd, const struct job *job, int *ret_fd)
 {
-	bool was_enlarged = place_was_enlarged(mark_fd, st, job);
 	cleanup_close int fd = -1;
-	int r;
+	bool was_enlarged;
+	struct mark mark;
+	int r = mark_read(mark_fd, &mark);
 
+	if (r)
+		return place_fail(place, r, "its mark '%s' cannot be read: %s", place->mark_name, strerror(-r));
+	was_enlarged = mark_was_enlarged(&mark, (uint64_t)st->st_size, job->limit_bytes);
 	if ((uint64_t)st->st_size != job->limit_bytes && !was_enlarged) {
 		findings_file_size(place->result->text, sizeof(place->result->text), place->path, (uint64_t)st->st_size,
 		    job->limit_bytes);
@@ -333,7 +316,7 @@ place_take(const struct place *place, const struct stat *st, int look_fd, int ma
 		return place_fail(place, r, "cannot be opened by the daemon's uid %u: %s", (unsigned)geteuid(), strerror(-r));
 	if (was_enlarged && ftruncate(fd, (off_t)job->limit_bytes))
 		return place_fail(place, -errno, "was made larger by a writer, and cannot be cut to its size: %s", strerror(errno));
-	r = place_judge(place, mark_fd, fd, job);
+	r = place_judge(place, &mark, fd, job);
 	if (r == 0)
 		r = place_check_room(place, job->length_bytes,
 		    place->result->flags & JOB_FILE_NEW ? 0 : (uint64_t)st->st_blocks * 512);
@@ -484,7 +467,8 @@ file_close(int path_fd, int mark_fd, int fd, const struct job *job, struct job_r
 		return 0;
 	}
 	/* Nobody is there who made it larger, if somebody did; where this fails, the next start says so. */
-	if (fd >= 0 && job->flags & JOB_FILE_ALONE && fstat(fd, &st) == 0 && place_was_enlarged(mark_fd, &st, job))
+	if (fd >= 0 && job->flags & JOB_FILE_ALONE && fstat(fd, &st) == 0 && mark_read(mark_fd, &mark) == 0 &&
+	    mark_was_enlarged(&mark, (uint64_t)st.st_size, job->limit_bytes))
 		(void)!ftruncate(fd, (off_t)job->limit_bytes);
 	if (fd >= 0)
 		r = sync_contents(fd, mark_fd, result);

@@ -1,37 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/*
- * The mark beside a file that holds a segment: "in use", since which boot of the machine. It is there as long as the file's
- * contents may be ahead of the disk; what is found at a start tells how the last use ended. Locked by the daemon that uses
- * the file, for as long as it does: clients never get a descriptor of it, so that none of them can hold it.
- */
+/* What workers do with the mark beside a file, see host/mark.h: write it, and wait until nobody has it locked. */
 #ifndef DAEMON_WORKER_MARK_H
 #define DAEMON_WORKER_MARK_H
 
 #include <stdint.h>
 #include <sys/types.h>
 
-#define MARK_BYTES	256		/* all of it: one write, one block */
-#define MARK_BOOT_SIZE	40
-
-enum mark_state {
-	MARK_FREE,			/* somebody has locked it; the file is not in use yet */
-	MARK_USED,
-	MARK_SPOILED,			/* in use, and what was written did not all reach the disk */
-	MARK_INVALID,			/* no mark of ours: cut short, or something else */
-	MARK_STATE_N
-};
-
-struct mark {
-	enum mark_state state;
-	char boot[MARK_BOOT_SIZE];	/* the kernel's boot id */
-	uint64_t generation;		/* microseconds since 1970, when the use began */
-	uint64_t size_bytes;		/* of the file */
-	int32_t pid;			/* of the daemon, in its namespace */
-};
-
-/* Reads it. 0, also where it is none: state says so. Or a negative errno. */
-int mark_read(int fd, struct mark *ret_mark);
+#include "host/mark.h"
 
 /* Writes it, and has it on the disk before it returns. 0 or a negative errno. */
 int mark_write(int fd, const struct mark *mark);

@@ -7,12 +7,15 @@
 #include "config.h"
 
 #include <check.h>
+#include <fcntl.h>
 #include <pwd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "base/base.h"
 #include "client/segmentctl/doctor.h"
+#include "host/mark.h"
 #include "tests/host/tree.h"
 #include "tests/segmentctl/doctor_host.h"
 
@@ -96,28 +99,79 @@ START_TEST(room_in_dev_shm)
 }
 END_TEST
 
+/* Whether the kernel says of files in the tree who has them. */
+static bool
+has_leases(void)
+{
+	char path[512];
+	cleanup_close int fd = -1;
+	bool has;
+
+	(void)snprintf(path, sizeof(path), "%s/leased", tree_root);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	has = fcntl(fd, F_SETLEASE, F_WRLCK) == 0 && fcntl(fd, F_SETLEASE, F_UNLCK) == 0;
+	if (!has)
+		printf("skipped: the file system of %s gives no leases\n", tree_root);
+	return has;
+}
+
+/* What the second row is of, an object that was there. */
+static const struct doctor_row *
+taken_object(void)
+{
+	doctor_drop_rows(&direct);
+	doctor_check_shm(&direct);
+	ck_assert_uint_eq(direct.n_rows, 2);
+	return &direct.rows[1];
+}
+
 START_TEST(objects_that_are_there)
 {
-	char one[] = "/a";
+	char one[] = "/a", path[512];
+	const struct doctor_row *row;
+	cleanup_close int fd = -1;
+	struct stat st;
+	void *data;
 
 	define(0, "a", DEFINITION_POSIX, MIB, true);
 	definitions[0].object = one;
 	tree_put("/dev/shm/a", "123");
-	doctor_drop_rows(&direct);
-	doctor_check_shm(&direct);
-	ck_assert_uint_eq(direct.n_rows, 2);
-	ck_assert(direct.rows[1].level == DOCTOR_REQUIRED);
-	assert_has(direct.rows[1].what, "an object /a is there already: 3 B, of uid ");
-	assert_has(direct.rows[1].what, "It may have been left behind by a segmentd that was killed");
-	assert_has(direct.rows[1].remedy, "`rm /dev/shm/a`");
-	/* Of somebody else it is not said that it is ours. */
+	(void)snprintf(path, sizeof(path), "%s/dev/shm/a", tree_root);
+	row = taken_object();
+	ck_assert(row->level == DOCTOR_REQUIRED);
+	assert_has(row->what, "an object /a is there already: 3 B, of ");
+	assert_has(row->remedy, "`rm /dev/shm/a`");
+	if (has_leases()) {
+		assert_has(row->what, "nobody has it open or mapped, as a daemon leaves it that was killed");
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		ck_assert_int_ge(fd, 0);
+		row = taken_object();
+		assert_has(row->what, "somebody has it open or mapped: who maps it cannot be told");
+		assert_has(row->what, "It may have been left behind by a segmentd that was killed");
+		/* A mapping that no descriptor is left of, too. */
+		data = mmap(NULL, 3, PROT_READ, MAP_SHARED, fd, 0);
+		ck_assert_ptr_ne(data, MAP_FAILED);
+		close_fd(&fd);
+		assert_has(taken_object()->what, "somebody has it open or mapped");
+		ck_assert_int_eq(munmap(data, 3), 0);
+		assert_has(taken_object()->what, "nobody has it open or mapped");
+		/* What is no file is not opened. */
+		ck_assert_int_eq(unlink(path), 0);
+		ck_assert_int_eq(mkfifo(path, 0600), 0);
+		assert_has(taken_object()->what, "is a fifo of uid");
+		ck_assert_int_eq(unlink(path), 0);
+		tree_put("/dev/shm/a", "123");
+	}
+	/* Of somebody else it is not said that it is ours, and it is not asked for. */
 	direct.limits.uid++;
-	doctor_drop_rows(&direct);
-	doctor_check_shm(&direct);
+	row = taken_object();
 	direct.limits.uid--;
-	ck_assert_uint_eq(direct.n_rows, 2);
-	assert_has(direct.rows[1].what, "an object /a is there already, and not ours: 3 B, of uid ");
-	ck_assert_ptr_null(strstr(direct.rows[1].what, "left behind"));
+	assert_has(row->what, "an object /a is there already, and not ours: 3 B, of uid ");
+	assert_has(row->what, "; who maps it cannot be told");
+	assert_lacks(row->what, "left behind");
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_int_eq(st.st_size, 3);
 }
 END_TEST
 
@@ -189,6 +243,22 @@ START_TEST(files_that_are_there)
 }
 END_TEST
 
+#define BOOT	"0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
+
+/* A mark as a daemon writes it, of a file of 1 MiB. */
+static void
+put_mark(enum mark_state state, const char *boot)
+{
+	struct mark mark = { .state = state, .generation = 7, .size_bytes = MIB, .pid = 1 };
+	char bytes[MARK_BYTES + 1];
+
+	(void)snprintf(mark.boot, sizeof(mark.boot), "%s", boot);
+	mark_format(&mark, bytes);
+	put_file("/data/book.segmentd", 0);
+	tree_put("/data/book.segmentd", "%s", bytes);
+	tree_put("/proc/sys/kernel/random/boot_id", BOOT "\n");
+}
+
 START_TEST(a_file_that_another_daemon_has)
 {
 	char path[] = "/data/book", full[512];
@@ -197,7 +267,7 @@ START_TEST(a_file_that_another_daemon_has)
 	define(0, "a", DEFINITION_FILE, MIB, true);
 	definitions[0].path = path;
 	put_file("/data/book", MIB);
-	put_file("/data/book.segmentd", 0);
+	put_mark(MARK_USED, BOOT);
 	(void)snprintf(full, sizeof(full), "%s/data/book.segmentd", tree_root);
 	ck_assert_int_eq(stat(full, &st), 0);
 	tree_put("/proc/locks", "1: FLOCK  ADVISORY  WRITE %d 00:1a:%lu 0 EOF\n", (int)getpid(), (unsigned long)st.st_ino);
@@ -206,6 +276,85 @@ START_TEST(a_file_that_another_daemon_has)
 	(void)assert_check(doctor_check_files, DOCTOR_OK, "1 file", 0);
 	ck_assert_int_eq(chmod(full, 0644), 0);
 	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "`chmod 0600 /data/book.segmentd`", 1);
+}
+END_TEST
+
+/* The rows are a note with these words, and that there is room. */
+static void
+assert_noted(const char *words, size_t n_segments)
+{
+	doctor_drop_rows(&direct);
+	doctor_check_files(&direct);
+	ck_assert_uint_eq(direct.n_rows, 2);
+	ck_assert(direct.rows[0].level == DOCTOR_NOTE && direct.rows[1].level == DOCTOR_OK);
+	assert_has(direct.rows[0].what, words);
+	ck_assert_uint_eq(direct.rows[0].n_segments, n_segments);
+}
+
+static void
+define_book(enum definition_on_unclean on_unclean)
+{
+	static char path[] = "/data/book";
+
+	define(0, "a", DEFINITION_FILE, MIB, true);
+	definitions[0].path = path;
+	definitions[0].on_unclean = on_unclean;
+}
+
+START_TEST(a_file_whose_last_use_did_not_end_well)
+{
+	define_book(DEFINITION_UNCLEAN_FAIL);
+	put_file("/data/book", MIB);
+	/* A daemon that was killed in this boot has lost nothing. */
+	put_mark(MARK_USED, BOOT);
+	(void)assert_check(doctor_check_files, DOCTOR_OK, "1 file", 0);
+	put_mark(MARK_FREE, "another");
+	(void)assert_check(doctor_check_files, DOCTOR_OK, "1 file", 0);
+	put_mark(MARK_USED, "another");
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "says that it was in use when the machine went down, and no stop of "
+	    "segmentd was before that. look its contents over, then `rm /data/book.segmentd`", 1);
+	put_mark(MARK_SPOILED, BOOT);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "not all that was stored reached the disk", 1);
+	tree_put("/data/book.segmentd", "segmentd mark 1\n");
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "is none that segmentd writes", 1);
+	define_book(DEFINITION_UNCLEAN_KEEP);
+	assert_noted("its contents are kept (on_unclean = \"keep\")", 1);
+	define_book(DEFINITION_UNCLEAN_ZERO);
+	assert_noted("its contents are zeroed (on_unclean = \"zero\")", 1);
+	/* One that is to be made has no last use. */
+	define_book(DEFINITION_UNCLEAN_FAIL);
+	tree_remove("/data/book");
+	(void)assert_check(doctor_check_files, DOCTOR_OK, "1 file", 0);
+}
+END_TEST
+
+START_TEST(a_file_that_a_writer_has_enlarged)
+{
+	char mark[512];
+
+	define_book(DEFINITION_UNCLEAN_FAIL);
+	put_file("/data/book", MIB + 1);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "has 1048577 bytes, and max_size is 1048576", 1);
+	put_mark(MARK_USED, BOOT);
+	assert_noted("a writer has made it larger while it was in use", 1);
+	ck_assert_str_eq(direct.rows[0].means, "will be ready with what it had before");
+	put_mark(MARK_FREE, BOOT);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "has 1048577 bytes, and max_size is 1048576", 1);
+	put_mark(MARK_USED, BOOT);
+	put_file("/data/book", MIB - 1);
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "has 1048575 bytes, and max_size is 1048576", 1);
+	/* Of another size than this one, in its last use. */
+	definitions[0].max_size_bytes = MIB / 2;
+	(void)assert_check(doctor_check_files, DOCTOR_REQUIRED, "has 1048575 bytes, and max_size is 524288", 1);
+	definitions[0].max_size_bytes = MIB;
+	if (geteuid() == 0) {
+		printf("skipped: no mark is unreadable to root\n");
+		return;
+	}
+	put_file("/data/book", MIB + 1);
+	(void)snprintf(mark, sizeof(mark), "%s/data/book.segmentd", tree_root);
+	ck_assert_int_eq(chmod(mark, 0), 0);
+	assert_noted("/data/book.segmentd", 0);
 }
 END_TEST
 
@@ -497,6 +646,8 @@ main(void)
 	tcase_add_test(tcase, objects_that_are_there);
 	tcase_add_test(tcase, files_that_are_there);
 	tcase_add_test(tcase, a_file_that_another_daemon_has);
+	tcase_add_test(tcase, a_file_whose_last_use_did_not_end_well);
+	tcase_add_test(tcase, a_file_that_a_writer_has_enlarged);
 	tcase_add_test(tcase, room_on_disks);
 	tcase_add_test(tcase, keys_and_locks_of_system_v);
 	tcase_add_test(tcase, objects_that_logind_removes);

@@ -244,10 +244,13 @@ START_TEST(a_tiny_dev_shm)
 	(void)snprintf(words, sizeof(words), "mode 0600; %d (check_doctor_re) maps it", (int)getpid());
 	out = assert_refused(POSIX, "an object /segmentd-doctor is there already");
 	assert_has(out, words);
+	(void)munmap(map, 4096);
+	out = assert_refused(POSIX, "an object /segmentd-doctor is there already");
+	assert_has(out, "mode 0600; somebody has it open or mapped: no process is seen to map it");
+	(void)close(fd);
+	out = assert_refused(POSIX, "of our own uid 0, and nobody has it open or mapped, as a daemon leaves it that was killed");
 	run_command(out, "rm /dev/shm/");
 	assert_fits(POSIX);
-	(void)munmap(map, 4096);
-	(void)close(fd);
 }
 END_TEST
 

@@ -192,7 +192,7 @@ START_TEST(after_a_crash_it_is_kept)
 	filing_restart();
 	suite_ready(&filing.conn, "s");
 	harness_daemon_await_log(&filing.daemon, "was in use when the machine went down");
-	filing_expect_reason("its contents were kept (on_unclean = \"keep\")");
+	filing_expect_reason("its contents are kept (on_unclean = \"keep\")");
 	ck_assert_int_eq(harness_find(&filing.conn, "s", &row), 0);
 	filing_read(FILING_SIZE, 3);
 	/* Told once: this use of it ends well. */
@@ -212,7 +212,7 @@ START_TEST(after_a_crash_it_is_zeroed)
 	crash("on_unclean = \"zero\";");
 	filing_restart();
 	suite_ready(&filing.conn, "s");
-	filing_expect_reason("its contents were zeroed (on_unclean = \"zero\")");
+	filing_expect_reason("its contents are zeroed (on_unclean = \"zero\")");
 	fd = suite_attach(&filing.conn, "s", SUITE_READ);
 	for (uint64_t at = 0; at + sizeof(bytes) <= FILING_SIZE; at += sizeof(bytes)) {
 		ck_assert_int_eq(pread(fd, bytes, sizeof(bytes), (off_t)at), sizeof(bytes));
