@@ -13,6 +13,7 @@
 #include "host/limits.h"
 
 #define PIECE_BYTES	(64 * MIB)	/* some milliseconds of a worker */
+#define POOL_GROWTH_BYTES	(16 * MIB)	/* likewise, of a pool's: what is begun there is brought to its end */
 #define GIB_SECONDS	60		/* of a page that the kernel clears in one go; an emulated machine takes more than 10 */
 
 static void provision_fill(struct provision *provision);
@@ -329,7 +330,9 @@ provision_is_seam(const struct provision *provision)
 static uint64_t
 provision_piece_bytes(const struct provision *provision)
 {
-	return provision_is_seam(provision) ? PROVISION_HUGE_BYTES : max_u64(PIECE_BYTES, provision->page_bytes);
+	if (provision_is_seam(provision))
+		return PROVISION_HUGE_BYTES;
+	return max_u64(provision->page_bytes && provision->is_growth ? POOL_GROWTH_BYTES : PIECE_BYTES, provision->page_bytes);
 }
 
 static enum job_pages
@@ -367,6 +370,7 @@ provision_fill(struct provision *provision)
 				.offset_bytes = provision->next_bytes - base,
 				.length_bytes = length,
 				.reserve_bytes = provisioner->budget.reserve_bytes,
+				.flags = provision->is_growth ? JOB_GROWTH : 0,
 				.counted_bytes = provision->from_bytes - min_u64(provision->from_bytes, provision->next_bytes),
 				.numa = is_data ? provision->numa : JOB_NUMA_ANY,
 				.nodes = is_data ? provision->nodes : 0,

@@ -11,6 +11,7 @@
 #include <sys/statvfs.h>
 
 #include "base/base.h"
+#include "daemon/worker/cancel.h"
 #include "daemon/worker/file.h"
 #include "host/findings.h"
 
@@ -63,8 +64,11 @@ rewrite(int fd, uint64_t offset, uint64_t end)
 		return -errno;
 	end = min_u64(end, (uint64_t)st.st_size);
 	while (offset < end) {
-		ssize_t n = pread(fd, bytes, min_u64(COPY_BYTES, end - offset), (off_t)offset);
+		ssize_t n;
 
+		if (cancel_asked())
+			return -ECANCELED;
+		n = pread(fd, bytes, min_u64(COPY_BYTES, end - offset), (off_t)offset);
 		if (n > 0)
 			n = pwrite(fd, bytes, (size_t)n, (off_t)offset);
 		if (n < 0 && errno != EINTR)
@@ -117,5 +121,5 @@ file_reserve(int fd, uint64_t offset_bytes, uint64_t length_bytes, struct job_re
 	while (r == -EINTR);
 	if (r == -EOPNOTSUPP || r == -ENOSYS)
 		r = fill_holes(fd, offset_bytes, offset_bytes + length_bytes);
-	return r ? reserve_fail(fd, r, offset_bytes, length_bytes, result) : 0;
+	return r && r != -ECANCELED ? reserve_fail(fd, r, offset_bytes, length_bytes, result) : r;
 }

@@ -105,6 +105,9 @@ struct job_file {
 #define JOB_FILE_USED		0x8u	/* JOB_FILE_USE was done */
 #define JOB_FILE_ALONE		0x10u	/* nobody else has it */
 
+/* Of JOB_POPULATE: the object is in use, and stays whatever becomes of this range. Else it ends with a failure. */
+#define JOB_GROWTH		0x20u
+
 struct job {
 	uint64_t id;
 	uint32_t kind;			/* enum job_kind */
@@ -113,7 +116,7 @@ struct job {
 	uint64_t length_bytes;
 	uint64_t reserve_bytes;		/* of available memory that must stay free */
 	uint64_t limit_bytes;		/* JOB_INIT: how large the file may be; JOB_FILE_OPEN, JOB_FREE (or 0): how large it is */
-	uint32_t flags;			/* JOB_FILE_* */
+	uint32_t flags;			/* JOB_FILE_*, JOB_GROWTH */
 	uint32_t on_unclean;		/* JOB_FILE_OPEN: enum definition_on_unclean */
 	uint64_t counted_bytes;		/* of the range's start, that was there and counted before: not in node_bytes */
 	uint32_t numa;			/* enum job_numa */

@@ -41,7 +41,7 @@
 /* Of one call that said "try again", before it is done another way. */
 #define TRIES		3
 
-#define RESERVE_BYTES	(64 * MIB)	/* of a file's blocks by one call */
+#define RESERVE_BYTES	(16 * MIB)	/* of a file's blocks by one call: 10 ms where they are memory, and less on a disk */
 #define FREE_BYTES	(32 * MIB)	/* given back by one call: others fault in between */
 
 struct range {
@@ -294,6 +294,19 @@ explain_step(const struct range *range, size_t done, size_t length, int error, s
 		    " (no page is to be had: memory, the file system's size or its node is full)" : "");
 }
 
+/* A file's blocks come in pieces of their own, however much memory there is: one call asks nobody whether it is cancelled. */
+static int
+reserve_blocks(const struct range *range, uint64_t done, uint64_t length, struct job_result *result)
+{
+	uint64_t end = done + length;
+	int r = 0;
+
+	for (; r == 0 && done < end; done += RESERVE_BYTES)
+		r = cancel_asked() ? -ECANCELED :
+		    file_reserve(range->fd, range->offset + done, min_u64(RESERVE_BYTES, end - done), result);
+	return r;
+}
+
 static int
 populate_steps(struct range *range, const struct job *job, struct memory *memory,
     struct job_result *result)
@@ -307,7 +320,7 @@ populate_steps(struct range *range, const struct job *job, struct memory *memory
 		if (range->takes_memory)
 			r = check_step(range, range->start + done, job, memory, result, &length);
 		if (r == 0 && range_is_file(range))
-			r = file_reserve(range->fd, range->offset + done, length, result);
+			r = reserve_blocks(range, done, length, result);
 		if (r)
 			return r;
 		if (range->is_reserved_only)
@@ -491,13 +504,13 @@ range_advise(const struct range *range)
 }
 
 /*
- * Reserved and not populated, a page would stay reserved until the object is gone: punching gives only pages back. So it is
- * populated after all, from wherever it can be had, and punched out with the rest.
+ * Reserved and not populated, a page stays reserved until the object is gone: punching gives only pages back. Where that may be
+ * long it is populated after all, from wherever it can be had, and punched out with the rest.
  */
 static void
 range_give_up(struct range *range)
 {
-	if (!range->object->page_bytes)
+	if (!range->object->page_bytes || !(range->placement.job->flags & JOB_GROWTH))
 		return;
 	placement_end(&range->placement);
 	(void)populate_plain(range, range->start, range->length);

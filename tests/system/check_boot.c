@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * A start in its middle: how far it is, and its end by a removal or a stop while all workers are at a large segment of base
- * pages. They are stopped there, so that what is told can be compared with what is so, however busy the machine is; what they
- * still do then is measured in pages and in CPU time of their own. With $CHECK_FULL half of 4 GiB is made first, and nobody is
- * stopped before the word: then the clock on the wall says how long it is.
+ * A start in its middle: how far it is, and its end by a removal or a stop while all workers are at a large segment, of every
+ * kind of memory. They are stopped there, so that what is told can be compared with what is so, however busy the machine is;
+ * what they still do then is measured in pages and in CPU time of their own. With $CHECK_FULL half of a larger one is made
+ * first, and nobody is stopped before the word: then the clock on the wall says how long it is.
  */
 #include "config.h"
 
@@ -12,34 +12,145 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 
 #include "daemon/worker/cancel.h"
 #include "host/findings.h"
+#include "host/memory.h"
+#include "host/sysv.h"
+#include "tests/system/pool.h"
 #include "tests/system/suite.h"
 
 #define WORKERS		2
 #define CANCEL_MS	100
-#define OBJECT		"segmentd:large"
 #define BEFORE_BYTES	(64 * MIB)	/* of the segment that is ready by then: one piece, and the first */
+#define BLOCKS_BYTES	(16 * MIB)	/* of a file by one call */
+#define HUGE		(2 * MIB)
+
+enum memory_kind {
+	KIND_BASE,
+	KIND_TRANSPARENT,
+	KIND_POOL,
+	KIND_POSIX,
+	KIND_SYSV,
+	KIND_FILE,
+	KIND_FILE_IN_MEMORY,
+	KIND_N
+};
+
+/* What a worker may still make after the word: what it is at, and the next, where it had asked just before. */
+static const struct kind {
+	const char *name;
+	const char *keys;		/* %s: a name of this test's own */
+	const char *object;		/* what it is called in /proc; likewise */
+	uint64_t more_bytes;
+} kinds[KIND_N] = {
+	[KIND_BASE] = { "base pages", "page_size = \"base\";", "segmentd:large", 2 * CANCEL_BYTES },
+	[KIND_TRANSPARENT] = { "transparent pages", "page_size = \"transparent\";", "segmentd:large", 8 * CANCEL_BYTES },
+	[KIND_POOL] = { "2 MiB pages", "page_size = \"2MiB\";", "segmentd:large", 2 * CANCEL_BYTES },
+	[KIND_POSIX] = { "posix", "page_size = \"base\"; backend = \"posix\"; object = \"/%s\";", "/dev/shm/%s", 2 * CANCEL_BYTES },
+	[KIND_SYSV] = { "sysv", "page_size = \"base\"; backend = \"sysv\"; key = 0x%s;", "/SYSV%s", 2 * CANCEL_BYTES },
+	/* Blocks come before pages, in larger pieces. */
+	[KIND_FILE] = { "file", "backend = \"file\"; path = \"/var/tmp/%s/large\";", "/var/tmp/%s/large", BLOCKS_BYTES },
+	[KIND_FILE_IN_MEMORY] = { "file on a tmpfs", "backend = \"file\"; path = \"/dev/shm/%s/large\";", "/dev/shm/%s/large",
+	    BLOCKS_BYTES },
+};
 
 struct start {
+	const struct kind *kind;
+	char object_name[64];
 	struct harness_daemon daemon;
 	struct harness_conn conn;
 	int object;			/* its memory, by a path that opens nothing */
+	int32_t shm_id;			/* or by the kernel's table */
 	pid_t pids[16];			/* the workers */
 	size_t n;
 };
 
-#define START_NULL	{ .daemon = HARNESS_DAEMON_NULL, .conn = HARNESS_CONN_NULL, .object = -1 }
+#define START_NULL	{ .daemon = HARNESS_DAEMON_NULL, .conn = HARNESS_CONN_NULL, .object = -1, .shm_id = -1 }
 
-static uint64_t
-large_bytes(void)
+/* What may be left of a test that failed. */
+static struct {
+	pid_t pid;
+	enum memory_kind kind;
+	char name[32];
+} made;
+
+static bool
+is_file(const struct kind *kind)
 {
+	return kind == &kinds[KIND_FILE] || kind == &kinds[KIND_FILE_IN_MEMORY];
+}
+
+/* Pages of a pool are taken from all others, and of a disk all goes its way: less will do. */
+static uint64_t
+large_bytes(const struct start *start)
+{
+	if (is_file(start->kind) || start->kind == &kinds[KIND_POOL])
+		return 512 * MIB;
 	return harness_is_full() ? 4 * GIB : 2 * GIB;
 }
 
-/* A memfd that a process has under a name. -1: it has none. */
+static void
+remove_made(void)
+{
+	char command[160];
+	int id;
+
+	if (getpid() != made.pid)
+		return;
+	id = made.kind == KIND_SYSV ? shmget((key_t)strtoul(made.name, NULL, 16), 0, 0) : -1;
+	if (id >= 0)
+		(void)shmctl(id, IPC_RMID, NULL);
+	(void)snprintf(command, sizeof(command), "/%s", made.name);
+	if (made.kind == KIND_POSIX)
+		(void)shm_unlink(command);
+	(void)snprintf(command, sizeof(command), "rm -rf --one-file-system /var/tmp/%s /dev/shm/%s", made.name, made.name);
+	if (made.kind == KIND_FILE || made.kind == KIND_FILE_IN_MEMORY)
+		(void)!system(command);
+}
+
+/* A name, or a key, that nobody else has, and what is to be there for it. */
+static void
+make_name(enum memory_kind kind)
+{
+	char dir[64];
+
+	made.pid = getpid();
+	made.kind = kind;
+	(void)snprintf(made.name, sizeof(made.name), kind == KIND_SYSV ? "5e%06lx" : "segmentd-check-boot-%ld", (long)getpid());
+	ck_assert_int_eq(atexit(remove_made), 0);
+	if (kind != KIND_FILE && kind != KIND_FILE_IN_MEMORY)
+		return;
+	(void)snprintf(dir, sizeof(dir), "%s/%s", kind == KIND_FILE ? "/var/tmp" : "/dev/shm", made.name);
+	if (mkdir(dir, 0700))
+		harness_skip("%s: %s", dir, strerror(errno));
+}
+
+static void
+put_name(char *buf, size_t size, const char *text)
+{
+	const char *at = strstr(text, "%s");
+
+	if (at)
+		(void)snprintf(buf, size, "%.*s%s%s", (int)(at - text), text, made.name, at + 2);
+	else
+		(void)snprintf(buf, size, "%s", text);
+}
+
+/* It is made under another name that goes on behind the mark's. */
+static bool
+is_mark(const char *target)
+{
+	const char *suffix = strstr(target, FINDINGS_MARK_SUFFIX);
+
+	return suffix && suffix[strlen(FINDINGS_MARK_SUFFIX)] != '.';
+}
+
+/* A descriptor that a process has of what is called so. -1: it has none. */
 static int
 object_of(pid_t pid, const char *name)
 {
@@ -53,32 +164,58 @@ object_of(pid_t pid, const char *name)
 		if (n < 0)
 			continue;
 		target[n] = '\0';
-		if (strstr(target, name))
+		/* Not its mark, which is called so as well. */
+		if (strstr(target, name) && !is_mark(target))
 			return open(path, O_PATH | O_CLOEXEC);
 	}
 	return -1;
 }
 
+static bool
+find_row(const struct start *start, struct sysv_row *row)
+{
+	uint32_t key = (uint32_t)strtoul(made.name, NULL, 16);
+	struct sysv_row *rows;
+	bool is_there = false;
+	size_t n;
+
+	ck_assert_int_eq(sysv_read_rows("", &rows, &n), 0);
+	for (size_t i = 0; i < n; i++)
+		/* Its key goes at its removal. */
+		if (start->shm_id < 0 ? rows[i].key == key : rows[i].id == start->shm_id) {
+			*row = rows[i];
+			is_there = true;
+		}
+	free(rows);
+	return is_there;
+}
+
+/* What there is of it by the kernel's count. A file that has no name any more is given back with its last descriptor: ours. */
 static uint64_t
 allocated(const struct start *start)
 {
+	struct sysv_row row;
 	struct stat status;
 
+	if (start->shm_id >= 0)
+		return find_row(start, &row) ? row.resident_bytes : 0;
 	harness_assert(fstat(start->object, &status) == 0, "fstat: %m");
-	return (uint64_t)status.st_blocks * 512;
+	return is_file(start->kind) && status.st_nlink == 0 ? 0 : (uint64_t)status.st_blocks * 512;
 }
 
-/* Whether a process maps a range of it: workers that populate do, those that give back do not. */
+/* Whether a worker maps a range of it: those that populate do, those that give back do not. */
 static bool
-is_mapped(pid_t pid)
+is_mapped(const struct start *start, pid_t pid)
 {
 	char path[64], line[512];
 	cleanup_fclose FILE *f = NULL;
 
+	if (!suite_is_worker(pid))
+		return false;
 	(void)snprintf(path, sizeof(path), "/proc/%ld/maps", (long)pid);
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f))
-		if (strstr(line, OBJECT))
+		if (strstr(line, start->object_name))
 			return true;
 	return false;
 }
@@ -89,7 +226,7 @@ count_mapped(const struct start *start)
 	size_t n = 0;
 
 	for (size_t i = 0; i < start->n; i++)
-		n += is_mapped(start->pids[i]);
+		n += is_mapped(start, start->pids[i]);
 	return n;
 }
 
@@ -122,36 +259,65 @@ await_half(const struct start *start)
 {
 	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
-	while (allocated(start) < large_bytes() / 2)
+	while (allocated(start) < large_bytes(start) / 2)
 		harness_assert(clock_monotonic_ns() < until_ns, "half of it is not made in time");
+}
+
+/* What this kind of memory needs to be had here, or the test is skipped. */
+static void
+need_room(const struct start *start)
+{
+	uint64_t free_bytes = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE), huge_bytes;
+
+	if (start->kind == &kinds[KIND_POOL])
+		pool_set_free(HUGE, -1, large_bytes(start) / HUGE);
+	else if (free_bytes < 2 * large_bytes(start))
+		harness_skip("less than %" PRIu64 " MiB of memory are free", 2 * large_bytes(start) / MIB);
+	if (start->kind == &kinds[KIND_TRANSPARENT] && memory_huge(&huge_bytes) == MEMORY_HUGE_NONE)
+		harness_skip("this machine gives no huge pages for shared memory");
+}
+
+static void
+prepare(struct start *start, const char *required)
+{
+	char keys[160], body[512];
+
+	put_name(start->object_name, sizeof(start->object_name), start->kind->object);
+	put_name(keys, sizeof(keys), start->kind->keys);
+	(void)snprintf(body, sizeof(body), "segments = ({ name = \"before\"; size = \"%" PRIu64 "MiB\"; mlock = false; },\n"
+	    "{ name = \"large\"; size = \"%" PRIu64 "MiB\"; %s mlock = false; required = %s; });",
+	    BEFORE_BYTES / MIB, large_bytes(start) / MIB, keys, required);
+	harness_daemon_prepare(&start->daemon, "workers = 2; memory_reserve = \"16MiB\";", body);
 }
 
 /* A daemon that is in the middle of it, with all of its workers. */
 static void
-begin(struct start *start, const char *required)
+begin(struct start *start, enum memory_kind kind, const char *required)
 {
-	uint64_t free_bytes = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
-	char body[256];
+	struct sysv_row row;
 
-	if (free_bytes < 2 * large_bytes())
-		harness_skip("less than %" PRIu64 " MiB of memory are free", 2 * large_bytes() / MIB);
-	(void)snprintf(body, sizeof(body), "segments = ({ name = \"before\"; size = \"%" PRIu64 "MiB\"; mlock = false; },\n"
-	    "{ name = \"large\"; size = \"%" PRIu64 "MiB\"; page_size = \"base\"; mlock = false; required = %s; });",
-	    BEFORE_BYTES / MIB, large_bytes() / MIB, required);
-	harness_daemon_prepare(&start->daemon, "workers = 2;", body);
+	start->kind = &kinds[kind];
+	need_room(start);
+	make_name(kind);
+	prepare(start, required);
 	harness_daemon_launch(&start->daemon);
 	do {
-		harness_assert(clock_monotonic_ns() < until_ns, "%zu workers are at it", count_mapped(start));
+		harness_assert(clock_monotonic_ns() < until_ns, "%zu workers are at it: %s", count_mapped(start),
+		    harness_daemon_log(&start->daemon));
 		start->n = harness_children(start->daemon.pid, start->pids, BASE_ARRAY_SIZE(start->pids));
 	} while (count_mapped(start) < WORKERS);
-	ck_assert_uint_eq(start->n, WORKERS);
-	start->object = object_of(start->daemon.pid, OBJECT);
-	harness_assert(start->object >= 0, "the daemon has no object of that name");
+	if (!harness_is_full())
+		signal_workers(start, SIGSTOP);
+	if (kind == KIND_SYSV) {
+		harness_assert(find_row(start, &row), "no key 0x%s", made.name);
+		start->shm_id = row.id;
+	} else {
+		start->object = object_of(start->daemon.pid, start->object_name);
+		harness_assert(start->object >= 0, "the daemon has no object of that name");
+	}
 	if (harness_is_full())
 		await_half(start);
-	else
-		signal_workers(start, SIGSTOP);
 	harness_open(&start->conn, start->daemon.socket);
 }
 
@@ -164,9 +330,10 @@ end(struct start *start)
 
 /* Others may want the CPUs as well: the clock is told, and judged by nobody. */
 static void
-tell_time(const char *what, uint64_t since_ns)
+tell_time(const struct start *start, const char *what, uint64_t since_ns)
 {
-	printf("%s: cancelled in %" PRIu64 " us by the clock\n", what, (clock_monotonic_ns() - since_ns) / 1000);
+	printf("%s, %s: cancelled in %" PRIu64 " us by the clock\n", start->kind->name, what,
+	    (clock_monotonic_ns() - since_ns) / 1000);
 }
 
 START_TEST(a_removal_cancels_while_all_workers_are_at_it)
@@ -175,7 +342,7 @@ START_TEST(a_removal_cancels_while_all_workers_are_at_it)
 	struct protocol_segment row;
 	uint64_t begun_ns, before, most = 0, used_ns;
 
-	begin(&start, "false");
+	begin(&start, (enum memory_kind)_i, "false");
 	begun_ns = clock_monotonic_ns();
 	ck_assert_int_eq(harness_remove(&start.conn, "large", PROTOCOL_REMOVE_NOW), 0);
 	before = allocated(&start);
@@ -185,18 +352,18 @@ START_TEST(a_removal_cancels_while_all_workers_are_at_it)
 	while (count_mapped(&start))
 		most = max_u64(most, allocated(&start));
 	used_ns = cpu_ns(&start) - used_ns;
-	tell_time("removal", begun_ns);
-	printf("removal: with %" PRIu64 " MiB there, and %" PRIu64 " us of CPU time of all workers since\n", before / MIB,
-	    used_ns / 1000);
-	harness_assert(before < large_bytes(), "it was there before it could be cancelled");
-	harness_assert(most <= before + WORKERS * 2 * CANCEL_BYTES, "%" PRIu64 " MiB were there at the removal, and then "
+	tell_time(&start, "removal", begun_ns);
+	printf("%s, removal: with %" PRIu64 " MiB there, %" PRIu64 " at the most, and %" PRIu64 " us of CPU time of all workers since\n",
+	    start.kind->name, before / MIB, most / MIB, used_ns / 1000);
+	harness_assert(before < large_bytes(&start), "it was there before it could be cancelled");
+	harness_assert(most <= before + WORKERS * start.kind->more_bytes, "%" PRIu64 " MiB were there at the removal, and then "
 	    "%" PRIu64, before / MIB, most / MIB);
 	if (!harness_has_sanitizers())
 		harness_assert(used_ns < CANCEL_MS * NS_PER_MS, "%" PRIu64 " us of CPU time", used_ns / 1000);
 	/* Nobody has it: all of it goes back. */
 	while (allocated(&start))
 		(void)harness_find(&start.conn, "large", &row);
-	printf("removal: all given back after %" PRIu64 " us\n", (clock_monotonic_ns() - begun_ns) / 1000);
+	printf("%s, removal: all given back after %" PRIu64 " us\n", start.kind->name, (clock_monotonic_ns() - begun_ns) / 1000);
 	end(&start);
 	harness_daemon_stop(&start.daemon);
 }
@@ -208,20 +375,24 @@ START_TEST(a_stop_cancels_while_all_workers_are_at_it)
 	struct pollfd ends[WORKERS];
 	uint64_t begun_ns;
 
-	begin(&start, "true");
+	begin(&start, (enum memory_kind)_i, "true");
 	for (size_t i = 0; i < WORKERS; i++) {
 		ends[i] = (struct pollfd) { .fd = (int)syscall(SYS_pidfd_open, start.pids[i], 0), .events = POLLIN };
 		harness_assert(ends[i].fd >= 0, "pidfd_open: %m");
 	}
 	begun_ns = clock_monotonic_ns();
 	ck_assert_int_eq(kill(start.daemon.pid, SIGTERM), 0);
-	/* They do not have to be able to hear of it. */
+	/* They do not have to be able to hear of it; but a worker at a file is left the time that its disk needs. */
+	if (is_file(start.kind)) {
+		harness_daemon_await_log(&start.daemon, "stopping on signal");
+		signal_workers(&start, SIGCONT);
+	}
 	for (size_t i = 0; i < WORKERS; i++)
 		harness_assert(poll(&ends[i], 1, HARNESS_TIMEOUT_MS) == 1, "a worker does not end");
-	tell_time("stop", begun_ns);
-	harness_assert(allocated(&start) < large_bytes(), "it was there before it could be cancelled");
+	tell_time(&start, "stop", begun_ns);
+	harness_assert(allocated(&start) < large_bytes(&start), "it was there before it could be cancelled");
 	ck_assert_int_eq(harness_daemon_await_exit(&start.daemon), 0);
-	printf("stop: exit after %" PRIu64 " us\n", (clock_monotonic_ns() - begun_ns) / 1000);
+	printf("%s, stop: exit after %" PRIu64 " us\n", start.kind->name, (clock_monotonic_ns() - begun_ns) / 1000);
 	for (size_t i = 0; i < WORKERS; i++)
 		close_fd(&ends[i].fd);
 	end(&start);
@@ -241,7 +412,7 @@ expect_status(struct start *start, struct protocol_segment *row)
 
 		ck_assert_int_eq(harness_find(&start->conn, "large", row), 0);
 		ck_assert_int_eq(row->state, PROTOCOL_PROVISIONING);
-		ck_assert_uint_eq(row->total_bytes, large_bytes());
+		ck_assert_uint_eq(row->total_bytes, large_bytes(start));
 		/* Of what is in work nothing is counted. */
 		ck_assert_uint_le(row->progress_bytes, allocated(start));
 		/* What is ready has not left the sum. */
@@ -266,7 +437,7 @@ START_TEST(how_far_it_is_is_told_in_bytes)
 
 	if (harness_is_full())
 		return;
-	begin(&start, "true");
+	begin(&start, KIND_BASE, "true");
 	expect_status(&start, &row);
 	/* Who waits hears of the next piece. */
 	wait.progress_bytes = row.progress_bytes;
@@ -278,7 +449,7 @@ START_TEST(how_far_it_is_is_told_in_bytes)
 	signal_workers(&start, SIGSTOP);
 	ck_assert_int_eq(reply.waited.header.status, 0);
 	ck_assert_uint_gt(reply.waited.progress_bytes, row.progress_bytes);
-	ck_assert_uint_eq(reply.waited.total_bytes, large_bytes());
+	ck_assert_uint_eq(reply.waited.total_bytes, large_bytes(&start));
 	expect_status(&start, &row);
 	ck_assert_uint_ge(row.progress_bytes, reply.waited.progress_bytes);
 	end(&start);
@@ -293,8 +464,9 @@ main(void)
 	TCase *tcase = tcase_create("boot");
 
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
-	tcase_add_test(tcase, a_removal_cancels_while_all_workers_are_at_it);
-	tcase_add_test(tcase, a_stop_cancels_while_all_workers_are_at_it);
+	tcase_add_unchecked_fixture(tcase, pool_borrow, pool_give_back);
+	tcase_add_loop_test(tcase, a_removal_cancels_while_all_workers_are_at_it, 0, KIND_N);
+	tcase_add_loop_test(tcase, a_stop_cancels_while_all_workers_are_at_it, 0, KIND_N);
 	tcase_add_test(tcase, how_far_it_is_is_told_in_bytes);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);

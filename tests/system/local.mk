@@ -135,7 +135,7 @@ tests_system_check_lockhostile_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_lockhostile_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_boot
-tests_system_check_boot_SOURCES = tests/system/check_boot.c $(SYSTEM_SUITE)
+tests_system_check_boot_SOURCES = tests/system/check_boot.c tests/system/pool.c tests/system/pool.h $(SYSTEM_SUITE)
 tests_system_check_boot_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_boot_LDADD = $(HARNESS_LIBS) host/libhost.la
 

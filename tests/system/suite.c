@@ -14,9 +14,8 @@ const char suite_desk[] =
     "templates = ( { name = \"scratch-\"; max_size = \"1MiB\"; max_count = 200; lifetime = \"persistent\";\n"
     "\tprefault = false; mlock = false; } );";
 
-/* Whether it is a worker already, and no longer the daemon's memory on its way to exec. */
-static bool
-is_worker(pid_t pid)
+bool
+suite_is_worker(pid_t pid)
 {
 	char path[64], name[32];
 	cleanup_close int fd = -1;
@@ -39,7 +38,7 @@ suite_worker(const struct harness_daemon *daemon)
 		size_t n = harness_children(daemon->pid, pids, BASE_ARRAY_SIZE(pids));
 
 		for (size_t i = 0; i < n; i++) {
-			if (is_worker(pids[i]))
+			if (suite_is_worker(pids[i]))
 				return pids[i];
 		}
 		harness_assert(clock_monotonic_ns() < deadline, "no worker came");

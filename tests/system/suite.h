@@ -9,6 +9,8 @@
 #define SUITE_READ	PROTOCOL_ACCESS_READ
 #define SUITE_WRITE	(PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE)
 
+/* Whether it is a worker already, and no longer the daemon's memory on its way to exec. */
+bool suite_is_worker(pid_t pid);
 /* A worker process of the daemon: waits until there is one. */
 pid_t suite_worker(const struct harness_daemon *daemon);
 /* Its only worker stands still from here on. The daemon kills it after 10 seconds. */

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/base.h"
@@ -17,6 +18,7 @@
 #include "tests/worker/harness.h"
 
 #define SIZE		(512 * MIB)	/* 150 ms of base pages */
+#define BLOCKS_BYTES	(16 * MIB)	/* of a file by one call */
 #define TIMEOUT_MS	30000
 
 static uint64_t
@@ -96,6 +98,37 @@ START_TEST(populating_ends_in_the_middle)
 }
 END_TEST
 
+static void
+deny_fallocate(const void *arg)
+{
+	harness_deny(SYS_fallocate, 1, FALLOC_FL_KEEP_SIZE, EOPNOTSUPP);
+}
+
+/* By pieces that are reserved, or where the file system does not know how by what is written. */
+START_TEST(reserving_blocks_of_a_file_ends_in_the_middle)
+{
+	static const uint64_t more_bytes[] = { 2 * BLOCKS_BYTES, 2 * CANCEL_BYTES };
+	struct job job = { .id = 5, .kind = JOB_RESERVE, .length_bytes = SIZE, .object.kind = JOB_OBJECT_FILE };
+	struct harness harness;
+	struct job_result result;
+	cleanup_close int fd = harness_memfd(SIZE);
+	uint64_t before;
+
+	if (!has_room())
+		return;
+	harness_start(&harness, _i ? deny_fallocate : NULL, NULL);
+	harness_send(&harness, &job, sizeof(job), &fd, 1);
+	await_pages(fd);
+	send_cancel(&harness, 5);
+	before = allocated(fd);
+	ck_assert(harness_receive(&harness, &result));
+	ck_assert_int_eq(result.status, -ECANCELED);
+	ck_assert_str_eq(result.text, "");
+	ck_assert_uint_le(allocated(fd), before + more_bytes[_i]);
+	harness_stop(&harness);
+}
+END_TEST
+
 START_TEST(giving_back_ends_in_the_middle)
 {
 	struct harness harness;
@@ -169,6 +202,7 @@ main(void)
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, populating_ends_in_the_middle);
+	tcase_add_loop_test(tcase, reserving_blocks_of_a_file_ends_in_the_middle, 0, 2);
 	tcase_add_test(tcase, giving_back_ends_in_the_middle);
 	tcase_add_test(tcase, one_that_comes_too_late_or_is_of_another_job_is_dropped);
 	tcase_add_test(tcase, the_end_of_the_daemon_ends_it_as_well);
