@@ -19,6 +19,7 @@ int lifecycle_run_remove(const struct segmentctl *ctl, char **args, unsigned n_a
 int lifecycle_run_retry(const struct segmentctl *ctl, char **args, unsigned n_args);
 int plan_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int plan_run_reload(const struct segmentctl *ctl, char **args, unsigned n_args);
+int orphans_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int recover_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int contents_run_read(const struct segmentctl *ctl, char **args, unsigned n_args);
 int exec_run(const struct segmentctl *ctl, char **args, unsigned n_args);

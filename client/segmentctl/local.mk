@@ -27,6 +27,8 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/list.c \
 	client/segmentctl/locks.c client/segmentctl/locks.h \
 	client/segmentctl/metrics.c \
+	client/segmentctl/orphans.c client/segmentctl/orphans.h \
+	client/segmentctl/orphans_print.c \
 	client/segmentctl/plan.c \
 	client/segmentctl/problems.c client/segmentctl/problems.h \
 	client/segmentctl/recover.c \

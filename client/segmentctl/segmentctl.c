@@ -34,6 +34,8 @@ const struct segmentctl_command segmentctl_commands[] = {
 	{ "recover", "NAME [LOCK] [--keep]", "free poisoned locks by hand", 1, 2, SEGMENTCTL_OPTION_KEEP, recover_run },
 	{ "events", "[NAME...] [--kinds LIST]", "follow what happens", 0, ANY,
 	    SEGMENTCTL_OPTION_KINDS | SEGMENTCTL_JSON_LINES, events_run },
+	{ "orphans", "[--remove] [--yes] [--all] [NAME|KEY...]", "what of this host's shared memory nobody holds", 0, ANY,
+	    SEGMENTCTL_OPTION_REMOVE | SEGMENTCTL_OPTION_YES | SEGMENTCTL_OPTION_ALL, orphans_run },
 	{ "retry", "NAME", "provision a failed segment again", 1, 1, 0, lifecycle_run_retry },
 	{ "plan", "[FILE]", "what a reload would do, a line each", 0, 1, 0, plan_run },
 	{ "reload", "", "carry a changed configuration out", 0, 0, 0, plan_run_reload },
@@ -42,7 +44,7 @@ const struct segmentctl_command segmentctl_commands[] = {
 const size_t segmentctl_n_commands = BASE_ARRAY_SIZE(segmentctl_commands);
 
 enum { OPTION_SOCKET = 256, OPTION_JSON, OPTION_HELP, OPTION_VERSION, OPTION_NOW, OPTION_TIMEOUT, OPTION_KEEP,
-    OPTION_KINDS };
+    OPTION_KINDS, OPTION_REMOVE, OPTION_YES, OPTION_ALL };
 
 static const struct option long_options[] = {
 	{ "socket", required_argument, NULL, OPTION_SOCKET },
@@ -53,6 +55,9 @@ static const struct option long_options[] = {
 	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
 	{ "keep", no_argument, NULL, OPTION_KEEP },
 	{ "kinds", required_argument, NULL, OPTION_KINDS },
+	{ "remove", no_argument, NULL, OPTION_REMOVE },
+	{ "yes", no_argument, NULL, OPTION_YES },
+	{ "all", no_argument, NULL, OPTION_ALL },
 	{ 0 }
 };
 
@@ -160,6 +165,15 @@ parse_options(struct segmentctl *ctl, int argc, char **argv, int *ret_n)
 		case OPTION_KEEP:
 			ctl->options |= SEGMENTCTL_OPTION_KEEP;
 			break;
+		case OPTION_REMOVE:
+			ctl->options |= SEGMENTCTL_OPTION_REMOVE;
+			break;
+		case OPTION_YES:
+			ctl->options |= SEGMENTCTL_OPTION_YES;
+			break;
+		case OPTION_ALL:
+			ctl->options |= SEGMENTCTL_OPTION_ALL;
+			break;
 		case OPTION_KINDS:
 			ctl->kinds = optarg;
 			ctl->options |= SEGMENTCTL_OPTION_KINDS;
@@ -199,6 +213,9 @@ option_name(unsigned options)
 		{ SEGMENTCTL_OPTION_TIMEOUT, "--timeout" },
 		{ SEGMENTCTL_OPTION_KEEP, "--keep" },
 		{ SEGMENTCTL_OPTION_KINDS, "--kinds" },
+		{ SEGMENTCTL_OPTION_REMOVE, "--remove" },
+		{ SEGMENTCTL_OPTION_YES, "--yes" },
+		{ SEGMENTCTL_OPTION_ALL, "--all" },
 	};
 	size_t i = 0;
 

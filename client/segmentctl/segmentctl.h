@@ -29,6 +29,9 @@ enum segmentctl_status {
 #define SEGMENTCTL_OPTION_TIMEOUT	0x2u
 #define SEGMENTCTL_OPTION_KEEP		0x4u
 #define SEGMENTCTL_OPTION_KINDS		0x8u
+#define SEGMENTCTL_OPTION_REMOVE	0x10u
+#define SEGMENTCTL_OPTION_YES		0x20u
+#define SEGMENTCTL_OPTION_ALL		0x40u
 /* In a row's options: with --json it prints not one document, but many, each in a line. */
 #define SEGMENTCTL_JSON_LINES		0x80000000u
 

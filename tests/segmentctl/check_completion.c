@@ -8,6 +8,7 @@
 #include "client/segmentctl/event.h"
 #include "client/segmentctl/segmentctl.h"
 #include "tests/harness.h"
+#include "tests/host/auditfake.h"
 #include "tests/segmentctl/fake.h"
 
 #define BODY \
@@ -177,6 +178,37 @@ START_TEST(what_options_and_exec_take_is_offered)
 }
 END_TEST
 
+/* Names of everybody's choice, and bash expands the words that it is given. */
+static void
+play_hostile(struct auditfake *audit)
+{
+	static const char *const names[] = { "psm_1", "$(touch expanded)", "`touch expanded`", "a b", "*", "x\n\"object\": \"forged\"",
+		"\xff", "psm-2%+," };
+	struct audit_stray rows[BASE_ARRAY_SIZE(names) + 2];
+	unsigned n = 0;
+
+	while (n < BASE_ARRAY_SIZE(names)) {
+		rows[n] = auditfake_posix(names[n], AUDIT_UNHELD);
+		n++;
+	}
+	rows[n++] = auditfake_sysv(1, AUDIT_UNHELD);
+	rows[n++] = auditfake_posix("psm_held", AUDIT_HELD);
+	auditfake_answer(audit, rows, n, 0);
+}
+
+static const struct auditfake_part parts[] = { { "hostile", play_hostile }, { 0 } };
+
+START_TEST(orphans_with_plain_names_are_offered)
+{
+	need_bash();
+	auditfake_choose("hostile");
+	assert_offers_all("orphans /psm", " /psm-2%+, /psm_1 ");
+	assert_offers_all("orphans --remove /psm_1 0", " 0x00007a2f ");
+	assert_offers_all("orphans \"\"", " /psm-2%+, /psm_1 0x00007a2f ");
+	ck_assert_int_eq(access("expanded", F_OK), -1);
+}
+END_TEST
+
 static struct fake fake;
 
 static void
@@ -208,11 +240,13 @@ START_TEST(without_an_answer_nothing_is_offered_soon)
 END_TEST
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	Suite *suite = suite_create("segmentctl-completion");
 	TCase *tcase = tcase_create("daemon"), *silent = tcase_create("silent");
+	TCase *orphans = tcase_create("orphans");
 
+	auditfake_begin(argv, parts);
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_checked_fixture(tcase, start, stop);
 	tcase_add_test(tcase, all_commands_and_options_are_offered);
@@ -220,6 +254,9 @@ main(void)
 	tcase_add_test(tcase, locks_are_asked_from_the_daemon);
 	tcase_add_test(tcase, what_options_and_exec_take_is_offered);
 	suite_add_tcase(suite, tcase);
+	tcase_set_timeout(orphans, HARNESS_TEST_TIMEOUT_S);
+	tcase_add_test(orphans, orphans_with_plain_names_are_offered);
+	suite_add_tcase(suite, orphans);
 	tcase_set_timeout(silent, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_checked_fixture(silent, NULL, stop_fake);
 	tcase_add_test(silent, without_an_answer_nothing_is_offered_soon);

@@ -11,6 +11,7 @@ check_PROGRAMS += \
 	tests/segmentctl/check_follow \
 	tests/segmentctl/check_segmentctl_daemon \
 	tests/segmentctl/check_lies \
+	tests/segmentctl/check_orphans \
 	tests/segmentctl/check_plan \
 	tests/segmentctl/check_segmentctl_manual \
 	tests/segmentctl/check_tables \
@@ -64,6 +65,11 @@ tests_segmentctl_check_segmentctl_daemon_SOURCES = tests/segmentctl/check_segmen
 tests_segmentctl_check_segmentctl_daemon_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_segmentctl_daemon_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
 
+tests_segmentctl_check_orphans_SOURCES = tests/segmentctl/check_orphans.c $(segmentctl_run) \
+	tests/host/auditfake.c tests/host/auditfake.h
+tests_segmentctl_check_orphans_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_orphans_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
+
 tests_segmentctl_check_plan_SOURCES = tests/segmentctl/check_plan.c $(segmentctl_run)
 tests_segmentctl_check_plan_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_plan_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
@@ -76,7 +82,8 @@ tests_segmentctl_check_tables_SOURCES = tests/segmentctl/check_tables.c $(segmen
 tests_segmentctl_check_tables_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_tables_LDADD = $(segmentctl_test_libs)
 
-tests_segmentctl_check_completion_SOURCES = tests/segmentctl/check_completion.c $(segmentctl_fake)
+tests_segmentctl_check_completion_SOURCES = tests/segmentctl/check_completion.c $(segmentctl_fake) \
+	tests/host/auditfake.c tests/host/auditfake.h
 tests_segmentctl_check_completion_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DCOMPLETION='"$(abs_top_srcdir)/client/segmentctl/completion/segmentctl"' \
 	-DPROGRAM='"$(abs_top_builddir)/client/segmentctl/segmentctl"'

@@ -23,6 +23,7 @@ static struct run run;
 static const void *input;
 static size_t input_bytes;
 static unsigned terminal_columns;
+static const char *typed;
 
 void
 run_set_input(const void *data, size_t size)
@@ -35,6 +36,12 @@ void
 run_set_terminal(unsigned columns)
 {
 	terminal_columns = columns;
+}
+
+void
+run_set_typed(const char *text)
+{
+	typed = text;
 }
 
 static int
@@ -108,6 +115,11 @@ run_args(int argc, char **argv)
 	if (terminal_columns) {
 		ck_assert_int_eq(openpty(&master, &out, NULL, NULL, &window), 0);
 		err = dup(out);
+		if (typed) {
+			(void)close(in);
+			in = dup(out);
+			ck_assert_int_eq(write(master, typed, strlen(typed)), (ssize_t)strlen(typed));
+		}
 	} else {
 		out = memory_file("", 0);
 		err = memory_file("", 0);
@@ -135,6 +147,7 @@ run_args(int argc, char **argv)
 	}
 	input_bytes = 0;
 	terminal_columns = 0;
+	typed = NULL;
 }
 
 const struct run *

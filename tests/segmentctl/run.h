@@ -23,6 +23,8 @@ const struct run *run_segmentctl(const char *first, ...) __attribute__((sentinel
 void run_set_input(const void *data, size_t size);
 /* The next run's standard output and error are one terminal of this many columns; both are in out. 0: they are not. */
 void run_set_terminal(unsigned columns);
+/* On that terminal somebody has typed this, which is in out, too. */
+void run_set_typed(const char *text);
 
 /* Whether text is one JSON document. *ret_known is false where nothing can tell: neither python3 nor jq. */
 bool run_is_json(const char *text, bool *ret_known);
