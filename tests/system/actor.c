@@ -40,9 +40,51 @@ struct line {
 static long
 do_attach(struct role *role, const struct line *line)
 {
-	int r = segment_connect(&role->client, role->socket);
+	int r = role->client ? 0 : segment_connect(&role->client, role->socket);
 
 	return r ? r : segment_attach(role->client, line->lock, NULL, (unsigned)line->a, &role->segment);
+}
+
+static long
+do_create(struct role *role, const struct line *line)
+{
+	int r = role->client ? 0 : segment_connect(&role->client, role->socket);
+
+	return r ? r : segment_create(role->client, line->lock, (size_t)line->a, 0, &role->segment);
+}
+
+static unsigned char
+filled_byte(size_t at, long seed)
+{
+	return (unsigned char)(seed ? (size_t)seed + at * 7 + at / 4096 * 13 : 0);
+}
+
+static long
+do_fill(struct role *role, const struct line *line)
+{
+	volatile unsigned char *bytes = segment_data(role->segment);
+
+	for (size_t i = 0; i < segment_size(role->segment); i++)
+		bytes[i] = filled_byte(i, strtol(line->lock, NULL, 10));
+	return 0;
+}
+
+static long
+do_differs(struct role *role, const struct line *line)
+{
+	const volatile unsigned char *bytes = segment_data(role->segment);
+
+	for (size_t i = 0; i < segment_size(role->segment); i++)
+		if (bytes[i] != filled_byte(i, strtol(line->lock, NULL, 10)))
+			return (long)i + 1;
+	return 0;
+}
+
+static long
+do_generation(struct role *role, const struct line *line)
+{
+	(void)line;
+	return (long)segment_generation(role->segment);
 }
 
 static long
@@ -117,7 +159,7 @@ static long
 do_detach(struct role *role, const struct line *line)
 {
 	(void)line;
-	return segment_detach(role->segment);
+	return segment_detach(take_ptr(role->segment));
 }
 
 static long
@@ -230,7 +272,8 @@ static const struct {
 	const char *verb;
 	long (*act)(struct role *role, const struct line *line);
 } verbs[] = {
-	{ "attach", do_attach }, { "lock", do_lock }, { "trylock", do_trylock }, { "timedlock", do_timedlock },
+	{ "attach", do_attach }, { "create", do_create }, { "fill", do_fill }, { "differs", do_differs },
+	{ "generation", do_generation }, { "lock", do_lock }, { "trylock", do_trylock }, { "timedlock", do_timedlock },
 	{ "recovered", do_recovered }, { "set", do_set }, { "get", do_get }, { "unlock", do_unlock },
 	{ "rollback", do_rollback }, { "reading", do_reading }, { "disconnect", do_disconnect }, { "detach", do_detach },
 	{ "shutdown", do_shutdown }, { "fork", do_fork }, { "forked", do_forked }, { "thread", do_thread },
@@ -289,8 +332,8 @@ run_in_namespace(int control, void *arg)
 
 /* The test's side. */
 
-static void
-start(struct actor *actor, const char *socket, const char *segment, unsigned flags)
+void
+actor_start_idle(struct actor *actor, const char *socket)
 {
 	struct role role = { .socket = socket };
 
@@ -298,6 +341,12 @@ start(struct actor *actor, const char *socket, const char *segment, unsigned fla
 	*actor = (struct actor) { .child = HARNESS_CHILD_NULL };
 	harness_child_start(&actor->child, run_actor, &role);
 	actor->pid = actor->child.pid;
+}
+
+static void
+start(struct actor *actor, const char *socket, const char *segment, unsigned flags)
+{
+	actor_start_idle(actor, socket);
 	actor_must(actor, 0, "attach %s %u", segment, flags);
 }
 

@@ -17,7 +17,11 @@ struct actor {
 /*
  * What an actor can be told, a number being the answer: what the library's function of that name returned, or else:
  *
- *	attach SEGMENT FLAGS	as segment_attach, after segment_connect; once
+ *	attach SEGMENT FLAGS	as segment_attach, after segment_connect if it is the first
+ *	create SEGMENT SIZE	as segment_create, likewise
+ *	fill SEED		stores to all its bytes; 0: zeros
+ *	differs SEED		0, or 1 and the offset of the first byte that is another than fill stores
+ *	generation
  *	lock LOCK		the locks are told by name
  *	trylock LOCK
  *	timedlock LOCK MS	for so long from now on
@@ -36,7 +40,9 @@ struct actor {
  *	exit			exit(3): no answer
  */
 
-/* A process that attached the segment, for writing. */
+/* A process that has not done anything yet. */
+void actor_start_idle(struct actor *actor, const char *socket);
+/* One that attached the segment, for writing. */
 void actor_start(struct actor *actor, const char *socket, const char *segment);
 /* Likewise, for reading only. */
 void actor_start_reading(struct actor *actor, const char *socket, const char *segment);

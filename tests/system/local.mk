@@ -249,6 +249,14 @@ tests_system_check_latecomers_SOURCES = tests/system/check_latecomers.c $(SYSTEM
 tests_system_check_latecomers_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_latecomers_LDADD = $(HARNESS_LIBS)
 
+SYSTEM_WORLD = tests/system/world.c tests/system/world.h $(SYSTEM_OPENER)
+
+check_PROGRAMS += tests/system/check_kills
+tests_system_check_kills_SOURCES = tests/system/check_kills.c tests/system/killing.c tests/system/killing.h tests/system/tracer.c tests/system/tracer.h $(SYSTEM_WORLD) \
+	$(SYSTEM_TELLING) $(SYSTEM_ACTOR) $(SYSTEM_SUITE)
+tests_system_check_kills_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_kills_LDADD = client/libsegment.la $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_day
 tests_system_check_day_SOURCES = tests/system/check_day.c tests/system/day_client.c tests/system/day_client.h \
 	tests/system/day_crew.c tests/system/day_crew.h tests/system/day_office.c tests/system/day_office.h $(SYSTEM_SUITE)

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The daemon is killed at every system call of what it does with a segment; then another one starts, and the world is looked at
+ * from outside: what the configuration wants is ready, as the same object where somebody could have seen it; what somebody maps
+ * is as it was; and of all else nothing is left, named or not.
+ */
+#include "config.h"
+
+#include <dirent.h>
+#include <signal.h>
+
+#include "tests/system/killing.h"
+
+#define N_QUICK		3		/* kills of a phase that the quick check does */
+
+static char state_names[512];		/* what is in a state_dir that nothing is the matter with */
+
+static bool
+is_by_name(const struct killing *killing)
+{
+	return killing->kind->by == KILLING_BY_NAME || killing->kind->by == KILLING_BY_KEY;
+}
+
+static void
+expect_guest_whole(struct killing *killing)
+{
+	long differs = killing->is_mapping ? actor_do(&killing->guest, "differs %d", KILLING_SEED) : 0;
+
+	killing_expect(killing, differs == 0, "what the guest maps has changed at byte %ld", differs - 1);
+}
+
+/* With locks it is made when nobody has the old one any more. */
+static void
+await_segment(struct killing *killing)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	struct harness_reply shown;
+	int r = harness_wait(&killing->conn, "s");
+
+	if (r != PROTOCOL_READY && killing->kind->has_locks && killing->is_mapping) {
+		expect_guest_whole(killing);
+		killing_end_guest(killing);
+		while (r != PROTOCOL_READY && clock_monotonic_ns() < deadline_ns)
+			r = harness_wait(&killing->conn, "s");
+	}
+	ck_assert_int_eq(harness_show(&killing->conn, "s", &shown), 0);
+	killing_expect(killing, r == PROTOCOL_READY, "the segment is in state %d: %s", r, harness_reason(&shown));
+}
+
+/* What others find it by: what there is, and what there was. */
+static void
+expect_found(struct killing *killing)
+{
+	const struct world_object *object, *old_object = world_find(&killing->before, "s");
+	const struct world_memory *memory, *old_memory = world_find_key(&killing->before, KILLING_KEY);
+	bool is_same = killing->is_filled || (killing->is_mapping && !killing->is_removed && killing->phase == KILLING_DRAIN);
+	struct world world;
+
+	world_look(&world);
+	object = world_find(&world, "s");
+	memory = world_find_key(&world, KILLING_KEY);
+	killing_expect(killing, world.n_objects == (killing->kind->by == KILLING_BY_NAME) && !object == !world.n_objects,
+	    "there is %s", world_describe(&world));
+	killing_expect(killing, !memory == (killing->kind->by != KILLING_BY_KEY), "there is %s", world_describe(&world));
+	if (is_same && object && old_object)
+		killing_expect(killing, object->inode == old_object->inode, "it is inode %ju now, and was %ju",
+		    (uintmax_t)object->inode, (uintmax_t)old_object->inode);
+	if (is_same && memory && old_memory)
+		killing_expect(killing, memory->id == old_memory->id, "it has id %d now, and had %d", memory->id, old_memory->id);
+	if (killing->is_removed && killing->is_mapping && object && old_object)
+		killing_expect(killing, object->inode != old_object->inode, "its name was gone, and is there again");
+}
+
+/* Somebody who comes now finds what there was, or zeros. */
+static void
+expect_contents(struct killing *killing)
+{
+	bool is_kept = (killing->is_filled && is_by_name(killing)) ||
+	    (killing->kind->by == KILLING_BY_PATH && killing->phase != KILLING_CREATE);
+	struct actor newcomer;
+	long differs;
+
+	actor_start(&newcomer, killing->daemon.socket, "s");
+	differs = actor_do(&newcomer, "differs %d", is_kept ? KILLING_SEED : 0);
+	/* What was about to be removed is made anew, or taken over as it was. */
+	if (differs && !is_kept && !killing->is_removed &&
+	    (killing->phase == KILLING_DRAIN || killing->phase == KILLING_REMOVE))
+		differs = actor_do(&newcomer, "differs %d", KILLING_SEED);
+	killing_expect(killing, differs == 0, "the segment's contents differ at byte %ld", differs - 1);
+	if (killing->is_filled && is_by_name(killing))
+		killing_expect(killing, actor_do(&newcomer, "generation") == killing->generation, "it has another generation");
+	actor_kill(&newcomer);
+}
+
+static void
+expect_wanted(struct killing *killing)
+{
+	struct protocol_segment row;
+
+	if (killing->kind->is_template)
+		return;
+	await_segment(killing);
+	expect_found(killing);
+	if (killing->is_mapping && killing->is_filled && is_by_name(killing)) {
+		ck_assert_int_eq(harness_find(&killing->conn, "s", &row), 0);
+		killing_expect(killing, row.others + row.readers + row.writers > 0, "nobody is said to have it");
+	}
+	expect_contents(killing);
+}
+
+/* Nobody wants it: what is held stays until it is not. */
+static void
+expect_unwanted(struct killing *killing)
+{
+	const struct world_object *object = world_find(&killing->before, "s");
+	const struct world_memory *memory = world_find_key(&killing->before, KILLING_KEY);
+	struct world world;
+
+	/* What was to be removed at once may be, now. */
+	if (!killing->is_mapping || killing->phase == KILLING_REMOVE)
+		return;
+	world_look(&world);
+	if (object)
+		killing_expect(killing, world_find_inode(&world, object->inode), "somebody has it, and its name is gone: %s",
+		    world_describe(&world));
+	if (memory)
+		killing_expect(killing, world_find_key(&world, KILLING_KEY), "somebody has it, and its key is gone: %s",
+		    world_describe(&world));
+}
+
+static void
+list_state(const struct killing *killing, char *text, size_t size)
+{
+	struct dirent **entries;
+	int n = scandir(killing->daemon.state, &entries, NULL, alphasort);
+	size_t length = 0;
+
+	harness_assert(n >= 0, "%s: %s", killing->daemon.state, strerror(errno));
+	text[0] = 0;
+	for (int i = 0; i < n; i++) {
+		if (!streq(entries[i]->d_name, ".") && !streq(entries[i]->d_name, "..") && length < size)
+			length += (size_t)snprintf(text + length, size - length, "%s ", entries[i]->d_name);
+		free(entries[i]);
+	}
+	free(entries);
+}
+
+/* An orderly end, after which nothing is left. */
+static void
+stop(struct killing *killing)
+{
+	char names[sizeof(state_names)];
+	int r;
+
+	harness_close(&killing->conn);
+	harness_assert(kill(killing->daemon.pid, SIGTERM) == 0, "kill: %s", strerror(errno));
+	r = harness_daemon_await_exit(&killing->daemon);
+	killing_expect(killing, r == 0, "the next one ended with %d", r);
+	world_await_empty(killing_describe(killing));
+	world_await_childless(killing_describe(killing));
+	list_state(killing, names, sizeof(names));
+	if (!state_names[0])
+		(void)snprintf(state_names, sizeof(state_names), "%s", names);
+	killing_expect(killing, streq(names, state_names), "in its state_dir there are %s instead of %s", names, state_names);
+	harness_daemon_remove(&killing->daemon);
+}
+
+/* One kill. False: the phase has no stop of that number, and the daemon was killed at its end. */
+static bool
+kill_at(const struct killing_kind *kind, enum killing_phase phase, size_t at, bool is_wanted, bool is_held)
+{
+	struct killing killing = {
+		.kind = kind, .phase = phase, .at = at, .is_wanted = is_wanted, .is_held = is_held,
+		.daemon = HARNESS_DAEMON_NULL, .conn = HARNESS_CONN_NULL, .events = HARNESS_CONN_NULL,
+	};
+	bool is_stopped = killing_do(&killing);
+
+	killing_launch(&killing, is_wanted, false);
+	harness_open(&killing.conn, killing.daemon.socket);
+	expect_guest_whole(&killing);
+	if (is_wanted)
+		expect_wanted(&killing);
+	else
+		expect_unwanted(&killing);
+	expect_guest_whole(&killing);
+	if (killing.has_guest)
+		killing_end_guest(&killing);
+	/* The daemon sees to that while it runs. */
+	if (!is_wanted)
+		world_await_empty(killing_describe(&killing));
+	stop(&killing);
+	return is_stopped;
+}
+
+/* A daemon that nobody kills. */
+static void
+learn_state_names(void)
+{
+	struct killing killing = {
+		.kind = &killing_kinds[0], .is_wanted = true, .daemon = HARNESS_DAEMON_NULL, .conn = HARNESS_CONN_NULL,
+	};
+
+	harness_daemon_prepare(&killing.daemon, NULL, "");
+	killing_launch(&killing, true, true);
+	stop(&killing);
+}
+
+/* The quick check's: where something is made, named or recorded, spread over the phase. */
+static void
+kill_at_some(const struct killing_kind *kind, enum killing_phase phase, const struct tracer_stop *stops, size_t n)
+{
+	size_t n_naming = 0, i_naming = 0;
+
+	for (size_t i = 0; i < n; i++)
+		n_naming += stops[i].is_naming;
+	for (size_t i = 0; i < n; i++) {
+		if (!stops[i].is_naming)
+			continue;
+		if (i_naming * N_QUICK / n_naming != (i_naming + 1) * N_QUICK / n_naming)
+			(void)kill_at(kind, phase, i, i % 2, i / 2 % 2);
+		i_naming++;
+	}
+}
+
+/*
+ * All. From the end of one system call to the beginning of the next the kernel does nothing: of what makes and names nothing
+ * the end alone is enough, and one next daemon.
+ */
+static void
+kill_at_all(const struct killing_kind *kind, enum killing_phase phase, const struct tracer_stop *stops, size_t n)
+{
+	bool has_all = harness_scale() > 1, has_held = phase == KILLING_TAKE_OVER || phase == KILLING_CLEAR;
+
+	for (size_t at = 0; at < n; at++) {
+		if (!has_all && !stops[at].is_naming) {
+			if (stops[at].is_end)
+				(void)kill_at(kind, phase, at, at / 2 % 2, at / 4 % 2);
+			continue;
+		}
+		(void)kill_at(kind, phase, at, true, at / 2 % 2);
+		(void)kill_at(kind, phase, at, false, at / 2 % 2);
+		if (has_all && has_held) {
+			(void)kill_at(kind, phase, at, true, !(at / 2 % 2));
+			(void)kill_at(kind, phase, at, false, !(at / 2 % 2));
+		}
+	}
+}
+
+static void
+run(enum killing_phase phase, const struct killing_kind *kind)
+{
+	static struct tracer_stop stops[TRACER_STOPS_MAX];
+	size_t n;
+
+	if ((phase != KILLING_CREATE && kind->is_only_made) || (!harness_is_full() && !kind->is_quick))
+		return;
+	world_enter();
+	tracer_prepare(&killing_tracer);
+	learn_state_names();
+	/* To learn where it can be killed; and it is, at the end. */
+	(void)kill_at(kind, phase, SIZE_MAX, true, true);
+	n = killing_tracer.n_stops;
+	memcpy(stops, killing_tracer.stops, n * sizeof(*stops));
+	printf("%s, '%s': %zu stops\n", killing_phase_names[phase], kind->name, n);
+	if (harness_is_full())
+		kill_at_all(kind, phase, stops, n);
+	else
+		kill_at_some(kind, phase, stops, n);
+}
+
+START_TEST(killed_while_it_makes_one)
+{
+	run(KILLING_CREATE, &killing_kinds[_i]);
+}
+END_TEST
+
+START_TEST(killed_while_it_hands_one_out)
+{
+	run(KILLING_HAND_OUT, &killing_kinds[_i]);
+}
+END_TEST
+
+START_TEST(killed_while_one_drains)
+{
+	run(KILLING_DRAIN, &killing_kinds[_i]);
+}
+END_TEST
+
+START_TEST(killed_while_it_removes_one)
+{
+	run(KILLING_REMOVE, &killing_kinds[_i]);
+}
+END_TEST
+
+START_TEST(killed_while_it_takes_over_what_another_left)
+{
+	run(KILLING_TAKE_OVER, &killing_kinds[_i]);
+}
+END_TEST
+
+START_TEST(killed_while_it_clears_what_another_left)
+{
+	run(KILLING_CLEAR, &killing_kinds[_i]);
+}
+END_TEST
+
+int
+main(void)
+{
+	const TTest *const tests[KILLING_PHASE_N] = {
+		killed_while_it_makes_one, killed_while_it_hands_one_out, killed_while_one_drains, killed_while_it_removes_one,
+		killed_while_it_takes_over_what_another_left, killed_while_it_clears_what_another_left,
+	};
+	Suite *suite = suite_create("kills");
+
+	for (size_t i = 0; i < KILLING_PHASE_N; i++) {
+		TCase *tcase = tcase_create(killing_phase_names[i]);
+
+		tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
+		tcase_add_loop_test(tcase, tests[i], 0, KILLING_N);
+		suite_add_tcase(suite, tcase);
+	}
+	if (!harness_is_full())
+		printf("LEFT OUT: most stops, and most kinds of segments; CHECK_FULL=1 has them all\n");
+	return harness_run(suite);
+}

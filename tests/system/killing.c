@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* Daemons that are killed: see killing.h. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include "client/segment.h"
+#include "tests/system/killing.h"
+#include "tests/system/telling.h"
+
+#define SIZE		(64 * 1024)
+#define DAEMON_KEYS	"\tmemory_reserve = \"16MiB\";\n\tworkers = 1;\n"
+
+const struct killing_kind killing_kinds[KILLING_N] = {
+	{ "file", "backend = \"file\"; mlock = false;", KILLING_BY_PATH, .is_quick = true },
+	{ "file, locked", "backend = \"file\";", KILLING_BY_PATH, .is_only_made = true },
+	{ "memfd", "", KILLING_BY_NOTHING, .is_quick = true },
+	{ "memfd of a template", "mlock = false;", KILLING_BY_NOTHING, .is_template = true, .is_only_made = true },
+};
+
+const char *const killing_phase_names[KILLING_PHASE_N] = { "create", "hand out", "drain", "remove", "take over", "clear" };
+
+struct tracer killing_tracer;
+
+const char *
+killing_describe(const struct killing *killing)
+{
+	static char text[256];
+	size_t n = killing_tracer.n_stops;
+
+	(void)snprintf(text, sizeof(text), "'%s', killed at stop %zu of %s (%s); the next one %s it%s", killing->kind->name, n,
+	    killing_phase_names[killing->phase], n ? tracer_describe(&killing_tracer.stops[n - 1]) : "before the first",
+	    killing->is_wanted ? "wants" : "does not want", killing->is_mapping ? ", which the guest maps" : "");
+	return text;
+}
+
+void
+killing_note(const struct killing *killing, const char *text)
+{
+	cleanup_close int fd = open(killing->daemon.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+
+	(void)dprintf(fd, "=== %s\n", text);
+}
+
+static void
+configure(struct killing *killing, bool is_wanted, bool is_required)
+{
+	char path[128] = "", body[1024] = "";
+
+	if (killing->kind->by == KILLING_BY_PATH)
+		(void)snprintf(path, sizeof(path), "path = \"%s/data\";", killing->daemon.dir);
+	if (killing->kind->is_template)
+		(void)snprintf(body, sizeof(body), "templates = ( { name = \"%s-\"; max_size = \"64KiB\"; page_size = \"base\"; %s } );",
+		    is_wanted ? "s" : "other", killing->kind->keys);
+	else if (is_wanted)
+		(void)snprintf(body, sizeof(body), "segments = ( { name = \"s\"; size = \"64KiB\"; page_size = \"base\"; "
+		    "required = %s; %s %s } );", is_required ? "true" : "false", path, killing->kind->keys);
+	harness_daemon_configure(&killing->daemon, DAEMON_KEYS, body);
+}
+
+void
+killing_launch(struct killing *killing, bool is_wanted, bool is_required)
+{
+	configure(killing, is_wanted, is_required);
+	harness_daemon_launch(&killing->daemon);
+	harness_daemon_await_ready(&killing->daemon);
+}
+
+void
+killing_end_guest(struct killing *killing)
+{
+	actor_kill(&killing->guest);
+	killing->has_guest = killing->is_mapping = false;
+}
+
+/* How a phase ends. */
+
+static bool
+is_ready(void *arg)
+{
+	struct killing *killing = arg;
+
+	return harness_daemon_hear(&killing->daemon);
+}
+
+static bool
+is_answered(void *arg)
+{
+	(void)arg;
+	return true;
+}
+
+static bool
+is_told_removed(void *arg)
+{
+	struct killing *killing = arg;
+	struct protocol_event event;
+
+	telling_next(&killing->events, &event);
+	return event.kind == PROTOCOL_EVENT_REMOVED;
+}
+
+static bool
+is_readable(int fd)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+
+	return poll(&poll_fd, 1, 0) == 1 && poll_fd.revents & POLLIN;
+}
+
+/* How it begins: a daemon that is ready, and a guest that has stored to all of the segment. */
+static void
+begin(struct killing *killing)
+{
+	killing_launch(killing, true, true);
+	harness_open(&killing->conn, killing->daemon.socket);
+	actor_start(&killing->guest, killing->daemon.socket, "s");
+	actor_must(&killing->guest, 0, "fill %d", KILLING_SEED);
+	killing->has_guest = killing->is_mapping = killing->is_filled = true;
+	killing->generation = actor_do(&killing->guest, "generation");
+	world_look(&killing->before);
+}
+
+static void
+let_go(struct killing *killing)
+{
+	killing_end_guest(killing);
+	harness_await_counts(&killing->conn, "s", 0, 0);
+}
+
+/* The phases: each returns whether the daemon stands at the stop, or was killed there. */
+
+static bool
+start(struct killing *killing, bool is_wanted)
+{
+	configure(killing, is_wanted, true);
+	tracer_launch(&killing_tracer, &killing->daemon, SYS_flock);
+	return tracer_run(&killing_tracer, killing->at, killing->daemon.notify_fd, is_ready, killing);
+}
+
+static bool
+create(struct killing *killing)
+{
+	bool is_stopped;
+
+	if (!killing->kind->is_template)
+		return start(killing, true);
+	killing_launch(killing, true, true);
+	actor_start_idle(&killing->guest, killing->daemon.socket);
+	killing->has_guest = true;
+	tracer_seize(&killing_tracer, &killing->daemon);
+	actor_tell(&killing->guest, "create s-1 %d", SIZE);
+	is_stopped = tracer_run(&killing_tracer, killing->at, killing->guest.child.control, is_answered, NULL);
+	harness_daemon_kill(&killing->daemon);
+	killing->is_mapping = actor_hear(&killing->guest) == 0;
+	if (killing->is_mapping) {
+		actor_must(&killing->guest, 0, "differs 0");
+		actor_must(&killing->guest, 0, "fill %d", KILLING_SEED);
+	}
+	return is_stopped;
+}
+
+static bool
+hand_out(struct killing *killing)
+{
+	bool is_stopped;
+	long r;
+
+	begin(killing);
+	let_go(killing);
+	actor_start_idle(&killing->guest, killing->daemon.socket);
+	killing->has_guest = true;
+	tracer_seize(&killing_tracer, &killing->daemon);
+	actor_tell(&killing->guest, "attach s %u", SEGMENT_WRITE);
+	is_stopped = tracer_run(&killing_tracer, killing->at, killing->guest.child.control, is_answered, NULL);
+	harness_daemon_kill(&killing->daemon);
+	r = actor_hear(&killing->guest);
+	killing_expect(killing, r == 0 || r == -ENOTCONN || r == -ECONNREFUSED, "the guest's attach said %ld", r);
+	killing->is_mapping = r == 0;
+	return is_stopped;
+}
+
+static void
+ask_removal(struct killing *killing, uint32_t flags)
+{
+	struct protocol_remove request = { .flags = flags };
+
+	killing->is_filled = false;
+	harness_fill(&killing->conn, &request.header, PROTOCOL_REMOVE, sizeof(request));
+	(void)snprintf(request.name, sizeof(request.name), "s");
+	harness_assert(harness_send(killing->conn.fd, &request, sizeof(request), NULL, 0) == sizeof(request), "send failed");
+}
+
+static void
+take_reply(struct killing *killing)
+{
+	struct harness_reply reply;
+	ssize_t n = harness_receive(killing->conn.fd, &reply);
+
+	killing_expect(killing, n > 0 && reply.header.status == 0, "the removal was answered with %d",
+	    n > 0 ? reply.header.status : (int)n);
+}
+
+static bool
+drain(struct killing *killing)
+{
+	bool is_stopped;
+
+	begin(killing);
+	harness_open(&killing->events, killing->daemon.socket);
+	ck_assert_int_eq(telling_subscribe(&killing->events, PROTOCOL_SUBSCRIBE_ON | PROTOCOL_SUBSCRIBE_ALL, 0), 0);
+	tracer_seize(&killing_tracer, &killing->daemon);
+	ask_removal(killing, 0);
+	if (tracer_run(&killing_tracer, killing->at, killing->conn.fd, is_answered, NULL))
+		return true;
+	take_reply(killing);
+	killing->is_mapping = false;
+	actor_tell(&killing->guest, "detach");
+	is_stopped = tracer_run(&killing_tracer, killing->at, killing->events.fd, is_told_removed, killing);
+	killing->is_removed = !is_stopped;
+	harness_daemon_kill(&killing->daemon);
+	(void)actor_hear(&killing->guest);
+	return is_stopped;
+}
+
+static bool
+remove_now(struct killing *killing)
+{
+	bool is_stopped;
+
+	begin(killing);
+	tracer_seize(&killing_tracer, &killing->daemon);
+	ask_removal(killing, PROTOCOL_REMOVE_NOW);
+	is_stopped = tracer_run(&killing_tracer, killing->at, killing->conn.fd, is_answered, NULL);
+	if (is_readable(killing->conn.fd)) {
+		take_reply(killing);
+		killing->is_removed = true;
+	}
+	return is_stopped;
+}
+
+static bool
+start_after_kill(struct killing *killing, bool is_wanted)
+{
+	begin(killing);
+	if (!killing->is_held)
+		let_go(killing);
+	harness_close(&killing->conn);
+	harness_daemon_kill(&killing->daemon);
+	killing_note(killing, "killed first when it was ready");
+	return start(killing, is_wanted);
+}
+
+static bool
+take_over(struct killing *killing)
+{
+	return start_after_kill(killing, true);
+}
+
+static bool
+clear(struct killing *killing)
+{
+	return start_after_kill(killing, false);
+}
+
+static bool (*const phases[KILLING_PHASE_N])(struct killing *killing) = { create, hand_out, drain, remove_now, take_over, clear };
+
+bool
+killing_do(struct killing *killing)
+{
+	bool is_stopped;
+
+	harness_daemon_prepare(&killing->daemon, DAEMON_KEYS, "");
+	is_stopped = phases[killing->phase](killing);
+	harness_daemon_kill(&killing->daemon);
+	harness_close(&killing->conn);
+	harness_close(&killing->events);
+	killing_note(killing, killing_describe(killing));
+	return is_stopped;
+}
