@@ -29,6 +29,7 @@
 #define BEFORE_BYTES	(64 * MIB)	/* of the segment that is ready by then: one piece, and the first */
 #define BLOCKS_BYTES	(16 * MIB)	/* of a file by one call */
 #define HUGE		(2 * MIB)
+#define NEW		FINDINGS_MARK_SUFFIX ".new"	/* behind the name of a file while it is being made */
 
 enum memory_kind {
 	KIND_BASE,
@@ -54,9 +55,10 @@ static const struct kind {
 	[KIND_POSIX] = { "posix", "page_size = \"base\"; backend = \"posix\"; object = \"/%s\";", "/dev/shm/%s", 2 * CANCEL_BYTES },
 	[KIND_SYSV] = { "sysv", "page_size = \"base\"; backend = \"sysv\"; key = 0x%s;", "/SYSV%s", 2 * CANCEL_BYTES },
 	/* Blocks come before pages, in larger pieces. */
-	[KIND_FILE] = { "file", "backend = \"file\"; path = \"/var/tmp/%s/large\";", "/var/tmp/%s/large", BLOCKS_BYTES },
-	[KIND_FILE_IN_MEMORY] = { "file on a tmpfs", "backend = \"file\"; path = \"/dev/shm/%s/large\";", "/dev/shm/%s/large",
+	[KIND_FILE] = { "file", "backend = \"file\"; path = \"/var/tmp/%s/large\";", "/var/tmp/%s/large" NEW,
 	    BLOCKS_BYTES },
+	[KIND_FILE_IN_MEMORY] = { "file on a tmpfs", "backend = \"file\"; path = \"/dev/shm/%s/large\";",
+	    "/dev/shm/%s/large" NEW, BLOCKS_BYTES },
 };
 
 struct start {
@@ -139,36 +141,6 @@ put_name(char *buf, size_t size, const char *text)
 		(void)snprintf(buf, size, "%.*s%s%s", (int)(at - text), text, made.name, at + 2);
 	else
 		(void)snprintf(buf, size, "%s", text);
-}
-
-/* It is made under another name that goes on behind the mark's. */
-static bool
-is_mark(const char *target)
-{
-	const char *suffix = strstr(target, FINDINGS_MARK_SUFFIX);
-
-	return suffix && suffix[strlen(FINDINGS_MARK_SUFFIX)] != '.';
-}
-
-/* A descriptor that a process has of what is called so. -1: it has none. */
-static int
-object_of(pid_t pid, const char *name)
-{
-	char path[64], target[256];
-
-	for (int fd = 0; fd < 64; fd++) {
-		ssize_t n;
-
-		(void)snprintf(path, sizeof(path), "/proc/%ld/fd/%d", (long)pid, fd);
-		n = readlink(path, target, sizeof(target) - 1);
-		if (n < 0)
-			continue;
-		target[n] = '\0';
-		/* Not its mark, which is called so as well. */
-		if (strstr(target, name) && !is_mark(target))
-			return open(path, O_PATH | O_CLOEXEC);
-	}
-	return -1;
 }
 
 static bool
@@ -313,7 +285,7 @@ begin(struct start *start, enum memory_kind kind, const char *required)
 		harness_assert(find_row(start, &row), "no key 0x%s", made.name);
 		start->shm_id = row.id;
 	} else {
-		start->object = object_of(start->daemon.pid, start->object_name);
+		start->object = suite_object(start->daemon.pid, start->object_name);
 		harness_assert(start->object >= 0, "the daemon has no object of that name");
 	}
 	if (harness_is_full())

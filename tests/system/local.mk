@@ -140,9 +140,14 @@ tests_system_check_boot_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_boot_LDADD = $(HARNESS_LIBS) host/libhost.la
 
 check_PROGRAMS += tests/system/check_memory
-tests_system_check_memory_SOURCES = tests/system/check_memory.c
+tests_system_check_memory_SOURCES = tests/system/check_memory.c tests/system/group.c tests/system/group.h $(SYSTEM_SUITE)
 tests_system_check_memory_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_memory_LDADD = $(HARNESS_LIBS) host/libhost.la
+
+check_PROGRAMS += tests/system/check_reserve
+tests_system_check_reserve_SOURCES = tests/system/check_reserve.c tests/system/group.c tests/system/group.h $(SYSTEM_SUITE)
+tests_system_check_reserve_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_reserve_LDADD = $(HARNESS_LIBS) host/libhost.la
 
 check_PROGRAMS += tests/system/check_quiet
 tests_system_check_quiet_SOURCES = tests/system/check_quiet.c

@@ -46,6 +46,25 @@ suite_worker(const struct harness_daemon *daemon)
 	}
 }
 
+int
+suite_object(pid_t pid, const char *name)
+{
+	char path[64], target[256];
+
+	for (int fd = 0; fd < 64; fd++) {
+		ssize_t n;
+
+		(void)snprintf(path, sizeof(path), "/proc/%ld/fd/%d", (long)pid, fd);
+		n = readlink(path, target, sizeof(target) - 1);
+		if (n < 0)
+			continue;
+		target[n] = '\0';
+		if (strstr(target, name))
+			return open(path, O_PATH | O_CLOEXEC);
+	}
+	return -1;
+}
+
 pid_t
 suite_worker_stop(const struct harness_daemon *daemon)
 {
@@ -202,4 +221,30 @@ suite_expect_reason(struct harness_conn *conn, const char *name, const char *tex
 
 	ck_assert_int_eq(harness_show(conn, name, &shown), 0);
 	harness_assert(strstr(harness_reason(&shown), text), "'%s' is not in '%s'", text, harness_reason(&shown));
+}
+
+void
+suite_send_create(struct harness_conn *conn, const char *name, uint64_t size)
+{
+	struct protocol_create create = { .size_bytes = size };
+
+	harness_fill(conn, &create.header, PROTOCOL_CREATE, sizeof(create));
+	(void)snprintf(create.name, sizeof(create.name), "%s", name);
+	ck_assert_int_eq(harness_send(conn->fd, &create, sizeof(create), NULL, 0), sizeof(create));
+}
+
+size_t
+suite_workers_stop(struct harness_conn *conn, struct harness_daemon *daemon, uint64_t bytes, pid_t *pids, size_t max)
+{
+	struct protocol_attached attached;
+	size_t n;
+	int fd = -1;
+
+	ck_assert_int_eq(harness_create(conn, "t-warm", bytes, &attached, &fd), 0);
+	close_fd(&fd);
+	n = harness_children(daemon->pid, pids, max);
+	ck_assert_int_gt(n, 0);
+	for (size_t i = 0; i < n; i++)
+		ck_assert_int_eq(kill(pids[i], SIGSTOP), 0);
+	return n;
 }

@@ -16,6 +16,9 @@ pid_t suite_worker(const struct harness_daemon *daemon);
 /* Its only worker stands still from here on. The daemon kills it after 10 seconds. */
 pid_t suite_worker_stop(const struct harness_daemon *daemon);
 
+/* What a process has a descriptor of, under a name that has this in it, by a path that opens nothing. -1: it has none. */
+int suite_object(pid_t pid, const char *name);
+
 /* A client's request under construction: zero but for its header. */
 union suite_request {
 	struct protocol_header header;
@@ -36,6 +39,10 @@ union suite_request {
 /* Asks, and expects the status with a sentence that has this text. */
 void suite_refused(struct harness_conn *conn, unsigned type, union suite_request *request, size_t size, int status,
     const char *text);
+/* A CREATE whose reply is read later. */
+void suite_send_create(struct harness_conn *conn, const char *name, uint64_t size);
+/* The workers, which have made a segment of the template "t-" and stand still: how many there are. */
+size_t suite_workers_stop(struct harness_conn *conn, struct harness_daemon *daemon, uint64_t bytes, pid_t *pids, size_t max);
 /* Reads one message: a refusal with this status and text, of no request. Then the daemon hangs up. */
 void suite_farewell(int fd, int status, const char *text, const char *what);
 
