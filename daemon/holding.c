@@ -257,6 +257,10 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 	if (holding->object.fd < 0 && !holding->object.own)
 		return;
 	holding_release_control(holding, releases);
+	if (holding->is_adopted && releases->keep && !releases->is_closing) {
+		releases->keep(holding, releases->keep_arg);
+		return;
+	}
 	/* Whoever looks for it from now on finds another one, or none. */
 	if (holding->backend->unname)
 		holding->backend->unname(&holding->object);

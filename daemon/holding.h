@@ -30,6 +30,8 @@ struct holding {
 	uint64_t *node_bytes;		/* of data, when it was made: on node 0, 1, ...; NULL: nothing was counted */
 	unsigned n_nodes;
 	bool is_elsewhere;		/* not on the nodes that were asked for, or not spread over them so */
+	bool is_adopted;		/* an earlier daemon's, and not ready here yet: if that fails it is kept, and not given back */
+	uint64_t generation;		/* of its segment; what was adopted has brought its own */
 };
 
 #define HOLDING_NULL	{ .object = BACKEND_OBJECT_NULL }
@@ -77,6 +79,8 @@ struct releases {
 	struct workers *workers;
 	struct workers *io;		/* for what may wait for a disk; the same, where nobody says otherwise */
 	void (*on_end)(struct releases *releases);	/* one has been given back; NULL: nobody waits for that */
+	void (*keep)(struct holding *holding, void *arg);	/* consumes one that was adopted in vain; NULL: it is given back */
+	void *keep_arg;
 	bool is_closing;		/* the loop does not run any more: close at once */
 	LIST_HEAD(, release) list;
 };

@@ -317,5 +317,10 @@ listener_deinit(struct listener *listener)
 	listener->path = NULL;
 	close_fd(&listener->fd);
 	close_fd(&listener->reserve_fd);
+}
+
+void
+listener_unlock(struct listener *listener)
+{
 	close_fd(&listener->lock_fd);
 }

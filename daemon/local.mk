@@ -22,6 +22,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/events.c daemon/events.h \
 	daemon/holding.c daemon/holding.h \
 	daemon/kernelcount.c daemon/kernelcount.h \
+	daemon/leftovers.c daemon/leftovers.h \
 	daemon/listener.c daemon/listener.h \
 	daemon/locks.c daemon/locks.h \
 	daemon/log.c daemon/log.h \
@@ -33,11 +34,13 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/patience.c daemon/patience.h \
 	daemon/privileges.c daemon/privileges.h \
 	daemon/provision.c daemon/provision.h \
+	daemon/provision_adopt.c \
 	daemon/provision_errand.c \
 	daemon/provision_grow.c \
 	daemon/provision_init.c \
 	daemon/provision_place.c \
 	daemon/provision_steps.c daemon/provision_steps.h \
+	daemon/record.c daemon/record.h \
 	daemon/recovery.c daemon/recovery.h \
 	daemon/recovery_lock.c daemon/recovery_lock.h \
 	daemon/recoverylog.c daemon/recoverylog.h \

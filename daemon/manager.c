@@ -16,6 +16,7 @@
 #include "base/base.h"
 #include "daemon/auditor.h"
 #include "daemon/ending.h"
+#include "daemon/leftovers.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
@@ -44,6 +45,8 @@ struct manager {
 	struct parser parser;
 	struct provisioner provisioner;
 	struct kernelcount kernelcount;
+	struct record record;
+	struct leftovers leftovers;
 	struct recovery recovery;
 	struct registry registry;
 	struct events events;
@@ -242,6 +245,8 @@ manager_on_change(struct segment *segment, void *arg)
 	if (manager->is_stopping)
 		return;
 	manager_log_change(segment);
+	if (segment->state == PROTOCOL_GONE)
+		leftovers_look_soon(&manager->leftovers);
 	/* Status is counted seldom, since there may be thousands; readiness is told at once when it may have come. */
 	if (manager_may_be_ready(manager, segment))
 		(void)evtimer_add(&manager->status_event, &now);
@@ -337,6 +342,7 @@ manager_on_reload_end(void *arg)
 	struct manager *manager = arg;
 	struct manager_progress progress;
 
+	leftovers_look_soon(&manager->leftovers);
 	/* First what came of it: who waits for the end sees that. */
 	manager_count(manager, &progress);
 	manager_tell_status(manager, &progress);
@@ -469,6 +475,33 @@ manager_init_sessions(struct manager *manager)
 	return burials_init(&manager->sessions.burials, manager->base);
 }
 
+/* Under the lock of state_dir: what an earlier daemon made is ours to judge, before anything is made. */
+static int
+manager_init_record(struct manager *manager)
+{
+	const char *state_dir = manager->conf->daemon.state_dir;
+	struct provisioner *provisioner = &manager->provisioner;
+	char text[FINDINGS_TEXT_SIZE];
+	int r;
+
+	r = leftovers_init(&manager->leftovers, manager->base, &manager->kernelcount, &provisioner->releases);
+	if (r)
+		return r;
+	r = record_open(&manager->record, state_dir, leftovers_take, leftovers_tell, &manager->leftovers, text, sizeof(text));
+	if (r) {
+		log_write(LOG_ERR, NULL, "%s. Remedy: let the daemon's uid write there, make room, or name another state_dir", text);
+		return r;
+	}
+	provisioner->record = &manager->record;
+	provisioner->leftovers = &manager->leftovers;
+	provisioner->releases.keep = leftovers_keep;
+	provisioner->releases.keep_arg = &manager->leftovers;
+	manager->leftovers.on_room = provisioner->on_room;
+	manager->leftovers.on_room_arg = provisioner->on_room_arg;
+	manager->registry.last_generation = max_u64(manager->registry.last_generation, manager->leftovers.last_generation);
+	return 0;
+}
+
 static int
 manager_init(struct manager *manager)
 {
@@ -514,6 +547,8 @@ manager_init(struct manager *manager)
 	manager->registry.host.on_grown = manager_on_grown;
 	manager->registry.host.on_grown_arg = manager;
 	r = listener_init(&manager->listener, &manager->sessions, &conf->daemon);
+	if (r == 0)
+		r = manager_init_record(manager);
 	return r ? r : manager_init_reload(manager);
 }
 
@@ -533,6 +568,8 @@ manager_start(struct manager *manager)
 		r = manager_start_watchdog(manager);
 	if (r == 0)
 		r = registry_declare(&manager->registry, manager->conf);
+	if (r == 0)
+		leftovers_begin(&manager->leftovers, &manager->registry);
 	/* What reading thousands of definitions took is not needed any more: nobody is served yet who would wait for it. */
 	conf_drop_definitions(manager->conf);
 	(void)malloc_trim(0);
@@ -560,9 +597,13 @@ manager_deinit(struct manager *manager)
 	parser_deinit(&manager->parser);
 	releases_close(&manager->provisioner.releases);
 	registry_deinit(&manager->registry);
+	leftovers_deinit(&manager->leftovers);
 	recovery_deinit(&manager->recovery);
 	kernelcount_deinit(&manager->kernelcount);
 	provisioner_deinit(&manager->provisioner);
+	record_close(&manager->record);
+	/* Nothing is left of us that another daemon could find half done. */
+	listener_unlock(&manager->listener);
 	accounts_deinit(&manager->accounts);
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(manager->signals); i++)
 		if (manager->signals[i])
@@ -602,6 +643,8 @@ manager_run(struct conf *conf, const char *file)
 	manager->auditor.fd = -1;
 	LIST_INIT(&manager->parser.parses);
 	LIST_INIT(&manager->parser.releases);
+	TAILQ_INIT(&manager->leftovers.list);
+	manager->record = (struct record) RECORD_NULL;
 	TAILQ_INIT(&manager->recovery.passes);
 	LIST_INIT(&manager->recovery.jobs);
 

@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include "base/base.h"
+#include "daemon/leftovers.h"
 #include "daemon/locks.h"
 #include "daemon/provision_steps.h"
 #include "host/limits.h"
@@ -36,7 +37,8 @@ provisioner_uncount_locked(struct provisioner *provisioner, const struct holding
 bool
 provisioner_awaits_room(const struct provisioner *provisioner)
 {
-	return !LIST_EMPTY(&provisioner->orphans) || !LIST_EMPTY(&provisioner->releases.list);
+	return !LIST_EMPTY(&provisioner->orphans) || !LIST_EMPTY(&provisioner->releases.list) ||
+	    (provisioner->leftovers && provisioner->leftovers->is_awaited);
 }
 
 bool
@@ -153,6 +155,7 @@ provision_judge(struct provision *provision)
 	uint64_t lock_bytes = provision_locks_whole(provision) ? provision->total_bytes - provision->data_bytes : bytes;
 	int r;
 
+	bytes -= min_u64(bytes, provision->had_bytes);
 	if (!provision->lock)
 		lock_bytes = 0;
 	r = budget_promise(budget, bytes, lock_bytes, provision->text, sizeof(provision->text));
@@ -241,6 +244,7 @@ provision_object_definition(const struct provision *provision)
 static int
 provision_create_object(struct provision *provision, const struct backend *backend)
 {
+	const struct backend_birth birth = { provision->provisioner->record, provision->holding->generation };
 	struct definition *definition = provision_object_definition(provision);
 	int r = 0;
 
@@ -252,7 +256,7 @@ provision_create_object(struct provision *provision, const struct backend *backe
 	if (backend->probe)
 		r = backend->probe(definition, provision->text, sizeof(provision->text));
 	if (r == 0)
-		r = backend->create(definition, &provision->holding->object, provision->text, sizeof(provision->text));
+		r = backend->create(definition, &birth, &provision->holding->object, provision->text, sizeof(provision->text));
 	(void)definition_unref(definition);
 	return r;
 }
@@ -269,7 +273,7 @@ provision_create(struct provision *provision)
 		    definition_backend_name(definition->backend));
 		return -EOPNOTSUPP;
 	}
-	r = provision_create_object(provision, backend);
+	r = provision->holding->is_adopted ? 0 : provision_create_object(provision, backend);
 	/* A pool that the kernel keeps from us: what is only preferred is done without. The text says so. */
 	if (r == -EPERM && provision->page_bytes && provision_may_degrade(provision)) {
 		provision_keep_promises(provision);
@@ -430,9 +434,14 @@ provision_start(struct provisioner *provisioner, struct definition *definition, 
 	provision->done = done;
 	provision->progress = progress;
 	provision->owner = owner;
+	/* Its pages go, with what they were before us. */
+	if (is_scrub)
+		holding->object.has_contents = false;
 	if (is_scrub && holding->backend->reset)
 		holding->backend->reset(&holding->object);
-	r = provision_choose_place(provision);
+	r = is_scrub ? 0 : provision_adopt(provision);
+	if (!r)
+		r = provision_choose_place(provision);
 	if (!r)
 		r = is_scrub ? provision_scrub_control(provision) : provision_judge(provision);
 	if (!r && !is_scrub)
@@ -445,7 +454,7 @@ provision_start(struct provisioner *provisioner, struct definition *definition, 
 	}
 	if (r) {
 		(void)snprintf(text, text_size, "%s", provision->text);
-		if (is_scrub) {
+		if (is_scrub || (r < 0 && holding->is_adopted)) {
 			provisioner_uncount_locked(provisioner, holding);
 			holding_release(holding, &provisioner->releases, false);
 		}
@@ -477,7 +486,8 @@ provision_abandon(struct provision *provision)
 	provision->holding = &provision->orphan;
 	provision->done = provision_orphan_done;
 	LIST_INSERT_HEAD(&provision->provisioner->orphans, provision, orphan_entry);
-	/* Its successor may have the same name. */
+	/* Its successor may have the same name; and who removes it does not want it kept. */
+	provision->orphan.is_adopted = false;
 	if (provision->orphan.object.fd >= 0 && provision->orphan.backend->unname)
 		provision->orphan.backend->unname(&provision->orphan.object);
 	provision_fail(provision, -ECANCELED);

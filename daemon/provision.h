@@ -24,6 +24,8 @@ struct provisioner {
 	LIST_HEAD(, provision) orphans;	/* abandoned, and waiting for their workers */
 	uint64_t locked_bytes;		/* by all holdings, as the daemon counts them */
 	uint64_t mlocked_bytes;		/* of them by mlock, which VmLck shows */
+	struct record *record;		/* what outlives us; NULL: nothing is entered */
+	struct leftovers *leftovers;	/* what earlier daemons left; NULL: nothing is looked for */
 	void (*on_room)(void *arg);	/* some memory that was on its way back has arrived; NULL: nobody waits for it */
 	void *on_room_arg;
 };
@@ -61,6 +63,7 @@ struct provision {
 	uint64_t huge_bytes;
 	uint64_t promised_bytes;	/* of the budget, still to be given back */
 	uint64_t promised_lock_bytes;
+	uint64_t had_bytes;		/* of an object that was adopted: in memory already, of data */
 	uint64_t page_bytes;		/* of that pool; 0: of none */
 	uint64_t nodes;			/* bit N: node N; for numa */
 	uint64_t node_bytes[NODES_MAX];	/* of data, by the workers' word from the kernel */
@@ -73,6 +76,7 @@ struct provision {
 	bool is_reserve_only;		/* of a file: its blocks are wanted, and no pages */
 	enum backend_stage stage;	/* of the errands that are under way */
 	bool is_inquiry;		/* it has failed already, and a worker finds out why */
+	bool is_left_over;		/* it failed for what an earlier daemon left: the text says why, but not who has that */
 	int failed;			/* negative errno; waits for busy pieces to end */
 	bool memory_short;		/* its pages must be given back before anything else */
 	int path_fd;			/* of init: its path, for workers; or -1 */

@@ -69,6 +69,16 @@ provision_run_errands(struct provision *provision, enum backend_stage stage)
 	workers_submit(provision_workers(provision), &piece->job, false);
 }
 
+/* The text says already why it cannot be had. */
+static void
+provision_add_holders(struct provision *provision, const char *found)
+{
+	size_t length = strlen(provision->text);
+
+	(void)snprintf(provision->text + length, sizeof(provision->text) - length, "%s%s. It is tried again when nobody has it",
+	    found ? ": " : "", found ? found : "");
+}
+
 static void
 provision_inquired(struct workers_job *job, const struct workers_outcome *outcome)
 {
@@ -77,7 +87,9 @@ provision_inquired(struct workers_job *job, const struct workers_outcome *outcom
 	bool has_found = outcome->result && outcome->result->status == 0;
 
 	provision->n_busy--;
-	if (!provision->failed)
+	if (provision->is_left_over && !provision->failed)
+		provision_add_holders(provision, has_found ? outcome->result->text : NULL);
+	else if (!provision->failed)
 		backend_find(provision->definition->backend)->inquired(provision->definition,
 		    has_found ? outcome->result->text : NULL, provision->text, sizeof(provision->text));
 	provision_fail(provision, -EEXIST);
@@ -90,8 +102,11 @@ provision_inquire(struct provision *provision)
 	struct provision_piece *piece = &provision->free_piece;
 	struct backend_errand errand;
 
-	if (!backend->inquire || !backend->inquire(provision->definition, &errand))
+	if (!backend->inquire || !backend->inquire(provision->definition, &errand)) {
+		if (provision->is_left_over)
+			provision_add_holders(provision, NULL);
 		return false;
+	}
 	provision_keep_promises(provision);
 	provision->is_inquiry = true;
 	provision->path_fd = errand.fds[0];

@@ -70,7 +70,7 @@ choose_nodes(struct provision *provision)
 static int
 judge_nodes(struct provision *provision)
 {
-	uint64_t bytes = provision->data_bytes - provision->from_bytes, room;
+	uint64_t bytes = provision->data_bytes - provision->from_bytes - provision->had_bytes, room;
 
 	if (provision->numa != JOB_NUMA_BIND || provision->page_bytes || !bytes || nodes_room(provision->nodes, &room) ||
 	    room >= bytes)
@@ -122,7 +122,7 @@ choose_pool(struct provision *provision)
 		provision->page_bytes = provision->holding->object.page_bytes;
 	else
 		provision->page_bytes = definition_huge_bytes(provision->definition);
-	if (!provision->page_bytes || provision->is_scrub)
+	if (!provision->page_bytes || provision->is_scrub || provision->holding->is_adopted)
 		return 0;
 	r = judge_pool(provision);
 	if (r == 0 || provision->is_growth || !provision_may_degrade(provision))
@@ -145,11 +145,13 @@ provision_choose_place(struct provision *provision)
 static void
 provision_leave_pool(struct provision *provision)
 {
+	uint64_t generation = provision->holding->generation;
 	int r;
 
 	provision_keep_promises(provision);
 	provision->page_bytes = 0;
 	holding_release(provision->holding, &provision->provisioner->releases, false);
+	provision->holding->generation = generation;
 	r = provision_judge(provision);
 	if (r == 0)
 		r = provision_create(provision);
@@ -179,7 +181,7 @@ provision_reserved(struct workers_job *job, const struct workers_outcome *outcom
 		provision_fill_all(provision);
 		return;
 	}
-	if (!provision_may_degrade(provision) || provision->is_scrub) {
+	if (!provision_may_degrade(provision) || provision->is_scrub || provision->holding->is_adopted) {
 		provision_piece_failed(provision, result);
 		return;
 	}

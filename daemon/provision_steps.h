@@ -30,7 +30,13 @@ bool provision_is_in_place(struct provision *provision);
 /* Keeps with the holding what of it is where. */
 void provision_keep_place(struct provision *provision);
 
-/* Makes the object, and what its locks need. 0, or a negative errno with the reason in its text; nothing is held then. */
+/*
+ * Takes over what an earlier daemon left of it, if there is that and it fits. 0: so it has, or there is nothing in its way; or a
+ * negative errno with the reason in its text.
+ */
+int provision_adopt(struct provision *provision);
+
+/* Makes the object, unless it was adopted, and what its locks need. 0, or a negative errno with the reason in its text; nothing is held then. */
 int provision_create(struct provision *provision);
 
 /* Gives back what was promised and not taken. */

@@ -347,6 +347,9 @@ segment_provisioned(struct segment *segment, int r, bool is_held, const char *te
 		segment_enter(segment, PROTOCOL_FAILED);
 		return;
 	}
+	/* Whoever has it from before counts as attached, of whom we were not told. */
+	is_held |= segment->holding.is_adopted && !holding_is_alone(&segment->holding);
+	segment->holding.is_adopted = false;
 	segment->was_attached = is_held;
 	segment_recover_strays(segment);
 	if (*note)
@@ -406,8 +409,12 @@ segment_provision(struct segment *segment, bool is_scrub)
 	}
 	free(take_ptr(segment->growth_reason));
 	segment_enter(segment, PROTOCOL_PROVISIONING);
+	segment->holding.generation = segment->generation;
 	r = provision_start(segment->host->provisioner, segment->definition, &segment->holding, is_scrub,
 	    segment_on_provisioned, segment_on_progress, segment, &segment->provision, text, sizeof(text));
+	/* What was adopted is what its clients know: it stays the same to them. */
+	if (segment->holding.is_adopted)
+		segment->generation = segment->holding.generation;
 	if (!is_scrub && segment_waits_for_room(segment, r)) {
 		segment_enter(segment, PROTOCOL_DECLARED);
 		return;

@@ -50,6 +50,34 @@ backend_object_to_free(const struct backend *backend, const struct backend_objec
 }
 
 void
+backend_describe(const struct backend *backend, const struct definition *definition, const struct backend_birth *birth,
+    struct record_row *ret_row)
+{
+	*ret_row = (struct record_row) {
+		.state = RECORD_INTENT,
+		.maker_pid = (int32_t)getpid(),
+		.generation = birth->generation,
+		.made_ns = clock_realtime_ns(),
+		.shm_id = -1,
+	};
+	(void)snprintf(ret_row->backend, sizeof(ret_row->backend), "%s", backend->name);
+	(void)snprintf(ret_row->segment, sizeof(ret_row->segment), "%s", definition->name);
+	backend->name_of(definition, ret_row->object, sizeof(ret_row->object));
+}
+
+const struct backend *
+backend_of_row(const struct record_row *row)
+{
+	for (int i = 0; i < DEFINITION_BACKEND_N; i++) {
+		const struct backend *backend = backend_find((enum definition_backend)i);
+
+		if (backend && backend->prove && streq(backend->name, row->backend))
+			return backend;
+	}
+	return NULL;
+}
+
+void
 backend_object_close(const struct backend *backend, struct backend_object *object)
 {
 	if (object->fd >= 0 && backend->unname)

@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "conf/definition.h"
+#include "daemon/record.h"
 #include "daemon/worker/job.h"
 
 #define BACKEND_FD		0x01u	/* clients map the data by their descriptor */
@@ -35,6 +36,7 @@ struct backend_object {
 	bool is_file;			/* workers reserve its blocks, and populate it for reading */
 	bool has_contents;		/* they were there before it: nothing is copied in at its start */
 	void *own;			/* the backend's, which close() frees; NULL: nothing */
+	struct record_entry *entry;	/* its row, in own; NULL: it has none */
 };
 
 #define BACKEND_OBJECT_NULL	{ .fd = -1, .shm_id = -1 }
@@ -53,6 +55,16 @@ struct backend_errand {
 	int fds[JOB_FDS_MAX];		/* as many as the job's kind has: the object's */
 };
 
+/* What an object is made for, besides its definition. */
+struct backend_birth {
+	struct record *record;		/* where it is entered before others can find it; NULL: nowhere */
+	uint64_t generation;		/* of its segment */
+};
+
+/* prove()'s: what the row is about is not there any more; or another is in its place, which is none of ours. */
+#define BACKEND_E_GONE		1
+#define BACKEND_E_OTHER		2
+
 /* check()'s: it can be used, but others changed something of it, or it is not as it was asked for. */
 #define BACKEND_E_CHANGED	1
 
@@ -70,7 +82,21 @@ struct backend {
 	 * Makes the object: sized for max_size, sealed where that is to be had, without a page. 0, or a negative errno with
 	 * a sentence; nothing is left behind then. -EMFILE and -ENFILE need no sentence.
 	 */
-	int (*create)(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size);
+	int (*create)(const struct definition *definition, const struct backend_birth *birth,
+	    struct backend_object *ret_object, char *text, size_t text_size);
+
+	/*
+	 * By what others find what it makes of a definition, without us; "": by nothing. It is in the record then, from before it
+	 * has the name until after that is gone, as long as the process lives. NULL: never by anything.
+	 */
+	void (*name_of)(const struct definition *definition, char *name, size_t name_size);
+
+	/*
+	 * The object of an earlier daemon's row, if the kernel says that it is that: as create() would have made it, with what is
+	 * in it and who has it, and the row is its own from then on. Nothing else is touched. 0; BACKEND_E_GONE,
+	 * BACKEND_E_OTHER, or a negative errno: it could not be looked at; these two with a sentence. NULL: it has no rows.
+	 */
+	int (*prove)(const struct record_entry *entry, struct backend_object *ret_object, char *text, size_t text_size);
 
 	/*
 	 * After create() has failed with -EEXIST: what a worker can find out of why, which would hold the loop up. The first fd is
@@ -157,6 +183,12 @@ struct job_object backend_object_of_job(const struct backend_object *object);
 /* All of it, which nobody has but us, with n_maps mappings. Where others can come without us, a worker looks again. */
 struct job_object backend_object_to_free(const struct backend *backend, const struct backend_object *object,
     unsigned n_maps);
+
+/* The row of an object that is about to be made, as far as all backends have it alike. */
+void backend_describe(const struct backend *backend, const struct definition *definition, const struct backend_birth *birth,
+    struct record_row *ret_row);
+/* The row that names one of the table; NULL: there is none in this version. */
+const struct backend *backend_of_row(const struct record_row *row);
 
 /* Gives the name and the daemon's descriptor up, and what else there is of it. Accepts one that holds nothing. */
 void backend_object_close(const struct backend *backend, struct backend_object *object);

@@ -106,7 +106,8 @@ file_new(const struct definition *definition, struct file **ret_file)
 
 /* Only what is needed to send workers: there is no descriptor of the file yet. */
 static int
-file_create(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size)
+file_create(const struct definition *definition, const struct backend_birth *birth, struct backend_object *ret_object, char *text,
+    size_t text_size)
 {
 	struct file *file, *other;
 	int r;

@@ -99,7 +99,8 @@ memfd_object_new(const char *name, uint64_t size_bytes, struct backend_object *r
 }
 
 static int
-memfd_create_object(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size)
+memfd_create_object(const struct definition *definition, const struct backend_birth *birth, struct backend_object *ret_object,
+    char *text, size_t text_size)
 {
 	return memfd_object_make(definition->name, definition->max_size_bytes, definition_huge_bytes(definition), ret_object, text,
 	    text_size);

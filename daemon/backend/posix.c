@@ -2,7 +2,11 @@
 /* Copyright the segmentd authors */
 /*
  * An object below /dev/shm, which programs that know nothing of us open by its name. It is made exclusively: what is there
- * already is never taken over, and what is not ours is never removed. Until it is ready nobody but our own uid may open it.
+ * already is taken over only where the record proves that an earlier daemon made it, and what is not ours is never removed. Until
+ * it is ready nobody but our own uid may open it.
+ *
+ * It is made without a name, entered in the record by its inode, and named by a link, which fails where there is one already. So
+ * what is killed on the way leaves nothing, and what has the name is in the record.
  *
  * It cannot be sealed. Who may write it may cut it short, and a touch behind its end is SIGBUS: whatever touches it here and
  * in workers does so guarded, and check() tells of it.
@@ -29,11 +33,12 @@
 struct posix {
 	char *path;
 	char *segment;			/* whose it is */
+	struct record_entry entry;	/* its row, as long as it has its name */
 	int fd;				/* the object's, to ask by; -1: its name is given up */
 	uint64_t wanted_bytes;		/* that it is to have in the end */
 	char *unadmitted;		/* who may open it is not as it should be: why; or NULL */
 	bool is_promised;		/* it may not have all of them yet */
-	LIST_ENTRY(posix) entry;	/* only then */
+	LIST_ENTRY(posix) promised_entry;	/* only then */
 	LIST_ENTRY(posix) named_entry;	/* as long as it has its name */
 };
 
@@ -44,7 +49,7 @@ static void
 posix_keep(struct posix *posix)
 {
 	if (posix->is_promised)
-		LIST_REMOVE(posix, entry);
+		LIST_REMOVE(posix, promised_entry);
 	posix->is_promised = false;
 }
 
@@ -67,7 +72,7 @@ posix_promise(struct posix *posix, uint64_t wanted_bytes)
 	posix_keep(posix);
 	posix->wanted_bytes = wanted_bytes;
 	posix->is_promised = true;
-	LIST_INSERT_HEAD(&posix_promised, posix, entry);
+	LIST_INSERT_HEAD(&posix_promised, posix, promised_entry);
 }
 
 /* What all objects but this one are still to get. Those that have all are not asked again. */
@@ -79,7 +84,7 @@ posix_promised_bytes(const struct posix *except)
 	uint64_t bytes = 0;
 
 	for (posix = LIST_FIRST(&posix_promised); posix; posix = next) {
-		next = LIST_NEXT(posix, entry);
+		next = LIST_NEXT(posix, promised_entry);
 		if (posix == except || fstat(posix->fd, &status))
 			continue;
 		if ((uint64_t)status.st_blocks * 512 >= posix->wanted_bytes)
@@ -146,15 +151,24 @@ posix_refuse_taken(const char *path, char *text, size_t text_size)
 	return -EBUSY;
 }
 
-/* Makes the object that nobody can find anything wrong with: of its size, and ours alone. */
-static int
-posix_make(const char *path, uint64_t map_bytes, int *ret_fd, char *text, size_t text_size)
+/* Since 1970, where the file system says it: with it no later object of the same number is taken for this one. */
+static uint64_t
+born_ns(int fd)
 {
-	cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	struct statx status;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &status) || !(status.stx_mask & STATX_BTIME))
+		return 0;
+	return (uint64_t)status.stx_btime.tv_sec * NS_PER_SEC + status.stx_btime.tv_nsec;
+}
+
+/* Makes the object that nobody can find, nor find anything wrong with: of its size, and ours alone. */
+static int
+posix_make(const char *path, uint64_t map_bytes, int dir_fd, int *ret_fd, char *text, size_t text_size)
+{
+	cleanup_close int fd = openat(dir_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
 	int r = 0;
 
-	if (fd < 0 && errno == EEXIST)
-		return posix_refuse_taken(path, text, text_size);
 	if (fd < 0)
 		return posix_fail("making", path, text, text_size);
 	if (ftruncate(fd, (off_t)map_bytes))
@@ -167,33 +181,112 @@ posix_make(const char *path, uint64_t map_bytes, int *ret_fd, char *text, size_t
 		if (r)
 			(void)snprintf(text, text_size, "opening /proc/self/fd failed: %s", strerror(-r));
 	}
-	if (r)
-		(void)unlink(path);
-	else
+	if (!r)
 		*ret_fd = take_fd(&fd);
 	return r;
 }
 
+static int
+posix_enter(struct posix *posix, struct record_row *row, const struct backend_birth *birth, char *text, size_t text_size)
+{
+	struct stat status;
+	int r;
+
+	if (fstat(posix->fd, &status))
+		return posix_fail("looking at", posix->path, text, text_size);
+	row->state = RECORD_MADE;
+	row->device = status.st_dev;
+	row->inode = status.st_ino;
+	row->born_ns = born_ns(posix->fd);
+	row->map_bytes = (uint64_t)status.st_size;
+	r = record_add(birth->record, row, &posix->entry);
+	if (r)
+		(void)snprintf(text, text_size, "%s cannot be entered in the record in state_dir: %s", posix->path, strerror(-r));
+	return r;
+}
+
+static bool
+is_same(int fd, uint64_t device, uint64_t inode)
+{
+	struct stat status;
+
+	return fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_dev == device && status.st_ino == inode;
+}
+
+/* Opened by the name, it is shown by that to who looks at processes; it is the same, unless root was faster. */
+static void
+posix_open_named(struct posix *posix, const struct record_row *row)
+{
+	int fd = open(posix->path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0 && !is_same(fd, row->device, row->inode))
+		close_fd(&fd);
+	if (fd < 0)
+		return;
+	(void)close(posix->fd);
+	posix->fd = fd;
+}
+
+static int
+posix_name(struct posix *posix, struct record_row *row, const struct backend_birth *birth, int dir_fd, char *text,
+    size_t text_size)
+{
+	int r = posix_enter(posix, row, birth, text, text_size);
+
+	if (r)
+		return r;
+	r = procfd_link(posix->fd, dir_fd, posix->path + sizeof(POSIX_DIR));
+	if (r == 0) {
+		posix_open_named(posix, row);
+		return 0;
+	}
+	record_remove(&posix->entry);
+	if (r == -EEXIST)
+		return posix_refuse_taken(posix->path, text, text_size);
+	errno = -r;
+	return posix_fail("naming", posix->path, text, text_size);
+}
+
+static void
+posix_name_of(const struct definition *definition, char *name, size_t name_size)
+{
+	(void)snprintf(name, name_size, "%s", definition->object);
+}
+
 static struct posix *
-posix_new(const struct definition *definition)
+posix_new(const char *segment, const char *object)
 {
 	struct posix *posix = calloc(1, sizeof(*posix));
 
 	if (!posix)
 		return NULL;
 	posix->fd = -1;
-	posix->segment = strdup(definition->name);
-	if (asprintf(&posix->path, "%s%s", POSIX_DIR, definition->object) < 0)
+	posix->segment = strdup(segment);
+	if (asprintf(&posix->path, "%s%s", POSIX_DIR, object) < 0)
 		posix->path = NULL;
 	return posix->segment && posix->path ? posix : posix_free(posix);
 }
 
+static void
+posix_hand_over(struct posix *posix, uint64_t map_bytes, struct backend_object *ret_object)
+{
+	LIST_INSERT_HEAD(&posix_named, posix, named_entry);
+	*ret_object = (struct backend_object) BACKEND_OBJECT_NULL;
+	ret_object->fd = posix->fd;
+	ret_object->map_bytes = map_bytes;
+	ret_object->own = posix;
+	ret_object->entry = &posix->entry;
+}
+
 static int
-posix_create(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size)
+posix_create(const struct definition *definition, const struct backend_birth *birth, struct backend_object *ret_object, char *text,
+    size_t text_size)
 {
 	uint64_t wanted_bytes = round_up(definition->size_bytes, PAGE_BYTES);
 	uint64_t map_bytes = round_up(definition->max_size_bytes, PAGE_BYTES);
-	struct posix *posix = posix_new(definition);
+	struct posix *posix = posix_new(definition->name, definition->object);
+	cleanup_close int dir_fd = -1;
+	struct record_row row;
 	struct stat status;
 	int r;
 
@@ -206,18 +299,78 @@ posix_create(const struct definition *definition, struct backend_object *ret_obj
 		r = posix_refuse_taken(posix->path, text, text_size);
 	else
 		r = posix_judge(NULL, wanted_bytes, text, text_size);
+	if (r == 0) {
+		dir_fd = open(POSIX_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		r = dir_fd < 0 ? posix_fail("opening", POSIX_DIR, text, text_size) : 0;
+	}
 	if (r == 0)
-		r = posix_make(posix->path, map_bytes, &posix->fd, text, text_size);
+		r = posix_make(posix->path, map_bytes, dir_fd, &posix->fd, text, text_size);
+	backend_describe(&backend_posix, definition, birth, &row);
+	if (r == 0)
+		r = posix_name(posix, &row, birth, dir_fd, text, text_size);
+	if (r) {
+		close_fd(&posix->fd);
+		(void)posix_free(posix);
+		return r;
+	}
+	posix_promise(posix, wanted_bytes);
+	posix_hand_over(posix, map_bytes, ret_object);
+	return 0;
+}
+
+/* Whether a row's object is one name below /dev/shm: a row is only a reason to look, and not anywhere. */
+static bool
+is_object(const char *object)
+{
+	return object[0] == '/' && object[1] && !strchr(object + 1, '/') && !streq(object, "/.") && !streq(object, "/..");
+}
+
+/* *ret_fd: opened, it is what the row is about. */
+static int
+posix_find_proved(const struct record_row *row, const char *path, int *ret_fd, char *text, size_t text_size)
+{
+	cleanup_close int fd = -1;
+	struct stat status;
+
+	if (lstat(path, &status))
+		return errno == ENOENT ? BACKEND_E_GONE : posix_fail("looking at", path, text, text_size);
+	if (!S_ISREG(status.st_mode) || status.st_dev != row->device || status.st_ino != row->inode)
+		return BACKEND_E_OTHER;
+	fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? BACKEND_E_GONE : posix_fail("opening", path, text, text_size);
+	if (!is_same(fd, row->device, row->inode) || status.st_uid != geteuid() || born_ns(fd) != row->born_ns)
+		return BACKEND_E_OTHER;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+static int
+posix_prove(const struct record_entry *entry, struct backend_object *ret_object, char *text, size_t text_size)
+{
+	const struct record_row *row = &entry->row;
+	struct posix *posix;
+	int r;
+
+	if (!is_object(row->object))
+		return BACKEND_E_OTHER;
+	posix = posix_new(row->segment, row->object);
+	if (!posix) {
+		(void)snprintf(text, text_size, "the daemon is out of memory");
+		return -ENOMEM;
+	}
+	r = procfd_prepare();
+	if (r)
+		(void)snprintf(text, text_size, "opening /proc/self/fd failed: %s", strerror(-r));
+	else
+		r = posix_find_proved(row, posix->path, &posix->fd, text, text_size);
 	if (r) {
 		(void)posix_free(posix);
 		return r;
 	}
-	LIST_INSERT_HEAD(&posix_named, posix, named_entry);
-	posix_promise(posix, wanted_bytes);
-	*ret_object = (struct backend_object) BACKEND_OBJECT_NULL;
-	ret_object->fd = posix->fd;
-	ret_object->map_bytes = map_bytes;
-	ret_object->own = posix;
+	posix->entry = *entry;
+	posix_hand_over(posix, row->map_bytes, ret_object);
+	ret_object->has_contents = true;
 	return 0;
 }
 
@@ -251,8 +404,13 @@ static int
 posix_admit(const struct backend_object *object, const struct definition *definition, char *text, size_t text_size)
 {
 	struct posix *posix = object->own;
-	int r = posix_access_set(object->fd, posix->path, definition, text, text_size);
+	/* Before others come, and before what is in it goes: a killed daemon's successor takes over only what is whole. */
+	int r = record_set_state(&posix->entry, definition ? RECORD_READY : RECORD_MADE);
 
+	if (r)
+		(void)snprintf(text, text_size, "%s cannot be entered in the record in state_dir: %s", posix->path, strerror(-r));
+	else
+		r = posix_access_set(object->fd, posix->path, definition, text, text_size);
 	free(posix->unadmitted);
 	posix->unadmitted = r ? strdup(text) : NULL;
 	return r;
@@ -336,9 +494,13 @@ posix_unname(struct backend_object *object)
 	    named.st_ino != ours.st_ino)
 		log_write(LOG_WARNING, &(struct log_about) { 0 }, "%s is not the object that was made there any more, and was left "
 		    "alone: somebody removed or replaced it", posix->path);
-	else if (unlink(posix->path))
+	else if (unlink(posix->path)) {
+		/* Its row stays: the next start tries again. */
 		log_write(LOG_ERR, &(struct log_about) { .error = -errno }, "%s cannot be removed: %s; remove it by hand",
 		    posix->path, strerror(errno));
+		return;
+	}
+	record_remove(&posix->entry);
 }
 
 static void
@@ -351,6 +513,8 @@ const struct backend backend_posix = {
 	.name = "posix",
 	.features = BACKEND_FD | BACKEND_MARKS | BACKEND_NAMED | BACKEND_HUGE | BACKEND_MOUNT,
 	.create = posix_create,
+	.name_of = posix_name_of,
+	.prove = posix_prove,
 	.inquire = posix_inquire,
 	.inquired = posix_inquired,
 	.room = posix_room,

@@ -157,7 +157,8 @@ sysv_close(struct backend_object *object)
 }
 
 static int
-sysv_create(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size)
+sysv_create(const struct definition *definition, const struct backend_birth *birth, struct backend_object *ret_object, char *text,
+    size_t text_size)
 {
 	uint64_t pool_bytes = definition_huge_bytes(definition);
 	uint64_t bytes = round_up(definition->max_size_bytes, pool_bytes ? pool_bytes : SYSV_PAGE_BYTES);

@@ -173,12 +173,13 @@ close_object(struct backend_object *object)
 int
 conform_create_another(struct backend_object *ret_object)
 {
+	const struct backend_birth birth = { .record = NULL };
 	char why[FINDINGS_TEXT_SIZE];
 	int r;
 
 	*ret_object = (struct backend_object) BACKEND_OBJECT_NULL;
 	conform.text[0] = '\0';
-	r = conform.row->create(conform.definition, ret_object, conform.text, sizeof(conform.text));
+	r = conform.row->create(conform.definition, &birth, ret_object, conform.text, sizeof(conform.text));
 	if (r)
 		return r;
 	r = run_errands(ret_object, BACKEND_STAGE_OPEN);

@@ -34,7 +34,8 @@ null_probe(const struct definition *definition, char *text, size_t text_size)
 }
 
 static int
-null_create(const struct definition *definition, struct backend_object *ret_object, char *text, size_t text_size)
+null_create(const struct definition *definition, const struct backend_birth *birth, struct backend_object *ret_object, char *text,
+    size_t text_size)
 {
 	int r = note(NULL_CREATE, text, text_size);
 

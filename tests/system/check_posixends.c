@@ -356,18 +356,21 @@ START_TEST(a_name_that_is_still_ours_is_told_as_ours)
 }
 END_TEST
 
-/* Of a daemon that was killed the next one takes nothing over; it says what is there, and what to do. */
+/* Of a daemon that was killed the next one takes nothing over without its record; it says what is there, and what to do. */
 START_TEST(what_a_killed_daemon_left_is_told_and_removed_by_hand)
 {
 	struct protocol_retry request = { .name = "s" };
 	struct harness_reply reply;
 	struct opener opener;
+	char record[128];
 
 	begin(plain);
 	open_and_map(&opener);
 	opener_must(&opener, 0, "set 5 6");
 	harness_close(&scene.conn);
 	harness_daemon_kill(&scene.daemon);
+	(void)snprintf(record, sizeof(record), "%s/record", scene.daemon.state);
+	ck_assert_int_eq(unlink(record), 0);
 	harness_daemon_configure(&scene.daemon, DAEMON_KEYS, RELOADING_SEGMENTS(POSIX("s", "required = false;")));
 	harness_daemon_launch(&scene.daemon);
 	harness_daemon_await_ready(&scene.daemon);

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Who proves an object holds it open: nobody removes it unseen from then on, and the kernel's answer to who else has it is about
+ * that very object. A killed daemon's workers die with it, but not in the same moment: so nobody is told, and no segment fails, for
+ * what is held in the first half of a second.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+
+#include "base/base.h"
+#include "daemon/leftovers.h"
+#include "daemon/log.h"
+#include "daemon/registry.h"
+
+#define LOOK_NS		(NS_PER_MS / 2)
+#define FRESH_NS	(NS_PER_SEC / 2)
+#define WAIT_MS		20		/* between two tries in that time */
+#define COUNT_MS	1000		/* between two looks at what nothing tells of */
+
+static bool leftover_on_close(struct kernelcount_watch *watch, uint64_t until_ns);
+
+static void
+leftovers_set_wait(struct leftovers *leftovers, unsigned ms)
+{
+	const struct timeval delay = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+
+	if (!evtimer_pending(&leftovers->wait_event, NULL))
+		(void)evtimer_add(&leftovers->wait_event, &delay);
+}
+
+bool
+leftovers_are_fresh(const struct leftovers *leftovers)
+{
+	return clock_monotonic_ns() - leftovers->begun_ns < FRESH_NS;
+}
+
+void
+leftovers_tell(const char *text, void *arg)
+{
+	log_write(LOG_WARNING, NULL, "the record in state_dir: %s", text);
+}
+
+/* "posix /desk of segment 'desk' (4 MiB, inode 7), made by segmentd 123 that was killed" */
+static const char *
+leftover_describe(const struct leftover *leftover, char *text, size_t text_size)
+{
+	const struct record_row *row = &leftover->entry.row;
+	char size[32], number[48];
+
+	if (row->inode)
+		(void)snprintf(number, sizeof(number), "inode %" PRIu64, row->inode);
+	else
+		(void)snprintf(number, sizeof(number), "id %" PRId32, row->shm_id);
+	(void)snprintf(text, text_size, "%s %s of segment '%s' (%s, %s), left by segmentd %" PRId32 " which was killed", row->backend,
+	    row->object, row->segment, findings_size(size, sizeof(size), row->map_bytes), number, row->maker_pid);
+	return text;
+}
+
+static void BASE_PRINTF(3, 4)
+leftover_log(const struct leftover *leftover, int priority, const char *format, ...)
+{
+	const struct log_about about = { .segment = leftover->entry.row.segment };
+	char what[640], text[512];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	log_write(priority, &about, "%s: %s", leftover_describe(leftover, what, sizeof(what)), text);
+}
+
+static const char *
+leftover_proof(const struct leftover *leftover)
+{
+	return leftover->holding.backend->features & BACKEND_COUNTED ? "by nattch nobody has it attached" :
+	    "a write lease was granted: no process has it open or maps it";
+}
+
+static void
+leftover_set_kept(struct leftover *leftover, bool is_kept)
+{
+	struct leftovers *leftovers = leftover->leftovers;
+
+	if (leftover->watch.wd >= 0 && !is_kept)
+		kernelcount_unwatch(&leftover->watch);
+	leftovers->n_kept -= leftover->is_told;
+	leftover->is_told = is_kept;
+	leftovers->n_kept += leftover->is_told;
+}
+
+/* What is left of it in the record, and in its holding, is the caller's. */
+static void
+leftover_free(struct leftover *leftover)
+{
+	struct leftovers *leftovers = leftover->leftovers;
+
+	leftover_set_kept(leftover, false);
+	if (leftovers->look_next == leftover)
+		leftovers->look_next = TAILQ_NEXT(leftover, list_entry);
+	TAILQ_REMOVE(&leftovers->list, leftover, list_entry);
+	free(leftover);
+}
+
+static struct leftover *
+leftover_new(struct leftovers *leftovers)
+{
+	struct leftover *leftover = calloc(1, sizeof(*leftover));
+
+	if (!leftover)
+		return NULL;
+	leftover->leftovers = leftovers;
+	leftover->holding = (struct holding) HOLDING_NULL;
+	leftover->watch = (struct kernelcount_watch) KERNELCOUNT_WATCH_NULL;
+	TAILQ_INSERT_TAIL(&leftovers->list, leftover, list_entry);
+	return leftover;
+}
+
+int
+leftovers_take(const struct record_entry *entry, void *arg)
+{
+	struct leftovers *leftovers = arg;
+	struct leftover *leftover = leftover_new(leftovers);
+
+	if (!leftover)
+		return -ENOMEM;
+	leftover->entry = *entry;
+	leftovers->last_generation = max_u64(leftovers->last_generation, entry->row.generation);
+	return 0;
+}
+
+/* Whether the definition would find it in its place. */
+static bool
+leftover_is_claimed(const struct leftover *leftover, const struct definition *definition)
+{
+	const struct record_row *row = &leftover->entry.row;
+	const struct backend *backend = backend_find(definition->backend);
+	char name[RECORD_OBJECT_SIZE];
+
+	if (!backend || !backend->name_of || !streq(backend->name, row->backend))
+		return false;
+	backend->name_of(definition, name, sizeof(name));
+	return *name && streq(name, row->object);
+}
+
+static bool
+leftover_is_wanted_by(const struct leftover *leftover, const struct segment *segment)
+{
+	return segment && (leftover_is_claimed(leftover, segment->definition) ||
+	    (segment->successor && leftover_is_claimed(leftover, segment->successor->definition)));
+}
+
+/* Most have the name of before. */
+static struct segment *
+leftover_wanted(const struct leftover *leftover)
+{
+	const struct registry *registry = leftover->leftovers->registry;
+	struct segment *segment = registry_find(registry, leftover->entry.row.segment);
+
+	if (leftover_is_wanted_by(leftover, segment))
+		return segment;
+	TAILQ_FOREACH(segment, &registry->in_order, entry)
+		if (leftover_is_wanted_by(leftover, segment))
+			return segment;
+	return NULL;
+}
+
+/* 0: the object is there, and its holding's. LEFTOVERS_E_NONE: it is not, and the leftover was freed. Or a negative errno. */
+static int
+leftover_prove(struct leftover *leftover, char *text, size_t text_size)
+{
+	const struct backend *backend = backend_of_row(&leftover->entry.row);
+	int r;
+
+	if (leftover->holding.backend)
+		return 0;
+	r = backend ? backend->prove(&leftover->entry, &leftover->holding.object, text, text_size) : BACKEND_E_OTHER;
+	if (r == 0) {
+		leftover->holding.backend = backend;
+		leftover->holding.generation = leftover->entry.row.generation;
+	}
+	if (r <= 0)
+		return r;
+	if (r == BACKEND_E_OTHER)
+		leftover_log(leftover, LOG_WARNING, "what is there now is another, by the kernel's word, and is left alone");
+	else
+		leftover_log(leftover, LOG_DEBUG, "it is gone");
+	record_remove(&leftover->entry);
+	leftover_free(leftover);
+	return LEFTOVERS_E_NONE;
+}
+
+static void
+leftover_remove(struct leftover *leftover, const char *why)
+{
+	leftover_log(leftover, LOG_NOTICE, "%s, and %s: it is removed", why, leftover_proof(leftover));
+	leftover->leftovers->n_removed++;
+	holding_release(&leftover->holding, leftover->leftovers->releases, false);
+	leftover_free(leftover);
+}
+
+/* Sees to it that a look follows when somebody lets go. Where nothing tells of that, it is asked now and again. */
+static void
+leftover_watch(struct leftover *leftover)
+{
+	struct leftovers *leftovers = leftover->leftovers;
+	const struct holding *holding = &leftover->holding;
+
+	if (!(holding->backend->features & BACKEND_COUNTED) && leftover->watch.wd < 0)
+		(void)kernelcount_watch(leftovers->kernelcount, &leftover->watch, holding->object.fd, leftover_on_close);
+	if (leftover->watch.wd >= 0)
+		return;
+	leftovers->is_counted = true;
+	leftovers_set_wait(leftovers, COUNT_MS);
+}
+
+/* Looks once. It may be freed. */
+static void
+leftover_look(struct leftover *leftover)
+{
+	struct segment *segment = leftover_wanted(leftover);
+	char text[FINDINGS_TEXT_SIZE];
+	int r;
+
+	/* It is taken over when its segment starts, or starts again. */
+	if (segment && !leftover->is_refused)
+		return;
+	r = leftover_prove(leftover, text, sizeof(text));
+	if (r < 0 && !leftover->is_told)
+		leftover_log(leftover, LOG_ERR, "it cannot be looked at, and stays: %s", text);
+	if (r < 0)
+		leftover_set_kept(leftover, true);
+	if (r)
+		return;
+	if (holding_is_alone(&leftover->holding)) {
+		if (!segment)
+			leftover_remove(leftover, "the configuration has it no more");
+		else if (segment->state == PROTOCOL_FAILED)
+			segment_start(segment);
+		return;
+	}
+	leftover_watch(leftover);
+	if (leftover->is_told || segment)
+		return;
+	if (leftovers_are_fresh(leftover->leftovers)) {
+		leftovers_set_wait(leftover->leftovers, WAIT_MS);
+		return;
+	}
+	leftover_set_kept(leftover, true);
+	leftover_log(leftover, LOG_WARNING, "the configuration has it no more, but somebody has it: it is kept, and removed when they "
+	    "are gone");
+}
+
+static bool
+leftover_on_close(struct kernelcount_watch *watch, uint64_t until_ns)
+{
+	leftover_look(BASE_CONTAINER_OF(watch, struct leftover, watch));
+	return true;
+}
+
+/* For as long as a turn may take. */
+static void
+leftovers_on_look(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval next_turn = { 0 };
+	struct leftovers *leftovers = arg;
+	uint64_t until_ns = clock_monotonic_ns() + LOOK_NS;
+	struct leftover *leftover;
+
+	while ((leftover = leftovers->look_next) && clock_monotonic_ns() < until_ns) {
+		leftovers->look_next = TAILQ_NEXT(leftover, list_entry);
+		leftover_look(leftover);
+	}
+	if (leftovers->look_next)
+		(void)evtimer_add(&leftovers->look_event, &next_turn);
+	else if (leftovers->is_counted)
+		leftovers_set_wait(leftovers, COUNT_MS);
+}
+
+static void
+leftovers_on_wait(evutil_socket_t fd, short what, void *arg)
+{
+	struct leftovers *leftovers = arg;
+	bool is_awaited = leftovers->is_awaited;
+
+	leftovers->is_awaited = false;
+	leftovers->is_counted = false;
+	leftovers_look_soon(leftovers);
+	if (is_awaited && leftovers->on_room)
+		leftovers->on_room(leftovers->on_room_arg);
+}
+
+int
+leftovers_init(struct leftovers *leftovers, struct event_base *base, struct kernelcount *kernelcount, struct releases *releases)
+{
+	*leftovers = (struct leftovers) {
+		.base = base,
+		.kernelcount = kernelcount,
+		.releases = releases,
+		.begun_ns = clock_monotonic_ns(),
+	};
+	TAILQ_INIT(&leftovers->list);
+	if (evtimer_assign(&leftovers->look_event, base, leftovers_on_look, leftovers) ||
+	    evtimer_assign(&leftovers->wait_event, base, leftovers_on_wait, leftovers))
+		return -ENOMEM;
+	return 0;
+}
+
+void
+leftovers_deinit(struct leftovers *leftovers)
+{
+	struct leftover *leftover;
+
+	if (event_initialized(&leftovers->look_event))
+		(void)evtimer_del(&leftovers->look_event);
+	if (event_initialized(&leftovers->wait_event))
+		(void)evtimer_del(&leftovers->wait_event);
+	while ((leftover = TAILQ_FIRST(&leftovers->list))) {
+		if (leftover->holding.backend)
+			holding_release(&leftover->holding, leftovers->releases, false);
+		leftover_free(leftover);
+	}
+}
+
+void
+leftovers_begin(struct leftovers *leftovers, struct registry *registry)
+{
+	leftovers->registry = registry;
+	leftovers_look_soon(leftovers);
+}
+
+void
+leftovers_look_soon(struct leftovers *leftovers)
+{
+	static const struct timeval now = { 0 };
+
+	if (!leftovers->registry || TAILQ_EMPTY(&leftovers->list))
+		return;
+	leftovers->look_next = TAILQ_FIRST(&leftovers->list);
+	if (!evtimer_pending(&leftovers->look_event, NULL))
+		(void)evtimer_add(&leftovers->look_event, &now);
+}
+
+/* Why the definition cannot have it as it is; or NULL. A clause. */
+static const char *
+leftover_misfit(struct leftover *leftover, const struct definition *definition, bool is_held, char *text, size_t text_size)
+{
+	const struct record_row *row = &leftover->entry.row;
+	const struct holding *holding = &leftover->holding;
+	uint64_t pool_bytes = definition_huge_bytes(definition), page_bytes = pool_bytes ? pool_bytes : 4096;
+	char was[32], is[32];
+
+	if (row->page_bytes != pool_bytes && (row->page_bytes || definition->placement != DEFINITION_PREFER))
+		return "its page_size was another one";
+	if (!row->page_bytes)
+		page_bytes = 4096;
+	if (!streq(row->segment, definition->name))
+		(void)snprintf(text, text_size, "it was that of segment '%s'", row->segment);
+	else if (row->map_bytes != round_up(definition->max_size_bytes, page_bytes))
+		(void)snprintf(text, text_size, "it has %s, and max_size is %s now", findings_size(was, sizeof(was), row->map_bytes),
+		    findings_size(is, sizeof(is), definition->max_size_bytes));
+	else if (row->state != RECORD_READY)
+		(void)snprintf(text, text_size, "it was not ready, or on its way out, when that segmentd was killed");
+	else if (is_held && locks_control_bytes(definition))
+		(void)snprintf(text, text_size, "its locks ended with that segmentd");
+	else if (!is_held && (definition->scrub || definition->lifetime == DEFINITION_ATTACHED))
+		(void)snprintf(text, text_size, "what is in it ends with its last client");
+	else if (!holding->backend->check || holding->backend->check(&holding->object, text, text_size) >= 0)
+		return NULL;
+	return text;
+}
+
+static struct leftover *
+leftovers_find(struct leftovers *leftovers, const struct definition *definition)
+{
+	struct leftover *leftover;
+
+	TAILQ_FOREACH(leftover, &leftovers->list, list_entry)
+		if (leftover_is_claimed(leftover, definition))
+			break;
+	return leftover;
+}
+
+static void
+leftover_hand_over(struct leftover *leftover, bool is_held, struct holding *holding)
+{
+	leftover_log(leftover, LOG_NOTICE, "it is the one that the record names, and is taken over with what is in it; %s",
+	    is_held ? "somebody has it" : "nobody has it");
+	leftover->leftovers->n_adopted++;
+	*holding = leftover->holding;
+	holding->is_adopted = true;
+	leftover_free(leftover);
+}
+
+int
+leftovers_adopt(struct leftovers *leftovers, const struct definition *definition, struct holding *holding, char *text,
+    size_t text_size)
+{
+	struct leftover *leftover = leftovers_find(leftovers, definition);
+	char clause[FINDINGS_TEXT_SIZE];
+	const char *why;
+	bool is_held;
+	int r;
+
+	if (!leftover)
+		return LEFTOVERS_E_NONE;
+	r = leftover_prove(leftover, text, text_size);
+	if (r)
+		return r;
+	is_held = !holding_is_alone(&leftover->holding);
+	why = leftover_misfit(leftover, definition, is_held, clause, sizeof(clause));
+	if (!why) {
+		leftover_hand_over(leftover, is_held, holding);
+		return 0;
+	}
+	if (!is_held) {
+		leftover_remove(leftover, why);
+		return LEFTOVERS_E_NONE;
+	}
+	leftover->is_refused = true;
+	leftover_watch(leftover);
+	(void)snprintf(text, text_size, "%s %s was made by segmentd %" PRId32 ", which was killed, and cannot be taken over (%s), nor "
+	    "removed while somebody has it", leftover->entry.row.backend, leftover->entry.row.object, leftover->entry.row.maker_pid,
+	    why);
+	if (!leftovers_are_fresh(leftovers))
+		return LEFTOVERS_E_HELD;
+	leftovers->is_awaited = true;
+	leftovers_set_wait(leftovers, WAIT_MS);
+	return -EBUSY;
+}
+
+void
+leftovers_keep(struct holding *holding, void *arg)
+{
+	struct leftovers *leftovers = arg;
+	struct leftover *leftover = leftover_new(leftovers);
+
+	holding->is_adopted = false;
+	if (!leftover) {
+		holding_release(holding, leftovers->releases, false);
+		return;
+	}
+	leftover->holding = *holding;
+	leftover->entry.row = holding->object.entry->row;
+	*holding = (struct holding) HOLDING_NULL;
+	leftovers_look_soon(leftovers);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * What an earlier life of the daemon left behind, by its record and never by guess. Of each row the kernel is asked whether the
+ * object is still the one that was made. What the configuration wants and that fits is taken over, with what is in it and who has
+ * it; what it does not want and nobody has is removed; what somebody has is kept, told, and removed when they are gone. What the
+ * record does not prove is not touched.
+ */
+#ifndef DAEMON_LEFTOVERS_H
+#define DAEMON_LEFTOVERS_H
+
+#include <event2/event_struct.h>
+
+#include "daemon/holding.h"
+#include "daemon/kernelcount.h"
+#include "daemon/record.h"
+
+struct registry;
+
+struct leftover {
+	struct leftovers *leftovers;
+	struct record_entry entry;	/* as it was read; the object's own, once that is proved */
+	struct holding holding;		/* nothing before that */
+	struct kernelcount_watch watch;
+	bool is_refused;		/* a segment that wants it has failed for it */
+	bool is_told;
+	TAILQ_ENTRY(leftover) list_entry;
+};
+
+struct leftovers {
+	struct event_base *base;
+	struct kernelcount *kernelcount;
+	struct releases *releases;
+	struct registry *registry;	/* who wants what; NULL: not known yet, and nothing is removed */
+	void (*on_room)(void *arg);	/* what had to wait can be tried again */
+	void *on_room_arg;
+	struct event look_event;
+	struct leftover *look_next;
+	struct event wait_event;
+	TAILQ_HEAD(, leftover) list;
+	uint64_t last_generation;	/* the highest of all rows */
+	uint64_t begun_ns;		/* monotonic */
+	bool is_awaited;		/* somebody waits for on_room */
+	bool is_counted;		/* some are held of which nothing tells */
+	uint32_t n_kept;		/* that somebody has */
+	uint64_t n_adopted, n_removed;
+};
+
+enum {
+	LEFTOVERS_E_NONE = 1,		/* nothing is in the way */
+	LEFTOVERS_E_HELD = 2		/* something is that does not fit, and somebody has it; with a clause that says what */
+};
+
+int leftovers_init(struct leftovers *leftovers, struct event_base *base, struct kernelcount *kernelcount,
+    struct releases *releases);
+/* The names of those that are kept go, as all others' do at the end: who has them keeps the memory. */
+void leftovers_deinit(struct leftovers *leftovers);
+
+/* A record_take_fn, and a record_tell_fn. */
+int leftovers_take(const struct record_entry *entry, void *arg);
+void leftovers_tell(const char *text, void *arg);
+
+/* From now on, as the loop runs: what no segment of the registry wants goes, when nobody has it. */
+void leftovers_begin(struct leftovers *leftovers, struct registry *registry);
+/* Something has become wanted, or is not any more. */
+void leftovers_look_soon(struct leftovers *leftovers);
+
+/*
+ * Takes over what the definition would find in its place, into *holding; what does not fit and nobody has is removed. 0;
+ * LEFTOVERS_E_NONE, LEFTOVERS_E_HELD; -EBUSY: somebody has it who is likely to be gone in a moment; or another negative errno
+ * with a sentence.
+ */
+int leftovers_adopt(struct leftovers *leftovers, const struct definition *definition, struct holding *holding, char *text,
+    size_t text_size);
+
+/* As releases' keep(): what was adopted, and did not become ready, is a leftover again. */
+void leftovers_keep(struct holding *holding, void *arg);
+
+/* Whether it is so early that what the killed daemon's workers have is not given up yet. */
+bool leftovers_are_fresh(const struct leftovers *leftovers);
+
+#endif

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * What a daemon that was killed leaves in /dev/shm, and what the next one makes of it: it takes over what is its own and fits,
+ * with what is in it and who has it; removes what it does not want and nobody has; and keeps the rest until it is left.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "client/segment.h"
+#include "tests/system/opener.h"
+#include "tests/system/reloading.h"
+
+#define SIZE	(4 * MIB)
+#define DAEMON_KEYS	"memory_reserve = \"16MiB\"; workers = 2;"
+
+#define POSIX(name, keys) \
+	"{ name = \"" name "\"; size = \"4MiB\"; backend = \"posix\"; object = \"/s\"; mlock = false; " keys " }"
+#define MEMFD	RELOADING_SEGMENT("other", "")
+#define OPTIONAL	"required = false; "
+#define LOCKS	"locks = ( { name = \"l\"; offset = \"0\"; length = \"4KiB\"; undo = \"4KiB\"; on_death = \"rollback\"; } ); "
+
+static const char plain[] = RELOADING_SEGMENTS(POSIX("s", ""));
+static const char without[] = RELOADING_SEGMENTS(MEMFD);
+
+static struct {
+	struct harness_daemon daemon;
+	struct harness_conn conn;
+	struct stat before;
+	struct protocol_segment row;
+} scene;
+
+static void
+begin(const char *body)
+{
+	opener_enter("mode=1777,size=32m");
+	harness_daemon_start(&scene.daemon, DAEMON_KEYS, body);
+	harness_open(&scene.conn, scene.daemon.socket);
+	suite_ready(&scene.conn, "s");
+	ck_assert_int_eq(harness_find(&scene.conn, "s", &scene.row), 0);
+	ck_assert_int_eq(stat("/dev/shm/s", &scene.before), 0);
+}
+
+static void
+restart(const char *body)
+{
+	harness_close(&scene.conn);
+	harness_daemon_kill(&scene.daemon);
+	harness_daemon_configure(&scene.daemon, DAEMON_KEYS, body);
+	harness_daemon_launch(&scene.daemon);
+	harness_daemon_await_ready(&scene.daemon);
+	harness_open(&scene.conn, scene.daemon.socket);
+}
+
+/* Nothing of the daemon's is left: in /dev/shm but what the test has put there, and in its record. */
+static void
+end(unsigned n_left)
+{
+	char record[128];
+	int status;
+
+	(void)snprintf(record, sizeof(record), "%s/record", scene.daemon.state);
+	harness_close(&scene.conn);
+	ck_assert_int_eq(kill(scene.daemon.pid, SIGTERM), 0);
+	status = harness_daemon_await_exit(&scene.daemon);
+	ck_assert_int_eq(status, 0);
+	ck_assert_uint_eq(opener_count(), n_left);
+	ck_assert_int_eq(access(record, F_OK), -1);
+	harness_daemon_remove(&scene.daemon);
+}
+
+static void
+open_and_map(struct opener *opener)
+{
+	opener_start_bare(opener);
+	opener_must(opener, 0, "write /s");
+	opener_must(opener, 0, "map %d", (int)SIZE);
+	opener_must(opener, 0, "set 4000000 6");
+}
+
+/* It is the one of before, with the byte that open_and_map() put there. */
+static void
+expect_same(void)
+{
+	struct protocol_segment row;
+	struct stat now;
+	char byte;
+	cleanup_close int fd = shm_open("/s", O_RDONLY, 0);
+
+	suite_ready(&scene.conn, "s");
+	ck_assert_int_eq(stat("/dev/shm/s", &now), 0);
+	ck_assert(now.st_dev == scene.before.st_dev && now.st_ino == scene.before.st_ino);
+	ck_assert_int_eq(harness_find(&scene.conn, "s", &row), 0);
+	ck_assert_uint_eq(row.generation, scene.row.generation);
+	ck_assert_uint_eq(row.resident_bytes, scene.row.resident_bytes);
+	ck_assert_uint_eq(row.locked_bytes, scene.row.locked_bytes);
+	ck_assert_int_eq(pread(fd, &byte, 1, 4000000), 1);
+	ck_assert_int_eq(byte, 6);
+}
+
+static void
+expect_other(void)
+{
+	struct protocol_segment row;
+	struct stat now;
+
+	suite_ready(&scene.conn, "s");
+	ck_assert_int_eq(stat("/dev/shm/s", &now), 0);
+	ck_assert_int_eq(harness_find(&scene.conn, "s", &row), 0);
+	ck_assert_uint_gt(row.generation, scene.row.generation);
+}
+
+/* Until it has been made anew, or taken over, after somebody let go. */
+static void
+await_ready_again(void)
+{
+	struct protocol_segment row;
+
+	do
+		ck_assert_int_eq(harness_find(&scene.conn, "s", &row), 0);
+	while (row.state != PROTOCOL_READY);
+}
+
+static void
+expect_failed(const char *words)
+{
+	ck_assert_int_eq(harness_wait(&scene.conn, "s"), PROTOCOL_FAILED);
+	suite_expect_reason(&scene.conn, "s", words);
+}
+
+START_TEST(what_fits_is_taken_over_with_what_is_in_it_and_who_has_it)
+{
+	struct opener opener, next;
+
+	begin(plain);
+	open_and_map(&opener);
+	restart(plain);
+	expect_same();
+	/* Who has it from before shares it with who comes, and is seen. */
+	opener_start_bare(&next);
+	opener_must(&next, 0, "write /s");
+	opener_must(&next, 0, "map %d", (int)SIZE);
+	opener_must(&next, 0, "set 5 7");
+	opener_must(&opener, 7, "get 5");
+	opener_kill(&next);
+	ck_assert_int_eq(harness_find(&scene.conn, "s", &scene.row), 0);
+	ck_assert_uint_eq(scene.row.others, 1);
+	/* Again and again, and with nobody. */
+	restart(plain);
+	expect_same();
+	opener_kill(&opener);
+	restart(plain);
+	expect_same();
+	end(0);
+}
+END_TEST
+
+START_TEST(a_client_of_before_is_the_same_to_the_next_daemon)
+{
+	struct segment_client *client;
+	struct segment *first, *second;
+
+	begin(plain);
+	ck_assert_int_eq(segment_connect(&client, scene.daemon.socket), 0);
+	ck_assert_int_eq(segment_attach(client, "s", NULL, SEGMENT_WRITE, &first), 0);
+	((char *)segment_data(first))[4000000] = 6;
+	restart(plain);
+	expect_same();
+	ck_assert_int_eq(segment_attach(client, "s", NULL, SEGMENT_WRITE, &second), 0);
+	ck_assert_uint_eq(segment_generation(first), segment_generation(second));
+	((char *)segment_data(second))[17] = 9;
+	ck_assert_int_eq(((volatile char *)segment_data(first))[17], 9);
+	ck_assert_int_eq(segment_detach(first), 0);
+	ck_assert_int_eq(segment_detach(second), 0);
+	segment_disconnect(client);
+	end(0);
+}
+END_TEST
+
+START_TEST(rights_and_size_are_as_the_definition_says_now)
+{
+	struct protocol_segment row;
+	struct opener opener, stranger;
+
+	harness_need_root();
+	begin(RELOADING_SEGMENTS("{ name = \"s\"; size = \"4MiB\"; max_size = \"8MiB\"; backend = \"posix\"; object = \"/s\"; "
+	    "mlock = false; }"));
+	open_and_map(&opener);
+	restart(RELOADING_SEGMENTS("{ name = \"s\"; size = \"6MiB\"; max_size = \"8MiB\"; backend = \"posix\"; object = \"/s\"; "
+	    "mlock = false; owner = \"4001\"; mode = \"0600\"; }"));
+	suite_ready(&scene.conn, "s");
+	ck_assert_int_eq(harness_find(&scene.conn, "s", &row), 0);
+	ck_assert_uint_eq(row.generation, scene.row.generation);
+	ck_assert_uint_eq(row.resident_bytes, 6 * MIB);
+	opener_start(&stranger, 4001, 4001, 0);
+	opener_must(&stranger, 0, "read /s");
+	opener_must(&stranger, 0, "map %d", (int)SIZE);
+	opener_must(&stranger, 6, "get 4000000");
+	opener_kill(&stranger);
+	opener_kill(&opener);
+	end(0);
+}
+END_TEST
+
+START_TEST(what_is_not_wanted_and_nobody_has_is_removed)
+{
+	begin(plain);
+	restart(without);
+	harness_daemon_await_log(&scene.daemon, "the configuration has it no more, and a write lease was granted");
+	while (opener_count())
+		suite_serves(&scene.daemon);
+	end(0);
+}
+END_TEST
+
+START_TEST(what_is_not_wanted_and_somebody_has_stays_until_they_are_gone)
+{
+	struct opener opener;
+
+	begin(plain);
+	open_and_map(&opener);
+	restart(without);
+	harness_daemon_await_log(&scene.daemon, "posix /s of segment 's' (4 MiB, inode ");
+	harness_daemon_await_log(&scene.daemon, "it is kept, and removed when they are gone");
+	ck_assert_uint_eq(opener_count(), 1);
+	/* Also by the next one that is killed. */
+	restart(without);
+	harness_daemon_await_log(&scene.daemon, "it is kept, and removed when they are gone");
+	opener_must(&opener, 6, "get 4000000");
+	opener_must(&opener, 0, "close");
+	opener_must(&opener, 6, "get 4000000");
+	ck_assert_uint_eq(opener_count(), 1);
+	opener_must(&opener, 0, "unmap");
+	while (opener_count())
+		suite_serves(&scene.daemon);
+	opener_kill(&opener);
+	end(0);
+}
+END_TEST
+
+START_TEST(what_is_kept_is_taken_over_when_it_is_wanted_again)
+{
+	struct opener opener;
+
+	begin(plain);
+	open_and_map(&opener);
+	restart(without);
+	harness_daemon_await_log(&scene.daemon, "it is kept, and removed when they are gone");
+	(void)reloading_hangup(&scene.daemon, DAEMON_KEYS, plain);
+	expect_same();
+	opener_kill(&opener);
+	end(0);
+}
+END_TEST
+
+/* What does not fit. */
+static const struct {
+	const char *before, *after;
+	const char *words;
+	bool is_taken_over;		/* once nobody has it */
+} misfits[] = {
+	{ plain, RELOADING_SEGMENTS("{ name = \"s\"; size = \"4MiB\"; max_size = \"8MiB\"; backend = \"posix\"; object = \"/s\"; "
+	    "mlock = false; " OPTIONAL "}"), "it has 4 MiB, and max_size is 8 MiB now", false },
+	{ RELOADING_SEGMENTS(POSIX("s", LOCKS)), RELOADING_SEGMENTS(POSIX("s", LOCKS OPTIONAL)), "its locks ended with that segmentd",
+	    true },
+};
+
+START_TEST(what_does_not_fit_waits_for_who_has_it)
+{
+	struct opener opener;
+	char who[32];
+
+	begin(misfits[_i].before);
+	open_and_map(&opener);
+	(void)snprintf(who, sizeof(who), "%d (", (int)opener.child.pid);
+	restart(misfits[_i].after);
+	expect_failed(misfits[_i].words);
+	suite_expect_reason(&scene.conn, "s", who);
+	suite_expect_reason(&scene.conn, "s", "It is tried again when nobody has it");
+	opener_must(&opener, 6, "get 4000000");
+	opener_kill(&opener);
+	await_ready_again();
+	if (misfits[_i].is_taken_over)
+		expect_same();
+	else
+		expect_other();
+	end(0);
+}
+END_TEST
+
+/* Nobody would ever see what was in it. */
+START_TEST(what_nobody_has_and_does_not_fit_is_made_anew)
+{
+	begin(misfits[_i].before);
+	if (misfits[_i].is_taken_over) {
+		end(0);
+		return;
+	}
+	restart(misfits[_i].after);
+	expect_other();
+	harness_daemon_await_log(&scene.daemon, misfits[_i].words);
+	end(0);
+}
+END_TEST
+
+START_TEST(another_segment_may_have_the_object_once_nobody_has_it)
+{
+	struct opener opener;
+	struct protocol_segment row;
+
+	begin(plain);
+	open_and_map(&opener);
+	restart(RELOADING_SEGMENTS(POSIX("t", OPTIONAL)));
+	ck_assert_int_eq(harness_wait(&scene.conn, "t"), PROTOCOL_FAILED);
+	suite_expect_reason(&scene.conn, "t", "it was that of segment 's'");
+	opener_kill(&opener);
+	do
+		ck_assert_int_eq(harness_find(&scene.conn, "t", &row), 0);
+	while (row.state != PROTOCOL_READY);
+	end(0);
+}
+END_TEST
+
+START_TEST(what_is_to_be_scrubbed_or_ends_with_its_clients_does)
+{
+	static const char *const bodies[] = {
+		RELOADING_SEGMENTS(POSIX("s", "scrub = true; ")), RELOADING_SEGMENTS(POSIX("s", "lifetime = \"attached\"; ")),
+	};
+	struct opener opener, next;
+
+	begin(bodies[_i]);
+	open_and_map(&opener);
+	restart(bodies[_i]);
+	expect_same();
+	opener_kill(&opener);
+	if (_i == 1) {
+		harness_await_gone(&scene.conn, "s");
+		end(0);
+		return;
+	}
+	/* The byte goes, and nobody sees it. */
+	opener_start_bare(&next);
+	for (;;) {
+		suite_ready(&scene.conn, "s");
+		opener_must(&next, 0, "write /s");
+		opener_must(&next, 0, "map %d", (int)SIZE);
+		if (opener_do(&next, "get 4000000") == 0)
+			break;
+		opener_must(&next, 0, "unmap");
+		opener_must(&next, 0, "close");
+	}
+	opener_kill(&next);
+	restart(bodies[_i]);
+	expect_other();
+	end(0);
+}
+END_TEST
+
+/* What is under the name is not what the record says. */
+START_TEST(what_was_put_in_its_place_is_left_alone)
+{
+	struct stat before, after;
+	int fd;
+
+	begin(plain);
+	harness_close(&scene.conn);
+	harness_daemon_kill(&scene.daemon);
+	ck_assert_int_eq(rename("/dev/shm/s", "/dev/shm/moved"), 0);
+	fd = open("/dev/shm/s", O_RDWR | O_CREAT | O_EXCL, 0600);
+	ck_assert(fd >= 0 && ftruncate(fd, SIZE) == 0 && fstat(fd, &before) == 0);
+	(void)close(fd);
+	harness_daemon_configure(&scene.daemon, DAEMON_KEYS, RELOADING_SEGMENTS(POSIX("s", OPTIONAL)));
+	harness_daemon_launch(&scene.daemon);
+	harness_daemon_await_ready(&scene.daemon);
+	harness_open(&scene.conn, scene.daemon.socket);
+	expect_failed("an object /s is there already: 4 MiB, of our own uid");
+	harness_daemon_await_log(&scene.daemon, "what is there now is another, by the kernel's word, and is left alone");
+	ck_assert(stat("/dev/shm/s", &after) == 0 && after.st_ino == before.st_ino);
+	end(2);
+}
+END_TEST
+
+static Suite *
+make_suite(void)
+{
+	Suite *suite = suite_create("leftovers");
+	TCase *tcase = tcase_create("leftovers");
+
+	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
+	tcase_add_test(tcase, what_fits_is_taken_over_with_what_is_in_it_and_who_has_it);
+	tcase_add_test(tcase, a_client_of_before_is_the_same_to_the_next_daemon);
+	tcase_add_test(tcase, rights_and_size_are_as_the_definition_says_now);
+	tcase_add_test(tcase, what_is_not_wanted_and_nobody_has_is_removed);
+	tcase_add_test(tcase, what_is_not_wanted_and_somebody_has_stays_until_they_are_gone);
+	tcase_add_test(tcase, what_is_kept_is_taken_over_when_it_is_wanted_again);
+	tcase_add_loop_test(tcase, what_does_not_fit_waits_for_who_has_it, 0, BASE_ARRAY_SIZE(misfits));
+	tcase_add_loop_test(tcase, what_nobody_has_and_does_not_fit_is_made_anew, 0, BASE_ARRAY_SIZE(misfits));
+	tcase_add_test(tcase, another_segment_may_have_the_object_once_nobody_has_it);
+	tcase_add_loop_test(tcase, what_is_to_be_scrubbed_or_ends_with_its_clients_does, 0, 2);
+	tcase_add_test(tcase, what_was_put_in_its_place_is_left_alone);
+	suite_add_tcase(suite, tcase);
+	return suite;
+}
+
+int
+main(void)
+{
+	return harness_run(make_suite());
+}
