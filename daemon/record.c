@@ -156,7 +156,6 @@ read_rows(struct reading *reading)
 			reading->n_damaged++;
 			break;
 		}
-		/* The end of a file that was cut short: a row there was being written when the daemon was killed, and named nothing yet. */
 		if (n == sizeof(row) && is_free(&row))
 			continue;
 		if (n < (ssize_t)sizeof(row) || !is_sound(&row)) {

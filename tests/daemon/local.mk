@@ -39,6 +39,11 @@ tests_daemon_check_patience_SOURCES = tests/daemon/check_patience.c
 tests_daemon_check_patience_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_patience_LDADD = $(DAEMON_TEST_LIBS)
 
+check_PROGRAMS += tests/daemon/check_record
+tests_daemon_check_record_SOURCES = tests/daemon/check_record.c
+tests_daemon_check_record_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_record_LDADD = $(DAEMON_TEST_LIBS)
+
 NULL_BACKEND = tests/daemon/null.c tests/daemon/null.h
 
 CONFORM = tests/daemon/conform.c tests/daemon/conform.h $(NULL_BACKEND)
