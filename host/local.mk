@@ -4,6 +4,7 @@ host_libhost_la_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_PROGRAM='"$(libexecdir)/segmen
 host_libhost_la_SOURCES = \
 	host/audit.c host/audit.h \
 	host/cgroup.c host/cgroup.h \
+	host/container.c host/container.h \
 	host/file.c host/file.h \
 	host/findings.c host/findings.h \
 	host/findings_file.c host/findings_placement.c host/findings_shm.c host/findings_system.c \

@@ -27,6 +27,7 @@ include tests/model/local.mk
 include tests/manual/local.mk
 include tests/conf/local.mk
 include tests/host/local.mk
+include tests/audit/local.mk
 include tests/service/local.mk
 include tests/client/local.mk
 include tests/sweep/local.mk

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Read through the process's directory, which is that process's even when its pid has become another's. Not its command line: that
+ * is in its memory, and who reads it may wait for as long as the process likes.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+
+#include "daemon/audit/holder.h"
+#include "host/container.h"
+
+#define START_FIELD	22		/* of stat, from 1: clock ticks from the host's start to its own */
+#define CGROUP2		"/sys/fs/cgroup"
+#define CGROUP2_HYBRID	"/sys/fs/cgroup/unified"
+#define CGROUP1_FREEZER	"/sys/fs/cgroup/freezer"
+
+/* The beginning of a file, as a string. False: it cannot be read. */
+static bool
+read_at(int dir_fd, const char *name, char *buf, size_t size)
+{
+	cleanup_close int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	size_t len = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	while (len < size - 1 && (n = read(fd, buf + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	buf[len] = '\0';
+	return len > 0;
+}
+
+static uint64_t
+namespace_of(int process_fd, const char *path)
+{
+	struct stat status;
+
+	return fstatat(process_fd, path, &status, 0) ? 0 : status.st_ino;
+}
+
+static int64_t
+clock_ns(clockid_t clock)
+{
+	struct timespec t;
+
+	return clock_gettime(clock, &t) ? 0 : (int64_t)t.tv_sec * (int64_t)NS_PER_SEC + t.tv_nsec;
+}
+
+void
+holder_self_init(struct holder_self *self)
+{
+	self->pid_namespace = namespace_of(AT_FDCWD, "/proc/self/ns/pid");
+	self->ipc_namespace = namespace_of(AT_FDCWD, "/proc/self/ns/ipc");
+	self->boot_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
+}
+
+static void
+describe_command(int process_fd, struct audit_holder *holder)
+{
+	char *command = holder->command;
+	size_t length;
+
+	if (!read_at(process_fd, "comm", command, sizeof(holder->command)))
+		return;
+	/* It ends in a newline of the kernel's; the process may have put others in it. */
+	length = strlen(command);
+	if (length && command[length - 1] == '\n')
+		command[length - 1] = '\0';
+	for (char *p = command; *p; p++)
+		if (*p < 0x20 || *p > 0x7e)
+			*p = '?';
+}
+
+/* "PID (COMMAND) STATE ...": a command may have parentheses, and the rest has none. */
+static void
+describe_start(const struct holder_self *self, int process_fd, struct audit_holder *holder)
+{
+	static long per_second;
+	char text[1024], *p;
+	uint64_t ticks;
+	int64_t started_ns;
+
+	if (!per_second)
+		per_second = sysconf(_SC_CLK_TCK);
+	if (per_second <= 0 || !read_at(process_fd, "stat", text, sizeof(text)) || !(p = strrchr(text, ')')))
+		return;
+	for (int field = 2; p && field < START_FIELD; field++)
+		p = strchr(p + 1, ' ');
+	if (!p)
+		return;
+	ticks = strtoull(p + 1, NULL, 10);
+	started_ns = self->boot_ns + (int64_t)(ticks / (uint64_t)per_second * NS_PER_SEC +
+	    ticks % (uint64_t)per_second * NS_PER_SEC / (uint64_t)per_second);
+	if (ticks && started_ns > 0)
+		holder->started_ns = (uint64_t)started_ns;
+}
+
+/* The name comes first and has its newlines escaped. The groups may be many: what stands behind them is not read then. */
+static void
+describe_status(int process_fd, struct audit_holder *holder)
+{
+	char text[8192], *p, *end;
+	struct stat status;
+
+	/* The directory belongs to root where the process keeps others from looking into it. */
+	if (fstat(process_fd, &status) == 0)
+		holder->uid = status.st_uid;
+	if (!read_at(process_fd, "status", text, sizeof(text)))
+		return;
+	p = strstr(text, "\nState:\t");
+	if (p && (p[8] == 'T' || p[8] == 't'))
+		holder->how |= AUDIT_STOPPED;
+	p = strstr(text, "\nUid:\t");
+	p = p ? strchr(p + 6, '\t') : NULL;
+	if (p)
+		holder->uid = (uint32_t)strtoul(p, NULL, 10);
+	p = strstr(text, "\nNSpid:");
+	for (p = p ? p + 7 : NULL; p && *p == '\t'; p = end) {
+		long pid = strtol(p, &end, 10);
+
+		if (end == p)
+			break;
+		if (pid > 0 && pid <= INT32_MAX)
+			holder->inner_pid = (int32_t)pid;
+	}
+}
+
+static bool
+path_says(const char *dir, const char *cgroup, const char *file, const char *what)
+{
+	cleanup_free char *path = NULL;
+	char text[256];
+
+	if (asprintf(&path, "%s%s/%s", dir, cgroup, file) < 0) {
+		path = NULL;
+		return false;
+	}
+	return read_at(AT_FDCWD, path, text, sizeof(text)) && strstr(text, what);
+}
+
+static bool
+is_cgroup2(const char *path)
+{
+	struct statfs fs;
+
+	return statfs(path, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+/* The path of the hierarchy whose line begins so, or has so; as a string in text, whose line it ends. */
+static char *
+cgroup_line(char *text, const char *what)
+{
+	char *line = strstr(text, what);
+
+	if (!line)
+		return NULL;
+	line += strlen(what);
+	line[strcspn(line, "\n")] = '\0';
+	return line;
+}
+
+/* Frozen tasks look like others that sleep. Where no hierarchy is mounted in its usual place it is not known. */
+static bool
+is_frozen(const char *text)
+{
+	cleanup_free char *copy = strdup(text), *other = strdup(text);
+	const char *mount = is_cgroup2(CGROUP2) ? CGROUP2 : CGROUP2_HYBRID;
+	const char *path = copy ? cgroup_line(copy, "0::") : NULL;
+
+	if (path && path_says(mount, path, "cgroup.events", "frozen 1"))
+		return true;
+	path = other ? cgroup_line(other, ":freezer:") : NULL;
+	return path && path_says(CGROUP1_FREEZER, path, "freezer.state", "FROZEN");
+}
+
+/* Each hierarchy has a line; a container's stands in all of them, or in one. */
+static void
+describe_cgroup(int process_fd, struct audit_holder *holder)
+{
+	static char text[32768];
+
+	if (!read_at(process_fd, "cgroup", text, sizeof(text)))
+		return;
+	container_cgroup(text, holder->cgroup, sizeof(holder->cgroup));
+	if (is_frozen(text))
+		holder->how |= AUDIT_STOPPED;
+	for (char *line = text, *rest; line && *line; line = rest) {
+		char *path;
+
+		rest = strchr(line, '\n');
+		if (rest)
+			*rest++ = '\0';
+		path = strchr(line, '/');
+		if (path && container_of_cgroup(path, holder->container, sizeof(holder->container)))
+			return;
+	}
+}
+
+void
+holder_describe(const struct holder_self *self, int process_fd, struct audit_holder *holder)
+{
+	uint64_t inode;
+
+	describe_command(process_fd, holder);
+	describe_start(self, process_fd, holder);
+	describe_status(process_fd, holder);
+	describe_cgroup(process_fd, holder);
+	inode = namespace_of(process_fd, "ns/pid");
+	if (inode && self->pid_namespace && inode != self->pid_namespace)
+		holder->how |= AUDIT_IN_PID_NAMESPACE;
+	inode = namespace_of(process_fd, "ns/ipc");
+	if (inode && self->ipc_namespace && inode != self->ipc_namespace)
+		holder->how |= AUDIT_IN_IPC_NAMESPACE;
+}

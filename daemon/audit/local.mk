@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+# The program that looks into others' processes and removes what nobody holds; all but its start is a library that the tests link, too.
+libexec_PROGRAMS += daemon/audit/segmentd-audit
+noinst_LTLIBRARIES += daemon/audit/libaudit.la
+
+daemon_audit_libaudit_la_CFLAGS = $(AM_CFLAGS) $(PIE_CFLAGS)
+daemon_audit_libaudit_la_SOURCES = \
+	daemon/audit/answer.c daemon/audit/answer.h \
+	daemon/audit/descriptors.c daemon/audit/descriptors.h \
+	daemon/audit/holder.c daemon/audit/holder.h \
+	daemon/audit/maps.c daemon/audit/maps.h \
+	daemon/audit/objects.c daemon/audit/objects.h \
+	daemon/audit/stray_posix.c daemon/audit/stray_posix.h \
+	daemon/audit/question.c daemon/audit/question.h \
+	daemon/audit/rights.c daemon/audit/rights.h \
+	daemon/audit/strays.c daemon/audit/strays.h \
+	daemon/audit/stray_sysv.c daemon/audit/stray_sysv.h \
+	daemon/audit/who.c daemon/audit/who.h
+daemon_audit_libaudit_la_LIBADD = host/libhost.la
+
+daemon_audit_segmentd_audit_SOURCES = daemon/audit/main.c
+daemon_audit_segmentd_audit_CFLAGS = $(AM_CFLAGS) $(PIE_CFLAGS)
+daemon_audit_segmentd_audit_LDFLAGS = $(AM_LDFLAGS) $(PIE_LDFLAGS)
+daemon_audit_segmentd_audit_LDADD = daemon/audit/libaudit.la

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* The whole host's objects, or those that are named; POSIX and System V in one answer. */
+#include "config.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+
+#include "daemon/audit/answer.h"
+#include "daemon/audit/stray_posix.h"
+#include "daemon/audit/question.h"
+#include "daemon/audit/rights.h"
+#include "daemon/audit/strays.h"
+#include "daemon/audit/stray_sysv.h"
+
+#define LOOKS_A_CLOCK	64		/* objects between two looks at the clock */
+
+static void
+close_directory(DIR **dir)
+{
+	if (*dir)
+		(void)closedir(*dir);
+}
+
+static void
+free_resident(struct stray_sysv_resident **resident)
+{
+	*resident = stray_sysv_resident_free(*resident);
+}
+
+static int
+add(struct answer *answer, const struct audit_stray *stray)
+{
+	answer->head.n_seen++;
+	if (stray->verdict == AUDIT_UNKNOWN || (stray->verdict == AUDIT_KEPT && stray->error == -EPERM))
+		answer->head.n_hidden++;
+	return answer_add(answer, stray);
+}
+
+static int
+end(struct answer *answer, uint64_t wanted)
+{
+	char missing[128];
+
+	if (answer->head.n_hidden) {
+		(void)rights_missing(wanted, missing, sizeof(missing));
+		(void)snprintf(answer->head.text, sizeof(answer->head.text), "of %u of %u objects it could not be told%s%s; start "
+		    "segmentd-audit.socket, or ask as root", answer->head.n_hidden, answer->head.n_seen,
+		    *missing ? ": that takes " : ", although we have the capabilities for it: their errors say why", missing);
+	}
+	return answer_end(answer);
+}
+
+/* Listing. */
+
+static int
+list_posix(const struct question *question, struct answer *answer)
+{
+	__attribute__((cleanup(close_directory))) DIR *dir = NULL;
+	const struct dirent *entry;
+	unsigned n = 0;
+	int fd, r = stray_posix_open_directory(&fd);
+
+	if (r < 0)
+		return r;
+	dir = fdopendir(fd);
+	if (!dir) {
+		(void)close(fd);
+		return -ENOMEM;
+	}
+	while (r == 0 && (entry = readdir(dir))) {
+		struct audit_stray stray;
+
+		if (streq(entry->d_name, ".") || streq(entry->d_name, "..") || stray_posix_is_quarantine(entry->d_name))
+			continue;
+		if (n++ % LOOKS_A_CLOCK == 0 && clock_monotonic_ns() > question->until_ns) {
+			answer->head.flags |= AUDIT_INCOMPLETE;
+			break;
+		}
+		stray_posix_judge(dirfd(dir), entry->d_name, &stray, NULL);
+		/* One that went away meanwhile is not there to be listed. */
+		if (stray.verdict != AUDIT_GONE)
+			r = add(answer, &stray);
+	}
+	return 0;
+}
+
+static void
+list_sysv(const struct question *question, struct answer *answer)
+{
+	__attribute__((cleanup(free_resident))) struct stray_sysv_resident *resident = stray_sysv_resident_new();
+	int last = stray_sysv_last();
+
+	for (int place = 0; place <= last; place++) {
+		struct audit_stray stray;
+
+		if (place % LOOKS_A_CLOCK == 0 && clock_monotonic_ns() > question->until_ns) {
+			answer->head.flags |= AUDIT_INCOMPLETE;
+			return;
+		}
+		if (stray_sysv_at(resident, place, &stray) && add(answer, &stray) < 0)
+			return;
+	}
+}
+
+int
+strays_list(const struct question *question, struct answer *answer)
+{
+	int r = 0;
+
+	if (question->head->flags & AUDIT_QUESTION_POSIX)
+		r = list_posix(question, answer);
+	if (r < 0)
+		return answer_fail(answer, r, STRAY_POSIX_DIR " cannot be read: %s", strerror(-r));
+	if (question->head->flags & AUDIT_QUESTION_SYSV)
+		list_sysv(question, answer);
+	return end(answer, RIGHTS_JUDGE);
+}
+
+/* Judging. */
+
+struct judging {
+	int dir_fd;			/* -1: there is no such directory */
+	int error;			/* of opening it */
+	struct stray_sysv_resident *resident;
+};
+
+static void
+judge_posix(const struct judging *judging, const struct audit_candidate *candidate, struct audit_stray *ret_stray)
+{
+	if (judging->dir_fd < 0) {
+		*ret_stray = (struct audit_stray) { .what = AUDIT_POSIX, .verdict = AUDIT_UNKNOWN, .error = judging->error, .shm_id = -1 };
+		(void)snprintf(ret_stray->name, sizeof(ret_stray->name), "%s", candidate->name);
+		return;
+	}
+	stray_posix_judge(judging->dir_fd, candidate->name, ret_stray, NULL);
+	if (ret_stray->verdict != AUDIT_GONE &&
+	    (ret_stray->device != candidate->device || ret_stray->inode != candidate->inode))
+		ret_stray->verdict = AUDIT_CHANGED;
+}
+
+/* Without looking: the time is up. */
+static void
+leave_out(const struct audit_candidate *candidate, struct audit_stray *ret_stray)
+{
+	*ret_stray = (struct audit_stray) {
+		.what = candidate->what,
+		.verdict = AUDIT_UNKNOWN,
+		.error = -ETIME,
+		.shm_id = candidate->what == AUDIT_SYSV ? candidate->shm_id : -1,
+	};
+	if (candidate->what == AUDIT_POSIX)
+		(void)snprintf(ret_stray->name, sizeof(ret_stray->name), "%s", candidate->name);
+}
+
+static void
+judge(const struct judging *judging, const struct audit_candidate *candidate, struct audit_stray *ret_stray)
+{
+	if (candidate->what == AUDIT_SYSV)
+		stray_sysv_serve(judging->resident, candidate, ret_stray);
+	else
+		judge_posix(judging, candidate, ret_stray);
+}
+
+static bool
+any_is_sysv(const struct question *question)
+{
+	const struct audit_candidate *candidates = question->rows;
+
+	for (uint32_t i = 0; i < question->head->n_rows; i++)
+		if (candidates[i].what == AUDIT_SYSV)
+			return true;
+	return false;
+}
+
+int
+strays_judge(const struct question *question, struct answer *answer)
+{
+	const struct audit_candidate *candidates = question->rows;
+	struct judging judging = { .dir_fd = -1 };
+	int r = 0;
+
+	judging.error = stray_posix_open_directory(&judging.dir_fd);
+	if (any_is_sysv(question))
+		judging.resident = stray_sysv_resident_new();
+	for (uint32_t i = 0; r == 0 && i < question->head->n_rows; i++) {
+		struct audit_stray stray;
+
+		if (clock_monotonic_ns() > question->until_ns) {
+			answer->head.flags |= AUDIT_INCOMPLETE;
+			leave_out(&candidates[i], &stray);
+		} else {
+			judge(&judging, &candidates[i], &stray);
+		}
+		r = add(answer, &stray);
+	}
+	free_resident(&judging.resident);
+	close_fd(&judging.dir_fd);
+	return r < 0 ? r : end(answer, RIGHTS_JUDGE | RIGHTS_REMOVE);
+}

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+if HAVE_CHECK
+check_LTLIBRARIES += tests/audit/librig.la
+tests_audit_librig_la_SOURCES = tests/audit/rig.c tests/audit/rig.h
+tests_audit_librig_la_CPPFLAGS = $(AM_CPPFLAGS) -DRIG_AUDIT_PROGRAM='"$(abs_top_builddir)/daemon/audit/segmentd-audit"'
+tests_audit_librig_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+
+AUDIT_RIG_LIBS = tests/audit/librig.la $(HARNESS_LIBS) daemon/audit/libaudit.la host/libhost.la
+
+check_PROGRAMS += tests/audit/check_who
+tests_audit_check_who_SOURCES = tests/audit/check_who.c
+tests_audit_check_who_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_audit_check_who_LDADD = $(AUDIT_RIG_LIBS)
+
+check_PROGRAMS += tests/audit/check_container
+tests_audit_check_container_SOURCES = tests/audit/check_container.c
+tests_audit_check_container_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_audit_check_container_LDADD = host/libhost.la $(CHECK_LIBS)
+endif
