@@ -63,6 +63,7 @@ enum protocol_type {
 #define PROTOCOL_REPLY		UINT16_C(0x0001)	/* set in replies, clear in requests */
 #define PROTOCOL_MORE		UINT16_C(0x0002)	/* rows: more follow, ask again with the last row's cursor */
 #define PROTOCOL_QUIET		UINT16_C(0x0004)	/* in DETACH: no reply is wanted */
+#define PROTOCOL_BRIEF		UINT16_C(0x0010)	/* in HOLDERS: rows that are not looked for in /proc */
 #define PROTOCOL_PUSHED		UINT16_C(0x0008)	/* with REPLY: an event, which nobody asked for; its serial is 0 */
 
 struct protocol_header {
@@ -329,7 +330,11 @@ static_assert(sizeof(struct protocol_shown) == 304, "wire");
 #define PROTOCOL_SHOWN_FILE	UINT32_C(0x1)
 #define PROTOCOL_SHOWN_DIRTY	UINT32_C(0x2)	/* somebody could have stored to it since synced_ns */
 
-/* HOLDERS: a row an attachment of one segment; the reply is a struct protocol_listed with these rows. */
+/*
+ * HOLDERS: a row an attachment of one segment; the reply is a struct protocol_listed with these rows. With PROTOCOL_BRIEF they end
+ * ahead of the command, which takes a look in /proc for each: then a message has PROTOCOL_BRIEF_ROWS of them, in a hundredth of
+ * the time.
+ */
 
 struct protocol_holders {
 	struct protocol_header header;
@@ -354,6 +359,9 @@ struct protocol_holder {
 	char command[32];		/* empty where that process is gone */
 };
 static_assert(sizeof(struct protocol_holder) == 80, "wire");
+
+#define PROTOCOL_BRIEF_SIZE	offsetof(struct protocol_holder, command)
+#define PROTOCOL_BRIEF_ROWS	((PROTOCOL_MESSAGE_MAX - sizeof(struct protocol_listed)) / PROTOCOL_BRIEF_SIZE)
 
 /* CLIENTS: a row a session; one's own, all for administrators. */
 

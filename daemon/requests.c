@@ -20,7 +20,7 @@ struct requests_row {
 	const char *deed;		/* of what only administrators may: what it is, to people */
 	bool sends_fds;			/* held back while an earlier reply with fds is unread */
 	bool awaits_fds;		/* likewise, though it sends none */
-	bool may_be_quiet;		/* PROTOCOL_QUIET is allowed */
+	uint16_t flags;			/* of the header that it takes: PROTOCOL_QUIET, PROTOCOL_BRIEF */
 	bool is_done_once;		/* a repeated one gets its first answer's status, and is not done again */
 	requests_handler_fn handler;
 	uint16_t strings[STRINGS_MAX];	/* offsets of fields of PROTOCOL_NAME_SIZE, 0: none */
@@ -52,7 +52,7 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 		 * the marks are disturbed, and its fds lie around all the same: they count against all that we send.
 		 */
 		.awaits_fds = true,
-		.may_be_quiet = true,
+		.flags = PROTOCOL_QUIET,
 		.handler = requests_detach,
 		.zeros = { offsetof(struct protocol_detach, zero) },
 	},
@@ -86,6 +86,7 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 	[PROTOCOL_HOLDERS] = {
 		.name = "holders",
 		.size = sizeof(struct protocol_holders),
+		.flags = PROTOCOL_BRIEF,
 		.handler = requests_holders,
 		.strings = { offsetof(struct protocol_holders, name) },
 	},
@@ -249,8 +250,8 @@ requests_check_form(const struct requests_row *row, const struct protocol_header
 		wrong = "the message has not the size of its type";
 	if (wrong)
 		return wrong;
-	if (request->flags & PROTOCOL_QUIET && !row->may_be_quiet)
-		return "a reply to this type cannot be left out";
+	if (request->flags & ~row->flags)
+		return request->flags & PROTOCOL_QUIET ? "a reply to this type cannot be left out" : "there is no brief reply to this type";
 	for (size_t i = 0; i < STRINGS_MAX; i++) {
 		uint32_t zero;
 
@@ -268,7 +269,7 @@ requests_check_form(const struct requests_row *row, const struct protocol_header
 static const char *
 requests_check_header(const struct session *session, const struct protocol_header *request)
 {
-	if (request->flags & ~PROTOCOL_QUIET || request->status || request->zero)
+	if (request->flags & ~(PROTOCOL_QUIET | PROTOCOL_BRIEF) || request->status || request->zero)
 		return "the header has bits that requests have not";
 	if (request->serial == 0 || request->serial < session->serial)
 		return "serials must rise";

@@ -237,10 +237,11 @@ int
 requests_holders(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
 	const struct protocol_holders *holders = (const void *)request;
+	bool is_brief = request->flags & PROTOCOL_BRIEF;
 	struct requests_page page = {
 		.requests = requests,
-		.row_size = sizeof(struct protocol_holder),
-		.max_rows = SLOW_ROWS_MAX,
+		.row_size = is_brief ? PROTOCOL_BRIEF_SIZE : sizeof(struct protocol_holder),
+		.max_rows = is_brief ? 0 : SLOW_ROWS_MAX,
 	};
 	struct segment *segment = requests_find(requests, session, holders->name);
 	struct attachment *attachment;
@@ -248,14 +249,15 @@ requests_holders(struct requests *requests, struct session *session, const struc
 	if (!segment)
 		return requests_refuse_unknown(session, request, holders->name);
 	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry) {
-		struct protocol_holder *row;
+		struct protocol_holder row;
+		void *at;
 
 		if (attachment->id <= holders->cursor)
 			continue;
-		row = requests_page_next(&page);
-		if (!row)
+		at = requests_page_next(&page);
+		if (!at)
 			break;
-		*row = (struct protocol_holder) {
+		row = (struct protocol_holder) {
 			.cursor = attachment->id,
 			.session = attachment->session,
 			.since_ns = attachment->since_ns,
@@ -267,8 +269,9 @@ requests_holders(struct requests *requests, struct session *session, const struc
 			.pid = attachment->pid,
 		};
 		/* Only while its session vouches for the pid: afterwards it may be another process's. */
-		if (attachment->session)
-			process_command(attachment->pid, row->command, sizeof(row->command));
+		if (attachment->session && !is_brief)
+			process_command(attachment->pid, row.command, sizeof(row.command));
+		memcpy(at, &row, page.row_size);
 	}
 	return requests_page_reply(&page, session, request);
 }

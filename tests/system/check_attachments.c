@@ -88,6 +88,49 @@ START_TEST(attachments_are_counted_and_named)
 }
 END_TEST
 
+/* A page without commands, from the cursor on. Its rows. */
+static unsigned
+ask_brief(struct harness_conn *conn, uint64_t cursor, struct harness_reply *reply)
+{
+	struct protocol_holders request = { .cursor = cursor, .name = "book" };
+
+	harness_fill(conn, &request.header, PROTOCOL_HOLDERS, sizeof(request));
+	request.header.flags = PROTOCOL_BRIEF;
+	ck_assert_int_eq(harness_send(conn->fd, &request, sizeof(request), NULL, 0), sizeof(request));
+	ck_assert_int_gt(harness_receive(conn->fd, reply), 0);
+	ck_assert_int_eq(reply->header.status, 0);
+	ck_assert_uint_eq(reply->listed.row_size, PROTOCOL_BRIEF_SIZE);
+	ck_assert_uint_eq(reply->size, sizeof(reply->listed) + reply->listed.n_rows * PROTOCOL_BRIEF_SIZE);
+	return reply->listed.n_rows;
+}
+
+START_TEST(brief_page_has_as_many_as_a_message)
+{
+	static struct harness_reply reply;
+	struct harness_daemon daemon;
+	struct harness_conn conn;
+	struct protocol_attached attached[PROTOCOL_BRIEF_ROWS + 2];
+	struct protocol_holder row;
+
+	harness_daemon_start(&daemon, NULL, body);
+	harness_open(&conn, daemon.socket);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(attached); i++)
+		(void)attach(&conn, "book", i % 2 ? WRITE : READ, &attached[i]);
+	ck_assert_uint_eq(ask_brief(&conn, 0, &reply), PROTOCOL_BRIEF_ROWS);
+	ck_assert_uint_eq(reply.header.flags & PROTOCOL_MORE, PROTOCOL_MORE);
+	for (size_t i = 0; i < PROTOCOL_BRIEF_ROWS; i++) {
+		memcpy(&row, reply.bytes + sizeof(reply.listed) + i * PROTOCOL_BRIEF_SIZE, PROTOCOL_BRIEF_SIZE);
+		ck_assert_uint_eq(row.attachment, attached[i].attachment);
+		ck_assert_int_eq(row.pid, getpid());
+		ck_assert_uint_eq(row.access, i % 2 ? WRITE : READ);
+		ck_assert_uint_eq(row.session, conn.session);
+	}
+	ck_assert_uint_eq(ask_brief(&conn, row.cursor, &reply), 2);
+	ck_assert_uint_eq(reply.header.flags & PROTOCOL_MORE, 0);
+	harness_daemon_stop(&daemon);
+}
+END_TEST
+
 START_TEST(detached_but_mapped_stays_attached)
 {
 	struct harness_daemon daemon;
@@ -564,6 +607,7 @@ main(void)
 
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, attachments_are_counted_and_named);
+	tcase_add_test(tcase, brief_page_has_as_many_as_a_message);
 	tcase_add_test(tcase, detached_but_mapped_stays_attached);
 	tcase_add_test(tcase, closing_is_detaching);
 	tcase_add_test(tcase, killed_client_is_detached);

@@ -339,6 +339,15 @@ break_many_quiet(union suite_request *request)
 	return size;
 }
 
+static size_t
+break_many_brief(union suite_request *request)
+{
+	size_t size = break_many_quiet(request);
+
+	request->header.flags = PROTOCOL_BRIEF;
+	return size;
+}
+
 static const struct breach breaches[] = {
 	{ "one byte", true, "shorter than its header", break_one_byte },
 	{ "half a header", true, "shorter than its header", break_half_a_header },
@@ -373,6 +382,7 @@ static const struct breach breaches[] = {
 	{ "a row's name without an end", true, "does not end", break_many_endless_name },
 	{ "a byte behind a row's layout", true, "bytes behind its end", break_many_behind_a_layout },
 	{ "many without a reply", true, "cannot be left out", break_many_quiet },
+	{ "many in brief", true, "no brief reply", break_many_brief },
 	{ "serial 0", true, "serials must rise", break_serial_zero },
 	{ "serial 0 at first", false, "serials must rise", break_serial_zero },
 	{ "a second HELLO", true, "HELLO was said already", break_second_hello },
