@@ -399,8 +399,9 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
     size_t text_size)
 {
 	struct leftover *leftover = leftovers_find(leftovers, definition);
-	char clause[FINDINGS_TEXT_SIZE];
+	char clause[FINDINGS_TEXT_SIZE], count[48] = "";
 	const char *why;
+	uint64_t others;
 	bool is_held;
 	int r;
 
@@ -421,9 +422,12 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
 	}
 	leftover->is_refused = true;
 	leftover_watch(leftover);
+	others = holding_others(&leftover->holding);
+	if (others)
+		(void)snprintf(count, sizeof(count), ": %" PRIu64 " attached", others);
 	(void)snprintf(text, text_size, "%s %s was made by segmentd %" PRId32 ", which was killed, and cannot be taken over (%s), nor "
-	    "removed while somebody has it", leftover->entry.row.backend, leftover->entry.row.object, leftover->entry.row.maker_pid,
-	    why);
+	    "removed while somebody has it%s", leftover->entry.row.backend, leftover->entry.row.object,
+	    leftover->entry.row.maker_pid, why, count);
 	if (!leftovers_are_fresh(leftovers))
 		return LEFTOVERS_E_HELD;
 	leftovers->is_awaited = true;

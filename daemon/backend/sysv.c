@@ -4,6 +4,10 @@
  * System V memory: made exclusively, with a key that programs find it by which know nothing of us, or private. The kernel
  * judges whoever attaches, by group and mode, and its nattch is the count.
  *
+ * It is there, and has its key, at once: so its row is an intent first, and the kernel's word for who made what a key names, and
+ * when, is the proof of who is killed before its id is in the row. One that is to be private has a key that nobody knows for as
+ * long as that takes.
+ *
  * It has no descriptor. What marks, watches and leases are asked of is a page that stands in for it: who attaches through us
  * maps that as well, for as long.
  *
@@ -15,6 +19,7 @@
 
 #include <linux/mman.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/shm.h>
 
 #include "base/base.h"
@@ -27,10 +32,12 @@
 #define SYSV_PAGE_BYTES	4096
 #define SYSV_SMALL	MIB		/* one of so many bytes is asked about by its pages */
 #define SYSV_ACCESS	0777
+#define SYSV_KEYS_MAX	100		/* that are tried before none is free */
 #define SYSV_CLOSED	0600		/* its mode until it is ready, and while its pages are changed for new ones */
 
 /* What is known of one beside its id, and what it was made by us since: others of our uid, and root, may change that. */
 struct sysv {
+	struct record_entry entry;	/* its row, as long as it has a key */
 	void *map;			/* ours */
 	uint32_t key;			/* 0: it has none, or not any more by our doing */
 	uint32_t gid, mode;
@@ -112,22 +119,15 @@ sysv_refuse(const struct definition *definition, uint64_t bytes, int r, char *te
 static int
 sysv_keep(struct backend_object *object)
 {
-	struct sysv *sysv = calloc(1, sizeof(*sysv));
+	struct sysv *sysv = object->own;
 
-	if (!sysv)
-		return -ENOMEM;
 	sysv->map = shmat(object->shm_id, NULL, 0);
 	if (sysv->map == (void *)-1) {
-		int r = -errno;
-
-		free(sysv);
-		return r;
+		sysv->map = NULL;
+		return -errno;
 	}
 	(void)madvise(sysv->map, object->map_bytes, MADV_DONTFORK);
 	(void)madvise(sysv->map, object->map_bytes, MADV_DONTDUMP);
-	sysv->gid = (uint32_t)getegid();
-	sysv->mode = SYSV_CLOSED;
-	object->own = sysv;
 	return 0;
 }
 
@@ -137,13 +137,15 @@ sysv_unname(struct backend_object *object)
 	struct shmid_ds closed = { .shm_perm = { .uid = geteuid(), .gid = getegid(), .mode = SYSV_CLOSED } };
 	struct sysv *sysv = object->own;
 
+	sysv->key = 0;
 	/* Its number can be attached for as long as somebody has it: by nobody who only kept that. */
 	if (object->shm_id >= 0) {
 		(void)shmctl(object->shm_id, IPC_SET, &closed);
-		(void)shmctl(object->shm_id, IPC_RMID, NULL);
+		/* Root has made it another's, perhaps: the next start sees what it is then. */
+		if (shmctl(object->shm_id, IPC_RMID, NULL) && errno == EPERM)
+			return;
 	}
-	if (sysv)
-		sysv->key = 0;
+	record_remove(&sysv->entry);
 }
 
 static void
@@ -151,9 +153,96 @@ sysv_close(struct backend_object *object)
 {
 	struct sysv *sysv = take_ptr(object->own);
 
-	if (sysv)
+	if (sysv && sysv->map)
 		(void)shmdt(sysv->map);
 	free(sysv);
+}
+
+static void
+sysv_name_of(const struct definition *definition, char *name, size_t name_size)
+{
+	name[0] = '\0';
+	if (definition->has_key)
+		(void)snprintf(name, name_size, "0x%08x", definition->key);
+}
+
+static int
+sysv_fail_record(int r, char *text, size_t text_size)
+{
+	(void)snprintf(text, text_size, "it cannot be entered in the record in state_dir: %s", strerror(-r));
+	return r;
+}
+
+/* The intent, and then the deed, with this key. -EEXIST: it is taken. */
+static int
+sysv_make(struct backend_object *object, struct record_row *row, const struct backend_birth *birth, char *text, size_t text_size)
+{
+	struct sysv *sysv = object->own;
+	int r;
+
+	(void)snprintf(row->object, sizeof(row->object), "0x%08x", row->key);
+	r = record_add(birth->record, row, &sysv->entry);
+	if (r)
+		return sysv_fail_record(r, text, text_size);
+	object->shm_id = shmget((key_t)row->key, object->map_bytes,
+	    IPC_CREAT | IPC_EXCL | SYSV_CLOSED | sysv_flags(object->page_bytes));
+	if (object->shm_id < 0) {
+		r = -errno;
+		record_remove(&sysv->entry);
+		return r;
+	}
+	sysv->entry.row.shm_id = object->shm_id;
+	sysv->entry.row.state = RECORD_MADE;
+	r = record_write(&sysv->entry);
+	return r ? sysv_fail_record(r, text, text_size) : 0;
+}
+
+static int
+sysv_make_private(struct backend_object *object, struct record_row *row, const struct backend_birth *birth, char *text,
+    size_t text_size)
+{
+	int r = -EEXIST;
+
+	for (unsigned i = 0; r == -EEXIST && i < SYSV_KEYS_MAX; i++) {
+		if (getrandom(&row->key, sizeof(row->key), GRND_NONBLOCK) != sizeof(row->key))
+			row->key = (uint32_t)(clock_realtime_ns() + i);
+		row->key |= row->key == IPC_PRIVATE;
+		r = sysv_make(object, row, birth, text, text_size);
+	}
+	return r;
+}
+
+/* The stand-in, and what is known of it. */
+static int
+sysv_begin(const char *name, uint64_t bytes, uint64_t pool_bytes, struct backend_object *ret_object, char *text, size_t text_size)
+{
+	struct sysv *sysv = calloc(1, sizeof(*sysv));
+	int r = -ENOMEM;
+
+	if (sysv)
+		r = memfd_object_new(name, SYSV_PAGE_BYTES, ret_object, text, text_size);
+	else
+		(void)snprintf(text, text_size, "the daemon is out of memory");
+	if (r) {
+		free(sysv);
+		return r;
+	}
+	sysv->gid = (uint32_t)getegid();
+	sysv->mode = SYSV_CLOSED;
+	ret_object->map_bytes = bytes;
+	ret_object->page_bytes = pool_bytes;
+	ret_object->own = sysv;
+	ret_object->entry = &sysv->entry;
+	return 0;
+}
+
+/* Nothing is left behind of what could not be made. */
+static void
+sysv_undo(struct backend_object *object)
+{
+	sysv_unname(object);
+	sysv_close(object);
+	close_fd(&object->fd);
 }
 
 static int
@@ -162,23 +251,27 @@ sysv_create(const struct definition *definition, const struct backend_birth *bir
 {
 	uint64_t pool_bytes = definition_huge_bytes(definition);
 	uint64_t bytes = round_up(definition->max_size_bytes, pool_bytes ? pool_bytes : SYSV_PAGE_BYTES);
-	key_t key = definition->has_key ? (key_t)definition->key : IPC_PRIVATE;
 	struct backend_object object = BACKEND_OBJECT_NULL;
+	struct record_row row;
 	int r;
 
-	r = memfd_object_new(definition->name, SYSV_PAGE_BYTES, &object, text, text_size);
+	r = sysv_begin(definition->name, bytes, pool_bytes, &object, text, text_size);
 	if (r)
 		return r;
-	object.map_bytes = bytes;
-	object.page_bytes = pool_bytes;
-	object.shm_id = shmget(key, bytes, IPC_CREAT | IPC_EXCL | SYSV_CLOSED | sysv_flags(pool_bytes));
-	if (object.shm_id < 0)
-		r = sysv_refuse(definition, bytes, -errno, text, text_size);
-	else if ((r = sysv_keep(&object)))
+	backend_describe(&backend_sysv, definition, birth, &row);
+	row.key = definition->key;
+	row.map_bytes = bytes;
+	row.page_bytes = pool_bytes;
+	row.ipc_namespace = sysv_namespace();
+	text[0] = '\0';
+	r = definition->has_key ? sysv_make(&object, &row, birth, text, text_size) :
+	    sysv_make_private(&object, &row, birth, text, text_size);
+	if (r && !*text)
+		r = sysv_refuse(definition, bytes, r, text, text_size);
+	else if (r == 0 && (r = sysv_keep(&object)))
 		(void)snprintf(text, text_size, "shmat failed: %s", strerror(-r));
 	if (r) {
-		sysv_unname(&object);
-		close_fd(&object.fd);
+		sysv_undo(&object);
 		return r;
 	}
 	if (definition->has_key)
@@ -186,6 +279,72 @@ sysv_create(const struct definition *definition, const struct backend_birth *bir
 	else
 		sysv_unname(&object);
 	*ret_object = object;
+	return 0;
+}
+
+/* Whether the kernel says that the segment is the one of the row. */
+static int
+sysv_judge(const struct record_row *row, const struct shmid_ds *shm)
+{
+	/* Its key was taken away, by us before we were killed, or by others: it ends with its last holder. */
+	if (shm->shm_perm.mode & SHM_DEST)
+		return BACKEND_E_GONE;
+	if ((uint32_t)shm->shm_perm.__key != row->key || shm->shm_cpid != row->maker_pid || shm->shm_perm.cuid != geteuid() ||
+	    shm->shm_segsz != row->map_bytes)
+		return BACKEND_E_OTHER;
+	/* Whatever was done to it since, that was not before it was made; the kernel's seconds began a moment earlier perhaps. */
+	return row->state == RECORD_INTENT && (uint64_t)shm->shm_ctime + 1 < row->made_ns / NS_PER_SEC ? BACKEND_E_OTHER : 0;
+}
+
+static int
+sysv_find_proved(const struct record_row *row, int *ret_id, struct shmid_ds *ret_shm)
+{
+	int id = row->state == RECORD_INTENT ? shmget((key_t)row->key, 0, 0) : row->shm_id;
+
+	if (row->ipc_namespace != sysv_namespace() || row->key == IPC_PRIVATE || (id < 0 && errno != ENOENT))
+		return BACKEND_E_OTHER;
+	if (id < 0)
+		return BACKEND_E_GONE;
+	if (shmctl(id, IPC_STAT, ret_shm))
+		return errno == EINVAL || errno == EIDRM ? BACKEND_E_GONE : BACKEND_E_OTHER;
+	*ret_id = id;
+	return sysv_judge(row, ret_shm);
+}
+
+static int
+sysv_prove(const struct record_entry *entry, struct backend_object *ret_object, char *text, size_t text_size)
+{
+	const struct record_row *row = &entry->row;
+	struct shmid_ds shm, again;
+	struct sysv *sysv;
+	int id, r = sysv_find_proved(row, &id, &shm);
+
+	if (r == 0)
+		r = sysv_begin(row->segment, row->map_bytes, row->page_bytes, ret_object, text, text_size);
+	if (r)
+		return r;
+	sysv = ret_object->own;
+	ret_object->shm_id = id;
+	r = sysv_keep(ret_object);
+	if (r)
+		(void)snprintf(text, text_size, "shmat failed: %s", strerror(-r));
+	/* It cannot end any more, and its id names no other: that it is what was judged is certain from here on. */
+	else if (shmctl(id, IPC_STAT, &again))
+		r = BACKEND_E_GONE;
+	else
+		r = sysv_judge(row, &again);
+	if (r) {
+		ret_object->shm_id = -1;
+		sysv_undo(ret_object);
+		*ret_object = (struct backend_object) BACKEND_OBJECT_NULL;
+		return r;
+	}
+	sysv->entry = *entry;
+	sysv->entry.row.shm_id = id;
+	sysv->key = row->key;
+	sysv->gid = again.shm_perm.gid;
+	sysv->mode = again.shm_perm.mode & SYSV_ACCESS;
+	ret_object->has_contents = true;
 	return 0;
 }
 
@@ -232,7 +391,8 @@ sysv_resident(const struct backend_object *object)
 static uint64_t
 sysv_others(const struct backend_object *object, unsigned n_maps)
 {
-	uint64_t ours = (uint64_t)n_maps + (object->own ? 1 : 0);
+	const struct sysv *sysv = object->own;
+	uint64_t ours = (uint64_t)n_maps + (sysv && sysv->map ? 1 : 0);
 	struct shmid_ds shm;
 
 	/* It is there as long as we have it attached. */
@@ -264,8 +424,11 @@ sysv_admit(const struct backend_object *object, const struct definition *definit
 {
 	struct sysv *sysv = object->own;
 	struct shmid_ds shm = { .shm_perm = { .uid = geteuid(), .gid = getegid(), .mode = SYSV_CLOSED } };
-	int r;
+	/* Before others come, and before what is in it goes: a killed daemon's successor takes over only what is whole. */
+	int r = record_set_state(&sysv->entry, definition ? RECORD_READY : RECORD_MADE);
 
+	if (r)
+		return sysv_fail_record(r, text, text_size);
 	if (definition) {
 		shm.shm_perm.gid = definition->has_group ? definition->group : getegid();
 		/* Our own right stays whatever the mode leaves us: workers need it. */
@@ -317,6 +480,8 @@ const struct backend backend_sysv = {
 	    BACKEND_WHOLE,
 	.probe = sysv_probe,
 	.create = sysv_create,
+	.name_of = sysv_name_of,
+	.prove = sysv_prove,
 	.open = backend_open_fd,
 	.map = sysv_map,
 	.resident_bytes = sysv_resident,

@@ -145,11 +145,12 @@ START_TEST(key_that_is_taken_is_left_alone_and_told_with_whose_it_is)
 }
 END_TEST
 
-/* Made and left by a process that is gone, and by our own uid: that is said, and it is left alone all the same. */
+/* Made and left by a process that is gone, and by our own uid: that is said, and without a record it is left alone all the same. */
 START_TEST(what_a_killed_daemon_left_is_told_as_that)
 {
 	struct stranger_row row;
 	struct scene scene;
+	char record[128];
 	int id;
 
 	stranger_enter_namespace();
@@ -160,6 +161,8 @@ START_TEST(what_a_killed_daemon_left_is_told_as_that)
 	id = stranger_find(KEY);
 	harness_close(&scene.conn);
 	harness_daemon_kill(&scene.daemon);
+	(void)snprintf(record, sizeof(record), "%s/record", scene.daemon.state);
+	ck_assert_int_eq(unlink(record), 0);
 	/* A private one ends with its last holder. */
 	ck_assert_uint_eq(stranger_count(), 1);
 	harness_daemon_launch(&scene.daemon);

@@ -254,6 +254,11 @@ tests_system_check_sysvhostile_SOURCES = tests/system/check_sysvhostile.c $(SYST
 tests_system_check_sysvhostile_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_sysvhostile_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_leftsysv
+tests_system_check_leftsysv_SOURCES = tests/system/check_leftsysv.c $(SYSTEM_STRANGER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
+tests_system_check_leftsysv_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_leftsysv_LDADD = client/libsegment.la $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_latecomers
 tests_system_check_latecomers_SOURCES = tests/system/check_latecomers.c $(SYSTEM_OPENER) $(SYSTEM_SUITE)
 tests_system_check_latecomers_CFLAGS = $(SYSTEM_CFLAGS)
