@@ -11,7 +11,9 @@ daemon_audit_libaudit_la_SOURCES = \
 	daemon/audit/maps.c daemon/audit/maps.h \
 	daemon/audit/objects.c daemon/audit/objects.h \
 	daemon/audit/stray_posix.c daemon/audit/stray_posix.h \
+	daemon/audit/quarantine.c daemon/audit/quarantine.h \
 	daemon/audit/question.c daemon/audit/question.h \
+	daemon/audit/removal.c daemon/audit/removal.h \
 	daemon/audit/rights.c daemon/audit/rights.h \
 	daemon/audit/strays.c daemon/audit/strays.h \
 	daemon/audit/stray_sysv.c daemon/audit/stray_sysv.h \

@@ -57,6 +57,13 @@ stray_posix_lease(int fd)
 	return fcntl(fd, F_SETLEASE, F_WRLCK) ? -errno : 0;
 }
 
+/* Setting it again counts anew; and one that is to be broken is told as what it is to become. */
+bool
+stray_posix_is_alone(int fd)
+{
+	return stray_posix_lease(fd) == 0 && fcntl(fd, F_GETLEASE) == F_WRLCK;
+}
+
 void
 stray_posix_release(int fd)
 {

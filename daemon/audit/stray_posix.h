@@ -27,8 +27,11 @@ bool stray_posix_is_quarantine(const char *name);
  */
 void stray_posix_judge(int dir_fd, const char *name, struct audit_stray *ret_stray, int *ret_fd);
 
-/* Whether nobody else has what fd is of, open or mapped, as stray_posix_judge() finds it out. Holds the lease if so. */
+/* Takes the lease on what fd is of. 0; -EAGAIN: somebody else has it open or mapped; or another negative errno. */
 int stray_posix_lease(int fd);
+
+/* Under the lease: whether still nobody else has it, waits to have it, or has tried to. */
+bool stray_posix_is_alone(int fd);
 
 /* Gives the lease back; who waits goes on. */
 void stray_posix_release(int fd);

@@ -9,6 +9,7 @@
 #include "daemon/audit/answer.h"
 #include "daemon/audit/stray_posix.h"
 #include "daemon/audit/question.h"
+#include "daemon/audit/removal.h"
 #include "daemon/audit/rights.h"
 #include "daemon/audit/strays.h"
 #include "daemon/audit/stray_sysv.h"
@@ -119,34 +120,14 @@ strays_list(const struct question *question, struct answer *answer)
 
 /* Judging. */
 
-struct judging {
-	int dir_fd;			/* -1: there is no such directory */
-	int error;			/* of opening it */
-	struct stray_sysv_resident *resident;
-};
-
+/* Without looking. */
 static void
-judge_posix(const struct judging *judging, const struct audit_candidate *candidate, struct audit_stray *ret_stray)
-{
-	if (judging->dir_fd < 0) {
-		*ret_stray = (struct audit_stray) { .what = AUDIT_POSIX, .verdict = AUDIT_UNKNOWN, .error = judging->error, .shm_id = -1 };
-		(void)snprintf(ret_stray->name, sizeof(ret_stray->name), "%s", candidate->name);
-		return;
-	}
-	stray_posix_judge(judging->dir_fd, candidate->name, ret_stray, NULL);
-	if (ret_stray->verdict != AUDIT_GONE &&
-	    (ret_stray->device != candidate->device || ret_stray->inode != candidate->inode))
-		ret_stray->verdict = AUDIT_CHANGED;
-}
-
-/* Without looking: the time is up. */
-static void
-leave_out(const struct audit_candidate *candidate, struct audit_stray *ret_stray)
+leave_out(const struct audit_candidate *candidate, int error, struct audit_stray *ret_stray)
 {
 	*ret_stray = (struct audit_stray) {
 		.what = candidate->what,
 		.verdict = AUDIT_UNKNOWN,
-		.error = -ETIME,
+		.error = error,
 		.shm_id = candidate->what == AUDIT_SYSV ? candidate->shm_id : -1,
 	};
 	if (candidate->what == AUDIT_POSIX)
@@ -154,47 +135,80 @@ leave_out(const struct audit_candidate *candidate, struct audit_stray *ret_stray
 }
 
 static void
-judge(const struct judging *judging, const struct audit_candidate *candidate, struct audit_stray *ret_stray)
+judge_posix(int dir_fd, const struct audit_candidate *candidate, struct audit_stray *ret_stray)
 {
-	if (candidate->what == AUDIT_SYSV)
-		stray_sysv_serve(judging->resident, candidate, ret_stray);
-	else
-		judge_posix(judging, candidate, ret_stray);
+	stray_posix_judge(dir_fd, candidate->name, ret_stray, NULL);
+	if (ret_stray->verdict != AUDIT_GONE &&
+	    (ret_stray->device != candidate->device || ret_stray->inode != candidate->inode))
+		ret_stray->verdict = AUDIT_CHANGED;
 }
 
-static bool
-any_is_sysv(const struct question *question)
-{
-	const struct audit_candidate *candidates = question->rows;
+struct judging {
+	const struct question *question;
+	struct audit_stray strays[AUDIT_MESSAGE_BYTES / sizeof(struct audit_candidate)];
+	struct removal_item removals[AUDIT_MESSAGE_BYTES / sizeof(struct audit_candidate)];
+	size_t n_removals;
+	bool is_incomplete;
+};
 
-	for (uint32_t i = 0; i < question->head->n_rows; i++)
-		if (candidates[i].what == AUDIT_SYSV)
-			return true;
-	return false;
+/* Those that are not to be removed; the others are gathered. */
+static void
+judge_all_posix(struct judging *judging)
+{
+	const struct audit_candidate *candidates = judging->question->rows;
+	cleanup_close int dir_fd = -1;
+	int r = stray_posix_open_directory(&dir_fd);
+
+	for (uint32_t i = 0; i < judging->question->head->n_rows; i++) {
+		struct audit_stray *stray = &judging->strays[i];
+
+		if (candidates[i].what != AUDIT_POSIX)
+			continue;
+		if (r < 0)
+			leave_out(&candidates[i], r, stray);
+		else if (candidates[i].flags & AUDIT_CANDIDATE_REMOVE)
+			judging->removals[judging->n_removals++] = (struct removal_item) { &candidates[i], stray };
+		else
+			judge_posix(dir_fd, &candidates[i], stray);
+	}
+	if (judging->n_removals)
+		removal_run(dir_fd, judging->removals, judging->n_removals);
+}
+
+static void
+judge_all_sysv(struct judging *judging)
+{
+	const struct audit_candidate *candidates = judging->question->rows;
+	__attribute__((cleanup(free_resident))) struct stray_sysv_resident *resident = NULL;
+
+	for (uint32_t i = 0; i < judging->question->head->n_rows; i++) {
+		if (candidates[i].what != AUDIT_SYSV)
+			continue;
+		if (!resident)
+			resident = stray_sysv_resident_new();
+		if (clock_monotonic_ns() > judging->question->until_ns) {
+			judging->is_incomplete = true;
+			leave_out(&candidates[i], -ETIME, &judging->strays[i]);
+		} else {
+			stray_sysv_serve(resident, &candidates[i], &judging->strays[i]);
+		}
+	}
 }
 
 int
 strays_judge(const struct question *question, struct answer *answer)
 {
-	const struct audit_candidate *candidates = question->rows;
-	struct judging judging = { .dir_fd = -1 };
+	static struct judging judging;
 	int r = 0;
 
-	judging.error = stray_posix_open_directory(&judging.dir_fd);
-	if (any_is_sysv(question))
-		judging.resident = stray_sysv_resident_new();
-	for (uint32_t i = 0; r == 0 && i < question->head->n_rows; i++) {
-		struct audit_stray stray;
-
-		if (clock_monotonic_ns() > question->until_ns) {
-			answer->head.flags |= AUDIT_INCOMPLETE;
-			leave_out(&candidates[i], &stray);
-		} else {
-			judge(&judging, &candidates[i], &stray);
-		}
-		r = add(answer, &stray);
-	}
-	free_resident(&judging.resident);
-	close_fd(&judging.dir_fd);
+	judging.question = question;
+	judging.n_removals = 0;
+	judging.is_incomplete = false;
+	judge_all_posix(&judging);
+	judge_all_sysv(&judging);
+	if (judging.is_incomplete)
+		answer->head.flags |= AUDIT_INCOMPLETE;
+	for (uint32_t i = 0; r == 0 && i < question->head->n_rows; i++)
+		r = add(answer, &judging.strays[i]);
 	return r < 0 ? r : end(answer, RIGHTS_JUDGE | RIGHTS_REMOVE);
 }

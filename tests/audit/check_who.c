@@ -572,6 +572,7 @@ main(void)
 	Suite *suite = suite_create("who");
 	TCase *tests = tcase_create("who");
 
+	tcase_set_timeout(tests, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_checked_fixture(tests, setup, teardown);
 	tcase_add_test(tests, mappings_and_descriptors_are_told_apart);
 	tcase_add_test(tests, counts_and_who_it_is_are_told);

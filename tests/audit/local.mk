@@ -12,6 +12,16 @@ tests_audit_check_who_SOURCES = tests/audit/check_who.c
 tests_audit_check_who_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_audit_check_who_LDADD = $(AUDIT_RIG_LIBS)
 
+check_PROGRAMS += tests/audit/check_strays
+tests_audit_check_strays_SOURCES = tests/audit/check_strays.c
+tests_audit_check_strays_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_audit_check_strays_LDADD = $(AUDIT_RIG_LIBS)
+
+check_PROGRAMS += tests/audit/check_quarantine
+tests_audit_check_quarantine_SOURCES = tests/audit/check_quarantine.c
+tests_audit_check_quarantine_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_audit_check_quarantine_LDADD = $(AUDIT_RIG_LIBS)
+
 check_PROGRAMS += tests/audit/check_container
 tests_audit_check_container_SOURCES = tests/audit/check_container.c
 tests_audit_check_container_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/shm.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "tests/audit/rig.h"
@@ -99,6 +100,17 @@ size_t
 rig_list(uint32_t flags)
 {
 	return rig_ask(AUDIT_LIST, flags, NULL, 0);
+}
+
+void
+rig_send(enum audit_kind kind, const void *rows, size_t n, size_t row_size)
+{
+	static char message[AUDIT_MESSAGE_BYTES];
+	struct audit_question question = { .version = AUDIT_VERSION, .kind = kind, .serial = ++rig.serial, .n_rows = (uint32_t)n };
+
+	memcpy(message, &question, sizeof(question));
+	memcpy(message + sizeof(question), rows, n * row_size);
+	harness_assert(send(rig.fd, message, sizeof(question) + n * row_size, MSG_NOSIGNAL) > 0, "send: %s", strerror(errno));
 }
 
 const struct audit_holder *

@@ -36,6 +36,9 @@ size_t rig_who(const struct audit_object *objects, size_t n);
 size_t rig_judge(const struct audit_candidate *candidates, size_t n);
 size_t rig_list(uint32_t flags);
 
+/* Sends a question, and does not wait for its answer: for who kills what it was sent to. */
+void rig_send(enum audit_kind kind, const void *rows, size_t n, size_t row_size);
+
 /* The one row of the last AUDIT_WHO of an object and process; NULL: there is none. */
 const struct audit_holder *rig_holder(uint32_t object, pid_t pid);
 /* How a process has it, without what concerns the process itself; 0: not at all. */

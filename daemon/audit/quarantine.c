@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The directory that objects are in is everybody's; its sticky bit keeps others from what is ours. So a quarantine is ours if it is
+ * a directory that belongs to us and lets nobody else in; in it paths are as we made them. A lock (flock) on it says that its run
+ * lives: the kernel drops it whatever that one dies of.
+ */
+#include "config.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "daemon/audit/quarantine.h"
+#include "daemon/audit/stray_posix.h"
+
+#define TRIES		16
+#define PATH_SIZE	(24 + NAME_MAX + 1)	/* INODE/NAME */
+
+static void
+close_directory(DIR **dir)
+{
+	if (*dir)
+		(void)closedir(*dir);
+}
+
+static void
+format_path(char *buf, size_t size, const char *name, ino_t inode)
+{
+	(void)snprintf(buf, size, "%ju/%s", (uintmax_t)inode, name);
+}
+
+static void
+format_number(char *buf, size_t size, ino_t inode)
+{
+	(void)snprintf(buf, size, "%ju", (uintmax_t)inode);
+}
+
+/* Whether what is open is a directory of ours that has this name. */
+static bool
+is_ours(int dir_fd, const char *name, int fd)
+{
+	struct stat opened, named;
+
+	return fstat(fd, &opened) == 0 && S_ISDIR(opened.st_mode) && opened.st_uid == geteuid() &&
+	    (opened.st_mode & 07777) == 0700 && fstatat(dir_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
+}
+
+/* Opens and locks one by its name. -EBUSY: somebody lives there; -EPERM: it is not ours. */
+static int
+open_quarantine(int dir_fd, const char *name, int *ret_fd)
+{
+	cleanup_close int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (!is_ours(dir_fd, name, fd))
+		return -EPERM;
+	if (flock(fd, LOCK_EX | LOCK_NB))
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	/* Who settles what was left may have taken it for that, and removed it, before the lock was ours. */
+	if (!is_ours(dir_fd, name, fd))
+		return -EBUSY;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+int
+quarantine_make(struct quarantine *quarantine, int dir_fd)
+{
+	int r = -EEXIST;
+
+	if (quarantine->fd >= 0)
+		return 0;
+	for (int i = 0; i < TRIES && (r == -EEXIST || r == -EBUSY || r == -ENOENT); i++) {
+		uint32_t number;
+
+		if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+			return -EIO;
+		(void)snprintf(quarantine->name, sizeof(quarantine->name), STRAY_POSIX_QUARANTINE_PREFIX "%08x", number);
+		r = mkdirat(dir_fd, quarantine->name, 0700) ? -errno : 0;
+		if (r == 0)
+			r = open_quarantine(dir_fd, quarantine->name, &quarantine->fd);
+	}
+	if (r == 0)
+		quarantine->dir_fd = dir_fd;
+	return r;
+}
+
+void
+quarantine_leave(struct quarantine *quarantine)
+{
+	if (quarantine->fd < 0)
+		return;
+	(void)unlinkat(quarantine->dir_fd, quarantine->name, AT_REMOVEDIR);
+	close_fd(&quarantine->fd);
+}
+
+/* Whether the object in it is the one that is to be removed. */
+static bool
+is_meant(const struct quarantine *quarantine, const char *path, ino_t inode)
+{
+	struct stat status;
+
+	return fstatat(quarantine->fd, path, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_ino == inode &&
+	    S_ISREG(status.st_mode);
+}
+
+int
+quarantine_prepare(struct quarantine *quarantine, ino_t inode)
+{
+	char number[24];
+
+	format_number(number, sizeof(number), inode);
+	return mkdirat(quarantine->fd, number, 0700) ? -errno : 0;
+}
+
+void
+quarantine_forget(struct quarantine *quarantine, ino_t inode)
+{
+	char number[24];
+
+	format_number(number, sizeof(number), inode);
+	(void)unlinkat(quarantine->fd, number, AT_REMOVEDIR);
+}
+
+int
+quarantine_take(struct quarantine *quarantine, const char *name, ino_t inode)
+{
+	char path[PATH_SIZE];
+	struct stat status;
+	int r;
+
+	format_path(path, sizeof(path), name, inode);
+	/*
+	 * The kernel cannot be asked to rename only a certain inode. So the look comes as late as can be, and is repeated when the
+	 * name can change no more: whatever it was then has its name back within a few microseconds.
+	 */
+	if (fstatat(quarantine->dir_fd, name, &status, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	if (status.st_ino != inode)
+		return -ESTALE;
+	if (renameat2(quarantine->dir_fd, name, quarantine->fd, path, RENAME_NOREPLACE))
+		return -errno;
+	if (is_meant(quarantine, path, inode))
+		return 0;
+	r = quarantine_give_back(quarantine, name, inode);
+	return r < 0 ? r : -ESTALE;
+}
+
+int
+quarantine_give_back(struct quarantine *quarantine, const char *name, ino_t inode)
+{
+	char path[PATH_SIZE];
+
+	format_path(path, sizeof(path), name, inode);
+	if (renameat2(quarantine->fd, path, quarantine->dir_fd, name, RENAME_NOREPLACE))
+		return -errno;
+	quarantine_forget(quarantine, inode);
+	return 0;
+}
+
+int
+quarantine_remove(struct quarantine *quarantine, const char *name, ino_t inode)
+{
+	char path[PATH_SIZE];
+
+	format_path(path, sizeof(path), name, inode);
+	if (unlinkat(quarantine->fd, path, 0))
+		return -errno;
+	quarantine_forget(quarantine, inode);
+	return 0;
+}
+
+/* What was left. */
+
+/* Names may have any byte in them, and this goes to a log or a terminal. */
+static void
+say(const char *name, const char *what)
+{
+	char shown[NAME_MAX + 1];
+	size_t i;
+
+	for (i = 0; name[i] && i < NAME_MAX; i++)
+		shown[i] = name[i] < 0x20 || name[i] > 0x7e ? '?' : name[i];
+	shown[i] = '\0';
+	(void)fprintf(stderr, "segmentd-audit: '%s', whose removal was not finished, %s\n", shown, what);
+}
+
+/* One that was to be removed and has lost its name to another: whether it was removed, since nobody has it. */
+static bool
+remove_nameless(struct quarantine *quarantine, const char *number, const char *name)
+{
+	ino_t inode = (ino_t)strtoull(number, NULL, 10);
+	struct audit_stray stray;
+	char path[PATH_SIZE];
+	int fd;
+	bool done;
+
+	format_path(path, sizeof(path), name, inode);
+	if (!is_meant(quarantine, path, inode))
+		return false;
+	stray_posix_judge(quarantine->fd, path, &stray, &fd);
+	done = fd >= 0 && stray.inode == inode && stray_posix_is_alone(fd) && quarantine_remove(quarantine, name, inode) == 0;
+	close_fd(&fd);
+	return done;
+}
+
+static void
+settle_entry(struct quarantine *quarantine, const char *number, const char *name)
+{
+	ino_t inode = (ino_t)strtoull(number, NULL, 10);
+	int r = quarantine_give_back(quarantine, name, inode);
+
+	if (r == 0)
+		say(name, "has its name back");
+	else if (r == -EEXIST && remove_nameless(quarantine, number, name))
+		say(name, "was removed: nobody has it, and another has its name");
+	else if (r != -ENOENT)
+		say(name, "has to wait: somebody has it, and another has its name");
+}
+
+/* Each entry of a directory, of which some are gone afterwards: as many times as there is one less. */
+static void
+settle_number(struct quarantine *quarantine, const char *number)
+{
+	__attribute__((cleanup(close_directory))) DIR *dir = NULL;
+	int fd = openat(quarantine->fd, number, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	const struct dirent *entry;
+
+	dir = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!dir) {
+		close_fd(&fd);
+		return;
+	}
+	while ((entry = readdir(dir)))
+		if (!streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
+			settle_entry(quarantine, number, entry->d_name);
+	(void)unlinkat(quarantine->fd, number, AT_REMOVEDIR);
+}
+
+static void
+settle_one(int dir_fd, const char *name)
+{
+	__attribute__((cleanup(close_directory))) DIR *dir = NULL;
+	struct quarantine quarantine = { .dir_fd = dir_fd, .fd = -1 };
+	const struct dirent *entry;
+	int fd;
+
+	if (open_quarantine(dir_fd, name, &quarantine.fd) < 0)
+		return;
+	(void)snprintf(quarantine.name, sizeof(quarantine.name), "%s", name);
+	fd = openat(quarantine.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!dir)
+		close_fd(&fd);
+	while (dir && (entry = readdir(dir)))
+		if (strspn(entry->d_name, "0123456789") == strlen(entry->d_name))
+			settle_number(&quarantine, entry->d_name);
+	quarantine_leave(&quarantine);
+}
+
+void
+quarantine_settle(int dir_fd)
+{
+	__attribute__((cleanup(close_directory))) DIR *dir = NULL;
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const struct dirent *entry;
+
+	dir = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!dir) {
+		close_fd(&fd);
+		return;
+	}
+	while ((entry = readdir(dir)))
+		if (stray_posix_is_quarantine(entry->d_name) && strlen(entry->d_name) < sizeof(((struct quarantine *)0)->name))
+			settle_one(dir_fd, entry->d_name);
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A program opens an object in two steps: it finds the file by its name, and then it has it open. Between the two the kernel
+ * counts nobody: who asks whether anybody has the object, and removes it because nobody has, takes it from under such a program,
+ * which would then share it with nobody. So an object is removed in two steps, too:
+ *
+ * 1. Under a write lease, which is granted when nobody has it open, the name is taken away from the object: from here on nobody
+ *    can find it any more. Who had found it before and opens it now meets the lease, and waits in its open(2).
+ * 2. The lease is held until all who had found it before must have come. If any has, the object gets its name back at once, and
+ *    the program goes on as if nothing had been. If none has, there is none, and the object is removed.
+ *
+ * Whether any has come the kernel is asked by setting the lease again: it counts who has it open, those who wait included. A break
+ * that was asked for says the same of those who would not wait (O_NONBLOCK) and went away.
+ *
+ * How long is long enough: between the steps of an open nothing waits, so that it is done when it has had a CPU for a microsecond.
+ * All come within the grace unless one is kept from running for that long; and membarrier(2) returns when each CPU has been
+ * through the scheduler, which an open in between does not go to, unless the kernel is built to be preempted anywhere.
+ *
+ * While an object has no name another may get it, as after any removal; only that then it cannot have it back. That takes two who
+ * come within microseconds of each other for an object that nobody had for seconds. It is seen, and waited for, and said.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "daemon/audit/quarantine.h"
+#include "daemon/audit/removal.h"
+#include "daemon/audit/stray_posix.h"
+
+#define LOOKS_AT_ONCE	4			/* right after the name is gone: who is just opening it comes then */
+#define GRACE_NS	(30 * NS_PER_MS)
+#define GRACE_ALONE_NS	(60 * NS_PER_MS)	/* beyond that, where there is no membarrier(2) */
+#define PATIENCE_NS	NS_PER_SEC		/* for a name that another has, while somebody waits for the object */
+#define RETRY_NS	NS_PER_MS
+
+enum state {
+	STATE_DONE,			/* its verdict stands */
+	STATE_TAKEN,			/* it has no name, and nobody has come */
+	STATE_WANTED,			/* somebody has, and its name is another one's */
+};
+
+struct work {
+	enum state state;
+	int fd;				/* with the lease, while it is not done */
+	ino_t inode;
+	bool is_prepared;
+};
+
+struct removal {
+	const struct removal_item *items;
+	struct work *works;
+	size_t n;
+	int dir_fd;
+	struct quarantine quarantine;
+	int error;			/* of making it */
+};
+
+/* A run that was killed, or one of ours, has left something; another process may have, too: the first removal of each looks. */
+static bool has_leftovers = true;
+
+static void
+finish(struct removal *removal, size_t i, enum audit_verdict verdict, int error)
+{
+	struct work *work = &removal->works[i];
+
+	removal->items[i].stray->verdict = verdict;
+	removal->items[i].stray->error = error;
+	work->state = STATE_DONE;
+	close_fd(&work->fd);		/* and with it goes the lease */
+	if (work->is_prepared)
+		quarantine_forget(&removal->quarantine, work->inode);	/* unless something has to stay there */
+}
+
+/* It must not be removed any more. Who waits goes on when the lease is gone, and by then it has its name, if that can be. */
+static void
+give_back(struct removal *removal, size_t i)
+{
+	const char *name = removal->items[i].candidate->name;
+	int r = quarantine_give_back(&removal->quarantine, name, removal->works[i].inode);
+
+	if (r == 0)
+		finish(removal, i, AUDIT_CHANGED, 0);
+	else if (r == -EEXIST)
+		removal->works[i].state = STATE_WANTED;
+	else {
+		has_leftovers = true;
+		finish(removal, i, AUDIT_KEPT, r);
+	}
+}
+
+static void
+look(struct removal *removal, size_t i)
+{
+	struct work *work = &removal->works[i];
+	struct stat status;
+
+	/* A second name (link(2) asks for no lease) is somebody's, too. */
+	if (!stray_posix_is_alone(work->fd) || fstat(work->fd, &status) || status.st_nlink != 1)
+		give_back(removal, i);
+}
+
+/* The first step. */
+
+static bool
+is_candidate(const struct removal_item *item)
+{
+	return item->stray->device == item->candidate->device && item->stray->inode == item->candidate->inode;
+}
+
+static void
+take(struct removal *removal, size_t i)
+{
+	const struct removal_item *item = &removal->items[i];
+	struct work *work = &removal->works[i];
+	int r = quarantine_take(&removal->quarantine, item->candidate->name, work->inode);
+
+	switch (r) {
+	case 0:
+		work->state = STATE_TAKEN;
+		for (int looks = 0; looks < LOOKS_AT_ONCE && work->state == STATE_TAKEN; looks++)
+			look(removal, i);
+		break;
+	case -ENOENT:
+		finish(removal, i, AUDIT_GONE, 0);
+		break;
+	case -ESTALE:
+		finish(removal, i, AUDIT_CHANGED, 0);
+		break;
+	case -EEXIST:
+		has_leftovers = true;
+		finish(removal, i, AUDIT_CHANGED, r);
+		break;
+	default:
+		finish(removal, i, AUDIT_KEPT, r);
+	}
+}
+
+/*
+ * From the lease on whoever opens the object waits: what can be done before is. A candidate that comes twice is prepared for once,
+ * and is gone when its second turn comes.
+ */
+static void
+begin(struct removal *removal, size_t i)
+{
+	const struct removal_item *item = &removal->items[i];
+	struct work *work = &removal->works[i];
+	const char *name = item->candidate->name;
+	int r = removal->error;
+
+	if (stray_posix_is_quarantine(name)) {
+		stray_posix_judge(removal->dir_fd, name, item->stray, NULL);
+		item->stray->verdict = item->stray->verdict == AUDIT_GONE ? AUDIT_GONE : AUDIT_UNFIT;
+		return;
+	}
+	work->inode = item->candidate->inode;
+	if (r == 0)
+		r = quarantine_prepare(&removal->quarantine, work->inode);
+	work->is_prepared = r == 0;
+	stray_posix_judge(removal->dir_fd, name, item->stray, &work->fd);
+	if (item->stray->verdict != AUDIT_GONE && !is_candidate(item))
+		finish(removal, i, AUDIT_CHANGED, 0);
+	else if (work->fd < 0)
+		finish(removal, i, item->stray->verdict, item->stray->error);
+	else if (r < 0)
+		finish(removal, i, AUDIT_KEPT, r);
+	else
+		take(removal, i);
+}
+
+/* The second step. */
+
+static bool
+any_is(const struct removal *removal, enum state state)
+{
+	for (size_t i = 0; i < removal->n; i++)
+		if (removal->works[i].state == state)
+			return true;
+	return false;
+}
+
+static void
+look_at_all(struct removal *removal)
+{
+	for (size_t i = 0; i < removal->n; i++) {
+		if (removal->works[i].state == STATE_TAKEN)
+			look(removal, i);
+		else if (removal->works[i].state == STATE_WANTED)
+			give_back(removal, i);
+	}
+}
+
+/* Until something is opened that we have a lease of, or some time has gone by. True: something is. */
+static bool
+await_opener(uint64_t ns)
+{
+	const struct timespec time = { .tv_sec = (time_t)(ns / NS_PER_SEC), .tv_nsec = (long)(ns % NS_PER_SEC) };
+	sigset_t io;
+
+	(void)sigemptyset(&io);
+	(void)sigaddset(&io, SIGIO);
+	return sigtimedwait(&io, NULL, &time) == SIGIO;
+}
+
+/* Who comes gets the object at once: the signal says that somebody has, the looks whose it is. */
+static void
+await_all(struct removal *removal, uint64_t ns)
+{
+	uint64_t until_ns = clock_monotonic_ns() + ns, now_ns;
+
+	while ((any_is(removal, STATE_TAKEN) || any_is(removal, STATE_WANTED)) && (now_ns = clock_monotonic_ns()) < until_ns) {
+		uint64_t left_ns = until_ns - now_ns;
+
+		(void)await_opener(any_is(removal, STATE_WANTED) ? min_u64(left_ns, RETRY_NS) : left_ns);
+		look_at_all(removal);
+	}
+}
+
+static void
+await_cpus(struct removal *removal)
+{
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
+		await_all(removal, GRACE_ALONE_NS);
+	look_at_all(removal);
+}
+
+static void
+remove_taken(struct removal *removal, size_t i)
+{
+	struct work *work = &removal->works[i];
+	int r = quarantine_remove(&removal->quarantine, removal->items[i].candidate->name, work->inode);
+
+	if (r < 0) {
+		has_leftovers = true;
+		finish(removal, i, AUDIT_KEPT, r);
+		return;
+	}
+	finish(removal, i, AUDIT_REMOVED, stray_posix_is_alone(work->fd) ? 0 : -EBUSY);
+}
+
+/*
+ * Nobody can be told any longer to wait for a name. If they have gone, having waited for nothing (O_NONBLOCK), nobody has it; the
+ * lease has to be given back to find that out.
+ */
+static void
+end_wanted(struct removal *removal, size_t i)
+{
+	struct work *work = &removal->works[i];
+
+	stray_posix_release(work->fd);
+	if (stray_posix_lease(work->fd) == 0 && stray_posix_is_alone(work->fd)) {
+		remove_taken(removal, i);
+		return;
+	}
+	has_leftovers = true;
+	finish(removal, i, AUDIT_KEPT, -EEXIST);
+}
+
+static void
+run(struct removal *removal)
+{
+	while (await_opener(0))
+		continue;
+	removal->error = quarantine_make(&removal->quarantine, removal->dir_fd);
+	for (size_t i = 0; i < removal->n; i++)
+		begin(removal, i);
+	await_all(removal, GRACE_NS);
+	if (any_is(removal, STATE_TAKEN))
+		await_cpus(removal);
+	for (size_t i = 0; i < removal->n; i++)
+		if (removal->works[i].state == STATE_TAKEN)
+			remove_taken(removal, i);
+	await_all(removal, PATIENCE_NS);
+	for (size_t i = 0; i < removal->n; i++)
+		if (removal->works[i].state == STATE_WANTED)
+			end_wanted(removal, i);
+	quarantine_leave(&removal->quarantine);
+}
+
+void
+removal_run(int dir_fd, const struct removal_item *items, size_t n)
+{
+	struct removal removal = { .items = items, .n = n, .dir_fd = dir_fd, .quarantine = QUARANTINE_NULL };
+	cleanup_free struct work *works = calloc(n, sizeof(*works));
+	sigset_t term, before;
+	int at_parents_death = 0;
+
+	for (size_t i = 0; works && i < n; i++)
+		works[i] = (struct work) { .state = STATE_DONE, .fd = -1 };
+	if (!works) {
+		for (size_t i = 0; i < n; i++) {
+			stray_posix_judge(dir_fd, items[i].candidate->name, items[i].stray, NULL);
+			if (items[i].stray->verdict == AUDIT_UNHELD) {
+				items[i].stray->verdict = AUDIT_KEPT;
+				items[i].stray->error = -ENOMEM;
+			}
+		}
+		return;
+	}
+	removal.works = works;
+	/* Who stops us, or dies, waits until what has no name has one, or needs none. */
+	(void)prctl(PR_GET_PDEATHSIG, &at_parents_death, 0, 0, 0);
+	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+	(void)sigemptyset(&term);
+	(void)sigaddset(&term, SIGTERM);
+	(void)sigprocmask(SIG_BLOCK, &term, &before);
+	if (has_leftovers) {
+		has_leftovers = false;
+		quarantine_settle(dir_fd);
+	}
+	run(&removal);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	(void)prctl(PR_SET_PDEATHSIG, at_parents_death, 0, 0, 0);
+}
