@@ -74,4 +74,14 @@ void scale_work(struct bench *bench, const struct bench_goal *goal);
 /* bench_idle.c: nothing at all. */
 void idle_wakeups(struct bench *bench, const struct bench_goal *goal);
 
+/* bench_who.c: who has a segment that 500 clients have. */
+void who_held(struct bench *bench, const struct bench_goal *goal);
+void who_held_maps(struct bench *bench, const struct bench_goal *goal);
+void who_audited(struct bench *bench, const struct bench_goal *goal);
+void who_audited_maps(struct bench *bench, const struct bench_goal *goal);
+
+/* bench_sweep.c: many objects that nobody holds. */
+void sweep_judged(struct bench *bench, const struct bench_goal *goal);
+void sweep_removed(struct bench *bench, const struct bench_goal *goal);
+
 #endif

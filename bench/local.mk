@@ -10,7 +10,7 @@ bench_segmentd_bench_SOURCES = \
 	bench/bench_death.c bench/bench_handout.c bench/bench_handover.c bench/bench_idle.c bench/bench_kinds.c \
 	bench/bench_load.c \
 	bench/bench_lock.c bench/bench_many.c bench/bench_mass.c bench/bench_provision.c bench/bench_restore.c \
-	bench/bench_scale.c \
+	bench/bench_scale.c bench/bench_sweep.c bench/bench_who.c \
 	bench/child.c bench/child.h \
 	bench/daemon.c bench/daemon.h \
 	bench/families.h \
@@ -18,22 +18,24 @@ bench_segmentd_bench_SOURCES = \
 	bench/kinds.c bench/kinds.h \
 	bench/main.c \
 	bench/populate.c bench/populate.h \
+	bench/private.c bench/private.h \
 	bench/profile.c bench/profile.h \
 	bench/report.c bench/report.h \
 	bench/robust.c bench/robust.h \
 	bench/samples.c \
 	bench/scale.c bench/scale.h \
+	bench/scan.c bench/scan.h \
 	bench/settings.c bench/settings.h \
 	bench/wire.c bench/wire.h
 bench_segmentd_bench_CPPFLAGS = $(AM_CPPFLAGS) $(EVENT_CFLAGS)
 bench_segmentd_bench_CFLAGS = $(AM_CFLAGS) -pthread
 # The library as its users have it, by the dynamic linker, as glibc's mutex is; libcontrol for owners without the library.
-bench_segmentd_bench_LDADD = client/libsegment.la client/libcontrol.la $(EVENT_LIBS) -lpthread
+bench_segmentd_bench_LDADD = client/libsegment.la client/libcontrol.la host/libhost.la $(EVENT_LIBS) -lpthread
 bench_segmentd_bench_LDFLAGS = $(AM_LDFLAGS) -no-install
 
 # make bench [BENCH_ONLY=H1,P1] [BENCH_ROUNDS=9] [BENCH_RUNS=3] [BENCH_GATE=6] [BENCH_SIZE=4096] [BENCH_IDLE=30]
 #            [BENCH_HOST_SETTINGS=1] [BENCH_KINDS=all]
-bench: bench/segmentd-bench$(EXEEXT) daemon/segmentd$(EXEEXT)
+bench: bench/segmentd-bench$(EXEEXT) daemon/segmentd$(EXEEXT) daemon/audit/segmentd-audit$(EXEEXT)
 	bench/segmentd-bench$(EXEEXT) --daemon daemon/segmentd$(EXEEXT) --json bench/results.jsonl \
 		$(if $(BENCH_ONLY),--only $(BENCH_ONLY)) $(if $(BENCH_ROUNDS),--rounds $(BENCH_ROUNDS)) \
 		$(if $(BENCH_RUNS),--runs $(BENCH_RUNS)) $(if $(BENCH_GATE),--gate $(BENCH_GATE)) \

@@ -52,8 +52,14 @@ static const struct bench_goal goals[] = {
 	{ "U3/1024", "the same, 1 MiB, by a worker", BENCH_US, 0, 0, 0, restore_1024 },
 	{ "S1", "memory of the daemon for each of many segments", BENCH_US, 512, 256, 0, many_memory },
 	{ "S2", "many segments created from a configuration, each", BENCH_US, 2, 1.5, 0, many_created },
+	{ "S3", "who has a segment of 500 clients, against a scan of /proc", BENCH_US, 0.01, 0.01, 0, who_held },
+	{ "S3/maps", "the same, each with 200 mappings more", BENCH_US, 0.01, 0.01, 0, who_held_maps },
 	{ "S4", "a request's p99 with many segments and idle clients", BENCH_US, 1.10, 1.05, 1.10, many_answered },
 	{ "S5", "the idle daemon", BENCH_US, 0, 0, 0, idle_wakeups },
+	{ "A/who", "an audit of a segment of 500 processes, beside a bare scan", BENCH_US, 0, 0, 0, who_audited },
+	{ "A/maps", "the same, each with 200 mappings more", BENCH_US, 0, 0, 0, who_audited_maps },
+	{ "O/judge", "100,000 objects that nobody holds judged, each", BENCH_US, 0, 0, 0, sweep_judged },
+	{ "O/remove", "the same removed, each", BENCH_US, 0, 0, 0, sweep_removed },
 	{ "N/start", "start to ready for each of many segments, against 1,000", BENCH_US, 1.5, 1.1, 0, many_started },
 	{ "N/attach", "attaching one of many segments, against one of 10", BENCH_US, 1.5, 1.1, 0, scale_attach_one },
 	{ "N/detach", "the same, closing and detaching it", BENCH_US, 1.5, 1.1, 0, scale_detach_one },
@@ -197,6 +203,19 @@ catch_interrupts(void)
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
+/* The program of the same build as the daemon is, for the daemon, too. */
+static void
+choose_audit(const struct bench *bench)
+{
+	const char *slash = strrchr(bench->daemon, '/');
+	char *path;
+
+	if (asprintf(&path, "%.*saudit/segmentd-audit", slash ? (int)(slash - bench->daemon) + 1 : 0, bench->daemon) < 0)
+		bench_fail("out of memory");
+	(void)setenv("SEGMENTD_AUDIT", path, 1);
+	free(path);
+}
+
 /* A thousand clients need as many descriptors, here and in the baseline's server. */
 static void
 raise_descriptors(void)
@@ -334,6 +353,7 @@ main(int argc, char **argv)
 	struct utsname host;
 
 	parse(&bench, &options, argc, argv);
+	choose_audit(&bench);
 	bench_init(&bench);
 	catch_interrupts();
 	raise_descriptors();
