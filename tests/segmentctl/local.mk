@@ -12,6 +12,7 @@ check_PROGRAMS += \
 	tests/segmentctl/check_segmentctl_daemon \
 	tests/segmentctl/check_lies \
 	tests/segmentctl/check_orphans \
+	tests/segmentctl/check_orphans_real \
 	tests/segmentctl/check_plan \
 	tests/segmentctl/check_segmentctl_manual \
 	tests/segmentctl/check_tables \
@@ -69,6 +70,11 @@ tests_segmentctl_check_orphans_SOURCES = tests/segmentctl/check_orphans.c $(segm
 	tests/host/auditfake.c tests/host/auditfake.h
 tests_segmentctl_check_orphans_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_orphans_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
+
+tests_segmentctl_check_orphans_real_SOURCES = tests/segmentctl/check_orphans_real.c $(segmentctl_run)
+tests_segmentctl_check_orphans_real_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_BUILT='"$(abs_top_builddir)/daemon/audit/segmentd-audit"'
+tests_segmentctl_check_orphans_real_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_orphans_real_LDADD = $(AUDIT_RIG_LIBS) $(segmentctl_test_libs)
 
 tests_segmentctl_check_plan_SOURCES = tests/segmentctl/check_plan.c $(segmentctl_run)
 tests_segmentctl_check_plan_CFLAGS = $(segmentctl_test_cflags)
