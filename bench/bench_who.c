@@ -2,8 +2,9 @@
 /* Copyright the segmentd authors */
 /*
  * S3: who has a segment, with 500 clients that are attached and mapped: by one question to the daemon, and by looking at all
- * processes. A/...: what segmentd-audit takes for the same, which looks at descriptors, names and cgroups, too. With 200 mappings
- * more in each client the scans have more to look at, and the daemon has not.
+ * processes. A/...: what segmentd-audit takes, which looks at descriptors, too, and says more of those that have it; of an object
+ * that one process has, and of one that all 500 have. With 200 mappings more in each client the scans have more to look at, and
+ * the daemon has not.
  */
 #include "config.h"
 
@@ -34,6 +35,8 @@ struct who {
 	struct daemon daemon;
 	struct stat object;
 	unsigned n_maps;		/* that each client has more */
+	unsigned n_least;		/* processes that have the object */
+	void *own;			/* the bench's mapping of an object of its own; NULL: it is the segment */
 	struct child clients[WHO_CLIENTS];
 	int fd;				/* the asker's connection */
 	uint64_t serial;
@@ -42,10 +45,10 @@ struct who {
 };
 
 static void
-who_check(unsigned n, const char *how)
+who_check(const struct who *self, unsigned n, const char *how)
 {
-	if (n < WHO_CLIENTS)
-		bench_fail("%s: %u of %d clients were found", how, n, WHO_CLIENTS);
+	if (n < self->n_least)
+		bench_fail("%s: %u of %u processes were found", how, n, self->n_least);
 }
 
 /* The clients. */
@@ -94,7 +97,7 @@ who_start(struct bench *bench, struct who *self, unsigned n_maps)
 {
 	struct daemon_config config = { 0 };
 
-	*self = (struct who){ .bench = bench, .n_maps = n_maps, .audit_fd = -1 };
+	*self = (struct who){ .bench = bench, .n_maps = n_maps, .n_least = WHO_CLIENTS, .audit_fd = -1 };
 	daemon_init(&self->daemon, &config);
 	daemon_start(bench, &self->daemon);
 	who_identify(self);
@@ -132,7 +135,7 @@ texts_run(void *arg, struct bench_round *round)
 	for (unsigned i = 0; i < WHO_SCANS; i++) {
 		uint64_t start_ns = clock_monotonic_ns();
 
-		who_check(scan_texts(&self->object), "reading maps");
+		who_check(self, scan_texts(&self->object), "reading maps");
 		samples_add(&round->samples, clock_monotonic_ns() - start_ns);
 	}
 }
@@ -145,7 +148,7 @@ queries_run(void *arg, struct bench_round *round)
 	for (unsigned i = 0; i < WHO_SCANS; i++) {
 		uint64_t start_ns = clock_monotonic_ns();
 
-		who_check(scan_queries(&self->object), "PROCMAP_QUERY");
+		who_check(self, scan_queries(&self->object), "PROCMAP_QUERY");
 		samples_add(&round->samples, clock_monotonic_ns() - start_ns);
 	}
 }
@@ -184,7 +187,7 @@ named_run(void *arg, struct bench_round *round)
 	for (unsigned i = 0; i < WHO_SCANS; i++) {
 		uint64_t start_ns = clock_monotonic_ns();
 
-		who_check(ask_holders(arg, 0, &n_pages), "the daemon");
+		who_check(arg, ask_holders(arg, 0, &n_pages), "the daemon");
 		samples_add(&round->samples, clock_monotonic_ns() - start_ns);
 	}
 }
@@ -197,7 +200,7 @@ brief_run(void *arg, struct bench_round *round)
 	for (unsigned i = 0; i < WHO_QUESTIONS; i++) {
 		uint64_t start_ns = clock_monotonic_ns();
 
-		who_check(ask_holders(arg, PROTOCOL_BRIEF, &n_pages), "the daemon");
+		who_check(arg, ask_holders(arg, PROTOCOL_BRIEF, &n_pages), "the daemon");
 		samples_add(&round->samples, clock_monotonic_ns() - start_ns);
 	}
 	if (n_pages != 1)
@@ -284,13 +287,25 @@ audit_run(void *arg, struct bench_round *round)
 		r = audit_ask(self->audit_fd, &question, &object, count_row, &n, &end);
 		if (r < 0 || end.result < 0)
 			bench_fail("segmentd-audit: %s", r < 0 ? strerror(-r) : end.text);
-		who_check(n, "segmentd-audit");
+		who_check(self, n, "segmentd-audit");
 		samples_add(&round->samples, clock_monotonic_ns() - start_ns);
 	}
 }
 
+/* Another object: of the bench alone, made when all clients are forked. */
 static void
-audit_compare(struct bench *bench, const struct bench_goal *goal, unsigned n_maps)
+take_own_object(struct who *self)
+{
+	cleanup_close int fd = memfd_create("bench", MFD_CLOEXEC);
+
+	self->own = fd < 0 || ftruncate(fd, 4096) != 0 ? MAP_FAILED : mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+	if (self->own == MAP_FAILED || fstat(fd, &self->object) != 0)
+		bench_fail("no memory: %s", strerror(errno));
+	self->n_least = 1;
+}
+
+static void
+audit_compare(struct bench *bench, const struct bench_goal *goal, unsigned n_maps, bool of_one)
 {
 	static struct who self;
 	struct bench_side sides[BENCH_SIDES_MAX];
@@ -300,8 +315,10 @@ audit_compare(struct bench *bench, const struct bench_goal *goal, unsigned n_map
 		bench_skip(bench, goal, "500 processes more are not allowed to this user (ulimit -u)");
 		return;
 	}
-	sides[n++] = (struct bench_side){ "segmentd-audit: mappings, descriptors, names, cgroups", audit_run, &self };
+	sides[n++] = (struct bench_side){ "segmentd-audit: mappings and descriptors", audit_run, &self };
 	who_start(bench, &self, n_maps);
+	if (of_one)
+		take_own_object(&self);
 	self.audit_fd = audit_open(NULL, &self.audit_pid);
 	if (self.audit_fd < 0)
 		bench_fail("segmentd-audit: %s", strerror(-self.audit_fd));
@@ -310,17 +327,25 @@ audit_compare(struct bench *bench, const struct bench_goal *goal, unsigned n_map
 	close_fd(&self.audit_fd);
 	bench_disown(bench, self.audit_pid);
 	(void)waitpid(self.audit_pid, NULL, 0);
+	if (of_one)
+		(void)munmap(self.own, 4096);
 	who_stop(&self);
 }
 
 void
 who_audited(struct bench *bench, const struct bench_goal *goal)
 {
-	audit_compare(bench, goal, 0);
+	audit_compare(bench, goal, 0, true);
 }
 
 void
 who_audited_maps(struct bench *bench, const struct bench_goal *goal)
 {
-	audit_compare(bench, goal, WHO_MAPS);
+	audit_compare(bench, goal, WHO_MAPS, true);
+}
+
+void
+who_audited_all(struct bench *bench, const struct bench_goal *goal)
+{
+	audit_compare(bench, goal, 0, false);
 }

@@ -79,6 +79,7 @@ void who_held(struct bench *bench, const struct bench_goal *goal);
 void who_held_maps(struct bench *bench, const struct bench_goal *goal);
 void who_audited(struct bench *bench, const struct bench_goal *goal);
 void who_audited_maps(struct bench *bench, const struct bench_goal *goal);
+void who_audited_all(struct bench *bench, const struct bench_goal *goal);
 
 /* bench_sweep.c: many objects that nobody holds. */
 void sweep_judged(struct bench *bench, const struct bench_goal *goal);
