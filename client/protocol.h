@@ -521,7 +521,16 @@ enum protocol_event_kind {
 	PROTOCOL_EVENT_RELOAD = 12,	/* of no segment */
 	PROTOCOL_EVENT_UNCLEAN = 13,	/* its contents were in use when the machine went down; SHOW says what became of them */
 	PROTOCOL_EVENT_UNSYNCED = 14,	/* what was stored to it could not be written to its file; likewise */
+	PROTOCOL_EVENT_ORPHAN = 15,	/* of no segment: a stray object that nobody holds; to those who subscribed to ALL */
 	PROTOCOL_EVENT_N
+};
+
+/* ORPHAN's attachment: what was done. */
+enum protocol_orphan {
+	PROTOCOL_ORPHAN_FOUND = 1,	/* nothing, as the rule says */
+	PROTOCOL_ORPHAN_REMOVED = 2,
+	PROTOCOL_ORPHAN_KEPT = 3,	/* it could not be removed */
+	PROTOCOL_ORPHAN_N
 };
 
 #define PROTOCOL_NOBODY		UINT32_MAX	/* in place of a uid: there is none, or it is not known */
@@ -529,17 +538,17 @@ enum protocol_event_kind {
 struct protocol_event {
 	struct protocol_header header;	/* flags: REPLY and PUSHED; serial and status: 0 */
 	uint32_t kind;			/* enum protocol_event_kind */
-	int32_t lock;			/* its index, or -1 */
-	uint64_t generation;		/* of the segment, or 0 */
+	int32_t lock;			/* its index, or -1. ORPHAN: the id of a System V segment, or -1 */
+	uint64_t generation;		/* of the segment, or 0. ORPHAN: the inode of a POSIX object */
 	uint64_t time_ns;		/* since 1970 */
 	uint64_t lost;			/* events that were not sent before this one */
-	uint32_t attachment;		/* or 0 */
-	int32_t pid;			/* of who acted or died; 0: nobody, or hidden by its pid namespace */
+	uint32_t attachment;		/* or 0. ORPHAN: enum protocol_orphan */
+	int32_t pid;			/* of who acted or died; 0: nobody, or hidden by its pid namespace. ORPHAN: who made it, or 0 */
 	char segment[PROTOCOL_NAME_SIZE];	/* or empty */
-	char lock_name[PROTOCOL_NAME_SIZE];	/* or empty */
-	uint64_t value;			/* GROWN: its size now. PROGRESS: what is provisioned so far. FAILED: see there */
-	uint64_t total;			/* PROGRESS: what is to be provisioned. FAILED: see there. Else 0 */
-	uint32_t uid;			/* of who acted or died, or PROTOCOL_NOBODY; of RELOAD that is a signal: SIGHUP */
+	char lock_name[PROTOCOL_NAME_SIZE];	/* or empty. ORPHAN: "/NAME", cut to fit; of System V "key 0xKEY" */
+	uint64_t value;			/* GROWN: its size now. PROGRESS: what is provisioned so far. ORPHAN: what is in memory. FAILED: see there */
+	uint64_t total;			/* PROGRESS: what is to be provisioned. ORPHAN: its size. FAILED: see there. Else 0 */
+	uint32_t uid;			/* of who acted or died, or PROTOCOL_NOBODY; of RELOAD that is a signal: SIGHUP. ORPHAN: its owner's */
 	uint32_t zero;
 };
 static_assert(sizeof(struct protocol_event) == 360, "wire");
@@ -597,6 +606,7 @@ enum protocol_plan_subject {
 	PROTOCOL_PLAN_TEMPLATE = 1,
 	PROTOCOL_PLAN_DAEMON = 2,	/* name is empty */
 	PROTOCOL_PLAN_FILE = 3,		/* a problem; the text says of which file. name is empty */
+	PROTOCOL_PLAN_ORPHANS = 4,	/* a rule; the text says which. name is empty */
 	PROTOCOL_PLAN_SUBJECT_N
 };
 

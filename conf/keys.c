@@ -40,7 +40,6 @@ static const struct keys_row rows[] = {
 	  .fallback_words = "none", .help = "What clients may create." },
 	{ KEYS_TOP, "orphans", KEYS_TYPE_LIST, NOWHERE, .reload = KEYS_LIVE, .max = 1024,
 	  .fallback_words = "none",
-	  .refusal = "orphan rules are not supported by this version; remove them",
 	  .help = "What to do with System V and POSIX objects that no living process holds." },
 
 	/* daemon */
@@ -271,13 +270,18 @@ static const struct keys_row rows[] = {
 	/* orphans */
 	{ KEYS_ORPHAN, "posix", KEYS_TYPE_TEXT, AT(conf_orphan, posix), .max = 255,
 	  .reload = KEYS_LIVE, .fallback_words = "none", .range = "a pattern, as in \"/psm_*\"",
-	  .help = "POSIX objects by name; either posix or sysv is given." },
+	  .help = "Objects of /dev/shm by name, as shm_open(3) has it; either posix or sysv is given. As in a shell, * and ? "
+	      "stand for any bytes, [] for one of some, and a dot behind the slash is matched by a dot alone." },
 	{ KEYS_ORPHAN, "sysv", KEYS_TYPE_TABLE, NOWHERE, .reload = KEYS_LIVE,
 	  .fallback_words = "none", .help = "System V segments that all of its keys are true of." },
 	{ KEYS_ORPHAN, "after", KEYS_TYPE_TIME, AT(conf_orphan, after_ms), .max = UNITS_TIME_MAX_MS,
-	  .reload = KEYS_LIVE, .fallback = "\"30s\"", .help = "How long nobody has held it." },
+	  .reload = KEYS_LIVE, .fallback = "\"30s\"", 
+	  .help = "For how long nobody has held it until something is done about it. Of a POSIX object that is since its last "
+	      "close that segmentd saw, or since segmentd looks at it; of a System V segment since its last detach." },
 	{ KEYS_ORPHAN, "action", KEYS_TYPE_FLAG, AT(conf_orphan, remove), .words = action_words,
-	  .reload = KEYS_LIVE, .fallback = "\"report\"", .help = "What to do with it." },
+	  .reload = KEYS_LIVE, .fallback = "\"report\"",
+	  .help = "What to do with it. report: the log and events tell of it, once. remove: it is removed, if the kernel still "
+	      "says that nobody holds it." },
 
 	/* orphans.sysv */
 	{ KEYS_ORPHAN_SYSV, "user", KEYS_TYPE_USER, ACCOUNT(conf_orphan, user, KEYS_NO_FIELD,

@@ -70,7 +70,6 @@ struct keys_row {
 	size_t flag_offset;
 	uint64_t min, max;
 	const char *const *words;	/* NULL ends them */
-	const char *refusal;		/* the key is not honoured yet: the sentence that says so */
 	const char *fallback;		/* the default as written in a file; NULL: none, and */
 	const char *fallback_words;	/* what holds without it, or "required" */
 	bool required;

@@ -33,15 +33,29 @@ conf_drop_definitions(struct conf *conf)
 	conf->n_segments = conf->n_templates = 0;
 }
 
+void
+conf_orphan_deinit(struct conf_orphan *orphan)
+{
+	free(orphan->file);
+	free(orphan->posix);
+	*orphan = (struct conf_orphan){ 0 };
+}
+
+void
+conf_orphans_free(struct conf_orphan *orphans, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		conf_orphan_deinit(&orphans[i]);
+	free(orphans);
+}
+
 struct conf *
 conf_free(struct conf *conf)
 {
 	if (!conf)
 		return NULL;
 	conf_drop_definitions(conf);
-	for (size_t i = 0; i < conf->n_orphans; i++)
-		free(conf->orphans[i].posix);
-	free(conf->orphans);
+	conf_orphans_free(conf->orphans, conf->n_orphans);
 	free(conf->daemon.socket);
 	free(conf->daemon.state_dir);
 	free(conf->daemon.admin_group);

@@ -37,6 +37,8 @@ struct conf_daemon {
 
 /* An orphan rule; exactly one of posix and is_sysv. */
 struct conf_orphan {
+	char *file;			/* where it was read */
+	unsigned line;
 	char *posix;			/* glob, or NULL */
 	bool is_sysv;
 	bool has_user, has_key, has_mode;
@@ -101,6 +103,10 @@ int conf_load_texts(const struct conf_text *texts, size_t n_texts, struct conf_r
 int conf_new_default(struct conf **ret_conf);
 
 struct conf *conf_free(struct conf *conf);
+
+/* What a rule owns; and what a list of n of them does, with the list. */
+void conf_orphan_deinit(struct conf_orphan *orphan);
+void conf_orphans_free(struct conf_orphan *orphans, size_t n);
 
 /* Gives segments and templates back: who needs them has taken references. */
 void conf_drop_definitions(struct conf *conf);

@@ -189,6 +189,8 @@ write_conf(struct writing *writing, const struct conf *conf)
 		r = write_definitions(writing, PACK_TEMPLATE, conf->templates, conf->n_templates);
 	for (size_t i = 0; r == 0 && i < conf->n_orphans; i++) {
 		begun = item_begin(writing, PACK_ORPHAN);
+		pack_put_text(&writing->pack, conf->orphans[i].file);
+		pack_put_u32(&writing->pack, conf->orphans[i].line);
 		pack_put_u8(&writing->pack, conf->orphans[i].is_sysv);
 		pack_put_group(&writing->pack, KEYS_ORPHAN, 0, &conf->orphans[i]);
 		pack_put_group(&writing->pack, KEYS_ORPHAN_SYSV, 0, &conf->orphans[i]);
@@ -231,7 +233,7 @@ pack_item_deinit(struct pack_item *item)
 	free(item->daemon.state_dir);
 	free(item->daemon.admin_group);
 	free(item->daemon.audit_socket);
-	free(item->orphan.posix);
+	conf_orphan_deinit(&item->orphan);
 	definition_unref(item->definition);
 	*item = (struct pack_item)PACK_ITEM_NULL;
 }
@@ -266,9 +268,16 @@ get_daemon(struct cursor *cursor, struct conf_daemon *daemon, char *why)
 static int
 get_orphan(struct cursor *cursor, struct conf_orphan *orphan, char *why)
 {
-	uint8_t is_sysv = cursor_u8(cursor);
-	int r = pack_get_group(cursor, KEYS_ORPHAN, 0, orphan, why);
+	int r = cursor_text(cursor, &orphan->file);
+	uint8_t is_sysv;
 
+	if (r < 0)
+		return r;
+	orphan->line = cursor_u32(cursor);
+	is_sysv = cursor_u8(cursor);
+	if (r || !orphan->file)
+		return pack_refuse(why, "the bytes of an orphan rule are none");
+	r = pack_get_group(cursor, KEYS_ORPHAN, 0, orphan, why);
 	if (r == 0)
 		r = pack_get_group(cursor, KEYS_ORPHAN_SYSV, 0, orphan, why);
 	if (r)

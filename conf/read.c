@@ -384,7 +384,13 @@ read_orphans(struct reader *reader, config_setting_t *list, const struct keys_ro
 	unsigned n = list_length(reader, list, row);
 	struct conf *conf = reader->conf;
 	struct conf_orphan *grown;
+	const char *file;
 
+	if (conf->n_orphans + n > row->max) {
+		read_problem(reader, list, NULL, "makes it %zu in all files; expected %llu at most", conf->n_orphans + n,
+		    (unsigned long long)row->max);
+		return;
+	}
 	grown = reallocarray(conf->orphans, conf->n_orphans + n + 1, sizeof(*grown));
 	if (!grown) {
 		reader->error = -ENOMEM;
@@ -399,12 +405,14 @@ read_orphans(struct reader *reader, config_setting_t *list, const struct keys_ro
 			continue;
 		conf->n_orphans++;
 		*orphan = (struct conf_orphan){ 0 };
+		source_find(reader->source, group->line, &file, &orphan->line);
+		orphan->file = strdup(file);
+		if (!orphan->file)
+			reader->error = -ENOMEM;
 		read_defaults(reader, KEYS_ORPHAN, 0, orphan);
 		read_group(reader, group, KEYS_ORPHAN, 0, orphan, read_orphan_sysv);
 		check_orphan(reader, group, orphan);
 	}
-	if (n > 0)
-		read_problem(reader, list, NULL, "%s", row->refusal);
 }
 
 static void

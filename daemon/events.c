@@ -140,6 +140,12 @@ events_is_for_waiting(enum protocol_event_kind kind)
 	    kind == PROTOCOL_EVENT_UNCLEAN;
 }
 
+static bool
+events_is_for_everybody(const struct definition *definition, enum protocol_event_kind kind)
+{
+	return definition ? events_is_for_waiting(kind) : kind != PROTOCOL_EVENT_ORPHAN;
+}
+
 static void
 events_fan_out(struct events_draft *draft, const struct definition *definition, const struct segment *segment)
 {
@@ -147,7 +153,7 @@ events_fan_out(struct events_draft *draft, const struct definition *definition, 
 	struct events_subscriber *subscriber;
 	struct attachment *attachment;
 
-	if (!definition || events_is_for_waiting(draft->event.kind)) {
+	if (events_is_for_everybody(definition, draft->event.kind)) {
 		LIST_FOREACH(subscriber, &events->subscribers, entry)
 			if (subscriber_may_see(subscriber, definition))
 				events_queue(draft, subscriber);
@@ -253,6 +259,24 @@ events_post_reload(struct events *events, int32_t pid, uint32_t uid)
 	events_draft(&draft, events, PROTOCOL_EVENT_RELOAD, NULL, 0);
 	draft.event.pid = pid;
 	draft.event.uid = uid;
+	events_fan_out(&draft, NULL, NULL);
+}
+
+void
+events_post_orphan(struct events *events, const struct events_orphan *orphan)
+{
+	struct events_draft draft;
+
+	if (!events->n_subscribers)
+		return;
+	events_draft(&draft, events, PROTOCOL_EVENT_ORPHAN, NULL, orphan->inode);
+	draft.event.attachment = orphan->what;
+	draft.event.lock = orphan->shm_id;
+	draft.event.pid = orphan->creator_pid;
+	draft.event.uid = orphan->uid;
+	draft.event.value = orphan->resident_bytes;
+	draft.event.total = orphan->size_bytes;
+	(void)snprintf(draft.event.lock_name, sizeof(draft.event.lock_name), "%s", orphan->name);
 	events_fan_out(&draft, NULL, NULL);
 }
 

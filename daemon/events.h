@@ -100,6 +100,19 @@ void events_post_death(const struct events_end *end, const struct segment *segme
 /* Likewise of what concerns everybody. uid: PROTOCOL_NOBODY where a signal asked for it. */
 void events_post_reload(struct events *events, int32_t pid, uint32_t uid);
 
+/* Likewise of a stray object, to those who see all. There may be very many: whoever has a segment is not told. */
+struct events_orphan {
+	enum protocol_orphan what;
+	const char *name;		/* what does not fit is cut off */
+	uint64_t inode;
+	int32_t shm_id;			/* or -1 */
+	int32_t creator_pid;
+	uint32_t uid;
+	uint64_t resident_bytes;
+	uint64_t size_bytes;
+};
+void events_post_orphan(struct events *events, const struct events_orphan *orphan);
+
 /* From here on it is told; its identity, sees_all and is_administrator are set. */
 void events_subscribe(struct events *events, struct events_subscriber *subscriber);
 void events_unsubscribe(struct events_subscriber *subscriber);

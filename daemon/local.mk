@@ -30,6 +30,13 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/milestones.c daemon/milestones.h \
 	daemon/mutexes.c daemon/mutexes.h \
 	daemon/names.c daemon/names.h \
+	daemon/orphans.c daemon/orphans.h \
+	daemon/orphans_judge.c \
+	daemon/orphans_names.c daemon/orphans_names.h \
+	daemon/orphans_posix.c \
+	daemon/orphans_rules.c daemon/orphans_rules.h \
+	daemon/orphans_sysv.c \
+	daemon/orphans_tell.c \
 	daemon/parse.c daemon/parse.h \
 	daemon/patience.c daemon/patience.h \
 	daemon/privileges.c daemon/privileges.h \
@@ -48,6 +55,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/reload.c daemon/reload.h \
 	daemon/reload_judge.c daemon/reload_judge.h \
 	daemon/reload_lines.c daemon/reload_lines.h \
+	daemon/reload_rules.c \
 	daemon/requests.c daemon/requests.h \
 	daemon/requests_attach.c \
 	daemon/requests_events.c \

@@ -6,7 +6,6 @@
 #include <stdarg.h>
 
 #include "daemon/log.h"
-#include "systemd/journal.h"
 
 static bool log_to_journal;
 static bool log_verbose;		/* $SEGMENTD_DEBUG: what clients do at will, too */
@@ -52,7 +51,9 @@ log_write(int priority, const struct log_about *about, const char *format, ...)
 
 	if (log_to_journal) {
 		struct journal_fields fields = {
+			.message_id = about->message_id,
 			.segment = about->segment,
+			.object = about->object,
 			.client_pid = about->client_pid,
 			.has_client_uid = about->has_client_uid,
 			.client_uid = about->client_uid,

@@ -13,6 +13,7 @@
 #include <syslog.h>
 
 #include "base/base.h"
+#include "systemd/journal.h"
 
 /* What an entry is about; all zero: nothing in particular. */
 struct log_about {
@@ -20,6 +21,8 @@ struct log_about {
 	pid_t client_pid;
 	bool has_client_uid;
 	uid_t client_uid;
+	const char *message_id;		/* 128 bits as hex, of entries that are looked for; or NULL */
+	const struct journal_object *object;	/* or NULL */
 	int error;			/* a negative errno, or 0 */
 };
 

@@ -20,6 +20,7 @@
 #include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
+#include "daemon/orphans.h"
 #include "daemon/privileges.h"
 #include "daemon/recovery.h"
 #include "daemon/recoverylog.h"
@@ -54,6 +55,7 @@ struct manager {
 	struct session_host sessions;
 	struct listener listener;
 	struct requests requests;
+	struct orphans orphans;
 	struct reload reload;
 	struct ending ending;
 	struct event *signals[3];
@@ -312,6 +314,7 @@ manager_on_signal(evutil_socket_t signal, short what, void *arg)
 	listener_stop(&manager->listener);
 	manager_end_sessions(manager);
 	reload_deinit(&manager->reload);
+	orphans_deinit(&manager->orphans);
 	if (!ending_begin(&manager->ending, manager->base, &manager->registry))
 		(void)event_base_loopbreak(manager->base);
 }
@@ -396,6 +399,7 @@ manager_init_reload(struct manager *manager)
 		.registry = &manager->registry,
 		.parser = &manager->parser,
 		.events = &manager->events,
+		.orphans = &manager->orphans,
 		.file = manager->file,
 		.is_socket_inherited = manager->listener.is_inherited,
 		.on_daemon = manager_on_daemon_keys,
@@ -405,6 +409,26 @@ manager_init_reload(struct manager *manager)
 	};
 
 	return reload_init(&manager->reload, &host, &manager->conf->daemon);
+}
+
+static bool
+manager_has_object(const char *name, void *arg)
+{
+	return backend_has_object(name);
+}
+
+static void
+manager_init_orphans(struct manager *manager)
+{
+	orphans_init(&manager->orphans, &(struct orphans_host) {
+		.base = manager->base,
+		.events = &manager->events,
+		.directory = BACKEND_SHM_DIR,
+		.judge = orphans_judge_ask,
+		.forget = orphans_judge_forget,
+		.judge_arg = &manager->auditor,
+		.is_ours = manager_has_object,
+	});
 }
 
 static int
@@ -467,6 +491,7 @@ manager_init_sessions(struct manager *manager)
 		.events = &manager->events,
 		.deaths = &manager->deaths,
 		.reload = &manager->reload,
+		.orphans = &manager->orphans,
 		.has_admin_gid = manager->conf->daemon.has_admin_gid,
 		.admin_gid = manager->conf->daemon.admin_gid,
 		.started_ns = manager->started_ns,
@@ -523,6 +548,7 @@ manager_init(struct manager *manager)
 	r = events_init(&manager->events, manager->base, requests_send_event);
 	if (r)
 		return r;
+	manager_init_orphans(manager);
 	deaths_init(&manager->deaths, manager->base, &manager->registry);
 	r = provisioner_init(&manager->provisioner, manager->base, &manager->workers, conf->daemon.memory_reserve_bytes);
 	if (r)
@@ -570,6 +596,9 @@ manager_start(struct manager *manager)
 		r = registry_declare(&manager->registry, manager->conf);
 	if (r == 0)
 		leftovers_begin(&manager->leftovers, &manager->registry);
+	/* What of it cannot be had has been logged, and is tried again with the next reload. */
+	if (r == 0)
+		(void)orphans_set_rules(&manager->orphans, &manager->conf->orphans, &manager->conf->n_orphans);
 	/* What reading thousands of definitions took is not needed any more: nobody is served yet who would wait for it. */
 	conf_drop_definitions(manager->conf);
 	(void)malloc_trim(0);
@@ -588,6 +617,7 @@ manager_deinit(struct manager *manager)
 	burials_deinit(&manager->sessions.burials);
 	flights_deinit(&manager->sessions.flights);
 	reload_deinit(&manager->reload);
+	orphans_deinit(&manager->orphans);
 	deaths_deinit(&manager->deaths);
 	events_deinit(&manager->events);
 	/* Before the segments, whose provisioning they work on. */

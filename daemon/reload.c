@@ -389,6 +389,29 @@ reload_do_segment(struct reload *reload)
 	return true;
 }
 
+/* A rule a step; they count together, when all were told. */
+static bool
+reload_do_orphans(struct reload *reload)
+{
+	struct orphans *orphans = reload->host.orphans;
+	struct conf *next = reload->next;
+	int r;
+
+	if (reload_judge_rule(&reload->judge, orphans->rules, next, reload->at)) {
+		reload->at++;
+		reload_tell(reload, PROTOCOL_PLAN_ORPHANS, "");
+		return true;
+	}
+	r = reload->current->applies ? orphans_set_rules(orphans, &next->orphans, &next->n_orphans) : 0;
+	if (r) {
+		reload_judge_begin(&reload->judge);
+		reload_text_add(&reload_judge_add(&reload->judge, PROTOCOL_PLAN_REFUSED)->text, "some of the rules are not carried "
+		    "out: %s", strerror(-r));
+		reload_tell(reload, PROTOCOL_PLAN_ORPHANS, "");
+	}
+	return false;
+}
+
 /* Thousands of definitions take their time to be given back, too. */
 static bool
 reload_free_some(struct reload *reload)
@@ -413,7 +436,7 @@ static void
 reload_log_line(const struct protocol_plan_line *line, const char *text, void *arg)
 {
 	const char *subject = line->subject == PROTOCOL_PLAN_TEMPLATE ? "template " :
-	    line->subject == PROTOCOL_PLAN_DAEMON ? "daemon" : "";
+	    line->subject == PROTOCOL_PLAN_DAEMON ? "daemon" : line->subject == PROTOCOL_PLAN_ORPHANS ? "orphans" : "";
 	int priority = line->action == PROTOCOL_PLAN_PROBLEM ? LOG_ERR :
 	    line->action == PROTOCOL_PLAN_REFUSED ? LOG_WARNING : LOG_NOTICE;
 	const struct log_about about = { .segment = line->subject == PROTOCOL_PLAN_SEGMENT ? line->name : NULL };
@@ -506,6 +529,7 @@ static const reload_phase_fn reload_phases[RELOAD_PHASE_N] = {
 	[RELOAD_REMOVING_TEMPLATES] = reload_do_removed_template,
 	[RELOAD_TEMPLATES] = reload_do_template,
 	[RELOAD_SEGMENTS] = reload_do_segment,
+	[RELOAD_ORPHANS] = reload_do_orphans,
 	[RELOAD_FREEING] = reload_free_some,
 };
 

@@ -10,6 +10,7 @@
 
 #include "conf/load.h"
 #include "daemon/events.h"
+#include "daemon/orphans.h"
 #include "daemon/parse.h"
 #include "daemon/registry.h"
 #include "daemon/reload_judge.h"
@@ -51,6 +52,7 @@ enum reload_phase {
 	RELOAD_REMOVING_TEMPLATES,
 	RELOAD_TEMPLATES,
 	RELOAD_SEGMENTS,
+	RELOAD_ORPHANS,
 	RELOAD_FREEING,
 	RELOAD_PHASE_N
 };
@@ -61,6 +63,7 @@ struct reload_host {
 	struct registry *registry;
 	struct parser *parser;
 	struct events *events;
+	struct orphans *orphans;
 	const char *file;		/* the main file of the configuration */
 	bool is_socket_inherited;
 	void (*on_daemon)(const struct conf_daemon *keys, void *arg);	/* the daemon's keys are so from now on */

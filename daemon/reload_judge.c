@@ -12,8 +12,8 @@
 
 #define LOOKED_AT_MAX	1000		/* attachments whose access is looked at in one turn */
 
-static void
-judge_begin(struct reload_judge *judge)
+void
+reload_judge_begin(struct reload_judge *judge)
 {
 	judge->n_steps = 0;
 	judge->is_kept = judge->restores = judge->forgets = judge->stops_growing = judge->takes_access = false;
@@ -24,8 +24,8 @@ judge_begin(struct reload_judge *judge)
 	reload_text_clear(&judge->why);
 }
 
-static struct reload_step *
-judge_add(struct reload_judge *judge, enum protocol_plan_action action)
+struct reload_step *
+reload_judge_add(struct reload_judge *judge, enum protocol_plan_action action)
 {
 	struct reload_step *step = &judge->steps[judge->n_steps++];
 
@@ -142,7 +142,7 @@ judge_add_changed(struct reload_judge *judge, const struct segment *segment, con
 
 	if (!judge_has(judge, PLAN_LIVE))
 		return;
-	step = judge_add(judge, PROTOCOL_PLAN_CHANGED);
+	step = reload_judge_add(judge, PROTOCOL_PLAN_CHANGED);
 	reload_text_add(&step->text, "%s", judge->changes[PLAN_LIVE].bytes);
 	if (judge->takes_access)
 		judge_add_losers(&step->text, segment, next);
@@ -155,7 +155,7 @@ judge_add_grown(struct reload_judge *judge, const struct segment *segment, const
 
 	if (!judge_has(judge, PLAN_GROW))
 		return;
-	step = judge_add(judge, PROTOCOL_PLAN_GROWN);
+	step = reload_judge_add(judge, PROTOCOL_PLAN_GROWN);
 	reload_text_add(&step->text, "%s, in place", judge->changes[PLAN_GROW].bytes);
 	if (segment->grow_to_bytes == next->size_bytes)
 		reload_text_add(&step->text, ": that is under way already");
@@ -164,14 +164,14 @@ judge_add_grown(struct reload_judge *judge, const struct segment *segment, const
 static void
 judge_add_replaced(struct reload_judge *judge, const char *why)
 {
-	reload_text_add(&judge_add(judge, PROTOCOL_PLAN_REPLACED)->text, "%s; %s", judge->all.bytes, why);
+	reload_text_add(&reload_judge_add(judge, PROTOCOL_PLAN_REPLACED)->text, "%s; %s", judge->all.bytes, why);
 }
 
 /* All that differs is told, since nothing of it is done, and which of it stands in the way. */
 static void
 judge_add_refused(struct reload_judge *judge, const struct segment *segment)
 {
-	reload_text_add(&judge_add(judge, PROTOCOL_PLAN_REFUSED)->text, "%s: nothing of this is done, since %s; it stays whole as "
+	reload_text_add(&reload_judge_add(judge, PROTOCOL_PLAN_REFUSED)->text, "%s: nothing of this is done, since %s; it stays whole as "
 	    "it runs. To have it made anew, its contents go: `segmentctl remove %s`, then `segmentctl reload`; or add a segment "
 	    "under another name", judge->all.bytes, judge->why.bytes, segment->definition->name);
 }
@@ -182,7 +182,7 @@ judge_add_back(struct reload_judge *judge, const char *what)
 {
 	if (!judge->n_steps) {
 		judge->is_kept = false;		/* the line counts it */
-		reload_text_add(&judge_add(judge, PROTOCOL_PLAN_KEPT)->text, "%s", what);
+		reload_text_add(&reload_judge_add(judge, PROTOCOL_PLAN_KEPT)->text, "%s", what);
 	} else
 		reload_text_add(&judge->steps[0].text, "; %s", what);
 }
@@ -224,7 +224,7 @@ judge_ready(struct reload_judge *judge, struct segment *segment, const struct de
 	judge_add_changed(judge, segment, next);
 	judge_add_grown(judge, segment, next);
 	if (judge_has(judge, PLAN_DRAINED)) {
-		step = judge_add(judge, PROTOCOL_PLAN_WAITS);
+		step = reload_judge_add(judge, PROTOCOL_PLAN_WAITS);
 		reload_text_add(&step->text, "%s, ", judge->changes[PLAN_DRAINED].bytes);
 		reload_judge_holders(segment, &step->text, step);
 		reload_text_add(&step->text, "; then it is made anew, its contents go");
@@ -240,7 +240,7 @@ judge_draining(struct reload_judge *judge, const struct segment *segment, const 
 	struct reload_step *step;
 
 	if (judge_has(judge, PLAN_NEVER) || judge_has(judge, PLAN_DRAINED)) {
-		step = judge_add(judge, PROTOCOL_PLAN_WAITS);
+		step = reload_judge_add(judge, PROTOCOL_PLAN_WAITS);
 		reload_text_add(&step->text, "%s; it is being removed, ", judge->all.bytes);
 		reload_judge_holders(segment, &step->text, step);
 		reload_text_add(&step->text, "; then it is made anew, its contents go");
@@ -258,7 +258,7 @@ static void
 judge_add_failed(struct reload_judge *judge, const struct segment *segment)
 {
 	judge->is_kept = false;		/* the line counts it */
-	reload_text_add(&judge_add(judge, PROTOCOL_PLAN_KEPT)->text, "it has failed, and is not tried again: `segmentctl retry "
+	reload_text_add(&reload_judge_add(judge, PROTOCOL_PLAN_KEPT)->text, "it has failed, and is not tried again: `segmentctl retry "
 	    "%s`", segment->definition->name);
 }
 
@@ -284,7 +284,7 @@ judge_added(struct reload_judge *judge, const struct definition *next)
 {
 	char size[32];
 
-	reload_text_add(&judge_add(judge, PROTOCOL_PLAN_ADDED)->text, "%s \"%s\", backend \"%s\"",
+	reload_text_add(&reload_judge_add(judge, PROTOCOL_PLAN_ADDED)->text, "%s \"%s\", backend \"%s\"",
 	    next->is_template ? "max_size" : "size", units_format_size(size, sizeof(size),
 	    next->is_template ? next->max_size_bytes : next->size_bytes), definition_backend_name(next->backend));
 }
@@ -292,7 +292,7 @@ judge_added(struct reload_judge *judge, const struct definition *next)
 static void
 judge_taken(struct reload_judge *judge, const struct segment *segment)
 {
-	struct reload_step *step = judge_add(judge, PROTOCOL_PLAN_REFUSED);
+	struct reload_step *step = reload_judge_add(judge, PROTOCOL_PLAN_REFUSED);
 
 	reload_text_add(&step->text, "a client has created a segment of this name from a template, which stays: "
 	    "`segmentctl remove %s`, then reload, or declare it under another name", segment->definition->name);
@@ -303,7 +303,7 @@ reload_judge_segment(struct reload_judge *judge, struct segment *segment, const 
 {
 	int r;
 
-	judge_begin(judge);
+	reload_judge_begin(judge);
 	if (!segment) {
 		judge_added(judge, next);
 		return 0;
@@ -330,9 +330,9 @@ reload_judge_removed(struct reload_judge *judge, struct segment *segment)
 {
 	struct reload_step *step;
 
-	judge_begin(judge);
+	reload_judge_begin(judge);
 	judge->forgets = segment->successor != NULL;
-	step = judge_add(judge, PROTOCOL_PLAN_REMOVED);
+	step = reload_judge_add(judge, PROTOCOL_PLAN_REMOVED);
 	if (segment->state == PROTOCOL_READY || segment->state == PROTOCOL_DRAINING) {
 		if (segment_is_held(segment)) {
 			reload_text_add(&step->text, segment->state == PROTOCOL_READY ? "nobody attaches it any more; it stays " :
@@ -352,9 +352,9 @@ reload_judge_template(struct reload_judge *judge, const struct registry_template
 {
 	int r;
 
-	judge_begin(judge);
+	reload_judge_begin(judge);
 	if (!next) {
-		reload_text_add(&judge_add(judge, PROTOCOL_PLAN_REMOVED)->text, "nobody creates from it any more");
+		reload_text_add(&reload_judge_add(judge, PROTOCOL_PLAN_REMOVED)->text, "nobody creates from it any more");
 	} else if (!running || running->is_removed) {
 		judge_added(judge, next);
 		reload_text_add(&judge->steps[0].text, ", max_count %u", next->max_count);
@@ -365,7 +365,7 @@ reload_judge_template(struct reload_judge *judge, const struct registry_template
 		judge->is_kept = !judge->effects;
 		if (judge->is_kept)
 			return 0;
-		reload_text_add(&judge_add(judge, PROTOCOL_PLAN_CHANGED)->text, "%s", judge->all.bytes);
+		reload_text_add(&reload_judge_add(judge, PROTOCOL_PLAN_CHANGED)->text, "%s", judge->all.bytes);
 	}
 	if (running && running->n_segments)
 		reload_text_add(&judge->steps[0].text, "; what was created from it stays as it is, and counts: %u",
@@ -393,15 +393,15 @@ reload_judge_daemon(struct reload_judge *judge, const struct conf_daemon *runnin
 {
 	int r;
 
-	judge_begin(judge);
+	reload_judge_begin(judge);
 	r = plan_compare_daemon(running, next, is_inherited ? judge_on_daemon_change : judge_on_change, judge,
 	    &judge->effects);
 	if (r)
 		return r;
 	if (judge->changes[PLAN_LIVE].len)
-		reload_text_add(&judge_add(judge, PROTOCOL_PLAN_CHANGED)->text, "%s", judge->changes[PLAN_LIVE].bytes);
+		reload_text_add(&reload_judge_add(judge, PROTOCOL_PLAN_CHANGED)->text, "%s", judge->changes[PLAN_LIVE].bytes);
 	if (judge->changes[PLAN_NEVER].len)
-		reload_text_add(&judge_add(judge, PROTOCOL_PLAN_REFUSED)->text, "%s: not done, since %s; restart segmentd",
+		reload_text_add(&reload_judge_add(judge, PROTOCOL_PLAN_REFUSED)->text, "%s: not done, since %s; restart segmentd",
 		    judge->changes[PLAN_NEVER].bytes, judge->why.bytes);
 	return 0;
 }

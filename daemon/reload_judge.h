@@ -8,6 +8,7 @@
 #define DAEMON_RELOAD_JUDGE_H
 
 #include "conf/plan.h"
+#include "daemon/orphans_rules.h"
 #include "daemon/registry.h"
 #include "daemon/reload_lines.h"
 
@@ -51,6 +52,12 @@ int reload_judge_template(struct reload_judge *judge, const struct registry_temp
 int reload_judge_daemon(struct reload_judge *judge, const struct conf_daemon *running, const struct conf_daemon *next,
     bool is_inherited);
 
+/*
+ * The rules of orphans, one by one. at: from 0, first next's and then those of running, which only tell what is removed; running
+ * may be NULL. False: that was all.
+ */
+bool reload_judge_rule(struct reload_judge *judge, const struct orphans_rules *running, const struct conf *next, size_t at);
+
 /* Who holds a segment, as a clause: "until 2 attachments end: pid 12, 13". step: gets the pids; or NULL. */
 void reload_judge_holders(const struct segment *segment, struct reload_text *text, struct reload_step *step);
 
@@ -59,6 +66,10 @@ void reload_judge_explain(const struct segment *segment, struct reload_text *tex
 
 /* For a plan, after its judgement: whether what is to be begun at once would be refused, as a reload would find it. */
 void reload_judge_foretell(struct reload_judge *judge, struct segment *segment, const struct definition *next);
+
+/* Between its own files: an empty judgement, and room for one more step of it. */
+void reload_judge_begin(struct reload_judge *judge);
+struct reload_step *reload_judge_add(struct reload_judge *judge, enum protocol_plan_action action);
 
 /* A step that was judged, and then was not to be had. */
 void reload_step_fail(struct reload_step *step, int r);

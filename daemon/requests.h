@@ -27,6 +27,7 @@ struct requests {
 	struct events *events;
 	struct deaths *deaths;
 	struct reload *reload;
+	struct orphans *orphans;
 	bool has_admin_gid;
 	uint32_t admin_gid;
 	uint64_t started_ns;		/* monotonic */

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "base/base.h"
+#include "daemon/orphans.h"
 #include "daemon/reload.h"
 #include "daemon/requests.h"
 
@@ -68,6 +69,13 @@ METRICS_VALUE(recoveries, requests->registry->host.recovery->n_recoveries)
 METRICS_VALUE(poisonings, requests->registry->host.recovery->n_poisonings)
 METRICS_VALUE(reloads, requests->reload->n_reloads)
 METRICS_VALUE(reloads_invalid, requests->reload->n_invalid)
+METRICS_VALUE(orphans_watched, orphans_n_watched(requests->orphans))
+METRICS_VALUE(orphans_found, requests->orphans->n_found)
+METRICS_VALUE(orphans_removed, requests->orphans->n_removed)
+METRICS_VALUE(orphans_kept, requests->orphans->n_kept)
+METRICS_VALUE(orphans_unknown, requests->orphans->n_unknown)
+METRICS_VALUE(orphans_freed, requests->orphans->freed_bytes)
+METRICS_VALUE(orphans_overflows, requests->orphans->n_overflows)
 METRICS_VALUE(uptime, (clock_monotonic_ns() - requests->started_ns) / NS_PER_SEC)
 
 static const struct metrics_row metrics_table[] = {
@@ -99,6 +107,13 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_poisonings", METRICS_COUNTER, NULL, "Locks poisoned after their owner died.", metrics_poisonings },
 	{ "segmentd_reloads", METRICS_COUNTER, NULL, "Reloads, also those that changed nothing.", metrics_reloads },
 	{ "segmentd_reloads_invalid", METRICS_COUNTER, NULL, "Of them without a valid configuration.", metrics_reloads_invalid },
+	{ "segmentd_orphans_watched", METRICS_GAUGE, NULL, "Stray objects that a rule is about.", metrics_orphans_watched },
+	{ "segmentd_orphans_found", METRICS_COUNTER, NULL, "Of them that nobody held for the rule's time.", metrics_orphans_found },
+	{ "segmentd_orphans_removed", METRICS_COUNTER, NULL, "Of those that were removed.", metrics_orphans_removed },
+	{ "segmentd_orphans_kept", METRICS_COUNTER, NULL, "Of those that could not be removed.", metrics_orphans_kept },
+	{ "segmentd_orphans_unknown", METRICS_COUNTER, NULL, "Objects about which the kernel could not be asked.", metrics_orphans_unknown },
+	{ "segmentd_orphans_freed_bytes", METRICS_COUNTER, "bytes", "Memory that removed orphans had.", metrics_orphans_freed },
+	{ "segmentd_orphans_overflows", METRICS_COUNTER, NULL, "Events lost, each with a look at all names.", metrics_orphans_overflows },
 	{ "segmentd_uptime_seconds", METRICS_GAUGE, "seconds", "Since the daemon started.", metrics_uptime },
 };
 

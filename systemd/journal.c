@@ -18,8 +18,8 @@
 #include "base/base.h"
 #include "systemd/journal.h"
 
-#define FIELDS_MAX		7
-#define FIELD_BYTES		256	/* a name and its value; a segment's name has at most 128 */
+#define FIELDS_MAX		15
+#define FIELD_BYTES		320	/* a name and its value; an object's name has at most 255 */
 #define MESSAGE_BYTES		4096	/* longer texts are cut: they hold what clients and files gave us */
 
 struct entry {
@@ -80,6 +80,23 @@ entry_add_string(struct entry *entry, const char *name, const char *value)
 	entry_add(entry, buf, FIELD_BYTES, snprintf(buf, FIELD_BYTES, "%s=%s", name, value));
 }
 
+static void
+entry_add_object(struct entry *entry, const struct journal_object *object)
+{
+	entry_add_string(entry, "OBJECT", object->name);
+	if (object->inode)
+		entry_add_number(entry, "OBJECT_INODE", object->inode);
+	if (object->has_id)
+		entry_add_number(entry, "OBJECT_ID", (uint64_t)object->id);
+	entry_add_number(entry, "OBJECT_UID", object->uid);
+	entry_add_number(entry, "OBJECT_BYTES", object->bytes);
+	entry_add_number(entry, "OBJECT_RESIDENT", object->resident_bytes);
+	if (object->proof)
+		entry_add_string(entry, "OBJECT_PROOF", object->proof);
+	if (object->rule)
+		entry_add_string(entry, "OBJECT_RULE", object->rule);
+}
+
 int
 journal_send(int priority, const struct journal_fields *fields, const char *text)
 {
@@ -93,6 +110,8 @@ journal_send(int priority, const struct journal_fields *fields, const char *text
 		entry_add_string(&entry, "MESSAGE_ID", fields->message_id);
 	if (fields && fields->segment)
 		entry_add_string(&entry, "SEGMENT", fields->segment);
+	if (fields && fields->object)
+		entry_add_object(&entry, fields->object);
 	if (fields && fields->client_pid > 0)
 		entry_add_number(&entry, "CLIENT_PID", (uint64_t)fields->client_pid);
 	if (fields && fields->has_client_uid)

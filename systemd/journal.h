@@ -8,10 +8,24 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Shared memory that is not a segment's. */
+struct journal_object {
+	const char *name;		/* OBJECT=: any bytes */
+	uint64_t inode;			/* OBJECT_INODE=, or 0 */
+	bool has_id;
+	int id;				/* OBJECT_ID=: of System V */
+	uid_t uid;			/* OBJECT_UID= */
+	uint64_t bytes;			/* OBJECT_BYTES= */
+	uint64_t resident_bytes;	/* OBJECT_RESIDENT= */
+	const char *proof;		/* OBJECT_PROOF=: how it is known that nobody holds it; or NULL */
+	const char *rule;		/* OBJECT_RULE=: FILE:LINE */
+};
+
 /* What an entry carries besides its text; absent fields are not sent. */
 struct journal_fields {
 	const char *message_id;		/* 128 bits as hex, or NULL */
 	const char *segment;		/* SEGMENT=, or NULL */
+	const struct journal_object *object;	/* or NULL */
 	pid_t client_pid;		/* CLIENT_PID=, or 0 */
 	bool has_client_uid;
 	uid_t client_uid;		/* CLIENT_UID= */

@@ -40,6 +40,13 @@ static const struct kind kinds[PROTOCOL_EVENT_N] = {
 	[PROTOCOL_EVENT_RELOAD] = { "reload", GREEN },
 	[PROTOCOL_EVENT_UNCLEAN] = { "unclean", YELLOW },
 	[PROTOCOL_EVENT_UNSYNCED] = { "unsynced", RED },
+	[PROTOCOL_EVENT_ORPHAN] = { "orphan", YELLOW },
+};
+
+static const char *const orphan_names[PROTOCOL_ORPHAN_N] = {
+	[PROTOCOL_ORPHAN_FOUND] = "found",
+	[PROTOCOL_ORPHAN_REMOVED] = "removed",
+	[PROTOCOL_ORPHAN_KEPT] = "kept",
 };
 
 const char *
@@ -160,12 +167,42 @@ put_who(const struct protocol_event *event)
 		printf("%s uid %" PRIu32, event->pid > 0 ? " of" : " ", event->uid);
 }
 
+static const char *
+orphan_name(const struct protocol_event *event)
+{
+	const char *name = event->attachment < PROTOCOL_ORPHAN_N ? orphan_names[event->attachment] : NULL;
+
+	return name ? name : "unknown";
+}
+
+/* Its name is any bytes: a stray object, and none of ours. */
+static int
+print_orphan_text(struct event_style *style, const struct protocol_event *event)
+{
+	char resident[TEXT_SIZE], size[TEXT_SIZE];
+
+	put_begin(style, event->time_ns, event->kind);
+	if (put_name(style, event->lock_name, true) < 0)
+		return -ENOMEM;
+	text_format_size(event->value, resident);
+	text_format_size(event->total, size);
+	printf("  %s", orphan_name(event));
+	if (event->lock >= 0)
+		printf("  id %" PRId32, event->lock);
+	else
+		printf("  inode %" PRIu64, event->generation);
+	printf("  of uid %" PRIu32 "  %s of %s in memory\n", event->uid, resident, size);
+	return 0;
+}
+
 static int
 print_text(struct event_style *style, const struct protocol_event *event)
 {
 	bool has_sizes = event->kind == PROTOCOL_EVENT_GROWN || event->kind == PROTOCOL_EVENT_PROGRESS ||
 	    (event->kind == PROTOCOL_EVENT_FAILED && event->value);
 
+	if (event->kind == PROTOCOL_EVENT_ORPHAN)
+		return print_orphan_text(style, event);
 	put_begin(style, event->time_ns, event->kind);
 	if (put_name(style, event->segment, has_who(event) || *event->lock_name || has_sizes ||
 	    event->kind >= PROTOCOL_EVENT_N) < 0)
@@ -193,11 +230,39 @@ add_begin(struct json *json, uint64_t time_ns, uint32_t kind)
 }
 
 static int
-print_json(const struct protocol_event *event)
+print_orphan_json(const struct protocol_event *event)
 {
 	struct json json = JSON_NULL;
 	int r = json_init_line(&json);
 
+	if (r == 0) {
+		add_begin(&json, event->time_ns, event->kind);
+		json_add_string(&json, "segment", NULL);
+		json_add_string(&json, "orphan", orphan_name(event));
+		json_add_string(&json, "object", event->lock_name);
+		if (event->lock >= 0)
+			json_add_number(&json, "id", (uint64_t)event->lock);
+		else
+			json_add_number(&json, "inode", event->generation);
+		json_add_number(&json, "uid", event->uid);
+		json_add_number(&json, "creator", event->pid > 0 ? (uint64_t)event->pid : 0);
+		json_add_number(&json, "resident", event->value);
+		json_add_number(&json, "size", event->total);
+		r = json_print(&json);
+	}
+	json_deinit(&json);
+	return r;
+}
+
+static int
+print_json(const struct protocol_event *event)
+{
+	struct json json = JSON_NULL;
+	int r;
+
+	if (event->kind == PROTOCOL_EVENT_ORPHAN)
+		return print_orphan_json(event);
+	r = json_init_line(&json);
 	if (r == 0) {
 		add_begin(&json, event->time_ns, event->kind);
 		if (event->kind >= PROTOCOL_EVENT_N)

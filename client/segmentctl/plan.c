@@ -30,7 +30,8 @@ static const char *const action_names[PROTOCOL_PLAN_ACTION_N] = {
 	[PROTOCOL_PLAN_REFUSED] = "refused",
 };
 
-static const char *const subject_names[PROTOCOL_PLAN_SUBJECT_N] = { "segment", "template", "daemon", "file" };
+static const char *const subject_names[PROTOCOL_PLAN_SUBJECT_N] = { "segment", "template", "daemon", "file",
+	"orphans" };
 
 struct planned {
 	const struct segmentctl *ctl;

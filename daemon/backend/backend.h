@@ -193,6 +193,10 @@ const struct backend *backend_of_row(const struct record_row *row);
 /* Gives the name and the daemon's descriptor up, and what else there is of it. Accepts one that holds nothing. */
 void backend_object_close(const struct backend *backend, struct backend_object *object);
 
+/* Whether an object of this directory is one of ours. */
+#define BACKEND_SHM_DIR	"/dev/shm"
+bool backend_has_object(const char *name);
+
 /* What several backends have in common: maps fd's object; opens it anew; counts its blocks. */
 int backend_map_fd(const struct backend_object *object, void *at);
 int backend_open_fd(const struct backend_object *object, bool write, int *ret_fd);

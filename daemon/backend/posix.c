@@ -136,6 +136,17 @@ posix_find(const char *path)
 	return NULL;
 }
 
+bool
+backend_has_object(const char *name)
+{
+	const struct posix *posix;
+
+	LIST_FOREACH(posix, &posix_named, named_entry)
+		if (streq(posix->path + sizeof(POSIX_DIR), name))
+			return true;
+	return false;
+}
+
 static int
 posix_refuse_taken(const char *path, char *text, size_t text_size)
 {

@@ -8,7 +8,7 @@
 
 #include "daemon/backend/backend.h"
 
-#define POSIX_DIR		"/dev/shm"
+#define POSIX_DIR		BACKEND_SHM_DIR
 #define POSIX_PATH_SIZE		(sizeof(POSIX_DIR) + 256)
 
 /*

@@ -181,42 +181,19 @@ static const struct {
 	{ SEGMENT("backend = \"posix\"; object = \"order\";"), 2, "segments[0].object", "does not start with a slash" },
 	{ SEGMENT("backend = \"posix\"; object = \"/a/b\";"), 2, "segments[0].object", "no object's name" },
 	{ SEGMENT("backend = \"posix\"; object = \"/..\";"), 2, "segments[0].object", "no object's name" },
-	/* known, and not honoured by this version */
 	{ SEGMENT("init = \"x\";"), 2, "segments[0].init", "does not start with a slash" },
-	{ "orphans = ( { posix = \"/psm_*\"; after = \"30s\"; action = \"remove\"; } );", 1, "orphans",
-	    "orphan rules are not supported" },
-	{ "orphans = ( { sysv = { user = \"root\"; key = 0x7A2F; mode = \"0666\"; }; } );", 1, "orphans",
-	    "orphan rules are not supported" },
-};
-
-/* What is refused as not supported is checked nevertheless: two problems each. */
-static const struct {
-	const char *text, *key, *words;
-} unsupported_and_wrong[] = {
-	{ "orphans = ( { posix = \"psm\"; } );", "orphans[0].posix", "slash" },
-	{ "orphans = ( { action = \"remove\"; } );", "orphans[0]", "expected posix or sysv" },
-	{ "orphans = ( { posix = \"/a\"; sysv = { key = 1; }; } );", "orphans[0].sysv", "stands beside posix" },
-	{ "orphans = ( { sysv = { }; } );", "orphans[0].sysv", "is empty" },
-	{ "orphans = ( { posix = \"/a\"; action = \"kill\"; } );", "orphans[0].action", "expected \"report\"" },
-	{ "orphans = ( { posix = \"/a\"; afer = \"1s\"; } );", "orphans[0].afer", "did you mean \"after\"?" },
+	{ "orphans = ( { posix = \"psm\"; } );", 1, "orphans[0].posix", "slash" },
+	{ "orphans = ( { action = \"remove\"; } );", 1, "orphans[0]", "expected posix or sysv" },
+	{ "orphans = ( { posix = \"/a\"; sysv = { key = 1; }; } );", 1, "orphans[0].sysv", "stands beside posix" },
+	{ "orphans = ( { posix = \"/a/b\"; } );", 1, "orphans[0].posix", "no object's name" },
+	{ "orphans = ( { sysv = { }; } );", 1, "orphans[0].sysv", "is empty" },
+	{ "orphans = ( { posix = \"/a\"; action = \"kill\"; } );", 1, "orphans[0].action", "expected \"report\"" },
+	{ "orphans = ( { posix = \"/a\"; afer = \"1s\"; } );", 1, "orphans[0].afer", "did you mean \"after\"?" },
 };
 
 START_TEST(is_refused_for_one_reason)
 {
 	expect_problem(rows[_i].text, rows[_i].line, rows[_i].key, rows[_i].words);
-}
-END_TEST
-
-START_TEST(what_is_not_supported_is_checked_as_well)
-{
-	struct run run;
-
-	run_text(&run, unsupported_and_wrong[_i].text);
-	ck_assert_int_eq(run.result, CONF_E_INVALID);
-	ck_assert_msg(run_find(&run, 0, unsupported_and_wrong[_i].key, unsupported_and_wrong[_i].words),
-	    "%s:\n%s", unsupported_and_wrong[_i].text, run_problems(&run));
-	ck_assert_msg(run_find(&run, 0, NULL, "not supported by this version"), "%s", run_problems(&run));
-	run_done(&run);
 }
 END_TEST
 
@@ -227,8 +204,6 @@ main(void)
 	TCase *tc = tcase_create("bad");
 
 	tcase_add_loop_test(tc, is_refused_for_one_reason, 0, BASE_ARRAY_SIZE(rows));
-	tcase_add_loop_test(tc, what_is_not_supported_is_checked_as_well, 0,
-	    BASE_ARRAY_SIZE(unsupported_and_wrong));
 	suite_add_tcase(suite, tc);
 	return suite_main(suite);
 }

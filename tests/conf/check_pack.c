@@ -225,6 +225,23 @@ expect_same_definition(const struct definition *a, const struct definition *b)
 	}
 }
 
+static void
+expect_same_orphan(const struct conf_orphan *a, const struct conf_orphan *b)
+{
+	ck_assert_str_eq(a->file, b->file);
+	ck_assert_uint_gt(a->line, 0);
+	ck_assert_uint_eq(a->line, b->line);
+	ck_assert_int_eq(a->is_sysv, b->is_sysv);
+	ck_assert_pstr_eq(a->posix, b->posix);
+	ck_assert_int_eq(a->has_user, b->has_user);
+	ck_assert_uint_eq(a->user, b->user);
+	ck_assert_int_eq(a->has_key, b->has_key);
+	ck_assert_int_eq(a->has_mode, b->has_mode);
+	ck_assert_uint_eq(a->mode, b->mode);
+	ck_assert_uint_eq(a->after_ms, b->after_ms);
+	ck_assert_int_eq(a->remove, b->remove);
+}
+
 START_TEST(whole_configuration_comes_back)
 {
 	struct pack_reader reader = PACK_READER_NULL;
@@ -250,6 +267,12 @@ START_TEST(whole_configuration_comes_back)
 		ck_assert_msg(pack_reader_next(&reader, &item) == 0, "%s", reader.why);
 		ck_assert_int_eq(item.kind, i < 3 ? PACK_SEGMENT : PACK_TEMPLATE);
 		expect_same_definition(i < 3 ? run.conf->segments[i] : run.conf->templates[i - 3], item.definition);
+		pack_item_deinit(&item);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_msg(pack_reader_next(&reader, &item) == 0, "%s", reader.why);
+		ck_assert_int_eq(item.kind, PACK_ORPHAN);
+		expect_same_orphan(&run.conf->orphans[i], &item.orphan);
 		pack_item_deinit(&item);
 	}
 	ck_assert_int_eq(pack_reader_next(&reader, &item), 0);

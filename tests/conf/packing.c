@@ -36,7 +36,9 @@ const char packing_text[] =
     "              { name = \"m\"; at = 128; }, { name = \"z\"; at = 168; init = true; on_death = \"zero\"; offset = 208; length = 8; } ); },\n"
     "  { name = \"lazy\"; size = 1; prefault = false; page_size = \"base\"; placement = \"prefer\"; } );\n"
     "templates = ( { name = \"job-%U-\"; max_size = \"1GiB\"; max_count = 5; mode = \"0666\"; },\n"
-    "  { name = \"tmp.\"; max_size = \"8KiB\"; owner = \"1\"; locks = ( { name = \"l\"; length = 8; } ); } );\n";
+    "  { name = \"tmp.\"; max_size = \"8KiB\"; owner = \"1\"; locks = ( { name = \"l\"; length = 8; } ); } );\n"
+    "orphans = ( { posix = \"/psm_*\"; after = \"45s\"; action = \"remove\"; },\n"
+    "  { sysv = { user = \"17\"; mode = \"0660\"; }; } );\n";
 
 int
 packing_file(void)

@@ -29,6 +29,16 @@ tests_daemon_check_kernelcount_SOURCES = tests/daemon/check_kernelcount.c
 tests_daemon_check_kernelcount_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_kernelcount_LDADD = $(DAEMON_TEST_LIBS)
 
+check_PROGRAMS += tests/daemon/check_orphans
+tests_daemon_check_orphans_SOURCES = tests/daemon/check_orphans.c
+tests_daemon_check_orphans_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_orphans_LDADD = $(DAEMON_TEST_LIBS)
+
+check_PROGRAMS += tests/daemon/check_orphansysv
+tests_daemon_check_orphansysv_SOURCES = tests/daemon/check_orphansysv.c
+tests_daemon_check_orphansysv_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_orphansysv_LDADD = $(DAEMON_TEST_LIBS)
+
 check_PROGRAMS += tests/daemon/check_parse
 tests_daemon_check_parse_SOURCES = tests/daemon/check_parse.c
 tests_daemon_check_parse_CFLAGS = $(DAEMON_TEST_CFLAGS)

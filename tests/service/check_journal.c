@@ -148,6 +148,35 @@ START_TEST(entry_carries_its_fields)
 }
 END_TEST
 
+START_TEST(object_has_its_fields)
+{
+	char name[257] = "/";
+	const struct journal_object object = { .name = name, .inode = 33, .has_id = true, .id = 7, .uid = 1000, .bytes = 8192,
+		.resident_bytes = 4096, .proof = "the kernel says so", .rule = "/etc/segmentd/segmentd.conf:12" };
+	struct journal_fields fields = { .object = &object };
+	int fd = fake_journald();
+
+	if (fd < 0)
+		return;
+	memset(name + 1, 'n', 255);
+	ck_assert_int_eq(journal_send(LOG_NOTICE, &fields, "removed"), 0);
+	hear(fd);
+	ck_assert_ptr_nonnull(strstr(heard, name));
+	ck_assert_int_eq(heard_lines("OBJECT_INODE=33"), 1);
+	ck_assert_int_eq(heard_lines("OBJECT_ID=7"), 1);
+	ck_assert_int_eq(heard_lines("OBJECT_UID=1000"), 1);
+	ck_assert_int_eq(heard_lines("OBJECT_BYTES=8192"), 1);
+	ck_assert_int_eq(heard_lines("OBJECT_RESIDENT=4096"), 1);
+	ck_assert_int_eq(heard_lines("OBJECT_PROOF=the kernel says so"), 1);
+	ck_assert_int_eq(heard_lines("OBJECT_RULE=/etc/segmentd/segmentd.conf:12"), 1);
+	/* A name may be any bytes. */
+	(void)strcpy(name, "/a\nOBJECT_FORGED=1");
+	ck_assert_int_eq(journal_send(LOG_NOTICE, &fields, "removed"), 0);
+	hear(fd);
+	ck_assert_int_eq(heard_lines("OBJECT"), 1);
+}
+END_TEST
+
 START_TEST(absent_fields_are_not_sent)
 {
 	struct journal_fields fields = { 0 };
@@ -161,6 +190,7 @@ START_TEST(absent_fields_are_not_sent)
 		ck_assert_int_eq(heard_lines("MESSAGE=ready"), 1);
 		ck_assert_int_eq(heard_lines("PRIORITY=6"), 1);
 		ck_assert_ptr_null(strstr(heard, "SEGMENT"));
+		ck_assert_ptr_null(strstr(heard, "OBJECT"));
 		ck_assert_ptr_null(strstr(heard, "CLIENT_"));
 		ck_assert_ptr_null(strstr(heard, "ERRNO"));
 		ck_assert_ptr_null(strstr(heard, "MESSAGE_ID"));
@@ -202,6 +232,7 @@ main(void)
 	tcase_add_test(tcase, stream_that_is_not_stderr_is_seen);
 	tcase_add_test(tcase, nonsense_is_no_stream);
 	tcase_add_test(tcase, entry_carries_its_fields);
+	tcase_add_test(tcase, object_has_its_fields);
 	tcase_add_test(tcase, absent_fields_are_not_sent);
 	tcase_add_test(tcase, text_is_bounded_and_begins_no_field);
 	suite_add_tcase(suite, tcase);

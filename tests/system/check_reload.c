@@ -81,6 +81,35 @@ START_TEST(what_is_removed_waits_for_who_holds_it)
 }
 END_TEST
 
+#define RULES(list)	RELOADING_SEGMENTS(DESK) "orphans = ( " list " );\n"
+#define NOWHERE		"{ posix = \"/segmentd-test-of-no-object\"; after = \"1h\"; }"
+#define NO_KEY		"{ sysv = { key = 0x5e5e5e5e; mode = \"0611\"; }; action = \"remove\"; }"
+
+/* No object is about: the rules alone. */
+START_TEST(rules_of_orphans_are_told_and_count_at_once)
+{
+	struct suite_scene scene;
+	const char *log;
+
+	suite_begin(&scene, NULL, RULES(NOWHERE));
+	log = reloading_hangup(&scene.daemon, NULL, RULES(NOWHERE ", " NO_KEY));
+	reloading_expect(log, "reload: added orphans: sysv key 0x5e5e5e5e, mode 0611: remove after 30s\n");
+	reloading_expect(log, "reload, asked for by SIGHUP: 1 added, 2 kept\n");
+	log = reloading_hangup(&scene.daemon, NULL, RULES(NO_KEY ", " NOWHERE));
+	reloading_expect(log, "reload: changed orphans: rules come in another order: of those that fit an object the first one counts\n");
+	log = reloading_hangup(&scene.daemon, NULL, RULES(NO_KEY ", " NOWHERE));
+	reloading_expect(log, "SIGHUP: 3 kept\n");
+	log = reloading_hangup(&scene.daemon, NULL, RULES("{ sysv = { key = 0x5e5e5e5e; mode = \"0611\"; }; after = \"2min\"; }"));
+	reloading_expect(log, "reload: changed orphans: sysv key 0x5e5e5e5e, mode 0611: remove after 30s -> report after 2min\n");
+	reloading_expect(log, "reload: removed orphans: posix \"/segmentd-test-of-no-object\": report after 1h\n");
+	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(DESK) "orphans = ( { posix = \"nothing\"; } );");
+	reloading_expect(log, "orphans[0].posix");
+	log = reloading_hangup(&scene.daemon, NULL, RELOADING_SEGMENTS(DESK));
+	reloading_expect(log, "reload: removed orphans: sysv key 0x5e5e5e5e, mode 0611: report after 2min\n");
+	suite_end(&scene);
+}
+END_TEST
+
 START_TEST(live_keys_act_at_once)
 {
 	struct suite_scene scene;
@@ -388,6 +417,7 @@ suite_reload(void)
 	tcase_set_timeout(steps, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(steps, what_is_added_is_provisioned);
 	tcase_add_test(steps, what_is_removed_waits_for_who_holds_it);
+	tcase_add_test(steps, rules_of_orphans_are_told_and_count_at_once);
 	tcase_add_test(steps, live_keys_act_at_once);
 	tcase_add_test(steps, a_removal_by_hand_is_in_the_log);
 	tcase_add_test(steps, access_taken_away_ends_new_attachments_alone);

@@ -1,0 +1,614 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * POSIX objects that a rule is about. One inotify watch of their directory tells of names that come and go and of files that
+ * are closed: each close sets the rule's time going anew. When that is over, the kernel is asked by way of the judge. What is
+ * held then is left alone until its next close; and in case that this was merged with the judge's own close, which cannot be
+ * told from others', it is looked at again after ever longer times.
+ *
+ * Anybody may make names there, and open and close them at will: names kept are bounded, turns are short, what was spent on
+ * reading is rested for, and what the kernel could not queue leads to a look at the whole directory, which has its rests too.
+ */
+#include "config.h"
+
+#include <dirent.h>
+#include <event2/event_struct.h>
+#include <fcntl.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "base/base.h"
+#include "daemon/orphans.h"
+#include "daemon/orphans_names.h"
+
+#define TURN_NS		(NS_PER_MS / 2)		/* of work in one turn of the loop */
+#define READ_REST_NS	(100 * NS_PER_MS)	/* between two bursts of events that are read, at least */
+#define SCAN_REST_NS	NS_PER_SEC		/* between two looks at the directory, at least */
+#define REWATCH_NS	(30 * NS_PER_SEC)	/* until a directory that went away is looked for again */
+
+#define EVENTS		(IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR)
+
+struct orphans_posix {
+	struct orphans *orphans;
+	struct orphans_rules *rules;	/* that the names' are of */
+	struct orphans_names names;
+	bool is_full;			/* there were more names than are kept */
+	bool is_full_told;
+
+	int inotify_fd;
+	int dir_fd;
+	int wd;
+	dev_t device;
+	bool is_lost;			/* the directory is not watched: it went away, with its mount perhaps */
+	uint64_t rewatch_at_ns;
+	struct event read_event;
+	struct event turn_event;
+
+	bool has_read;			/* something, in the burst that goes on */
+	bool is_resting;		/* until read_at_ns nothing is read */
+	uint64_t read_at_ns;
+	uint64_t read_ns;		/* what the burst took so far */
+
+	bool wants_scan;
+	DIR *scan;			/* while one goes on */
+	uint64_t scan_at_ns;		/* not before */
+	uint64_t scan_ns;
+
+	struct orphans_ask *ask;
+	bool is_settling;		/* it was answered: its verdicts count when all is read that was queued before */
+	uint64_t settle_bytes;		/* so much of that is left */
+	size_t n_settled;		/* verdicts that were taken */
+};
+
+static void
+posix_set_due(struct orphans_posix *posix, struct orphans_name *name, uint64_t due_ns)
+{
+	name->due_ns = due_ns;
+	orphans_names_sort(&posix->names, name);
+}
+
+/* It was let go of, or is looked at for the first time. */
+static void
+posix_touch(struct orphans_posix *posix, struct orphans_name *name, uint64_t now_ns, bool is_seen)
+{
+	name->since_ns = now_ns;
+	name->is_seen = is_seen;
+	name->n_tries = 0;
+	if (name->is_asked)
+		name->is_touched = true;
+	else
+		posix_set_due(posix, name, now_ns + name->rule->after_ms * NS_PER_MS);
+}
+
+static void
+posix_retry(struct orphans_posix *posix, struct orphans_name *name, uint64_t now_ns)
+{
+	posix_set_due(posix, name, now_ns + orphans_backoff_ns(name->rule, name->n_tries));
+	if (name->n_tries < UINT8_MAX)
+		name->n_tries++;
+}
+
+/* A name that is there, and perhaps new. */
+static void
+posix_add(struct orphans_posix *posix, const char *text, uint64_t now_ns, bool is_seen)
+{
+	const struct conf_orphan *rule = orphans_rules_of_name(posix->rules, text);
+	struct orphans_name *name;
+
+	if (!rule)
+		return;
+	if (posix->names.n >= posix->orphans->max_entries) {
+		posix->is_full = true;
+		if (!posix->is_full_told)
+			log_write(LOG_WARNING, NULL, "more than %zu objects of %s fall under a rule of orphans: the others are looked at "
+			    "once there are fewer", posix->orphans->max_entries, posix->orphans->host.directory);
+		posix->is_full_told = true;
+		return;
+	}
+	name = orphans_names_add(&posix->names, text);
+	if (!name) {
+		posix->is_full = true;
+		return;
+	}
+	name->rule = rule;
+	posix_touch(posix, name, now_ns, is_seen);
+}
+
+static void
+posix_drop(struct orphans_posix *posix, struct orphans_name *name)
+{
+	orphans_names_remove(&posix->names, name);
+	/* There is room again for what had none. */
+	if (posix->is_full && posix->names.n < posix->orphans->max_entries / 8 * 7) {
+		posix->is_full = false;
+		posix->wants_scan = true;
+	}
+}
+
+/* What the kernel told. */
+
+static void
+posix_on_name(struct orphans_posix *posix, const struct inotify_event *event, uint64_t now_ns)
+{
+	struct orphans_name *name = orphans_names_find(&posix->names, event->name);
+	bool is_gone = event->mask & (IN_DELETE | IN_MOVED_FROM);
+	bool is_come = event->mask & (IN_CREATE | IN_MOVED_TO);
+
+	if (!name) {
+		if (!is_gone)
+			posix_add(posix, event->name, now_ns, true);
+	} else if (name->is_asked && (is_gone || is_come)) {
+		/* By the judge, who may have put it back; or by somebody else, and it may be another one. */
+		name->is_gone = is_gone;
+		name->is_touched = is_come;
+		name->since_ns = now_ns;
+	} else if (is_gone) {
+		posix_drop(posix, name);
+	} else if (is_come) {
+		name->told_inode = 0;
+		posix_touch(posix, name, now_ns, true);
+	} else if (!name->is_asked || event->mask & IN_CLOSE_WRITE) {
+		/* The judge opens for reading only: its closes are not told from others'. */
+		posix_touch(posix, name, now_ns, true);
+	}
+}
+
+static void
+posix_on_event(struct orphans_posix *posix, const struct inotify_event *event, uint64_t now_ns)
+{
+	if (event->mask & IN_Q_OVERFLOW) {
+		posix->orphans->n_overflows++;
+		posix->wants_scan = true;
+	} else if (event->mask & IN_IGNORED) {
+		posix->is_lost = event->wd == posix->wd;
+	} else if (event->len && !(event->mask & IN_ISDIR)) {
+		posix_on_name(posix, event, now_ns);
+	}
+}
+
+/* Reads what there is. False: the time was up before that. */
+static bool
+posix_read(struct orphans_posix *posix, uint64_t until_ns)
+{
+	char buf[8192] __attribute__((aligned(__alignof__(struct inotify_event))));
+	uint64_t begun_ns = orphans_spent_ns(), now_ns = clock_monotonic_ns();
+	ssize_t n;
+
+	do {
+		n = read(posix->inotify_fd, buf, sizeof(buf));
+		for (ssize_t at = 0; at < n;) {
+			const struct inotify_event *event = (const void *)(buf + at);
+
+			posix_on_event(posix, event, now_ns);
+			at += (ssize_t)(sizeof(*event) + event->len);
+		}
+		if (n > 0) {
+			posix->has_read = true;
+			posix->settle_bytes -= min_u64(posix->settle_bytes, (uint64_t)n);
+		}
+		now_ns = clock_monotonic_ns();
+	} while (n > 0 && now_ns < until_ns);
+	posix->read_ns += orphans_spent_ns() - begun_ns;
+	if (n > 0)
+		return false;
+	posix->settle_bytes = 0;
+	if (posix->has_read)
+		posix->read_at_ns = now_ns + orphans_rest_ns(posix->read_ns, READ_REST_NS);
+	posix->is_resting = posix->has_read;
+	posix->has_read = false;
+	posix->read_ns = 0;
+	return true;
+}
+
+/* The directory as a whole. */
+
+static void
+posix_end_scan(struct orphans_posix *posix, uint64_t now_ns)
+{
+	(void)closedir(take_ptr(posix->scan));
+	posix->scan_at_ns = now_ns + orphans_rest_ns(posix->scan_ns, SCAN_REST_NS);
+}
+
+/* Begins one, if that is due. Whether one is under way. */
+static bool
+posix_begin_scan(struct orphans_posix *posix, uint64_t now_ns)
+{
+	int fd;
+
+	if (posix->scan)
+		return true;
+	if (!posix->wants_scan || now_ns < posix->scan_at_ns || posix->is_lost)
+		return false;
+	posix->wants_scan = false;
+	posix->scan_ns = 0;
+	fd = openat(posix->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	posix->scan = fd < 0 ? NULL : fdopendir(fd);
+	if (posix->scan)
+		return true;
+	close_fd(&fd);
+	posix->wants_scan = true;
+	posix->scan_at_ns = now_ns + REWATCH_NS;
+	return false;
+}
+
+/* One that is known already is as if it were not: what was told of it meanwhile is lost. */
+static void
+posix_scan_name(struct orphans_posix *posix, const struct dirent *entry, uint64_t now_ns)
+{
+	struct orphans_name *name;
+
+	if (entry->d_type != DT_REG && entry->d_type != DT_UNKNOWN)
+		return;
+	name = orphans_names_find(&posix->names, entry->d_name);
+	if (name)
+		posix_touch(posix, name, now_ns, false);
+	else
+		posix_add(posix, entry->d_name, now_ns, false);
+}
+
+static void
+posix_scan(struct orphans_posix *posix, uint64_t until_ns)
+{
+	uint64_t begun_ns = orphans_spent_ns(), now_ns = clock_monotonic_ns();
+	const struct dirent *entry;
+	unsigned n = 0;
+
+	while ((entry = readdir(posix->scan))) {
+		posix_scan_name(posix, entry, now_ns);
+		if (++n % 16 == 0 && (now_ns = clock_monotonic_ns()) >= until_ns)
+			break;
+	}
+	now_ns = clock_monotonic_ns();
+	posix->scan_ns += orphans_spent_ns() - begun_ns;
+	if (!entry)
+		posix_end_scan(posix, now_ns);
+}
+
+/* Judging. */
+
+/* What is there by that name now. False: nothing that could be an orphan. */
+static bool
+posix_look(const struct orphans_posix *posix, const struct orphans_name *name, struct stat *ret_status)
+{
+	const struct orphans_host *host = &posix->orphans->host;
+
+	return fstatat(posix->dir_fd, name->text, ret_status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(ret_status->st_mode) &&
+	    ret_status->st_dev == posix->device && !(host->is_ours && host->is_ours(name->text, host->is_ours_arg));
+}
+
+static void
+posix_ask_about(struct orphans_posix *posix, struct orphans_name *name, const struct stat *status)
+{
+	struct audit_candidate *candidate = orphans_ask_add(posix->ask, posix->rules, name->rule, name->since_ns,
+	    name->is_seen);
+
+	candidate->what = AUDIT_POSIX;
+	candidate->device = status->st_dev;
+	candidate->inode = status->st_ino;
+	candidate->shm_id = -1;
+	(void)snprintf(candidate->name, sizeof(candidate->name), "%s", name->text);
+	name->is_asked = true;
+	name->is_touched = name->is_gone = false;
+}
+
+/* Puts those whose time is over into one question. */
+static void
+posix_ask(struct orphans_posix *posix, uint64_t until_ns)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+	struct orphans_name *name;
+	struct stat status;
+
+	/* What was not heard of yet may be a close: nothing is due before that is known. */
+	if (posix->ask->is_out || posix->scan || posix->wants_scan || posix->is_lost)
+		return;
+	while ((name = orphans_names_first(&posix->names)) && name->due_ns <= now_ns && posix->ask->n < ORPHANS_BATCH) {
+		if (now_ns >= until_ns)
+			return;
+		orphans_names_unsort(&posix->names, name);
+		if (!posix_look(posix, name, &status))
+			posix_drop(posix, name);
+		else if (status.st_nlink != 1)
+			posix_retry(posix, name, now_ns);
+		else
+			posix_ask_about(posix, name, &status);
+		now_ns = clock_monotonic_ns();
+	}
+	if (posix->ask->n)
+		orphans_ask_submit(posix->ask);
+}
+
+/* Whether it was not said of this object before. */
+static bool
+posix_is_news(struct orphans_name *name, const struct audit_stray *stray)
+{
+	bool is_news = name->told_inode != stray->inode || name->told_verdict != stray->verdict;
+
+	name->told_inode = stray->inode;
+	name->told_verdict = (uint8_t)stray->verdict;
+	return is_news;
+}
+
+/* What has the name now was let go of at since_ns, or is another object. */
+static void
+posix_take_touch(struct orphans_posix *posix, struct orphans_name *name)
+{
+	if (name->is_gone)
+		posix_drop(posix, name);
+	else if (name->is_touched)
+		posix_touch(posix, name, name->since_ns, true);
+}
+
+static void
+posix_take_verdict(struct orphans_posix *posix, size_t i, uint64_t now_ns)
+{
+	const struct audit_stray *stray = &posix->ask->strays[i];
+	struct orphans_name *name = orphans_names_find(&posix->names, posix->ask->candidates[i].name);
+
+	/* It went and came again under other rules, perhaps. */
+	if (name && !name->is_asked)
+		name = NULL;
+	if (name)
+		name->is_asked = false;
+	switch (stray->verdict) {
+	case AUDIT_REMOVED:
+		orphans_tell(posix->ask, i);
+		/* fall through */
+	case AUDIT_GONE:
+	case AUDIT_UNFIT:
+		if (name) {
+			name->told_inode = 0;
+			name->is_gone = name->is_gone || !name->is_touched;
+		}
+		break;
+	case AUDIT_UNHELD:
+	case AUDIT_KEPT:
+	case AUDIT_UNKNOWN:
+		if (!name || posix_is_news(name, stray))
+			orphans_tell(posix->ask, i);
+		if (name && stray->verdict != AUDIT_UNHELD)
+			posix_retry(posix, name, now_ns);
+		break;
+	case AUDIT_HELD:
+		if (name)
+			posix_retry(posix, name, now_ns);
+		break;
+	default:
+		if (name)
+			posix_touch(posix, name, now_ns, true);
+		break;
+	}
+	if (name)
+		posix_take_touch(posix, name);
+}
+
+/* It was not judged. */
+static void
+posix_take_back(struct orphans_posix *posix, size_t i, uint64_t now_ns)
+{
+	struct orphans_name *name = orphans_names_find(&posix->names, posix->ask->candidates[i].name);
+
+	if (!name || !name->is_asked)
+		return;
+	name->is_asked = false;
+	posix_set_due(posix, name, now_ns + max_u64(posix->orphans->retry_ns, NS_PER_SEC));
+	posix_take_touch(posix, name);
+}
+
+/* Takes verdicts that count by now. */
+static void
+posix_settle(struct orphans_posix *posix, uint64_t until_ns)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+
+	while (posix->n_settled < posix->ask->n && now_ns < until_ns) {
+		if (posix->n_settled < posix->ask->n_answered)
+			posix_take_verdict(posix, posix->n_settled, now_ns);
+		else
+			posix_take_back(posix, posix->n_settled, now_ns);
+		posix->n_settled++;
+		now_ns = clock_monotonic_ns();
+	}
+	if (posix->n_settled < posix->ask->n)
+		return;
+	posix->is_settling = false;
+	orphans_ask_clear(posix->ask);
+}
+
+/* The judge opened and closed each of them: what was queued until now has that in it. */
+static void
+posix_on_end(struct orphans_ask *ask)
+{
+	struct orphans_posix *posix = ask->orphans->posix;
+	int n = 0;
+
+	(void)ioctl(posix->inotify_fd, FIONREAD, &n);
+	posix->is_settling = true;
+	posix->settle_bytes = n > 0 ? (uint64_t)n : 0;
+	posix->n_settled = 0;
+	orphans_set_timer(&posix->turn_event, 0);
+}
+
+/* The watch, and turns. */
+
+static int
+posix_watch(struct orphans_posix *posix)
+{
+	const char *path = posix->orphans->host.directory;
+	cleanup_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
+	struct stat status;
+	int wd;
+
+	if (fd < 0 || fstat(fd, &status))
+		return -errno;
+	wd = inotify_add_watch(posix->inotify_fd, path, EVENTS);
+	if (wd < 0)
+		return -errno;
+	close_fd(&posix->dir_fd);
+	posix->dir_fd = take_fd(&fd);
+	posix->device = status.st_dev;
+	posix->wd = wd;
+	posix->is_lost = false;
+	posix->wants_scan = true;
+	return 0;
+}
+
+static void
+posix_watch_again(struct orphans_posix *posix, uint64_t now_ns)
+{
+	if (posix->scan)
+		posix_end_scan(posix, now_ns);
+	if (posix_watch(posix))
+		posix->rewatch_at_ns = now_ns + REWATCH_NS;
+}
+
+/* When there is something to do next. */
+static uint64_t
+posix_next_ns(const struct orphans_posix *posix)
+{
+	const struct orphans_name *first = orphans_names_first(&posix->names);
+	uint64_t next_ns = posix->is_resting ? posix->read_at_ns : UINT64_MAX;
+
+	if (posix->has_read || posix->scan || posix->is_settling)
+		return 0;
+	if (posix->is_lost)
+		return min_u64(next_ns, posix->rewatch_at_ns);
+	if (posix->wants_scan)
+		return min_u64(next_ns, posix->scan_at_ns);
+	/* Nothing is asked before what is queued was read. */
+	if (posix->ask->is_out || posix->is_resting)
+		return next_ns;
+	if (posix->ask->n)
+		return 0;
+	return first ? min_u64(next_ns, first->due_ns) : next_ns;
+}
+
+static void
+posix_plan(struct orphans_posix *posix)
+{
+	uint64_t now_ns = clock_monotonic_ns(), next_ns = posix_next_ns(posix);
+
+	if (!posix->is_resting && !posix->is_lost)
+		(void)event_add(&posix->read_event, NULL);
+	else
+		(void)event_del(&posix->read_event);
+	if (next_ns == UINT64_MAX)
+		(void)evtimer_del(&posix->turn_event);
+	else
+		orphans_set_timer(&posix->turn_event, next_ns > now_ns ? next_ns - now_ns : 0);
+}
+
+static void
+posix_turn(struct orphans_posix *posix)
+{
+	uint64_t now_ns = clock_monotonic_ns(), until_ns = now_ns + TURN_NS;
+	bool has_all = false;
+
+	if (!posix->is_resting || now_ns >= posix->read_at_ns || posix->settle_bytes)
+		has_all = posix_read(posix, until_ns);
+	if (posix->is_settling && !posix->settle_bytes)
+		posix_settle(posix, until_ns);
+	if (posix->is_lost && now_ns >= posix->rewatch_at_ns)
+		posix_watch_again(posix, now_ns);
+	if (posix_begin_scan(posix, now_ns))
+		posix_scan(posix, until_ns);
+	if (has_all)
+		posix_ask(posix, until_ns);
+	posix_plan(posix);
+}
+
+static void
+posix_on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	posix_turn(arg);
+}
+
+struct orphans_posix *
+orphans_posix_free(struct orphans_posix *posix)
+{
+	if (!posix)
+		return NULL;
+	posix->ask = orphans_ask_free(posix->ask);
+	if (event_initialized(&posix->read_event))
+		(void)event_del(&posix->read_event);
+	if (event_initialized(&posix->turn_event))
+		(void)event_del(&posix->turn_event);
+	if (posix->scan)
+		(void)closedir(posix->scan);
+	orphans_throw_away(posix->orphans, &posix->names);
+	(void)orphans_rules_unref(posix->rules);
+	close_fd(&posix->dir_fd);
+	close_fd(&posix->inotify_fd);
+	free(posix);
+	return NULL;
+}
+
+static int
+posix_init(struct orphans_posix *posix)
+{
+	struct event_base *base = posix->orphans->host.base;
+	int r = orphans_names_init(&posix->names);
+
+	posix->ask = orphans_ask_new(posix->orphans, posix_on_end);
+	posix->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (posix->inotify_fd < 0)
+		return -errno;
+	if (r || !posix->ask ||
+	    event_assign(&posix->read_event, base, posix->inotify_fd, EV_READ, posix_on_turn, posix) ||
+	    evtimer_assign(&posix->turn_event, base, posix_on_turn, posix))
+		return -ENOMEM;
+	r = posix_watch(posix);
+	if (r == 0)
+		posix_plan(posix);
+	return r;
+}
+
+int
+orphans_posix_new(struct orphans *orphans, struct orphans_posix **ret_posix)
+{
+	struct orphans_posix *posix = calloc(1, sizeof(*posix));
+	int r;
+
+	if (!posix)
+		return -ENOMEM;
+	posix->orphans = orphans;
+	posix->rules = orphans_rules_ref(orphans->rules);
+	posix->inotify_fd = posix->dir_fd = -1;
+	r = posix_init(posix);
+	if (r)
+		(void)orphans_posix_free(posix);
+	else
+		*ret_posix = posix;
+	return r;
+}
+
+int
+orphans_posix_renew(struct orphans_posix *posix)
+{
+	struct orphans_names names;
+
+	if (orphans_names_init(&names))
+		return -ENOMEM;
+	orphans_throw_away(posix->orphans, &posix->names);
+	posix->names = names;
+	(void)orphans_rules_unref(posix->rules);
+	posix->rules = orphans_rules_ref(posix->orphans->rules);
+	posix->is_full = posix->is_full_told = false;
+	/* What was not asked yet is of the old ones. */
+	if (!posix->ask->is_out)
+		orphans_ask_clear(posix->ask);
+	/* One that goes on has passed names already. */
+	if (posix->scan)
+		(void)closedir(take_ptr(posix->scan));
+	posix->wants_scan = true;
+	posix->scan_at_ns = 0;
+	posix_plan(posix);
+	return 0;
+}
+
+size_t
+orphans_posix_n(const struct orphans_posix *posix)
+{
+	return posix ? posix->names.n : 0;
+}
