@@ -252,6 +252,7 @@ sysv_create(const struct definition *definition, const struct backend_birth *bir
 	uint64_t pool_bytes = definition_huge_bytes(definition);
 	uint64_t bytes = round_up(definition->max_size_bytes, pool_bytes ? pool_bytes : SYSV_PAGE_BYTES);
 	struct backend_object object = BACKEND_OBJECT_NULL;
+	char why[FINDINGS_TEXT_SIZE] = "";	/* text says already what it does without, and stays if this succeeds */
 	struct record_row row;
 	int r;
 
@@ -263,10 +264,11 @@ sysv_create(const struct definition *definition, const struct backend_birth *bir
 	row.map_bytes = bytes;
 	row.page_bytes = pool_bytes;
 	row.ipc_namespace = sysv_namespace();
-	text[0] = '\0';
-	r = definition->has_key ? sysv_make(&object, &row, birth, text, text_size) :
-	    sysv_make_private(&object, &row, birth, text, text_size);
-	if (r && !*text)
+	r = definition->has_key ? sysv_make(&object, &row, birth, why, sizeof(why)) :
+	    sysv_make_private(&object, &row, birth, why, sizeof(why));
+	if (r && *why)
+		(void)snprintf(text, text_size, "%s", why);
+	else if (r)
 		r = sysv_refuse(definition, bytes, r, text, text_size);
 	else if (r == 0 && (r = sysv_keep(&object)))
 		(void)snprintf(text, text_size, "shmat failed: %s", strerror(-r));
