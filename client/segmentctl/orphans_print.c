@@ -142,10 +142,12 @@ print_lacks(const struct orphans *orphans)
 {
 	const struct audit_answer *end = &orphans->end;
 
-	if (orphans->n_unknown) {
-		fprintf(stderr, "segmentctl: %zu object%s could not be judged: ", orphans->n_unknown, orphans->n_unknown == 1 ? "" : "s");
-		text_put_escaped(stderr, *end->text ? end->text : "segmentd-audit has no right to ask the kernel about them");
+	if (orphans->n_unknown && *end->text) {
+		fputs("segmentctl: ", stderr);
+		text_put_escaped(stderr, end->text);
 		putc('\n', stderr);
+	} else if (orphans->n_unknown) {
+		fprintf(stderr, "segmentctl: %zu object%s could not be judged\n", orphans->n_unknown, orphans->n_unknown == 1 ? "" : "s");
 	}
 	if (end->flags & AUDIT_INCOMPLETE)
 		fputs("segmentctl: the time was up before all was looked at: there may be more\n", stderr);

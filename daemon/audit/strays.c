@@ -45,7 +45,7 @@ end(struct answer *answer, uint64_t wanted)
 
 	if (answer->head.n_hidden) {
 		(void)rights_missing(wanted, missing, sizeof(missing));
-		(void)snprintf(answer->head.text, sizeof(answer->head.text), "of %u of %u objects it could not be told%s%s; start "
+		(void)snprintf(answer->head.text, sizeof(answer->head.text), "%u of %u objects could not be judged%s%s; start "
 		    "segmentd-audit.socket, or ask as root", answer->head.n_hidden, answer->head.n_seen,
 		    *missing ? ": that takes " : ", although we have the capabilities for it: their errors say why", missing);
 	}

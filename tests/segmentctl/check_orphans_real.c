@@ -174,7 +174,7 @@ START_TEST(who_lacks_rights_is_told_what_and_gets_the_rest)
 	assert_has(run->out, "/of-nobody");
 	assert_has(run->out, "0x0005e96d");
 	assert_lacks(run->out, "/of-root");
-	assert_has(run->err, "1 object could not be judged");
+	assert_has(run->err, "1 of 3 objects could not be judged: that takes CAP_");
 	assert_has(run->err, "segmentd-audit.socket");
 	run = RUN("--remove", "--yes", "of-root");
 	ck_assert_int_eq(run->status, SEGMENTCTL_NOT_PERMITTED);
