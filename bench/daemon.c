@@ -51,9 +51,10 @@ daemon_configure(const struct daemon *daemon, const struct daemon_config *config
 	    "  { name = \"" DAEMON_SEGMENT "\"; size = \"1MiB\"; prefault = true; mlock = %s; required = true; }%s\n"
 	    ");\n"
 	    "templates = (%s\n"
-	    ");\n",
+	    ");\n"
+	    "%s",
 	    daemon->socket, daemon->directory, config->keys ? config->keys : "", lock, config->segments ? config->segments : "",
-	    config->templates ? config->templates : "");
+	    config->templates ? config->templates : "", config->rest ? config->rest : "");
 	if (fclose(f) != 0)
 		bench_fail("%s: %s", daemon->config, strerror(errno));
 }

@@ -27,6 +27,7 @@ struct daemon_config {
 	const char *keys;		/* more of the daemon's own, each ended by a semicolon */
 	const char *segments;
 	const char *templates;
+	const char *rest;		/* what stands behind all that */
 };
 
 /* Makes directory and configuration, and nothing more. */

@@ -73,6 +73,7 @@ void scale_work(struct bench *bench, const struct bench_goal *goal);
 
 /* bench_idle.c: nothing at all. */
 void idle_wakeups(struct bench *bench, const struct bench_goal *goal);
+void idle_wakeups_rules(struct bench *bench, const struct bench_goal *goal);
 
 /* bench_who.c: who has a segment that 500 clients have. */
 void who_held(struct bench *bench, const struct bench_goal *goal);

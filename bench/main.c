@@ -56,6 +56,7 @@ static const struct bench_goal goals[] = {
 	{ "S3/maps", "the same, each with 200 mappings more", BENCH_US, 0.01, 0.01, 0, who_held_maps },
 	{ "S4", "a request's p99 with many segments and idle clients", BENCH_US, 1.10, 1.05, 1.10, many_answered },
 	{ "S5", "the idle daemon", BENCH_US, 0, 0, 0, idle_wakeups },
+	{ "S5/orphans", "the same with rules for orphans, and objects for them", BENCH_US, 0, 0, 0, idle_wakeups_rules },
 	{ "A/who", "an audit among 500 processes, one has it, beside a bare scan", BENCH_US, 0, 0, 0, who_audited },
 	{ "A/maps", "the same, each with 200 mappings more", BENCH_US, 0, 0, 0, who_audited_maps },
 	{ "A/all", "an audit of what all of 500 processes have", BENCH_US, 0, 0, 0, who_audited_all },
