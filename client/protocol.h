@@ -9,7 +9,7 @@
  *
  * Order: HELLO is the first message of a session, once; its reply need not be awaited before the next request is sent.
  * Serials rise with each request (the first is 1 or more); a reply carries its request's serial and type. A request that
- * is repeated with its serial is answered again and done once. A request that waits (WAIT, CREATE, PLAN) holds up later
+ * is repeated with its serial is answered again and done once. A request that waits (WAIT, CREATE, PLAN, WHO) holds up later
  * requests of its session until it is answered.
  *
  * A reply with a negative status holds, after the header, a sentence that ends with a NUL. A peer that breaks these rules
@@ -56,6 +56,8 @@ enum protocol_type {
 	PROTOCOL_PLAN_LINES = 18,
 	PROTOCOL_RETRY = 19,
 	PROTOCOL_ATTACH_MANY = 20,
+	PROTOCOL_WHO = 21,
+	PROTOCOL_WHO_ROWS = 22,
 	PROTOCOL_TYPE_N
 };
 
@@ -345,6 +347,7 @@ static_assert(sizeof(struct protocol_holders) == 168, "wire");
 
 #define PROTOCOL_HOLDER_UNSUPERVISED	UINT32_C(0x1)	/* its session is gone, or gave it back; memory is still mapped */
 #define PROTOCOL_HOLDER_UNMARKED	UINT32_C(0x2)	/* counted by its session: somebody disturbs the kernel's marks */
+#define PROTOCOL_HOLDER_LIVES		UINT32_C(0x4)	/* the process with this pid is the one that attached; not told in brief */
 
 struct protocol_holder {
 	uint64_t cursor;
@@ -362,6 +365,68 @@ static_assert(sizeof(struct protocol_holder) == 80, "wire");
 
 #define PROTOCOL_BRIEF_SIZE	offsetof(struct protocol_holder, command)
 #define PROTOCOL_BRIEF_ROWS	((PROTOCOL_MESSAGE_MAX - sizeof(struct protocol_listed)) / PROTOCOL_BRIEF_SIZE)
+
+/*
+ * WHO: which processes have a segment's memory by what /proc says of them, whether or not they ever heard of us. It is answered
+ * when segmentd-audit has looked; the rows are kept for this session until it has had the last of them, or asks again. WHO_ROWS
+ * has them: a struct protocol_listed with a struct protocol_process each. The daemon's own processes are left out.
+ */
+struct protocol_who {
+	struct protocol_header header;
+	char name[PROTOCOL_NAME_SIZE];
+};
+static_assert(sizeof(struct protocol_who) == 160, "wire");
+
+#define PROTOCOL_TOLD_FAILED		UINT32_C(0x1)	/* nobody could be asked: the text says why */
+#define PROTOCOL_TOLD_INCOMPLETE	UINT32_C(0x2)	/* there was no time, or no room, for all */
+#define PROTOCOL_TOLD_OWN_RIGHTS	UINT32_C(0x4)	/* it was looked with no more rights than the daemon has */
+#define PROTOCOL_TOLD_OTHER_PIDS	UINT32_C(0x8)	/* pids are of another pid namespace than HOLDERS' */
+
+struct protocol_told {
+	struct protocol_header header;
+	uint64_t looked_ns;		/* since 1970: who has come since may be missing */
+	uint64_t generation;		/* of the segment then; 0: it had no memory */
+	uint32_t flags;			/* PROTOCOL_TOLD_* */
+	uint32_t n_rows;
+	uint32_t n_seen;		/* processes that were looked into, of the whole host */
+	uint32_t n_hidden;		/* processes that must not be looked into: what they have is unknown */
+	uint32_t n_unseen;		/* holders by the kernel's word that no process shows; where it keeps no count 1 for some */
+	uint32_t text_len;		/* of the text that follows, its NUL included: what would show more, or why it failed */
+};
+static_assert(sizeof(struct protocol_told) == 64, "wire");
+
+struct protocol_who_rows {
+	struct protocol_header header;
+	uint64_t cursor;
+};
+static_assert(sizeof(struct protocol_who_rows) == 32, "wire");
+
+#define PROTOCOL_HAS_MAP_READ		UINT32_C(0x1)	/* its data is mapped */
+#define PROTOCOL_HAS_MAP_WRITE		UINT32_C(0x2)
+#define PROTOCOL_HAS_FD_READ		UINT32_C(0x4)	/* or open */
+#define PROTOCOL_HAS_FD_WRITE		UINT32_C(0x8)
+#define PROTOCOL_HAS_FD_PATH		UINT32_C(0x10)	/* by O_PATH alone, which holds nothing */
+#define PROTOCOL_HAS_PID_NAMESPACE	UINT32_C(0x20)	/* the process is in another pid namespace */
+#define PROTOCOL_HAS_IPC_NAMESPACE	UINT32_C(0x40)	/* and IPC namespace: what it has may be others' memory with this id */
+#define PROTOCOL_HAS_STOPPED		UINT32_C(0x80)	/* it does not run */
+#define PROTOCOL_HAS_CONTROL		UINT32_C(0x100)	/* it has the locks' memory */
+#define PROTOCOL_HAS_STAND_IN		UINT32_C(0x200)	/* System V: it has the page that its attachment is marked by */
+
+struct protocol_process {
+	uint64_t cursor;		/* its place, from 1 */
+	uint64_t started_ns;		/* since 1970 */
+	uint64_t mapped_bytes;		/* of data */
+	int32_t pid;
+	uint32_t uid;
+	uint32_t how;			/* PROTOCOL_HAS_* */
+	uint32_t n_maps;		/* of data */
+	uint32_t n_fds;
+	int32_t inner_pid;		/* in its own pid namespace; 0: not known */
+	char command[64];
+	char cgroup[192];
+	char container[80];		/* empty: none that is known */
+};
+static_assert(sizeof(struct protocol_process) == 384, "wire");
 
 /* CLIENTS: a row a session; one's own, all for administrators. */
 

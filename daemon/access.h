@@ -15,6 +15,7 @@ struct identity {
 	uint32_t uid;
 	uint32_t gid;
 	int32_t pid;			/* 0 where its pid namespace hides it; a number to print */
+	uint64_t process;		/* as process_number() has it; 0: not known */
 	uint32_t *groups;		/* supplementary */
 	size_t n_groups;
 };

@@ -71,6 +71,7 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 		.access = access,
 		.uid = identity->uid,
 		.pid = identity->pid,
+		.process = identity->process,
 		.session = session,
 		.identity = identity,
 		.since_ns = clock_realtime_ns(),
@@ -96,6 +97,14 @@ bool
 attachment_may_own(const struct attachment *attachment)
 {
 	return attachment->access & PROTOCOL_ACCESS_WRITE && attachment->segment->locks->n;
+}
+
+bool
+attachment_process_lives(const struct attachment *attachment)
+{
+	if (attachment->process)
+		return process_lives(attachment->pid, attachment->process);
+	return attachment->session && attachment->pid > 0;
 }
 
 void

@@ -29,6 +29,7 @@ struct attachment {
 	uint32_t access;		/* PROTOCOL_ACCESS_* */
 	uint32_t uid;
 	int32_t pid;			/* of who asked for it */
+	uint64_t process;		/* likewise, as in its identity */
 	uint64_t session;		/* its session's number; 0: none any more */
 	const struct identity *identity;	/* its session's; NULL: there is none any more */
 	uint64_t since_ns;		/* since 1970 */
@@ -65,6 +66,9 @@ bool attachment_may_own(const struct attachment *attachment);
  * clock) at once and the rest in later turns.
  */
 void attachment_owner_gone(struct attachment *attachment, uint64_t until_ns);
+
+/* Whether the process that asked for it still has the pid that it had, as far as can be told; in doubt it has not. */
+bool attachment_process_lives(const struct attachment *attachment);
 
 /* Whether the kernel still knows a holder. */
 bool attachment_is_held(const struct attachment *attachment);

@@ -147,6 +147,16 @@ auditor_disconnect(struct auditor *auditor, bool at_once)
 		(void)kill(child->pid, SIGKILL);
 }
 
+/* Who listens there has no pid for us. Of systemd's sockets that is systemd itself, in the same pid namespace as its services. */
+static bool
+auditor_is_hidden(int fd)
+{
+	struct ucred peer = { 0 };
+	socklen_t size = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid == 0;
+}
+
 static int
 auditor_connect(struct auditor *auditor)
 {
@@ -176,6 +186,7 @@ auditor_connect(struct auditor *auditor)
 	if (r)
 		return r;
 	auditor->is_own = pid != 0;
+	auditor->has_other_pids = !pid && auditor_is_hidden(fd);
 	auditor->fd = take_fd(&fd);
 	auditor->message = take_ptr(message);
 	return 0;

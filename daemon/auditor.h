@@ -60,8 +60,9 @@ struct auditor {
 	char *socket;			/* of segmentd-audit; NULL: there is none for us */
 	unsigned limit_ms;		/* AUDITOR_LIMIT_MS, but for tests */
 	int fd;				/* -1: not connected */
-	bool is_own;			/* behind fd is a process of ours, and this */
-	struct auditor_child *child;	/* is it until it is reaped */
+	struct auditor_child *child;	/* behind fd, until it is reaped; NULL: it is none of ours */
+	bool is_own;			/* behind fd is or was one of ours */
+	bool has_other_pids;		/* what answers is in another pid namespace than we are: its pids mean nothing to us */
 	char *message;			/* room for one, while connected */
 	struct event read_event;
 	struct event timer;		/* runs while there are questions, or a connection that is idle */

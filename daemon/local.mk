@@ -64,6 +64,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/requests_plan.c \
 	daemon/requests_query.c \
 	daemon/requests_segment.c \
+	daemon/requests_who.c \
 	daemon/segment.c daemon/segment.h \
 	daemon/segment_count.c \
 	daemon/segment_file.c daemon/segment_file.h \
@@ -71,6 +72,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/session.c daemon/session.h \
 	daemon/slices.c daemon/slices.h \
 	daemon/vigil.c daemon/vigil.h \
+	daemon/who.c daemon/who.h \
 	daemon/workers.c daemon/workers.h
 daemon_libdaemon_la_LIBADD = \
 	daemon/worker/libworker.la client/libcontrol.la host/libhost.la conf/libconf.la systemd/libservice.la \

@@ -57,6 +57,7 @@ struct manager {
 	struct requests requests;
 	struct orphans orphans;
 	struct reload reload;
+	struct who who;
 	struct ending ending;
 	struct event *signals[3];
 	struct event watchdog_event;
@@ -492,6 +493,7 @@ manager_init_sessions(struct manager *manager)
 		.deaths = &manager->deaths,
 		.reload = &manager->reload,
 		.orphans = &manager->orphans,
+		.who = &manager->who,
 		.has_admin_gid = manager->conf->daemon.has_admin_gid,
 		.admin_gid = manager->conf->daemon.admin_gid,
 		.started_ns = manager->started_ns,
@@ -540,6 +542,10 @@ manager_init(struct manager *manager)
 	workers_init(&manager->io_workers, manager->base, IO_WORKERS);
 	parser_init(&manager->parser, &manager->workers);
 	r = auditor_init(&manager->auditor, manager->base, conf->daemon.audit_socket);
+	if (r)
+		return r;
+	r = who_init(&manager->who, manager->base, &manager->auditor, &manager->registry, &manager->workers,
+	    &manager->io_workers);
 	if (r)
 		return r;
 	r = manager_init_sessions(manager);
@@ -623,6 +629,7 @@ manager_deinit(struct manager *manager)
 	/* Before the segments, whose provisioning they work on. */
 	workers_deinit(&manager->workers);
 	workers_deinit(&manager->io_workers);
+	who_deinit(&manager->who);
 	auditor_deinit(&manager->auditor);
 	parser_deinit(&manager->parser);
 	releases_close(&manager->provisioner.releases);

@@ -90,6 +90,17 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 		.handler = requests_holders,
 		.strings = { offsetof(struct protocol_holders, name) },
 	},
+	[PROTOCOL_WHO] = {
+		.name = "who",
+		.size = sizeof(struct protocol_who),
+		.handler = requests_who,
+		.strings = { offsetof(struct protocol_who, name) },
+	},
+	[PROTOCOL_WHO_ROWS] = {
+		.name = "who rows",
+		.size = sizeof(struct protocol_who_rows),
+		.handler = requests_who_rows,
+	},
 	[PROTOCOL_CLIENTS] = {
 		.name = "clients",
 		.size = sizeof(struct protocol_clients),
@@ -376,6 +387,7 @@ requests_on_session_end(struct session *session, void *arg)
 
 	requests_end_subscriptions(session);
 	requests_end_plan(requests, session);
+	who_forget(&session->who);
 	deaths_expect(requests->deaths, session);
 	segment_waiter_cancel(&session->waiter);
 	requests_drop_created(requests, session);

@@ -11,6 +11,7 @@
 #include "daemon/events.h"
 #include "daemon/registry.h"
 #include "daemon/session.h"
+#include "daemon/who.h"
 
 enum requests_privilege {
 	REQUESTS_ANYONE,
@@ -28,6 +29,7 @@ struct requests {
 	struct deaths *deaths;
 	struct reload *reload;
 	struct orphans *orphans;
+	struct who *who;
 	bool has_admin_gid;
 	uint32_t admin_gid;
 	uint64_t started_ns;		/* monotonic */
@@ -111,6 +113,8 @@ int requests_plan(struct requests *requests, struct session *session, const stru
 int requests_upload(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_plan_lines(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_retry(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_who(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_who_rows(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_metrics(struct requests *requests, struct session *session, const struct protocol_header *request);
 
 #endif

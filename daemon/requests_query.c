@@ -250,6 +250,7 @@ requests_holders(struct requests *requests, struct session *session, const struc
 		return requests_refuse_unknown(session, request, holders->name);
 	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry) {
 		struct protocol_holder row;
+		bool lives;
 		void *at;
 
 		if (attachment->id <= holders->cursor)
@@ -257,6 +258,7 @@ requests_holders(struct requests *requests, struct session *session, const struc
 		at = requests_page_next(&page);
 		if (!at)
 			break;
+		lives = !is_brief && attachment_process_lives(attachment);
 		row = (struct protocol_holder) {
 			.cursor = attachment->id,
 			.session = attachment->session,
@@ -264,12 +266,13 @@ requests_holders(struct requests *requests, struct session *session, const struc
 			.attachment = attachment->id,
 			.access = attachment->access,
 			.flags = (attachment->session ? 0 : PROTOCOL_HOLDER_UNSUPERVISED) |
-			    (attachment->is_marked ? 0 : PROTOCOL_HOLDER_UNMARKED),
+			    (attachment->is_marked ? 0 : PROTOCOL_HOLDER_UNMARKED) |
+			    (lives ? PROTOCOL_HOLDER_LIVES : 0),
 			.uid = attachment->uid,
 			.pid = attachment->pid,
 		};
-		/* Only while its session vouches for the pid: afterwards it may be another process's. */
-		if (attachment->session && !is_brief)
+		/* Otherwise the pid may be another process's by now. */
+		if (lives)
 			process_command(attachment->pid, row.command, sizeof(row.command));
 		memcpy(at, &row, page.row_size);
 	}

@@ -12,19 +12,15 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 
 #include "base/base.h"
 #include "daemon/log.h"
 #include "daemon/session.h"
+#include "host/process.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD	77		/* COMPAT(linux 6.5): glibc 2.36 does not name it */
-#endif
-#ifndef PID_FS_MAGIC
-#define PID_FS_MAGIC	0x50494446	/* COMPAT(linux 6.9): nor do its headers */
 #endif
 
 #define RETRY_MS	10
@@ -450,27 +446,17 @@ session_peer_has_ended(struct session *session)
 	return session->has_ended;
 }
 
-/* COMPAT(linux 6.9): before, all pidfds are of one inode, which tells nothing. */
-static bool
-session_stat_pidfd(const struct session *session, struct stat *ret_status)
-{
-	struct statfs fs;
-
-	return session->pidfd >= 0 && fstatfs(session->pidfd, &fs) == 0 && fs.f_type == PID_FS_MAGIC &&
-	    fstat(session->pidfd, ret_status) == 0;
-}
-
-/* A number is not enough where it is 0: all whom their pid namespace hides have that one. */
+/* A pid is not enough where it is 0: all whom their pid namespace hides have that one. */
 bool
 session_is_sibling(const struct session *session, const struct session *other)
 {
-	struct stat status, others;
+	const struct identity *one = &session->identity, *another = &other->identity;
 
-	if (session->identity.uid != other->identity.uid || session->identity.pid != other->identity.pid)
+	if (one->uid != another->uid || one->pid != another->pid)
 		return false;
-	if (!session_stat_pidfd(session, &status) || !session_stat_pidfd(other, &others))
-		return session->identity.pid != 0;
-	return status.st_dev == others.st_dev && status.st_ino == others.st_ino;
+	if (!one->process || !another->process)
+		return one->pid != 0;
+	return one->process == another->process;
 }
 
 static int
@@ -490,6 +476,7 @@ session_identify(struct session *session)
 		else if (errno != EINVAL && errno != ENODATA && errno != ESRCH)
 			return -errno;
 	}
+	session->identity.process = process_number(session->pidfd);
 	return session_identify_groups(session);
 }
 

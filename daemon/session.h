@@ -19,6 +19,7 @@
 #include "daemon/flights.h"
 #include "daemon/parse.h"
 #include "daemon/segment.h"
+#include "daemon/who.h"
 
 struct reload_request;
 struct session;
@@ -90,6 +91,8 @@ struct session {
 	struct reload_request *plan;	/* its last one, under way or done; or NULL */
 	uint64_t plan_serial;		/* of the request that asked for it */
 	struct parse_upload upload;
+	struct who_request who;		/* what it asked for last */
+	uint64_t who_serial;		/* of the request for it */
 	struct charge charge;
 	TAILQ_ENTRY(session) entry;
 };

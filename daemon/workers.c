@@ -545,3 +545,15 @@ workers_hurry(struct workers_job *job)
 	if (job->worker)
 		(void)send(job->worker->socket, &cancel, sizeof(cancel), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
+
+size_t
+workers_pids(const struct workers *workers, pid_t *pids, size_t max)
+{
+	const struct worker *worker;
+	size_t n = 0;
+
+	LIST_FOREACH(worker, &workers->list, entry)
+		if (n < max)
+			pids[n++] = worker->pid;
+	return n;
+}

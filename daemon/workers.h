@@ -71,4 +71,7 @@ bool workers_cancel(struct workers_job *job);
 /* Tells the worker that has a job, if one has it, that it is of no use any more: done is called soon, with whatever result. */
 void workers_hurry(struct workers_job *job);
 
+/* Copies the pids of the workers there are, max at most. How many. */
+size_t workers_pids(const struct workers *workers, pid_t *pids, size_t max);
+
 #endif

@@ -4,10 +4,17 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #include "base/base.h"
 #include "host/process.h"
+
+#ifndef PID_FS_MAGIC
+#define PID_FS_MAGIC	0x50494446	/* COMPAT(linux 6.9): older headers do not name it */
+#endif
 
 /* What there is of /proc/PID/NAME, at most size - 1 bytes, as a string. Its length, or -1. */
 static ssize_t
@@ -125,6 +132,27 @@ process_pid_namespace(pid_t pid)
 	if (*end == '\n')
 		return PROCESS_NAMESPACE_OURS;
 	return *end == '\t' ? PROCESS_NAMESPACE_NESTED : PROCESS_NAMESPACE_UNKNOWN;
+}
+
+/* COMPAT(linux 6.9): before, all pidfds are of one inode, which tells nothing. */
+uint64_t
+process_number(int pidfd)
+{
+	struct statfs fs;
+	struct stat status;
+
+	if (pidfd < 0 || fstatfs(pidfd, &fs) || fs.f_type != PID_FS_MAGIC || fstat(pidfd, &status))
+		return 0;
+	return status.st_ino;
+}
+
+bool
+process_lives(pid_t pid, uint64_t number)
+{
+	cleanup_close int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	struct pollfd end = { .fd = pidfd, .events = POLLIN };
+
+	return number && process_number(pidfd) == number && poll(&end, 1, 0) == 0;
 }
 
 pid_t

@@ -31,6 +31,14 @@ bool process_is_runnable(pid_t pid);
 /* The CPU time that a process has used, all its threads together; 0 where that cannot be told. */
 uint64_t process_cpu_ns(pid_t pid);
 
+/*
+ * The number of a pidfd's process, that no other process has until the host restarts. COMPAT(linux 6.9): 0, where the kernel has
+ * none.
+ */
+uint64_t process_number(int pidfd);
+/* Whether the process that has this pid now is the one with that number, which is not 0, and has not ended. */
+bool process_lives(pid_t pid, uint64_t number);
+
 /* Who has a file locked by flock(2), below another root ("" but for tests); 0: nobody, or the kernel does not say. */
 pid_t process_lock_holder(const char *root, const struct stat *st);
 

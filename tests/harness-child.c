@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "tests/harness.h"
@@ -124,4 +125,38 @@ harness_become(uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups)
 	harness_assert(setresuid(uid, uid, uid) == 0, "setresuid: %s", strerror(errno));
 	/* A changed uid makes a process undumpable: its /proc/self would be root's, unlike that of a login. */
 	harness_assert(prctl(PR_SET_DUMPABLE, 1) == 0, "prctl: %s", strerror(errno));
+}
+
+static void __attribute__((noreturn))
+serve_audit(int fd)
+{
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)signal(SIGCHLD, SIG_IGN);
+	for (;;) {
+		int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+		harness_assert(peer >= 0, "accept: %s", strerror(errno));
+		if (fork() == 0) {
+			(void)dup2(peer, STDIN_FILENO);
+			(void)syscall(SYS_close_range, 3u, ~0u, 0u);
+			(void)execl(HARNESS_AUDIT_PROGRAM, "segmentd-audit", (char *)NULL);
+			_exit(127);
+		}
+		(void)close(peer);
+	}
+}
+
+void
+harness_daemon_serve_audit(struct harness_daemon *daemon)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", daemon->audit);
+	harness_assert(fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 16) == 0, "%s: %s",
+	    daemon->audit, strerror(errno));
+	(void)chmod(daemon->audit, 0666);
+	if (harness_fork() == 0)
+		serve_audit(fd);
+	(void)close(fd);
 }

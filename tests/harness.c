@@ -225,8 +225,8 @@ harness_daemon_configure(struct harness_daemon *daemon, const char *daemon_keys,
 	FILE *f = fopen(daemon->config, "we");
 
 	harness_assert(f, "%s: %s", daemon->config, strerror(errno));
-	(void)fprintf(f, "daemon = {\n\tsocket = \"%s\";\n\tstate_dir = \"%s\";\n%s%s\n};\n%s\n", daemon->socket,
-	    daemon->state, daemon_keys && strstr(daemon_keys, "admin_group") ? "" : "\tadmin_group = \"\";\n",
+	(void)fprintf(f, "daemon = {\n\tsocket = \"%s\";\n\tstate_dir = \"%s\";\n\taudit_socket = \"%s\";\n%s%s\n};\n%s\n",
+	    daemon->socket, daemon->state, daemon->audit, daemon_keys && strstr(daemon_keys, "admin_group") ? "" : "\tadmin_group = \"\";\n",
 	    daemon_keys ? daemon_keys : "", body ? body : "");
 	harness_assert(fclose(f) == 0, "%s: %s", daemon->config, strerror(errno));
 }
@@ -243,6 +243,7 @@ harness_daemon_prepare(struct harness_daemon *daemon, const char *daemon_keys, c
 	(void)snprintf(daemon->state, sizeof(daemon->state), "%s/state", daemon->dir);
 	(void)snprintf(daemon->log, sizeof(daemon->log), "%s/log", daemon->dir);
 	(void)snprintf(daemon->notify, sizeof(daemon->notify), "%s/notify", daemon->dir);
+	(void)snprintf(daemon->audit, sizeof(daemon->audit), "%s/audit", daemon->dir);
 	harness_assert(mkdir(daemon->state, 0700) == 0, "%s: %s", daemon->state, strerror(errno));
 	harness_daemon_configure(daemon, daemon_keys, body);
 	remember(daemon);
@@ -283,6 +284,10 @@ exec_daemon(const struct harness_daemon *daemon)
 	(void)unsetenv("LISTEN_PID");
 	(void)unsetenv("WATCHDOG_USEC");
 	(void)unsetenv("WATCHDOG_PID");
+	if (access(daemon->audit, F_OK) == 0)
+		(void)unsetenv("SEGMENTD_AUDIT");
+	else
+		(void)setenv("SEGMENTD_AUDIT", HARNESS_AUDIT_PROGRAM, 0);
 	if (daemon->before_exec)
 		daemon->before_exec(daemon->before_exec_arg);
 	(void)execl(program, "segmentd", "-c", daemon->config, (char *)NULL);

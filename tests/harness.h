@@ -66,6 +66,7 @@ struct harness_daemon {
 	char state[96];
 	char log[96];
 	char notify[96];
+	char audit[96];			/* the socket of segmentd-audit, where one is served */
 	const char *program;		/* NULL: the daemon of the build tree */
 	void (*before_exec)(void *arg);	/* in the new process; or NULL */
 	void *before_exec_arg;
@@ -78,11 +79,16 @@ struct harness_daemon {
 #define HARNESS_DAEMON_NULL	{ .pidfd = -1, .notify_fd = -1 }
 
 /*
- * Makes a fresh directory with a configuration: its daemon group has socket and state_dir there and the daemon_keys
- * given, and no admin_group unless they name one; body follows it.
+ * Makes a fresh directory with a configuration: its daemon group has socket, state_dir and audit_socket there and the
+ * daemon_keys given, and no admin_group unless they name one; body follows it.
  */
 void harness_daemon_prepare(struct harness_daemon *daemon, const char *daemon_keys, const char *body);
 void harness_daemon_configure(struct harness_daemon *daemon, const char *daemon_keys, const char *body);
+/*
+ * A segmentd-audit of the build tree with the test's rights, as systemd would start one: a process for each connection. Before
+ * the launch, or else the daemon is told to start it itself, with no more rights than it has.
+ */
+void harness_daemon_serve_audit(struct harness_daemon *daemon);
 void harness_daemon_launch(struct harness_daemon *daemon);
 void harness_daemon_await_ready(struct harness_daemon *daemon);
 /* Reads what it said to the service manager since, into status. Whether it was that it is ready. */

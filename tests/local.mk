@@ -18,7 +18,8 @@ tests_libharness_la_SOURCES = tests/harness.c tests/harness.h tests/harness-inte
 	tests/harness-child.c tests/harness-proc.c tests/harness-wire.c \
 	tests/harness_locks.c tests/harness_locks.h
 tests_libharness_la_CPPFLAGS = $(AM_CPPFLAGS) \
-	-DHARNESS_DAEMON_PROGRAM='"$(abs_top_builddir)/daemon/segmentd"'
+	-DHARNESS_DAEMON_PROGRAM='"$(abs_top_builddir)/daemon/segmentd"' \
+	-DHARNESS_AUDIT_PROGRAM='"$(abs_top_builddir)/daemon/audit/segmentd-audit"'
 tests_libharness_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 endif
 

@@ -77,7 +77,7 @@ START_TEST(program_is_the_holder_while_it_lives)
 	ck_assert_int_eq(harness_holders(&conn, "board", holders, BASE_ARRAY_SIZE(holders)), 1);
 	ck_assert_int_eq(holders[0].pid, child.pid);
 	ck_assert_str_eq(holders[0].command, "cat");
-	ck_assert_uint_eq(holders[0].flags, 0);
+	ck_assert_uint_eq(holders[0].flags, PROTOCOL_HOLDER_LIVES);
 	ck_assert_uint_ne(holders[0].session, 0);
 	ck_assert_int_eq(holders[0].access & PROTOCOL_ACCESS_WRITE, reads ? 0 : PROTOCOL_ACCESS_WRITE);
 	ck_assert_int_eq(harness_clients(&conn, clients, BASE_ARRAY_SIZE(clients)), 2);

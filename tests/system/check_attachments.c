@@ -77,7 +77,7 @@ START_TEST(attachments_are_counted_and_named)
 		ck_assert_int_eq(rows[i].pid, getpid());
 		ck_assert_uint_eq(rows[i].uid, getuid());
 		ck_assert_uint_eq(rows[i].session, conn.session);
-		ck_assert_uint_eq(rows[i].flags, 0);
+		ck_assert_uint_eq(rows[i].flags, PROTOCOL_HOLDER_LIVES);
 		ck_assert_uint_eq(rows[i].attachment, i == 0 ? reader.attachment : writer.attachment);
 		ck_assert_uint_eq(rows[i].access, i == 0 ? READ : WRITE);
 	}

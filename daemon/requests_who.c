@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* Who has a segment: the answer waits until the host's processes were looked through, and its rows are the session's. */
+#include "config.h"
+
+#include "base/base.h"
+#include "daemon/requests.h"
+
+#define KEPT_MAX	4		/* answers whose rows were not all read yet, of one uid: each takes memory */
+
+/* It is there: the request, which waits in the session's queue, is looked at again. */
+static void
+requests_on_who(struct who_request *who)
+{
+	struct session *session = BASE_CONTAINER_OF(who, struct session, who);
+
+	session->waiter.wake(&session->waiter);
+}
+
+static unsigned
+requests_count_kept(const struct session *session)
+{
+	const struct session *other;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(other, &session->host->sessions, entry)
+		n += other != session && other->who.answer && other->identity.uid == session->identity.uid;
+	return n;
+}
+
+static int
+requests_reply_who(struct requests *requests, struct session *session, const struct protocol_header *request)
+{
+	struct protocol_told *reply = (void *)&requests->reply;
+	const struct who_answer *answer = session->who.answer;
+	const char *text = answer->text ? answer->text : "";
+	size_t size = strlen(text) + 1;
+	int r;
+
+	if (answer->n_rows && !requests_is_administrator(requests, &session->identity) &&
+	    requests_count_kept(session) >= KEPT_MAX) {
+		who_forget(&session->who);
+		return session_refuse(session, request, -EBUSY, "%d other connections of uid %u have not read all of what they "
+		    "asked about holders: read it, or close them", KEPT_MAX, session->identity.uid);
+	}
+	*reply = answer->told;
+	reply->n_rows = (uint32_t)answer->n_rows;
+	reply->text_len = (uint32_t)size;
+	memcpy(reply + 1, text, size);
+	r = session_reply(session, request, &reply->header, sizeof(*reply) + size, 0, NULL, 0);
+	if (r == 0 && !answer->n_rows)
+		who_forget(&session->who);
+	return r;
+}
+
+int
+requests_who(struct requests *requests, struct session *session, const struct protocol_header *request)
+{
+	const struct protocol_who *asked = (const void *)request;
+	struct segment *segment;
+
+	if (session->who_serial == request->serial && session->who.answer)
+		return requests_reply_who(requests, session, request);
+	if (session->who_serial == request->serial && session->who.entry)
+		return SESSION_E_WAIT;
+	segment = requests_find(requests, session, asked->name);
+	if (!segment)
+		return requests_refuse_unknown(session, request, asked->name);
+	session->who.wake = requests_on_who;
+	if (who_ask(requests->who, segment, requests_is_administrator(requests, &session->identity), &session->who))
+		return session_refuse(session, request, -ENOMEM, "the daemon is out of memory");
+	session->who_serial = request->serial;
+	return SESSION_E_WAIT;
+}
+
+int
+requests_who_rows(struct requests *requests, struct session *session, const struct protocol_header *request)
+{
+	const struct protocol_who_rows *asked = (const void *)request;
+	struct requests_page page = { .requests = requests, .row_size = sizeof(struct protocol_process) };
+	const struct who_answer *answer = session->who.answer;
+	struct protocol_process *row;
+	int r;
+
+	if (!answer)
+		return session_refuse(session, request, -ENODATA, "this connection has asked for no segment's holders, or has had "
+		    "all of them");
+	/* A row's cursor is its place, from 1. */
+	for (size_t i = (size_t)min_u64(asked->cursor, answer->n_rows); i < answer->n_rows; i++) {
+		row = requests_page_next(&page);
+		if (!row)
+			break;
+		*row = answer->rows[i];
+	}
+	r = requests_page_reply(&page, session, request);
+	if (r == 0 && !page.has_more)
+		who_forget(&session->who);
+	return r;
+}

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * /proc is read while processes come and go, and the kernel's counts are asked for afterwards: what neither explains is looked at
+ * a second time before anybody is told that a holder is nowhere to be seen.
+ *
+ * Between a look and its answer a segment may go, and another take its name: of that one nothing is said.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "base/base.h"
+#include "daemon/who.h"
+
+#define ROWS_MAX	8192		/* of one answer */
+#define ROWS_TOTAL	(UINT64_C(1) << 18)	/* of all that are kept */
+#define LOOKS		2
+#define REST_FACTOR	4		/* as long as the look took */
+#define REST_MAX_NS	(2 * NS_PER_SEC)
+
+enum who_object {
+	WHO_DATA,
+	WHO_CONTROL,
+	WHO_STAND_IN,
+};
+
+struct who_entry {
+	struct who *who;
+	struct who_answer *answer;	/* in the making */
+	LIST_HEAD(, who_request) requests;
+	bool at_once;
+	unsigned n_looks;
+	uint32_t first;			/* of its objects */
+	uint32_t n_objects;
+	enum who_object kinds[WHO_OBJECTS];
+	uint64_t n_maps;		/* of System V data, that were seen: its rows', and those of our workers */
+	TAILQ_ENTRY(who_entry) link;
+	char name[PROTOCOL_NAME_SIZE];
+};
+
+static_assert(PROTOCOL_HAS_MAP_READ == AUDIT_MAPS_READ && PROTOCOL_HAS_MAP_WRITE == AUDIT_MAPS_WRITE &&
+    PROTOCOL_HAS_FD_READ == AUDIT_FD_READ && PROTOCOL_HAS_FD_WRITE == AUDIT_FD_WRITE &&
+    PROTOCOL_HAS_FD_PATH == AUDIT_FD_PATH && PROTOCOL_HAS_PID_NAMESPACE == AUDIT_IN_PID_NAMESPACE &&
+    PROTOCOL_HAS_IPC_NAMESPACE == AUDIT_IN_IPC_NAMESPACE && PROTOCOL_HAS_STOPPED == AUDIT_STOPPED, "the same bits");
+
+/* Of a process as such, and not of how it has an object. */
+#define OF_PROCESS	(PROTOCOL_HAS_PID_NAMESPACE | PROTOCOL_HAS_IPC_NAMESPACE | PROTOCOL_HAS_STOPPED)
+
+static void who_done(struct auditor_question *question, const struct auditor_end *end);
+
+/* Answers. */
+
+static void
+who_answer_clear(struct who_answer *answer)
+{
+	answer->who->n_rows -= answer->n_rows;
+	free(take_ptr(answer->rows));
+	free(take_ptr(answer->text));
+	answer->n_rows = answer->rows_size = 0;
+}
+
+static void
+who_answer_unref(struct who_answer *answer)
+{
+	if (!answer || --answer->n_users)
+		return;
+	who_answer_clear(answer);
+	free(answer);
+}
+
+/* Room for one more, zero; or NULL. */
+static struct protocol_process *
+who_answer_add(struct who_answer *answer)
+{
+	if (answer->n_rows == ROWS_MAX || answer->who->n_rows == ROWS_TOTAL)
+		return NULL;
+	if (answer->n_rows == answer->rows_size) {
+		size_t size = max_u64(8, answer->rows_size * 2);
+		struct protocol_process *rows = reallocarray(answer->rows, size, sizeof(*rows));
+
+		if (!rows)
+			return NULL;
+		answer->rows = rows;
+		answer->rows_size = size;
+	}
+	answer->who->n_rows++;
+	answer->rows[answer->n_rows] = (struct protocol_process) { .cursor = answer->n_rows + 1 };
+	return &answer->rows[answer->n_rows++];
+}
+
+/* Entries. */
+
+static void
+who_entry_free(struct who_entry *entry)
+{
+	who_answer_unref(entry->answer);
+	free(entry);
+}
+
+static struct who_entry *
+who_entry_new(struct who *who, const struct segment *segment)
+{
+	struct who_entry *entry = calloc(1, sizeof(*entry));
+
+	if (entry)
+		entry->answer = calloc(1, sizeof(*entry->answer));
+	if (!entry || !entry->answer) {
+		free(entry);
+		return NULL;
+	}
+	entry->who = who;
+	entry->answer->who = who;
+	entry->answer->n_users = 1;
+	LIST_INIT(&entry->requests);
+	(void)snprintf(entry->name, sizeof(entry->name), "%s", segment->definition->name);
+	TAILQ_INSERT_TAIL(&who->waiting, entry, link);
+	return entry;
+}
+
+/* It is in no list any more: hands its answer out. */
+static void
+who_entry_end(struct who_entry *entry)
+{
+	struct who_request *request;
+
+	while ((request = LIST_FIRST(&entry->requests))) {
+		LIST_REMOVE(request, link);
+		request->entry = NULL;
+		request->answer = entry->answer;
+		entry->answer->n_users++;
+		request->wake(request);
+	}
+	who_entry_free(entry);
+}
+
+/* The segment that was asked about, with the memory that it had; NULL: it is gone. */
+static struct segment *
+who_entry_segment(const struct who_entry *entry)
+{
+	struct segment *segment = registry_find(entry->who->registry, entry->name);
+
+	return segment && segment->holding.object.fd >= 0 && segment->generation == entry->answer->told.generation ? segment : NULL;
+}
+
+/* Looking. */
+
+static void
+who_add_object(struct who_entry *entry, enum who_object kind, const struct audit_object *object)
+{
+	struct who *who = entry->who;
+	uint32_t at = entry->first + entry->n_objects;
+
+	entry->kinds[entry->n_objects++] = kind;
+	who->objects[at] = *object;
+	who->owners[at] = entry;
+	who->question.n_rows++;
+}
+
+/* Without asking a disk. */
+static void
+who_add_fd(struct who_entry *entry, enum who_object kind, int fd)
+{
+	struct statx status;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &status) == 0)
+		who_add_object(entry, kind, &(struct audit_object) {
+			.device = makedev(status.stx_dev_major, status.stx_dev_minor),
+			.inode = status.stx_ino,
+			.shm_id = -1,
+		});
+}
+
+/* What is to be asked about it: nothing, where it has no memory, or none any more. */
+static void
+who_add_segment(struct who_entry *entry)
+{
+	const struct segment *segment = registry_find(entry->who->registry, entry->name);
+	const struct holding *holding;
+	bool is_sysv;
+
+	entry->first = entry->who->question.n_rows;
+	entry->n_objects = 0;
+	entry->n_maps = 0;
+	if (!segment || segment->holding.object.fd < 0)
+		return;
+	holding = &segment->holding;
+	entry->answer->told.generation = segment->generation;
+	is_sysv = holding->object.shm_id >= 0;
+	if (is_sysv)
+		who_add_object(entry, WHO_DATA, &(struct audit_object) { .shm_id = holding->object.shm_id });
+	who_add_fd(entry, is_sysv ? WHO_STAND_IN : WHO_DATA, holding->object.fd);
+	if (holding->control)
+		who_add_fd(entry, WHO_CONTROL, holding->control->object.fd);
+}
+
+/* Asks for as many as one look takes. */
+static void
+who_look(struct who *who)
+{
+	static const struct auditor_end nothing = { .text = "" };
+	struct who_entry *entry;
+
+	who->question.n_rows = 0;
+	for (unsigned n = 0; n < WHO_SEGMENTS && (entry = TAILQ_FIRST(&who->waiting)); n++) {
+		TAILQ_REMOVE(&who->waiting, entry, link);
+		TAILQ_INSERT_TAIL(&who->asked, entry, link);
+		entry->n_looks++;
+		entry->answer->told.looked_ns = clock_realtime_ns();
+		who_add_segment(entry);
+	}
+	who->n_pids = 0;
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(who->workers); i++)
+		who->n_pids += workers_pids(who->workers[i], who->pids + who->n_pids, WHO_PIDS - who->n_pids);
+	who->begun_ns = clock_monotonic_ns();
+	if (who->question.n_rows)
+		auditor_ask(who->auditor, &who->question);
+	else
+		who_done(&who->question, &nothing);
+}
+
+/* As soon as nobody is asked, and who only has ordinary users to serve has rested. */
+static void
+who_schedule(struct who *who)
+{
+	uint64_t now_ns = clock_monotonic_ns(), wait_ns = who->rest_until_ns > now_ns ? who->rest_until_ns - now_ns : 0;
+	const struct who_entry *entry;
+	struct timeval delay;
+
+	if (!TAILQ_EMPTY(&who->asked) || TAILQ_EMPTY(&who->waiting))
+		return;
+	TAILQ_FOREACH(entry, &who->waiting, link)
+		if (entry->at_once)
+			wait_ns = 0;
+	delay = (struct timeval) {
+		.tv_sec = (time_t)(wait_ns / NS_PER_SEC), .tv_usec = (suseconds_t)(wait_ns % NS_PER_SEC / 1000),
+	};
+	(void)evtimer_add(&who->timer, &delay);
+}
+
+static void
+who_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct who *who = arg;
+
+	if (TAILQ_EMPTY(&who->asked) && !TAILQ_EMPTY(&who->waiting))
+		who_look(who);
+}
+
+/* Hearing. */
+
+static bool
+who_is_own(const struct who *who, pid_t pid)
+{
+	pid_t pids[WHO_PIDS];
+	size_t n = 0;
+
+	if (who->auditor->has_other_pids)
+		return false;
+	if (pid == getpid() || auditor_has_child(who->auditor, pid))
+		return true;
+	for (size_t i = 0; i < who->n_pids; i++)
+		if (who->pids[i] == pid)
+			return true;
+	/* Those that began since. */
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(who->workers); i++)
+		n += workers_pids(who->workers[i], pids + n, WHO_PIDS - n);
+	for (size_t i = 0; i < n; i++)
+		if (pids[i] == pid)
+			return true;
+	return false;
+}
+
+static void
+who_describe(struct protocol_process *row, const struct audit_holder *holder)
+{
+	row->started_ns = holder->started_ns;
+	row->pid = holder->pid;
+	row->uid = holder->uid;
+	row->inner_pid = holder->inner_pid;
+	row->how = holder->how & OF_PROCESS;
+	(void)snprintf(row->command, sizeof(row->command), "%s", holder->command);
+	(void)snprintf(row->cgroup, sizeof(row->cgroup), "%s", holder->cgroup);
+	(void)snprintf(row->container, sizeof(row->container), "%s", holder->container);
+}
+
+/* A process and one of the segment's objects; what it has of the others comes right before or after it. */
+static int
+who_take(struct auditor_question *question, const void *data)
+{
+	struct who *who = BASE_CONTAINER_OF(question, struct who, question);
+	const struct audit_holder *holder = data;
+	struct who_entry *entry = who->owners[holder->object];
+	struct who_answer *answer = entry->answer;
+	enum who_object kind = entry->kinds[holder->object - entry->first];
+	bool is_counted = kind == WHO_DATA && !(holder->how & AUDIT_IN_IPC_NAMESPACE);
+	struct protocol_process *row = answer->n_rows ? &answer->rows[answer->n_rows - 1] : NULL;
+
+	/* Our own mappings are not among those that the kernel's count is held against. */
+	if (is_counted && holder->pid != getpid())
+		entry->n_maps += holder->n_maps;
+	if (who_is_own(who, holder->pid))
+		return 0;
+	if (!row || row->pid != holder->pid) {
+		row = who_answer_add(answer);
+		if (row)
+			who_describe(row, holder);
+		else
+			answer->told.flags |= PROTOCOL_TOLD_INCOMPLETE;
+	}
+	if (row && kind == WHO_DATA) {
+		row->how |= holder->how;
+		row->n_maps = holder->n_maps;
+		row->n_fds = holder->n_fds;
+		row->mapped_bytes = holder->mapped_bytes;
+	} else if (row) {
+		row->how |= kind == WHO_CONTROL ? PROTOCOL_HAS_CONTROL : PROTOCOL_HAS_STAND_IN;
+	}
+	return 0;
+}
+
+/* Whether a process was seen that holds it: a path alone does not. */
+static bool
+who_has_holder(const struct who_answer *answer)
+{
+	for (size_t i = 0; i < answer->n_rows; i++)
+		if (answer->rows[i].how & ~(OF_PROCESS | PROTOCOL_HAS_FD_PATH) || answer->rows[i].n_maps)
+			return true;
+	return false;
+}
+
+/* Whether the kernel says that somebody has it whom we did not start. All were looked at: or clients may be whom it means. */
+static bool
+who_is_held(struct segment *segment, bool is_complete)
+{
+	const struct attachment *attachment;
+
+	if (!is_complete && segment_n_attached(segment))
+		return false;
+	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry)
+		if (attachment->is_marked && attachment_is_held(attachment))
+			return true;
+	return segment->holding.backend->features & BACKEND_NAMED && !holding_is_alone(&segment->holding);
+}
+
+/* How many the kernel counts that no process shows. While workers are at its pages they come and go, and are counted, too. */
+static uint32_t
+who_count_unseen(const struct who_entry *entry, bool is_complete)
+{
+	struct segment *segment = who_entry_segment(entry);
+	uint64_t n_others, n_known = entry->n_maps;
+
+	if (!segment || segment->provision || segment->growth)
+		return 0;
+	if (!segment_counts_others(segment))
+		return !who_has_holder(entry->answer) && who_is_held(segment, is_complete);
+	/* Clients are known, whoever may be looked into. */
+	if (!is_complete)
+		n_known = max_u64(n_known, segment_n_attached(segment));
+	n_others = holding_others(&segment->holding);
+	return (uint32_t)(n_others - min_u64(n_others, n_known));
+}
+
+/* What the end of the look says of one entry. False: it is to be looked at once more. */
+static bool
+who_conclude(struct who_entry *entry, const struct auditor_end *end)
+{
+	struct protocol_told *told = &entry->answer->told;
+	bool is_complete = !end->result && !end->n_hidden && !end->is_incomplete;
+
+	told->n_seen = end->n_seen;
+	told->n_hidden = end->n_hidden;
+	told->n_unseen = who_count_unseen(entry, is_complete);
+	if (told->n_unseen && is_complete && entry->n_looks < LOOKS) {
+		who_answer_clear(entry->answer);
+		*told = (struct protocol_told) { 0 };
+		return false;
+	}
+	if (end->result) {
+		/* What came before it failed is no answer. */
+		who_answer_clear(entry->answer);
+		told->flags |= PROTOCOL_TOLD_FAILED;
+	}
+	told->flags |= (end->is_incomplete ? PROTOCOL_TOLD_INCOMPLETE : 0) | (end->is_own ? PROTOCOL_TOLD_OWN_RIGHTS : 0) |
+	    (entry->who->auditor->has_other_pids ? PROTOCOL_TOLD_OTHER_PIDS : 0);
+	if (*end->text)
+		entry->answer->text = strdup(end->text);
+	return true;
+}
+
+static void
+who_done(struct auditor_question *question, const struct auditor_end *end)
+{
+	struct who *who = BASE_CONTAINER_OF(question, struct who, question);
+	uint64_t now_ns = clock_monotonic_ns();
+	struct who_entry *entry;
+
+	who->rest_until_ns = now_ns + min_u64(REST_FACTOR * (now_ns - who->begun_ns), REST_MAX_NS);
+	while ((entry = TAILQ_FIRST(&who->asked))) {
+		TAILQ_REMOVE(&who->asked, entry, link);
+		if (LIST_EMPTY(&entry->requests))
+			who_entry_free(entry);
+		else if (who_conclude(entry, end))
+			who_entry_end(entry);
+		else
+			TAILQ_INSERT_HEAD(&who->waiting, entry, link);
+	}
+	who_schedule(who);
+}
+
+int
+who_ask(struct who *who, struct segment *segment, bool at_once, struct who_request *request)
+{
+	struct who_entry *entry;
+
+	who_forget(request);
+	/* One that is being looked at already may have been passed before who is asked about now came. */
+	TAILQ_FOREACH(entry, &who->waiting, link)
+		if (streq(entry->name, segment->definition->name))
+			break;
+	if (!entry)
+		entry = who_entry_new(who, segment);
+	if (!entry)
+		return -ENOMEM;
+	entry->at_once |= at_once;
+	request->entry = entry;
+	LIST_INSERT_HEAD(&entry->requests, request, link);
+	who_schedule(who);
+	return 0;
+}
+
+void
+who_forget(struct who_request *request)
+{
+	/* The entry stays where it is in the look: nobody hears of it. */
+	if (request->entry)
+		LIST_REMOVE(request, link);
+	request->entry = NULL;
+	who_answer_unref(take_ptr(request->answer));
+}
+
+int
+who_init(struct who *who, struct event_base *base, struct auditor *auditor, struct registry *registry,
+    struct workers *workers, struct workers *io_workers)
+{
+	who->base = base;
+	who->auditor = auditor;
+	who->registry = registry;
+	who->workers[0] = workers;
+	who->workers[1] = io_workers;
+	who->question = (struct auditor_question) {
+		.kind = AUDIT_WHO, .rows = who->objects, .take = who_take, .done = who_done,
+	};
+	TAILQ_INIT(&who->waiting);
+	TAILQ_INIT(&who->asked);
+	return evtimer_assign(&who->timer, base, who_on_timer, who) ? -ENOMEM : 0;
+}
+
+void
+who_deinit(struct who *who)
+{
+	struct who_entry *entry;
+
+	if (!who->base)
+		return;
+	auditor_cancel(&who->question);
+	while ((entry = TAILQ_FIRST(&who->asked)) || (entry = TAILQ_FIRST(&who->waiting))) {
+		struct who_entries *list = TAILQ_EMPTY(&who->asked) ? &who->waiting : &who->asked;
+
+		TAILQ_REMOVE(list, entry, link);
+		who_entry_free(entry);
+	}
+	if (event_initialized(&who->timer))
+		(void)event_del(&who->timer);
+}

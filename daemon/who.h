@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Who has a segment's memory: sessions ask, segmentd-audit looks into /proc, and what it saw is held against what the kernel
+ * counts. One look serves all who ask at that time, of whatever segments; those who come meanwhile share the next one. Looks
+ * cost the host something, so that one on behalf of ordinary users alone is followed by a rest.
+ */
+#ifndef DAEMON_WHO_H
+#define DAEMON_WHO_H
+
+#include "client/protocol.h"
+#include "daemon/auditor.h"
+#include "daemon/registry.h"
+
+#define WHO_OBJECTS	3		/* of one segment: data, the page that stands in for it, control memory */
+#define WHO_SEGMENTS	256		/* of one look */
+#define WHO_PIDS	160		/* of our own workers */
+
+struct who_entry;
+
+/* What came of it, shared by all who asked for the segment then. */
+struct who_answer {
+	unsigned n_users;
+	struct who *who;
+	struct protocol_told told;	/* without header and lengths */
+	char *text;			/* "" is NULL */
+	struct protocol_process *rows;
+	size_t n_rows;
+	size_t rows_size;
+};
+
+/* Embedded in who asks. */
+struct who_request {
+	void (*wake)(struct who_request *request);	/* answer is there */
+	struct who_answer *answer;	/* what was asked for last; or NULL */
+	struct who_entry *entry;	/* it waits for the answer; or NULL */
+	LIST_ENTRY(who_request) link;
+};
+
+TAILQ_HEAD(who_entries, who_entry);
+
+struct who {
+	struct event_base *base;
+	struct auditor *auditor;
+	struct registry *registry;
+	struct workers *workers[2];
+	struct auditor_question question;	/* while entries are asked */
+	struct audit_object objects[WHO_SEGMENTS * WHO_OBJECTS];
+	struct who_entry *owners[WHO_SEGMENTS * WHO_OBJECTS];	/* of each object */
+	pid_t pids[WHO_PIDS];		/* of workers, when it was asked */
+	size_t n_pids;
+	struct who_entries waiting;
+	struct who_entries asked;
+	struct event timer;		/* while entries wait */
+	uint64_t begun_ns;		/* monotonic: of the look */
+	uint64_t rest_until_ns;
+	size_t n_rows;			/* that are kept, of all answers */
+};
+
+/* 0 or -ENOMEM. */
+int who_init(struct who *who, struct event_base *base, struct auditor *auditor, struct registry *registry,
+    struct workers *workers, struct workers *io_workers);
+/* After all who asked have forgotten. One that is zero may be deinitialised. */
+void who_deinit(struct who *who);
+
+/* at_once: without the rest. 0 or -ENOMEM; wake is called from the loop. What it asked for before is forgotten. */
+int who_ask(struct who *who, struct segment *segment, bool at_once, struct who_request *request);
+/* Gives the answer up, or does not wait any more. */
+void who_forget(struct who_request *request);
+
+#endif
