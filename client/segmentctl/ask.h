@@ -23,6 +23,7 @@ struct ask {
 		struct protocol_waited waited;
 		struct protocol_recovered recovered;
 		struct protocol_planned planned;
+		struct protocol_told told;
 		char bytes[PROTOCOL_MESSAGE_MAX];
 	} reply;
 	struct connection connection;
@@ -46,8 +47,8 @@ int ask_request(struct ask *ask, enum protocol_type type, struct protocol_header
 /* Called with each row, whole and aligned, its strings not yet looked at. An exit status other than 0 ends the asking. */
 typedef int (*ask_row_fn)(const void *row, void *arg);
 
-/* All rows of a LIST, HOLDERS, CLIENTS or LOCKS, page by page. row_size: the size of a row as we know it, ASK_ROW_MAX at most. */
-#define ASK_ROW_MAX	256
+/* All rows of a LIST, HOLDERS, CLIENTS, LOCKS or WHO_ROWS, page by page. row_size: the size of a row as we know it, ASK_ROW_MAX at most. */
+#define ASK_ROW_MAX	512
 #define ASK_ROWS_MAX	1000000		/* a daemon with more rows than this is lying */
 int ask_rows(struct ask *ask, enum protocol_type type, void *request, size_t request_size, size_t row_size,
     ask_row_fn fn, void *arg);

@@ -30,6 +30,7 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/orphans.c client/segmentctl/orphans.h \
 	client/segmentctl/orphans_print.c \
 	client/segmentctl/plan.c \
+	client/segmentctl/processes.c client/segmentctl/processes.h \
 	client/segmentctl/problems.c client/segmentctl/problems.h \
 	client/segmentctl/recover.c \
 	client/segmentctl/report.c client/segmentctl/report.h \

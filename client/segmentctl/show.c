@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/* `show NAME`: state and reason, what was asked and what was had, the definition's keys, its locks, who is attached. */
+/* `show NAME`: state and reason, what was asked and what was had, the definition's keys, its locks, who has it. */
 #include "config.h"
 
 #include <inttypes.h>
@@ -65,7 +65,7 @@ print_state(const struct shown *shown)
 	print_line("attached", text);
 	if (row->others && row->flags & PROTOCOL_SEGMENT_COUNTED) {
 		(void)snprintf(text, sizeof(text), "%" PRIu32 " by the kernel's count, which attached it by its key, or whose "
-		    "parents did it by us: names unknown", row->others);
+		    "parents did it by us", row->others);
 		print_line("others", text);
 	} else if (row->others) {
 		print_line("others", "some, which opened it by its name: the kernel keeps no count of them");
@@ -212,6 +212,7 @@ print_text(const struct segmentctl *ctl, const struct shown *shown, struct holde
 			r = table_print(&holders->table);
 		else
 			fputs("none\n", stdout);
+		processes_print_unknown(&holders->processes);
 	}
 	return report_output(ctl, r);
 }
@@ -271,10 +272,11 @@ print_json(const struct segmentctl *ctl, struct ask *ask, const char *name, stru
 
 	add_to_json(json, shown);
 	json_open_array(json, "holders");
-	r = holders_collect(holders, ask, name);
+	r = holders_collect_all(holders, ask, name);
 	if (r != 0)
 		return r;
 	json_close_array(json);
+	processes_add_look(&holders->processes, json);
 	r = locks_collect(locks, ask, name, shown->segment.generation);
 	if (r != 0)
 		return r;
@@ -299,7 +301,7 @@ show(const struct segmentctl *ctl, struct ask *ask, const char *name, struct jso
 		r = print_json(ctl, ask, name, &shown, &holders, &locks);
 	} else if (r == 0) {
 		/* All is asked before a line is printed, so that a failure leaves no half of it. */
-		r = holders_collect(&holders, ask, name);
+		r = holders_collect_all(&holders, ask, name);
 		if (r == 0)
 			r = locks_collect(&locks, ask, name, shown.segment.generation);
 		if (r == 0)

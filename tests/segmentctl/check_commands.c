@@ -195,20 +195,61 @@ answer_locks(const struct fake_request *request)
 		fake_reply_rows(request, rows, BASE_ARRAY_SIZE(rows), sizeof(rows[0]), BASE_ARRAY_SIZE(rows), false);
 }
 
+#define SINCE_NS	(1500000000 * NS_PER_SEC)
+#define SCREEN		"\033]0;x"
+
+/* Some are hidden; "all" is known of, but for one that is in flight, and of "failed" nothing. */
+static void
+answer_who(const struct fake_request *request)
+{
+	static char name[PROTOCOL_NAME_SIZE];
+	struct { struct protocol_told told; char text[64]; } answer = {
+		.told = { .looked_ns = SINCE_NS + 1, .n_rows = 3, .n_seen = 90, .text_len = sizeof(answer.text) },
+	};
+	struct protocol_process rows[] = {
+		{ .cursor = 1, .started_ns = SINCE_NS, .mapped_bytes = MIB, .pid = 4242, .n_maps = 2, .n_fds = 1,
+		    .how = PROTOCOL_HAS_MAP_READ | PROTOCOL_HAS_MAP_WRITE | PROTOCOL_HAS_FD_READ | PROTOCOL_HAS_CONTROL,
+		    .command = "feed" SCREEN, .cgroup = "/system.slice/feed.service" SCREEN },
+		{ .cursor = 2, .pid = 4243, .n_fds = 1, .inner_pid = 17, .command = "peek", .container = "docker:4f2e" SCREEN,
+		    .how = PROTOCOL_HAS_FD_PATH | PROTOCOL_HAS_PID_NAMESPACE | PROTOCOL_HAS_STOPPED },
+		{ .cursor = 3, .pid = 4244, .n_maps = 1, .how = PROTOCOL_HAS_MAP_READ | PROTOCOL_HAS_IPC_NAMESPACE,
+		    .command = "late" },
+	};
+
+	if (request->message.header.type == PROTOCOL_WHO_ROWS) {
+		fake_reply_rows(request, rows, streq(name, "failed") ? 0 : 3, sizeof(rows[0]), streq(name, "failed") ? 0 : 3, false);
+		return;
+	}
+	(void)snprintf(name, sizeof(name), "%s", request->message.show.name);
+	memset(answer.text, ' ', sizeof(answer.text) - 1);
+	memcpy(answer.text, "rights" SCREEN, strlen("rights" SCREEN));
+	if (streq(name, "failed"))
+		answer.told = (struct protocol_told) { .flags = PROTOCOL_TOLD_FAILED, .text_len = sizeof(answer.text) };
+	else if (streq(name, "all"))
+		answer.told.n_unseen = 1;
+	else
+		answer.told.n_hidden = 5;
+	fake_reply(request, (char *)&answer + sizeof(struct protocol_header), sizeof(answer) - sizeof(struct protocol_header));
+}
+
 static void
 answer_show(const struct fake_request *request)
 {
 	static const char reason[] = "a reason\033";
 	struct { struct protocol_segment row; uint32_t lengths[2]; uint64_t file[3]; char text[512]; } body = { 0 };
 	struct protocol_holder holders[2] = {
-		{ .cursor = 1, .session = 9, .since_ns = 1500000000 * NS_PER_SEC, .attachment = 41, .pid = 4242,
-		    .access = PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE, .command = "feed\033]0;x" },
+		{ .cursor = 1, .session = 9, .since_ns = SINCE_NS, .attachment = 41, .pid = 4242, .flags = PROTOCOL_HOLDER_LIVES,
+		    .access = PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE, .command = "feed" SCREEN },
 		{ .cursor = 2, .attachment = 42, .uid = 4000000000, .access = PROTOCOL_ACCESS_READ,
 		    .flags = PROTOCOL_HOLDER_UNSUPERVISED },
 	};
 
 	if (request->message.header.type == PROTOCOL_HOLDERS) {
 		fake_reply_rows(request, holders, 2, sizeof(holders[0]), 2, false);
+		return;
+	}
+	if (request->message.header.type == PROTOCOL_WHO || request->message.header.type == PROTOCOL_WHO_ROWS) {
+		answer_who(request);
 		return;
 	}
 	if (request->message.header.type == PROTOCOL_LOCKS) {
@@ -302,6 +343,78 @@ START_TEST(show_has_all_of_one)
 	assert_has(run->out, "\"unsupervised\": true");
 	assert_has(run->out, "\"value\": \"\\\"1GiB\\\"\"");
 	assert_has(run->out, "\"since\": \"2017-07-14T02:40:00.000000Z\"");
+}
+END_TEST
+
+/* A row of the table whose line has this. */
+static const char *
+row_with(const char *out, const char *part)
+{
+	static char line[1024];
+	const char *found = strstr(out, "Holders"), *begin;
+
+	found = found ? strstr(found, part) : NULL;
+	ck_assert_msg(found != NULL, "'%s' lacks a row with '%s'", out, part);
+	for (begin = found; begin > out && begin[-1] != '\n'; begin--)
+		;
+	(void)snprintf(line, sizeof(line), "%.*s", (int)strcspn(begin, "\n"), begin);
+	return line;
+}
+
+START_TEST(show_names_who_has_it)
+{
+	const struct run *run;
+
+	fake_start(&fake, answer_show);
+	run = run_segmentctl("--socket", fake.socket, "show", "some", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	assert_has(row_with(run->out, "4242"), "41 ");
+	assert_has(row_with(run->out, "4242"), "map rw x2, fd r");
+	assert_has(row_with(run->out, "4242"), "/system.slice/feed.service\\033]0;x");
+	assert_lacks(row_with(run->out, "4242"), "unsupervised");
+	assert_has(row_with(run->out, "4243"), "path");
+	assert_has(row_with(run->out, "4243"), "docker:4f2e\\033]0;x");
+	assert_has(row_with(run->out, "4243"), "no attachment of its own; stopped; pid 17 in its namespace");
+	assert_has(row_with(run->out, "4244"), "another IPC namespace");
+	/* What cannot be seen proves nothing of an attachment. */
+	assert_lacks(row_with(run->out, "4000000000"), "passed on");
+	assert_has(run->out, "\nothers may have it, names unknown: rights\\033]0;x");
+	assert_lacks(run->out, "\033");
+	run = run_segmentctl("--socket", fake.socket, "show", "all", NULL);
+	assert_has(row_with(run->out, "4000000000"), "its process has ended: passed on, or in flight");
+	assert_has(row_with(run->out, "1 by the kernel's word"), "in flight between processes");
+	assert_lacks(run->out, "names unknown");
+	run = run_segmentctl("--socket", fake.socket, "show", "failed", NULL);
+	assert_has(run->out, "\nnames unknown: rights");
+	assert_has(row_with(run->out, "4242"), "41 ");
+	assert_lacks(run->out, "4243");
+}
+END_TEST
+
+START_TEST(show_names_who_has_it_in_json)
+{
+	const struct run *run;
+
+	fake_start(&fake, answer_show);
+	run = run_segmentctl("--socket", fake.socket, "--json", "show", "some", NULL);
+	assert_json(run->out);
+	assert_has(run->out, "\"attachment\": null");
+	assert_has(run->out, "\"map_access\": \"rw\"");
+	assert_has(run->out, "\"mapped_bytes\": 1048576");
+	assert_has(run->out, "\"fd_path_only\": true");
+	assert_has(run->out, "\"inner_pid\": 17");
+	assert_has(run->out, "\"other_ipc_namespace\": true");
+	assert_has(run->out, "\"container\": \"docker:4f2e\\u001b]0;x\"");
+	assert_has(run->out, "\"hidden\": 5");
+	assert_has(run->out, "\"complete\": false");
+	run = run_segmentctl("--socket", fake.socket, "--json", "show", "all", NULL);
+	assert_json(run->out);
+	assert_has(run->out, "\"unseen\": 1");
+	assert_has(run->out, "\"complete\": true");
+	run = run_segmentctl("--socket", fake.socket, "--json", "show", "failed", NULL);
+	assert_json(run->out);
+	assert_has(run->out, "\"failed\": true");
+	assert_has(run->out, "\"time\": null");
 }
 END_TEST
 
@@ -643,6 +756,8 @@ main(void)
 	tcase_add_test(tcase, a_terminal_gets_colour_and_its_width);
 	tcase_add_test(tcase, nothing_is_a_heading_and_an_empty_array);
 	tcase_add_test(tcase, show_has_all_of_one);
+	tcase_add_test(tcase, show_names_who_has_it);
+	tcase_add_test(tcase, show_names_who_has_it_in_json);
 	tcase_add_test(tcase, show_says_how_far_a_file_is_on_the_disk);
 	tcase_add_test(tcase, show_says_how_each_lock_is);
 	tcase_add_test(tcase, recover_ends_with_what_the_daemon_says);

@@ -203,6 +203,74 @@ START_TEST(texts_are_checked)
 }
 END_TEST
 
+/* An honest segment whose holders are a lie. */
+static void
+answer_who(const struct fake_request *request, uint32_t text_len, const struct protocol_process *row, uint32_t row_size)
+{
+	struct protocol_told told = { .looked_ns = 1, .n_rows = 1, .text_len = text_len };
+
+	if (request->message.header.type == PROTOCOL_WHO)
+		fake_reply(request, &told.looked_ns, sizeof(told) - sizeof(told.header));
+	else if (request->message.header.type == PROTOCOL_WHO_ROWS)
+		fake_reply_rows(request, row, 1, row_size, 1, false);
+	else
+		reply_shown(request, 1, 1, "\0", 2);
+}
+
+static void
+answer_told_too_short(const struct fake_request *request)
+{
+	if (request->message.header.type == PROTOCOL_WHO)
+		fake_reply(request, "", 1);
+	else
+		answer_who(request, 0, NULL, 0);
+}
+
+static void
+answer_told_without_text(const struct fake_request *request)
+{
+	answer_who(request, 1, NULL, 0);
+}
+
+static void
+answer_endless_process(const struct fake_request *request)
+{
+	struct protocol_process row = { .cursor = 1 };
+
+	memset(row.container, 'a', sizeof(row.container));
+	answer_who(request, 0, &row, sizeof(row));
+}
+
+static void
+answer_short_process(const struct fake_request *request)
+{
+	struct protocol_process row = { .cursor = 1 };
+
+	answer_who(request, 0, &row, sizeof(row) - 8);
+}
+
+static void
+answer_process_without_cursor(const struct fake_request *request)
+{
+	struct protocol_process row = { .pid = 1 };
+
+	answer_who(request, 0, &row, sizeof(row));
+}
+
+START_TEST(processes_are_checked)
+{
+	static const struct { fake_handler handler; const char *part; } lies[] = {
+		{ answer_told_too_short, "fewer than" },
+		{ answer_told_without_text, "not as long" },
+		{ answer_endless_process, "no end" },
+		{ answer_short_process, "shorter" },
+		{ answer_process_without_cursor, "no order" },
+	};
+
+	assert_found_out(lies[_i].handler, "show", "a", lies[_i].part);
+}
+END_TEST
+
 /* An honest segment whose locks are a lie. */
 static void
 answer_lock(const struct fake_request *request, const struct protocol_lock *row, uint32_t row_size)
@@ -211,6 +279,8 @@ answer_lock(const struct fake_request *request, const struct protocol_lock *row,
 		fake_reply_rows(request, row, 1, row_size, 1, false);
 	else if (request->message.header.type == PROTOCOL_HOLDERS)
 		fake_reply_rows(request, "", 0, sizeof(struct protocol_holder), 0, false);
+	else if (request->message.header.type == PROTOCOL_WHO)
+		fake_refuse(request, -EOPNOTSUPP, "not known");
 	else
 		reply_shown(request, 1, 1, "\0", 2);
 }
@@ -633,6 +703,7 @@ main(void)
 	tcase_add_loop_test(tcase, rows_are_checked, 0, 7);
 	tcase_add_test(tcase, commands_of_clients_are_checked);
 	tcase_add_loop_test(tcase, texts_are_checked, 0, 7);
+	tcase_add_loop_test(tcase, processes_are_checked, 0, 5);
 	tcase_add_loop_test(tcase, locks_are_checked, 0, 3);
 	tcase_add_test(tcase, short_recoveries_are_checked);
 	tcase_add_loop_test(tcase, waits_are_checked, 0, 4);

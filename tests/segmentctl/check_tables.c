@@ -214,13 +214,20 @@ answer_show(const struct fake_request *request)
 	    "\"traders-of-the-night\"; access = \"rw\"; } )\tset\tlive\n";
 	struct { struct protocol_segment row; uint32_t lengths[2]; uint64_t file[3]; char text[512]; } body = { .lengths = { 0, sizeof(keys) } };
 	struct protocol_holder holder = { .cursor = 1, .session = 9, .attachment = 41, .pid = 4242, .access = 3,
-	    .command = COMMAND };
+	    .command = COMMAND, .flags = PROTOCOL_HOLDER_LIVES };
+	struct protocol_told told = { .looked_ns = 1, .n_rows = 1, .n_seen = 1 };
+	struct protocol_process process = { .cursor = 1, .pid = 4242, .n_maps = 1, .how = PROTOCOL_HAS_MAP_READ,
+	    .command = COMMAND, .cgroup = "/" COMMAND "/" LONG_NAME };
 	struct protocol_lock locks[2] = {
 		{ .cursor = 1, .offset_bytes = MIB, .length_bytes = 4097, .log_bytes = 65536, .name = LONG_NAME },
 		{ .cursor = 2, .kind = PROTOCOL_LOCK_MUTEX, .reason = PROTOCOL_LOCK_UNUSED, .name = "queue" },
 	};
 
-	if (request->message.header.type == PROTOCOL_HOLDERS) {
+	if (request->message.header.type == PROTOCOL_WHO) {
+		fake_reply(request, &told.looked_ns, sizeof(told) - sizeof(told.header));
+	} else if (request->message.header.type == PROTOCOL_WHO_ROWS) {
+		fake_reply_rows(request, &process, 1, sizeof(process), 1, false);
+	} else if (request->message.header.type == PROTOCOL_HOLDERS) {
 		fake_reply_rows(request, &holder, 1, sizeof(holder), 1, false);
 	} else if (request->message.header.type == PROTOCOL_LOCKS) {
 		fake_reply_rows(request, locks, 2, sizeof(locks[0]), 2, false);

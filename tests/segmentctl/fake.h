@@ -24,6 +24,7 @@ struct fake_request {
 		struct protocol_list list;
 		struct protocol_show show;
 		struct protocol_holders holders;
+		struct protocol_who who;
 		struct protocol_clients clients;
 		struct protocol_wait wait;
 		struct protocol_remove remove;
