@@ -2,7 +2,8 @@
 /* Copyright the segmentd authors */
 /*
  * O/...: segmentd-audit among 100,000 objects that nobody holds: judging them all, and removing them all, each against the calls
- * that any program needs for it. They lie in a /dev/shm that is the bench's alone, for as long.
+ * that any program needs for it; and what a client of the daemon notices of its removing them by a rule. They lie in a /dev/shm
+ * that is the bench's alone, for as long.
  */
 #include "config.h"
 
@@ -14,13 +15,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/daemon.h"
 #include "bench/families.h"
 #include "bench/private.h"
+#include "bench/wire.h"
 #include "host/audit.h"
 
 #define SWEEP_OBJECTS	100000
 #define SWEEP_ROUNDS	3		/* of removing: each takes its time */
 #define SWEEP_BATCH	((AUDIT_MESSAGE_BYTES - sizeof(struct audit_question)) / sizeof(struct audit_candidate))
+#define SWEEP_ANSWERS	2000			/* in a round: about a hundredth of the sweep */
+#define SWEEP_RULE	"orphans = ( { posix = \"/psm_*\"; after = \"100ms\"; action = \"remove\"; } );\n"
 #define SWEEP_FLAGS	(O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC)
 
 struct sweep {
@@ -226,5 +231,89 @@ sweep_removed(struct bench *bench, const struct bench_goal *goal)
 	bench->n_rounds = (unsigned)min_u64(n_rounds, SWEEP_ROUNDS);
 	bench_measure(bench, goal, sides, BASE_ARRAY_SIZE(sides));
 	bench->n_rounds = n_rounds;
+	sweep_end(&self);
+}
+
+/* O/ask */
+
+struct asked {
+	struct daemon daemon;
+	struct protocol_attach attach;
+	int fd;
+	uint64_t serial;
+};
+
+static void
+asked_start(struct bench *bench, struct asked *self, const char *rule)
+{
+	struct daemon_config config = { .rest = rule };
+
+	*self = (struct asked){ .serial = 1 };
+	wire_attach_init(&self->attach, DAEMON_SEGMENT);
+	daemon_init(&self->daemon, &config);
+	daemon_start(bench, &self->daemon);
+	self->fd = wire_connect(self->daemon.socket);
+	wire_hello(self->fd);
+	wire_welcome(self->fd);
+}
+
+static void
+asked_stop(struct bench *bench, struct asked *self)
+{
+	close_fd(&self->fd);
+	daemon_stop(bench, &self->daemon);
+	daemon_deinit(&self->daemon);
+}
+
+static void
+asked_run(void *arg, struct bench_round *round)
+{
+	struct asked *self = arg;
+
+	for (unsigned i = 0; i < SWEEP_ANSWERS; i++) {
+		uint64_t start_ns = clock_monotonic_ns();
+
+		wire_send(self->fd, &self->attach.header, ++self->serial);
+		(void)close(wire_attached(self->fd));
+		samples_add(&round->samples, clock_monotonic_ns() - start_ns);
+	}
+}
+
+/* Whether one of the first or of the last is still there: which it begins with is the file system's matter. */
+static bool
+sweep_goes_on(const struct sweep *self)
+{
+	char name[AUDIT_NAME_SIZE];
+
+	sweep_name(name, 0);
+	if (faccessat(self->dir_fd, name, F_OK, 0) == 0)
+		return true;
+	sweep_name(name, SWEEP_OBJECTS - 1);
+	return faccessat(self->dir_fd, name, F_OK, 0) == 0;
+}
+
+void
+sweep_answered(struct bench *bench, const struct bench_goal *goal)
+{
+	struct sweep self;
+	struct asked idle, sweeping;
+	const struct bench_side sides[] = {
+		{ "segmentd without rules", asked_run, &idle },
+		{ "segmentd that removes 100,000 objects meanwhile", asked_run, &sweeping },
+	};
+	const char *why = sweep_begin(bench, &self);
+
+	if (why) {
+		bench_skip(bench, goal, why);
+		return;
+	}
+	sweep_fill(&self);
+	asked_start(bench, &idle, NULL);
+	asked_start(bench, &sweeping, SWEEP_RULE);
+	bench_measure(bench, goal, sides, BASE_ARRAY_SIZE(sides));
+	if (!sweep_goes_on(&self))
+		bench_note("the sweep was over before the last round");
+	asked_stop(bench, &sweeping);
+	asked_stop(bench, &idle);
 	sweep_end(&self);
 }

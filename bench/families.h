@@ -85,5 +85,6 @@ void who_audited_all(struct bench *bench, const struct bench_goal *goal);
 /* bench_sweep.c: many objects that nobody holds. */
 void sweep_judged(struct bench *bench, const struct bench_goal *goal);
 void sweep_removed(struct bench *bench, const struct bench_goal *goal);
+void sweep_answered(struct bench *bench, const struct bench_goal *goal);
 
 #endif

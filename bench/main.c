@@ -62,6 +62,7 @@ static const struct bench_goal goals[] = {
 	{ "A/all", "an audit of what all of 500 processes have", BENCH_US, 0, 0, 0, who_audited_all },
 	{ "O/judge", "100,000 objects that nobody holds judged, each", BENCH_US, 0, 0, 0, sweep_judged },
 	{ "O/remove", "the same removed, each", BENCH_US, 0, 0, 0, sweep_removed },
+	{ "O/ask", "a hand-out while a rule removes 100,000 objects", BENCH_US, 0, 0, 0, sweep_answered },
 	{ "N/start", "start to ready for each of many segments, against 1,000", BENCH_US, 1.5, 1.1, 0, many_started },
 	{ "N/attach", "attaching one of many segments, against one of 10", BENCH_US, 1.5, 1.1, 0, scale_attach_one },
 	{ "N/detach", "the same, closing and detaching it", BENCH_US, 1.5, 1.1, 0, scale_detach_one },
