@@ -148,7 +148,6 @@ requests_remove(struct requests *requests, struct session *session, const struct
 	const struct protocol_remove *removal = (const void *)request;
 	struct segment *segment = requests_find(requests, session, removal->name);
 	struct protocol_header reply;
-	int r;
 
 	if (removal->flags & ~PROTOCOL_REMOVE_NOW)
 		return session_refuse(session, request, -EINVAL, "remove was asked for with unknown flags");
@@ -157,12 +156,12 @@ requests_remove(struct requests *requests, struct session *session, const struct
 	if (!requests_may_remove(requests, session, segment))
 		return session_refuse(session, request, -EPERM,
 		    "segment '%s' is removed by its creator or an administrator only", removal->name);
-	r = session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
-	if (r)
-		return r;
+	/* Whoever hears that it is done may rely on it, also where we die in between. */
+	if (!session_has_room(session))
+		return SESSION_E_FULL;
 	requests_log_remove(session, segment, removal->flags & PROTOCOL_REMOVE_NOW);
 	segment_remove(segment, removal->flags & PROTOCOL_REMOVE_NOW);
-	return 0;
+	return session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
 }
 
 int

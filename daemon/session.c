@@ -115,6 +115,15 @@ session_may_send_fds(struct session *session)
 	return !session->n_fds_in_flight;
 }
 
+bool
+session_has_room(const struct session *session)
+{
+	struct pollfd poll_fd = { .fd = session->fd, .events = POLLOUT };
+
+	/* One that has hung up finds out when it is sent to. */
+	return poll(&poll_fd, 1, 0) != 0;
+}
+
 int
 session_push(struct session *session, const struct protocol_header *message)
 {

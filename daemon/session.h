@@ -136,6 +136,9 @@ int session_push(struct session *session, const struct protocol_header *message)
  */
 void session_await_room(struct session *session, bool awaits_room);
 
+/* Whether a reply without fds can be sent now. Asked before what cannot be undone, and is said to be done. */
+bool session_has_room(const struct session *session);
+
 /* Whether a reply with fds may be sent now: the peer has read the one before. */
 bool session_may_send_fds(struct session *session);
 
