@@ -30,7 +30,7 @@ expect_guest_whole(struct killing *killing)
 	killing_expect(killing, differs == 0, "what the guest maps has changed at byte %ld", differs - 1);
 }
 
-/* With locks it is made when nobody has the old one any more. */
+/* What has locks, or was on its way out already, is made when nobody has the old one any more. */
 static void
 await_segment(struct killing *killing)
 {
@@ -38,7 +38,7 @@ await_segment(struct killing *killing)
 	struct harness_reply shown;
 	int r = harness_wait(&killing->conn, "s");
 
-	if (r != PROTOCOL_READY && killing->kind->has_locks && killing->is_mapping) {
+	if (r != PROTOCOL_READY && killing->is_mapping && (killing->kind->has_locks || killing->phase == KILLING_DRAIN)) {
 		expect_guest_whole(killing);
 		killing_end_guest(killing);
 		while (r != PROTOCOL_READY && clock_monotonic_ns() < deadline_ns)
@@ -224,8 +224,8 @@ kill_at_some(const struct killing_kind *kind, enum killing_phase phase, const st
 }
 
 /*
- * All. From the end of one system call to the beginning of the next the kernel does nothing: of what makes and names nothing
- * the end alone is enough, and one next daemon.
+ * All. From the end of one system call to the beginning of the next the kernel does nothing, and so the ends alone would do; what
+ * makes and names something is stopped at its beginning, too, and its end is seen by both kinds of next ones.
  */
 static void
 kill_at_all(const struct killing_kind *kind, enum killing_phase phase, const struct tracer_stop *stops, size_t n)
@@ -233,16 +233,16 @@ kill_at_all(const struct killing_kind *kind, enum killing_phase phase, const str
 	bool has_all = harness_scale() > 1, has_held = phase == KILLING_TAKE_OVER || phase == KILLING_CLEAR;
 
 	for (size_t at = 0; at < n; at++) {
-		if (!has_all && !stops[at].is_naming) {
-			if (stops[at].is_end)
-				(void)kill_at(kind, phase, at, at / 2 % 2, at / 4 % 2);
+		bool is_wanted = at / 2 % 2, is_held = at / 4 % 2;
+
+		if (!has_all && !stops[at].is_naming && !stops[at].is_end)
 			continue;
-		}
-		(void)kill_at(kind, phase, at, true, at / 2 % 2);
-		(void)kill_at(kind, phase, at, false, at / 2 % 2);
+		(void)kill_at(kind, phase, at, is_wanted, is_held);
+		if (has_all || (stops[at].is_naming && stops[at].is_end))
+			(void)kill_at(kind, phase, at, !is_wanted, is_held);
 		if (has_all && has_held) {
-			(void)kill_at(kind, phase, at, true, !(at / 2 % 2));
-			(void)kill_at(kind, phase, at, false, !(at / 2 % 2));
+			(void)kill_at(kind, phase, at, is_wanted, !is_held);
+			(void)kill_at(kind, phase, at, !is_wanted, !is_held);
 		}
 	}
 }

@@ -16,10 +16,19 @@
 #define DAEMON_KEYS	"\tmemory_reserve = \"16MiB\";\n\tworkers = 1;\n"
 
 const struct killing_kind killing_kinds[KILLING_N] = {
-	{ "file", "backend = \"file\"; mlock = false;", KILLING_BY_PATH, .is_quick = true },
+	{ "posix", "backend = \"posix\"; object = \"/s\"; mlock = false;", KILLING_BY_NAME, .is_quick = true },
+	{ "posix, locked", "backend = \"posix\"; object = \"/s\"; mode = \"0660\";", KILLING_BY_NAME, .is_only_made = true },
+	{ "posix, with locks", "backend = \"posix\"; object = \"/s\"; mlock = false; "
+	    "locks = ( { name = \"all\"; length = \"4KiB\"; undo = \"4KiB\"; } );", KILLING_BY_NAME, .has_locks = true },
+	{ "sysv by key", "backend = \"sysv\"; key = 0x5e6a1d; mlock = false;", KILLING_BY_KEY, .is_quick = true },
+	{ "sysv by key, locked", "backend = \"sysv\"; key = 0x5e6a1d; mode = \"0660\";", KILLING_BY_KEY, .is_only_made = true },
+	{ "sysv, private", "backend = \"sysv\"; mlock = false;", KILLING_BY_NOTHING },
+	{ "file", "backend = \"file\"; mlock = false;", KILLING_BY_PATH },
 	{ "file, locked", "backend = \"file\";", KILLING_BY_PATH, .is_only_made = true },
-	{ "memfd", "", KILLING_BY_NOTHING, .is_quick = true },
+	{ "memfd", "", KILLING_BY_NOTHING },
 	{ "memfd of a template", "mlock = false;", KILLING_BY_NOTHING, .is_template = true, .is_only_made = true },
+	{ "sysv of a template", "backend = \"sysv\"; mode = \"0660\"; mlock = false;", KILLING_BY_NOTHING, .is_template = true,
+	    .is_only_made = true },
 };
 
 const char *const killing_phase_names[KILLING_PHASE_N] = { "create", "hand out", "drain", "remove", "take over", "clear" };
@@ -137,7 +146,8 @@ let_go(struct killing *killing)
 static bool
 start(struct killing *killing, bool is_wanted)
 {
-	configure(killing, is_wanted, true);
+	/* What has locks is not ready before the guest ends. */
+	configure(killing, is_wanted, !(killing->kind->has_locks && killing->is_mapping));
 	tracer_launch(&killing_tracer, &killing->daemon, SYS_flock);
 	return tracer_run(&killing_tracer, killing->at, killing->daemon.notify_fd, is_ready, killing);
 }
@@ -272,6 +282,7 @@ static bool (*const phases[KILLING_PHASE_N])(struct killing *killing) = { create
 bool
 killing_do(struct killing *killing)
 {
+	struct world world;
 	bool is_stopped;
 
 	harness_daemon_prepare(&killing->daemon, DAEMON_KEYS, "");
@@ -280,5 +291,7 @@ killing_do(struct killing *killing)
 	harness_close(&killing->conn);
 	harness_close(&killing->events);
 	killing_note(killing, killing_describe(killing));
+	world_look(&world);
+	killing_note(killing, world_describe(&world));
 	return is_stopped;
 }

@@ -13,7 +13,7 @@
 
 #define KILLING_SEED	5		/* of what the guest stores */
 #define KILLING_KEY	0x5e6a1d
-#define KILLING_N	4		/* kinds of segments */
+#define KILLING_N	11		/* kinds of segments */
 
 /* By what somebody finds it who knows nothing of us. */
 enum killing_by {
