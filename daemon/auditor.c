@@ -19,6 +19,7 @@
 
 #define IDLE_MS		2000	/* until a connection that nobody uses is closed */
 #define END_MS		2000	/* until a process that was hung up on is killed */
+#define FINISH_MS	300	/* at the daemon's end, until it is killed */
 #define REAP_MS		1000	/* of all of them at the daemon's end */
 #define CHILDREN_MAX	4	/* more that do not end, even killed, wait for what no new one would get past */
 #define ROWS_MAX	(UINT64_C(4) << 20)	/* of one answer: nobody honest gets so far in the time there is */
@@ -534,9 +535,8 @@ auditor_set_socket(struct auditor *auditor, const char *socket)
 	}
 }
 
-/* Who does not end in time is not waited for: with us it loses its parent, and whoever takes it over reaps it. */
 static void
-auditor_child_reap(const struct auditor_child *child, uint64_t until_ns)
+auditor_child_await(const struct auditor_child *child, uint64_t until_ns)
 {
 	struct pollfd pollfd = { .fd = child->pidfd, .events = POLLIN };
 	uint64_t now_ns = clock_monotonic_ns();
@@ -544,18 +544,28 @@ auditor_child_reap(const struct auditor_child *child, uint64_t until_ns)
 
 	while (poll(&pollfd, 1, ms) < 0 && errno == EINTR)
 		;
+}
+
+/* Who does not end in time is not waited for: with us it loses its parent, and whoever takes it over reaps it. */
+static void
+auditor_child_reap(const struct auditor_child *child, uint64_t until_ns)
+{
+	auditor_child_await(child, until_ns);
 	(void)waitpid(child->pid, NULL, WNOHANG);
 }
 
 void
 auditor_deinit(struct auditor *auditor)
 {
-	uint64_t until_ns = clock_monotonic_ns() + REAP_MS * NS_PER_MS;
+	uint64_t now_ns = clock_monotonic_ns(), until_ns = now_ns + REAP_MS * NS_PER_MS;
 	struct auditor_child *child;
 
 	if (!auditor->base)
 		return;
-	auditor_disconnect(auditor, true);
+	/* Who is just removing something is not torn from it: what has no name for that moment would stay without. */
+	auditor_disconnect(auditor, false);
+	LIST_FOREACH(child, &auditor->children, entry)
+		auditor_child_await(child, now_ns + FINISH_MS * NS_PER_MS);
 	LIST_FOREACH(child, &auditor->children, entry)
 		(void)kill(child->pid, SIGKILL);
 	while ((child = LIST_FIRST(&auditor->children))) {

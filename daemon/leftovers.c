@@ -22,13 +22,16 @@
 
 static bool leftover_on_close(struct kernelcount_watch *watch, uint64_t until_ns);
 
-static void
+void
 leftovers_set_wait(struct leftovers *leftovers, unsigned ms)
 {
 	const struct timeval delay = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+	uint64_t until_ns = clock_monotonic_ns() + ms * NS_PER_MS;
 
-	if (!evtimer_pending(&leftovers->wait_event, NULL))
-		(void)evtimer_add(&leftovers->wait_event, &delay);
+	if (evtimer_pending(&leftovers->wait_event, NULL) && leftovers->wait_until_ns <= until_ns)
+		return;
+	leftovers->wait_until_ns = until_ns;
+	(void)evtimer_add(&leftovers->wait_event, &delay);
 }
 
 bool
@@ -59,7 +62,7 @@ leftover_describe(const struct leftover *leftover, char *text, size_t text_size)
 	return text;
 }
 
-static void BASE_PRINTF(3, 4)
+void
 leftover_log(const struct leftover *leftover, int priority, const char *format, ...)
 {
 	const struct log_about about = { .segment = leftover->entry.row.segment };
@@ -70,13 +73,6 @@ leftover_log(const struct leftover *leftover, int priority, const char *format, 
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	log_write(priority, &about, "%s: %s", leftover_describe(leftover, what, sizeof(what)), text);
-}
-
-static const char *
-leftover_proof(const struct leftover *leftover)
-{
-	return leftover->holding.backend->features & BACKEND_COUNTED ? "by nattch nobody has it attached" :
-	    "a write lease was granted: no process has it open or maps it";
 }
 
 static void
@@ -92,7 +88,7 @@ leftover_set_kept(struct leftover *leftover, bool is_kept)
 }
 
 /* What is left of it in the record, and in its holding, is the caller's. */
-static void
+void
 leftover_free(struct leftover *leftover)
 {
 	struct leftovers *leftovers = leftover->leftovers;
@@ -167,8 +163,7 @@ leftover_wanted(const struct leftover *leftover)
 	return NULL;
 }
 
-/* 0: the object is there, and its holding's. LEFTOVERS_E_NONE: it is not, and the leftover was freed. Or a negative errno. */
-static int
+int
 leftover_prove(struct leftover *leftover, char *text, size_t text_size)
 {
 	const struct backend *backend = backend_of_row(&leftover->entry.row);
@@ -192,15 +187,6 @@ leftover_prove(struct leftover *leftover, char *text, size_t text_size)
 	return LEFTOVERS_E_NONE;
 }
 
-static void
-leftover_remove(struct leftover *leftover, const char *why)
-{
-	leftover_log(leftover, LOG_NOTICE, "%s, and %s: it is removed", why, leftover_proof(leftover));
-	leftover->leftovers->n_removed++;
-	holding_release(&leftover->holding, leftover->leftovers->releases, false);
-	leftover_free(leftover);
-}
-
 /* Sees to it that a look follows when somebody lets go. Where nothing tells of that, it is asked now and again. */
 static void
 leftover_watch(struct leftover *leftover)
@@ -216,8 +202,7 @@ leftover_watch(struct leftover *leftover)
 	leftovers_set_wait(leftovers, COUNT_MS);
 }
 
-/* Looks once. It may be freed. */
-static void
+void
 leftover_look(struct leftover *leftover)
 {
 	struct segment *segment = leftover_wanted(leftover);
@@ -225,7 +210,7 @@ leftover_look(struct leftover *leftover)
 	int r;
 
 	/* It is taken over when its segment starts, or starts again. */
-	if (segment && !leftover->is_refused)
+	if (leftover->is_leaving || (segment && !leftover->is_refused))
 		return;
 	r = leftover_prove(leftover, text, sizeof(text));
 	if (r < 0 && !leftover->is_told)
@@ -236,7 +221,7 @@ leftover_look(struct leftover *leftover)
 		return;
 	if (holding_is_alone(&leftover->holding)) {
 		if (!segment)
-			leftover_remove(leftover, "the configuration has it no more");
+			leftovers_remove(leftover, "the configuration has it no more");
 		else if (segment->state == PROTOCOL_FAILED)
 			segment_start(segment);
 		return;
@@ -317,6 +302,7 @@ leftovers_deinit(struct leftovers *leftovers)
 		(void)evtimer_del(&leftovers->look_event);
 	if (event_initialized(&leftovers->wait_event))
 		(void)evtimer_del(&leftovers->wait_event);
+	leftovers_remove_deinit(leftovers);
 	while ((leftover = TAILQ_FIRST(&leftovers->list))) {
 		if (leftover->holding.backend)
 			holding_release(&leftover->holding, leftovers->releases, false);
@@ -394,6 +380,18 @@ leftover_hand_over(struct leftover *leftover, bool is_held, struct holding *hold
 	leftover_free(leftover);
 }
 
+/* It is being removed: its segment is started when that is done. */
+static int
+leftovers_wait(struct leftovers *leftovers, const struct leftover *leftover, char *text, size_t text_size)
+{
+	const struct record_row *row = &leftover->entry.row;
+
+	(void)snprintf(text, text_size, "%s %s, which a segmentd made that was killed, is being removed; retry when it is", row->backend,
+	    row->object);
+	leftovers->is_awaited = true;
+	return -EBUSY;
+}
+
 int
 leftovers_adopt(struct leftovers *leftovers, const struct definition *definition, struct holding *holding, char *text,
     size_t text_size)
@@ -407,6 +405,8 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
 
 	if (!leftover)
 		return LEFTOVERS_E_NONE;
+	if (leftover->is_leaving)
+		return leftovers_wait(leftovers, leftover, text, text_size);
 	r = leftover_prove(leftover, text, text_size);
 	if (r)
 		return r;
@@ -417,8 +417,9 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
 		return 0;
 	}
 	if (!is_held) {
-		leftover_remove(leftover, why);
-		return LEFTOVERS_E_NONE;
+		leftovers_remove(leftover, why);
+		leftover = leftovers_find(leftovers, definition);
+		return leftover ? leftovers_wait(leftovers, leftover, text, text_size) : LEFTOVERS_E_NONE;
 	}
 	leftover->is_refused = true;
 	leftover_watch(leftover);

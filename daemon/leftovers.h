@@ -11,6 +11,7 @@
 
 #include <event2/event_struct.h>
 
+#include "daemon/auditor.h"
 #include "daemon/holding.h"
 #include "daemon/kernelcount.h"
 #include "daemon/record.h"
@@ -22,6 +23,9 @@ struct leftover {
 	struct record_entry entry;	/* as it was read; the object's own, once that is proved */
 	struct holding holding;		/* nothing before that */
 	struct kernelcount_watch watch;
+	bool is_leaving;		/* it is being removed, and not held by us meanwhile */
+	bool is_asked;			/* by the question that is under way */
+	char why[160];			/* a clause */
 	bool is_refused;		/* a segment that wants it has failed for it */
 	bool is_told;
 	TAILQ_ENTRY(leftover) list_entry;
@@ -32,6 +36,9 @@ struct leftovers {
 	struct kernelcount *kernelcount;
 	struct releases *releases;
 	struct registry *registry;	/* who wants what; NULL: not known yet, and nothing is removed */
+	struct auditor *auditor;	/* who removes names from under nobody; NULL: nobody */
+	struct auditor_question question;
+	struct leftovers_removal *removal;	/* while it is asked */
 	void (*on_room)(void *arg);	/* what had to wait can be tried again */
 	void *on_room_arg;
 	struct event look_event;
@@ -40,6 +47,7 @@ struct leftovers {
 	TAILQ_HEAD(, leftover) list;
 	uint64_t last_generation;	/* the highest of all rows */
 	uint64_t begun_ns;		/* monotonic */
+	uint64_t wait_until_ns;		/* while the event is pending */
 	bool is_awaited;		/* somebody waits for on_room */
 	bool is_counted;		/* some are held of which nothing tells */
 	uint32_t n_kept;		/* that somebody has */
@@ -72,6 +80,20 @@ void leftovers_look_soon(struct leftovers *leftovers);
  */
 int leftovers_adopt(struct leftovers *leftovers, const struct definition *definition, struct holding *holding, char *text,
     size_t text_size);
+
+/* Between its own files. */
+
+/* Takes the name away in two steps, by segmentd-audit: why is a clause. Whoever waits for it hears of its end. */
+void leftovers_remove(struct leftover *leftover, const char *why);
+/* What is left of removals at the end: nobody answers any more. */
+void leftovers_remove_deinit(struct leftovers *leftovers);
+/* Looks again, and tells who waits, after that at the latest. */
+void leftovers_set_wait(struct leftovers *leftovers, unsigned ms);
+void leftover_look(struct leftover *leftover);		/* it may be freed */
+/* 0: the object is there, and its holding's. LEFTOVERS_E_NONE: it is not, and the leftover was freed. Or a negative errno. */
+int leftover_prove(struct leftover *leftover, char *text, size_t text_size);
+void leftover_free(struct leftover *leftover);
+void leftover_log(const struct leftover *leftover, int priority, const char *format, ...) BASE_PRINTF(3, 4);
 
 /* As releases' keep(): what was adopted, and did not become ready, is a leftover again. */
 void leftovers_keep(struct holding *holding, void *arg);

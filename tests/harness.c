@@ -279,6 +279,7 @@ exec_daemon(const struct harness_daemon *daemon)
 	(void)syscall(SYS_close_range, 3u, ~0u, 0u);
 	(void)signal(SIGPIPE, SIG_DFL);
 	(void)setenv("NOTIFY_SOCKET", daemon->notify, 1);
+	(void)setenv("SEGMENTD_AUDIT", HARNESS_AUDIT_PROGRAM, 0);
 	(void)unsetenv("JOURNAL_STREAM");
 	(void)unsetenv("LISTEN_FDS");
 	(void)unsetenv("LISTEN_PID");

@@ -167,6 +167,9 @@ struct backend {
 	int (*errand_done)(struct backend_object *object, const struct job_result *result, int *fd, char *text,
 	    size_t text_size);
 
+	/* Forgets it as it is, with its name and its row: as if we had been killed. *object is nothing then. NULL: it cannot be left. */
+	void (*leave)(struct backend_object *object);
+
 	/* Beyond closing fd: what else there is in it. NULL: nothing. */
 	void (*close)(struct backend_object *object);
 };

@@ -515,6 +515,18 @@ posix_unname(struct backend_object *object)
 }
 
 static void
+posix_leave(struct backend_object *object)
+{
+	struct posix *posix = object->own;
+
+	if (posix->fd >= 0)
+		LIST_REMOVE(posix, named_entry);
+	(void)posix_free(posix);
+	close_fd(&object->fd);
+	*object = (struct backend_object) BACKEND_OBJECT_NULL;
+}
+
+static void
 posix_close(struct backend_object *object)
 {
 	object->own = posix_free(object->own);
@@ -536,5 +548,6 @@ const struct backend backend_posix = {
 	.map = backend_map_fd,
 	.resident_bytes = backend_blocks,
 	.unname = posix_unname,
+	.leave = posix_leave,
 	.close = posix_close,
 };

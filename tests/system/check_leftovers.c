@@ -16,6 +16,7 @@
 #include "tests/system/reloading.h"
 
 #define SIZE	(4 * MIB)
+#define N_RACES	4
 #define DAEMON_KEYS	"memory_reserve = \"16MiB\"; workers = 2;"
 
 #define POSIX(name, keys) \
@@ -217,6 +218,52 @@ START_TEST(what_is_not_wanted_and_nobody_has_is_removed)
 }
 END_TEST
 
+/* Opens and closes it as fast as it can until it is gone for good: what it has has its name for as long. */
+static void
+run_racer(int control, void *arg)
+{
+	struct stat status;
+	unsigned n = 0;
+
+	harness_say(control, "begun");
+	while (access(arg, F_OK) == 0) {
+		int fd = shm_open("/s", O_RDWR, 0);
+
+		if (fd < 0)
+			continue;
+		harness_assert(fstat(fd, &status) == 0 && status.st_nlink == 1, "after %u rounds it has an object without a name", n);
+		(void)close(fd);
+		n++;
+	}
+}
+
+START_TEST(nobody_ends_with_an_object_that_has_no_name)
+{
+	struct harness_child racer = HARNESS_CHILD_NULL;
+	char flag[128];
+
+	begin(plain);
+	(void)snprintf(flag, sizeof(flag), "%s/racing", scene.daemon.dir);
+	for (unsigned i = 0; i < N_RACES; i++) {
+		int fd = open(flag, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+		ck_assert_int_ge(fd, 0);
+		(void)close(fd);
+		harness_child_start(&racer, run_racer, flag);
+		harness_expect(racer.control, "begun");
+		restart(without);
+		ck_assert_int_eq(unlink(flag), 0);
+		harness_child_await_success(&racer);
+		while (opener_count())
+			suite_serves(&scene.daemon);
+		(void)unlink(scene.daemon.log);
+		restart(plain);
+		suite_ready(&scene.conn, "s");
+	}
+	end(0);
+}
+END_TEST
+
 START_TEST(what_is_not_wanted_and_somebody_has_stays_until_they_are_gone)
 {
 	struct opener opener;
@@ -395,6 +442,7 @@ make_suite(void)
 	tcase_add_test(tcase, a_client_of_before_is_the_same_to_the_next_daemon);
 	tcase_add_test(tcase, rights_and_size_are_as_the_definition_says_now);
 	tcase_add_test(tcase, what_is_not_wanted_and_nobody_has_is_removed);
+	tcase_add_test(tcase, nobody_ends_with_an_object_that_has_no_name);
 	tcase_add_test(tcase, what_is_not_wanted_and_somebody_has_stays_until_they_are_gone);
 	tcase_add_test(tcase, what_is_kept_is_taken_over_when_it_is_wanted_again);
 	tcase_add_loop_test(tcase, what_does_not_fit_waits_for_who_has_it, 0, BASE_ARRAY_SIZE(misfits));

@@ -145,7 +145,7 @@ START_TEST(what_is_not_wanted_and_nobody_has_is_removed)
 {
 	begin(plain);
 	restart(without);
-	harness_daemon_await_log(&scene.daemon, "the configuration has it no more, and by nattch nobody has it attached: it is removed");
+	harness_daemon_await_log(&scene.daemon, "the configuration has it no more, and by nattch nobody has it attached; it is removed");
 	while (stranger_count())
 		suite_serves(&scene.daemon);
 	end(0);
