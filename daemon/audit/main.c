@@ -126,7 +126,7 @@ static int
 say_usage(FILE *where, int status)
 {
 	(void)fprintf(where,
-	    "Usage: segmentd-audit\n"
+	    "Usage: segmentd-audit [--version] [--help]\n"
 	    "Answers segmentd and segmentctl who holds an object of shared memory and what nobody holds. They start it, or\n"
 	    "segmentd-audit.socket does: its standard input is a connection. See segmentd-audit(8).\n");
 	return status;

@@ -15,11 +15,12 @@
 #include "tests/audit/rig.h"
 
 struct rig rig = RIG_NULL;
+const char rig_program[] = RIG_AUDIT_PROGRAM;
 
 void
 rig_start(void)
 {
-	harness_assert(setenv("SEGMENTD_AUDIT", RIG_AUDIT_PROGRAM, 1) == 0, "setenv: %s", strerror(errno));
+	harness_assert(setenv("SEGMENTD_AUDIT", rig_program, 1) == 0, "setenv: %s", strerror(errno));
 	rig.fd = audit_open(NULL, &rig.pid);
 	harness_assert(rig.fd >= 0, "audit_open: %s", strerror(-rig.fd));
 }

@@ -26,6 +26,7 @@ struct rig {
 /* A large thing: there is one. */
 extern struct rig rig;
 
+extern const char rig_program[];
 void rig_start(void);
 /* Hangs up; it ends with 0. */
 void rig_stop(void);
