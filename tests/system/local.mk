@@ -260,6 +260,13 @@ tests_system_check_sysvhostile_SOURCES = tests/system/check_sysvhostile.c $(SYST
 tests_system_check_sysvhostile_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_sysvhostile_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_orphans
+tests_system_check_orphans_SOURCES = tests/system/check_orphans.c tests/system/telling.c tests/system/telling.h $(SYSTEM_STRANGER) \
+	$(SYSTEM_OPENER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
+tests_system_check_orphans_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_BUILT='"$(abs_top_builddir)/daemon/audit/segmentd-audit"'
+tests_system_check_orphans_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_orphans_LDADD = $(AUDIT_RIG_LIBS)
+
 check_PROGRAMS += tests/system/check_leftsysv
 tests_system_check_leftsysv_SOURCES = tests/system/check_leftsysv.c $(SYSTEM_STRANGER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_leftsysv_CFLAGS = $(SYSTEM_CFLAGS)
