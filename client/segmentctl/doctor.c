@@ -36,6 +36,7 @@ static const struct {
 	{ "dev-shm", doctor_check_shm },
 	{ "files", doctor_check_files },
 	{ "remove-ipc", doctor_check_remove_ipc },
+	{ "orphans", doctor_check_orphans },
 	{ "security", doctor_check_security },
 	{ "systemd", doctor_check_systemd },
 };

@@ -166,6 +166,7 @@ void doctor_check_sysv(struct doctor *doctor);
 void doctor_check_shm(struct doctor *doctor);
 void doctor_check_files(struct doctor *doctor);
 void doctor_check_remove_ipc(struct doctor *doctor);
+void doctor_check_orphans(struct doctor *doctor);
 void doctor_check_security(struct doctor *doctor);
 void doctor_check_systemd(struct doctor *doctor);
 

@@ -10,8 +10,10 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/un.h>
 
 #include "base/base.h"
 #include "client/segmentctl/doctor.h"
@@ -433,6 +435,36 @@ START_TEST(objects_that_logind_removes)
 }
 END_TEST
 
+START_TEST(rules_of_orphans_need_who_may)
+{
+	struct conf_orphan rules[] = { { .is_sysv = true, .has_user = true, .user = 4242 }, { .is_sysv = true } };
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	char path[] = "/audit.sock";
+
+	define(0, "a", DEFINITION_MEMFD, MIB, true);
+	direct.limits.uid = 4242;
+	direct_conf.daemon.audit_socket = path;
+	(void)assert_check(doctor_check_orphans, DOCTOR_OK, "there is no rule of orphans", 0);
+	direct_conf.orphans = rules;
+	direct_conf.n_orphans = 1;
+	(void)assert_check(doctor_check_orphans, DOCTOR_OK, "1 rule of orphans, about objects of the daemon's own user alone", 0);
+	direct_conf.n_orphans = 2;
+	(void)assert_check(doctor_check_orphans, DOCTOR_PROBLEM, "nobody listens at /audit.sock, so that segmentd starts segmentd-audit "
+	    "itself, and has of it no more rights than its own: 1 of 2 rules", 0);
+	tree_put(path, "no socket\n");
+	(void)assert_check(doctor_check_orphans, DOCTOR_PROBLEM, "`systemctl enable --now segmentd-audit.socket`", 0);
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s%s", tree_root, path);
+	ck_assert_int_eq(unlink(address.sun_path), 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(chmod(address.sun_path, 0600), 0);
+	(void)assert_check(doctor_check_orphans, DOCTOR_PROBLEM, "/audit.sock does not let ", 0);
+	ck_assert_int_eq(chmod(address.sun_path, 0666), 0);
+	(void)assert_check(doctor_check_orphans, DOCTOR_OK, "2 rules of orphans: segmentd-audit listens at /audit.sock", 0);
+	(void)close(fd);
+}
+END_TEST
+
 static void
 put_pool(const char *dir, unsigned kib, unsigned n_pages, unsigned n_free, unsigned n_reserved)
 {
@@ -651,6 +683,7 @@ main(void)
 	tcase_add_test(tcase, room_on_disks);
 	tcase_add_test(tcase, keys_and_locks_of_system_v);
 	tcase_add_test(tcase, objects_that_logind_removes);
+	tcase_add_test(tcase, rules_of_orphans_need_who_may);
 	tcase_add_test(tcase, system_v_memory_is_committed_whole);
 	tcase_add_test(tcase, huge_pages_of_dev_shm);
 	tcase_add_test(tcase, pools_of_huge_pages);
