@@ -76,6 +76,8 @@ METRICS_VALUE(orphans_kept, requests->orphans->n_kept)
 METRICS_VALUE(orphans_unknown, requests->orphans->n_unknown)
 METRICS_VALUE(orphans_freed, requests->orphans->freed_bytes)
 METRICS_VALUE(orphans_overflows, requests->orphans->n_overflows)
+METRICS_VALUE(audits, requests->who->auditor->n_questions)
+METRICS_VALUE(audits_failed, requests->who->auditor->n_failures)
 METRICS_VALUE(uptime, (clock_monotonic_ns() - requests->started_ns) / NS_PER_SEC)
 
 static const struct metrics_row metrics_table[] = {
@@ -114,6 +116,8 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_orphans_unknown", METRICS_COUNTER, NULL, "Objects about which the kernel could not be asked.", metrics_orphans_unknown },
 	{ "segmentd_orphans_freed_bytes", METRICS_COUNTER, "bytes", "Memory that removed orphans had.", metrics_orphans_freed },
 	{ "segmentd_orphans_overflows", METRICS_COUNTER, NULL, "Events lost, each with a look at all names.", metrics_orphans_overflows },
+	{ "segmentd_audits", METRICS_COUNTER, NULL, "Questions to segmentd-audit.", metrics_audits },
+	{ "segmentd_audits_failed", METRICS_COUNTER, NULL, "Of them that it did not answer.", metrics_audits_failed },
 	{ "segmentd_uptime_seconds", METRICS_GAUGE, "seconds", "Since the daemon started.", metrics_uptime },
 };
 

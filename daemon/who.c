@@ -345,6 +345,30 @@ who_is_held(struct segment *segment, bool is_complete)
 	return segment->holding.backend->features & BACKEND_NAMED && !holding_is_alone(&segment->holding);
 }
 
+/* Of another IPC namespace, where the same id is most often other memory; and nothing but that says that it has ours. */
+static bool
+who_is_doubtful(const struct protocol_process *row)
+{
+	return row->how & PROTOCOL_HAS_IPC_NAMESPACE && !(row->how & (PROTOCOL_HAS_STAND_IN | PROTOCOL_HAS_CONTROL)) && row->n_maps;
+}
+
+/* All that the kernel counts was seen with certainty: the others' memory is another one. */
+static void
+who_drop_doubtful(struct who_answer *answer)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < answer->n_rows; i++) {
+		if (who_is_doubtful(&answer->rows[i]))
+			continue;
+		answer->rows[n] = answer->rows[i];
+		answer->rows[n].cursor = n + 1;
+		n++;
+	}
+	answer->who->n_rows -= answer->n_rows - n;
+	answer->n_rows = n;
+}
+
 /* How many the kernel counts that no process shows. While workers are at its pages they come and go, and are counted, too. */
 static uint32_t
 who_count_unseen(const struct who_entry *entry, bool is_complete)
@@ -373,6 +397,8 @@ who_conclude(struct who_entry *entry, const struct auditor_end *end)
 	told->n_seen = end->n_seen;
 	told->n_hidden = end->n_hidden;
 	told->n_unseen = who_count_unseen(entry, is_complete);
+	if (!told->n_unseen && !end->result)
+		who_drop_doubtful(entry->answer);
 	if (told->n_unseen && is_complete && entry->n_looks < LOOKS) {
 		who_answer_clear(entry->answer);
 		*told = (struct protocol_told) { 0 };
