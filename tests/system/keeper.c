@@ -44,8 +44,19 @@ result(long r)
 static long
 do_attach(struct role *role, const struct line *line)
 {
+	struct protocol_attach request = { .access = (uint32_t)line->b };
+	struct harness_reply reply;
+	int status;
+
 	harness_open(&role->conn, role->keeper->socket);
-	return harness_attach(&role->conn, line->name, (uint32_t)line->b, &role->attached, &role->fd);
+	(void)snprintf(request.name, sizeof(request.name), "%s", line->name);
+	status = harness_ask(&role->conn, PROTOCOL_ATTACH, &request.header, sizeof(request), &reply);
+	if (status)
+		return status;
+	/* Locks' memory, where it comes along, is kept as it is. */
+	role->attached = reply.attached;
+	role->fd = reply.fds[0];
+	return 0;
 }
 
 static long

@@ -31,11 +31,18 @@ tests_system_check_start_CPPFLAGS = $(AM_CPPFLAGS) \
 tests_system_check_start_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_start_LDADD = $(HARNESS_LIBS)
 
-check_PROGRAMS += tests/system/check_who
-tests_system_check_who_SOURCES = tests/system/check_who.c tests/system/keeper.c tests/system/keeper.h \
+SYSTEM_LOOKING = tests/system/looking.c tests/system/looking.h tests/system/keeper.c tests/system/keeper.h \
 	tests/system/opener.c tests/system/opener.h tests/system/stranger.c tests/system/stranger.h $(SYSTEM_SUITE)
+
+check_PROGRAMS += tests/system/check_who
+tests_system_check_who_SOURCES = tests/system/check_who.c $(SYSTEM_LOOKING)
 tests_system_check_who_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_who_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_whoasked
+tests_system_check_whoasked_SOURCES = tests/system/check_whoasked.c $(SYSTEM_LOOKING)
+tests_system_check_whoasked_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_whoasked_LDADD = $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_wire
 tests_system_check_wire_SOURCES = tests/system/check_wire.c $(SYSTEM_SUITE)

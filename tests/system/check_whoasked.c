@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* Asking who has a segment: without rights, without segmentd-audit, by many, and by those who do not read the answer. */
+#include "config.h"
+
+#include <signal.h>
+
+#include "tests/system/looking.h"
+#include "tests/system/stranger.h"
+
+#define KEPT	4		/* answers that a user may leave unread */
+
+/* The daemon's own rights are not enough: what it is not shown it counts, and says what would show it. */
+LOOKING_TEST(without_rights_there_are_numbers)
+{
+	struct stranger stranger;
+
+	harness_need_root();
+	stranger_enter_namespace();
+	looking_begin(looking_key, false);
+	stranger_start(&stranger, HARNESS_NOBODY, HARNESS_NOBODY);
+	stranger_must(&stranger, 0, "attach %d 0", LOOKING_KEY);
+	stranger_must(&stranger, 0, "remap");
+	looking_expect(0);
+	ck_assert_uint_eq(looking.told.n_unseen, 2);
+	ck_assert_uint_gt(looking.told.n_hidden, 0);
+	ck_assert(looking.told.flags & PROTOCOL_TOLD_OWN_RIGHTS);
+	harness_assert(strstr(looking.text, "segmentd-audit.socket"), "'%s' says how", looking.text);
+	stranger_kill(&stranger);
+	looking_end();
+}
+
+static void
+lose_audit(void *arg)
+{
+	(void)setenv("SEGMENTD_AUDIT", "/nonexistent/segmentd-audit", 1);
+}
+
+LOOKING_TEST(without_the_program_a_sentence_says_so)
+{
+	int fd;
+
+	harness_daemon_prepare(&looking.daemon, NULL, looking_book);
+	looking.daemon.before_exec = lose_audit;
+	harness_daemon_launch(&looking.daemon);
+	harness_daemon_await_ready(&looking.daemon);
+	harness_open(&looking.conn, looking.daemon.socket);
+	fd = suite_attach(&looking.conn, "book", SUITE_READ);
+	ck_assert_int_eq(looking_who(), 0);
+	ck_assert(looking.told.flags & PROTOCOL_TOLD_FAILED);
+	ck_assert_uint_eq(looking.told.n_unseen, 0);
+	harness_assert(strstr(looking.text, "not installed"), "'%s' says why", looking.text);
+	ck_assert_int_eq(looking_holder().pid, getpid());
+	(void)close(fd);
+	looking_end();
+}
+
+/* Those who ask while it is looked share what comes of it; and who goes away meanwhile is missed by nobody. */
+LOOKING_TEST(many_may_ask_at_once)
+{
+	struct harness_conn conns[40];
+	struct protocol_who request = { .name = "book" };
+	struct harness_reply reply;
+	struct harness_usage before;
+	int fd;
+
+	looking_begin(looking_book, true);
+	fd = suite_attach(&looking.conn, "book", SUITE_READ);
+	looking_expect(1);
+	harness_usage_read(looking.daemon.pid, &before);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(conns); i++)
+		harness_open(&conns[i], looking.daemon.socket);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(conns); i++) {
+		harness_fill(&conns[i], &request.header, PROTOCOL_WHO, sizeof(request));
+		ck_assert_int_eq(harness_send(conns[i].fd, &request, sizeof(request), NULL, 0), sizeof(request));
+	}
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(conns); i += 2)
+		harness_close(&conns[i]);
+	for (size_t i = 1; i < BASE_ARRAY_SIZE(conns); i += 2) {
+		ck_assert_int_ge(harness_receive(conns[i].fd, &reply), (int)sizeof(struct protocol_told));
+		ck_assert_int_eq(reply.header.status, 0);
+		ck_assert_uint_eq(((struct protocol_told *)(void *)&reply)->n_rows, 1);
+		harness_close(&conns[i]);
+	}
+	looking_expect(1);
+	harness_usage_await(&looking.conn, looking.daemon.pid, &before);
+	(void)close(fd);
+	looking_end();
+}
+
+/* Rows that are not read take memory: of an ordinary user few answers are kept. */
+static void
+leave_unread(int control, void *arg)
+{
+	struct harness_conn conns[KEPT + 1];
+	struct protocol_who request = { .name = "book" };
+	struct protocol_who_rows next = { 0 };
+	struct harness_reply reply;
+
+	harness_become(HARNESS_NOBODY, HARNESS_NOBODY, NULL, 0);
+	for (int i = 0; i <= KEPT; i++) {
+		int wanted = i < KEPT ? 0 : -EBUSY;
+
+		harness_open(&conns[i], looking.daemon.socket);
+		harness_assert(harness_ask(&conns[i], PROTOCOL_WHO, &request.header, sizeof(request), &reply) == wanted,
+		    "the %dth is answered with %d", i, reply.header.status);
+	}
+	/* Read, and there is room again. */
+	harness_assert(harness_ask(&conns[0], PROTOCOL_WHO_ROWS, &next.header, sizeof(next), &reply) == 0, "rows");
+	harness_assert(harness_ask(&conns[0], PROTOCOL_WHO_ROWS, &next.header, sizeof(next), &reply) == -ENODATA, "rows once");
+	harness_assert(harness_ask(&conns[KEPT], PROTOCOL_WHO, &request.header, sizeof(request), &reply) == 0, "%s",
+	    reply.bytes + sizeof(reply.header));
+}
+
+LOOKING_TEST(answers_that_are_not_read_are_few)
+{
+	struct harness_child child;
+	int fd;
+
+	harness_need_root();
+	looking_begin(looking_book, true);
+	fd = suite_attach(&looking.conn, "book", SUITE_READ);
+	harness_child_start(&child, leave_unread, NULL);
+	harness_child_await_success(&child);
+	looking_expect(1);
+	(void)close(fd);
+	looking_end();
+}
+
+LOOKING_TEST(what_cannot_be_asked_is_refused)
+{
+	union suite_request request = { .show = { .name = "none" } };
+	struct harness_reply reply;
+
+	looking_begin("segments = ( { name = \"book\"; size = \"64KiB\"; mlock = false; }, { name = \"far\"; size = \"1TiB\"; "
+	    "required = false; } );\n", true);
+	suite_refused(&looking.conn, PROTOCOL_WHO, &request, sizeof(struct protocol_who), -ENOENT, "no segment");
+	memset(&request, 0, sizeof(request));
+	suite_refused(&looking.conn, PROTOCOL_WHO_ROWS, &request, sizeof(struct protocol_who_rows), -ENODATA, "asked for no");
+	/* One without memory has no holders. */
+	ck_assert_int_eq(keeper_who(&looking.conn, "far", &looking.told, NULL, 0, NULL, 0), 0);
+	ck_assert_uint_eq(looking.told.generation, 0);
+	ck_assert_uint_eq(looking.told.flags, 0);
+	/* It goes while it is asked about. */
+	memset(&request, 0, sizeof(request));
+	(void)snprintf(request.show.name, sizeof(request.show.name), "book");
+	harness_fill(&looking.conn, &request.header, PROTOCOL_WHO, sizeof(struct protocol_who));
+	ck_assert_int_gt(harness_send(looking.conn.fd, &request, sizeof(struct protocol_who), NULL, 0), 0);
+	suite_serves(&looking.daemon);
+	ck_assert_int_gt(harness_receive(looking.conn.fd, &reply), 0);
+	ck_assert_int_eq(reply.header.status, 0);
+	looking_end();
+}
+
+/* segmentd-audit counts its processes otherwise than the daemon does: its pids are no attachments'. */
+static void
+ask_from_within(void)
+{
+	int fd;
+
+	looking.daemon.pid = 0;
+	harness_daemon_launch(&looking.daemon);
+	harness_daemon_await_ready(&looking.daemon);
+	harness_open(&looking.conn, looking.daemon.socket);
+	fd = suite_attach(&looking.conn, "book", SUITE_READ);
+	ck_assert_int_ge(looking_who(), 1);
+	ck_assert(looking.told.flags & PROTOCOL_TOLD_OTHER_PIDS);
+	ck_assert_int_eq(looking_holder().pid, getpid());
+	for (uint32_t i = 0; i < looking.told.n_rows; i++)
+		ck_assert(looking.rows[i].pid != getpid() && looking.rows[i].how & PROTOCOL_HAS_PID_NAMESPACE);
+	(void)close(fd);
+	looking_end();
+}
+
+START_TEST(pids_of_another_namespace_are_told_as_such)
+{
+	harness_need_root();
+	harness_daemon_prepare(&looking.daemon, "memory_reserve = \"16MiB\"; workers = 1;", looking_book);
+	harness_daemon_serve_audit(&looking.daemon);
+	looking_on_own_host(ask_from_within);
+	harness_daemon_remove(&looking.daemon);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("whoasked");
+	TCase *tcase = tcase_create("whoasked");
+
+	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
+	tcase_add_test(tcase, without_rights_there_are_numbers);
+	tcase_add_test(tcase, without_the_program_a_sentence_says_so);
+	tcase_add_test(tcase, many_may_ask_at_once);
+	tcase_add_test(tcase, answers_that_are_not_read_are_few);
+	tcase_add_test(tcase, what_cannot_be_asked_is_refused);
+	tcase_add_test(tcase, pids_of_another_namespace_are_told_as_such);
+	suite_add_tcase(suite, tcase);
+	return harness_run(suite);
+}
