@@ -13,7 +13,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/backend/backend.c daemon/backend/backend.h daemon/backend/table.c \
 	daemon/backend/file.c daemon/backend/memfd.c daemon/backend/sysv.c \
 	daemon/backend/posix.c daemon/backend/posix.h \
-	daemon/backend/posix_access.c daemon/backend/posix_taken.c \
+	daemon/backend/posix_access.c daemon/backend/posix_birth.c daemon/backend/posix_taken.c \
 	daemon/budget.c daemon/budget.h \
 	daemon/burials.c daemon/burials.h \
 	daemon/flights.c daemon/flights.h \

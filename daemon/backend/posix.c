@@ -115,15 +115,6 @@ posix_judge(const struct posix *except, uint64_t needed_bytes, char *text, size_
 	return !mount.is_tmpfs ? -EOPNOTSUPP : mount.is_read_only ? -EROFS : -ENOSPC;
 }
 
-static int
-posix_fail(const char *step, const char *path, char *text, size_t text_size)
-{
-	int r = -errno;
-
-	(void)snprintf(text, text_size, "%s %s failed: %s", step, path, strerror(-r));
-	return r;
-}
-
 /* The object of ours that has this path; or NULL. */
 static const struct posix *
 posix_find(const char *path)
@@ -162,41 +153,6 @@ posix_refuse_taken(const char *path, char *text, size_t text_size)
 	return -EBUSY;
 }
 
-/* Since 1970, where the file system says it: with it no later object of the same number is taken for this one. */
-static uint64_t
-born_ns(int fd)
-{
-	struct statx status;
-
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &status) || !(status.stx_mask & STATX_BTIME))
-		return 0;
-	return (uint64_t)status.stx_btime.tv_sec * NS_PER_SEC + status.stx_btime.tv_nsec;
-}
-
-/* Makes the object that nobody can find, nor find anything wrong with: of its size, and ours alone. */
-static int
-posix_make(const char *path, uint64_t map_bytes, int dir_fd, int *ret_fd, char *text, size_t text_size)
-{
-	cleanup_close int fd = openat(dir_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-	int r = 0;
-
-	if (fd < 0)
-		return posix_fail("making", path, text, text_size);
-	if (ftruncate(fd, (off_t)map_bytes))
-		r = posix_fail("sizing", path, text, text_size);
-	/* What a umask took away is given back, and what a default list of the directory gave is taken. */
-	if (!r)
-		r = posix_access_set(fd, path, NULL, text, text_size);
-	if (!r) {
-		r = procfd_prepare();
-		if (r)
-			(void)snprintf(text, text_size, "opening /proc/self/fd failed: %s", strerror(-r));
-	}
-	if (!r)
-		*ret_fd = take_fd(&fd);
-	return r;
-}
-
 static int
 posix_enter(struct posix *posix, struct record_row *row, const struct backend_birth *birth, char *text, size_t text_size)
 {
@@ -208,20 +164,12 @@ posix_enter(struct posix *posix, struct record_row *row, const struct backend_bi
 	row->state = RECORD_MADE;
 	row->device = status.st_dev;
 	row->inode = status.st_ino;
-	row->born_ns = born_ns(posix->fd);
+	row->born_ns = posix_born_ns(posix->fd);
 	row->map_bytes = (uint64_t)status.st_size;
 	r = record_add(birth->record, row, &posix->entry);
 	if (r)
 		(void)snprintf(text, text_size, "%s cannot be entered in the record in state_dir: %s", posix->path, strerror(-r));
 	return r;
-}
-
-static bool
-is_same(int fd, uint64_t device, uint64_t inode)
-{
-	struct stat status;
-
-	return fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_dev == device && status.st_ino == inode;
 }
 
 /* Opened by the name, it is shown by that to who looks at processes; it is the same, unless root was faster. */
@@ -230,7 +178,7 @@ posix_open_named(struct posix *posix, const struct record_row *row)
 {
 	int fd = open(posix->path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
-	if (fd >= 0 && !is_same(fd, row->device, row->inode))
+	if (fd >= 0 && !posix_is(fd, row->device, row->inode))
 		close_fd(&fd);
 	if (fd < 0)
 		return;
@@ -329,33 +277,6 @@ posix_create(const struct definition *definition, const struct backend_birth *bi
 	return 0;
 }
 
-/* Whether a row's object is one name below /dev/shm: a row is only a reason to look, and not anywhere. */
-static bool
-is_object(const char *object)
-{
-	return object[0] == '/' && object[1] && !strchr(object + 1, '/') && !streq(object, "/.") && !streq(object, "/..");
-}
-
-/* *ret_fd: opened, it is what the row is about. */
-static int
-posix_find_proved(const struct record_row *row, const char *path, int *ret_fd, char *text, size_t text_size)
-{
-	cleanup_close int fd = -1;
-	struct stat status;
-
-	if (lstat(path, &status))
-		return errno == ENOENT ? BACKEND_E_GONE : posix_fail("looking at", path, text, text_size);
-	if (!S_ISREG(status.st_mode) || status.st_dev != row->device || status.st_ino != row->inode)
-		return BACKEND_E_OTHER;
-	fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? BACKEND_E_GONE : posix_fail("opening", path, text, text_size);
-	if (!is_same(fd, row->device, row->inode) || status.st_uid != geteuid() || born_ns(fd) != row->born_ns)
-		return BACKEND_E_OTHER;
-	*ret_fd = take_fd(&fd);
-	return 0;
-}
-
 static int
 posix_prove(const struct record_entry *entry, struct backend_object *ret_object, char *text, size_t text_size)
 {
@@ -363,7 +284,7 @@ posix_prove(const struct record_entry *entry, struct backend_object *ret_object,
 	struct posix *posix;
 	int r;
 
-	if (!is_object(row->object))
+	if (!posix_is_object(row->object))
 		return BACKEND_E_OTHER;
 	posix = posix_new(row->segment, row->object);
 	if (!posix) {

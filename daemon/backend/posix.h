@@ -4,7 +4,9 @@
 #ifndef DAEMON_BACKEND_POSIX_H
 #define DAEMON_BACKEND_POSIX_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "daemon/backend/backend.h"
 
@@ -16,6 +18,24 @@
  * open it: in one step. 0, or a negative errno with a sentence, and nothing has changed.
  */
 int posix_access_set(int fd, const char *path, const struct definition *definition, char *text, size_t text_size);
+
+/* Makes the object that nobody can find, nor find anything wrong with: of its size, and ours alone. */
+int posix_make(const char *path, uint64_t map_bytes, int dir_fd, int *ret_fd, char *text, size_t text_size);
+
+/* Since 1970, where the file system says it, else 0: with it no later object of the same number is taken for this one. */
+uint64_t posix_born_ns(int fd);
+
+/* Whether what is open is a regular file of that number. */
+bool posix_is(int fd, uint64_t device, uint64_t inode);
+
+/* Whether a row's object is one name below /dev/shm: a row is only a reason to look, and not anywhere. */
+bool posix_is_object(const char *object);
+
+/* *ret_fd: opened, it is what the row is about. Results as prove's. */
+int posix_find_proved(const struct record_row *row, const char *path, int *ret_fd, char *text, size_t text_size);
+
+/* A sentence about a step that failed with errno. Its negative. */
+int posix_fail(const char *step, const char *path, char *text, size_t text_size);
 
 /* A sentence about what stands at the object's name already: whose it is, who has it (NULL: not known), what to do. */
 void posix_taken_explain(const char *object, const char *who, char *text, size_t text_size);

@@ -68,6 +68,11 @@ tests_daemon_check_conformlimits_SOURCES = tests/daemon/check_conformlimits.c te
 tests_daemon_check_conformlimits_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_conformlimits_LDADD = $(DAEMON_TEST_LIBS) $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/daemon/check_conformdeaths
+tests_daemon_check_conformdeaths_SOURCES = tests/daemon/check_conformdeaths.c $(CONFORM)
+tests_daemon_check_conformdeaths_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_conformdeaths_LDADD = $(DAEMON_TEST_LIBS) $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/daemon/check_lost
 tests_daemon_check_lost_SOURCES = tests/daemon/check_lost.c tests/disk.c tests/disk.h
 tests_daemon_check_lost_CFLAGS = $(DAEMON_TEST_CFLAGS)

@@ -239,6 +239,11 @@ tests_system_check_posixends_SOURCES = tests/system/check_posixends.c $(SYSTEM_A
 tests_system_check_posixends_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_posixends_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_leftfails
+tests_system_check_leftfails_SOURCES = tests/system/check_leftfails.c $(SYSTEM_OPENER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
+tests_system_check_leftfails_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_leftfails_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_leftovers
 tests_system_check_leftovers_SOURCES = tests/system/check_leftovers.c $(SYSTEM_OPENER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_leftovers_CFLAGS = $(SYSTEM_CFLAGS)

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * How an object comes to be, without a name, and how one is known again: by device and inode, and by when it was born, since the
+ * number of an inode that is gone may be given to another. Nothing is opened before it was looked at.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/base.h"
+#include "daemon/backend/posix.h"
+#include "daemon/procfd.h"
+
+int
+posix_fail(const char *step, const char *path, char *text, size_t text_size)
+{
+	int r = -errno;
+
+	(void)snprintf(text, text_size, "%s %s failed: %s", step, path, strerror(-r));
+	return r;
+}
+
+uint64_t
+posix_born_ns(int fd)
+{
+	struct statx status;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &status) || !(status.stx_mask & STATX_BTIME))
+		return 0;
+	return (uint64_t)status.stx_btime.tv_sec * NS_PER_SEC + status.stx_btime.tv_nsec;
+}
+
+int
+posix_make(const char *path, uint64_t map_bytes, int dir_fd, int *ret_fd, char *text, size_t text_size)
+{
+	cleanup_close int fd = openat(dir_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	int r = 0;
+
+	if (fd < 0)
+		return posix_fail("making", path, text, text_size);
+	if (ftruncate(fd, (off_t)map_bytes))
+		r = posix_fail("sizing", path, text, text_size);
+	/* What a umask took away is given back, and what a default list of the directory gave is taken. */
+	if (!r)
+		r = posix_access_set(fd, path, NULL, text, text_size);
+	if (!r) {
+		r = procfd_prepare();
+		if (r)
+			(void)snprintf(text, text_size, "opening /proc/self/fd failed: %s", strerror(-r));
+	}
+	if (!r)
+		*ret_fd = take_fd(&fd);
+	return r;
+}
+
+bool
+posix_is(int fd, uint64_t device, uint64_t inode)
+{
+	struct stat status;
+
+	return fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_dev == device && status.st_ino == inode;
+}
+
+bool
+posix_is_object(const char *object)
+{
+	return object[0] == '/' && object[1] && !strchr(object + 1, '/') && !streq(object, "/.") && !streq(object, "/..");
+}
+
+int
+posix_find_proved(const struct record_row *row, const char *path, int *ret_fd, char *text, size_t text_size)
+{
+	cleanup_close int fd = -1;
+	struct stat status;
+
+	if (lstat(path, &status))
+		return errno == ENOENT ? BACKEND_E_GONE : posix_fail("looking at", path, text, text_size);
+	if (!S_ISREG(status.st_mode) || status.st_dev != row->device || status.st_ino != row->inode)
+		return BACKEND_E_OTHER;
+	fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? BACKEND_E_GONE : posix_fail("opening", path, text, text_size);
+	if (!posix_is(fd, row->device, row->inode) || status.st_uid != geteuid() || posix_born_ns(fd) != row->born_ns)
+		return BACKEND_E_OTHER;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
