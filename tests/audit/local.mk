@@ -32,6 +32,11 @@ tests_audit_check_question_SOURCES = tests/audit/check_question.c
 tests_audit_check_question_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_audit_check_question_LDADD = $(AUDIT_RIG_LIBS)
 
+check_PROGRAMS += tests/audit/check_races
+tests_audit_check_races_SOURCES = tests/audit/check_races.c tests/audit/racing.c tests/audit/racing.h
+tests_audit_check_races_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_audit_check_races_LDADD = $(AUDIT_RIG_LIBS)
+
 check_PROGRAMS += tests/audit/check_container
 tests_audit_check_container_SOURCES = tests/audit/check_container.c
 tests_audit_check_container_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
