@@ -297,6 +297,13 @@ tests_system_check_kills_SOURCES = tests/system/check_kills.c tests/system/killi
 tests_system_check_kills_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_kills_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
+EXTRA_DIST += tests/system/race.py
+check_PROGRAMS += tests/system/check_unaware
+tests_system_check_unaware_SOURCES = tests/system/check_unaware.c $(SYSTEM_WORLD)
+tests_system_check_unaware_CPPFLAGS = $(AM_CPPFLAGS) -DRACE_PROGRAM='"$(abs_top_srcdir)/tests/system/race.py"'
+tests_system_check_unaware_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_unaware_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_day
 tests_system_check_day_SOURCES = tests/system/check_day.c tests/system/day_client.c tests/system/day_client.h \
 	tests/system/day_crew.c tests/system/day_crew.h tests/system/day_office.c tests/system/day_office.h $(SYSTEM_SUITE)

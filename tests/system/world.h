@@ -9,7 +9,7 @@
 
 #include "tests/harness.h"
 
-#define WORLD_MAX	16
+#define WORLD_MAX	256
 
 struct world_object {
 	char name[256];			/* in /dev/shm; with the dot that it may begin with */
