@@ -35,6 +35,17 @@ leftovers_set_wait(struct leftovers *leftovers, unsigned ms)
 }
 
 bool
+leftovers_have(const struct leftovers *leftovers, const char *object)
+{
+	const struct leftover *leftover;
+
+	TAILQ_FOREACH(leftover, &leftovers->list, list_entry)
+		if (streq(leftover->entry.row.object, object))
+			return true;
+	return false;
+}
+
+bool
 leftovers_are_fresh(const struct leftovers *leftovers)
 {
 	return clock_monotonic_ns() - leftovers->begun_ns < FRESH_NS;
@@ -53,11 +64,12 @@ leftover_describe(const struct leftover *leftover, char *text, size_t text_size)
 	const struct record_row *row = &leftover->entry.row;
 	char size[32], number[48];
 
+	number[0] = '\0';
 	if (row->inode)
-		(void)snprintf(number, sizeof(number), "inode %" PRIu64, row->inode);
-	else
-		(void)snprintf(number, sizeof(number), "id %" PRId32, row->shm_id);
-	(void)snprintf(text, text_size, "%s %s of segment '%s' (%s, %s), left by segmentd %" PRId32 " which was killed", row->backend,
+		(void)snprintf(number, sizeof(number), ", inode %" PRIu64, row->inode);
+	else if (row->shm_id >= 0)
+		(void)snprintf(number, sizeof(number), ", id %" PRId32, row->shm_id);
+	(void)snprintf(text, text_size, "%s %s of segment '%s' (%s%s), left by segmentd %" PRId32 " which was killed", row->backend,
 	    row->object, row->segment, findings_size(size, sizeof(size), row->map_bytes), number, row->maker_pid);
 	return text;
 }
@@ -169,12 +181,18 @@ leftover_prove(struct leftover *leftover, char *text, size_t text_size)
 	const struct backend *backend = backend_of_row(&leftover->entry.row);
 	int r;
 
+	if (leftover->opening)
+		return LEFTOVERS_E_OPENING;
 	if (leftover->holding.backend)
 		return 0;
 	r = backend ? backend->prove(&leftover->entry, &leftover->holding.object, text, text_size) : BACKEND_E_OTHER;
 	if (r == 0) {
 		leftover->holding.backend = backend;
 		leftover->holding.generation = leftover->entry.row.generation;
+	}
+	if (r == 0 && backend->errand) {
+		leftover_open(leftover);
+		return LEFTOVERS_E_OPENING;
 	}
 	if (r <= 0)
 		return r;
@@ -234,8 +252,9 @@ leftover_look(struct leftover *leftover)
 		return;
 	}
 	leftover_set_kept(leftover, true);
-	leftover_log(leftover, LOG_WARNING, "the configuration has it no more, but somebody has it: it is kept, and removed when they "
-	    "are gone");
+	leftover_log(leftover, LOG_WARNING, "the configuration has it no more, but somebody has it: %s",
+	    leftover->holding.backend->features & BACKEND_DURABLE ? "its mark stays until they are gone" :
+	    "it is kept, and removed when they are gone");
 }
 
 static bool
@@ -304,6 +323,10 @@ leftovers_deinit(struct leftovers *leftovers)
 		(void)evtimer_del(&leftovers->wait_event);
 	leftovers_remove_deinit(leftovers);
 	while ((leftover = TAILQ_FIRST(&leftovers->list))) {
+		/* What a worker was just opening is in the record still, for the next start. */
+		if (leftover->opening)
+			leftover->holding.object.entry->record = NULL;
+		free(take_ptr(leftover->opening));
 		if (leftover->holding.backend)
 			holding_release(&leftover->holding, leftovers->releases, false);
 		leftover_free(leftover);
@@ -392,6 +415,17 @@ leftovers_wait(struct leftovers *leftovers, const struct leftover *leftover, cha
 	return -EBUSY;
 }
 
+/* Who opens it anew finds by its mark how it was left. What we had opened of it is closed first. */
+static void
+leftover_drop(struct leftover *leftover)
+{
+	if (leftover->holding.backend)
+		holding_release(&leftover->holding, leftover->leftovers->releases, false);
+	else
+		record_remove(&leftover->entry);
+	leftover_free(leftover);
+}
+
 int
 leftovers_adopt(struct leftovers *leftovers, const struct definition *definition, struct holding *holding, char *text,
     size_t text_size)
@@ -405,8 +439,12 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
 
 	if (!leftover)
 		return LEFTOVERS_E_NONE;
-	if (leftover->is_leaving)
+	if (leftover->is_leaving || leftover->opening)
 		return leftovers_wait(leftovers, leftover, text, text_size);
+	if (backend_find(definition->backend)->errand) {
+		leftover_drop(leftover);
+		return LEFTOVERS_E_NONE;
+	}
 	r = leftover_prove(leftover, text, text_size);
 	if (r)
 		return r;

@@ -23,6 +23,7 @@ struct leftover {
 	struct record_entry entry;	/* as it was read; the object's own, once that is proved */
 	struct holding holding;		/* nothing before that */
 	struct kernelcount_watch watch;
+	struct leftover_opening *opening;	/* a worker is at an errand for it; or NULL */
 	bool is_leaving;		/* it is being removed, and not held by us meanwhile */
 	bool is_asked;			/* by the question that is under way */
 	char why[160];			/* a clause */
@@ -56,7 +57,8 @@ struct leftovers {
 
 enum {
 	LEFTOVERS_E_NONE = 1,		/* nothing is in the way */
-	LEFTOVERS_E_HELD = 2		/* something is that does not fit, and somebody has it; with a clause that says what */
+	LEFTOVERS_E_HELD = 2,		/* something is that does not fit, and somebody has it; with a clause that says what */
+	LEFTOVERS_E_OPENING = 3		/* between its own files: it is looked at again when workers have opened it */
 };
 
 int leftovers_init(struct leftovers *leftovers, struct event_base *base, struct kernelcount *kernelcount,
@@ -89,14 +91,22 @@ void leftovers_remove(struct leftover *leftover, const char *why);
 void leftovers_remove_deinit(struct leftovers *leftovers);
 /* Looks again, and tells who waits, after that at the latest. */
 void leftovers_set_wait(struct leftovers *leftovers, unsigned ms);
+/* Has workers open it, and looks then. */
+void leftover_open(struct leftover *leftover);
 void leftover_look(struct leftover *leftover);		/* it may be freed */
-/* 0: the object is there, and its holding's. LEFTOVERS_E_NONE: it is not, and the leftover was freed. Or a negative errno. */
+/*
+ * 0: the object is there, and its holding's. LEFTOVERS_E_NONE: it is not, and the leftover was freed. LEFTOVERS_E_OPENING, or a
+ * negative errno with a sentence.
+ */
 int leftover_prove(struct leftover *leftover, char *text, size_t text_size);
 void leftover_free(struct leftover *leftover);
 void leftover_log(const struct leftover *leftover, int priority, const char *format, ...) BASE_PRINTF(3, 4);
 
 /* As releases' keep(): what was adopted, and did not become ready, is a leftover again. */
 void leftovers_keep(struct holding *holding, void *arg);
+
+/* Whether there is one that others find by this. */
+bool leftovers_have(const struct leftovers *leftovers, const char *object);
 
 /* Whether it is so early that what the killed daemon's workers have is not given up yet. */
 bool leftovers_are_fresh(const struct leftovers *leftovers);

@@ -36,9 +36,11 @@ leftover_proof(const struct backend *backend)
 static void
 leftover_tell_removed(struct leftover *leftover)
 {
+	const struct backend *backend = backend_of_row(&leftover->entry.row);
+
 	leftover->leftovers->n_removed++;
-	leftover_log(leftover, LOG_NOTICE, "%s, and %s; it is removed", leftover->why,
-	    leftover_proof(backend_of_row(&leftover->entry.row)));
+	leftover_log(leftover, LOG_NOTICE, "%s, and %s; %s", leftover->why, leftover_proof(backend),
+	    backend->features & BACKEND_DURABLE ? "it is written back, and its mark goes" : "it is removed");
 }
 
 static void

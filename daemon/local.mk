@@ -22,7 +22,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/events.c daemon/events.h \
 	daemon/holding.c daemon/holding.h \
 	daemon/kernelcount.c daemon/kernelcount.h \
-	daemon/leftovers.c daemon/leftovers.h daemon/leftovers_remove.c \
+	daemon/leftovers.c daemon/leftovers.h daemon/leftovers_open.c daemon/leftovers_remove.c \
 	daemon/listener.c daemon/listener.h \
 	daemon/locks.c daemon/locks.h \
 	daemon/log.c daemon/log.h \

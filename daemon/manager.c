@@ -415,7 +415,14 @@ manager_init_reload(struct manager *manager)
 static bool
 manager_has_object(const char *name, void *arg)
 {
-	return backend_has_object(name);
+	const struct manager *manager = arg;
+	char object[RECORD_OBJECT_SIZE];
+
+	if (backend_has_object(name))
+		return true;
+	/* What an earlier daemon left is judged by the record, and by no rule. */
+	(void)snprintf(object, sizeof(object), "/%s", name);
+	return leftovers_have(&manager->leftovers, object);
 }
 
 static void
@@ -429,6 +436,7 @@ manager_init_orphans(struct manager *manager)
 		.forget = orphans_judge_forget,
 		.judge_arg = &manager->auditor,
 		.is_ours = manager_has_object,
+		.is_ours_arg = manager,
 	});
 }
 

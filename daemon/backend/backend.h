@@ -93,8 +93,9 @@ struct backend {
 
 	/*
 	 * The object of an earlier daemon's row, if the kernel says that it is that: as create() would have made it, with what is
-	 * in it and who has it, and the row is its own from then on. Nothing else is touched. 0; BACKEND_E_GONE,
-	 * BACKEND_E_OTHER, or a negative errno: it could not be looked at; these two with a sentence. NULL: it has no rows.
+	 * in it and who has it, and the row is its own from then on. Nothing else is touched. Where there are errands, those of
+	 * OPEN are still to be run, and all that is to be done then is to close it. 0; BACKEND_E_GONE, BACKEND_E_OTHER, or a
+	 * negative errno with a sentence: it could not be looked at. NULL: it has no rows.
 	 */
 	int (*prove)(const struct record_entry *entry, struct backend_object *ret_object, char *text, size_t text_size);
 

@@ -36,12 +36,14 @@ struct window {
 
 struct file {
 	char *path;
+	struct record_entry entry;	/* its row, until it is closed */
 	int path_fd;			/* holds the path, for workers */
 	int mark_fd;			/* locked as long as we have the file */
 	unsigned flags;			/* JOB_FILE_* */
 	unsigned n_looks;		/* that were in vain */
 	bool is_closed;			/* its CLOSE errand was given out */
 	bool is_prefaulted;
+	bool is_left;			/* of an earlier daemon, and only to be closed */
 	uint64_t size_bytes;		/* to be provisioned at first */
 	uint64_t max_size_bytes;	/* of the file */
 	enum definition_on_unclean on_unclean;
@@ -51,7 +53,7 @@ struct file {
 	uint64_t dirty_pages;
 	bool is_dirty_known;		/* the kernel tells */
 	struct window *windows;		/* what was found in each; there once the file is */
-	LIST_ENTRY(file) entry;
+	LIST_ENTRY(file) entry_of_all;
 };
 
 /* All that this process has, or is about to give back: by name, since a path can only be in one place of them. */
@@ -83,7 +85,7 @@ file_write_path(struct file *file)
 }
 
 static int
-file_new(const struct definition *definition, struct file **ret_file)
+file_new(const char *path, uint64_t max_size_bytes, struct file **ret_file)
 {
 	struct file *file = calloc(1, sizeof(*file));
 	int r;
@@ -91,11 +93,8 @@ file_new(const struct definition *definition, struct file **ret_file)
 	if (!file)
 		return -ENOMEM;
 	file->path_fd = file->mark_fd = -1;
-	file->is_prefaulted = definition->prefault;
-	file->size_bytes = definition->size_bytes;
-	file->max_size_bytes = definition->max_size_bytes;
-	file->on_unclean = definition->on_unclean;
-	file->path = strdup(definition->path);
+	file->max_size_bytes = max_size_bytes;
+	file->path = strdup(path);
 	r = file->path ? file_write_path(file) : -ENOMEM;
 	if (r)
 		(void)file_free(file);
@@ -104,31 +103,110 @@ file_new(const struct definition *definition, struct file **ret_file)
 	return r;
 }
 
+static int
+file_fail_begin(const char *path, int r, char *text, size_t text_size)
+{
+	(void)snprintf(text, text_size, "the daemon cannot begin to open '%.300s': %s", path, strerror(-r));
+	return r;
+}
+
+static void
+file_hand_over(struct file *file, struct backend_object *ret_object)
+{
+	LIST_INSERT_HEAD(&files, file, entry_of_all);
+	*ret_object = (struct backend_object) BACKEND_OBJECT_NULL;
+	ret_object->is_file = true;
+	ret_object->map_bytes = round_up(file->max_size_bytes, PAGE_BYTES);
+	ret_object->own = file;
+	ret_object->entry = &file->entry;
+}
+
+static bool
+file_is_ours(const char *path)
+{
+	const struct file *file;
+
+	LIST_FOREACH(file, &files, entry_of_all)
+		if (streq(file->path, path))
+			return true;
+	return false;
+}
+
+/* What is made on the way to it, and its mark, are taken back by who comes after us. A longer path does without. */
+static void
+file_name_of(const struct definition *definition, char *name, size_t name_size)
+{
+	name[0] = '\0';
+	if (strlen(definition->path) < name_size)
+		(void)strcpy(name, definition->path);
+}
+
+static int
+file_enter(struct file *file, const struct definition *definition, const struct backend_birth *birth, char *text, size_t text_size)
+{
+	struct record_row row;
+	int r;
+
+	backend_describe(&backend_file, definition, birth, &row);
+	row.map_bytes = definition->max_size_bytes;
+	if (!row.object[0])
+		return 0;
+	r = record_add(birth->record, &row, &file->entry);
+	if (r)
+		(void)snprintf(text, text_size, "'%.300s' cannot be entered in the record in state_dir: %s", file->path, strerror(-r));
+	return r;
+}
+
 /* Only what is needed to send workers: there is no descriptor of the file yet. */
 static int
 file_create(const struct definition *definition, const struct backend_birth *birth, struct backend_object *ret_object, char *text,
     size_t text_size)
 {
-	struct file *file, *other;
+	struct file *file;
 	int r;
 
-	LIST_FOREACH(other, &files, entry) {
-		if (!streq(other->path, definition->path))
-			continue;
+	if (file_is_ours(definition->path)) {
 		(void)snprintf(text, text_size, "'%.300s' is being closed: the segment that it held before is on its way out",
 		    definition->path);
 		return -EBUSY;
 	}
-	r = file_new(definition, &file);
+	r = file_new(definition->path, definition->max_size_bytes, &file);
+	if (r)
+		return file_fail_begin(definition->path, r, text, text_size);
+	file->is_prefaulted = definition->prefault;
+	file->size_bytes = definition->size_bytes;
+	file->on_unclean = definition->on_unclean;
+	r = file_enter(file, definition, birth, text, text_size);
 	if (r) {
-		(void)snprintf(text, text_size, "the daemon cannot begin to open '%.300s': %s", definition->path, strerror(-r));
+		(void)file_free(file);
 		return r;
 	}
-	LIST_INSERT_HEAD(&files, file, entry);
-	*ret_object = (struct backend_object) BACKEND_OBJECT_NULL;
-	ret_object->is_file = true;
-	ret_object->map_bytes = round_up(definition->max_size_bytes, PAGE_BYTES);
-	ret_object->own = file;
+	file_hand_over(file, ret_object);
+	return 0;
+}
+
+/*
+ * Workers will see whether there is anything: it is opened to be closed as it should have been. What was half made goes then, what
+ * was stored is written back, and the mark goes where nobody has the file.
+ */
+static int
+file_prove(const struct record_entry *entry, struct backend_object *ret_object, char *text, size_t text_size)
+{
+	const struct record_row *row = &entry->row;
+	struct file *file;
+	int r;
+
+	if (row->object[0] != '/')
+		return BACKEND_E_OTHER;
+	if (file_is_ours(row->object))
+		return BACKEND_E_GONE;
+	r = file_new(row->object, row->map_bytes, &file);
+	if (r)
+		return file_fail_begin(row->object, r, text, text_size);
+	file->on_unclean = DEFINITION_UNCLEAN_KEEP;
+	file->is_left = true;
+	file->entry = *entry;
+	file_hand_over(file, ret_object);
 	return 0;
 }
 
@@ -238,6 +316,9 @@ file_take(struct backend_object *object, const struct job_result *result, int *f
 	}
 	object->fd = take_fd(fd);
 	object->has_contents = !(file->flags & JOB_FILE_NEW);
+	/* It was in use by who is dead: so it is closed like that. */
+	if (file->is_left && object->has_contents)
+		file->flags |= JOB_FILE_USED;
 	if (file->flags & JOB_FILE_UNCLEAN)
 		(void)snprintf(text, text_size, "%s", result->text);
 	return 0;
@@ -384,7 +465,8 @@ file_close(struct backend_object *object)
 {
 	struct file *file = object->own;
 
-	LIST_REMOVE(file, entry);
+	LIST_REMOVE(file, entry_of_all);
+	record_remove(&file->entry);
 	object->own = file_free(file);
 }
 
@@ -392,6 +474,8 @@ const struct backend backend_file = {
 	.name = "file",
 	.features = BACKEND_FD | BACKEND_MARKS | BACKEND_DURABLE,
 	.create = file_create,
+	.name_of = file_name_of,
+	.prove = file_prove,
 	.open = backend_open_fd,
 	.map = backend_map_fd,
 	.resident_bytes = file_resident_bytes,

@@ -448,7 +448,9 @@ place_undo(const struct place *place, int mark_fd, const struct job *job)
 
 	if (job->flags & JOB_FILE_RENAME)
 		(void)unlinkat(place->dir_fd, place->new_name, 0);
-	if (mark_read(mark_fd, &mark) == 0 && mark.state == MARK_FREE && place_has_mark(place, mark_fd))
+	/* A mark of what is not there, as who was killed just before it got its name leaves it, says nothing of anything. */
+	if (mark_read(mark_fd, &mark) == 0 && place_has_mark(place, mark_fd) &&
+	    (mark.state == MARK_FREE || (mark.state == MARK_USED && job->flags & JOB_FILE_RENAME)))
 		(void)unlinkat(place->dir_fd, place->mark_name, 0);
 }
 
@@ -479,7 +481,7 @@ file_close(int path_fd, int mark_fd, int fd, const struct job *job, struct job_r
 		return place_fail(&place, -EIO, "is not all on the disk, for an error before: its mark '%s' stays, by which the next "
 		    "start knows", place.mark_name);
 	/* Who still maps it may go on storing to it: the mark stays. */
-	if (!(job->flags & JOB_FILE_ALONE) || mark.state != MARK_USED || !place_has_mark(&place, mark_fd))
+	if (!(job->flags & JOB_FILE_ALONE) || mark.state == MARK_INVALID || !place_has_mark(&place, mark_fd))
 		return 0;
 	if (unlinkat(place.dir_fd, place.mark_name, 0) || fsync(place.dir_fd))
 		return place_fail(&place, -errno, "keeps its mark '%s', which cannot be removed: %s", place.mark_name,

@@ -110,6 +110,11 @@ tests_system_check_filedisk_SOURCES = tests/system/check_filedisk.c $(FILING)
 tests_system_check_filedisk_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_filedisk_LDADD = client/libsegment.la $(FILING_LIBS)
 
+check_PROGRAMS += tests/system/check_leftfile
+tests_system_check_leftfile_SOURCES = tests/system/check_leftfile.c $(FILING)
+tests_system_check_leftfile_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_leftfile_LDADD = $(FILING_LIBS)
+
 check_PROGRAMS += tests/system/check_storm
 tests_system_check_storm_SOURCES = tests/system/check_storm.c
 tests_system_check_storm_CFLAGS = $(SYSTEM_CFLAGS)
