@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * One message a turn of the loop is read, and each is looked at whole before a row of it is handed on. One that came over a
- * connection that had been idle may have met the other side's end: it is asked once more. A process of ours that is of no use any
- * more is hung up on, and killed when it is still there a while later; its pid is ours until we reap it.
+ * One message a turn of the loop is read, and each is looked at whole before a row of it is handed on. A connection that had been
+ * idle may end as it is asked: then another one is. When what listens at the socket ends before it has answered anything, a
+ * process of ours is asked. One that is of no use any more is hung up on, and killed when it is still there a while later; its pid
+ * is ours until we reap it.
  */
 #include "config.h"
 
@@ -169,7 +170,8 @@ auditor_connect(struct auditor *auditor)
 	message = malloc(AUDIT_MESSAGE_BYTES);
 	if (!message)
 		return -ENOMEM;
-	fd = audit_open(auditor->socket, &pid);
+	fd = audit_open(auditor->avoids_socket ? NULL : auditor->socket, &pid);
+	auditor->avoids_socket = false;
 	if (fd < 0)
 		return fd;
 	r = evutil_make_socket_nonblocking(fd) ? -errno : 0;
@@ -346,8 +348,10 @@ auditor_fail(struct auditor *auditor, int r, bool at_once)
 	struct auditor_end end = {
 		.result = r, .is_own = auditor->is_own,
 	};
-	bool is_again = question && r == -ECONNRESET && !question->was_tried && !auditor->has_answer;
+	bool is_again = question && r == -ECONNRESET && !auditor->has_answer && !(question->was_tried && auditor->is_own);
 
+	/* A unit that does not start answers by hanging up: then it is as if it were not there. */
+	auditor->avoids_socket = is_again && question->was_tried;
 	auditor->current = NULL;
 	auditor_disconnect(auditor, at_once);
 	if (is_again)
@@ -493,15 +497,16 @@ auditor_cancel(struct auditor_question *question)
 	auditor_schedule(auditor);
 }
 
-bool
-auditor_has_child(const struct auditor *auditor, pid_t pid)
+size_t
+auditor_pids(const struct auditor *auditor, pid_t *pids, size_t max)
 {
 	const struct auditor_child *child;
+	size_t n = 0;
 
 	LIST_FOREACH(child, &auditor->children, entry)
-		if (child->pid == pid)
-			return true;
-	return false;
+		if (n < max)
+			pids[n++] = child->pid;
+	return n;
 }
 
 int

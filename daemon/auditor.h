@@ -49,7 +49,7 @@ struct auditor_question {
 
 	struct auditor *auditor;	/* in whose queue it is, or whose current one; NULL: in none */
 	uint64_t serial;
-	bool was_tried;			/* the connection ended before anything had come, and another was opened */
+	bool was_tried;			/* over a connection that was opened for it */
 	TAILQ_ENTRY(auditor_question) entry;
 };
 
@@ -62,6 +62,7 @@ struct auditor {
 	int fd;				/* -1: not connected */
 	struct auditor_child *child;	/* behind fd, until it is reaped; NULL: it is none of ours */
 	bool is_own;			/* behind fd is or was one of ours */
+	bool avoids_socket;		/* what listens there hung up at once: the next connection is to a process of ours */
 	bool has_other_pids;		/* what answers is in another pid namespace than we are: its pids mean nothing to us */
 	char *message;			/* room for one, while connected */
 	struct event read_event;
@@ -93,7 +94,7 @@ void auditor_ask(struct auditor *auditor, struct auditor_question *question);
 /* Nothing more is called of it. One that is in no queue may be cancelled as well. */
 void auditor_cancel(struct auditor_question *question);
 
-/* Whether a pid is a process of ours that answers, or has not been reaped yet. */
-bool auditor_has_child(const struct auditor *auditor, pid_t pid);
+/* Copies the pids of processes of ours that answer, or were not reaped yet, max at most. How many. */
+size_t auditor_pids(const struct auditor *auditor, pid_t *pids, size_t max);
 
 #endif

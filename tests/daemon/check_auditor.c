@@ -612,6 +612,37 @@ START_TEST(socket_is_asked_where_there_is_one)
 }
 END_TEST
 
+/* As a unit that does not start: whoever connects is hung up on. The program is asked, and the socket again the next time. */
+START_TEST(socket_that_hangs_up_is_none)
+{
+	char dir[] = "/tmp/segmentd-auditor-XXXXXX", path[64];
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct asked *asked;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	(void)snprintf(path, sizeof(path), "%s/socket", dir);
+	auditor_set_socket(&auditor, path);
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	ck_assert_int_eq(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(listen(fd, 5), 0);
+	ck_assert_int_eq(unsetenv("SEGMENTD_AUDIT"), 0);
+	asked = ask(3, false);
+	while (auditor.current != &asked->question)
+		ck_assert_int_ge(event_base_loop(base, EVLOOP_ONCE), 0);
+	ck_assert(!auditor.is_own);
+	(void)close(fd);
+	ck_assert_int_eq(setenv("SEGMENTD_AUDIT", "/proc/self/exe", 1), 0);
+	await(asked);
+	ck_assert_int_eq(asked->end.result, 0);
+	ck_assert(asked->end.is_own);
+	ck_assert(!auditor.avoids_socket);
+	free(asked);
+	(void)unlink(path);
+	(void)rmdir(dir);
+}
+END_TEST
+
 int
 main(int argc, char **argv)
 {
@@ -641,6 +672,7 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, what_is_cancelled_is_never_done);
 	tcase_add_test(tcase, cancelling_does_not_pile_up_processes);
 	tcase_add_test(tcase, socket_is_asked_where_there_is_one);
+	tcase_add_test(tcase, socket_that_hangs_up_is_none);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
