@@ -386,14 +386,36 @@ struct protocol_told {
 	struct protocol_header header;
 	uint64_t looked_ns;		/* since 1970: who has come since may be missing */
 	uint64_t generation;		/* of the segment then; 0: it had no memory */
+	uint64_t counted;		/* mappings by the kernel's own count, but for the daemon's; PROTOCOL_TOLD_UNCOUNTED */
+	uint64_t pid_namespace;		/* the inode of the daemon's, or 0: not known; likewise */
+	uint64_t ipc_namespace;
 	uint32_t flags;			/* PROTOCOL_TOLD_* */
 	uint32_t n_rows;
 	uint32_t n_seen;		/* processes that were looked into, of the whole host */
 	uint32_t n_hidden;		/* processes that must not be looked into: what they have is unknown */
 	uint32_t n_unseen;		/* holders by the kernel's word that no process shows; where it keeps no count 1 for some */
-	uint32_t text_len;		/* of the text that follows, its NUL included: what would show more, or why it failed */
+	uint32_t n_objects;		/* that follow: what was looked for, struct protocol_object */
+	uint32_t n_pids;		/* that follow those: processes of the daemon's own, 32 bits each */
+	uint32_t text_len;		/* of the text behind them, its NUL included: what would show more, or why it failed */
 };
-static_assert(sizeof(struct protocol_told) == 64, "wire");
+static_assert(sizeof(struct protocol_told) == 96, "wire");
+
+#define PROTOCOL_TOLD_UNCOUNTED		UINT64_MAX
+
+enum protocol_object_kind {
+	PROTOCOL_OBJECT_DATA = 0,
+	PROTOCOL_OBJECT_CONTROL = 1,	/* the locks' memory */
+	PROTOCOL_OBJECT_STAND_IN = 2,	/* System V: the page that attachments are marked by */
+};
+
+/* By which it is known to the kernel: for who may look into processes that the daemon may not. */
+struct protocol_object {
+	uint64_t device;		/* as stat(2) says it */
+	uint64_t inode;
+	int32_t shm_id;			/* System V; device and inode are 0 then. Else -1 */
+	uint32_t kind;			/* enum protocol_object_kind */
+};
+static_assert(sizeof(struct protocol_object) == 24, "wire");
 
 struct protocol_who_rows {
 	struct protocol_header header;

@@ -5,6 +5,8 @@
 
 #include "base/base.h"
 #include "daemon/requests.h"
+#include "host/process.h"
+#include "host/sysv.h"
 
 #define KEPT_MAX	4		/* answers whose rows were not all read yet, of one uid: each takes memory */
 
@@ -28,13 +30,34 @@ requests_count_kept(const struct session *session)
 	return n;
 }
 
+/* The reply. Its size. */
+static size_t
+requests_describe_who(struct requests *requests, const struct who_answer *answer)
+{
+	struct protocol_told *reply = (void *)&requests->reply;
+	const char *text = answer->text ? answer->text : "";
+	size_t size = sizeof(*reply), objects_size = answer->told.n_objects * sizeof(answer->objects[0]);
+	pid_t pids[WHO_PIDS];
+
+	*reply = answer->told;
+	reply->n_rows = (uint32_t)answer->n_rows;
+	reply->pid_namespace = process_own_pid_namespace();
+	reply->ipc_namespace = sysv_namespace();
+	reply->n_pids = (uint32_t)who_own_pids(requests->who, pids, WHO_PIDS);
+	reply->text_len = (uint32_t)strlen(text) + 1;
+	memcpy(requests->reply.bytes + size, answer->objects, objects_size);
+	size += objects_size;
+	memcpy(requests->reply.bytes + size, pids, reply->n_pids * sizeof(pids[0]));
+	size += reply->n_pids * sizeof(pids[0]);
+	memcpy(requests->reply.bytes + size, text, reply->text_len);
+	return size + reply->text_len;
+}
+
 static int
 requests_reply_who(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
 	struct protocol_told *reply = (void *)&requests->reply;
 	const struct who_answer *answer = session->who.answer;
-	const char *text = answer->text ? answer->text : "";
-	size_t size = strlen(text) + 1;
 	int r;
 
 	if (answer->n_rows && !requests_is_administrator(requests, &session->identity) &&
@@ -43,11 +66,7 @@ requests_reply_who(struct requests *requests, struct session *session, const str
 		return session_refuse(session, request, -EBUSY, "%d other connections of uid %u have not read all of what they "
 		    "asked about holders: read it, or close them", KEPT_MAX, session->identity.uid);
 	}
-	*reply = answer->told;
-	reply->n_rows = (uint32_t)answer->n_rows;
-	reply->text_len = (uint32_t)size;
-	memcpy(reply + 1, text, size);
-	r = session_reply(session, request, &reply->header, sizeof(*reply) + size, 0, NULL, 0);
+	r = session_reply(session, request, &reply->header, requests_describe_who(requests, answer), 0, NULL, 0);
 	if (r == 0 && !answer->n_rows)
 		who_forget(&session->who);
 	return r;

@@ -21,12 +21,6 @@
 #define REST_FACTOR	4		/* as long as the look took */
 #define REST_MAX_NS	(2 * NS_PER_SEC)
 
-enum who_object {
-	WHO_DATA,
-	WHO_CONTROL,
-	WHO_STAND_IN,
-};
-
 struct who_entry {
 	struct who *who;
 	struct who_answer *answer;	/* in the making */
@@ -35,7 +29,6 @@ struct who_entry {
 	unsigned n_looks;
 	uint32_t first;			/* of its objects */
 	uint32_t n_objects;
-	enum who_object kinds[WHO_OBJECTS];
 	uint64_t n_maps;		/* of System V data, that were seen: its rows', and those of our workers */
 	TAILQ_ENTRY(who_entry) link;
 	char name[PROTOCOL_NAME_SIZE];
@@ -148,12 +141,14 @@ who_entry_segment(const struct who_entry *entry)
 /* Looking. */
 
 static void
-who_add_object(struct who_entry *entry, enum who_object kind, const struct audit_object *object)
+who_add_object(struct who_entry *entry, enum protocol_object_kind kind, const struct audit_object *object)
 {
 	struct who *who = entry->who;
 	uint32_t at = entry->first + entry->n_objects;
 
-	entry->kinds[entry->n_objects++] = kind;
+	entry->answer->objects[entry->n_objects++] = (struct protocol_object) {
+		.device = object->device, .inode = object->inode, .shm_id = object->shm_id, .kind = kind,
+	};
 	who->objects[at] = *object;
 	who->owners[at] = entry;
 	who->question.n_rows++;
@@ -161,7 +156,7 @@ who_add_object(struct who_entry *entry, enum who_object kind, const struct audit
 
 /* Without asking a disk. */
 static void
-who_add_fd(struct who_entry *entry, enum who_object kind, int fd)
+who_add_fd(struct who_entry *entry, enum protocol_object_kind kind, int fd)
 {
 	struct statx status;
 
@@ -190,10 +185,10 @@ who_add_segment(struct who_entry *entry)
 	entry->answer->told.generation = segment->generation;
 	is_sysv = holding->object.shm_id >= 0;
 	if (is_sysv)
-		who_add_object(entry, WHO_DATA, &(struct audit_object) { .shm_id = holding->object.shm_id });
-	who_add_fd(entry, is_sysv ? WHO_STAND_IN : WHO_DATA, holding->object.fd);
+		who_add_object(entry, PROTOCOL_OBJECT_DATA, &(struct audit_object) { .shm_id = holding->object.shm_id });
+	who_add_fd(entry, is_sysv ? PROTOCOL_OBJECT_STAND_IN : PROTOCOL_OBJECT_DATA, holding->object.fd);
 	if (holding->control)
-		who_add_fd(entry, WHO_CONTROL, holding->control->object.fd);
+		who_add_fd(entry, PROTOCOL_OBJECT_CONTROL, holding->control->object.fd);
 }
 
 /* Asks for as many as one look takes. */
@@ -211,9 +206,7 @@ who_look(struct who *who)
 		entry->answer->told.looked_ns = clock_realtime_ns();
 		who_add_segment(entry);
 	}
-	who->n_pids = 0;
-	for (size_t i = 0; i < BASE_ARRAY_SIZE(who->workers); i++)
-		who->n_pids += workers_pids(who->workers[i], who->pids + who->n_pids, WHO_PIDS - who->n_pids);
+	who->n_pids = who_own_pids(who, who->pids, WHO_PIDS);
 	who->begun_ns = clock_monotonic_ns();
 	if (who->question.n_rows)
 		auditor_ask(who->auditor, &who->question);
@@ -252,25 +245,23 @@ who_on_timer(evutil_socket_t fd, short what, void *arg)
 /* Hearing. */
 
 static bool
-who_is_own(const struct who *who, pid_t pid)
+who_has_pid(const pid_t *pids, size_t n, pid_t pid)
 {
-	pid_t pids[WHO_PIDS];
-	size_t n = 0;
-
-	if (who->auditor->has_other_pids)
-		return false;
-	if (pid == getpid() || auditor_has_child(who->auditor, pid))
-		return true;
-	for (size_t i = 0; i < who->n_pids; i++)
-		if (who->pids[i] == pid)
-			return true;
-	/* Those that began since. */
-	for (size_t i = 0; i < BASE_ARRAY_SIZE(who->workers); i++)
-		n += workers_pids(who->workers[i], pids + n, WHO_PIDS - n);
 	for (size_t i = 0; i < n; i++)
 		if (pids[i] == pid)
 			return true;
 	return false;
+}
+
+/* Some were there when it was asked, and some began since. */
+static bool
+who_is_own(const struct who *who, pid_t pid)
+{
+	pid_t pids[WHO_PIDS];
+
+	if (who->auditor->has_other_pids)
+		return false;
+	return who_has_pid(who->pids, who->n_pids, pid) || who_has_pid(pids, who_own_pids(who, pids, WHO_PIDS), pid);
 }
 
 static void
@@ -294,8 +285,8 @@ who_take(struct auditor_question *question, const void *data)
 	const struct audit_holder *holder = data;
 	struct who_entry *entry = who->owners[holder->object];
 	struct who_answer *answer = entry->answer;
-	enum who_object kind = entry->kinds[holder->object - entry->first];
-	bool is_counted = kind == WHO_DATA && !(holder->how & AUDIT_IN_IPC_NAMESPACE);
+	enum protocol_object_kind kind = answer->objects[holder->object - entry->first].kind;
+	bool is_counted = kind == PROTOCOL_OBJECT_DATA && !(holder->how & AUDIT_IN_IPC_NAMESPACE);
 	struct protocol_process *row = answer->n_rows ? &answer->rows[answer->n_rows - 1] : NULL;
 
 	/* Our own mappings are not among those that the kernel's count is held against. */
@@ -310,13 +301,13 @@ who_take(struct auditor_question *question, const void *data)
 		else
 			answer->told.flags |= PROTOCOL_TOLD_INCOMPLETE;
 	}
-	if (row && kind == WHO_DATA) {
+	if (row && kind == PROTOCOL_OBJECT_DATA) {
 		row->how |= holder->how;
 		row->n_maps = holder->n_maps;
 		row->n_fds = holder->n_fds;
 		row->mapped_bytes = holder->mapped_bytes;
 	} else if (row) {
-		row->how |= kind == WHO_CONTROL ? PROTOCOL_HAS_CONTROL : PROTOCOL_HAS_STAND_IN;
+		row->how |= kind == PROTOCOL_OBJECT_CONTROL ? PROTOCOL_HAS_CONTROL : PROTOCOL_HAS_STAND_IN;
 	}
 	return 0;
 }
@@ -393,7 +384,10 @@ who_conclude(struct who_entry *entry, const struct auditor_end *end)
 {
 	struct protocol_told *told = &entry->answer->told;
 	bool is_complete = !end->result && !end->n_hidden && !end->is_incomplete;
+	struct segment *segment = who_entry_segment(entry);
 
+	told->n_objects = entry->n_objects;
+	told->counted = segment && segment_counts_others(segment) ? holding_others(&segment->holding) : PROTOCOL_TOLD_UNCOUNTED;
 	told->n_seen = end->n_seen;
 	told->n_hidden = end->n_hidden;
 	told->n_unseen = who_count_unseen(entry, is_complete);
@@ -434,6 +428,18 @@ who_done(struct auditor_question *question, const struct auditor_end *end)
 			TAILQ_INSERT_HEAD(&who->waiting, entry, link);
 	}
 	who_schedule(who);
+}
+
+size_t
+who_own_pids(const struct who *who, pid_t *pids, size_t max)
+{
+	size_t n = 0;
+
+	if (max)
+		pids[n++] = getpid();
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(who->workers); i++)
+		n += workers_pids(who->workers[i], pids + n, max - n);
+	return n + auditor_pids(who->auditor, pids + n, max - n);
 }
 
 int

@@ -14,7 +14,7 @@
 
 #define WHO_OBJECTS	3		/* of one segment: data, the page that stands in for it, control memory */
 #define WHO_SEGMENTS	256		/* of one look */
-#define WHO_PIDS	160		/* of our own workers */
+#define WHO_PIDS	160		/* of our own processes */
 
 struct who_entry;
 
@@ -24,6 +24,7 @@ struct who_answer {
 	struct who *who;
 	struct protocol_told told;	/* without header and lengths */
 	char *text;			/* "" is NULL */
+	struct protocol_object objects[WHO_OBJECTS];	/* told.n_objects of them */
 	struct protocol_process *rows;
 	size_t n_rows;
 	size_t rows_size;
@@ -47,7 +48,7 @@ struct who {
 	struct auditor_question question;	/* while entries are asked */
 	struct audit_object objects[WHO_SEGMENTS * WHO_OBJECTS];
 	struct who_entry *owners[WHO_SEGMENTS * WHO_OBJECTS];	/* of each object */
-	pid_t pids[WHO_PIDS];		/* of workers, when it was asked */
+	pid_t pids[WHO_PIDS];		/* of our own processes, when it was asked */
 	size_t n_pids;
 	struct who_entries waiting;
 	struct who_entries asked;
@@ -65,6 +66,8 @@ void who_deinit(struct who *who);
 
 /* at_once: without the rest. 0 or -ENOMEM; wake is called from the loop. What it asked for before is forgotten. */
 int who_ask(struct who *who, struct segment *segment, bool at_once, struct who_request *request);
+/* Copies the pids of our own processes, max at most. How many. */
+size_t who_own_pids(const struct who *who, pid_t *pids, size_t max);
 /* Gives the answer up, or does not wait any more. */
 void who_forget(struct who_request *request);
 

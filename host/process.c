@@ -134,6 +134,14 @@ process_pid_namespace(pid_t pid)
 	return *end == '\t' ? PROCESS_NAMESPACE_NESTED : PROCESS_NAMESPACE_UNKNOWN;
 }
 
+uint64_t
+process_own_pid_namespace(void)
+{
+	struct stat status;
+
+	return stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
+}
+
 /* COMPAT(linux 6.9): before, all pidfds are of one inode, which tells nothing. */
 uint64_t
 process_number(int pidfd)

@@ -39,6 +39,9 @@ uint64_t process_number(int pidfd);
 /* Whether the process that has this pid now is the one with that number, which is not 0, and has not ended. */
 bool process_lives(pid_t pid, uint64_t number);
 
+/* The inode of our own pid namespace; 0: not known. */
+uint64_t process_own_pid_namespace(void);
+
 /* Who has a file locked by flock(2), below another root ("" but for tests); 0: nobody, or the kernel does not say. */
 pid_t process_lock_holder(const char *root, const struct stat *st);
 

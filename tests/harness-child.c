@@ -127,6 +127,12 @@ harness_become(uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups)
 	harness_assert(prctl(PR_SET_DUMPABLE, 1) == 0, "prctl: %s", strerror(errno));
 }
 
+const char *
+harness_audit_program(void)
+{
+	return HARNESS_AUDIT_PROGRAM;
+}
+
 static void __attribute__((noreturn))
 serve_audit(int fd)
 {

@@ -84,8 +84,10 @@ struct harness_daemon {
  */
 void harness_daemon_prepare(struct harness_daemon *daemon, const char *daemon_keys, const char *body);
 void harness_daemon_configure(struct harness_daemon *daemon, const char *daemon_keys, const char *body);
+/* The segmentd-audit of the build tree. */
+const char *harness_audit_program(void);
 /*
- * A segmentd-audit of the build tree with the test's rights, as systemd would start one: a process for each connection. Before
+ * A socket of it with the test's rights, as systemd would have one: a process for each connection. Before
  * the launch, or else the daemon is told to start it itself, with no more rights than it has.
  */
 void harness_daemon_serve_audit(struct harness_daemon *daemon);

@@ -6,6 +6,7 @@ client_segmentctl_segmentctl_LDADD = client/segmentctl/libsegmentctl.la
 noinst_LTLIBRARIES += client/segmentctl/libsegmentctl.la
 client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/ask.c client/segmentctl/ask.h \
+	client/segmentctl/auditing.c client/segmentctl/auditing.h \
 	client/segmentctl/check.c \
 	client/segmentctl/commands.h \
 	client/segmentctl/contents.c \
@@ -31,7 +32,7 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/orphans.c client/segmentctl/orphans.h \
 	client/segmentctl/orphans_print.c \
 	client/segmentctl/plan.c \
-	client/segmentctl/processes.c client/segmentctl/processes.h \
+	client/segmentctl/processes.c client/segmentctl/processes.h client/segmentctl/processes_own.c \
 	client/segmentctl/problems.c client/segmentctl/problems.h \
 	client/segmentctl/recover.c \
 	client/segmentctl/report.c client/segmentctl/report.h \

@@ -9,18 +9,15 @@
 
 #include "client/segmentctl/orphans.h"
 
-#include <poll.h>
 #include <signal.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "base/base.h"
+#include "client/segmentctl/auditing.h"
 #include "client/segmentctl/commands.h"
 #include "client/segmentctl/report.h"
 #include "client/segmentctl/text.h"
 
 #define BATCH	((AUDIT_MESSAGE_BYTES - sizeof(struct audit_question)) / sizeof(struct audit_candidate))
-#define END_MS	1000		/* that segmentd-audit has for its end */
 
 /* Which objects are meant. */
 
@@ -96,40 +93,6 @@ is_meant_escaped(const struct orphans_wanted *wanted, const struct audit_stray *
 
 /* Asking. */
 
-struct auditor {
-	int fd;
-	pid_t pid;			/* 0: systemd's */
-};
-
-/* Whether it ended in time. */
-static bool
-await_end(int pidfd)
-{
-	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
-	int n;
-
-	do
-		n = poll(&pfd, 1, END_MS);
-	while (n < 0 && errno == EINTR);
-	return n > 0;
-}
-
-/* It ends by itself when we hang up, unless it is what it should not be: then we wait no longer for it than it takes to kill it. */
-static void
-auditor_close(struct auditor *auditor)
-{
-	cleanup_close int pidfd = auditor->pid ? (int)syscall(SYS_pidfd_open, auditor->pid, 0) : -1;
-
-	close_fd(&auditor->fd);
-	if (pidfd < 0)
-		return;
-	if (!await_end(pidfd)) {
-		(void)kill(auditor->pid, SIGKILL);
-		(void)await_end(pidfd);
-	}
-	(void)waitpid(auditor->pid, NULL, WNOHANG);
-}
-
 static int
 report_open(const struct segmentctl *ctl, int r)
 {
@@ -194,16 +157,16 @@ list_by(struct orphans *orphans, const char *socket, bool *ret_is_service)
 {
 	struct audit_question question = { .version = AUDIT_VERSION, .kind = AUDIT_LIST, .serial = 1,
 		.flags = AUDIT_QUESTION_POSIX | AUDIT_QUESTION_SYSV };
-	struct auditor auditor;
+	struct auditing auditing;
 	int r;
 
 	*ret_is_service = false;
-	auditor.fd = audit_open(socket, &auditor.pid);
-	if (auditor.fd < 0)
-		return report_open(orphans->ctl, auditor.fd);
-	*ret_is_service = auditor.pid == 0;
-	r = audit_ask(auditor.fd, &question, NULL, take_row, orphans, &orphans->end);
-	auditor_close(&auditor);
+	auditing.fd = audit_open(socket, &auditing.pid);
+	if (auditing.fd < 0)
+		return report_open(orphans->ctl, auditing.fd);
+	*ret_is_service = auditing.pid == 0;
+	r = audit_ask(auditing.fd, &question, NULL, take_row, orphans, &orphans->end);
+	auditing_close(&auditing);
 	return r;
 }
 
@@ -383,7 +346,7 @@ remove_batch(struct orphans *orphans, int fd, size_t first, size_t n)
  * would wait in quarantine for the next who asks it.
  */
 static int
-remove_batches(struct orphans *orphans, struct auditor *auditor)
+remove_batches(struct orphans *orphans, struct auditing *auditing)
 {
 	sigset_t ends, before;
 	int r = 0;
@@ -396,7 +359,7 @@ remove_batches(struct orphans *orphans, struct auditor *auditor)
 		size_t n = min_u64(BATCH, orphans->n_unheld - first);
 
 		(void)sigprocmask(SIG_BLOCK, &ends, &before);
-		r = remove_batch(orphans, auditor->fd, first, n);
+		r = remove_batch(orphans, auditing->fd, first, n);
 		if (!orphans->ctl->json)
 			orphans_print_results(orphans, first, n);
 		(void)fflush(stdout);
@@ -428,14 +391,14 @@ judge_results(const struct orphans *orphans)
 static int
 carry_out(struct orphans *orphans)
 {
-	struct auditor auditor;
+	struct auditing auditing;
 	int r;
 
-	auditor.fd = audit_open(AUDIT_SOCKET, &auditor.pid);
-	if (auditor.fd < 0)
-		return report_open(orphans->ctl, auditor.fd);
-	r = remove_batches(orphans, &auditor);
-	auditor_close(&auditor);
+	auditing.fd = audit_open(AUDIT_SOCKET, &auditing.pid);
+	if (auditing.fd < 0)
+		return report_open(orphans->ctl, auditing.fd);
+	r = remove_batches(orphans, &auditing);
+	auditing_close(&auditing);
 	return r;
 }
 

@@ -14,8 +14,8 @@
 #include "client/segmentctl/report.h"
 #include "client/segmentctl/text.h"
 
-static struct processes_row *
-add(struct processes *processes)
+struct processes_row *
+processes_add(struct processes *processes)
 {
 	if (processes->n == processes->size) {
 		size_t size = max_u64(16, processes->size * 2);
@@ -45,7 +45,7 @@ take_row(const void *data, void *arg)
 	    !text_field_ends(process->cgroup, sizeof(process->cgroup)) ||
 	    !text_field_ends(process->container, sizeof(process->container)))
 		return report_protocol(taking->ctl, "a text of a process has no end");
-	row = add(taking->processes);
+	row = processes_add(taking->processes);
 	if (!row)
 		return report_no_memory(taking->ctl);
 	*row = (struct processes_row){ .process = *process };
@@ -61,13 +61,42 @@ take_refusal(struct processes *processes, struct ask *ask)
 	return processes->text ? 0 : report_no_memory(ask->ctl);
 }
 
+/* Rows of so many bytes at offset, as an array of their own. NULL: they are not there as said, or memory is short. */
+static void *
+take_array(const struct ask *ask, size_t *offset, uint32_t n, size_t row_size)
+{
+	size_t left = ask->reply_bytes - *offset, size = n * row_size;
+	void *array = n <= left / row_size ? malloc(max_u64(size, 1)) : NULL;
+
+	if (!array)
+		return NULL;
+	memcpy(array, ask->reply.bytes + *offset, size);
+	*offset += size;
+	return array;
+}
+
+static int
+take_told(struct processes *processes, const struct ask *ask)
+{
+	size_t at = sizeof(processes->told);
+	const char *text;
+
+	processes->told = ask->reply.told;
+	processes->objects = take_array(ask, &at, processes->told.n_objects, sizeof(*processes->objects));
+	processes->pids = processes->objects ? take_array(ask, &at, processes->told.n_pids, sizeof(*processes->pids)) : NULL;
+	text = processes->pids ? ask_text(ask, at, processes->told.text_len) : NULL;
+	if (!text)
+		return report_protocol(ask->ctl, "a text is not as long as it says");
+	processes->text = strdup(text);
+	return processes->text ? 0 : report_no_memory(ask->ctl);
+}
+
 int
 processes_ask(struct processes *processes, struct ask *ask, const char *name)
 {
 	struct taking taking = { ask->ctl, processes };
 	struct protocol_who request = { 0 };
 	struct protocol_who_rows rows = { 0 };
-	const char *text;
 	int r;
 
 	processes->was_asked = true;
@@ -75,24 +104,20 @@ processes_ask(struct processes *processes, struct ask *ask, const char *name)
 	r = ask_try(ask, PROTOCOL_WHO, &request.header, sizeof(request), sizeof(struct protocol_told));
 	if (r == -EOPNOTSUPP || r == -EBUSY || r == -ENOMEM)
 		return take_refusal(processes, ask);
-	if (r < 0)
-		return ask_report(ask, r);
-	processes->told = ask->reply.told;
-	text = ask_text(ask, sizeof(struct protocol_told), processes->told.text_len);
-	if (!text)
-		return report_protocol(ask->ctl, "a text is not as long as it says");
-	processes->text = strdup(text);
-	if (!processes->text)
-		return report_no_memory(ask->ctl);
-	if (!processes->told.n_rows)
-		return 0;
-	return ask_rows(ask, PROTOCOL_WHO_ROWS, &rows, sizeof(rows), sizeof(struct protocol_process), take_row, &taking);
+	r = r < 0 ? ask_report(ask, r) : take_told(processes, ask);
+	if (r == 0 && processes->told.n_rows)
+		r = ask_rows(ask, PROTOCOL_WHO_ROWS, &rows, sizeof(rows), sizeof(struct protocol_process), take_row, &taking);
+	if (r == 0 && (processes->told.n_hidden || processes->told.flags & PROTOCOL_TOLD_FAILED) && processes_look(processes) < 0)
+		r = report_no_memory(ask->ctl);
+	return r;
 }
 
 void
 processes_deinit(struct processes *processes)
 {
 	free(processes->text);
+	free(processes->objects);
+	free(processes->pids);
 	free(processes->rows);
 	*processes = (struct processes)PROCESSES_NULL;
 }

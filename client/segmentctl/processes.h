@@ -18,6 +18,8 @@ struct processes {
 	bool was_asked;
 	struct protocol_told told;
 	char *text;			/* what would show more, or why nothing is known; or NULL */
+	struct protocol_object *objects;	/* told.n_objects of them */
+	int32_t *pids;			/* told.n_pids of them */
 	struct processes_row *rows;
 	size_t n;
 	size_t size;
@@ -25,9 +27,20 @@ struct processes {
 
 #define PROCESSES_NULL	{ 0 }
 
-/* Asks, and keeps them. What the daemon refuses, or does not know of, is no failure: it is told. An exit status. */
+/*
+ * Asks, and keeps them. What the daemon refuses, or does not know of, is no failure: it is told. Where the daemon must not look
+ * into all processes it is also looked with the caller's own rights. An exit status.
+ */
 int processes_ask(struct processes *processes, struct ask *ask, const char *name);
 void processes_deinit(struct processes *processes);
+
+/* Room for one more; NULL when memory is short. */
+struct processes_row *processes_add(struct processes *processes);
+/*
+ * Looks with the caller's own rights for what the daemon looked for. Where they show more, that is what is known then, with
+ * what the daemon has seen beyond it. 0 or -ENOMEM: a look that fails shows nothing more.
+ */
+int processes_look(struct processes *processes);
 
 /* The process that had this pid when a holder since since_ns was there; NULL: none was seen, or it has come since. */
 struct processes_row *processes_find(struct processes *processes, int32_t pid, uint64_t since_ns);

@@ -233,6 +233,28 @@ answer_told_without_text(const struct fake_request *request)
 }
 
 static void
+answer_told_without_objects(const struct fake_request *request)
+{
+	struct protocol_told told = { .looked_ns = 1, .n_objects = UINT32_MAX };
+
+	if (request->message.header.type == PROTOCOL_WHO)
+		fake_reply(request, &told.looked_ns, sizeof(told) - sizeof(told.header));
+	else
+		answer_who(request, 0, NULL, 0);
+}
+
+static void
+answer_told_without_pids(const struct fake_request *request)
+{
+	struct protocol_told told = { .looked_ns = 1, .n_pids = 1 };
+
+	if (request->message.header.type == PROTOCOL_WHO)
+		fake_reply(request, &told.looked_ns, sizeof(told) - sizeof(told.header));
+	else
+		answer_who(request, 0, NULL, 0);
+}
+
+static void
 answer_endless_process(const struct fake_request *request)
 {
 	struct protocol_process row = { .cursor = 1 };
@@ -262,6 +284,8 @@ START_TEST(processes_are_checked)
 	static const struct { fake_handler handler; const char *part; } lies[] = {
 		{ answer_told_too_short, "fewer than" },
 		{ answer_told_without_text, "not as long" },
+		{ answer_told_without_objects, "not as long" },
+		{ answer_told_without_pids, "not as long" },
 		{ answer_endless_process, "no end" },
 		{ answer_short_process, "shorter" },
 		{ answer_process_without_cursor, "no order" },
@@ -703,7 +727,7 @@ main(void)
 	tcase_add_loop_test(tcase, rows_are_checked, 0, 7);
 	tcase_add_test(tcase, commands_of_clients_are_checked);
 	tcase_add_loop_test(tcase, texts_are_checked, 0, 7);
-	tcase_add_loop_test(tcase, processes_are_checked, 0, 5);
+	tcase_add_loop_test(tcase, processes_are_checked, 0, 7);
 	tcase_add_loop_test(tcase, locks_are_checked, 0, 3);
 	tcase_add_test(tcase, short_recoveries_are_checked);
 	tcase_add_loop_test(tcase, waits_are_checked, 0, 4);

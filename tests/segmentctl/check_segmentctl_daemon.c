@@ -97,6 +97,34 @@ START_TEST(holders_are_shown_while_they_hold)
 }
 END_TEST
 
+/* The daemon has few rights, though it is root's; who asks may have more, and looks for itself. */
+START_TEST(holders_are_named_by_whose_rights_suffice)
+{
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct protocol_attached attached;
+	const struct run *run;
+	bool known;
+	int fd;
+
+	harness_open(&conn, daemon_.socket);
+	ck_assert_int_eq(harness_attach(&conn, "small", PROTOCOL_ACCESS_READ, &attached, &fd), 0);
+	ck_assert_int_eq(setenv("SEGMENTD_AUDIT", "/nonexistent/segmentd-audit", 1), 0);
+	run = RUN("--json", "show", "small");
+	ck_assert(run_is_json(run->out, &known));
+	assert_has(run->out, geteuid() == 0 ? "\"seen\": false" : "\"seen\": true");
+	ck_assert_int_eq(setenv("SEGMENTD_AUDIT", harness_audit_program(), 1), 0);
+	run = RUN("--json", "show", "small");
+	ck_assert(run_is_json(run->out, &known));
+	assert_has(run->out, "\"seen\": true");
+	assert_has(run->out, "\"fd_access\": \"r\"");
+	/* The daemon has it, too, and is no holder. */
+	ck_assert_ptr_null(strstr(run->out, "\"command\": \"segmentd\""));
+	assert_has(RUN("show", "small")->out, "fd r");
+	(void)close(fd);
+	harness_close(&conn);
+}
+END_TEST
+
 START_TEST(contents_come_back_as_they_went)
 {
 	const struct run *run;
@@ -429,6 +457,7 @@ main(void)
 	tcase_add_checked_fixture(tcase, start, stop);
 	tcase_add_test(tcase, list_and_show_say_what_is_there);
 	tcase_add_test(tcase, holders_are_shown_while_they_hold);
+	tcase_add_test(tcase, holders_are_named_by_whose_rights_suffice);
 	tcase_add_test(tcase, contents_come_back_as_they_went);
 	tcase_add_test(tcase, what_is_created_can_be_removed);
 	tcase_add_test(tcase, removal_shows_who_it_waits_for);

@@ -353,6 +353,7 @@ keeper_who(struct harness_conn *conn, const char *name, struct protocol_told *re
 {
 	struct protocol_who request = { 0 };
 	struct harness_reply reply;
+	size_t text_at;
 	int status, n;
 
 	(void)snprintf(request.name, sizeof(request.name), "%s", name);
@@ -360,10 +361,11 @@ keeper_who(struct harness_conn *conn, const char *name, struct protocol_told *re
 	if (status)
 		return status;
 	memcpy(ret_told, reply.bytes, sizeof(*ret_told));
-	harness_assert(reply.size == sizeof(*ret_told) + ret_told->text_len && ret_told->text_len > 0 &&
-	    reply.bytes[reply.size - 1] == '\0', "a text has its length");
+	text_at = sizeof(*ret_told) + ret_told->n_objects * sizeof(struct protocol_object) + ret_told->n_pids * sizeof(int32_t);
+	harness_assert(reply.size == text_at + ret_told->text_len && ret_told->text_len > 0 && reply.bytes[reply.size - 1] == '\0',
+	    "a text has its length");
 	if (text)
-		(void)snprintf(text, text_size, "%s", reply.bytes + sizeof(*ret_told));
+		(void)snprintf(text, text_size, "%s", reply.bytes + text_at);
 	if (!ret_told->n_rows)
 		return 0;
 	n = ask_rows(conn, rows, max);
