@@ -9,6 +9,7 @@ daemon_audit_libaudit_la_SOURCES = \
 	daemon/audit/descriptors.c daemon/audit/descriptors.h \
 	daemon/audit/holder.c daemon/audit/holder.h \
 	daemon/audit/maps.c daemon/audit/maps.h \
+	daemon/audit/minder.c daemon/audit/minder.h \
 	daemon/audit/objects.c daemon/audit/objects.h \
 	daemon/audit/stray_posix.c daemon/audit/stray_posix.h \
 	daemon/audit/quarantine.c daemon/audit/quarantine.h \

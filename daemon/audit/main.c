@@ -16,6 +16,7 @@
 #include <sys/un.h>
 
 #include "daemon/audit/answer.h"
+#include "daemon/audit/minder.h"
 #include "daemon/audit/question.h"
 
 #define EXIT_USAGE	2
@@ -102,8 +103,10 @@ static int
 serve(int fd)
 {
 	static _Alignas(8) char message[AUDIT_MESSAGE_BYTES];
-	static struct answer answer;
+	struct answer *answer = minder_share(sizeof(*answer));
 
+	if (!answer)
+		return EXIT_FAILURE;
 	for (;;) {
 		ssize_t n = recv(fd, message, sizeof(message), MSG_TRUNC);
 		int r;
@@ -113,7 +116,7 @@ serve(int fd)
 		if (n <= 0)
 			return n < 0 && errno != ECONNRESET ? EXIT_FAILURE : EXIT_SUCCESS;
 		(void)alarm(AUDIT_SECONDS);
-		r = question_serve(&answer, fd, message, (size_t)n);
+		r = question_serve(answer, fd, message, (size_t)n);
 		(void)alarm(0);
 		if (r == -EPIPE || r == -ECONNRESET)
 			return EXIT_SUCCESS;

@@ -45,9 +45,10 @@ end(struct answer *answer, uint64_t wanted)
 
 	if (answer->head.n_hidden) {
 		(void)rights_missing(wanted, missing, sizeof(missing));
-		(void)snprintf(answer->head.text, sizeof(answer->head.text), "%u of %u objects could not be judged%s%s; start "
-		    "segmentd-audit.socket, or ask as root", answer->head.n_hidden, answer->head.n_seen,
-		    *missing ? ": that takes " : ", although we have the capabilities for it: their errors say why", missing);
+		(void)snprintf(answer->head.text, sizeof(answer->head.text), "%u of %u objects could not be judged%s%s%s",
+		    answer->head.n_hidden, answer->head.n_seen,
+		    *missing ? ": that takes " : ", although we have the capabilities for it: their errors say why", missing,
+		    *missing ? "; start segmentd-audit.socket, or ask as root" : "");
 	}
 	return answer_end(answer);
 }

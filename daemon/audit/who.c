@@ -4,7 +4,9 @@
  * All processes of /proc, one after the other: their mappings, and the descriptors of each of their tables. Each is looked at
  * through a descriptor of its directory: if it ends meanwhile there is nothing more to see, whoever has its pid then.
  *
- * A process may make the look at it long: each has a time of its own, and what is left out then is said.
+ * A process may make the look at it long: each has a time of its own, and what is left out then is said. It may even make it
+ * endless, by page faults under which its map of memory is locked and which its own file system never serves: so a child looks,
+ * and is killed where it stands still.
  */
 #include "config.h"
 
@@ -20,12 +22,14 @@
 #include "daemon/audit/descriptors.h"
 #include "daemon/audit/holder.h"
 #include "daemon/audit/maps.h"
+#include "daemon/audit/minder.h"
 #include "daemon/audit/objects.h"
 #include "daemon/audit/question.h"
 #include "daemon/audit/rights.h"
 #include "daemon/audit/who.h"
 
 #define PROCESS_NS	(500 * NS_PER_MS)	/* for one process, all of its mappings, threads and descriptors together */
+#define STUCK_NS	NS_PER_SEC	/* and then it is given up */
 #define TABLES_MAX	16		/* of descriptors that one process's threads share among them, to be told apart */
 
 struct who {
@@ -34,6 +38,8 @@ struct who {
 	struct objects objects;
 	struct holder_self self;
 	struct maps maps;
+	pid_t own;			/* this program's, which is not told of */
+	struct minder_progress *progress;	/* by pid */
 	pid_t pid;			/* that is being looked at */
 	int process_fd;
 	uint64_t until_ns;		/* for this process */
@@ -210,6 +216,7 @@ tell(struct who *who)
 	if (!who->objects.n_touched)
 		return 0;
 	holder_describe(&who->self, who->process_fd, &holder);
+	minder_end(who->progress);
 	for (size_t i = 0; r == 0 && i < who->objects.n_touched; i++) {
 		const struct objects_slot *slot = &who->objects.slots[who->objects.touched[i]];
 		struct audit_holder row = holder;
@@ -238,6 +245,7 @@ look_at_process(struct who *who, int proc_fd, const char *name)
 	who->process_fd = fd;
 	who->is_hidden = false;
 	who->until_ns = min_u64(clock_monotonic_ns() + PROCESS_NS, who->question->until_ns);
+	minder_begin(who->progress, (uint64_t)who->pid);
 	who->answer->head.n_seen++;
 	r = look_at_maps(who, "maps");
 	has_memory = r != -ESRCH;
@@ -251,7 +259,9 @@ look_at_process(struct who *who, int proc_fd, const char *name)
 		look_at_threads(who, has_memory);
 	if (who->is_hidden)
 		who->answer->head.n_hidden++;
-	return tell(who);
+	r = tell(who);
+	minder_end(who->progress);
+	return r;
 }
 
 /* Whether others' processes are left out of /proc (hidepid=): then it cannot be told how many. */
@@ -271,10 +281,10 @@ say_hidden(struct audit_answer *head, bool is_partial)
 	if (!head->n_hidden)
 		return;
 	(void)rights_missing(RIGHTS_LOOK, missing, sizeof(missing));
-	(void)snprintf(head->text, sizeof(head->text), "%s%u of %u processes could not be looked into%s%s; start "
-	    "segmentd-audit.socket, or ask as root", is_partial ? "/proc hides other users' processes (hidepid); at least " : "",
-	    head->n_hidden, head->n_seen + is_partial, *missing ? ": that takes " : ", although we have the capabilities for it: a "
-	    "security module, or a user namespace, keeps us from it", missing);
+	(void)snprintf(head->text, sizeof(head->text), "%s%u of %u processes could not be looked into%s%s%s",
+	    is_partial ? "/proc hides other users' processes (hidepid); at least " : "", head->n_hidden, head->n_seen + is_partial,
+	    *missing ? ": that takes " : ", although we have the capabilities for it: a security module, a user namespace or the "
+	    "process itself keeps us from it", missing, *missing ? "; start segmentd-audit.socket, or ask as root" : "");
 }
 
 /* Whether /proc counts processes as we do, who are told by their pids. */
@@ -288,9 +298,11 @@ proc_is_ours(int proc_fd)
 	return strtol(link, NULL, 10) == (long)getpid();
 }
 
+/* The kernel lists them by their pids, so that one who begins again goes on behind the last. */
 static int
 look_at_all(struct who *who, DIR *proc)
 {
+	uint64_t done = who->progress->step;
 	const struct dirent *entry;
 	int r = 0;
 
@@ -298,7 +310,7 @@ look_at_all(struct who *who, DIR *proc)
 		if (!isdigit((unsigned char)entry->d_name[0]))
 			continue;
 		who->pid = (pid_t)strtol(entry->d_name, NULL, 10);
-		if (who->pid == getpid())
+		if ((uint64_t)who->pid <= done || who->pid == who->own || who->pid == getpid())
 			continue;
 		if (clock_monotonic_ns() > who->question->until_ns) {
 			who->answer->head.flags |= AUDIT_INCOMPLETE;
@@ -309,26 +321,63 @@ look_at_all(struct who *who, DIR *proc)
 	return r;
 }
 
-int
-who_serve(const struct question *question, struct answer *answer)
+static int
+look(void *arg)
 {
 	__attribute__((cleanup(close_directory))) DIR *proc = opendir("/proc");
-	static struct who who;
+	struct who *who = arg;
 	int r;
 
 	if (!proc)
-		return answer_fail(answer, -errno, "/proc cannot be read: %s", strerror(errno));
-	if (!proc_is_ours(dirfd(proc)))
-		return answer_fail(answer, -EXDEV, "/proc is not that of our pid namespace: mount it there (mount -t proc proc /proc)");
-	who = (struct who) { .question = question, .answer = answer, .maps = MAPS_NULL, .process_fd = -1 };
-	r = objects_init(&who.objects, question->rows, question->head->n_rows);
-	if (r < 0)
-		return answer_fail(answer, r, "no memory for %u objects", question->head->n_rows);
-	holder_self_init(&who.self);
-	r = look_at_all(&who, proc);
-	objects_deinit(&who.objects);
+		return answer_fail(who->answer, -errno, "/proc cannot be read: %s", strerror(errno));
+	r = look_at_all(who, proc);
 	if (r < 0)
 		return r;
-	say_hidden(&answer->head, is_partial(dirfd(proc)));
-	return answer_end(answer);
+	say_hidden(&who->answer->head, is_partial(dirfd(proc)));
+	return answer_end(who->answer);
+}
+
+/* It was seen, in vain. */
+static void
+give_up(void *arg)
+{
+	struct who *who = arg;
+
+	who->answer->head.n_hidden++;
+}
+
+static int
+prepare(struct who *who)
+{
+	static struct minder_progress *progress;
+	cleanup_close int proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (!progress)
+		progress = minder_share(sizeof(*progress));
+	if (!progress)
+		return -ENOMEM;
+	*progress = (struct minder_progress) { 0 };
+	who->progress = progress;
+	who->own = getpid();
+	holder_self_init(&who->self);
+	if (proc_fd >= 0 && !proc_is_ours(proc_fd))
+		return -EXDEV;
+	return objects_init(&who->objects, who->question->rows, who->question->head->n_rows);
+}
+
+int
+who_serve(const struct question *question, struct answer *answer)
+{
+	static struct who who;
+	int r;
+
+	who = (struct who) { .question = question, .answer = answer, .maps = MAPS_NULL, .process_fd = -1 };
+	r = prepare(&who);
+	if (r == -EXDEV)
+		return answer_fail(answer, r, "/proc is not that of our pid namespace: mount it there (mount -t proc proc /proc)");
+	if (r < 0)
+		return answer_fail(answer, r, "no memory for %u objects", question->head->n_rows);
+	r = minder_run(who.progress, STUCK_NS, look, give_up, &who);
+	objects_deinit(&who.objects);
+	return r;
 }

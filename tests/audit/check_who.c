@@ -10,8 +10,10 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "tests/audit/rig.h"
@@ -566,6 +568,72 @@ START_TEST(root_is_told_of_no_hidden_ones)
 }
 END_TEST
 
+/* The process that looks, and that is the program's child, from its birth on ours to hold. */
+static pid_t
+seize_looker(const struct audit_object *object)
+{
+	unsigned long child;
+	int status;
+
+	ck_assert_int_eq(ptrace(PTRACE_SEIZE, rig.pid, NULL, (void *)(PTRACE_O_TRACEFORK | PTRACE_O_TRACESYSGOOD)), 0);
+	rig_send(AUDIT_WHO, object, 1, sizeof(*object));
+	ck_assert_int_eq(waitpid(rig.pid, &status, 0), rig.pid);
+	/* Before it that of the question before may end, which has answered. */
+	while (WIFSTOPPED(status) && status >> 16 != PTRACE_EVENT_FORK) {
+		ck_assert_int_eq(ptrace(PTRACE_CONT, rig.pid, NULL, (void *)(intptr_t)WSTOPSIG(status)), 0);
+		ck_assert_int_eq(waitpid(rig.pid, &status, 0), rig.pid);
+	}
+	ck_assert(WIFSTOPPED(status));
+	ck_assert_int_eq(ptrace(PTRACE_GETEVENTMSG, rig.pid, NULL, &child), 0);
+	ck_assert_int_eq(waitpid((pid_t)child, &status, __WALL), (pid_t)child);
+	ck_assert(WIFSTOPPED(status));
+	ck_assert_int_eq(ptrace(PTRACE_DETACH, rig.pid, NULL, NULL), 0);
+	return (pid_t)child;
+}
+
+/* It stands where it asks for a process's mappings, as if the kernel did not answer. */
+static void
+hold_looker(pid_t pid)
+{
+	struct __ptrace_syscall_info info = { 0 };
+	int status;
+
+	do {
+		ck_assert_int_eq(ptrace(PTRACE_SYSCALL, pid, NULL, NULL), 0);
+		ck_assert_int_eq(waitpid(pid, &status, __WALL), pid);
+		ck_assert(WIFSTOPPED(status) && WSTOPSIG(status) == (SIGTRAP | 0x80));
+		ck_assert_int_gt(ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info), 0);
+	} while (info.op != PTRACE_SYSCALL_INFO_ENTRY || info.entry.nr != SYS_ioctl);
+}
+
+START_TEST(process_that_cannot_be_looked_at_keeps_nobody_else)
+{
+	struct harness_child child = HARNESS_CHILD_NULL;
+	struct audit_object object = rig_object(memfd);
+	uint32_t n_hidden;
+	pid_t looker;
+	int status;
+
+	begin(&child, &(struct deed) { .prot = PROT_READ, .open_flags = -1 });
+	ask();
+	n_hidden = rig.end.n_hidden;
+	looker = seize_looker(&object);
+	hold_looker(looker);
+	/* Who traces it learns of its end before its parent does. */
+	ck_assert_int_eq(waitpid(looker, &status, __WALL), looker);
+	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	rig_receive(AUDIT_WHO);
+	ck_assert_uint_eq(rig_how(0, child.pid), AUDIT_MAPS_READ);
+	ck_assert_uint_eq(rig.end.n_hidden, n_hidden + 1);
+	ck_assert_ptr_nonnull(strstr(rig.end.text, "could not be looked into"));
+	/* It goes on answering. */
+	ask();
+	ck_assert_uint_eq(rig_how(0, child.pid), AUDIT_MAPS_READ);
+	ck_assert_uint_eq(rig.end.n_hidden, n_hidden);
+	finish(&child);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -589,6 +657,7 @@ main(void)
 	tcase_add_test(tests, hostile_name_deceives_nobody);
 	tcase_add_test(tests, without_rights_it_says_what_it_did_not_see);
 	tcase_add_test(tests, root_is_told_of_no_hidden_ones);
+	tcase_add_test(tests, process_that_cannot_be_looked_at_keeps_nobody_else);
 	suite_add_tcase(suite, tests);
 	return harness_run(suite);
 }

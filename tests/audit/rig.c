@@ -114,6 +114,28 @@ rig_send(enum audit_kind kind, const void *rows, size_t n, size_t row_size)
 	harness_assert(send(rig.fd, message, sizeof(question) + n * row_size, MSG_NOSIGNAL) > 0, "send: %s", strerror(errno));
 }
 
+void
+rig_receive(enum audit_kind kind)
+{
+	static union {
+		struct audit_answer head;
+		char bytes[AUDIT_MESSAGE_BYTES];
+	} message;
+
+	rig.n_rows = 0;
+	do {
+		ssize_t n;
+
+		harness_await_readable(rig.fd, "segmentd-audit's answer");
+		n = recv(rig.fd, &message, sizeof(message), 0);
+		harness_assert(n >= (ssize_t)sizeof(message.head), "no answer: %s", n < 0 ? strerror(errno) : "it has ended");
+		for (uint32_t i = 0; i < message.head.n_rows; i++)
+			(void)(kind == AUDIT_WHO ? take_holder : take_stray)(
+			    message.bytes + sizeof(message.head) + i * message.head.row_size, NULL);
+	} while (message.head.flags & AUDIT_MORE);
+	rig.end = message.head;
+}
+
 const struct audit_holder *
 rig_holder(uint32_t object, pid_t pid)
 {

@@ -39,6 +39,8 @@ size_t rig_list(uint32_t flags);
 
 /* Sends a question, and does not wait for its answer: for who kills what it was sent to. */
 void rig_send(enum audit_kind kind, const void *rows, size_t n, size_t row_size);
+/* The answer's rows, of a question that was sent so. */
+void rig_receive(enum audit_kind kind);
 
 /* The one row of the last AUDIT_WHO of an object and process; NULL: there is none. */
 const struct audit_holder *rig_holder(uint32_t object, pid_t pid);
