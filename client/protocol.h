@@ -608,7 +608,7 @@ enum protocol_event_kind {
 	PROTOCOL_EVENT_RELOAD = 12,	/* of no segment */
 	PROTOCOL_EVENT_UNCLEAN = 13,	/* its contents were in use when the machine went down; SHOW says what became of them */
 	PROTOCOL_EVENT_UNSYNCED = 14,	/* what was stored to it could not be written to its file; likewise */
-	PROTOCOL_EVENT_ORPHAN = 15,	/* of no segment: a stray object that nobody holds; to those who subscribed to ALL */
+	PROTOCOL_EVENT_ORPHAN = 15,	/* of no segment: a stray object that nobody holds; to its owner and administrators, with ALL */
 	PROTOCOL_EVENT_N
 };
 

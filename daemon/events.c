@@ -140,12 +140,6 @@ events_is_for_waiting(enum protocol_event_kind kind)
 	    kind == PROTOCOL_EVENT_UNCLEAN;
 }
 
-static bool
-events_is_for_everybody(const struct definition *definition, enum protocol_event_kind kind)
-{
-	return definition ? events_is_for_waiting(kind) : kind != PROTOCOL_EVENT_ORPHAN;
-}
-
 static void
 events_fan_out(struct events_draft *draft, const struct definition *definition, const struct segment *segment)
 {
@@ -153,7 +147,7 @@ events_fan_out(struct events_draft *draft, const struct definition *definition, 
 	struct events_subscriber *subscriber;
 	struct attachment *attachment;
 
-	if (events_is_for_everybody(definition, draft->event.kind)) {
+	if (!definition || events_is_for_waiting(draft->event.kind)) {
 		LIST_FOREACH(subscriber, &events->subscribers, entry)
 			if (subscriber_may_see(subscriber, definition))
 				events_queue(draft, subscriber);
@@ -265,6 +259,7 @@ events_post_reload(struct events *events, int32_t pid, uint32_t uid)
 void
 events_post_orphan(struct events *events, const struct events_orphan *orphan)
 {
+	struct events_subscriber *subscriber;
 	struct events_draft draft;
 
 	if (!events->n_subscribers)
@@ -277,7 +272,10 @@ events_post_orphan(struct events *events, const struct events_orphan *orphan)
 	draft.event.value = orphan->resident_bytes;
 	draft.event.total = orphan->size_bytes;
 	(void)snprintf(draft.event.lock_name, sizeof(draft.event.lock_name), "%s", orphan->name);
-	events_fan_out(&draft, NULL, NULL);
+	/* What is somebody else's is no matter of one's, as with segments. */
+	LIST_FOREACH(subscriber, &events->all, all_entry)
+		if (subscriber->is_administrator || subscriber->identity->uid == orphan->uid)
+			events_queue(&draft, subscriber);
 }
 
 /* The next to be sent, with what was lost before it; or the loss alone. False: nothing. */

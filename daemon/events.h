@@ -100,7 +100,10 @@ void events_post_death(const struct events_end *end, const struct segment *segme
 /* Likewise of what concerns everybody. uid: PROTOCOL_NOBODY where a signal asked for it. */
 void events_post_reload(struct events *events, int32_t pid, uint32_t uid);
 
-/* Likewise of a stray object, to those who see all. There may be very many: whoever has a segment is not told. */
+/*
+ * Likewise of a stray object, to its owner and administrators who see all. There may be very many: whoever has a segment is not
+ * told.
+ */
 struct events_orphan {
 	enum protocol_orphan what;
 	const char *name;		/* what does not fit is cut off */

@@ -189,11 +189,9 @@ orphans_renew_posix(struct orphans *orphans)
 {
 	int r = 0;
 
-	if (!orphans->rules->n_posix)
-		orphans->posix = orphans_posix_free(orphans->posix);
-	else if (orphans->posix)
+	if (orphans->posix)
 		r = orphans_posix_renew(orphans->posix);
-	else
+	else if (orphans->rules->n_posix)
 		r = orphans_posix_new(orphans, &orphans->posix);
 	if (r)
 		log_write(LOG_ERR, &(struct log_about) { .error = r }, "%s cannot be watched, and no rule of orphans with posix is "
@@ -207,26 +205,33 @@ orphans_renew_sysv(struct orphans *orphans)
 {
 	int r = 0;
 
-	if (!orphans->rules->n_sysv)
-		orphans->sysv = orphans_sysv_free(orphans->sysv);
-	else if (orphans->sysv)
+	if (orphans->sysv)
 		orphans_sysv_renew(orphans->sysv);
-	else
+	else if (orphans->rules->n_sysv)
 		r = orphans_sysv_new(orphans, &orphans->sysv);
 	if (r)
 		log_write(LOG_ERR, &(struct log_about) { .error = r }, "no rule of orphans with sysv is carried out");
 	return r;
 }
 
+/* Whether all that there are rules for is watched for. */
+static bool
+orphans_are_whole(const struct orphans *orphans)
+{
+	return !orphans->rules || ((!orphans->rules->n_posix || orphans->posix) && (!orphans->rules->n_sysv || orphans->sysv));
+}
+
 int
 orphans_set_rules(struct orphans *orphans, struct conf_orphan **list, size_t *n)
 {
-	const struct orphans_rules *running = orphans->rules;
-	struct orphans_rules *rules;
+	struct orphans_rules *running = orphans->rules, *rules;
 	int r, r_sysv;
 
-	if (orphans_rules_are_equal(running ? running->list : NULL, running ? running->n : 0, *list, *n))
+	if (orphans_are_whole(orphans) &&
+	    orphans_rules_are_equal(running ? running->list : NULL, running ? running->n : 0, *list, *n)) {
+		orphans_rules_move(running, *list);
 		return 0;
+	}
 	rules = orphans_rules_new(list, n);
 	if (!rules)
 		return -ENOMEM;

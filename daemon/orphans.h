@@ -134,12 +134,13 @@ void orphans_tell(struct orphans_ask *ask, size_t i);
 struct orphans_posix *orphans_posix_free(struct orphans_posix *posix);
 /* 0 or a negative errno, and there is none then. */
 int orphans_posix_new(struct orphans *orphans, struct orphans_posix **ret_posix);
-/* Other rules count: all is looked at anew. 0 or -ENOMEM. */
+/* Other rules count: all is looked at anew. With none of its kind it ends, once what was asked is answered. 0 or -ENOMEM. */
 int orphans_posix_renew(struct orphans_posix *posix);
 size_t orphans_posix_n(const struct orphans_posix *posix);
 
 struct orphans_sysv *orphans_sysv_free(struct orphans_sysv *sysv);
 int orphans_sysv_new(struct orphans *orphans, struct orphans_sysv **ret_sysv);
+/* Likewise. */
 void orphans_sysv_renew(struct orphans_sysv *sysv);
 size_t orphans_sysv_n(const struct orphans_sysv *sysv);
 

@@ -503,6 +503,7 @@ static void
 posix_turn(struct orphans_posix *posix)
 {
 	uint64_t now_ns = clock_monotonic_ns(), until_ns = now_ns + TURN_NS;
+	struct orphans *orphans = posix->orphans;
 	bool has_all = false;
 
 	if (!posix->is_resting || now_ns >= posix->read_at_ns || posix->settle_bytes)
@@ -511,11 +512,14 @@ posix_turn(struct orphans_posix *posix)
 		posix_settle(posix, until_ns);
 	if (posix->is_lost && now_ns >= posix->rewatch_at_ns)
 		posix_watch_again(posix, now_ns);
-	if (posix_begin_scan(posix, now_ns))
+	if (posix->rules->n_posix && posix_begin_scan(posix, now_ns))
 		posix_scan(posix, until_ns);
 	if (has_all)
 		posix_ask(posix, until_ns);
-	posix_plan(posix);
+	if (posix->rules->n_posix || posix->ask->is_out)
+		posix_plan(posix);
+	else
+		orphans->posix = orphans_posix_free(posix);
 }
 
 static void
@@ -586,14 +590,22 @@ orphans_posix_new(struct orphans *orphans, struct orphans_posix **ret_posix)
 int
 orphans_posix_renew(struct orphans_posix *posix)
 {
+	struct orphans *orphans = posix->orphans;
 	struct orphans_names names;
 
-	if (orphans_names_init(&names))
+	/* A removal that is under way is waited for: it is to be told. */
+	if (!orphans->rules->n_posix && !posix->ask->is_out) {
+		orphans->posix = orphans_posix_free(posix);
+		return 0;
+	}
+	if (orphans_names_init(&names)) {
+		orphans->posix = orphans_posix_free(posix);
 		return -ENOMEM;
-	orphans_throw_away(posix->orphans, &posix->names);
+	}
+	orphans_throw_away(orphans, &posix->names);
 	posix->names = names;
 	(void)orphans_rules_unref(posix->rules);
-	posix->rules = orphans_rules_ref(posix->orphans->rules);
+	posix->rules = orphans_rules_ref(orphans->rules);
 	posix->is_full = posix->is_full_told = false;
 	/* What was not asked yet is of the old ones. */
 	if (!posix->ask->is_out)
@@ -601,7 +613,7 @@ orphans_posix_renew(struct orphans_posix *posix)
 	/* One that goes on has passed names already. */
 	if (posix->scan)
 		(void)closedir(take_ptr(posix->scan));
-	posix->wants_scan = true;
+	posix->wants_scan = orphans->rules->n_posix;
 	posix->scan_at_ns = 0;
 	posix_plan(posix);
 	return 0;

@@ -107,6 +107,18 @@ orphans_rules_are_equal(const struct conf_orphan *a, size_t n_a, const struct co
 	return true;
 }
 
+void
+orphans_rules_move(struct orphans_rules *rules, struct conf_orphan *list)
+{
+	for (size_t i = 0; rules && i < rules->n; i++) {
+		char *file = rules->list[i].file;
+
+		rules->list[i].file = list[i].file;
+		rules->list[i].line = list[i].line;
+		list[i].file = file;
+	}
+}
+
 static void BASE_PRINTF(4, 5)
 add(char *buf, size_t size, bool *is_first, const char *format, ...)
 {

@@ -2,7 +2,7 @@
 /* Copyright the segmentd authors */
 /*
  * The rules of `orphans`: which of them an object falls under, how one is said in words, and what differs between two lists of
- * them. Of several that fit, the first one counts. Never changed once made: a reload brings another set, while what was begun
+ * them. Of several that fit, the first one counts. What they say never changes: a reload brings another set, while what was begun
  * under the old one keeps that.
  */
 #ifndef DAEMON_ORPHANS_RULES_H
@@ -36,6 +36,9 @@ bool orphans_rule_is_same(const struct conf_orphan *a, const struct conf_orphan 
 bool orphans_rule_is_equal(const struct conf_orphan *a, const struct conf_orphan *b);
 /* Whether two lists of rules come to the same, in the same order. */
 bool orphans_rules_are_equal(const struct conf_orphan *a, size_t n_a, const struct conf_orphan *b, size_t n_b);
+
+/* A list that is equal to them was read: they stand where it says. */
+void orphans_rules_move(struct orphans_rules *rules, struct conf_orphan *list);
 
 /* "posix "/psm_*"", "sysv uid 1000, key 0x00007a2f": what it is about. Returns buf. */
 const char *orphans_rule_describe(const struct conf_orphan *rule, char *buf, size_t size);

@@ -268,7 +268,8 @@ sysv_take_verdict(struct orphans_sysv *sysv, size_t i, uint64_t now_ns)
 static void
 sysv_on_end(struct orphans_ask *ask)
 {
-	struct orphans_sysv *sysv = ask->orphans->sysv;
+	struct orphans *orphans = ask->orphans;
+	struct orphans_sysv *sysv = orphans->sysv;
 	uint64_t now_ns = clock_monotonic_ns();
 
 	for (size_t i = 0; i < ask->n_answered; i++)
@@ -277,7 +278,10 @@ sysv_on_end(struct orphans_ask *ask)
 	if (ask->n_answered < ask->n)
 		sysv->next_ns = min_u64(sysv->next_ns, now_ns + max_u64(ask->orphans->retry_ns, LOOK_MIN_NS));
 	orphans_ask_clear(ask);
-	sysv_plan(sysv);
+	if (sysv->rules->n_sysv)
+		sysv_plan(sysv);
+	else
+		orphans->sysv = orphans_sysv_free(sysv);
 }
 
 struct orphans_sysv *
@@ -319,10 +323,16 @@ orphans_sysv_new(struct orphans *orphans, struct orphans_sysv **ret_sysv)
 void
 orphans_sysv_renew(struct orphans_sysv *sysv)
 {
+	struct orphans *orphans = sysv->orphans;
 	struct told *told, *next;
 
+	/* A removal that is under way is waited for: it is to be told. */
+	if (!orphans->rules->n_sysv && !sysv->ask->is_out) {
+		orphans->sysv = orphans_sysv_free(sysv);
+		return;
+	}
 	(void)orphans_rules_unref(sysv->rules);
-	sysv->rules = orphans_rules_ref(sysv->orphans->rules);
+	sysv->rules = orphans_rules_ref(orphans->rules);
 	HASH_ITER(hh, sysv->told, told, next)
 		sysv_forget(sysv, told);
 	sysv->is_looking = false;

@@ -144,9 +144,9 @@ tell_kept(struct orphans *orphans, const struct told *told, const struct log_abo
 	orphans->n_kept++;
 	tell_event(orphans, told, PROTOCOL_ORPHAN_KEPT);
 	if (log_allowed(&orphans->unknown_limit))
-		log_write(LOG_WARNING, about, "%s is an orphan, and could not be removed, so that it stays (%s): %s; %s; %s; "
-		    "`segmentctl doctor` says which rights are missing", told->what, told->rule, told->proof, told->since,
-		    told->about);
+		log_write(LOG_WARNING, about, "%s is an orphan, and could not be removed, so that it stays (%s): %s; %s; %s%s", told->what,
+		    told->rule, told->proof, told->since, told->about, about->error == -EPERM || about->error == -EACCES ?
+		    "; `segmentctl doctor` says which rights are missing" : "");
 }
 
 static void

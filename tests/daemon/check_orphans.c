@@ -432,6 +432,25 @@ START_TEST(rules_that_go_while_it_is_judged_take_nothing_with_them)
 }
 END_TEST
 
+START_TEST(last_rule_that_goes_waits_for_what_is_being_removed)
+{
+	struct orphans_ask *ask;
+
+	BEGIN({ "/x*", 1, true });
+	touch("x1", O_WRONLY);
+	EXPECT_ASK("x1");
+	ck_assert_int_eq(set_rules(NULL, 0), 0);
+	ask = take_ptr(rig.ask);
+	orphans_answer(ask, &(struct audit_stray) { .what = AUDIT_POSIX, .verdict = AUDIT_REMOVED, .inode = 1, .shm_id = -1 });
+	orphans_end(ask, 0, "");
+	while (event_base_loop(rig.base, EVLOOP_ONCE) == 0)
+		;
+	ck_assert_uint_eq(rig.orphans.n_removed, 1);
+	ck_assert_ptr_null(rig.orphans.posix);
+	end();
+}
+END_TEST
+
 START_TEST(same_rules_change_nothing)
 {
 	BEGIN({ "/x*", 1, false });
@@ -626,6 +645,7 @@ main(void)
 	tcase_add_test(tcase, what_was_there_before_is_found);
 	tcase_add_test(tcase, first_rule_that_fits_counts);
 	tcase_add_loop_test(tcase, rules_that_go_while_it_is_judged_take_nothing_with_them, 0, 2);
+	tcase_add_test(tcase, last_rule_that_goes_waits_for_what_is_being_removed);
 	tcase_add_test(tcase, same_rules_change_nothing);
 	tcase_add_test(tcase, many_are_asked_about_in_questions_of_some);
 	tcase_add_test(tcase, more_names_than_are_kept_are_looked_at_later);

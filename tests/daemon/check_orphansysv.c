@@ -240,6 +240,25 @@ START_TEST(many_are_asked_about_in_questions_of_some)
 }
 END_TEST
 
+START_TEST(last_rule_that_goes_waits_for_what_is_being_removed)
+{
+	struct conf_orphan rule = { .has_key = true, .remove = true }, *list = NULL;
+	size_t n = 0;
+	int id;
+
+	begin();
+	rule.key = key(1);
+	id = make(key(1), 0600);
+	set_rule(&rule);
+	expect_ask(id);
+	ck_assert_int_eq(orphans_set_rules(&rig.orphans, &list, &n), 0);
+	answer(AUDIT_REMOVED);
+	ck_assert_uint_eq(rig.orphans.n_removed, 1);
+	ck_assert_ptr_null(rig.orphans.sysv);
+	end();
+}
+END_TEST
+
 START_TEST(without_rules_nothing_runs)
 {
 	struct conf_orphan rule = { .has_key = true }, *list = NULL;
@@ -268,6 +287,7 @@ main(void)
 	tcase_add_test(tcase, all_that_a_rule_says_must_be_true);
 	tcase_add_test(tcase, what_cannot_be_removed_is_told_once_and_tried_again);
 	tcase_add_test(tcase, many_are_asked_about_in_questions_of_some);
+	tcase_add_test(tcase, last_rule_that_goes_waits_for_what_is_being_removed);
 	tcase_add_test(tcase, without_rules_nothing_runs);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);

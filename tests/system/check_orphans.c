@@ -291,6 +291,42 @@ START_TEST(rules_by_user_key_and_mode_take_what_all_of_it_is_true_of)
 }
 END_TEST
 
+/* Another user is told of what is its own, and of nothing else. */
+static void
+observe(int control, void *arg)
+{
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct protocol_event event;
+
+	harness_become(HARNESS_NOBODY, HARNESS_NOBODY, NULL, 0);
+	harness_open(&conn, daemon_.socket);
+	harness_assert(telling_subscribe(&conn, PROTOCOL_SUBSCRIBE_ON | PROTOCOL_SUBSCRIBE_ALL, 0) == 0, "not subscribed");
+	harness_say(control, "listening");
+	telling_next(&conn, &event);
+	harness_assert(event.kind == PROTOCOL_EVENT_ORPHAN && streq(event.lock_name, "/theirs") && event.uid == HARNESS_NOBODY,
+	    "an event of kind %u, of '%s'", event.kind, event.lock_name);
+}
+
+START_TEST(others_are_told_of_their_own_objects_alone)
+{
+	struct harness_child observer = HARNESS_CHILD_NULL;
+
+	harness_need_root();
+	rig_enter_private_shm();
+	(void)unsetenv("SEGMENTD_AUDIT");
+	harness_daemon_prepare(&daemon_, NULL, RULES(POSIX("/*", "1ms", "remove")));
+	harness_daemon_serve_audit(&daemon_);
+	harness_daemon_launch(&daemon_);
+	harness_daemon_await_ready(&daemon_);
+	harness_child_start(&observer, observe, NULL);
+	harness_expect(observer.control, "listening");
+	await_fence("ours");
+	rig_make("theirs", HARNESS_NOBODY, 0600);
+	harness_child_await_success(&observer);
+	end();
+}
+END_TEST
+
 START_TEST(what_there_is_no_right_to_stays_and_is_told)
 {
 	harness_need_root();
@@ -510,6 +546,7 @@ main(void)
 	tcase_add_test(tcase, only_objects_are_removed_whatever_their_names);
 	tcase_add_test(tcase, our_own_objects_are_no_candidates);
 	tcase_add_test(tcase, rules_by_user_key_and_mode_take_what_all_of_it_is_true_of);
+	tcase_add_test(tcase, others_are_told_of_their_own_objects_alone);
 	tcase_add_test(tcase, what_there_is_no_right_to_stays_and_is_told);
 	tcase_add_test(tcase, reload_brings_rules_and_takes_them_away);
 	suite_add_tcase(suite, tcase);
