@@ -414,6 +414,8 @@ posix_settle(struct orphans_posix *posix, uint64_t until_ns)
 		return;
 	posix->is_settling = false;
 	orphans_ask_clear(posix->ask);
+	/* Of thousands the next are asked about at once; what is read for that is bounded by how long a question takes. */
+	posix->is_resting = false;
 }
 
 /* The judge opened and closed each of them: what was queued until now has that in it. */
