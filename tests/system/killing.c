@@ -88,12 +88,13 @@ killing_end_guest(struct killing *killing)
 
 /* How a phase ends. */
 
+/* Or it cannot be made as long as somebody has what was there before. */
 static bool
-is_ready(void *arg)
+is_settled(void *arg)
 {
 	struct killing *killing = arg;
 
-	return harness_daemon_hear(&killing->daemon);
+	return harness_daemon_hear(&killing->daemon) || strstr(killing->daemon.status, "failed");
 }
 
 static bool
@@ -143,13 +144,12 @@ let_go(struct killing *killing)
 
 /* The phases: each returns whether the daemon stands at the stop, or was killed there. */
 
-static bool
-start(struct killing *killing, bool is_wanted)
+bool
+killing_start(struct killing *killing, bool is_wanted)
 {
-	/* What has locks is not ready before the guest ends. */
-	configure(killing, is_wanted, !(killing->kind->has_locks && killing->is_mapping));
+	configure(killing, is_wanted, true);
 	tracer_launch(&killing_tracer, &killing->daemon, SYS_flock);
-	return tracer_run(&killing_tracer, killing->at, killing->daemon.notify_fd, is_ready, killing);
+	return tracer_run(&killing_tracer, killing->at, killing->daemon.notify_fd, is_settled, killing);
 }
 
 static bool
@@ -158,7 +158,7 @@ create(struct killing *killing)
 	bool is_stopped;
 
 	if (!killing->kind->is_template)
-		return start(killing, true);
+		return killing_start(killing, true);
 	killing_launch(killing, true, true);
 	actor_start_idle(&killing->guest, killing->daemon.socket);
 	killing->has_guest = true;
@@ -262,7 +262,7 @@ start_after_kill(struct killing *killing, bool is_wanted)
 	harness_close(&killing->conn);
 	harness_daemon_kill(&killing->daemon);
 	killing_note(killing, "killed first when it was ready");
-	return start(killing, is_wanted);
+	return killing_start(killing, is_wanted);
 }
 
 static bool

@@ -76,6 +76,8 @@ void killing_note(const struct killing *killing, const char *text);
 void killing_launch(struct killing *killing, bool is_wanted, bool is_required);
 /* The guest is killed. */
 void killing_end_guest(struct killing *killing);
+/* Likewise, traced: true, and it stands at its stop; false, and it runs: the segment is ready, or has failed. */
+bool killing_start(struct killing *killing, bool is_wanted);
 /*
  * A daemon does what the phase is about, and is killed at its stop: true. False: there is none of that number, and it was killed
  * at the end of the phase.

@@ -301,11 +301,18 @@ tests_system_check_latecomers_LDADD = $(HARNESS_LIBS)
 
 SYSTEM_WORLD = tests/system/world.c tests/system/world.h $(SYSTEM_OPENER)
 
-check_PROGRAMS += tests/system/check_kills
-tests_system_check_kills_SOURCES = tests/system/check_kills.c tests/system/killing.c tests/system/killing.h tests/system/tracer.c tests/system/tracer.h $(SYSTEM_WORLD) \
+SYSTEM_KILLING = tests/system/killing.c tests/system/killing.h tests/system/tracer.c tests/system/tracer.h $(SYSTEM_WORLD) \
 	$(SYSTEM_TELLING) $(SYSTEM_ACTOR) $(SYSTEM_SUITE)
+
+check_PROGRAMS += tests/system/check_kills
+tests_system_check_kills_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
 tests_system_check_kills_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_kills_LDADD = client/libsegment.la $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_killstorm
+tests_system_check_killstorm_SOURCES = tests/system/check_killstorm.c $(SYSTEM_KILLING)
+tests_system_check_killstorm_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_killstorm_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
 EXTRA_DIST += tests/system/race.py
 check_PROGRAMS += tests/system/check_unaware

@@ -218,6 +218,26 @@ tracer_run(struct tracer *tracer, size_t at, int fd, bool (*is_over)(void *arg),
 	}
 }
 
+void
+tracer_let_go(struct tracer *tracer)
+{
+	int status;
+
+	/* It is stopped by a signal that it never gets; its system calls until then do not count. */
+	harness_assert(kill(tracer->pid, SIGSTOP) == 0, "kill: %s", strerror(errno));
+	for (;;) {
+		if (!tracer->is_running)
+			(void)ptrace(PTRACE_CONT, tracer->pid, NULL, NULL);
+		harness_assert(waitpid(tracer->pid, &status, __WALL) == tracer->pid && WIFSTOPPED(status), "the daemon ended with %#x",
+		    (unsigned)status);
+		if (WSTOPSIG(status) == SIGSTOP)
+			break;
+		tracer->is_running = false;
+	}
+	harness_assert(ptrace(PTRACE_DETACH, tracer->pid, NULL, NULL) == 0, "ptrace: %s", strerror(errno));
+	tracer->is_running = false;
+}
+
 const char *
 tracer_describe(const struct tracer_stop *stop)
 {

@@ -47,6 +47,9 @@ void tracer_seize(struct tracer *tracer, struct harness_daemon *daemon);
  */
 bool tracer_run(struct tracer *tracer, size_t at, int fd, bool (*is_over)(void *arg), void *arg);
 
+/* It is not traced any more, and runs. */
+void tracer_let_go(struct tracer *tracer);
+
 /* What it stands at, or was killed at: "after linkat", or the number of a system call. Valid until the next call. */
 const char *tracer_describe(const struct tracer_stop *stop);
 
