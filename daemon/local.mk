@@ -73,6 +73,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/slices.c daemon/slices.h \
 	daemon/vigil.c daemon/vigil.h \
 	daemon/who.c daemon/who.h \
+	daemon/who_answer.c daemon/who_answer.h \
 	daemon/workers.c daemon/workers.h
 daemon_libdaemon_la_LIBADD = \
 	daemon/worker/libworker.la client/libcontrol.la host/libhost.la conf/libconf.la systemd/libservice.la \

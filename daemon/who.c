@@ -15,9 +15,8 @@
 #include "base/base.h"
 #include "daemon/who.h"
 
-#define ROWS_MAX	8192		/* of one answer */
-#define ROWS_TOTAL	(UINT64_C(1) << 18)	/* of all that are kept */
 #define LOOKS		2
+#define TURN_REQUESTS	256
 #define REST_FACTOR	4		/* as long as the look took */
 #define REST_MAX_NS	(2 * NS_PER_SEC)
 
@@ -34,55 +33,7 @@ struct who_entry {
 	char name[PROTOCOL_NAME_SIZE];
 };
 
-static_assert(PROTOCOL_HAS_MAP_READ == AUDIT_MAPS_READ && PROTOCOL_HAS_MAP_WRITE == AUDIT_MAPS_WRITE &&
-    PROTOCOL_HAS_FD_READ == AUDIT_FD_READ && PROTOCOL_HAS_FD_WRITE == AUDIT_FD_WRITE &&
-    PROTOCOL_HAS_FD_PATH == AUDIT_FD_PATH && PROTOCOL_HAS_PID_NAMESPACE == AUDIT_IN_PID_NAMESPACE &&
-    PROTOCOL_HAS_IPC_NAMESPACE == AUDIT_IN_IPC_NAMESPACE && PROTOCOL_HAS_STOPPED == AUDIT_STOPPED, "the same bits");
-
-/* Of a process as such, and not of how it has an object. */
-#define OF_PROCESS	(PROTOCOL_HAS_PID_NAMESPACE | PROTOCOL_HAS_IPC_NAMESPACE | PROTOCOL_HAS_STOPPED)
-
 static void who_done(struct auditor_question *question, const struct auditor_end *end);
-
-/* Answers. */
-
-static void
-who_answer_clear(struct who_answer *answer)
-{
-	answer->who->n_rows -= answer->n_rows;
-	free(take_ptr(answer->rows));
-	free(take_ptr(answer->text));
-	answer->n_rows = answer->rows_size = 0;
-}
-
-static void
-who_answer_unref(struct who_answer *answer)
-{
-	if (!answer || --answer->n_users)
-		return;
-	who_answer_clear(answer);
-	free(answer);
-}
-
-/* Room for one more, zero; or NULL. */
-static struct protocol_process *
-who_answer_add(struct who_answer *answer)
-{
-	if (answer->n_rows == ROWS_MAX || answer->who->n_rows == ROWS_TOTAL)
-		return NULL;
-	if (answer->n_rows == answer->rows_size) {
-		size_t size = max_u64(8, answer->rows_size * 2);
-		struct protocol_process *rows = reallocarray(answer->rows, size, sizeof(*rows));
-
-		if (!rows)
-			return NULL;
-		answer->rows = rows;
-		answer->rows_size = size;
-	}
-	answer->who->n_rows++;
-	answer->rows[answer->n_rows] = (struct protocol_process) { .cursor = answer->n_rows + 1 };
-	return &answer->rows[answer->n_rows++];
-}
 
 /* Entries. */
 
@@ -99,34 +50,38 @@ who_entry_new(struct who *who, const struct segment *segment)
 	struct who_entry *entry = calloc(1, sizeof(*entry));
 
 	if (entry)
-		entry->answer = calloc(1, sizeof(*entry->answer));
+		entry->answer = who_answer_new(&who->n_rows);
 	if (!entry || !entry->answer) {
 		free(entry);
 		return NULL;
 	}
 	entry->who = who;
-	entry->answer->who = who;
-	entry->answer->n_users = 1;
 	LIST_INIT(&entry->requests);
 	(void)snprintf(entry->name, sizeof(entry->name), "%s", segment->definition->name);
 	TAILQ_INSERT_TAIL(&who->waiting, entry, link);
 	return entry;
 }
 
-/* It is in no list any more: hands its answer out. */
+/* Hands answers out, to so many in one turn of the loop. */
 static void
-who_entry_end(struct who_entry *entry)
+who_hand_out(struct who *who)
 {
 	struct who_request *request;
+	struct who_entry *entry;
 
-	while ((request = LIST_FIRST(&entry->requests))) {
+	for (unsigned n = 0; n < TURN_REQUESTS && (entry = TAILQ_FIRST(&who->ending)); n++) {
+		request = LIST_FIRST(&entry->requests);
+		if (!request) {
+			TAILQ_REMOVE(&who->ending, entry, link);
+			who_entry_free(entry);
+			continue;
+		}
 		LIST_REMOVE(request, link);
 		request->entry = NULL;
 		request->answer = entry->answer;
 		entry->answer->n_users++;
 		request->wake(request);
 	}
-	who_entry_free(entry);
 }
 
 /* The segment that was asked about, with the memory that it had; NULL: it is gone. */
@@ -222,11 +177,13 @@ who_schedule(struct who *who)
 	const struct who_entry *entry;
 	struct timeval delay;
 
-	if (!TAILQ_EMPTY(&who->asked) || TAILQ_EMPTY(&who->waiting))
+	if (TAILQ_EMPTY(&who->ending) && (!TAILQ_EMPTY(&who->asked) || TAILQ_EMPTY(&who->waiting)))
 		return;
 	TAILQ_FOREACH(entry, &who->waiting, link)
 		if (entry->at_once)
 			wait_ns = 0;
+	if (!TAILQ_EMPTY(&who->ending))
+		wait_ns = 0;
 	delay = (struct timeval) {
 		.tv_sec = (time_t)(wait_ns / NS_PER_SEC), .tv_usec = (suseconds_t)(wait_ns % NS_PER_SEC / 1000),
 	};
@@ -238,8 +195,13 @@ who_on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct who *who = arg;
 
-	if (TAILQ_EMPTY(&who->asked) && !TAILQ_EMPTY(&who->waiting))
-		who_look(who);
+	if (TAILQ_EMPTY(&who->ending)) {
+		if (TAILQ_EMPTY(&who->asked) && !TAILQ_EMPTY(&who->waiting))
+			who_look(who);
+		return;
+	}
+	who_hand_out(who);
+	who_schedule(who);
 }
 
 /* Hearing. */
@@ -264,62 +226,22 @@ who_is_own(const struct who *who, pid_t pid)
 	return who_has_pid(who->pids, who->n_pids, pid) || who_has_pid(pids, who_own_pids(who, pids, WHO_PIDS), pid);
 }
 
-static void
-who_describe(struct protocol_process *row, const struct audit_holder *holder)
-{
-	row->started_ns = holder->started_ns;
-	row->pid = holder->pid;
-	row->uid = holder->uid;
-	row->inner_pid = holder->inner_pid;
-	row->how = holder->how & OF_PROCESS;
-	(void)snprintf(row->command, sizeof(row->command), "%s", holder->command);
-	(void)snprintf(row->cgroup, sizeof(row->cgroup), "%s", holder->cgroup);
-	(void)snprintf(row->container, sizeof(row->container), "%s", holder->container);
-}
-
-/* A process and one of the segment's objects; what it has of the others comes right before or after it. */
 static int
-who_take(struct auditor_question *question, const void *data)
+who_take(struct auditor_question *question, const void *row)
 {
 	struct who *who = BASE_CONTAINER_OF(question, struct who, question);
-	const struct audit_holder *holder = data;
+	const struct audit_holder *holder = row;
 	struct who_entry *entry = who->owners[holder->object];
 	struct who_answer *answer = entry->answer;
 	enum protocol_object_kind kind = answer->objects[holder->object - entry->first].kind;
 	bool is_counted = kind == PROTOCOL_OBJECT_DATA && !(holder->how & AUDIT_IN_IPC_NAMESPACE);
-	struct protocol_process *row = answer->n_rows ? &answer->rows[answer->n_rows - 1] : NULL;
 
 	/* Our own mappings are not among those that the kernel's count is held against. */
 	if (is_counted && holder->pid != getpid())
 		entry->n_maps += holder->n_maps;
-	if (who_is_own(who, holder->pid))
-		return 0;
-	if (!row || row->pid != holder->pid) {
-		row = who_answer_add(answer);
-		if (row)
-			who_describe(row, holder);
-		else
-			answer->told.flags |= PROTOCOL_TOLD_INCOMPLETE;
-	}
-	if (row && kind == PROTOCOL_OBJECT_DATA) {
-		row->how |= holder->how;
-		row->n_maps = holder->n_maps;
-		row->n_fds = holder->n_fds;
-		row->mapped_bytes = holder->mapped_bytes;
-	} else if (row) {
-		row->how |= kind == PROTOCOL_OBJECT_CONTROL ? PROTOCOL_HAS_CONTROL : PROTOCOL_HAS_STAND_IN;
-	}
+	if (!who_is_own(who, holder->pid) && !who_answer_take(answer, kind, holder))
+		answer->told.flags |= PROTOCOL_TOLD_INCOMPLETE;
 	return 0;
-}
-
-/* Whether a process was seen that holds it: a path alone does not. */
-static bool
-who_has_holder(const struct who_answer *answer)
-{
-	for (size_t i = 0; i < answer->n_rows; i++)
-		if (answer->rows[i].how & ~(OF_PROCESS | PROTOCOL_HAS_FD_PATH) || answer->rows[i].n_maps)
-			return true;
-	return false;
 }
 
 /* Whether the kernel says that somebody has it whom we did not start. All were looked at: or clients may be whom it means. */
@@ -336,30 +258,6 @@ who_is_held(struct segment *segment, bool is_complete)
 	return segment->holding.backend->features & BACKEND_NAMED && !holding_is_alone(&segment->holding);
 }
 
-/* Of another IPC namespace, where the same id is most often other memory; and nothing but that says that it has ours. */
-static bool
-who_is_doubtful(const struct protocol_process *row)
-{
-	return row->how & PROTOCOL_HAS_IPC_NAMESPACE && !(row->how & (PROTOCOL_HAS_STAND_IN | PROTOCOL_HAS_CONTROL)) && row->n_maps;
-}
-
-/* All that the kernel counts was seen with certainty: the others' memory is another one. */
-static void
-who_drop_doubtful(struct who_answer *answer)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < answer->n_rows; i++) {
-		if (who_is_doubtful(&answer->rows[i]))
-			continue;
-		answer->rows[n] = answer->rows[i];
-		answer->rows[n].cursor = n + 1;
-		n++;
-	}
-	answer->who->n_rows -= answer->n_rows - n;
-	answer->n_rows = n;
-}
-
 /* How many the kernel counts that no process shows. While workers are at its pages they come and go, and are counted, too. */
 static uint32_t
 who_count_unseen(const struct who_entry *entry, bool is_complete)
@@ -370,7 +268,7 @@ who_count_unseen(const struct who_entry *entry, bool is_complete)
 	if (!segment || segment->provision || segment->growth)
 		return 0;
 	if (!segment_counts_others(segment))
-		return !who_has_holder(entry->answer) && who_is_held(segment, is_complete);
+		return !who_answer_has_holder(entry->answer) && who_is_held(segment, is_complete);
 	/* Clients are known, whoever may be looked into. */
 	if (!is_complete)
 		n_known = max_u64(n_known, segment_n_attached(segment));
@@ -392,7 +290,7 @@ who_conclude(struct who_entry *entry, const struct auditor_end *end)
 	told->n_hidden = end->n_hidden;
 	told->n_unseen = who_count_unseen(entry, is_complete);
 	if (!told->n_unseen && !end->result)
-		who_drop_doubtful(entry->answer);
+		who_answer_drop_doubtful(entry->answer);
 	if (told->n_unseen && is_complete && entry->n_looks < LOOKS) {
 		who_answer_clear(entry->answer);
 		*told = (struct protocol_told) { 0 };
@@ -420,13 +318,12 @@ who_done(struct auditor_question *question, const struct auditor_end *end)
 	who->rest_until_ns = now_ns + min_u64(REST_FACTOR * (now_ns - who->begun_ns), REST_MAX_NS);
 	while ((entry = TAILQ_FIRST(&who->asked))) {
 		TAILQ_REMOVE(&who->asked, entry, link);
-		if (LIST_EMPTY(&entry->requests))
-			who_entry_free(entry);
-		else if (who_conclude(entry, end))
-			who_entry_end(entry);
+		if (LIST_EMPTY(&entry->requests) || who_conclude(entry, end))
+			TAILQ_INSERT_TAIL(&who->ending, entry, link);
 		else
 			TAILQ_INSERT_HEAD(&who->waiting, entry, link);
 	}
+	who_hand_out(who);
 	who_schedule(who);
 }
 
@@ -487,23 +384,30 @@ who_init(struct who *who, struct event_base *base, struct auditor *auditor, stru
 	};
 	TAILQ_INIT(&who->waiting);
 	TAILQ_INIT(&who->asked);
+	TAILQ_INIT(&who->ending);
 	return evtimer_assign(&who->timer, base, who_on_timer, who) ? -ENOMEM : 0;
+}
+
+static void
+who_drop(struct who_entries *entries)
+{
+	struct who_entry *entry;
+
+	while ((entry = TAILQ_FIRST(entries))) {
+		TAILQ_REMOVE(entries, entry, link);
+		who_entry_free(entry);
+	}
 }
 
 void
 who_deinit(struct who *who)
 {
-	struct who_entry *entry;
-
 	if (!who->base)
 		return;
 	auditor_cancel(&who->question);
-	while ((entry = TAILQ_FIRST(&who->asked)) || (entry = TAILQ_FIRST(&who->waiting))) {
-		struct who_entries *list = TAILQ_EMPTY(&who->asked) ? &who->waiting : &who->asked;
-
-		TAILQ_REMOVE(list, entry, link);
-		who_entry_free(entry);
-	}
+	who_drop(&who->waiting);
+	who_drop(&who->asked);
+	who_drop(&who->ending);
 	if (event_initialized(&who->timer))
 		(void)event_del(&who->timer);
 }

@@ -8,27 +8,14 @@
 #ifndef DAEMON_WHO_H
 #define DAEMON_WHO_H
 
-#include "client/protocol.h"
 #include "daemon/auditor.h"
 #include "daemon/registry.h"
+#include "daemon/who_answer.h"
 
-#define WHO_OBJECTS	3		/* of one segment: data, the page that stands in for it, control memory */
 #define WHO_SEGMENTS	256		/* of one look */
 #define WHO_PIDS	160		/* of our own processes */
 
 struct who_entry;
-
-/* What came of it, shared by all who asked for the segment then. */
-struct who_answer {
-	unsigned n_users;
-	struct who *who;
-	struct protocol_told told;	/* without header and lengths */
-	char *text;			/* "" is NULL */
-	struct protocol_object objects[WHO_OBJECTS];	/* told.n_objects of them */
-	struct protocol_process *rows;
-	size_t n_rows;
-	size_t rows_size;
-};
 
 /* Embedded in who asks. */
 struct who_request {
@@ -52,7 +39,8 @@ struct who {
 	size_t n_pids;
 	struct who_entries waiting;
 	struct who_entries asked;
-	struct event timer;		/* while entries wait */
+	struct who_entries ending;	/* whose answers are being handed out */
+	struct event timer;		/* while entries wait, or end */
 	uint64_t begun_ns;		/* monotonic: of the look */
 	uint64_t rest_until_ns;
 	size_t n_rows;			/* that are kept, of all answers */
