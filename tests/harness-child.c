@@ -140,13 +140,16 @@ serve_audit(int fd)
 	(void)signal(SIGCHLD, SIG_IGN);
 	for (;;) {
 		int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+		pid_t pid;
 
 		harness_assert(peer >= 0, "accept: %s", strerror(errno));
-		if (fork() == 0) {
+		pid = fork();
+		harness_assert(pid >= 0, "fork: %s", strerror(errno));
+		if (pid == 0) {
 			(void)dup2(peer, STDIN_FILENO);
 			(void)syscall(SYS_close_range, 3u, ~0u, 0u);
 			(void)execl(HARNESS_AUDIT_PROGRAM, "segmentd-audit", (char *)NULL);
-			_exit(127);
+			harness_fail("%s: %s", HARNESS_AUDIT_PROGRAM, strerror(errno));
 		}
 		(void)close(peer);
 	}
