@@ -6,6 +6,7 @@ noinst_LTLIBRARIES += daemon/audit/libaudit.la
 daemon_audit_libaudit_la_CFLAGS = $(AM_CFLAGS) $(PIE_CFLAGS)
 daemon_audit_libaudit_la_SOURCES = \
 	daemon/audit/answer.c daemon/audit/answer.h \
+	daemon/audit/cpus.c daemon/audit/cpus.h \
 	daemon/audit/descriptors.c daemon/audit/descriptors.h \
 	daemon/audit/holder.c daemon/audit/holder.h \
 	daemon/audit/maps.c daemon/audit/maps.h \

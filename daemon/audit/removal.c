@@ -14,28 +14,32 @@
  * that was asked for says the same of those who would not wait (O_NONBLOCK) and went away.
  *
  * How long is long enough: between the steps of an open nothing waits, so that it is done when it has had a CPU for a microsecond.
- * All come within the grace unless one is kept from running for that long; and membarrier(2) returns when each CPU has been
- * through the scheduler, which an open in between does not go to, unless the kernel is built to be preempted anywhere.
+ * All come within the grace, unless the CPU itself stands still (a guest's may): so each has to have come to its scheduler since
+ * (cpus.c), which an open in between does not go to. In a kernel that may be preempted anywhere it can be kept from its CPU by others
+ * in between: there, and where not all CPUs can be asked, the grace is all there is.
  *
  * While an object has no name another may get it, as after any removal; only that then it cannot have it back. That takes two who
  * come within microseconds of each other for an object that nobody had for seconds. It is seen, and waited for, and said.
  */
 #include "config.h"
 
+#include <assert.h>
 #include <fcntl.h>
-#include <linux/membarrier.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
+#include "daemon/audit/cpus.h"
 #include "daemon/audit/quarantine.h"
 #include "daemon/audit/removal.h"
 #include "daemon/audit/stray_posix.h"
 
 #define LOOKS_AT_ONCE	4			/* right after the name is gone: who is just opening it comes then */
 #define GRACE_NS	(30 * NS_PER_MS)
-#define GRACE_ALONE_NS	(60 * NS_PER_MS)	/* beyond that, where there is no membarrier(2) */
+#define CPUS_NS		(200 * NS_PER_MS)	/* beyond that, for all CPUs to come to their schedulers */
+#define GRACE_ALONE_NS	(100 * NS_PER_MS)	/* and where that does not come to be known */
 #define PATIENCE_NS	NS_PER_SEC		/* for a name that another has, while somebody waits for the object */
 #define RETRY_NS	NS_PER_MS
 
@@ -54,11 +58,13 @@ struct work {
 
 struct removal {
 	const struct removal_item *items;
-	struct work *works;
+	struct work works[REMOVAL_MAX];
 	size_t n;
 	int dir_fd;
 	struct quarantine quarantine;
 	int error;			/* of making it */
+	int signal_fd;			/* readable when somebody opens what we have a lease of */
+	int cpus_fd;			/* readable when all CPUs have come to their schedulers; negative: nobody can say so */
 };
 
 /* A run that was killed, or one of ours, has left something; another process may have, too: the first removal of each looks. */
@@ -195,37 +201,71 @@ look_at_all(struct removal *removal)
 	}
 }
 
-/* Until something is opened that we have a lease of, or some time has gone by. True: something is. */
-static bool
-await_opener(uint64_t ns)
+static void
+drain_signals(const struct removal *removal)
 {
-	const struct timespec time = { .tv_sec = (time_t)(ns / NS_PER_SEC), .tv_nsec = (long)(ns % NS_PER_SEC) };
-	sigset_t io;
+	struct signalfd_siginfo info;
 
-	(void)sigemptyset(&io);
-	(void)sigaddset(&io, SIGIO);
-	return sigtimedwait(&io, NULL, &time) == SIGIO;
+	while (read(removal->signal_fd, &info, sizeof(info)) > 0)
+		continue;
 }
 
-/* Who comes gets the object at once: the signal says that somebody has, the looks whose it is. */
-static void
-await_all(struct removal *removal, uint64_t ns)
+/* Until something is opened that we have a lease of, fd is readable (negative: none), or some time has gone by. Whether fd is. */
+static bool
+await_opener(const struct removal *removal, int fd, uint64_t ns)
+{
+	const struct timespec time = { .tv_sec = (time_t)(ns / NS_PER_SEC), .tv_nsec = (long)(ns % NS_PER_SEC) };
+	struct pollfd fds[] = { { .fd = removal->signal_fd, .events = POLLIN }, { .fd = fd, .events = POLLIN } };
+
+	if (ppoll(fds, BASE_ARRAY_SIZE(fds), &time, NULL) <= 0)
+		return false;
+	drain_signals(removal);
+	return fds[1].revents != 0;
+}
+
+/*
+ * Who comes gets the object at once: the signal says that somebody has, the looks whose it is. Ends earlier when fd is readable
+ * (true), or nothing is left to wait for.
+ */
+static bool
+await_all(struct removal *removal, int fd, uint64_t ns)
 {
 	uint64_t until_ns = clock_monotonic_ns() + ns, now_ns;
 
 	while ((any_is(removal, STATE_TAKEN) || any_is(removal, STATE_WANTED)) && (now_ns = clock_monotonic_ns()) < until_ns) {
 		uint64_t left_ns = until_ns - now_ns;
+		bool is_ready = await_opener(removal, fd, any_is(removal, STATE_WANTED) ? min_u64(left_ns, RETRY_NS) : left_ns);
 
-		(void)await_opener(any_is(removal, STATE_WANTED) ? min_u64(left_ns, RETRY_NS) : left_ns);
 		look_at_all(removal);
+		if (is_ready)
+			return true;
 	}
+	return false;
+}
+
+/* 1: all CPUs have come to their schedulers since; 0: that does not come to be known, or nobody waits for it any more. */
+static int
+ask_cpus(struct removal *removal)
+{
+	uint64_t until_ns = clock_monotonic_ns() + CPUS_NS, now_ns;
+	int r = removal->cpus_fd < 0 ? 0 : cpus_ask() < 0 ? 0 : -EAGAIN;
+
+	while (r == -EAGAIN && (now_ns = clock_monotonic_ns()) < until_ns) {
+		if (await_all(removal, removal->cpus_fd, until_ns - now_ns))
+			r = cpus_answer();
+		else if (!any_is(removal, STATE_TAKEN))
+			return 0;
+	}
+	if (r == -EAGAIN)
+		cpus_give_up();
+	return r > 0;
 }
 
 static void
 await_cpus(struct removal *removal)
 {
-	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
-		await_all(removal, GRACE_ALONE_NS);
+	if (!ask_cpus(removal))
+		(void)await_all(removal, -1, GRACE_ALONE_NS);
 	look_at_all(removal);
 }
 
@@ -264,18 +304,17 @@ end_wanted(struct removal *removal, size_t i)
 static void
 run(struct removal *removal)
 {
-	while (await_opener(0))
-		continue;
+	drain_signals(removal);
 	removal->error = quarantine_make(&removal->quarantine, removal->dir_fd);
 	for (size_t i = 0; i < removal->n; i++)
 		begin(removal, i);
-	await_all(removal, GRACE_NS);
+	(void)await_all(removal, -1, GRACE_NS);
 	if (any_is(removal, STATE_TAKEN))
 		await_cpus(removal);
 	for (size_t i = 0; i < removal->n; i++)
 		if (removal->works[i].state == STATE_TAKEN)
 			remove_taken(removal, i);
-	await_all(removal, PATIENCE_NS);
+	(void)await_all(removal, -1, PATIENCE_NS);
 	for (size_t i = 0; i < removal->n; i++)
 		if (removal->works[i].state == STATE_WANTED)
 			end_wanted(removal, i);
@@ -285,35 +324,31 @@ run(struct removal *removal)
 void
 removal_run(int dir_fd, const struct removal_item *items, size_t n)
 {
-	struct removal removal = { .items = items, .n = n, .dir_fd = dir_fd, .quarantine = QUARANTINE_NULL };
-	cleanup_free struct work *works = calloc(n, sizeof(*works));
-	sigset_t term, before;
+	static struct removal removal;
+	sigset_t term, io, before;
 	int at_parents_death = 0;
 
-	for (size_t i = 0; works && i < n; i++)
-		works[i] = (struct work) { .state = STATE_DONE, .fd = -1 };
-	if (!works) {
-		for (size_t i = 0; i < n; i++) {
-			stray_posix_judge(dir_fd, items[i].candidate->name, items[i].stray, NULL);
-			if (items[i].stray->verdict == AUDIT_UNHELD) {
-				items[i].stray->verdict = AUDIT_KEPT;
-				items[i].stray->error = -ENOMEM;
-			}
-		}
-		return;
-	}
-	removal.works = works;
+	assert(n <= REMOVAL_MAX);
+	removal = (struct removal) { .items = items, .n = n, .dir_fd = dir_fd, .quarantine = QUARANTINE_NULL };
+	for (size_t i = 0; i < n; i++)
+		removal.works[i] = (struct work) { .state = STATE_DONE, .fd = -1 };
 	/* Who stops us, or dies, waits until what has no name has one, or needs none. */
 	(void)prctl(PR_GET_PDEATHSIG, &at_parents_death, 0, 0, 0);
 	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	(void)sigemptyset(&term);
 	(void)sigaddset(&term, SIGTERM);
 	(void)sigprocmask(SIG_BLOCK, &term, &before);
+	(void)sigemptyset(&io);
+	(void)sigaddset(&io, SIGIO);
+	removal.cpus_fd = cpus_begin();
+	/* Without it they who wait are seen when the time is up. */
+	removal.signal_fd = signalfd(-1, &io, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (has_leftovers) {
 		has_leftovers = false;
 		quarantine_settle(dir_fd);
 	}
 	run(&removal);
+	close_fd(&removal.signal_fd);
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	(void)prctl(PR_SET_PDEATHSIG, at_parents_death, 0, 0, 0);
 }

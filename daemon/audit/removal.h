@@ -7,13 +7,15 @@
 #include "base/base.h"
 #include "host/audit.h"
 
+#define REMOVAL_MAX	(AUDIT_MESSAGE_BYTES / sizeof(struct audit_candidate))	/* as many as a question has room for */
+
 struct removal_item {
 	const struct audit_candidate *candidate;
 	struct audit_stray *stray;	/* filled in as a whole */
 };
 
 /*
- * Judges all of the items, and removes those that are what they were and nobody has. Verdicts beyond those of
+ * Judges all of the items (at most REMOVAL_MAX), and removes those that are what they were and nobody has. Verdicts beyond those of
  * stray_posix_judge(): AUDIT_REMOVED; with -EBUSY as error: somebody opened it in the very last moment, and has it without a name.
  * AUDIT_CHANGED: it is another one, or somebody came meanwhile, and has it with its name. AUDIT_KEPT and why; -EEXIST: it waits
  * in quarantine for its name, which another has, to be free, or for nobody to have it: the next removal sees to it.

@@ -146,8 +146,8 @@ judge_posix(int dir_fd, const struct audit_candidate *candidate, struct audit_st
 
 struct judging {
 	const struct question *question;
-	struct audit_stray strays[AUDIT_MESSAGE_BYTES / sizeof(struct audit_candidate)];
-	struct removal_item removals[AUDIT_MESSAGE_BYTES / sizeof(struct audit_candidate)];
+	struct audit_stray strays[REMOVAL_MAX];
+	struct removal_item removals[REMOVAL_MAX];
 	size_t n_removals;
 	bool is_incomplete;
 };

@@ -230,6 +230,7 @@ kill_at(unsigned n)
 	ck_assert_int_eq(ptrace(PTRACE_SYSCALL, rig.pid, NULL, NULL), 0);
 	for (unsigned i = 0; i < n;) {
 		struct __ptrace_syscall_info info;
+		bool is_asker;
 		int sig;
 
 		ck_assert_int_eq(waitpid(rig.pid, &status, 0), rig.pid);
@@ -237,9 +238,10 @@ kill_at(unsigned n)
 		sig = WSTOPSIG(status);
 		if (sig == (SIGTRAP | 0x80)) {
 			ck_assert_int_gt(ptrace(PTRACE_GET_SYSCALL_INFO, rig.pid, sizeof(info), &info), 0);
-			if (info.op == PTRACE_SYSCALL_INFO_ENTRY && info.entry.nr == SYS_recvfrom && has_answered)
+			is_asker = info.op == PTRACE_SYSCALL_INFO_ENTRY && info.entry.args[0] == STDIN_FILENO;
+			if (is_asker && info.entry.nr == SYS_recvfrom && has_answered)
 				return false;
-			has_answered = has_answered || (info.op == PTRACE_SYSCALL_INFO_ENTRY && info.entry.nr == SYS_sendto);
+			has_answered = has_answered || (is_asker && info.entry.nr == SYS_sendto);
 			i++;
 			sig = 0;
 		}
