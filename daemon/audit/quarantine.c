@@ -90,13 +90,16 @@ quarantine_make(struct quarantine *quarantine, int dir_fd)
 	return r;
 }
 
-void
+bool
 quarantine_leave(struct quarantine *quarantine)
 {
+	bool is_gone;
+
 	if (quarantine->fd < 0)
-		return;
-	(void)unlinkat(quarantine->dir_fd, quarantine->name, AT_REMOVEDIR);
+		return true;
+	is_gone = unlinkat(quarantine->dir_fd, quarantine->name, AT_REMOVEDIR) == 0;
 	close_fd(&quarantine->fd);
+	return is_gone;
 }
 
 /* Whether the object in it is the one that is to be removed. */
@@ -242,7 +245,8 @@ settle_number(struct quarantine *quarantine, const char *number)
 	(void)unlinkat(quarantine->fd, number, AT_REMOVEDIR);
 }
 
-static void
+/* Whether nothing of it is left. */
+static bool
 settle_one(int dir_fd, const char *name)
 {
 	__attribute__((cleanup(close_directory))) DIR *dir = NULL;
@@ -251,7 +255,7 @@ settle_one(int dir_fd, const char *name)
 	int fd;
 
 	if (open_quarantine(dir_fd, name, &quarantine.fd) < 0)
-		return;
+		return true;
 	(void)snprintf(quarantine.name, sizeof(quarantine.name), "%s", name);
 	fd = openat(quarantine.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -260,22 +264,24 @@ settle_one(int dir_fd, const char *name)
 	while (dir && (entry = readdir(dir)))
 		if (strspn(entry->d_name, "0123456789") == strlen(entry->d_name))
 			settle_number(&quarantine, entry->d_name);
-	quarantine_leave(&quarantine);
+	return quarantine_leave(&quarantine);
 }
 
-void
+bool
 quarantine_settle(int dir_fd)
 {
 	__attribute__((cleanup(close_directory))) DIR *dir = NULL;
 	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	const struct dirent *entry;
+	bool is_all = true;
 
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
 	if (!dir) {
 		close_fd(&fd);
-		return;
+		return false;
 	}
 	while ((entry = readdir(dir)))
 		if (stray_posix_is_quarantine(entry->d_name) && strlen(entry->d_name) < sizeof(((struct quarantine *)0)->name))
-			settle_one(dir_fd, entry->d_name);
+			is_all = settle_one(dir_fd, entry->d_name) && is_all;
+	return is_all;
 }

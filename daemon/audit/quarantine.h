@@ -28,8 +28,8 @@ struct quarantine {
 /* Makes one, if there is none yet. 0 or a negative errno. */
 int quarantine_make(struct quarantine *quarantine, int dir_fd);
 
-/* Removes it, unless something had to stay there, which a later run sees to. */
-void quarantine_leave(struct quarantine *quarantine);
+/* Removes it, unless something had to stay there, which a later run sees to: false. */
+bool quarantine_leave(struct quarantine *quarantine);
 
 /* Makes room for an object, before anything is done to it; quarantine_forget() takes it back. 0 or a negative errno. */
 int quarantine_prepare(struct quarantine *quarantine, ino_t inode);
@@ -49,8 +49,9 @@ int quarantine_remove(struct quarantine *quarantine, const char *name, ino_t ino
 
 /*
  * Settles what earlier runs of our user left: it gets its name back, or if that is another one's by now it is removed, if it was
- * to be and nobody has it. The rest stays. What looks like a quarantine and is not ours is left alone.
+ * to be and nobody has it. The rest stays: then it returns false. What looks like a quarantine and is not ours, or is that of one
+ * that lives, is left alone.
  */
-void quarantine_settle(int dir_fd);
+bool quarantine_settle(int dir_fd);
 
 #endif

@@ -67,7 +67,7 @@ struct removal {
 	int cpus_fd;			/* readable when all CPUs have come to their schedulers; negative: nobody can say so */
 };
 
-/* A run that was killed, or one of ours, has left something; another process may have, too: the first removal of each looks. */
+/* Something may have been left: by a run before, or by ours since. */
 static bool has_leftovers = true;
 
 static void
@@ -94,10 +94,8 @@ give_back(struct removal *removal, size_t i)
 		finish(removal, i, AUDIT_CHANGED, 0);
 	else if (r == -EEXIST)
 		removal->works[i].state = STATE_WANTED;
-	else {
-		has_leftovers = true;
+	else
 		finish(removal, i, AUDIT_KEPT, r);
-	}
 }
 
 static void
@@ -139,7 +137,6 @@ take(struct removal *removal, size_t i)
 		finish(removal, i, AUDIT_CHANGED, 0);
 		break;
 	case -EEXIST:
-		has_leftovers = true;
 		finish(removal, i, AUDIT_CHANGED, r);
 		break;
 	default:
@@ -276,7 +273,6 @@ remove_taken(struct removal *removal, size_t i)
 	int r = quarantine_remove(&removal->quarantine, removal->items[i].candidate->name, work->inode);
 
 	if (r < 0) {
-		has_leftovers = true;
 		finish(removal, i, AUDIT_KEPT, r);
 		return;
 	}
@@ -297,7 +293,6 @@ end_wanted(struct removal *removal, size_t i)
 		remove_taken(removal, i);
 		return;
 	}
-	has_leftovers = true;
 	finish(removal, i, AUDIT_KEPT, -EEXIST);
 }
 
@@ -318,7 +313,8 @@ run(struct removal *removal)
 	for (size_t i = 0; i < removal->n; i++)
 		if (removal->works[i].state == STATE_WANTED)
 			end_wanted(removal, i);
-	quarantine_leave(&removal->quarantine);
+	if (!quarantine_leave(&removal->quarantine))
+		has_leftovers = true;
 }
 
 void
@@ -343,10 +339,8 @@ removal_run(int dir_fd, const struct removal_item *items, size_t n)
 	removal.cpus_fd = cpus_begin();
 	/* Without it they who wait are seen when the time is up. */
 	removal.signal_fd = signalfd(-1, &io, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (has_leftovers) {
-		has_leftovers = false;
-		quarantine_settle(dir_fd);
-	}
+	if (has_leftovers)
+		has_leftovers = !quarantine_settle(dir_fd);
 	run(&removal);
 	close_fd(&removal.signal_fd);
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);

@@ -251,20 +251,6 @@ kill_at(unsigned n)
 	return true;
 }
 
-static void
-begin_traced(const struct audit_candidate *candidates)
-{
-	int status;
-
-	rig_start();
-	/* It waits for a question, or is about to; its first stop comes from the interrupt. */
-	ck_assert_int_eq(ptrace(PTRACE_SEIZE, rig.pid, NULL, (void *)(intptr_t)PTRACE_O_TRACESYSGOOD), 0);
-	rig_send(AUDIT_JUDGE, candidates, BASE_ARRAY_SIZE(names), sizeof(candidates[0]));
-	ck_assert_int_eq(ptrace(PTRACE_INTERRUPT, rig.pid, NULL, NULL), 0);
-	ck_assert_int_eq(waitpid(rig.pid, &status, 0), rig.pid);
-	ck_assert(WIFSTOPPED(status));
-}
-
 /* Each is where it was, or removed as it should be; and the held one is where it was. */
 static unsigned
 expect_all_settled(const struct audit_candidate *candidates)
@@ -296,7 +282,7 @@ START_TEST(killed_at_any_system_call_it_leaves_nothing_behind)
 			candidates[i] = rig_candidate(names[i], REMOVE);
 		}
 		fd = open(names[0], O_RDONLY | O_CLOEXEC);
-		begin_traced(candidates);
+		rig_begin_traced(candidates, BASE_ARRAY_SIZE(names));
 		is_killed = kill_at(n);
 		n_kills += is_killed;
 		rig_kill();

@@ -42,6 +42,11 @@ tests_audit_check_cpus_SOURCES = tests/audit/check_cpus.c
 tests_audit_check_cpus_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_audit_check_cpus_LDADD = $(AUDIT_RIG_LIBS)
 
+check_PROGRAMS += tests/audit/check_lateopeners
+tests_audit_check_lateopeners_SOURCES = tests/audit/check_lateopeners.c
+tests_audit_check_lateopeners_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_audit_check_lateopeners_LDADD = $(AUDIT_RIG_LIBS)
+
 check_PROGRAMS += tests/audit/check_container
 tests_audit_check_container_SOURCES = tests/audit/check_container.c
 tests_audit_check_container_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -134,6 +135,52 @@ rig_receive(enum audit_kind kind)
 			    message.bytes + sizeof(message.head) + i * message.head.row_size, NULL);
 	} while (message.head.flags & AUDIT_MORE);
 	rig.end = message.head;
+}
+
+static long rig_call;			/* that it is in, or was last */
+
+void
+rig_begin_traced(const struct audit_candidate *candidates, size_t n)
+{
+	int status;
+
+	rig_start();
+	rig_call = -1;
+	/* It waits for a question, or is about to; its first stop comes from the interrupt. */
+	harness_assert(ptrace(PTRACE_SEIZE, rig.pid, NULL, (void *)(intptr_t)PTRACE_O_TRACESYSGOOD) == 0, "ptrace: %s",
+	    strerror(errno));
+	rig_send(AUDIT_JUDGE, candidates, n, sizeof(candidates[0]));
+	harness_assert(ptrace(PTRACE_INTERRUPT, rig.pid, NULL, NULL) == 0, "ptrace: %s", strerror(errno));
+	harness_assert(waitpid(rig.pid, &status, 0) == rig.pid && WIFSTOPPED(status), "it did not stop: %#x", (unsigned)status);
+}
+
+void
+rig_run_to(long call, bool is_end)
+{
+	int sig = 0;
+
+	for (;;) {
+		struct __ptrace_syscall_info info;
+		int status;
+
+		harness_assert(ptrace(PTRACE_SYSCALL, rig.pid, NULL, (void *)(intptr_t)sig) == 0, "ptrace: %s", strerror(errno));
+		harness_assert(waitpid(rig.pid, &status, 0) == rig.pid && WIFSTOPPED(status), "ended before system call %ld", call);
+		sig = WSTOPSIG(status);
+		if (sig != (SIGTRAP | 0x80))
+			continue;
+		sig = 0;
+		harness_assert(ptrace(PTRACE_GET_SYSCALL_INFO, rig.pid, sizeof(info), &info) > 0, "ptrace: %s", strerror(errno));
+		if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
+			rig_call = (long)info.entry.nr;
+		if (rig_call == call && is_end == (info.op == PTRACE_SYSCALL_INFO_EXIT))
+			return;
+	}
+}
+
+void
+rig_let_go(void)
+{
+	harness_assert(ptrace(PTRACE_DETACH, rig.pid, NULL, NULL) == 0, "ptrace: %s", strerror(errno));
 }
 
 const struct audit_holder *

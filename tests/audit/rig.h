@@ -42,6 +42,12 @@ void rig_send(enum audit_kind kind, const void *rows, size_t n, size_t row_size)
 /* The answer's rows, of a question that was sent so. */
 void rig_receive(enum audit_kind kind);
 
+/* Starts one that is traced, with a question to judge: it stands still before it has read it. */
+void rig_begin_traced(const struct audit_candidate *candidates, size_t n);
+/* Lets it go on until it is about to make this system call, or has just made it; and for good. */
+void rig_run_to(long call, bool is_end);
+void rig_let_go(void);
+
 /* The one row of the last AUDIT_WHO of an object and process; NULL: there is none. */
 const struct audit_holder *rig_holder(uint32_t object, pid_t pid);
 /* How a process has it, without what concerns the process itself; 0: not at all. */
