@@ -230,7 +230,7 @@ auditor_header(const struct auditor_question *question)
 
 /* There is room for it: whoever gets it has read all that was sent before. 0 or a negative errno. */
 static int
-auditor_send(const struct auditor *auditor, const struct auditor_question *question)
+auditor_send(const struct auditor *auditor, struct auditor_question *question)
 {
 	struct audit_question header = auditor_header(question);
 	struct iovec io[2] = {
@@ -240,6 +240,8 @@ auditor_send(const struct auditor *auditor, const struct auditor_question *quest
 	struct msghdr message = { .msg_iov = io, .msg_iovlen = io[1].iov_len ? 2 : 1 };
 	ssize_t n;
 
+	if (question->prepare)
+		question->prepare(question);
 	do
 		n = sendmsg(auditor->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);

@@ -37,6 +37,9 @@ typedef int (*auditor_row_fn)(struct auditor_question *question, const void *row
 /* From the loop, never before auditor_ask() has returned. Rows of a question that fails may have come before. */
 typedef void (*auditor_done_fn)(struct auditor_question *question, const struct auditor_end *end);
 
+/* Right before it is sent, which may be long after it was asked: the last moment to change its rows. Asks and cancels nothing. */
+typedef void (*auditor_prepare_fn)(struct auditor_question *question);
+
 /* Embedded in who asks; must stay until done is called or it was cancelled. The first part is the asker's, zero elsewhere. */
 struct auditor_question {
 	uint32_t kind;			/* enum audit_kind */
@@ -44,6 +47,7 @@ struct auditor_question {
 	uint32_t n_rows;		/* auditor_rows_max() at most */
 	const void *rows;		/* the asker's, kept until done */
 	bool can_wait;			/* somebody's question goes before it */
+	auditor_prepare_fn prepare;	/* NULL: the rows stay as they are */
 	auditor_row_fn take;
 	auditor_done_fn done;
 

@@ -58,9 +58,10 @@ orphans_ask_new(struct orphans *orphans, void (*on_end)(struct orphans_ask *ask)
 	if (!ask)
 		return NULL;
 	ask->orphans = orphans;
+	ask->on_send = NULL;
 	ask->on_end = on_end;
 	ask->n = ask->n_answered = 0;
-	ask->is_out = false;
+	ask->is_out = ask->is_sent = false;
 	ask->rules = NULL;
 	ask->question = (struct auditor_question) { 0 };
 	return ask;
@@ -100,6 +101,7 @@ orphans_ask_submit(struct orphans_ask *ask)
 	int r;
 
 	ask->is_out = true;
+	ask->is_sent = false;
 	ask->n_answered = 0;
 	r = orphans->host.judge(ask, orphans->host.judge_arg);
 	if (r)
@@ -110,8 +112,25 @@ void
 orphans_ask_clear(struct orphans_ask *ask)
 {
 	ask->n = ask->n_answered = 0;
-	ask->is_out = false;
+	ask->is_out = ask->is_sent = false;
 	ask->rules = orphans_rules_unref(ask->rules);
+}
+
+bool
+orphans_ask_is_spared(const struct orphans_ask *ask, size_t i)
+{
+	return ask->rule_of[i]->remove && !(ask->candidates[i].flags & AUDIT_CANDIDATE_REMOVE);
+}
+
+void
+orphans_send(struct orphans_ask *ask)
+{
+	if (ask->rules != ask->orphans->rules)
+		for (size_t i = 0; i < ask->n; i++)
+			ask->candidates[i].flags = 0;
+	if (ask->on_send)
+		ask->on_send(ask);
+	ask->is_sent = true;
 }
 
 void

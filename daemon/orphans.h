@@ -35,6 +35,8 @@ struct orphans_ask {
 	size_t n;			/* candidates */
 	size_t n_answered;		/* in their order */
 	bool is_out;			/* it was asked */
+	bool is_sent;			/* and is being answered: who judges opens and closes POSIX objects from now on */
+	void (*on_send)(struct orphans_ask *ask);	/* now; NULL: that makes no difference */
 	void (*on_end)(struct orphans_ask *ask);	/* all that will be answered has been */
 	struct auditor_question question;	/* the judge's */
 	struct orphans_rules *rules;	/* while there are candidates: under which they are */
@@ -47,7 +49,7 @@ struct orphans_ask {
 static_assert(sizeof(struct audit_question) + ORPHANS_BATCH * sizeof(struct audit_candidate) <= AUDIT_MESSAGE_BYTES,
     "a question is one message");
 
-/* Who judges: begins to ask, and calls orphans_answer() for each row and orphans_end() in later turns. 0 or a negative errno. */
+/* Who judges: begins to ask, and calls orphans_send(), orphans_answer() for each row, and orphans_end() in later turns. 0 or a negative errno. */
 typedef int (*orphans_judge_fn)(struct orphans_ask *ask, void *arg);
 /* Nobody wants the answer any more. */
 typedef void (*orphans_forget_fn)(struct orphans_ask *ask, void *arg);
@@ -96,6 +98,11 @@ int orphans_set_rules(struct orphans *orphans, struct conf_orphan **list, size_t
 /* How many objects are kept in mind. */
 size_t orphans_n_watched(const struct orphans *orphans);
 
+/*
+ * From who judges, right before it does, and again if it has to begin anew: the question may have waited for its turn. What was let
+ * go of since then, or is under other rules, is only looked at.
+ */
+void orphans_send(struct orphans_ask *ask);
 /* From who judges. A row of the answer, in the order of the candidates; and its end: result, and a sentence if it failed. */
 void orphans_answer(struct orphans_ask *ask, const struct audit_stray *stray);
 void orphans_end(struct orphans_ask *ask, int result, const char *text);
@@ -125,6 +132,8 @@ struct audit_candidate *orphans_ask_add(struct orphans_ask *ask, struct orphans_
     uint64_t since_ns, bool is_seen);
 /* Asks. When it cannot, its end comes at once. */
 void orphans_ask_submit(struct orphans_ask *ask);
+/* Whether a candidate was not to be removed when it was sent, other than its rule says. */
+bool orphans_ask_is_spared(const struct orphans_ask *ask, size_t i);
 /* It was dealt with, and is empty again. */
 void orphans_ask_clear(struct orphans_ask *ask);
 

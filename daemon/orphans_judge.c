@@ -12,6 +12,12 @@ ask_of(struct auditor_question *question)
 	return BASE_CONTAINER_OF(question, struct orphans_ask, question);
 }
 
+static void
+judge_on_send(struct auditor_question *question)
+{
+	orphans_send(ask_of(question));
+}
+
 static int
 judge_on_row(struct auditor_question *question, const void *row)
 {
@@ -33,6 +39,7 @@ orphans_judge_ask(struct orphans_ask *ask, void *arg)
 		.n_rows = (uint32_t)ask->n,
 		.rows = ask->candidates,
 		.can_wait = true,
+		.prepare = judge_on_send,
 		.take = judge_on_row,
 		.done = judge_on_done,
 	};

@@ -61,6 +61,8 @@ struct orphans_posix {
 	size_t n_settled;		/* verdicts that were taken */
 };
 
+static void posix_plan(struct orphans_posix *posix);
+
 static void
 posix_set_due(struct orphans_posix *posix, struct orphans_name *name, uint64_t due_ns)
 {
@@ -148,8 +150,8 @@ posix_on_name(struct orphans_posix *posix, const struct inotify_event *event, ui
 	} else if (is_come) {
 		name->told_inode = 0;
 		posix_touch(posix, name, now_ns, true);
-	} else if (!name->is_asked || event->mask & IN_CLOSE_WRITE) {
-		/* The judge opens for reading only: its closes are not told from others'. */
+	} else if (!name->is_asked || !posix->ask->is_sent || event->mask & IN_CLOSE_WRITE) {
+		/* The judge opens for reading only, once it is asked: its closes are not told from others'. */
 		posix_touch(posix, name, now_ns, true);
 	}
 }
@@ -292,6 +294,24 @@ posix_ask_about(struct orphans_posix *posix, struct orphans_name *name, const st
 	name->is_touched = name->is_gone = false;
 }
 
+/* The question may have waited behind others: what was let go of meanwhile is not removed, nor is anything while that is not known. */
+static void
+posix_on_send(struct orphans_ask *ask)
+{
+	struct orphans_posix *posix = ask->orphans->posix;
+	bool has_all;
+
+	ask->is_sent = false;
+	has_all = posix_read(posix, clock_monotonic_ns() + TURN_NS) && !posix->scan && !posix->wants_scan && !posix->is_lost;
+	for (size_t i = 0; i < ask->n; i++) {
+		const struct orphans_name *name = orphans_names_find(&posix->names, ask->candidates[i].name);
+
+		if (!has_all || !name || !name->is_asked || name->is_touched || name->is_gone)
+			ask->candidates[i].flags = 0;
+	}
+	posix_plan(posix);
+}
+
 /* Puts those whose time is over into one question. */
 static void
 posix_ask(struct orphans_posix *posix, uint64_t until_ns)
@@ -340,6 +360,16 @@ posix_take_touch(struct orphans_posix *posix, struct orphans_name *name)
 		posix_touch(posix, name, name->since_ns, true);
 }
 
+/* It would have been removed, and was not. */
+static void
+posix_take_spared(struct orphans_posix *posix, struct orphans_name *name, uint64_t now_ns)
+{
+	if (!name)
+		return;
+	posix_set_due(posix, name, now_ns + SCAN_REST_NS);
+	posix_take_touch(posix, name);
+}
+
 static void
 posix_take_verdict(struct orphans_posix *posix, size_t i, uint64_t now_ns)
 {
@@ -351,6 +381,10 @@ posix_take_verdict(struct orphans_posix *posix, size_t i, uint64_t now_ns)
 		name = NULL;
 	if (name)
 		name->is_asked = false;
+	if (stray->verdict == AUDIT_UNHELD && orphans_ask_is_spared(posix->ask, i)) {
+		posix_take_spared(posix, name, now_ns);
+		return;
+	}
 	switch (stray->verdict) {
 	case AUDIT_REMOVED:
 		orphans_tell(posix->ask, i);
@@ -560,6 +594,8 @@ posix_init(struct orphans_posix *posix)
 	posix->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (posix->inotify_fd < 0)
 		return -errno;
+	if (posix->ask)
+		posix->ask->on_send = posix_on_send;
 	if (r || !posix->ask ||
 	    event_assign(&posix->read_event, base, posix->inotify_fd, EV_READ, posix_on_turn, posix) ||
 	    evtimer_assign(&posix->turn_event, base, posix_on_turn, posix))

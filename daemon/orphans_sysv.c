@@ -247,7 +247,9 @@ sysv_take_verdict(struct orphans_sysv *sysv, size_t i, uint64_t now_ns)
 		orphans_tell(sysv->ask, i);
 		break;
 	case AUDIT_UNHELD:
-		(void)sysv_say(sysv, i);
+		/* Under other rules it is looked at anew. */
+		if (!orphans_ask_is_spared(ask, i))
+			(void)sysv_say(sysv, i);
 		break;
 	case AUDIT_KEPT:
 	case AUDIT_UNKNOWN:

@@ -24,6 +24,7 @@ static struct {
 	struct orphans_ask *ask;	/* that is out */
 	unsigned n_asks;
 	int refuses;			/* the judge, with this */
+	bool is_late;			/* it has others to judge before */
 	const char *ours;
 } rig;
 
@@ -35,6 +36,8 @@ judge(struct orphans_ask *ask, void *arg)
 	ck_assert_ptr_null(rig.ask);
 	rig.ask = ask;
 	rig.n_asks++;
+	if (!rig.is_late)
+		orphans_send(ask);
 	return 0;
 }
 
@@ -321,6 +324,52 @@ START_TEST(later_looks_come_ever_later)
 	ck_assert_uint_eq(orphans_backoff_ns(&rule, 1), 120 * NS_PER_SEC);
 	ck_assert_uint_eq(orphans_backoff_ns(&rule, 255), 24 * 3600 * NS_PER_SEC);
 	ck_assert_uint_eq(orphans_backoff_ns(&soon, 0), 2 * NS_PER_SEC);
+}
+END_TEST
+
+/* A question waits for its turn behind others'. */
+START_TEST(close_while_the_question_waits_keeps_it_from_removal)
+{
+	BEGIN({ "/x*", 1, true });
+	rig.is_late = true;
+	touch("x1", O_WRONLY);
+	touch("x2", O_WRONLY);
+	EXPECT_ASK("x1", "x2");
+	touch("x1", O_RDONLY);
+	orphans_send(rig.ask);
+	ck_assert_uint_eq(rig.ask->candidates[0].flags, 0);
+	ck_assert_uint_eq(rig.ask->candidates[1].flags, AUDIT_CANDIDATE_REMOVE);
+	/* It goes to another who judges, after the first has looked at them. */
+	touch("x2", O_RDONLY);
+	orphans_send(rig.ask);
+	ck_assert_uint_eq(rig.ask->candidates[1].flags, 0);
+	answer(AUDIT_UNHELD);
+	ck_assert_uint_eq(rig.orphans.n_found, 0);
+	rig.is_late = false;
+	EXPECT_ASK("x1", "x2");
+	ck_assert_uint_eq(rig.ask->candidates[0].flags, AUDIT_CANDIDATE_REMOVE);
+	answer(AUDIT_REMOVED);
+	ck_assert_uint_eq(rig.orphans.n_removed, 2);
+	end();
+}
+END_TEST
+
+START_TEST(rule_that_goes_while_the_question_waits_removes_nothing)
+{
+	BEGIN({ "/x*", 1, true });
+	rig.is_late = true;
+	touch("x1", O_WRONLY);
+	EXPECT_ASK("x1");
+	SET_RULES({ "/x*", 1, false });
+	orphans_send(rig.ask);
+	ck_assert_uint_eq(rig.ask->candidates[0].flags, 0);
+	answer(AUDIT_UNHELD);
+	ck_assert_uint_eq(rig.orphans.n_found, 0);
+	rig.is_late = false;
+	EXPECT_ASK("x1");
+	answer(AUDIT_UNHELD);
+	ck_assert_uint_eq(rig.orphans.n_found, 1);
+	end();
 }
 END_TEST
 
@@ -639,6 +688,8 @@ main(void)
 	tcase_add_test(tcase, held_is_left_alone_until_its_next_close);
 	tcase_add_test(tcase, merged_close_is_found_by_a_later_look);
 	tcase_add_test(tcase, later_looks_come_ever_later);
+	tcase_add_test(tcase, close_while_the_question_waits_keeps_it_from_removal);
+	tcase_add_test(tcase, rule_that_goes_while_the_question_waits_removes_nothing);
 	tcase_add_test(tcase, writer_that_closes_while_it_is_judged_is_noticed);
 	tcase_add_loop_test(tcase, what_cannot_be_removed_or_asked_about_is_told_once, 0, 2);
 	tcase_add_test(tcase, only_regular_files_of_one_name_are_asked_about);
