@@ -9,6 +9,7 @@
 
 #include <grp.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -54,7 +55,20 @@ become_audit(void)
 	reset_signals();
 }
 
-/* Whether the socket in the file system that a peer came by is of one of the peer's groups, and is meant for that group. */
+/*
+ * Whether it has, or may have, rights that who started it has not (setuid or setcap of its file, which nobody should do): whoever
+ * that is has chosen both ends of the connection, and could ask as our own user.
+ */
+static bool
+has_more_than_its_starter(void)
+{
+	return getauxval(AT_SECURE) != 0;
+}
+
+/*
+ * Whether the socket in the file system that a peer came by is of one of the peer's groups, and is meant for that group, by root or
+ * our own user: others make sockets for their own groups.
+ */
 static bool
 peer_has_group(int fd, const struct ucred *peer)
 {
@@ -64,7 +78,8 @@ peer_has_group(int fd, const struct ucred *peer)
 	struct stat status;
 
 	if (getsockname(fd, (struct sockaddr *)&address, &length) || address.sun_family != AF_UNIX || address.sun_path[0] != '/' ||
-	    stat(address.sun_path, &status) || !S_ISSOCK(status.st_mode) || !(status.st_mode & S_IWGRP))
+	    lstat(address.sun_path, &status) || !S_ISSOCK(status.st_mode) || !(status.st_mode & S_IWGRP) ||
+	    (status.st_uid != 0 && (status.st_uid != geteuid() || has_more_than_its_starter())))
 		return false;
 	if (peer->gid == status.st_gid)
 		return true;
@@ -85,7 +100,7 @@ peer_is_welcome(int fd)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length))
 		return false;
-	return peer.uid == 0 || peer.uid == geteuid() || peer_has_group(fd, &peer);
+	return peer.uid == 0 || (peer.uid == geteuid() && !has_more_than_its_starter()) || peer_has_group(fd, &peer);
 }
 
 static bool

@@ -3,12 +3,15 @@
 /* What is no question is told so and believed no further; who may not ask is refused; and it ends when nobody asks. */
 #include "config.h"
 
+#include <endian.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 #include "tests/audit/rig.h"
 
@@ -320,6 +323,67 @@ START_TEST(only_root_and_the_sockets_group_may_ask)
 }
 END_TEST
 
+/* The program, with rights of its file's that who starts it has not. */
+static void
+copy_program(const char *to)
+{
+	struct vfs_cap_data rights = {
+		.magic_etc = htole32(VFS_CAP_REVISION_2 | VFS_CAP_FLAGS_EFFECTIVE),
+		.data[0].permitted = htole32(1u << CAP_FOWNER | 1u << CAP_LEASE),
+	};
+	int in = open(rig_program, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	char piece[65536];
+	ssize_t n;
+
+	ck_assert(in >= 0 && out >= 0);
+	while ((n = read(in, piece, sizeof(piece))) > 0)
+		ck_assert_int_eq(write(out, piece, (size_t)n), n);
+	ck_assert_int_eq(fchmod(out, 0755), 0);
+	if (fsetxattr(out, "security.capability", &rights, sizeof(rights), 0))
+		harness_skip("no capabilities of files: %s", strerror(errno));
+	(void)close(in);
+	(void)close(out);
+}
+
+/* An unprivileged user starts it, and asks it. 1: it was answered. */
+static int
+ask_as_nobody(const char *program)
+{
+	int status;
+	pid_t pid = harness_fork();
+
+	if (pid == 0) {
+		harness_become(HARNESS_NOBODY, HARNESS_NOBODY, NULL, 0);
+		harness_assert(setenv("SEGMENTD_AUDIT", program, 1) == 0, "setenv: %s", strerror(errno));
+		rig.fd = audit_open(NULL, &rig.pid);
+		harness_assert(rig.fd >= 0, "audit_open: %s", strerror(-rig.fd));
+		harness_assert(fcntl(rig.fd, F_SETFL, 0) == 0, "fcntl: %s", strerror(errno));
+		(void)send(rig.fd, &message, sizeof(message.question), MSG_NOSIGNAL);
+		_exit(recv(rig.fd, &answer, sizeof(answer), 0) > 0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+START_TEST(rights_of_its_file_are_not_lent_to_whoever_starts_it)
+{
+	char dir[] = "/tmp/check-question-XXXXXX", path[64];
+
+	harness_need_root();
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	ck_assert_int_eq(chmod(dir, 0755), 0);
+	(void)snprintf(path, sizeof(path), "%s/audit", dir);
+	copy_program(path);
+	ck_assert_int_eq(ask_as_nobody(path), 0);
+	ck_assert_int_eq(removexattr(path, "security.capability"), 0);
+	ck_assert_int_eq(ask_as_nobody(path), 1);
+	(void)unlink(path);
+	(void)rmdir(dir);
+	rig_stop();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -339,6 +403,7 @@ main(void)
 	tcase_add_test(tests, asker_that_hangs_up_before_the_answer_ends_it);
 	tcase_add_test(tests, without_a_connection_it_says_so);
 	tcase_add_test(tests, only_root_and_the_sockets_group_may_ask);
+	tcase_add_test(tests, rights_of_its_file_are_not_lent_to_whoever_starts_it);
 	suite_add_tcase(suite, tests);
 	return harness_run(suite);
 }
