@@ -156,11 +156,6 @@ begin(struct removal *removal, size_t i)
 	const char *name = item->candidate->name;
 	int r = removal->error;
 
-	if (stray_posix_is_quarantine(name)) {
-		stray_posix_judge(removal->dir_fd, name, item->stray, NULL);
-		item->stray->verdict = item->stray->verdict == AUDIT_GONE ? AUDIT_GONE : AUDIT_UNFIT;
-		return;
-	}
 	work->inode = item->candidate->inode;
 	if (r == 0)
 		r = quarantine_prepare(&removal->quarantine, work->inode);

@@ -13,12 +13,12 @@
 #include "host/audit.h"
 
 #define STRAY_POSIX_DIR	"/dev/shm"
-#define STRAY_POSIX_QUARANTINE_PREFIX	".segmentd-quarantine-"	/* of directories, see quarantine.h; nothing so called is an object */
+#define STRAY_POSIX_QUARANTINE_PREFIX	".segmentd-quarantine-"	/* of directories, see quarantine.h */
 
 /* 0: *ret_fd is the directory, to be closed; or a negative errno. */
 int stray_posix_open_directory(int *ret_fd);
 
-/* Whether a name is one of ours, which nobody is told of. */
+/* Whether a directory of that name may be one of ours, which nobody is told of. */
 bool stray_posix_is_quarantine(const char *name);
 
 /*

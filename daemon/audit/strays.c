@@ -73,15 +73,15 @@ list_posix(const struct question *question, struct answer *answer)
 	while (r == 0 && (entry = readdir(dir))) {
 		struct audit_stray stray;
 
-		if (streq(entry->d_name, ".") || streq(entry->d_name, "..") || stray_posix_is_quarantine(entry->d_name))
+		if (streq(entry->d_name, ".") || streq(entry->d_name, ".."))
 			continue;
 		if (n++ % LOOKS_A_CLOCK == 0 && clock_monotonic_ns() > question->until_ns) {
 			answer->head.flags |= AUDIT_INCOMPLETE;
 			break;
 		}
 		stray_posix_judge(dirfd(dir), entry->d_name, &stray, NULL);
-		/* One that went away meanwhile is not there to be listed. */
-		if (stray.verdict != AUDIT_GONE)
+		/* One that went away meanwhile is not there to be listed, nor is a quarantine; a file of such a name is. */
+		if (stray.verdict != AUDIT_GONE && !(S_ISDIR(stray.mode) && stray_posix_is_quarantine(entry->d_name)))
 			r = add(answer, &stray);
 	}
 	return 0;

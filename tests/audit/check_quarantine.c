@@ -208,11 +208,24 @@ END_TEST
 /* One cannot be asked for, either. */
 START_TEST(quarantine_is_no_object)
 {
+	ck_assert_int_eq(mkdir("/dev/shm/" QUARANTINE, 0700), 0);
+	rig_start();
+	ck_assert_uint_eq(rig_judge_one(rig_candidate(QUARANTINE, 0))->verdict, AUDIT_UNFIT);
+	ck_assert_uint_eq(rig_list(AUDIT_QUESTION_POSIX), 0);
+	rig_stop();
+}
+END_TEST
+
+/* Nobody hides memory by the name. */
+START_TEST(file_that_is_called_as_a_quarantine_is_an_object)
+{
 	rig_make(QUARANTINE, geteuid(), 0600);
 	rig_start();
-	ck_assert_uint_eq(rig_judge_one(rig_candidate(QUARANTINE, REMOVE))->verdict, AUDIT_UNFIT);
+	ck_assert_uint_eq(rig_list(AUDIT_QUESTION_POSIX), 1);
+	ck_assert_uint_eq(rig.strays[0].verdict, AUDIT_UNHELD);
+	ck_assert_uint_eq(rig_judge_one(rig_candidate(QUARANTINE, REMOVE))->verdict, AUDIT_REMOVED);
 	rig_stop();
-	ck_assert(rig_exists(QUARANTINE));
+	ck_assert(!rig_exists(QUARANTINE));
 }
 END_TEST
 
@@ -318,6 +331,7 @@ main(void)
 	tcase_add_test(tests, quarantine_of_one_that_lives_is_left_alone);
 	tcase_add_test(tests, what_we_did_not_leave_stays);
 	tcase_add_test(tests, quarantine_is_no_object);
+	tcase_add_test(tests, file_that_is_called_as_a_quarantine_is_an_object);
 	tcase_add_test(tests, killed_at_any_system_call_it_leaves_nothing_behind);
 	suite_add_tcase(suite, tests);
 	return harness_run(suite);
