@@ -34,6 +34,13 @@ leftovers_set_wait(struct leftovers *leftovers, unsigned ms)
 	(void)evtimer_add(&leftovers->wait_event, &delay);
 }
 
+void
+leftovers_tell_room(struct leftovers *leftovers)
+{
+	if (leftovers->releases->on_end)
+		leftovers->releases->on_end(leftovers->releases);
+}
+
 bool
 leftovers_have(const struct leftovers *leftovers, const char *object)
 {
@@ -292,8 +299,8 @@ leftovers_on_wait(evutil_socket_t fd, short what, void *arg)
 	leftovers->is_awaited = false;
 	leftovers->is_counted = false;
 	leftovers_look_soon(leftovers);
-	if (is_awaited && leftovers->on_room)
-		leftovers->on_room(leftovers->on_room_arg);
+	if (is_awaited)
+		leftovers_tell_room(leftovers);
 }
 
 int

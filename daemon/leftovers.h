@@ -40,8 +40,6 @@ struct leftovers {
 	struct auditor *auditor;	/* who removes names from under nobody; NULL: nobody */
 	struct auditor_question question;
 	struct leftovers_removal *removal;	/* while it is asked */
-	void (*on_room)(void *arg);	/* what had to wait can be tried again */
-	void *on_room_arg;
 	struct event look_event;
 	struct leftover *look_next;
 	struct event wait_event;
@@ -49,7 +47,8 @@ struct leftovers {
 	uint64_t last_generation;	/* the highest of all rows */
 	uint64_t begun_ns;		/* monotonic */
 	uint64_t wait_until_ns;		/* while the event is pending */
-	bool is_awaited;		/* somebody waits for on_room */
+	bool is_awaited;		/* somebody waits for a removal, and is told as of any */
+	uint32_t n_opening;		/* that workers are at */
 	bool is_counted;		/* some are held of which nothing tells */
 	uint32_t n_kept;		/* that somebody has */
 	uint64_t n_adopted, n_removed;
@@ -91,6 +90,8 @@ void leftovers_remove(struct leftover *leftover, const char *why);
 void leftovers_remove_deinit(struct leftovers *leftovers);
 /* Looks again, and tells who waits, after that at the latest. */
 void leftovers_set_wait(struct leftovers *leftovers, unsigned ms);
+/* Something has come to its end: who waits for that tries again. */
+void leftovers_tell_room(struct leftovers *leftovers);
 /* Has workers open it, and looks then. */
 void leftover_open(struct leftover *leftover);
 void leftover_look(struct leftover *leftover);		/* it may be freed */

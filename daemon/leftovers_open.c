@@ -35,6 +35,7 @@ leftover_opened(struct workers_job *job, const struct workers_outcome *outcome)
 	int r = -EIO;
 
 	leftover->opening = NULL;
+	leftovers->n_opening--;
 	free(opening);
 	if (!outcome->result)
 		(void)snprintf(text, sizeof(text), "a worker did not come to its end at opening it; see whether its disk answers");
@@ -46,8 +47,7 @@ leftover_opened(struct workers_job *job, const struct workers_outcome *outcome)
 		leftover_give_up(leftover, text);
 	else
 		leftover_open(leftover);
-	/* Who waits for it tries again. */
-	leftovers_set_wait(leftovers, 0);
+	leftovers_tell_room(leftovers);
 }
 
 void
@@ -77,5 +77,6 @@ leftover_open(struct leftover *leftover)
 		.done = leftover_opened,
 	};
 	leftover->opening = opening;
+	leftover->leftovers->n_opening++;
 	workers_submit(leftover->leftovers->releases->io, &opening->job, false);
 }

@@ -532,8 +532,6 @@ manager_init_record(struct manager *manager)
 	provisioner->releases.keep = leftovers_keep;
 	provisioner->releases.keep_arg = &manager->leftovers;
 	manager->leftovers.auditor = &manager->auditor;
-	manager->leftovers.on_room = provisioner->on_room;
-	manager->leftovers.on_room_arg = provisioner->on_room_arg;
 	manager->registry.last_generation = max_u64(manager->registry.last_generation, manager->leftovers.last_generation);
 	return 0;
 }

@@ -49,7 +49,7 @@ provisioner_runs_errands(const struct provisioner *provisioner)
 	LIST_FOREACH(orphan, &provisioner->orphans, orphan_entry)
 		if (orphan->holding->backend && orphan->holding->backend->errand)
 			return true;
-	return releases_run_errands(&provisioner->releases);
+	return releases_run_errands(&provisioner->releases) || (provisioner->leftovers && provisioner->leftovers->n_opening);
 }
 
 static void

@@ -100,8 +100,21 @@ become_worker(void)
 	offer_to_oom_killer();
 	(void)setrlimit(RLIMIT_CORE, &no_core);		/* what it maps is its clients' */
 	drop_privileges();
-	/* Last, since a change of credentials clears it. A daemon that is gone already shows as end of file. */
+	/* Last, since a change of credentials clears it. */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+}
+
+/*
+ * Whether who made the connection was gone before we could be told of its end. What it had asked for is in the queue still, and
+ * would be done behind the back of the daemon that came after it.
+ */
+static bool
+is_orphan(void)
+{
+	struct ucred maker;
+	socklen_t length = sizeof(maker);
+
+	return getsockopt(WORKER_SOCKET, SOL_SOCKET, SO_PEERCRED, &maker, &length) == 0 && maker.pid && maker.pid != getppid();
 }
 
 static void
@@ -356,6 +369,8 @@ worker_main(void)
 	int r;
 
 	become_worker();
+	if (is_orphan())
+		return EXIT_SUCCESS;
 	r = memory_new(&worker.memory);
 	if (r == 0) {
 		verify_init(&worker.verify);

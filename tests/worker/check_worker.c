@@ -660,6 +660,44 @@ START_TEST(worker_ends_with_the_daemon)
 }
 END_TEST
 
+static void
+await_end(const void *arg)
+{
+	struct pollfd p = { .fd = *(const int *)arg, .events = POLLIN };
+
+	(void)poll(&p, 1, -1);
+}
+
+/* The worker begins after the daemon's death, with a job in the queue. */
+START_TEST(what_a_dead_daemon_asked_for_is_not_done)
+{
+	struct job job = { .id = 1, .kind = JOB_POPULATE, .length_bytes = SIZE };
+	int fd = harness_memfd(SIZE), told[2], status, self;
+	struct harness h;
+	struct stat st;
+	pid_t daemon;
+
+	ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(pipe(told), 0);
+	daemon = fork();
+	ck_assert_int_ge(daemon, 0);
+	if (daemon == 0) {
+		self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+		harness_start(&h, await_end, &self);
+		harness_send(&h, &job, sizeof(job), &fd, 1);
+		_exit(write(told[1], &h.pid, sizeof(h.pid)) != sizeof(h.pid));
+	}
+	ck_assert_int_eq(waitpid(daemon, &status, 0), daemon);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(read(told[0], &h.pid, sizeof(h.pid)), sizeof(h.pid));
+	ck_assert_int_eq(waitpid(h.pid, &status, 0), h.pid);
+	ck_assert(WIFEXITED(status));
+	ck_assert_int_eq(WEXITSTATUS(status), 0);
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	ck_assert_int_eq(st.st_blocks, 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -688,6 +726,7 @@ main(void)
 	tcase_add_test(tcase, worker_has_no_privilege_and_is_the_first_to_be_killed);
 	tcase_add_test(tcase, end_of_file_during_a_job_ends_it);
 	tcase_add_test(tcase, worker_ends_with_the_daemon);
+	tcase_add_test(tcase, what_a_dead_daemon_asked_for_is_not_done);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
