@@ -183,7 +183,7 @@ leftover_wanted(const struct leftover *leftover)
 }
 
 int
-leftover_prove(struct leftover *leftover, char *text, size_t text_size)
+leftover_prove(struct leftover *leftover, bool may_return, char *text, size_t text_size)
 {
 	const struct backend *backend = backend_of_row(&leftover->entry.row);
 	int r;
@@ -203,6 +203,10 @@ leftover_prove(struct leftover *leftover, char *text, size_t text_size)
 	}
 	if (r <= 0)
 		return r;
+	if (r == BACKEND_E_GONE && may_return && leftovers_are_fresh(leftover->leftovers)) {
+		leftovers_set_wait(leftover->leftovers, FRESH_NS / NS_PER_MS);
+		return LEFTOVERS_E_OPENING;
+	}
 	if (r == BACKEND_E_OTHER)
 		leftover_log(leftover, LOG_WARNING, "what is there now is another, by the kernel's word, and is left alone");
 	else
@@ -237,7 +241,7 @@ leftover_look(struct leftover *leftover)
 	/* It is taken over when its segment starts, or starts again. */
 	if (leftover->is_leaving || (segment && !leftover->is_refused))
 		return;
-	r = leftover_prove(leftover, text, sizeof(text));
+	r = leftover_prove(leftover, !segment, text, sizeof(text));
 	if (r < 0 && !leftover->is_told)
 		leftover_log(leftover, LOG_ERR, "it cannot be looked at, and stays: %s", text);
 	if (r < 0)
@@ -328,7 +332,9 @@ leftovers_deinit(struct leftovers *leftovers)
 		(void)evtimer_del(&leftovers->look_event);
 	if (event_initialized(&leftovers->wait_event))
 		(void)evtimer_del(&leftovers->wait_event);
-	leftovers_remove_deinit(leftovers);
+	/* A start that failed has looked at nothing: the next one finds it as it was. */
+	if (leftovers->registry)
+		leftovers_remove_deinit(leftovers);
 	while ((leftover = TAILQ_FIRST(&leftovers->list))) {
 		/* What a worker was just opening is in the record still, for the next start. */
 		if (leftover->opening)
@@ -452,7 +458,7 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
 		leftover_drop(leftover);
 		return LEFTOVERS_E_NONE;
 	}
-	r = leftover_prove(leftover, text, text_size);
+	r = leftover_prove(leftover, false, text, text_size);
 	if (r)
 		return r;
 	is_held = !holding_is_alone(&leftover->holding);

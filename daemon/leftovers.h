@@ -86,7 +86,7 @@ int leftovers_adopt(struct leftovers *leftovers, const struct definition *defini
 
 /* Takes the name away in two steps, by segmentd-audit: why is a clause. Whoever waits for it hears of its end. */
 void leftovers_remove(struct leftover *leftover, const char *why);
-/* What is left of removals at the end: nobody answers any more. */
+/* At the end nobody answers any more: what was being removed, or not looked at yet, is proved for the last time. */
 void leftovers_remove_deinit(struct leftovers *leftovers);
 /* Looks again, and tells who waits, after that at the latest. */
 void leftovers_set_wait(struct leftovers *leftovers, unsigned ms);
@@ -96,10 +96,10 @@ void leftovers_tell_room(struct leftovers *leftovers);
 void leftover_open(struct leftover *leftover);
 void leftover_look(struct leftover *leftover);		/* it may be freed */
 /*
- * 0: the object is there, and its holding's. LEFTOVERS_E_NONE: it is not, and the leftover was freed. LEFTOVERS_E_OPENING, or a
- * negative errno with a sentence.
+ * 0: the object is there, and its holding's. LEFTOVERS_E_NONE: it is not, and the leftover was freed; may_return: not as long as
+ * who the killed daemon had remove it may give its name back. LEFTOVERS_E_OPENING, or a negative errno with a sentence.
  */
-int leftover_prove(struct leftover *leftover, char *text, size_t text_size);
+int leftover_prove(struct leftover *leftover, bool may_return, char *text, size_t text_size);
 void leftover_free(struct leftover *leftover);
 void leftover_log(const struct leftover *leftover, int priority, const char *format, ...) BASE_PRINTF(3, 4);
 

@@ -65,7 +65,7 @@ leftover_settle(struct leftover *leftover, uint32_t verdict)
 		leftover_free(leftover);
 		return;
 	}
-	r = leftover_prove(leftover, text, sizeof(text));
+	r = leftover_prove(leftover, false, text, sizeof(text));
 	if (r == LEFTOVERS_E_NONE)
 		return;
 	if (r == 0 && verdict != AUDIT_HELD && verdict != AUDIT_CHANGED && holding_is_alone(&leftover->holding))
@@ -183,9 +183,12 @@ leftovers_remove_deinit(struct leftovers *leftovers)
 	char text[FINDINGS_TEXT_SIZE];
 
 	for (leftover = TAILQ_FIRST(&leftovers->list); leftover; leftover = next) {
+		const struct backend *backend = backend_of_row(&leftover->entry.row);
+
 		next = TAILQ_NEXT(leftover, list_entry);
-		if (leftover->is_leaving)
-			(void)leftover_prove(leftover, text, sizeof(text));
+		/* What workers would have to open stays in the record, for the next start. */
+		if (!backend || !backend->errand)
+			(void)leftover_prove(leftover, false, text, sizeof(text));
 	}
 	free(take_ptr(leftovers->removal));
 }

@@ -138,6 +138,30 @@ START_TEST(of_a_newer_or_lost_record_nothing_is_taken_over)
 }
 END_TEST
 
+/* A start that fails takes nothing away. */
+START_TEST(a_start_that_fails_leaves_all_as_it_was)
+{
+	begin();
+	kill_daemon();
+	harness_daemon_configure(&scene.daemon, "socket_mode = \"nonsense\";", two);
+	harness_daemon_launch(&scene.daemon);
+	ck_assert_int_ne(harness_daemon_await_exit(&scene.daemon), 0);
+	expect_untouched();
+	/* And one whose socket is not to be had. */
+	ck_assert(unlink(scene.daemon.socket) == 0 && mkdir(scene.daemon.socket, 0700) == 0);
+	harness_daemon_configure(&scene.daemon, DAEMON_KEYS, two);
+	harness_daemon_launch(&scene.daemon);
+	ck_assert_int_ne(harness_daemon_await_exit(&scene.daemon), 0);
+	expect_untouched();
+	ck_assert_int_eq(rmdir(scene.daemon.socket), 0);
+	start(DAEMON_KEYS);
+	suite_ready(&scene.conn, "s");
+	suite_ready(&scene.conn, "t");
+	expect_untouched();
+	end(0);
+}
+END_TEST
+
 START_TEST(memory_that_it_has_is_not_asked_for_again)
 {
 	begin();
@@ -219,6 +243,7 @@ make_suite(void)
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, what_a_damaged_row_was_about_is_left_alone_and_the_rest_taken_over);
 	tcase_add_loop_test(tcase, of_a_newer_or_lost_record_nothing_is_taken_over, 0, 2);
+	tcase_add_test(tcase, a_start_that_fails_leaves_all_as_it_was);
 	tcase_add_test(tcase, memory_that_it_has_is_not_asked_for_again);
 	tcase_add_test(tcase, what_cannot_be_provisioned_again_is_kept);
 	tcase_add_test(tcase, what_was_kept_goes_when_it_is_not_wanted_any_more);

@@ -25,6 +25,8 @@
 #define OPTIONAL	"required = false; "
 #define LOCKS	"locks = ( { name = \"l\"; offset = \"0\"; length = \"4KiB\"; undo = \"4KiB\"; on_death = \"rollback\"; } ); "
 
+/* An ordinary user may not lock as much. */
+static const char locked[] = RELOADING_SEGMENTS("{ name = \"s\"; size = \"4MiB\"; backend = \"posix\"; object = \"/s\"; }");
 static const char plain[] = RELOADING_SEGMENTS(POSIX("s", ""));
 static const char without[] = RELOADING_SEGMENTS(MEMFD);
 
@@ -135,11 +137,12 @@ expect_failed(const char *words)
 
 START_TEST(what_fits_is_taken_over_with_what_is_in_it_and_who_has_it)
 {
+	const char *body = geteuid() == 0 ? locked : plain;
 	struct opener opener, next;
 
-	begin(plain);
+	begin(body);
 	open_and_map(&opener);
-	restart(plain);
+	restart(body);
 	expect_same();
 	/* Who has it from before shares it with who comes, and is seen. */
 	opener_start_bare(&next);
@@ -151,10 +154,10 @@ START_TEST(what_fits_is_taken_over_with_what_is_in_it_and_who_has_it)
 	ck_assert_int_eq(harness_find(&scene.conn, "s", &scene.row), 0);
 	ck_assert_uint_eq(scene.row.others, 1);
 	/* Again and again, and with nobody. */
-	restart(plain);
+	restart(body);
 	expect_same();
 	opener_kill(&opener);
-	restart(plain);
+	restart(body);
 	expect_same();
 	end(0);
 }
@@ -175,6 +178,33 @@ START_TEST(a_client_of_before_is_the_same_to_the_next_daemon)
 	ck_assert_uint_eq(segment_generation(first), segment_generation(second));
 	((char *)segment_data(second))[17] = 9;
 	ck_assert_int_eq(((volatile char *)segment_data(first))[17], 9);
+	ck_assert_int_eq(segment_detach(first), 0);
+	ck_assert_int_eq(segment_detach(second), 0);
+	segment_disconnect(client);
+	end(0);
+}
+END_TEST
+
+#define GROWING(size)	RELOADING_SEGMENTS("{ name = \"s\"; size = \"" size "\"; max_size = \"8MiB\"; backend = \"posix\"; " \
+	"object = \"/s\"; mlock = false; }")
+
+/* It was made larger while there was no daemon: who has it from before learns of that as of any growth. */
+START_TEST(a_client_of_before_sees_it_grow)
+{
+	struct segment_client *client;
+	struct segment *first, *second;
+
+	begin(GROWING("4MiB"));
+	ck_assert_int_eq(segment_connect(&client, scene.daemon.socket), 0);
+	ck_assert_int_eq(segment_attach(client, "s", NULL, SEGMENT_WRITE, &first), 0);
+	restart(GROWING("6MiB"));
+	suite_ready(&scene.conn, "s");
+	ck_assert_int_eq(segment_attach(client, "s", NULL, SEGMENT_READ, &second), 0);
+	ck_assert_uint_eq(segment_generation(first), segment_generation(second));
+	ck_assert_uint_eq(segment_size(second), 6 * MIB);
+	ck_assert_uint_eq(segment_size(first), 6 * MIB);
+	((char *)segment_data(first))[6 * MIB - 1] = 3;
+	ck_assert_int_eq(((char *)segment_data(second))[6 * MIB - 1], 3);
 	ck_assert_int_eq(segment_detach(first), 0);
 	ck_assert_int_eq(segment_detach(second), 0);
 	segment_disconnect(client);
@@ -440,6 +470,7 @@ make_suite(void)
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, what_fits_is_taken_over_with_what_is_in_it_and_who_has_it);
 	tcase_add_test(tcase, a_client_of_before_is_the_same_to_the_next_daemon);
+	tcase_add_test(tcase, a_client_of_before_sees_it_grow);
 	tcase_add_test(tcase, rights_and_size_are_as_the_definition_says_now);
 	tcase_add_test(tcase, what_is_not_wanted_and_nobody_has_is_removed);
 	tcase_add_test(tcase, nobody_ends_with_an_object_that_has_no_name);
