@@ -39,6 +39,7 @@ print_json(const struct segmentctl *ctl, const char *path, const struct conf_rep
 		if (conf) {
 			json_add_number(&json, "segments", conf->n_segments);
 			json_add_number(&json, "templates", conf->n_templates);
+			json_add_number(&json, "orphans", conf->n_orphans);
 			json_add_number(&json, "bytes", count_bytes(conf));
 		}
 		r = json_print(&json);
@@ -54,8 +55,11 @@ print_summary(const struct segmentctl *ctl, const char *path, const struct conf 
 
 	text_format_size(count_bytes(conf), size);
 	text_put_escaped(stdout, path);
-	printf(": valid: %zu segment%s (%s), %zu template%s\n", conf->n_segments, conf->n_segments == 1 ? "" : "s",
+	printf(": valid: %zu segment%s (%s), %zu template%s", conf->n_segments, conf->n_segments == 1 ? "" : "s",
 	    size, conf->n_templates, conf->n_templates == 1 ? "" : "s");
+	if (conf->n_orphans)
+		printf(", %zu rule%s of orphans", conf->n_orphans, conf->n_orphans == 1 ? "" : "s");
+	putchar('\n');
 	return report_output(ctl, 0);
 }
 
