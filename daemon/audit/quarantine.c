@@ -17,6 +17,7 @@
 #include "daemon/audit/stray_posix.h"
 
 #define TRIES		16
+#define SETTLE_NS	NS_PER_SEC	/* for what was left, which others can make as much as they like of */
 #define PATH_SIZE	(24 + NAME_MAX + 1)	/* INODE/NAME */
 
 static void
@@ -212,8 +213,34 @@ remove_nameless(struct quarantine *quarantine, const char *number, const char *n
 	return done;
 }
 
+struct settling {
+	uint64_t until_ns;
+	size_t n_waiting;
+	char name[NAME_MAX + 1];	/* of the first of those */
+};
+
+/* It is told of all of them at once: whoever keeps thousands waiting has no line for each. */
 static void
-settle_entry(struct quarantine *quarantine, const char *number, const char *name)
+count_waiting(struct settling *settling, const char *name)
+{
+	if (!settling->n_waiting++)
+		(void)snprintf(settling->name, sizeof(settling->name), "%s", name);
+}
+
+static void
+say_waiting(const struct settling *settling)
+{
+	char what[128] = "has to wait: somebody has it, and another has its name";
+
+	if (settling->n_waiting > 1)
+		(void)snprintf(what, sizeof(what), "and %zu others have to wait: somebody has them, and others have their names",
+		    settling->n_waiting - 1);
+	if (settling->n_waiting)
+		say(settling->name, what);
+}
+
+static void
+settle_entry(struct settling *settling, struct quarantine *quarantine, const char *number, const char *name)
 {
 	ino_t inode = (ino_t)strtoull(number, NULL, 10);
 	int r = quarantine_give_back(quarantine, name, inode);
@@ -223,12 +250,12 @@ settle_entry(struct quarantine *quarantine, const char *number, const char *name
 	else if (r == -EEXIST && remove_nameless(quarantine, number, name))
 		say(name, "was removed: nobody has it, and another has its name");
 	else if (r != -ENOENT)
-		say(name, "has to wait: somebody has it, and another has its name");
+		count_waiting(settling, name);
 }
 
 /* Each entry of a directory, of which some are gone afterwards: as many times as there is one less. */
 static void
-settle_number(struct quarantine *quarantine, const char *number)
+settle_number(struct settling *settling, struct quarantine *quarantine, const char *number)
 {
 	__attribute__((cleanup(close_directory))) DIR *dir = NULL;
 	int fd = openat(quarantine->fd, number, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -241,13 +268,13 @@ settle_number(struct quarantine *quarantine, const char *number)
 	}
 	while ((entry = readdir(dir)))
 		if (!streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
-			settle_entry(quarantine, number, entry->d_name);
+			settle_entry(settling, quarantine, number, entry->d_name);
 	(void)unlinkat(quarantine->fd, number, AT_REMOVEDIR);
 }
 
 /* Whether nothing of it is left. */
 static bool
-settle_one(int dir_fd, const char *name)
+settle_one(struct settling *settling, int dir_fd, const char *name)
 {
 	__attribute__((cleanup(close_directory))) DIR *dir = NULL;
 	struct quarantine quarantine = { .dir_fd = dir_fd, .fd = -1 };
@@ -261,9 +288,9 @@ settle_one(int dir_fd, const char *name)
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
 	if (!dir)
 		close_fd(&fd);
-	while (dir && (entry = readdir(dir)))
+	while (dir && (entry = readdir(dir)) && clock_monotonic_ns() < settling->until_ns)
 		if (strspn(entry->d_name, "0123456789") == strlen(entry->d_name))
-			settle_number(&quarantine, entry->d_name);
+			settle_number(settling, &quarantine, entry->d_name);
 	return quarantine_leave(&quarantine);
 }
 
@@ -272,6 +299,7 @@ quarantine_settle(int dir_fd)
 {
 	__attribute__((cleanup(close_directory))) DIR *dir = NULL;
 	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct settling settling = { .until_ns = clock_monotonic_ns() + SETTLE_NS };
 	const struct dirent *entry;
 	bool is_all = true;
 
@@ -280,8 +308,14 @@ quarantine_settle(int dir_fd)
 		close_fd(&fd);
 		return false;
 	}
-	while ((entry = readdir(dir)))
+	while ((entry = readdir(dir))) {
+		if (clock_monotonic_ns() >= settling.until_ns) {
+			is_all = false;
+			break;
+		}
 		if (stray_posix_is_quarantine(entry->d_name) && strlen(entry->d_name) < sizeof(((struct quarantine *)0)->name))
-			is_all = settle_one(dir_fd, entry->d_name) && is_all;
+			is_all = settle_one(&settling, dir_fd, entry->d_name) && is_all;
+	}
+	say_waiting(&settling);
 	return is_all;
 }

@@ -49,7 +49,7 @@ int quarantine_remove(struct quarantine *quarantine, const char *name, ino_t ino
 
 /*
  * Settles what earlier runs of our user left: it gets its name back, or if that is another one's by now it is removed, if it was
- * to be and nobody has it. The rest stays: then it returns false. What looks like a quarantine and is not ours, or is that of one
+ * to be and nobody has it. The rest stays, and what a second was too short for: then it returns false. What looks like a quarantine and is not ours, or is that of one
  * that lives, is left alone.
  */
 bool quarantine_settle(int dir_fd);

@@ -110,6 +110,36 @@ START_TEST(what_somebody_has_waits_for_its_name)
 }
 END_TEST
 
+/* Whoever keeps many waiting does not fill the log with them. */
+START_TEST(many_that_wait_are_told_of_in_one_line)
+{
+	static char said[4096];
+	int log = memfd_create("log", MFD_CLOEXEC), before = dup(STDERR_FILENO);
+	ssize_t n;
+
+	ck_assert(log >= 0 && before >= 0);
+	for (unsigned i = 0; i < 50; i++) {
+		char name[32];
+		ino_t inode;
+
+		(void)snprintf(name, sizeof(name), "object\x1b%u", i);
+		rig_make(name, geteuid(), 0600);
+		inode = rig_inode(name);
+		ck_assert_int_ge(open(name, O_RDWR | O_CLOEXEC), 0);
+		leave(name, inode);
+		rig_make(name, geteuid(), 0600);
+	}
+	ck_assert_int_eq(dup2(log, STDERR_FILENO), STDERR_FILENO);
+	settle();
+	ck_assert_int_eq(dup2(before, STDERR_FILENO), STDERR_FILENO);
+	n = pread(log, said, sizeof(said) - 1, 0);
+	ck_assert_int_gt(n, 0);
+	ck_assert_ptr_nonnull(strstr(said, "and 49 others have to wait"));
+	ck_assert_ptr_eq(strchr(said, '\n'), said + n - 1);
+	ck_assert_ptr_null(strchr(said, 0x1b));
+}
+END_TEST
+
 /* It was another one that had the name in the last moment: nobody asked for its removal, held or not. */
 START_TEST(what_was_never_to_be_removed_is_not)
 {
@@ -325,6 +355,7 @@ main(void)
 	tcase_add_test(tests, what_was_left_has_its_name_back);
 	tcase_add_test(tests, what_has_lost_its_name_is_removed_when_nobody_has_it);
 	tcase_add_test(tests, what_somebody_has_waits_for_its_name);
+	tcase_add_test(tests, many_that_wait_are_told_of_in_one_line);
 	tcase_add_test(tests, what_was_never_to_be_removed_is_not);
 	tcase_add_test(tests, other_things_than_files_have_their_names_back);
 	tcase_add_test(tests, what_is_not_our_quarantine_is_left_alone);
