@@ -21,6 +21,7 @@
 #include "base/base.h"
 #include "daemon/orphans.h"
 #include "daemon/orphans_names.h"
+#include "host/object.h"
 
 #define TURN_NS		(NS_PER_MS / 2)		/* of work in one turn of the loop */
 #define READ_REST_NS	(100 * NS_PER_MS)	/* between two bursts of events that are read, at least */
@@ -275,7 +276,7 @@ posix_look(const struct orphans_posix *posix, const struct orphans_name *name, s
 {
 	const struct orphans_host *host = &posix->orphans->host;
 
-	return fstatat(posix->dir_fd, name->text, ret_status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(ret_status->st_mode) &&
+	return object_stat(posix->dir_fd, name->text, ret_status) == 0 && S_ISREG(ret_status->st_mode) &&
 	    ret_status->st_dev == posix->device && !(host->is_ours && host->is_ours(name->text, host->is_ours_arg));
 }
 

@@ -15,6 +15,7 @@ host_libhost_la_SOURCES = \
 	host/mark.c host/mark.h \
 	host/memory.c host/memory-huge.c host/memory.h \
 	host/nodes.c host/nodes.h \
+	host/object.c host/object.h \
 	host/pools.c host/pools.h \
 	host/process.c host/process.h \
 	host/service.c host/service.h \

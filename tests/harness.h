@@ -140,6 +140,12 @@ void harness_become(uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups);
 /* Waits until fd is readable or hung up. */
 void harness_await_readable(int fd, const char *what);
 
+/*
+ * Mounts something on a file whose server never answers (FUSE): whoever asks it for anything waits until they are killed. In a
+ * mount namespace of the caller's own. Skips where that cannot be done.
+ */
+void harness_mount_silent(const char *path);
+
 /* The wire. */
 
 struct harness_conn {

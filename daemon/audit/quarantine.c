@@ -15,6 +15,7 @@
 
 #include "daemon/audit/quarantine.h"
 #include "daemon/audit/stray_posix.h"
+#include "host/object.h"
 
 #define TRIES		16
 #define SETTLE_NS	NS_PER_SEC	/* for what was left, which others can make as much as they like of */
@@ -46,7 +47,7 @@ is_ours(int dir_fd, const char *name, int fd)
 	struct stat opened, named;
 
 	return fstat(fd, &opened) == 0 && S_ISDIR(opened.st_mode) && opened.st_uid == geteuid() &&
-	    (opened.st_mode & 07777) == 0700 && fstatat(dir_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    (opened.st_mode & 07777) == 0700 && object_stat(dir_fd, name, &named) == 0 &&
 	    named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
 }
 
@@ -54,10 +55,12 @@ is_ours(int dir_fd, const char *name, int fd)
 static int
 open_quarantine(int dir_fd, const char *name, int *ret_fd)
 {
-	cleanup_close int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	cleanup_close int fd = -1;
+	int opened = object_open(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK);
 
-	if (fd < 0)
-		return -errno;
+	if (opened < 0)
+		return opened;
+	fd = opened;
 	if (!is_ours(dir_fd, name, fd))
 		return -EPERM;
 	if (flock(fd, LOCK_EX | LOCK_NB))
@@ -109,7 +112,7 @@ is_meant(const struct quarantine *quarantine, const char *path, ino_t inode)
 {
 	struct stat status;
 
-	return fstatat(quarantine->fd, path, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_ino == inode &&
+	return object_stat(quarantine->fd, path, &status) == 0 && status.st_ino == inode &&
 	    S_ISREG(status.st_mode);
 }
 
@@ -143,8 +146,9 @@ quarantine_take(struct quarantine *quarantine, const char *name, ino_t inode)
 	 * The kernel cannot be asked to rename only a certain inode. So the look comes as late as can be, and is repeated when the
 	 * name can change no more: whatever it was then has its name back within a few microseconds.
 	 */
-	if (fstatat(quarantine->dir_fd, name, &status, AT_SYMLINK_NOFOLLOW))
-		return -errno;
+	r = object_stat(quarantine->dir_fd, name, &status);
+	if (r < 0)
+		return r;
 	if (status.st_ino != inode)
 		return -ESTALE;
 	if (renameat2(quarantine->dir_fd, name, quarantine->fd, path, RENAME_NOREPLACE))

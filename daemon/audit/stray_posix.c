@@ -3,13 +3,14 @@
 /*
  * Names and files are everybody's: what is no regular file is never opened (a fifo would make us its reader, a device would be
  * told), a symbolic link is never followed, and nothing waits: somebody's lease on the file would hold a plain open for as long as
- * they like. Between the look and the open another file may have got the name: the open one is the one that is judged.
+ * they like, and what they have mounted on its name any look at it. Between the look and the open another file may have got the name: the open one is the one that is judged.
  */
 #include "config.h"
 
 #include <fcntl.h>
 
 #include "daemon/audit/stray_posix.h"
+#include "host/object.h"
 
 int
 stray_posix_open_directory(int *ret_fd)
@@ -71,9 +72,11 @@ stray_posix_release(int fd)
 }
 
 static bool
-is_object(const struct stat *status)
+is_object(int dir_fd, const struct stat *status)
 {
-	return S_ISREG(status->st_mode) && status->st_nlink == 1;
+	struct stat dir;
+
+	return S_ISREG(status->st_mode) && status->st_nlink == 1 && fstat(dir_fd, &dir) == 0 && dir.st_dev == status->st_dev;
 }
 
 static void
@@ -88,6 +91,7 @@ decide_unopened(struct audit_stray *stray, int error)
 		decide(stray, AUDIT_GONE, AUDIT_BY_NOTHING, 0);
 		break;
 	case ELOOP:
+	case EXDEV:
 		decide(stray, AUDIT_UNFIT, AUDIT_BY_NOTHING, 0);
 		break;
 	default:
@@ -100,31 +104,33 @@ stray_posix_judge(int dir_fd, const char *name, struct audit_stray *ret_stray, i
 {
 	cleanup_close int fd = -1;
 	struct stat status;
-	int r;
+	int r, opened;
 
 	*ret_stray = (struct audit_stray) { .what = AUDIT_POSIX, .shm_id = -1 };
 	(void)snprintf(ret_stray->name, sizeof(ret_stray->name), "%s", name);
 	if (ret_fd)
 		*ret_fd = -1;
-	if (fstatat(dir_fd, name, &status, AT_SYMLINK_NOFOLLOW)) {
-		decide_unopened(ret_stray, errno);
+	r = object_stat(dir_fd, name, &status);
+	if (r < 0) {
+		decide_unopened(ret_stray, -r);
 		return;
 	}
 	describe(&status, ret_stray);
 	decide(ret_stray, AUDIT_UNFIT, AUDIT_BY_NOTHING, 0);
-	if (!is_object(&status))
+	if (!is_object(dir_fd, &status))
 		return;
-	fd = openat(dir_fd, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0) {
-		decide_unopened(ret_stray, errno);
+	opened = object_open(dir_fd, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY);
+	if (opened < 0) {
+		decide_unopened(ret_stray, -opened);
 		return;
 	}
+	fd = opened;
 	if (fstat(fd, &status)) {
 		decide(ret_stray, AUDIT_UNKNOWN, AUDIT_BY_NOTHING, -errno);
 		return;
 	}
 	describe(&status, ret_stray);
-	if (!is_object(&status))
+	if (!is_object(dir_fd, &status))
 		return;
 	r = stray_posix_lease(fd);
 	if (r == -EAGAIN || r == -EBUSY)

@@ -26,6 +26,7 @@
 #include "daemon/log.h"
 #include "daemon/procfd.h"
 #include "host/findings.h"
+#include "host/object.h"
 
 #define PAGE_BYTES	4096
 
@@ -254,7 +255,7 @@ posix_create(const struct definition *definition, const struct backend_birth *bi
 		return -ENOMEM;
 	}
 	/* What has the name may be what takes the room, too: that is told first. */
-	if (lstat(posix->path, &status) == 0)
+	if (object_stat(AT_FDCWD, posix->path, &status) == 0)
 		r = posix_refuse_taken(posix->path, text, text_size);
 	else
 		r = posix_judge(NULL, wanted_bytes, text, text_size);
@@ -422,7 +423,7 @@ posix_unname(struct backend_object *object)
 	posix_keep(posix);
 	LIST_REMOVE(posix, named_entry);
 	posix->fd = -1;
-	if (lstat(posix->path, &named) || fstat(object->fd, &ours) || named.st_dev != ours.st_dev ||
+	if (object_stat(AT_FDCWD, posix->path, &named) || fstat(object->fd, &ours) || named.st_dev != ours.st_dev ||
 	    named.st_ino != ours.st_ino)
 		log_write(LOG_WARNING, &(struct log_about) { 0 }, "%s is not the object that was made there any more, and was left "
 		    "alone: somebody removed or replaced it", posix->path);

@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "daemon/backend/posix.h"
 #include "daemon/procfd.h"
+#include "host/object.h"
 
 int
 posix_fail(const char *step, const char *path, char *text, size_t text_size)
@@ -75,7 +76,8 @@ posix_find_proved(const struct record_row *row, const char *path, int *ret_fd, c
 	cleanup_close int fd = -1;
 	struct stat status;
 
-	if (lstat(path, &status))
+	errno = -object_stat(AT_FDCWD, path, &status);
+	if (errno)
 		return errno == ENOENT ? BACKEND_E_GONE : posix_fail("looking at", path, text, text_size);
 	if (!S_ISREG(status.st_mode) || status.st_dev != row->device || status.st_ino != row->inode)
 		return BACKEND_E_OTHER;

@@ -13,12 +13,15 @@
 #include "daemon/backend/posix.h"
 #include "host/findings.h"
 #include "host/lease.h"
+#include "host/object.h"
 
-/* Nobody has it open or mapped. Others' objects are left alone, whatever our rights are. */
+/* Nobody has it open or mapped. Others' objects are left alone, whatever our rights are, and so is what is mounted there. */
 static bool
 is_forsaken(const char *path, const struct stat *status)
 {
-	return status->st_uid == geteuid() && lease_ask(path, status) == LEASE_FREE;
+	struct stat dir;
+
+	return status->st_uid == geteuid() && stat(POSIX_DIR, &dir) == 0 && dir.st_dev == status->st_dev && lease_ask(path, status) == LEASE_FREE;
 }
 
 void
@@ -28,7 +31,7 @@ posix_taken_explain(const char *object, const char *who, char *text, size_t text
 	struct stat status;
 
 	(void)snprintf(path, sizeof(path), "%s%s", POSIX_DIR, object);
-	if (lstat(path, &status))
+	if (object_stat(AT_FDCWD, path, &status))
 		(void)snprintf(text, text_size, "an object %s was there already, and is gone now; retry", object);
 	else if (!S_ISREG(status.st_mode) || is_forsaken(path, &status))
 		findings_posix_taken(text, text_size, object, &status, (uint32_t)geteuid(), NULL);
@@ -48,7 +51,7 @@ posix_taken_inquire(const char *object, struct backend_errand *ret_errand)
 	fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return false;
-	if (fstat(fd, &status) || !S_ISREG(status.st_mode) || is_forsaken(path, &status)) {
+	if (object_stat(fd, "", &status) || !S_ISREG(status.st_mode) || is_forsaken(path, &status)) {
 		(void)close(fd);
 		return false;
 	}

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
@@ -413,6 +414,24 @@ START_TEST(without_rights_ones_own_are_removed_and_others_not_judged)
 }
 END_TEST
 
+/* Users may mount file systems of their own on their files: nobody waits for what such a one says. */
+START_TEST(what_is_mounted_on_a_name_holds_nobody_up)
+{
+	struct audit_candidate before;
+
+	rig_make("file", geteuid(), 0600);
+	rig_make("other", geteuid(), 0600);
+	before = rig_candidate("file", AUDIT_CANDIDATE_REMOVE);
+	harness_mount_silent("/dev/shm/file");
+	ck_assert_uint_eq(rig_list(AUDIT_QUESTION_POSIX), 2);
+	for (size_t i = 0; i < 2; i++)
+		ck_assert_uint_eq(rig.strays[i].verdict, streq(rig.strays[i].name, "file") ? AUDIT_UNFIT : AUDIT_UNHELD);
+	ck_assert_uint_eq(rig_judge_one(before)->verdict, AUDIT_CHANGED);
+	ck_assert_int_eq(umount2("/dev/shm/file", MNT_DETACH), 0);
+	ck_assert_uint_eq(rig_judge_one(before)->verdict, AUDIT_REMOVED);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -433,6 +452,7 @@ main(void)
 	tcase_add_test(tests, list_has_all_of_both_kinds);
 	tcase_add_test(tests, long_list_comes_in_pieces);
 	tcase_add_test(tests, without_rights_ones_own_are_removed_and_others_not_judged);
+	tcase_add_test(tests, what_is_mounted_on_a_name_holds_nobody_up);
 	suite_add_tcase(suite, tests);
 	return harness_run(suite);
 }

@@ -9,10 +9,13 @@
 #include <check.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "base/base.h"
 #include "daemon/orphans.h"
+#include "tests/harness.h"
 
 #define N_MANY	450			/* more than two questions have room for */
 
@@ -429,6 +432,24 @@ START_TEST(only_regular_files_of_one_name_are_asked_about)
 }
 END_TEST
 
+/* Users may mount file systems of their own on their files: the loop waits for none. */
+START_TEST(what_is_mounted_on_a_name_holds_nobody_up)
+{
+	char path[96];
+
+	if (access("/dev/fuse", R_OK | W_OK) || unshare(CLONE_NEWNS))
+		harness_skip("no FUSE, or no mounts of our own: %s", strerror(errno));
+	ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	BEGIN({ "/x*", 1, true });
+	touch("x1", O_WRONLY);
+	(void)snprintf(path, sizeof(path), "%s/x1", rig.dir);
+	harness_mount_silent(path);
+	expect_quiet("x2");
+	ck_assert_int_eq(umount2(path, MNT_DETACH), 0);
+	end();
+}
+END_TEST
+
 START_TEST(what_was_there_before_is_found)
 {
 	BEGIN({ "/none", 1, true });
@@ -693,6 +714,7 @@ main(void)
 	tcase_add_test(tcase, writer_that_closes_while_it_is_judged_is_noticed);
 	tcase_add_loop_test(tcase, what_cannot_be_removed_or_asked_about_is_told_once, 0, 2);
 	tcase_add_test(tcase, only_regular_files_of_one_name_are_asked_about);
+	tcase_add_test(tcase, what_is_mounted_on_a_name_holds_nobody_up);
 	tcase_add_test(tcase, what_was_there_before_is_found);
 	tcase_add_test(tcase, first_rule_that_fits_counts);
 	tcase_add_loop_test(tcase, rules_that_go_while_it_is_judged_take_nothing_with_them, 0, 2);

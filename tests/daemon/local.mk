@@ -32,7 +32,7 @@ tests_daemon_check_kernelcount_LDADD = $(DAEMON_TEST_LIBS)
 check_PROGRAMS += tests/daemon/check_orphans
 tests_daemon_check_orphans_SOURCES = tests/daemon/check_orphans.c
 tests_daemon_check_orphans_CFLAGS = $(DAEMON_TEST_CFLAGS)
-tests_daemon_check_orphans_LDADD = $(DAEMON_TEST_LIBS)
+tests_daemon_check_orphans_LDADD = $(HARNESS_LIBS) $(DAEMON_TEST_LIBS)
 
 check_PROGRAMS += tests/daemon/check_orphansysv
 tests_daemon_check_orphansysv_SOURCES = tests/daemon/check_orphansysv.c

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Looks at what has a name in a directory that is everybody's, as /dev/shm is. A user may have a file system of their own mounted
+ * on such a name (FUSE), which answers whoever looks when it likes, or never. So nothing here asks it.
+ */
+#ifndef HOST_OBJECT_H
+#define HOST_OBJECT_H
+
+#include <sys/stat.h>
+
+/*
+ * As fstatat(2) with AT_SYMLINK_NOFOLLOW; name "": the descriptor's own. What is mounted on the name has another device, and the
+ * rest is what the kernel remembers of it. 0 or a negative errno.
+ */
+int object_stat(int dir_fd, const char *name, struct stat *ret_status);
+
+/* As openat(2), of what is in the directory itself. A descriptor, or a negative errno: -EXDEV where something is mounted there. */
+int object_open(int dir_fd, const char *name, int flags);
+
+#endif
