@@ -281,10 +281,11 @@ say_hidden(struct audit_answer *head, bool is_partial)
 	if (!head->n_hidden)
 		return;
 	(void)rights_missing(RIGHTS_LOOK, missing, sizeof(missing));
+	/* Who is told may be somebody for whom another asked: to be root would not help them. */
 	(void)snprintf(head->text, sizeof(head->text), "%s%u of %u processes could not be looked into%s%s%s",
 	    is_partial ? "/proc hides other users' processes (hidepid); at least " : "", head->n_hidden, head->n_seen + is_partial,
 	    *missing ? ": that takes " : ", although we have the capabilities for it: a security module, a user namespace or the "
-	    "process itself keeps us from it", missing, *missing ? "; start segmentd-audit.socket, or ask as root" : "");
+	    "process itself keeps us from it", missing, *missing ? "; start segmentd-audit.socket" : "");
 }
 
 /* Whether /proc counts processes as we do, who are told by their pids. */
