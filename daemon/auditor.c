@@ -565,12 +565,18 @@ void
 auditor_deinit(struct auditor *auditor)
 {
 	uint64_t now_ns = clock_monotonic_ns(), until_ns = now_ns + REAP_MS * NS_PER_MS;
+	struct auditor_question *question;
 	struct auditor_child *child;
 
 	if (!auditor->base)
 		return;
 	/* Who is just removing something is not torn from it: what has no name for that moment would stay without. */
 	auditor_disconnect(auditor, false);
+	/* Who asked goes after us, and may cancel all the same. */
+	if (auditor->current)
+		auditor->current->auditor = NULL;
+	TAILQ_FOREACH(question, &auditor->queue, entry)
+		question->auditor = NULL;
 	LIST_FOREACH(child, &auditor->children, entry)
 		auditor_child_await(child, now_ns + FINISH_MS * NS_PER_MS);
 	LIST_FOREACH(child, &auditor->children, entry)

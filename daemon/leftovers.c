@@ -8,7 +8,6 @@
 #include "config.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 
 #include "base/base.h"
 #include "daemon/leftovers.h"
@@ -64,36 +63,6 @@ leftovers_tell(const char *text, void *arg)
 	log_write(LOG_WARNING, NULL, "the record in state_dir: %s", text);
 }
 
-/* "posix /desk of segment 'desk' (4 MiB, inode 7), made by segmentd 123 that was killed" */
-static const char *
-leftover_describe(const struct leftover *leftover, char *text, size_t text_size)
-{
-	const struct record_row *row = &leftover->entry.row;
-	char size[32], number[48];
-
-	number[0] = '\0';
-	if (row->inode)
-		(void)snprintf(number, sizeof(number), ", inode %" PRIu64, row->inode);
-	else if (row->shm_id >= 0)
-		(void)snprintf(number, sizeof(number), ", id %" PRId32, row->shm_id);
-	(void)snprintf(text, text_size, "%s %s of segment '%s' (%s%s), left by segmentd %" PRId32 " which was killed", row->backend,
-	    row->object, row->segment, findings_size(size, sizeof(size), row->map_bytes), number, row->maker_pid);
-	return text;
-}
-
-void
-leftover_log(const struct leftover *leftover, int priority, const char *format, ...)
-{
-	const struct log_about about = { .segment = leftover->entry.row.segment };
-	char what[640], text[512];
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	log_write(priority, &about, "%s: %s", leftover_describe(leftover, what, sizeof(what)), text);
-}
-
 static void
 leftover_set_kept(struct leftover *leftover, bool is_kept)
 {
@@ -112,6 +81,7 @@ leftover_free(struct leftover *leftover)
 {
 	struct leftovers *leftovers = leftover->leftovers;
 
+	(void)inquiry_cancel(&leftover->inquiry);
 	leftover_set_kept(leftover, false);
 	if (leftovers->look_next == leftover)
 		leftovers->look_next = TAILQ_NEXT(leftover, list_entry);
@@ -255,6 +225,7 @@ leftover_look(struct leftover *leftover)
 			segment_start(segment);
 		return;
 	}
+	leftover->held_ns = clock_monotonic_ns();
 	leftover_watch(leftover);
 	if (leftover->is_told || segment)
 		return;
@@ -263,9 +234,7 @@ leftover_look(struct leftover *leftover)
 		return;
 	}
 	leftover_set_kept(leftover, true);
-	leftover_log(leftover, LOG_WARNING, "the configuration has it no more, but somebody has it: %s",
-	    leftover->holding.backend->features & BACKEND_DURABLE ? "its mark stays until they are gone" :
-	    "it is kept, and removed when they are gone");
+	leftover_tell_kept(leftover);
 }
 
 static bool
@@ -473,6 +442,7 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
 		return leftover ? leftovers_wait(leftovers, leftover, text, text_size) : LEFTOVERS_E_NONE;
 	}
 	leftover->is_refused = true;
+	leftover->held_ns = clock_monotonic_ns();
 	leftover_watch(leftover);
 	others = holding_others(&leftover->holding);
 	if (others)

@@ -13,6 +13,7 @@
 
 #include "daemon/auditor.h"
 #include "daemon/holding.h"
+#include "daemon/inquiry.h"
 #include "daemon/kernelcount.h"
 #include "daemon/record.h"
 
@@ -26,7 +27,10 @@ struct leftover {
 	struct leftover_opening *opening;	/* a worker is at an errand for it; or NULL */
 	bool is_leaving;		/* it is being removed, and not held by us meanwhile */
 	bool is_asked;			/* by the question that is under way */
-	char why[160];			/* a clause */
+	char why[160];			/* a clause; and what of it is in memory then, while it is removed */
+	uint64_t resident_bytes;
+	uint64_t held_ns;		/* monotonic: when somebody was last seen to have it; 0: not since this start */
+	struct inquiry inquiry;		/* who that is */
 	bool is_refused;		/* a segment that wants it has failed for it */
 	bool is_told;
 	TAILQ_ENTRY(leftover) list_entry;
@@ -102,6 +106,10 @@ void leftover_look(struct leftover *leftover);		/* it may be freed */
 int leftover_prove(struct leftover *leftover, bool may_return, char *text, size_t text_size);
 void leftover_free(struct leftover *leftover);
 void leftover_log(const struct leftover *leftover, int priority, const char *format, ...) BASE_PRINTF(3, 4);
+/* Somebody has it, and it is kept: who, as soon as that is known. */
+void leftover_tell_kept(struct leftover *leftover);
+/* It is removed, by the kernel's word: all that is known of it. */
+void leftover_tell_removed(const struct leftover *leftover);
 
 /* As releases' keep(): what was adopted, and did not become ready, is a leftover again. */
 void leftovers_keep(struct holding *holding, void *arg);

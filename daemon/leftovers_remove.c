@@ -7,7 +7,6 @@
  */
 #include "config.h"
 
-#include <stdarg.h>
 
 #include "base/base.h"
 #include "daemon/leftovers.h"
@@ -26,26 +25,10 @@ struct leftovers_removal {
 
 static void leftovers_ask(struct leftovers *leftovers);
 
-static const char *
-leftover_proof(const struct backend *backend)
-{
-	return backend->features & BACKEND_COUNTED ? "by nattch nobody has it attached" :
-	    "a write lease was granted: no process has it open or maps it";
-}
-
-static void
-leftover_tell_removed(struct leftover *leftover)
-{
-	const struct backend *backend = backend_of_row(&leftover->entry.row);
-
-	leftover->leftovers->n_removed++;
-	leftover_log(leftover, LOG_NOTICE, "%s, and %s; %s", leftover->why, leftover_proof(backend),
-	    backend->features & BACKEND_DURABLE ? "it is written back, and its mark goes" : "it is removed");
-}
-
 static void
 leftover_remove_directly(struct leftover *leftover)
 {
+	leftover->leftovers->n_removed++;
 	leftover_tell_removed(leftover);
 	holding_release(&leftover->holding, leftover->leftovers->releases, false);
 	leftover_free(leftover);
@@ -60,6 +43,7 @@ leftover_settle(struct leftover *leftover, uint32_t verdict)
 
 	leftover->is_leaving = leftover->is_asked = false;
 	if (verdict == AUDIT_REMOVED) {
+		leftover->leftovers->n_removed++;
 		leftover_tell_removed(leftover);
 		record_remove(&leftover->entry);
 		leftover_free(leftover);
@@ -163,6 +147,7 @@ leftovers_remove(struct leftover *leftover, const char *why)
 	struct holding *holding = &leftover->holding;
 
 	(void)snprintf(leftover->why, sizeof(leftover->why), "%s", why);
+	leftover->resident_bytes = holding->backend->resident_bytes(&holding->object);
 	/* What is mapped here is what could not be provisioned: to let go of that takes its time. */
 	if (!leftovers->auditor || !holding->backend->leave || holding->map) {
 		leftover_remove_directly(leftover);

@@ -21,8 +21,9 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/ending.c daemon/ending.h \
 	daemon/events.c daemon/events.h \
 	daemon/holding.c daemon/holding.h \
+	daemon/inquiry.c daemon/inquiry.h \
 	daemon/kernelcount.c daemon/kernelcount.h \
-	daemon/leftovers.c daemon/leftovers.h daemon/leftovers_open.c daemon/leftovers_remove.c \
+	daemon/leftovers.c daemon/leftovers.h daemon/leftovers_open.c daemon/leftovers_remove.c daemon/leftovers_tell.c \
 	daemon/listener.c daemon/listener.h \
 	daemon/locks.c daemon/locks.h \
 	daemon/log.c daemon/log.h \
@@ -45,6 +46,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/provision_errand.c \
 	daemon/provision_grow.c \
 	daemon/provision_init.c \
+	daemon/provision_inquire.c \
 	daemon/provision_place.c \
 	daemon/provision_steps.c daemon/provision_steps.h \
 	daemon/record.c daemon/record.h \

@@ -567,6 +567,7 @@ manager_init(struct manager *manager)
 	if (r)
 		return r;
 	manager->provisioner.releases.io = &manager->io_workers;
+	manager->provisioner.auditor = &manager->auditor;
 	r = kernelcount_init(&manager->kernelcount, manager->base);
 	if (r) {
 		log_write(LOG_ERR, &(struct log_about) { .error = r },

@@ -142,6 +142,8 @@ provision_fail(struct provision *provision, int r)
 		else
 			workers_hurry(&provision->free_piece.job);
 	}
+	if (inquiry_cancel(&provision->inquiry))
+		provision->n_busy--;
 	if (!provision->n_busy)
 		provision_finish(provision, provision->failed);
 }
@@ -499,6 +501,7 @@ provision_free(struct provision *provision)
 	if (!provision)
 		return NULL;
 	slices_stop(&provision->locking);
+	(void)inquiry_cancel(&provision->inquiry);
 	close_fd(&provision->path_fd);
 	(void)definition_unref(provision->definition);
 	free(provision);

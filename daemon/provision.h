@@ -11,6 +11,7 @@
 #include "conf/definition.h"
 #include "daemon/budget.h"
 #include "daemon/holding.h"
+#include "daemon/inquiry.h"
 #include "daemon/slices.h"
 #include "daemon/workers.h"
 #include "host/findings.h"
@@ -26,6 +27,7 @@ struct provisioner {
 	uint64_t mlocked_bytes;		/* of them by mlock, which VmLck shows */
 	struct record *record;		/* what outlives us; NULL: nothing is entered */
 	struct leftovers *leftovers;	/* what earlier daemons left; NULL: nothing is looked for */
+	struct auditor *auditor;	/* who tells who has what is in the way; NULL: nobody */
 	void (*on_room)(void *arg);	/* some memory that was on its way back has arrived; NULL: nobody waits for it */
 	void *on_room_arg;
 };
@@ -75,7 +77,7 @@ struct provision {
 	bool is_undoing;		/* the latter is under way */
 	bool is_reserve_only;		/* of a file: its blocks are wanted, and no pages */
 	enum backend_stage stage;	/* of the errands that are under way */
-	bool is_inquiry;		/* it has failed already, and a worker finds out why */
+	struct inquiry inquiry;		/* while it has failed already, and is only asked about why */
 	bool is_left_over;		/* it failed for what an earlier daemon left: the text says why, but not who has that */
 	int failed;			/* negative errno; waits for busy pieces to end */
 	bool memory_short;		/* its pages must be given back before anything else */

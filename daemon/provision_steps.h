@@ -62,7 +62,7 @@ provision_workers(const struct provision *provision)
 {
 	const struct backend *backend = backend_find(provision->definition->backend);
 
-	if (provision->is_inquiry || (backend && backend->errand))
+	if (backend && backend->errand)
 		return provision->provisioner->releases.io;
 	return provision->provisioner->workers;
 }
@@ -91,7 +91,7 @@ void provision_contents_done(struct provision *provision);
 /* Has workers do what the backend wants of them in this stage, and goes on with provision_opened(), or finishes. */
 void provision_run_errands(struct provision *provision, enum backend_stage stage);
 
-/* It could not be made: whether a worker finds out more of why, before it fails. */
+/* Something is in its way: whether it is asked who has that, before it fails. */
 bool provision_inquire(struct provision *provision);
 void provision_opened(struct provision *provision);
 

@@ -20,6 +20,7 @@
 #include "base/base.h"
 
 #define SLACK_SECONDS	5		/* beyond AUDIT_SECONDS: until it has started, on a host that is busy */
+#define END_MS	1000		/* that a program of ours has for its end */
 #define ROWS_MAX	(UINT64_C(4) << 20)	/* of one answer; no honest program gets so far in its time */
 
 #define HOW_KNOWN	(AUDIT_MAPS_READ | AUDIT_MAPS_WRITE | AUDIT_FD_READ | AUDIT_FD_WRITE | AUDIT_FD_PATH | \
@@ -154,6 +155,34 @@ audit_open(const char *socket, pid_t *ret_pid)
 		return -errno;
 	r = start_program(wanted ? wanted : AUDIT_PROGRAM, theirs, ret_pid);
 	return r < 0 ? r : take_fd(&ours);
+}
+
+/* Whether it ended in time. */
+static bool
+await_end(int pidfd)
+{
+	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
+	int n;
+
+	do
+		n = poll(&pfd, 1, END_MS);
+	while (n < 0 && errno == EINTR);
+	return n > 0;
+}
+
+void
+audit_close(int fd, pid_t pid)
+{
+	cleanup_close int pidfd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+
+	(void)close(fd);
+	if (pidfd < 0)
+		return;
+	if (!await_end(pidfd)) {
+		(void)kill(pid, SIGKILL);
+		(void)await_end(pidfd);
+	}
+	(void)waitpid(pid, NULL, WNOHANG);
 }
 
 /* What is believed. */

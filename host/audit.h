@@ -174,6 +174,12 @@ static_assert(sizeof(struct audit_stray) == 104 + AUDIT_NAME_SIZE, "audit_stray"
 int audit_open(const char *socket, pid_t *ret_pid);
 
 /*
+ * Hangs up, and reaps the program, if it is one of our own: it ends by itself then, and is killed if it does not within a second.
+ * For who may wait that long.
+ */
+void audit_close(int fd, pid_t pid);
+
+/*
  * Whether `size` bytes are a well-formed message of the answer to the question: sizes, counts, values that are known, names that
  * can be one, and all texts ended. A message without rows is an answer's last. The rows stand right behind its header.
  */

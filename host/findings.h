@@ -91,7 +91,7 @@ void findings_shm(char *buf, size_t size, uint64_t needed_bytes, const struct sh
 void findings_shm_unreachable(char *buf, size_t size, int r);
 
 /*
- * An object's name is taken. uid: of who wants it. who: who maps it (host/mappers.h); NULL: it is of that uid, and nobody has
+ * An object's name is taken. uid: of who wants it. who: who has it (host/audit_brief.h); NULL: it is of that uid, and nobody has
  * it at all.
  */
 void findings_posix_taken(char *buf, size_t size, const char *object, const struct stat *st, uint32_t uid, const char *who);

@@ -3,6 +3,7 @@ noinst_LTLIBRARIES += host/libhost.la
 host_libhost_la_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_PROGRAM='"$(libexecdir)/segmentd-audit"'
 host_libhost_la_SOURCES = \
 	host/audit.c host/audit.h \
+	host/audit_brief.c host/audit_brief.h \
 	host/cgroup.c host/cgroup.h \
 	host/container.c host/container.h \
 	host/file.c host/file.h \
@@ -11,7 +12,6 @@ host_libhost_la_SOURCES = \
 	host/kernel.c host/kernel.h \
 	host/limits.c host/limits.h \
 	host/lease.c host/lease.h \
-	host/mappers.c host/mappers.h \
 	host/mark.c host/mark.h \
 	host/memory.c host/memory-huge.c host/memory.h \
 	host/nodes.c host/nodes.h \

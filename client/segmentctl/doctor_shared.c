@@ -5,8 +5,8 @@
 
 #include "client/segmentctl/doctor.h"
 #include "client/segmentctl/text.h"
+#include "host/audit_brief.h"
 #include "host/lease.h"
-#include "host/mappers.h"
 #include "host/shm.h"
 
 #define PATIENCE_NS	NS_PER_SEC	/* for looking through all processes, for all objects together */
@@ -174,28 +174,49 @@ judge_shm(struct doctor *doctor, const struct doctor_set *set, struct shm_mount 
 	doctor_set_deinit(&misfits);
 }
 
+static int
+take_holder(const void *row, void *arg)
+{
+	audit_brief_add(arg, row);
+	return 0;
+}
+
+/* As segmentd-audit tells it to the caller. False: it does not. */
+static bool
+ask_holders(const struct doctor *doctor, const struct stat *st, struct audit_brief *brief, char *buf, size_t size)
+{
+	const struct audit_question question = { .version = AUDIT_VERSION, .kind = AUDIT_WHO, .serial = 1, .n_rows = 1 };
+	const struct audit_object object = { .device = st->st_dev, .inode = st->st_ino, .shm_id = -1 };
+	struct audit_answer end;
+	pid_t pid;
+	int r, fd = audit_open(doctor->conf->daemon.audit_socket, &pid);
+
+	if (fd < 0)
+		return false;
+	r = audit_ask(fd, &question, &object, take_holder, brief, &end);
+	audit_close(fd, pid);
+	if (r || end.result)
+		return false;
+	(void)audit_brief_describe(buf, size, brief, end.text, end.flags & AUDIT_INCOMPLETE);
+	return true;
+}
+
 /*
- * Who has it, as far as the caller may see that, and there is time left for looking. Of the daemon's own uid a lease says
- * whether anybody has, also where no mapping is to be seen. False: nobody.
+ * Who has it, where there is time left for looking. Of the daemon's own uid a lease says whether anybody has, also where no
+ * process is to be seen. False: nobody.
  */
 static bool
 describe_holders(const struct doctor *doctor, const char *path, const struct stat *st, uint64_t until_ns, char *buf, size_t size)
 {
 	enum lease lease = st->st_uid == doctor->limits.uid ? lease_ask(path, st) : LEASE_UNKNOWN;
-	uint64_t now_ns = clock_monotonic_ns();
-	struct mappers mappers = { 0 };
-	char who[256];
-	int r = -ETIME;
+	struct audit_brief brief = { .n = 0 };
+	char who[FINDINGS_TEXT_SIZE];
 
 	if (lease == LEASE_FREE)
 		return false;
-	if (now_ns < until_ns && !*doctor->root)
-		r = mappers_find(st->st_dev, st->st_ino, until_ns - now_ns, &mappers);
-	if (r)
-		(void)snprintf(who, sizeof(who), "who maps it cannot be told");
-	else
-		(void)mappers_describe(who, sizeof(who), &mappers);
-	(void)snprintf(buf, size, "%s%s", lease == LEASE_HELD && !mappers.n ? "somebody has it open or mapped: " : "", who);
+	if (*doctor->root || clock_monotonic_ns() >= until_ns || !ask_holders(doctor, st, &brief, who, sizeof(who)))
+		(void)snprintf(who, sizeof(who), "who has it cannot be told");
+	(void)snprintf(buf, size, "%s%s", lease == LEASE_HELD && !brief.n ? "somebody has it open or mapped: " : "", who);
 	return true;
 }
 
@@ -203,7 +224,7 @@ static void
 judge_objects(struct doctor *doctor, const struct doctor_set *set)
 {
 	uint64_t until_ns = clock_monotonic_ns() + PATIENCE_NS;
-	char text[FINDINGS_TEXT_SIZE], who[320];
+	char text[2 * FINDINGS_TEXT_SIZE], who[FINDINGS_TEXT_SIZE + 64];
 	struct stat st;
 
 	for (size_t i = 0; i < set->n; i++) {

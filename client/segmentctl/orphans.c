@@ -157,16 +157,15 @@ list_by(struct orphans *orphans, const char *socket, bool *ret_is_service)
 {
 	struct audit_question question = { .version = AUDIT_VERSION, .kind = AUDIT_LIST, .serial = 1,
 		.flags = AUDIT_QUESTION_POSIX | AUDIT_QUESTION_SYSV };
-	struct auditing auditing;
-	int r;
+	pid_t pid;
+	int r, fd = audit_open(socket, &pid);
 
 	*ret_is_service = false;
-	auditing.fd = audit_open(socket, &auditing.pid);
-	if (auditing.fd < 0)
-		return report_open(orphans->ctl, auditing.fd);
-	*ret_is_service = auditing.pid == 0;
-	r = audit_ask(auditing.fd, &question, NULL, take_row, orphans, &orphans->end);
-	auditing_close(&auditing);
+	if (fd < 0)
+		return report_open(orphans->ctl, fd);
+	*ret_is_service = pid == 0;
+	r = audit_ask(fd, &question, NULL, take_row, orphans, &orphans->end);
+	audit_close(fd, pid);
 	return r;
 }
 
@@ -346,7 +345,7 @@ remove_batch(struct orphans *orphans, int fd, size_t first, size_t n)
  * would wait in quarantine for the next who asks it.
  */
 static int
-remove_batches(struct orphans *orphans, struct auditing *auditing)
+remove_batches(struct orphans *orphans, int fd)
 {
 	sigset_t ends, before;
 	int r = 0;
@@ -359,7 +358,7 @@ remove_batches(struct orphans *orphans, struct auditing *auditing)
 		size_t n = min_u64(BATCH, orphans->n_unheld - first);
 
 		(void)sigprocmask(SIG_BLOCK, &ends, &before);
-		r = remove_batch(orphans, auditing->fd, first, n);
+		r = remove_batch(orphans, fd, first, n);
 		if (!orphans->ctl->json)
 			orphans_print_results(orphans, first, n);
 		(void)fflush(stdout);
@@ -391,14 +390,13 @@ judge_results(const struct orphans *orphans)
 static int
 carry_out(struct orphans *orphans)
 {
-	struct auditing auditing;
-	int r;
+	pid_t pid;
+	int r, fd = audit_open(AUDIT_SOCKET, &pid);
 
-	auditing.fd = audit_open(AUDIT_SOCKET, &auditing.pid);
-	if (auditing.fd < 0)
-		return report_open(orphans->ctl, auditing.fd);
-	r = remove_batches(orphans, &auditing);
-	auditing_close(&auditing);
+	if (fd < 0)
+		return report_open(orphans->ctl, fd);
+	r = remove_batches(orphans, fd);
+	audit_close(fd, pid);
 	return r;
 }
 

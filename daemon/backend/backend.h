@@ -13,6 +13,7 @@
 #include "conf/definition.h"
 #include "daemon/record.h"
 #include "daemon/worker/job.h"
+#include "host/audit.h"
 
 #define BACKEND_FD		0x01u	/* clients map the data by their descriptor */
 #define BACKEND_SEALED		0x02u	/* its size can never change; else a writer can cut it short */
@@ -100,11 +101,10 @@ struct backend {
 	int (*prove)(const struct record_entry *entry, struct backend_object *ret_object, char *text, size_t text_size);
 
 	/*
-	 * After create() has failed with -EEXIST: what a worker can find out of why, which would hold the loop up. The first fd is
-	 * the caller's to close. False: nothing. NULL: never anything. inquired() says the sentence with what was found; NULL:
-	 * nothing was.
+	 * After create() has failed with -EEXIST: the object that is in the way, where it helps to know who has it. False: it does
+	 * not. NULL: never. inquired() says the sentence anew, with who that is, as a clause.
 	 */
-	bool (*inquire)(const struct definition *definition, struct backend_errand *ret_errand);
+	bool (*inquire)(const struct definition *definition, struct audit_object *ret_object);
 	void (*inquired)(const struct definition *definition, const char *found, char *text, size_t text_size);
 
 	/*

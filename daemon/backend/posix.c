@@ -308,9 +308,9 @@ posix_prove(const struct record_entry *entry, struct backend_object *ret_object,
 }
 
 static bool
-posix_inquire(const struct definition *definition, struct backend_errand *ret_errand)
+posix_inquire(const struct definition *definition, struct audit_object *ret_object)
 {
-	return posix_taken_inquire(definition->object, ret_errand);
+	return posix_taken_inquire(definition->object, ret_object);
 }
 
 static void

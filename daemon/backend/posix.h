@@ -41,6 +41,6 @@ int posix_fail(const char *step, const char *path, char *text, size_t text_size)
 void posix_taken_explain(const char *object, const char *who, char *text, size_t text_size);
 
 /* As backend's inquire(). */
-bool posix_taken_inquire(const char *object, struct backend_errand *ret_errand);
+bool posix_taken_inquire(const char *object, struct audit_object *ret_object);
 
 #endif

@@ -2,7 +2,7 @@
 /* Copyright the segmentd authors */
 /*
  * Why a name is not ours to take. Nothing is done to what stands there: it may be somebody's, with contents. Of what belongs to
- * our own uid the kernel says, by a lease, whether anybody has it at all; of others a worker looks in /proc who maps it.
+ * our own uid the kernel says, by a lease, whether anybody has it at all; who has it is for segmentd-audit to tell.
  */
 #include "config.h"
 
@@ -37,24 +37,18 @@ posix_taken_explain(const char *object, const char *who, char *text, size_t text
 		findings_posix_taken(text, text_size, object, &status, (uint32_t)geteuid(), NULL);
 	else
 		findings_posix_taken(text, text_size, object, &status, (uint32_t)geteuid(),
-		    who ? who : "who maps it could not be looked for");
+		    who ? who : "who has it could not be asked for");
 }
 
 bool
-posix_taken_inquire(const char *object, struct backend_errand *ret_errand)
+posix_taken_inquire(const char *object, struct audit_object *ret_object)
 {
 	char path[POSIX_PATH_SIZE];
 	struct stat status;
-	int fd;
 
 	(void)snprintf(path, sizeof(path), "%s%s", POSIX_DIR, object);
-	fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
+	if (object_stat(AT_FDCWD, path, &status) || !S_ISREG(status.st_mode) || is_forsaken(path, &status))
 		return false;
-	if (object_stat(fd, "", &status) || !S_ISREG(status.st_mode) || is_forsaken(path, &status)) {
-		(void)close(fd);
-		return false;
-	}
-	*ret_errand = (struct backend_errand) { .job = { .kind = JOB_MAPPERS }, .fds = { fd, -1, -1 } };
+	*ret_object = (struct audit_object) { .device = status.st_dev, .inode = status.st_ino, .shm_id = -1 };
 	return true;
 }

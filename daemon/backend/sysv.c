@@ -66,6 +66,25 @@ sysv_refuse_taken(uint32_t key, char *text, size_t text_size)
 	return -EEXIST;
 }
 
+static bool
+sysv_inquire(const struct definition *definition, struct audit_object *ret_object)
+{
+	struct sysv_row row;
+
+	if (!definition->has_key || sysv_find_key(definition->key, &row) || !row.n_attached)
+		return false;
+	*ret_object = (struct audit_object) { .shm_id = row.id };
+	return true;
+}
+
+static void
+sysv_inquired(const struct definition *definition, const char *found, char *text, size_t text_size)
+{
+	size_t length = strlen(text);
+
+	(void)snprintf(text + length, text_size - length, ". Now %s", found);
+}
+
 static int
 sysv_probe(const struct definition *definition, char *text, size_t text_size)
 {
@@ -484,6 +503,8 @@ const struct backend backend_sysv = {
 	.create = sysv_create,
 	.name_of = sysv_name_of,
 	.prove = sysv_prove,
+	.inquire = sysv_inquire,
+	.inquired = sysv_inquired,
 	.open = backend_open_fd,
 	.map = sysv_map,
 	.resident_bytes = sysv_resident,

@@ -26,12 +26,10 @@
 #include "daemon/worker/populate.h"
 #include "daemon/worker/repair.h"
 #include "daemon/worker/verify.h"
-#include "host/mappers.h"
 #include "host/memory.h"
 
 #define WORKER_SOCKET	STDIN_FILENO
 #define NICE		5
-#define LOOK_NS		(100 * NS_PER_MS)	/* through /proc, which takes 6 to 55 ms of 500 processes */
 #define WORKER_FDS_MAX	8		/* taken with one message to be closed again; the kernel drops the rest */
 
 struct worker {
@@ -212,26 +210,6 @@ job_has_fds(const struct job *job, const int *fds)
 	return true;
 }
 
-/* As far as /proc shows it to us, who are no more privileged than the daemon. */
-static int
-tell_mappers(int fd, struct job_result *result)
-{
-	struct mappers mappers;
-	struct stat status;
-	size_t len;
-	int r;
-
-	r = fstat(fd, &status) ? -errno : mappers_find(status.st_dev, status.st_ino, LOOK_NS, &mappers);
-	if (r) {
-		(void)snprintf(result->text, sizeof(result->text), "looking for who maps a file failed: %s", strerror(-r));
-		return r;
-	}
-	len = strlen(mappers_describe(result->text, sizeof(result->text), &mappers));
-	if (mappers.n_hidden || !mappers.is_complete)
-		(void)snprintf(result->text + len, sizeof(result->text) - len, "; `fuser -v` of it, as root, tells of all");
-	return 0;
-}
-
 /* What is done to a file that holds a segment. */
 static int
 do_file_job(const struct job *job, int *fds, struct job_result *result, int *ret_fd)
@@ -297,8 +275,6 @@ do_job(struct worker *worker, const struct job *job, int *fds, struct job_result
 	case JOB_PARSE:
 	case JOB_PARSE_TEXTS:
 		return parse_configuration(owned, owned_control, job, result);
-	case JOB_MAPPERS:
-		return tell_mappers(owned, result);
 	case JOB_SYNC:
 	case JOB_FILE_LOOK:
 	case JOB_FILE_OPEN:

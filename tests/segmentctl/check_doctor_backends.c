@@ -149,7 +149,7 @@ START_TEST(objects_that_are_there)
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		ck_assert_int_ge(fd, 0);
 		row = taken_object();
-		assert_has(row->what, "somebody has it open or mapped: who maps it cannot be told");
+		assert_has(row->what, "somebody has it open or mapped: who has it cannot be told");
 		assert_has(row->what, "It may have been left behind by a segmentd that was killed");
 		/* A mapping that no descriptor is left of, too. */
 		data = mmap(NULL, 3, PROT_READ, MAP_SHARED, fd, 0);
@@ -170,7 +170,7 @@ START_TEST(objects_that_are_there)
 	row = taken_object();
 	direct.limits.uid--;
 	assert_has(row->what, "an object /a is there already, and not ours: 3 B, of uid ");
-	assert_has(row->what, "; who maps it cannot be told");
+	assert_has(row->what, "; who has it cannot be told");
 	assert_lacks(row->what, "left behind");
 	ck_assert_int_eq(stat(path, &st), 0);
 	ck_assert_int_eq(st.st_size, 3);

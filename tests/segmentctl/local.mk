@@ -51,6 +51,7 @@ tests_segmentctl_check_doctor_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_doctor_LDADD = $(segmentctl_test_libs)
 
 tests_segmentctl_check_doctor_real_SOURCES = tests/segmentctl/check_doctor_real.c $(segmentctl_run)
+tests_segmentctl_check_doctor_real_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_BUILT='"$(abs_top_builddir)/daemon/audit/segmentd-audit"'
 tests_segmentctl_check_doctor_real_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_doctor_real_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
 

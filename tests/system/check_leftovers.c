@@ -241,7 +241,7 @@ START_TEST(what_is_not_wanted_and_nobody_has_is_removed)
 {
 	begin(plain);
 	restart(without);
-	harness_daemon_await_log(&scene.daemon, "the configuration has it no more, and a write lease was granted");
+	harness_daemon_await_log(&scene.daemon, "the configuration has it no more, and it is removed: the kernel granted a write lease");
 	while (opener_count())
 		suite_serves(&scene.daemon);
 	end(0);
@@ -297,12 +297,14 @@ END_TEST
 START_TEST(what_is_not_wanted_and_somebody_has_stays_until_they_are_gone)
 {
 	struct opener opener;
+	char who[64];
 
 	begin(plain);
 	open_and_map(&opener);
 	restart(without);
+	(void)snprintf(who, sizeof(who), "it is kept, and removed when they are gone: %d (", (int)opener.child.pid);
 	harness_daemon_await_log(&scene.daemon, "posix /s of segment 's' (4 MiB, inode ");
-	harness_daemon_await_log(&scene.daemon, "it is kept, and removed when they are gone");
+	harness_daemon_await_log(&scene.daemon, who);
 	ck_assert_uint_eq(opener_count(), 1);
 	/* Also by the next one that is killed. */
 	restart(without);

@@ -250,7 +250,7 @@ START_TEST(who_maps_what_is_there_is_told)
 	harness_daemon_start(&scene.daemon, NULL, RELOADING_SEGMENTS(POSIX("x", "64KiB", OPTIONAL)));
 	harness_open(&scene.conn, scene.daemon.socket);
 	(void)snprintf(who, sizeof(who), "%d (", (int)opener.child.pid);
-	expect_failed("x", who, "maps it");
+	expect_failed("x", who, "has it");
 	opener_kill(&opener);
 	/* It has nobody now, and the next try says so. */
 	retry("x");

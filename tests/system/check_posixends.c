@@ -377,7 +377,7 @@ START_TEST(what_a_killed_daemon_left_is_told_and_removed_by_hand)
 	harness_open(&scene.conn, scene.daemon.socket);
 	ck_assert_int_eq(harness_wait(&scene.conn, "s"), PROTOCOL_FAILED);
 	expect_reason("`rm /dev/shm/s`");
-	expect_reason("maps it");
+	expect_reason("has it");
 	opener_must(&opener, 6, "get 5");
 	opener_kill(&opener);
 	ck_assert_int_eq(harness_ask(&scene.conn, PROTOCOL_RETRY, &request.header, sizeof(request), &reply), 0);

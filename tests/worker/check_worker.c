@@ -484,29 +484,6 @@ START_TEST(jobs_that_make_no_sense_are_refused)
 }
 END_TEST
 
-START_TEST(who_maps_a_file_is_told)
-{
-	struct harness h;
-	struct job_result result;
-	char expected[32];
-	int fd = harness_memfd(SIZE);
-	void *map;
-
-	(void)snprintf(expected, sizeof(expected), "%d (", (int)getpid());
-	harness_start(&h, NULL, NULL);
-	result = harness_job(&h, JOB_MAPPERS, 0, fd, 0, 0, 0);
-	ck_assert_int_eq(result.status, 0);
-	ck_assert_ptr_nonnull(strstr(result.text, "no process is seen to map it"));
-	map = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, 0);
-	ck_assert_ptr_ne(map, MAP_FAILED);
-	result = harness_job(&h, JOB_MAPPERS, 0, fd, 0, 0, 0);
-	ck_assert_int_eq(result.status, 0);
-	/* Of one that has privileges a worker, which has none, is not shown what it maps. */
-	ck_assert_ptr_nonnull(strstr(result.text, geteuid() == 0 ? "is not shown to us" : expected));
-	harness_stop(&h);
-}
-END_TEST
-
 START_TEST(objects_that_cannot_be_populated)
 {
 	struct harness h;
@@ -720,7 +697,6 @@ main(void)
 	tcase_add_test(tcase, every_descriptor_is_closed);
 	tcase_add_test(tcase, messages_of_another_size_are_refused);
 	tcase_add_test(tcase, jobs_that_make_no_sense_are_refused);
-	tcase_add_test(tcase, who_maps_a_file_is_told);
 	tcase_add_test(tcase, objects_that_cannot_be_populated);
 	tcase_add_test(tcase, reserve_is_kept);
 	tcase_add_test(tcase, worker_has_no_privilege_and_is_the_first_to_be_killed);
