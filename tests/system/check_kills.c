@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <signal.h>
 
+#include "client/segment.h"
 #include "tests/system/killing.h"
 
 #define N_MAX		140		/* stops of a start: behind them it only asks again whether somebody has gone */
@@ -95,6 +96,17 @@ expect_contents(struct killing *killing)
 	actor_kill(&newcomer);
 }
 
+/* To who has been a client before the kill it is the same segment; the library has connected again. */
+static void
+expect_same_to_guest(struct killing *killing)
+{
+	long r = actor_do(&killing->guest, "attach s %u", SEGMENT_WRITE);
+
+	killing_expect(killing, r == 0, "the guest cannot attach it again: %ld", r);
+	killing_expect(killing, actor_do(&killing->guest, "generation") == killing->generation, "it is another one to the guest");
+	expect_guest_whole(killing);
+}
+
 static void
 expect_wanted(struct killing *killing)
 {
@@ -107,6 +119,7 @@ expect_wanted(struct killing *killing)
 	if (killing->is_mapping && killing->is_filled && is_by_name(killing)) {
 		ck_assert_int_eq(harness_find(&killing->conn, "s", &row), 0);
 		killing_expect(killing, row.others + row.readers + row.writers > 0, "nobody is said to have it");
+		expect_same_to_guest(killing);
 	}
 	expect_contents(killing);
 }
