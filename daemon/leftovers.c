@@ -374,6 +374,14 @@ leftovers_find(struct leftovers *leftovers, const struct definition *definition)
 	return leftover;
 }
 
+bool
+leftovers_hinder(struct leftovers *leftovers, const struct definition *definition)
+{
+	const struct leftover *leftover = leftovers_find(leftovers, definition);
+
+	return leftover && leftover->is_refused;
+}
+
 static void
 leftover_hand_over(struct leftover *leftover, bool is_held, struct holding *holding)
 {

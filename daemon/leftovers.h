@@ -86,6 +86,9 @@ void leftovers_look_soon(struct leftovers *leftovers);
 int leftovers_adopt(struct leftovers *leftovers, const struct definition *definition, struct holding *holding, char *text,
     size_t text_size);
 
+/* Whether a segment of the definition has failed for one, and is started again when that is gone. */
+bool leftovers_hinder(struct leftovers *leftovers, const struct definition *definition);
+
 /* Between its own files. */
 
 /* Takes the name away in two steps, by segmentd-audit: why is a clause. Whoever waits for it hears of its end. */

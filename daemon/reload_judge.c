@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "conf/units.h"
+#include "daemon/leftovers.h"
 #include "daemon/reload_judge.h"
 
 #define LOOKED_AT_MAX	1000		/* attachments whose access is looked at in one turn */
@@ -257,9 +258,15 @@ judge_draining(struct reload_judge *judge, const struct segment *segment, const 
 static void
 judge_add_failed(struct reload_judge *judge, const struct segment *segment)
 {
+	struct leftovers *leftovers = segment->host->provisioner->leftovers;
+	struct reload_text *text;
+
 	judge->is_kept = false;		/* the line counts it */
-	reload_text_add(&reload_judge_add(judge, PROTOCOL_PLAN_KEPT)->text, "it has failed, and is not tried again: `segmentctl retry "
-	    "%s`", segment->definition->name);
+	text = &reload_judge_add(judge, PROTOCOL_PLAN_KEPT)->text;
+	if (leftovers && leftovers_hinder(leftovers, segment->definition))
+		reload_text_add(text, "it has failed, and is tried again when nobody has what a killed segmentd left of it");
+	else
+		reload_text_add(text, "it has failed, and is not tried again: `segmentctl retry %s`", segment->definition->name);
 }
 
 static void

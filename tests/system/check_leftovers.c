@@ -360,6 +360,8 @@ START_TEST(what_does_not_fit_waits_for_who_has_it)
 	expect_failed(misfits[_i].words);
 	suite_expect_reason(&scene.conn, "s", who);
 	suite_expect_reason(&scene.conn, "s", "It is tried again when nobody has it");
+	reloading_expect(reloading_hangup(&scene.daemon, DAEMON_KEYS, misfits[_i].after),
+	    "s: it has failed, and is tried again when nobody has what a killed segmentd left of it");
 	opener_must(&opener, 6, "get 4000000");
 	opener_kill(&opener);
 	await_ready_again();
