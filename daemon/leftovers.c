@@ -405,15 +405,34 @@ leftovers_wait(struct leftovers *leftovers, const struct leftover *leftover, cha
 	return -EBUSY;
 }
 
-/* Who opens it anew finds by its mark how it was left. What we had opened of it is closed first. */
+/*
+ * Who opens it anew finds by its mark how it was left. What we had opened of it is closed first. Else it stays until that one has
+ * its row: there may be no memory for it, and a daemon that is killed meanwhile leaves it to the next.
+ */
 static void
-leftover_drop(struct leftover *leftover)
+leftover_close(struct leftover *leftover)
 {
-	if (leftover->holding.backend)
-		holding_release(&leftover->holding, leftover->leftovers->releases, false);
-	else
-		record_remove(&leftover->entry);
+	if (!leftover->holding.backend)
+		return;
+	holding_release(&leftover->holding, leftover->leftovers->releases, false);
 	leftover_free(leftover);
+}
+
+struct record_entry *
+leftovers_row(struct leftovers *leftovers, const struct definition *definition)
+{
+	struct leftover *leftover = leftovers_find(leftovers, definition);
+
+	return leftover && !leftover->holding.backend && backend_find(definition->backend)->errand ? &leftover->entry : NULL;
+}
+
+void
+leftovers_row_taken(struct leftovers *leftovers, const struct definition *definition)
+{
+	struct leftover *leftover = leftovers_find(leftovers, definition);
+
+	if (leftover && !leftover->holding.backend && !leftover->entry.record)
+		leftover_free(leftover);
 }
 
 int
@@ -432,7 +451,7 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
 	if (leftover->is_leaving || leftover->opening)
 		return leftovers_wait(leftovers, leftover, text, text_size);
 	if (backend_find(definition->backend)->errand) {
-		leftover_drop(leftover);
+		leftover_close(leftover);
 		return LEFTOVERS_E_NONE;
 	}
 	r = leftover_prove(leftover, false, text, text_size);

@@ -86,6 +86,13 @@ void leftovers_look_soon(struct leftovers *leftovers);
 int leftovers_adopt(struct leftovers *leftovers, const struct definition *definition, struct holding *holding, char *text,
     size_t text_size);
 
+/*
+ * The row of what is not taken over but opened anew, by whom the definition describes, and takes the row with it; or NULL. Who has
+ * done so says it.
+ */
+struct record_entry *leftovers_row(struct leftovers *leftovers, const struct definition *definition);
+void leftovers_row_taken(struct leftovers *leftovers, const struct definition *definition);
+
 /* Whether a segment of the definition has failed for one, and is started again when that is gone. */
 bool leftovers_hinder(struct leftovers *leftovers, const struct definition *definition);
 

@@ -246,7 +246,8 @@ provision_object_definition(const struct provision *provision)
 static int
 provision_create_object(struct provision *provision, const struct backend *backend)
 {
-	const struct backend_birth birth = { provision->provisioner->record, provision->holding->generation };
+	struct leftovers *leftovers = provision->provisioner->leftovers;
+	struct backend_birth birth = { .record = provision->provisioner->record, .generation = provision->holding->generation };
 	struct definition *definition = provision_object_definition(provision);
 	int r = 0;
 
@@ -257,8 +258,12 @@ provision_create_object(struct provision *provision, const struct backend *backe
 	provision->holding->backend = backend;
 	if (backend->probe)
 		r = backend->probe(definition, provision->text, sizeof(provision->text));
+	if (leftovers)
+		birth.left = leftovers_row(leftovers, definition);
 	if (r == 0)
 		r = backend->create(definition, &birth, &provision->holding->object, provision->text, sizeof(provision->text));
+	if (leftovers)
+		leftovers_row_taken(leftovers, definition);
 	(void)definition_unref(definition);
 	return r;
 }

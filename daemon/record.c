@@ -267,6 +267,23 @@ record_add(struct record *record, const struct record_row *row, struct record_en
 }
 
 int
+record_replace(struct record *record, struct record_entry *old, const struct record_row *row, struct record_entry *ret_entry)
+{
+	struct record_entry entry;
+	int r;
+
+	if (!old || !old->record)
+		return record_add(record, row, ret_entry);
+	entry = (struct record_entry) { .record = old->record, .index = old->index, .row = *row };
+	r = record_write(&entry);
+	if (r)
+		return r;
+	old->record = NULL;
+	*ret_entry = entry;
+	return 0;
+}
+
+int
 record_write(struct record_entry *entry)
 {
 	if (!entry->record)

@@ -105,6 +105,12 @@ void record_close(struct record *record);
 /* Enters a row, whose sum is filled in. record NULL: there is none, and *ret_entry is empty. 0 or a negative errno. */
 int record_add(struct record *record, const struct record_row *row, struct record_entry *ret_entry);
 
+/*
+ * The same in the place of `old`, which is empty then, in one write: the object is in the record at any time. An old one that is
+ * empty, or NULL, has no place. On an error it stays.
+ */
+int record_replace(struct record *record, struct record_entry *old, const struct record_row *row, struct record_entry *ret_entry);
+
 /* Writes entry->row again. 0, or a negative errno: the file has what it had. Nothing for an empty entry. */
 int record_write(struct record_entry *entry);
 

@@ -60,6 +60,7 @@ struct backend_errand {
 struct backend_birth {
 	struct record *record;		/* where it is entered before others can find it; NULL: nowhere */
 	uint64_t generation;		/* of its segment */
+	struct record_entry *left;	/* what an earlier daemon left in its place, whose row it takes; or NULL */
 };
 
 /* prove()'s: what the row is about is not there any more; or another is in its place, which is none of ours. */

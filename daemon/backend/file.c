@@ -151,7 +151,7 @@ file_enter(struct file *file, const struct definition *definition, const struct 
 	row.map_bytes = definition->max_size_bytes;
 	if (!row.object[0])
 		return 0;
-	r = record_add(birth->record, &row, &file->entry);
+	r = record_replace(birth->record, birth->left, &row, &file->entry);
 	if (r)
 		(void)snprintf(text, text_size, "'%.300s' cannot be entered in the record in state_dir: %s", file->path, strerror(-r));
 	return r;
