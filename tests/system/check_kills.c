@@ -4,6 +4,8 @@
  * The daemon is killed at every system call of what it does with a segment; then another one starts, and the world is looked at
  * from outside: what the configuration wants is ready, as the same object where somebody could have seen it; what somebody maps
  * is as it was; and of all else nothing is left, named or not.
+ *
+ * Most of that is waiting. So there are three programs of it, which run beside each other: each has two of the phases.
  */
 #include "config.h"
 
@@ -14,6 +16,7 @@
 #include "client/segment.h"
 #include "tests/system/killing.h"
 
+#define N_PHASES	2		/* of a program: those from KILLS_PART on */
 #define N_MAX		140		/* stops of a start: behind them it only asks again whether somebody has gone */
 #define N_QUICK		3		/* kills of a phase that the quick check does */
 
@@ -343,7 +346,7 @@ main(void)
 	};
 	Suite *suite = suite_create("kills");
 
-	for (size_t i = 0; i < KILLING_PHASE_N; i++) {
+	for (size_t i = KILLS_PART; i < KILLS_PART + N_PHASES; i++) {
 		TCase *tcase = tcase_create(killing_phase_names[i]);
 
 		tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);

@@ -306,8 +306,18 @@ SYSTEM_KILLING = tests/system/killing.c tests/system/killing.h tests/system/trac
 
 check_PROGRAMS += tests/system/check_kills
 tests_system_check_kills_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
-tests_system_check_kills_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_kills_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_CREATE
 tests_system_check_kills_LDADD = client/libsegment.la $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_killsend
+tests_system_check_killsend_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
+tests_system_check_killsend_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_DRAIN
+tests_system_check_killsend_LDADD = client/libsegment.la $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_killsnext
+tests_system_check_killsnext_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
+tests_system_check_killsnext_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_TAKE_OVER
+tests_system_check_killsnext_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_killstorm
 tests_system_check_killstorm_SOURCES = tests/system/check_killstorm.c $(SYSTEM_KILLING)
