@@ -91,8 +91,7 @@ store(struct held *held)
 {
 	for (size_t i = 1; i < RACING_SIZE / sizeof(*held->bytes); i++)
 		held->bytes[i] = held->id * 31 + i;
-	atomic_thread_fence(memory_order_seq_cst);
-	held->bytes[0] = MAGIC ^ held->id;
+	__atomic_store_n(&held->bytes[0], MAGIC ^ held->id, __ATOMIC_RELEASE);
 }
 
 static void

@@ -8,7 +8,6 @@
 #ifndef TESTS_AUDIT_RACING_H
 #define TESTS_AUDIT_RACING_H
 
-#include <stdatomic.h>
 
 #include "tests/harness.h"
 
