@@ -171,10 +171,9 @@ harness_daemon_serve_audit(struct harness_daemon *daemon)
 	(void)close(fd);
 }
 
-void
+int
 harness_mount_silent(const char *path)
 {
-	/* The server's end: nobody reads it, and it stays open until the test ends. */
 	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	char options[96];
 
@@ -183,4 +182,5 @@ harness_mount_silent(const char *path)
 	(void)snprintf(options, sizeof(options), "fd=%d,rootmode=100600,user_id=0,group_id=0", fd);
 	if (mount("silent", path, "fuse", 0, options))
 		harness_skip("FUSE cannot be mounted on '%s': %s", path, strerror(errno));
+	return fd;
 }

@@ -142,9 +142,10 @@ void harness_await_readable(int fd, const char *what);
 
 /*
  * Mounts something on a file whose server never answers (FUSE): whoever asks it for anything waits until they are killed. In a
- * mount namespace of the caller's own. Skips where that cannot be done.
+ * mount namespace of the caller's own. Returns the server's end, to be closed before the file system goes: else the end of the
+ * process waits. Skips where that cannot be done.
  */
-void harness_mount_silent(const char *path);
+int harness_mount_silent(const char *path);
 
 /* The wire. */
 

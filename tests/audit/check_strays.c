@@ -418,15 +418,17 @@ END_TEST
 START_TEST(what_is_mounted_on_a_name_holds_nobody_up)
 {
 	struct audit_candidate before;
+	int server;
 
 	rig_make("file", geteuid(), 0600);
 	rig_make("other", geteuid(), 0600);
 	before = rig_candidate("file", AUDIT_CANDIDATE_REMOVE);
-	harness_mount_silent("/dev/shm/file");
+	server = harness_mount_silent("/dev/shm/file");
 	ck_assert_uint_eq(rig_list(AUDIT_QUESTION_POSIX), 2);
 	for (size_t i = 0; i < 2; i++)
 		ck_assert_uint_eq(rig.strays[i].verdict, streq(rig.strays[i].name, "file") ? AUDIT_UNFIT : AUDIT_UNHELD);
 	ck_assert_uint_eq(rig_judge_one(before)->verdict, AUDIT_CHANGED);
+	close_fd(&server);
 	ck_assert_int_eq(umount2("/dev/shm/file", MNT_DETACH), 0);
 	ck_assert_uint_eq(rig_judge_one(before)->verdict, AUDIT_REMOVED);
 }

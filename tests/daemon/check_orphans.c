@@ -436,6 +436,7 @@ END_TEST
 START_TEST(what_is_mounted_on_a_name_holds_nobody_up)
 {
 	char path[96];
+	int server;
 
 	if (access("/dev/fuse", R_OK | W_OK) || unshare(CLONE_NEWNS))
 		harness_skip("no FUSE, or no mounts of our own: %s", strerror(errno));
@@ -443,8 +444,9 @@ START_TEST(what_is_mounted_on_a_name_holds_nobody_up)
 	BEGIN({ "/x*", 1, true });
 	touch("x1", O_WRONLY);
 	(void)snprintf(path, sizeof(path), "%s/x1", rig.dir);
-	harness_mount_silent(path);
+	server = harness_mount_silent(path);
 	expect_quiet("x2");
+	close_fd(&server);
 	ck_assert_int_eq(umount2(path, MNT_DETACH), 0);
 	end();
 }
