@@ -212,8 +212,8 @@ END_TEST
 START_TEST(what_python_left_is_found)
 {
 	static const char script[] = "from multiprocessing import shared_memory as s\n"
-	    "import time\nm = s.SharedMemory(create=True, size=65536)\nm.buf[:] = b'x' * 65536\n"
-	    "print(m.name, flush=True)\ntime.sleep(600)\n";
+	    "import signal\nm = s.SharedMemory(create=True, size=65536)\nm.buf[:] = b'x' * 65536\n"
+	    "print(m.name, flush=True)\nsignal.pause()\n";
 	char name[64] = "", object[80];
 	int ends[2];
 	pid_t pid;
