@@ -11,7 +11,7 @@ sweep_headers = tests/sweep/common.h tests/sweep/field.h tests/sweep/judge.h tes
 # Of the code under test: pieces.c has control.c in it, and waiting.c lock_wait.c.
 sweep_tested = client/lock.c client/lock_threads.c daemon/guard.c
 sweep_included = client/control.c client/control.h client/lock_wait.c client/lock.h client/client.h client/connection.h \
-	client/protocol.h client/segment.h daemon/guard.h base/base.h
+	client/protocol.h client/protocol-rows.h client/segment.h daemon/guard.h base/base.h
 EXTRA_DIST += $(sweep_sources) $(sweep_headers) tests/sweep/build
 
 sweep_programs = tests/sweep/check_sweep-gcc-O2 tests/sweep/check_sweep-gcc-O3 \
