@@ -173,7 +173,7 @@ leftover_prove(struct leftover *leftover, bool may_return, char *text, size_t te
 	}
 	if (r <= 0)
 		return r;
-	if (r == BACKEND_E_GONE && may_return && leftovers_are_fresh(leftover->leftovers)) {
+	if (r == BACKEND_E_GONE && may_return && (leftover->leftovers->is_settling || leftovers_are_fresh(leftover->leftovers))) {
 		leftovers_set_wait(leftover->leftovers, FRESH_NS / NS_PER_MS);
 		return LEFTOVERS_E_OPENING;
 	}
@@ -318,7 +318,15 @@ leftovers_deinit(struct leftovers *leftovers)
 void
 leftovers_begin(struct leftovers *leftovers, struct registry *registry)
 {
+	const struct leftover *leftover;
+
 	leftovers->registry = registry;
+	TAILQ_FOREACH(leftover, &leftovers->list, list_entry) {
+		const struct backend *backend = backend_of_row(&leftover->entry.row);
+
+		if (backend && backend->leave)
+			leftovers_settle(leftovers);
+	}
 	leftovers_look_soon(leftovers);
 }
 
@@ -454,7 +462,10 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
 		leftover_close(leftover);
 		return LEFTOVERS_E_NONE;
 	}
-	r = leftover_prove(leftover, false, text, text_size);
+	/* What has no name at the moment may have it back in the next, when it would be in the way. */
+	r = leftover_prove(leftover, leftovers->is_settling, text, text_size);
+	if (r == LEFTOVERS_E_OPENING)
+		return leftovers_wait(leftovers, leftover, text, text_size);
 	if (r)
 		return r;
 	is_held = !holding_is_alone(&leftover->holding);

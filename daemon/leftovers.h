@@ -44,6 +44,8 @@ struct leftovers {
 	struct auditor *auditor;	/* who removes names from under nobody; NULL: nobody */
 	struct auditor_question question;
 	struct leftovers_removal *removal;	/* while it is asked */
+	struct auditor_question settling;
+	bool is_settling;		/* names that a killed removal took may come back */
 	struct event look_event;
 	struct leftover *look_next;
 	struct event wait_event;
@@ -75,6 +77,8 @@ void leftovers_tell(const char *text, void *arg);
 
 /* From now on, as the loop runs: what no segment of the registry wants goes, when nobody has it. */
 void leftovers_begin(struct leftovers *leftovers, struct registry *registry);
+/* Has segmentd-audit finish removals that were killed: until it has, what they were about has no name, and nobody finds it. */
+void leftovers_settle(struct leftovers *leftovers);
 /* Something has become wanted, or is not any more. */
 void leftovers_look_soon(struct leftovers *leftovers);
 

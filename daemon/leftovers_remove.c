@@ -140,6 +140,33 @@ leftovers_ask(struct leftovers *leftovers)
 	auditor_ask(leftovers->auditor, &leftovers->question);
 }
 
+static void
+leftovers_on_settled(struct auditor_question *question, const struct auditor_end *end)
+{
+	struct leftovers *leftovers = BASE_CONTAINER_OF(question, struct leftovers, settling);
+
+	leftovers->is_settling = false;
+	leftovers_set_wait(leftovers, 0);
+}
+
+/* Who is asked to judge anything does that first. */
+void
+leftovers_settle(struct leftovers *leftovers)
+{
+	static const struct audit_candidate nothing;
+
+	if (!leftovers->auditor || leftovers->is_settling)
+		return;
+	leftovers->is_settling = true;
+	leftovers->settling = (struct auditor_question) {
+		.kind = AUDIT_JUDGE,
+		.rows = &nothing,
+		.can_wait = true,
+		.done = leftovers_on_settled,
+	};
+	auditor_ask(leftovers->auditor, &leftovers->settling);
+}
+
 void
 leftovers_remove(struct leftover *leftover, const char *why)
 {

@@ -592,6 +592,16 @@ manager_init(struct manager *manager)
 	return r ? r : manager_init_reload(manager);
 }
 
+/* Its objects may have lost their names to a removal that was killed. */
+static bool
+manager_has_posix_rule(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->n_orphans; i++)
+		if (!conf->orphans[i].is_sysv)
+			return true;
+	return false;
+}
+
 static int
 manager_start(struct manager *manager)
 {
@@ -610,6 +620,8 @@ manager_start(struct manager *manager)
 		r = registry_declare(&manager->registry, manager->conf);
 	if (r == 0)
 		leftovers_begin(&manager->leftovers, &manager->registry);
+	if (r == 0 && manager_has_posix_rule(manager->conf))
+		leftovers_settle(&manager->leftovers);
 	/* What of it cannot be had has been logged, and is tried again with the next reload. */
 	if (r == 0)
 		(void)orphans_set_rules(&manager->orphans, &manager->conf->orphans, &manager->conf->n_orphans);

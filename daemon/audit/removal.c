@@ -313,6 +313,13 @@ run(struct removal *removal)
 }
 
 void
+removal_settle(int dir_fd)
+{
+	if (has_leftovers)
+		has_leftovers = !quarantine_settle(dir_fd);
+}
+
+void
 removal_run(int dir_fd, const struct removal_item *items, size_t n)
 {
 	static struct removal removal;
@@ -334,8 +341,6 @@ removal_run(int dir_fd, const struct removal_item *items, size_t n)
 	removal.cpus_fd = cpus_begin();
 	/* Without it they who wait are seen when the time is up. */
 	removal.signal_fd = signalfd(-1, &io, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (has_leftovers)
-		has_leftovers = !quarantine_settle(dir_fd);
 	run(&removal);
 	close_fd(&removal.signal_fd);
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);

@@ -18,10 +18,16 @@ struct removal_item {
  * Judges all of the items (at most REMOVAL_MAX), and removes those that are what they were and nobody has. Verdicts beyond those of
  * stray_posix_judge(): AUDIT_REMOVED; with -EBUSY as error: somebody opened it in the very last moment, and has it without a name.
  * AUDIT_CHANGED: it is another one, or somebody came meanwhile, and has it with its name. AUDIT_KEPT and why; -EEXIST: it waits
- * in quarantine for its name, which another has, to be free, or for nobody to have it: the next removal sees to it.
+ * in quarantine for its name, which another has, to be free, or for nobody to have it: removal_settle() sees to it.
  *
  * Takes some tens of milliseconds, however many there are.
  */
 void removal_run(int dir_fd, const struct removal_item *items, size_t n);
+
+/*
+ * Finishes what earlier runs of our user left, or we did ourselves, where there may be such: for every question that looks at
+ * objects, since what has no name is not seen by any.
+ */
+void removal_settle(int dir_fd);
 
 #endif

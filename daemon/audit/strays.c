@@ -65,6 +65,7 @@ list_posix(const struct question *question, struct answer *answer)
 
 	if (r < 0)
 		return r;
+	removal_settle(fd);
 	dir = fdopendir(fd);
 	if (!dir) {
 		(void)close(fd);
@@ -160,6 +161,8 @@ judge_all_posix(struct judging *judging)
 	cleanup_close int dir_fd = -1;
 	int r = stray_posix_open_directory(&dir_fd);
 
+	if (r == 0)
+		removal_settle(dir_fd);
 	for (uint32_t i = 0; i < judging->question->head->n_rows; i++) {
 		struct audit_stray *stray = &judging->strays[i];
 

@@ -74,6 +74,31 @@ START_TEST(what_was_left_has_its_name_back)
 }
 END_TEST
 
+/* Whoever looks at objects finds it, not only who removes: as long as it has no name nobody could see it. */
+START_TEST(who_only_looks_gives_it_back_too)
+{
+	static const struct audit_candidate nothing = { .what = AUDIT_POSIX, .shm_id = -1, .name = "nothing" };
+	ino_t one = make_and_leave("one");
+
+	rig_start();
+	ck_assert_uint_eq(rig_judge_one(nothing)->verdict, AUDIT_GONE);
+	rig_stop();
+	ck_assert_uint_eq(rig_inode("one"), one);
+	leave("one", one);
+	rig_start();
+	ck_assert_uint_eq(rig_list(AUDIT_QUESTION_POSIX), 1);
+	ck_assert_str_eq(rig.strays[0].name, "one");
+	ck_assert_uint_eq(rig.strays[0].inode, one);
+	rig_stop();
+	leave("one", one);
+	rig_start();
+	ck_assert_uint_eq(rig_judge(NULL, 0), 0);
+	rig_stop();
+	ck_assert_uint_eq(rig_inode("one"), one);
+	ck_assert(!rig_exists(QUARANTINE));
+}
+END_TEST
+
 START_TEST(what_has_lost_its_name_is_removed_when_nobody_has_it)
 {
 	ino_t other;
@@ -238,7 +263,11 @@ END_TEST
 /* One cannot be asked for, either. */
 START_TEST(quarantine_is_no_object)
 {
+	cleanup_close int fd = -1;
+
 	ck_assert_int_eq(mkdir("/dev/shm/" QUARANTINE, 0700), 0);
+	fd = open(QUARANTINE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_int_eq(flock(fd, LOCK_EX), 0);
 	rig_start();
 	ck_assert_uint_eq(rig_judge_one(rig_candidate(QUARANTINE, 0))->verdict, AUDIT_UNFIT);
 	ck_assert_uint_eq(rig_list(AUDIT_QUESTION_POSIX), 0);
@@ -353,6 +382,7 @@ main(void)
 	tcase_set_timeout(tests, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_checked_fixture(tests, setup, NULL);
 	tcase_add_test(tests, what_was_left_has_its_name_back);
+	tcase_add_test(tests, who_only_looks_gives_it_back_too);
 	tcase_add_test(tests, what_has_lost_its_name_is_removed_when_nobody_has_it);
 	tcase_add_test(tests, what_somebody_has_waits_for_its_name);
 	tcase_add_test(tests, many_that_wait_are_told_of_in_one_line);

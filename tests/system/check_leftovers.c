@@ -248,6 +248,39 @@ START_TEST(what_is_not_wanted_and_nobody_has_is_removed)
 }
 END_TEST
 
+/* The daemon and segmentd-audit were killed together, in the middle of a removal: what has no name then is found all the same. */
+static void
+restart_in_quarantine(const char *body)
+{
+	char place[128];
+
+	harness_close(&scene.conn);
+	harness_daemon_kill(&scene.daemon);
+	(void)snprintf(place, sizeof(place), "/dev/shm/.segmentd-quarantine-00000001/%ju", (uintmax_t)scene.before.st_ino);
+	ck_assert_int_eq(mkdir("/dev/shm/.segmentd-quarantine-00000001", 0700), 0);
+	ck_assert_int_eq(mkdir(place, 0700), 0);
+	(void)strcat(place, "/s");
+	ck_assert_int_eq(rename("/dev/shm/s", place), 0);
+	restart(body);
+}
+
+START_TEST(what_a_killed_removal_has_taken_the_name_of_is_found)
+{
+	struct stat now;
+
+	begin(plain);
+	restart_in_quarantine(plain);
+	suite_ready(&scene.conn, "s");
+	ck_assert_int_eq(stat("/dev/shm/s", &now), 0);
+	ck_assert_uint_eq(now.st_ino, scene.before.st_ino);
+	restart_in_quarantine(without);
+	harness_daemon_await_log(&scene.daemon, "the configuration has it no more, and it is removed");
+	while (access("/dev/shm/.segmentd-quarantine-00000001", F_OK) == 0)
+		suite_serves(&scene.daemon);
+	end(0);
+}
+END_TEST
+
 /* Opens and closes it as fast as it can until it is gone for good: what it has has its name for as long. */
 static void
 run_racer(int control, void *arg)
@@ -477,6 +510,7 @@ make_suite(void)
 	tcase_add_test(tcase, a_client_of_before_sees_it_grow);
 	tcase_add_test(tcase, rights_and_size_are_as_the_definition_says_now);
 	tcase_add_test(tcase, what_is_not_wanted_and_nobody_has_is_removed);
+	tcase_add_test(tcase, what_a_killed_removal_has_taken_the_name_of_is_found);
 	tcase_add_test(tcase, nobody_ends_with_an_object_that_has_no_name);
 	tcase_add_test(tcase, what_is_not_wanted_and_somebody_has_stays_until_they_are_gone);
 	tcase_add_test(tcase, what_is_kept_is_taken_over_when_it_is_wanted_again);
