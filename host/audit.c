@@ -63,6 +63,7 @@ connect_socket(const char *path)
 
 struct start {
 	const char *program;
+	char **environment;
 	int end;			/* of the socket pair: its standard input */
 	pid_t parent;
 	volatile int error;		/* of the start: written by the child, in our memory */
@@ -98,10 +99,38 @@ become_audit(struct start *start)
 	(void)syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, 0u);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	(void)execve(start->program, argv, environ);
+	(void)execve(start->program, argv, start->environment);
 fail:
 	start->error = errno;
 	_exit(127);
+}
+
+/* What a service manager says in the environment is to one process, and not to what that starts. */
+static bool
+is_of_manager(const char *variable)
+{
+	static const char *const prefixes[] = { "NOTIFY_SOCKET=", "LISTEN_", "WATCHDOG_" };
+
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(prefixes); i++)
+		if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
+/* Ours without that; the texts are ours still. NULL: no memory. Out of line: vfork's caller keeps nothing in registers. */
+static char ** __attribute__((noinline))
+make_environment(void)
+{
+	size_t n = 0, n_kept = 0;
+	char **environment;
+
+	while (environ && environ[n])
+		n++;
+	environment = calloc(n + 1, sizeof(*environment));
+	for (size_t i = 0; environment && i < n; i++)
+		if (!is_of_manager(environ[i]))
+			environment[n_kept++] = environ[i];
+	return environment;
 }
 
 /*
@@ -111,11 +140,13 @@ fail:
 static int
 start_program(const char *program, int end, pid_t *ret_pid)
 {
-	struct start start = { .program = program, .end = end, .parent = getpid() };
+	struct start start = { .program = program, .environment = make_environment(), .end = end, .parent = getpid() };
 	sigset_t all, before;
 	pid_t pid;
 	int error;
 
+	if (!start.environment)
+		return -ENOMEM;
 	(void)sigfillset(&all);
 	(void)sigprocmask(SIG_BLOCK, &all, &before);
 	pid = vfork();
@@ -123,6 +154,8 @@ start_program(const char *program, int end, pid_t *ret_pid)
 		become_audit(&start);
 	error = errno;
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	/* It runs, or has ended: it has no use for ours any more. */
+	free(start.environment);
 	if (pid < 0)
 		return -error;
 	if (start.error) {

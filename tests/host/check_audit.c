@@ -356,6 +356,18 @@ play_count(struct auditfake *fake)
 	auditfake_send(fake, &answer, NULL, 0);
 }
 
+static void
+play_environment(struct auditfake *fake)
+{
+	static const char *const of_manager[] = { "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC",
+	    "WATCHDOG_PID" };
+	struct audit_stray stray = auditfake_sysv(getenv("LISTENER") ? 1 : 0, AUDIT_UNHELD);
+
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(of_manager); i++)
+		stray.shm_id += getenv(of_manager[i]) ? 100 : 0;
+	auditfake_answer(fake, &stray, 1, 0);
+}
+
 static const struct auditfake_part parts[] = {
 	{ "pages", play_pages },
 	{ "judge", play_judge },
@@ -368,6 +380,7 @@ static const struct auditfake_part parts[] = {
 	{ "one too many", play_one_too_many },
 	{ "another", play_another },
 	{ "gifts", play_gifts },
+	{ "environment", play_environment },
 	{ "nothing", play_nothing },
 	{ "deaf", play_deaf },
 	{ "count", play_count },
@@ -646,6 +659,27 @@ START_TEST(socket_is_asked_first_and_a_full_one_blocks_nobody)
 }
 END_TEST
 
+START_TEST(what_systemd_says_to_us_is_not_said_to_the_program)
+{
+	struct taken taken = { 0 };
+	struct audit_answer end;
+
+	(void)setenv("NOTIFY_SOCKET", "@nobody", 1);
+	(void)setenv("LISTEN_FDS", "1", 1);
+	(void)setenv("LISTEN_PID", "1", 1);
+	(void)setenv("LISTEN_FDNAMES", "none", 1);
+	(void)setenv("WATCHDOG_USEC", "1", 1);
+	(void)setenv("WATCHDOG_PID", "1", 1);
+	(void)setenv("LISTENER", "stays", 1);
+	ck_assert_int_eq(ask("environment", false, &taken, &end), 0);
+	ck_assert_uint_eq(taken.n, 1);
+	ck_assert_int_eq(taken.last_id, 1);
+	/* Ours is as it was. */
+	ck_assert_str_eq(getenv("NOTIFY_SOCKET"), "@nobody");
+	ck_assert_str_eq(getenv("LISTEN_FDS"), "1");
+}
+END_TEST
+
 START_TEST(program_that_is_not_there_leaves_nothing)
 {
 	struct harness_usage before, after;
@@ -688,6 +722,7 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, program_inherits_nothing);
 	tcase_add_test(tcase, program_dies_with_its_asker);
 	tcase_add_test(tcase, socket_is_asked_first_and_a_full_one_blocks_nobody);
+	tcase_add_test(tcase, what_systemd_says_to_us_is_not_said_to_the_program);
 	tcase_add_test(tcase, program_that_is_not_there_leaves_nothing);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
