@@ -174,7 +174,7 @@ static int
 list(struct orphans *orphans)
 {
 	bool is_service;
-	int r = list_by(orphans, AUDIT_SOCKET, &is_service);
+	int r = list_by(orphans, auditing_socket(), &is_service);
 
 	/* A unit that does not start answers by hanging up: then as if it were not there. */
 	if ((r == -ECONNRESET || r == -EPIPE) && is_service && orphans->n == 0)
@@ -391,7 +391,7 @@ static int
 carry_out(struct orphans *orphans)
 {
 	pid_t pid;
-	int r, fd = audit_open(AUDIT_SOCKET, &pid);
+	int r, fd = audit_open(auditing_socket(), &pid);
 
 	if (fd < 0)
 		return report_open(orphans->ctl, fd);

@@ -10,6 +10,7 @@
 #include "base/base.h"
 #include "client/segmentctl/auditing.h"
 #include "client/segmentctl/processes.h"
+#include "host/audit.h"
 #include "host/process.h"
 #include "host/sysv.h"
 
@@ -107,15 +108,15 @@ ask_audit(struct look *look)
 	struct audit_question question = {
 		.version = AUDIT_VERSION, .kind = AUDIT_WHO, .serial = 1, .n_rows = look->n,
 	};
-	struct auditing auditing;
-	int r;
+	pid_t pid;
+	int fd, r;
 
 	look->own.told.looked_ns = clock_realtime_ns();
-	auditing.fd = audit_open(AUDIT_SOCKET, &auditing.pid);
-	if (auditing.fd < 0)
-		return auditing.fd;
-	r = audit_ask(auditing.fd, &question, look->objects, take_holder, look, &look->end);
-	auditing_close(&auditing);
+	fd = audit_open(auditing_socket(), &pid);
+	if (fd < 0)
+		return fd;
+	r = audit_ask(fd, &question, look->objects, take_holder, look, &look->end);
+	audit_close(fd, pid);
 	return r < 0 ? r : look->end.result;
 }
 

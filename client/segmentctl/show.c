@@ -210,6 +210,9 @@ print_text(const struct segmentctl *ctl, const struct shown *shown, struct holde
 		fputs("\nHolders\n", stdout);
 		if (holders->table.n_rows > 0)
 			r = table_print(&holders->table);
+		else if (shown->segment.state == PROTOCOL_FAILED)
+			/* Somebody may have what is in its place: that is not this segment's memory. */
+			fputs("none: it has no memory that anybody could have; its reason is above\n", stdout);
 		else
 			fputs("none\n", stdout);
 		processes_print_unknown(&holders->processes);

@@ -5,6 +5,8 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "client/segmentctl/segmentctl.h"
 #include "tests/harness.h"
@@ -220,6 +222,46 @@ static const struct auditfake_part parts[] = {
 };
 
 /* Listing. */
+
+/* In the place of systemd: answers who comes to the socket. */
+static void
+serve_socket(int control, void *arg)
+{
+	struct auditfake *fake = calloc(1, sizeof(*fake));
+	ssize_t n;
+
+	fake->fd = accept4(*(int *)arg, NULL, NULL, SOCK_CLOEXEC);
+	harness_assert(fake->fd >= 0, "accept4: %s", strerror(errno));
+	while ((n = recv(fake->fd, fake->bytes, sizeof(fake->bytes), 0)) > 0) {
+		fake->size = (size_t)n;
+		play_honest(fake);
+	}
+	free(fake);
+}
+
+START_TEST(socket_may_be_named_by_the_environment)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct harness_child child = HARNESS_CHILD_NULL;
+	char dir[] = "/tmp/segmentctl-audit-XXXXXX";
+	cleanup_close int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	const struct run *run;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", dir);
+	ck_assert_int_eq(bind(listener, (const struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(listen(listener, 1), 0);
+	harness_child_start(&child, serve_socket, &listener);
+	(void)unsetenv("SEGMENTD_AUDIT");
+	(void)setenv("SEGMENTD_AUDIT_SOCKET", address.sun_path, 1);
+	run = run_segmentctl("orphans", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	assert_has(run->out, "/psm_small");
+	harness_child_await_success(&child);
+	(void)unlink(address.sun_path);
+	(void)rmdir(dir);
+}
+END_TEST
 
 START_TEST(what_nobody_holds_is_listed_the_largest_first)
 {
@@ -557,6 +599,7 @@ main(int argc, char **argv)
 	auditfake_begin(argv, parts);
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	(void)setenv("TZ", "UTC", 1);
+	tcase_add_test(tcase, socket_may_be_named_by_the_environment);
 	tcase_add_test(tcase, what_nobody_holds_is_listed_the_largest_first);
 	tcase_add_test(tcase, all_has_what_is_held_too);
 	tcase_add_test(tcase, document_has_everything);

@@ -222,6 +222,8 @@ START_TEST(waiting_for_a_failed_segment_says_why)
 	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
 	assert_has(run->err, "'huge' failed: ");
 	assert_has(run->err, "Remedy");
+	/* The reason may name who has what is in its way. */
+	assert_has(RUN("show", "huge")->out, "Holders\nnone: it has no memory that anybody could have; its reason is above\n");
 }
 END_TEST
 
