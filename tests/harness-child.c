@@ -18,6 +18,7 @@
 #include "tests/harness-internal.h"
 
 #define WORD_MAX	64
+#define LOOK_MS		100			/* where no event may come */
 
 void
 harness_await_readable(int fd, const char *what)
@@ -29,6 +30,30 @@ harness_await_readable(int fd, const char *what)
 		r = poll(&poll_fd, 1, HARNESS_TIMEOUT_MS);
 	while (r < 0 && errno == EINTR);
 	harness_assert(r == 1, "waited %d ms for %s", HARNESS_TIMEOUT_MS, what);
+}
+
+/*
+ * What a traced process does no pidfd tells, so SIGCHLD is waited for. Another thread may get it instead, or the caller have taken it
+ * before: so it is looked at again every now and then, whatever comes.
+ */
+int
+harness_await_state(pid_t pid, int options, const char *what)
+{
+	const struct timespec look = { .tv_nsec = LOOK_MS * 1000000 };
+	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	sigset_t child, before;
+	int status = 0;
+	pid_t got;
+
+	(void)sigemptyset(&child);
+	(void)sigaddset(&child, SIGCHLD);
+	(void)pthread_sigmask(SIG_BLOCK, &child, &before);
+	while ((got = waitpid(pid, &status, options | WNOHANG)) == 0 && clock_monotonic_ns() < until_ns)
+		(void)sigtimedwait(&child, NULL, &look);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	harness_assert(got >= 0, "waitpid for %s: %s", what, strerror(errno));
+	harness_assert(got == pid, "waited %d ms for %s", HARNESS_TIMEOUT_MS, what);
+	return status;
 }
 
 pid_t

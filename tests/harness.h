@@ -23,7 +23,7 @@
 
 #define HARNESS_TIMEOUT_MS	30000
 #define HARNESS_LEAK_TIMEOUT_MS	20000		/* by then the daemon has given back what it will */
-#define HARNESS_TEST_TIMEOUT_S	120		/* of a test, for tcase_set_timeout */
+#define HARNESS_TEST_TIMEOUT_S	(harness_is_full() ? 120 : 45)	/* of a test, for tcase_set_timeout */
 #define HARNESS_STORM_S		3		/* of a storm that is not the full check's */
 #define HARNESS_NOBODY		65534		/* a uid that the daemon does not run as; numbers need no database */
 #define HARNESS_EXIT_FAILED	99		/* of a client process that failed */
@@ -137,6 +137,8 @@ void harness_child_await_success(struct harness_child *child);
 void harness_child_kill(struct harness_child *child);
 /* Gives the calling process another identity, for good. */
 void harness_become(uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups);
+/* waitpid(2), bounded: the status of a child that ends, or stops where it is traced or the options say so. */
+int harness_await_state(pid_t pid, int options, const char *what);
 /* Waits until fd is readable or hung up. */
 void harness_await_readable(int fd, const char *what);
 

@@ -2,10 +2,11 @@
 # A folder of suites each, with a fragment of its own.
 TESTS += $(check_PROGRAMS) $(check_SCRIPTS)
 
-# Check's own limits are for an idle machine. A test that hangs still fails.
+# Check's own limits are for an idle machine. A test that hangs still fails, in two minutes at most unless it may take long.
 AM_TESTS_ENVIRONMENT = \
 	CK_DEFAULT_TIMEOUT=$${CK_DEFAULT_TIMEOUT-30}; export CK_DEFAULT_TIMEOUT; \
-	CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER-4}; export CK_TIMEOUT_MULTIPLIER;
+	CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER-$${CHECK_FULL:+4}}; \
+	CK_TIMEOUT_MULTIPLIER=$${CK_TIMEOUT_MULTIPLIER:-2}; export CK_TIMEOUT_MULTIPLIER;
 
 check-local:
 	@test -n "$(CHECK_FULL)" || echo "What takes long is left out of this check, see LEFT OUT and SKIP in tests/*/*.log; CHECK_FULL=1 has it all."

@@ -305,7 +305,7 @@ kill_at(unsigned n)
 		bool is_asker;
 		int sig;
 
-		ck_assert_int_eq(waitpid(rig.pid, &status, 0), rig.pid);
+		status = harness_await_state(rig.pid, 0, "segmentd-audit's next system call");
 		ck_assert(WIFSTOPPED(status));
 		sig = WSTOPSIG(status);
 		if (sig == (SIGTRAP | 0x80)) {

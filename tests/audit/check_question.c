@@ -59,7 +59,7 @@ await_end(void)
 {
 	int status;
 
-	ck_assert_int_eq(waitpid(rig.pid, &status, 0), rig.pid);
+	status = harness_await_state(rig.pid, 0, "segmentd-audit's end");
 	close_fd(&rig.fd);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
@@ -254,7 +254,7 @@ run(int input, uid_t uid)
 		(void)execl(rig_program, rig_program, (char *)NULL);
 		_exit(127);
 	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	status = harness_await_state(pid, 0, "segmentd-audit's end");
 	ck_assert(WIFEXITED(status));
 	return WEXITSTATUS(status);
 }
@@ -295,7 +295,7 @@ run_for(mode_t mode, gid_t group, uid_t peer_uid, const gid_t *groups, size_t n_
 	}
 	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	status = harness_await_state(pid, 0, "segmentd-audit's end");
 	ck_assert_int_eq(status, 0);
 	/* The peer is gone: whoever is let in finds the connection at its end. */
 	asked = run(fd, 0);
@@ -361,7 +361,7 @@ ask_as_nobody(const char *program)
 		(void)send(rig.fd, &message, sizeof(message.question), MSG_NOSIGNAL);
 		_exit(recv(rig.fd, &answer, sizeof(answer), 0) > 0);
 	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	status = harness_await_state(pid, 0, "segmentd-audit's end");
 	ck_assert(WIFEXITED(status));
 	return WEXITSTATUS(status);
 }

@@ -306,7 +306,7 @@ START_TEST(no_opener_ends_with_an_object_without_a_name)
 	for (unsigned i = 0; i < N_OPENERS + N_CHANGERS; i++) {
 		int status;
 
-		ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
+		status = harness_await_state(pids[i], 0, "an opener's end");
 		ck_assert_int_eq(status, 0);
 	}
 	rig_stop();

@@ -181,7 +181,7 @@ START_TEST(stopped_one_is_seen_and_said_to_be)
 
 	begin(&child, &(struct deed) { .prot = PROT_READ, .open_flags = -1 });
 	ck_assert_int_eq(kill(child.pid, SIGSTOP), 0);
-	ck_assert_int_eq(waitpid(child.pid, NULL, WUNTRACED), child.pid);
+	(void)harness_await_state(child.pid, WUNTRACED, "a client's stop");
 	ask();
 	ck_assert_uint_eq(rig_how(0, child.pid), AUDIT_MAPS_READ);
 	ck_assert_uint_ne(rig_holder(0, child.pid)->how & AUDIT_STOPPED, 0);
@@ -577,15 +577,15 @@ seize_looker(const struct audit_object *object)
 
 	ck_assert_int_eq(ptrace(PTRACE_SEIZE, rig.pid, NULL, (void *)(PTRACE_O_TRACEFORK | PTRACE_O_TRACESYSGOOD)), 0);
 	rig_send(AUDIT_WHO, object, 1, sizeof(*object));
-	ck_assert_int_eq(waitpid(rig.pid, &status, 0), rig.pid);
+	status = harness_await_state(rig.pid, 0, "segmentd-audit's fork");
 	/* Before it that of the question before may end, which has answered. */
 	while (WIFSTOPPED(status) && status >> 16 != PTRACE_EVENT_FORK) {
 		ck_assert_int_eq(ptrace(PTRACE_CONT, rig.pid, NULL, (void *)(intptr_t)WSTOPSIG(status)), 0);
-		ck_assert_int_eq(waitpid(rig.pid, &status, 0), rig.pid);
+		status = harness_await_state(rig.pid, 0, "segmentd-audit's fork");
 	}
 	ck_assert(WIFSTOPPED(status));
 	ck_assert_int_eq(ptrace(PTRACE_GETEVENTMSG, rig.pid, NULL, &child), 0);
-	ck_assert_int_eq(waitpid((pid_t)child, &status, __WALL), (pid_t)child);
+	status = harness_await_state((pid_t)child, __WALL, "the looker's first stop");
 	ck_assert(WIFSTOPPED(status));
 	ck_assert_int_eq(ptrace(PTRACE_DETACH, rig.pid, NULL, NULL), 0);
 	return (pid_t)child;
@@ -600,7 +600,7 @@ hold_looker(pid_t pid)
 
 	do {
 		ck_assert_int_eq(ptrace(PTRACE_SYSCALL, pid, NULL, NULL), 0);
-		ck_assert_int_eq(waitpid(pid, &status, __WALL), pid);
+		status = harness_await_state(pid, __WALL, "the looker to ask");
 		ck_assert(WIFSTOPPED(status) && WSTOPSIG(status) == (SIGTRAP | 0x80));
 		ck_assert_int_gt(ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info), 0);
 	} while (info.op != PTRACE_SYSCALL_INFO_ENTRY || info.entry.nr != SYS_ioctl);
@@ -617,7 +617,7 @@ START_TEST(process_that_cannot_be_looked_at_keeps_nobody_else)
 	looker = seize_looker(&object);
 	hold_looker(looker);
 	/* Who traces it learns of its end before its parent does. */
-	ck_assert_int_eq(waitpid(looker, &status, __WALL), looker);
+	status = harness_await_state(looker, __WALL, "the looker's end");
 	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	rig_receive(AUDIT_WHO);
 	ck_assert_uint_eq(rig_how(0, child.pid), AUDIT_MAPS_READ);

@@ -32,7 +32,7 @@ rig_await(void)
 	int status;
 
 	close_fd(&rig.fd);
-	harness_assert(waitpid(rig.pid, &status, 0) == rig.pid, "waitpid: %s", strerror(errno));
+	status = harness_await_state(rig.pid, 0, "segmentd-audit's end");
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
@@ -146,25 +146,29 @@ rig_begin_traced(const struct audit_candidate *candidates, size_t n)
 
 	rig_start();
 	rig_call = -1;
-	/* It waits for a question, or is about to; its first stop comes from the interrupt. */
 	harness_assert(ptrace(PTRACE_SEIZE, rig.pid, NULL, (void *)(intptr_t)PTRACE_O_TRACESYSGOOD) == 0, "ptrace: %s",
 	    strerror(errno));
-	rig_send(AUDIT_JUDGE, candidates, n, sizeof(candidates[0]));
+	/* It waits for a question, or is about to, and goes on with that. Asked before it stands, it could have answered by then. */
 	harness_assert(ptrace(PTRACE_INTERRUPT, rig.pid, NULL, NULL) == 0, "ptrace: %s", strerror(errno));
-	harness_assert(waitpid(rig.pid, &status, 0) == rig.pid && WIFSTOPPED(status), "it did not stop: %#x", (unsigned)status);
+	status = harness_await_state(rig.pid, 0, "segmentd-audit to stop");
+	harness_assert(WIFSTOPPED(status), "it did not stop: %#x", (unsigned)status);
+	rig_send(AUDIT_JUDGE, candidates, n, sizeof(candidates[0]));
 }
 
 void
 rig_run_to(long call, bool is_end)
 {
+	char what[64];
 	int sig = 0;
 
+	(void)snprintf(what, sizeof(what), "segmentd-audit to come to system call %ld", call);
 	for (;;) {
 		struct __ptrace_syscall_info info;
 		int status;
 
 		harness_assert(ptrace(PTRACE_SYSCALL, rig.pid, NULL, (void *)(intptr_t)sig) == 0, "ptrace: %s", strerror(errno));
-		harness_assert(waitpid(rig.pid, &status, 0) == rig.pid && WIFSTOPPED(status), "ended before system call %ld", call);
+		status = harness_await_state(rig.pid, 0, what);
+		harness_assert(WIFSTOPPED(status), "ended before system call %ld", call);
 		sig = WSTOPSIG(status);
 		if (sig != (SIGTRAP | 0x80))
 			continue;
