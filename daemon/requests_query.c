@@ -233,6 +233,39 @@ requests_show(struct requests *requests, struct session *session, const struct p
 	return session_reply(session, request, &reply->header, size, 0, NULL, 0);
 }
 
+static uint32_t
+requests_holder_flags(const struct attachment *attachment)
+{
+	return (attachment->session ? 0 : PROTOCOL_HOLDER_UNSUPERVISED) |
+	    (attachment->is_marked ? 0 : PROTOCOL_HOLDER_UNMARKED);
+}
+
+/* All but the command, which row has no room for in brief: in its place, since there may be many. */
+static void
+requests_describe_holder(const struct attachment *attachment, struct protocol_holder *row)
+{
+	row->cursor = attachment->id;
+	row->session = attachment->session;
+	row->since_ns = attachment->since_ns;
+	row->attachment = attachment->id;
+	row->access = attachment->access;
+	row->flags = requests_holder_flags(attachment);
+	row->uid = attachment->uid;
+	row->pid = attachment->pid;
+	row->zero = 0;
+}
+
+/* The one thing that takes a look in /proc. Where the process is gone, the pid may be another's by now. */
+static void
+requests_name_holder(const struct attachment *attachment, struct protocol_holder *row)
+{
+	memset(row->command, 0, sizeof(row->command));
+	if (!attachment_process_lives(attachment))
+		return;
+	row->flags |= PROTOCOL_HOLDER_LIVES;
+	process_command(attachment->pid, row->command, sizeof(row->command));
+}
+
 int
 requests_holders(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
@@ -249,32 +282,16 @@ requests_holders(struct requests *requests, struct session *session, const struc
 	if (!segment)
 		return requests_refuse_unknown(session, request, holders->name);
 	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry) {
-		struct protocol_holder row;
-		bool lives;
-		void *at;
+		struct protocol_holder *row;
 
 		if (attachment->id <= holders->cursor)
 			continue;
-		at = requests_page_next(&page);
-		if (!at)
+		row = requests_page_next(&page);
+		if (!row)
 			break;
-		lives = !is_brief && attachment_process_lives(attachment);
-		row = (struct protocol_holder) {
-			.cursor = attachment->id,
-			.session = attachment->session,
-			.since_ns = attachment->since_ns,
-			.attachment = attachment->id,
-			.access = attachment->access,
-			.flags = (attachment->session ? 0 : PROTOCOL_HOLDER_UNSUPERVISED) |
-			    (attachment->is_marked ? 0 : PROTOCOL_HOLDER_UNMARKED) |
-			    (lives ? PROTOCOL_HOLDER_LIVES : 0),
-			.uid = attachment->uid,
-			.pid = attachment->pid,
-		};
-		/* Otherwise the pid may be another process's by now. */
-		if (lives)
-			process_command(attachment->pid, row.command, sizeof(row.command));
-		memcpy(at, &row, page.row_size);
+		requests_describe_holder(attachment, row);
+		if (!is_brief)
+			requests_name_holder(attachment, row);
 	}
 	return requests_page_reply(&page, session, request);
 }
