@@ -2,7 +2,8 @@
 /* Copyright the segmentd authors */
 /*
  * S3: who has a segment, with 500 clients that are attached and mapped: by one question to the daemon, and by looking at all
- * processes. A/...: what segmentd-audit takes, which looks at descriptors, too, and says more of those that have it; of an object
+ * processes. Who looks, who asks and who answers run on one CPU: how long an idle one takes to wake, twice a question, is the
+ * machine's, and more than the question; the same on two CPUs stands beside, and what it takes there to send as many bytes. A/...: what segmentd-audit takes, which looks at descriptors, too, and says more of those that have it; of an object
  * that one process has, and of one that all 500 have. With 200 mappings more in each client the scans have more to look at, and
  * the daemon has not.
  */
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,6 +40,7 @@ struct who {
 	unsigned n_least;		/* processes that have the object */
 	void *own;			/* the bench's mapping of an object of its own; NULL: it is the segment */
 	struct child clients[WHO_CLIENTS];
+	struct child echo;		/* answers with as many bytes, and knows nothing */
 	int fd;				/* the asker's connection */
 	uint64_t serial;
 	int audit_fd;
@@ -75,6 +78,20 @@ who_client(int fd, void *arg)
 	child_rest(fd);
 }
 
+#define WHO_ECHO_BYTES	(sizeof(struct protocol_listed) + WHO_CLIENTS * PROTOCOL_BRIEF_SIZE)
+
+static void
+who_echo(int fd, void *arg)
+{
+	static const char bytes[WHO_ECHO_BYTES];
+
+	(void)arg;
+	while (child_hear(fd))
+		if (send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL) != (ssize_t)sizeof(bytes))
+			break;
+	_exit(0);
+}
+
 /* Which object it is: of an attachment that is given up again. */
 static void
 who_identify(struct who *self)
@@ -107,15 +124,20 @@ who_start(struct bench *bench, struct who *self, unsigned n_maps)
 		child_await(&self->clients[i]);
 		close_fd(&self->clients[i].fd);
 	}
+	child_start(bench, bench->server_cpu, -1, who_echo, NULL, &self->echo);
 	self->fd = wire_connect(self->daemon.socket);
 	wire_hello(self->fd);
 	wire_welcome(self->fd);
 	self->serial = 1;
+	bench_pin(bench, 0, bench->client_cpu);
+	bench_pin(bench, self->daemon.pid, bench->client_cpu);
 }
 
 static void
 who_stop(struct who *self)
 {
+	bench_pin(self->bench, 0, -1);
+	child_end(&self->echo);
 	for (unsigned i = 0; i < WHO_CLIENTS; i++)
 		(void)kill(self->clients[i].pid, SIGKILL);
 	for (unsigned i = 0; i < WHO_CLIENTS; i++)
@@ -207,6 +229,32 @@ brief_run(void *arg, struct bench_round *round)
 		bench_fail("the daemon's answer has %u pages", n_pages);
 }
 
+static void
+apart_run(void *arg, struct bench_round *round)
+{
+	struct who *self = arg;
+
+	bench_pin(self->bench, self->daemon.pid, self->bench->server_cpu);
+	brief_run(self, round);
+	bench_pin(self->bench, self->daemon.pid, self->bench->client_cpu);
+}
+
+static void
+echo_run(void *arg, struct bench_round *round)
+{
+	static char bytes[WHO_ECHO_BYTES];
+	struct who *self = arg;
+
+	for (unsigned i = 0; i < WHO_QUESTIONS; i++) {
+		uint64_t start_ns = clock_monotonic_ns();
+
+		child_tell(&self->echo);
+		if (recv(self->echo.fd, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+			bench_fail("a child sends no bytes back");
+		samples_add(&round->samples, clock_monotonic_ns() - start_ns);
+	}
+}
+
 /* Root is not limited. */
 static bool
 may_fork_all(void)
@@ -240,7 +288,9 @@ who_compare(struct bench *bench, const struct bench_goal *goal, unsigned n_maps)
 		return;
 	}
 	sides[n++] = (struct bench_side){ "segmentd with commands' names, from /proc: no baseline", named_run, &self, true };
-	sides[n++] = (struct bench_side){ "segmentd, one round trip", brief_run, &self };
+	sides[n++] = (struct bench_side){ "as many bytes from a bare child, two CPUs: no baseline", echo_run, &self, true };
+	sides[n++] = (struct bench_side){ "segmentd, one round trip, two CPUs: no baseline", apart_run, &self, true };
+	sides[n++] = (struct bench_side){ "segmentd, one round trip, one CPU", brief_run, &self };
 	who_start(bench, &self, n_maps);
 	bench_measure(bench, goal, sides, n);
 	who_stop(&self);
