@@ -3,44 +3,25 @@
 /*
  * One message a turn of the loop is read, and each is looked at whole before a row of it is handed on. A connection that had been
  * idle may end as it is asked: then another one is. When what listens at the socket ends before it has answered anything, a
- * process of ours is asked. One that is of no use any more is hung up on, and killed when it is still there a while later; its pid
- * is ours until we reap it.
+ * process of ours is asked (auditor_child.c). A connection that is of no use any more is hung up on.
  */
 #include "config.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/base.h"
 #include "daemon/auditor.h"
 
 #define IDLE_MS		2000	/* until a connection that nobody uses is closed */
-#define END_MS		2000	/* until a process that was hung up on is killed */
-#define FINISH_MS	300	/* at the daemon's end, until it is killed */
-#define REAP_MS		1000	/* of all of them at the daemon's end */
 #define CHILDREN_MAX	4	/* more that do not end, even killed, wait for what no new one would get past */
 #define ROWS_MAX	(UINT64_C(4) << 20)	/* of one answer: nobody honest gets so far in the time there is */
 
-#ifndef P_PIDFD
-#define P_PIDFD		3
-#endif
-
-struct auditor_child {
-	struct auditor *auditor;
-	pid_t pid;
-	int pidfd;
-	struct event pidfd_event;
-	struct event kill_event;
-	LIST_ENTRY(auditor_child) entry;
-};
-
 static void auditor_on_readable(evutil_socket_t fd, short what, void *arg);
 
-static void
+void
 auditor_set_timer(struct auditor *auditor, unsigned ms)
 {
 	const struct timeval delay = { .tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
@@ -61,83 +42,12 @@ auditor_schedule(struct auditor *auditor)
 	auditor->is_crowded = false;
 }
 
-/* Processes of ours. */
-
-static void
-auditor_child_free(struct auditor_child *child)
-{
-	if (event_initialized(&child->pidfd_event))
-		(void)event_del(&child->pidfd_event);
-	if (event_initialized(&child->kill_event))
-		(void)event_del(&child->kill_event);
-	close_fd(&child->pidfd);
-	if (child->auditor->child == child)
-		child->auditor->child = NULL;
-	LIST_REMOVE(child, entry);
-	child->auditor->n_children--;
-	free(child);
-}
-
-/* Its end is told by the connection, too, after all that it has said. */
-static void
-auditor_on_child_end(evutil_socket_t fd, short what, void *arg)
-{
-	struct auditor_child *child = arg;
-	struct auditor *auditor = child->auditor;
-	siginfo_t info = { 0 };
-
-	if (waitid((idtype_t)P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) || info.si_pid == 0)
-		return;
-	auditor_child_free(child);
-	if (auditor->is_crowded)
-		auditor_set_timer(auditor, 0);
-	auditor->is_crowded = false;
-}
-
-static void
-auditor_on_child_late(evutil_socket_t fd, short what, void *arg)
-{
-	const struct auditor_child *child = arg;
-
-	(void)kill(child->pid, SIGKILL);
-}
-
-/* Takes a process over. 0; or a negative errno: it was killed and reaped. */
-static int
-auditor_child_new(struct auditor *auditor, pid_t pid)
-{
-	struct auditor_child *child = malloc(sizeof(*child));
-	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0), r = child ? 0 : -ENOMEM;
-
-	if (pidfd < 0)
-		r = -errno;
-	if (r == 0) {
-		*child = (struct auditor_child) { .auditor = auditor, .pid = pid, .pidfd = pidfd };
-		if (event_assign(&child->pidfd_event, auditor->base, pidfd, EV_READ | EV_PERSIST, auditor_on_child_end, child) ||
-		    evtimer_assign(&child->kill_event, auditor->base, auditor_on_child_late, child) ||
-		    event_add(&child->pidfd_event, NULL))
-			r = -ENOMEM;
-	}
-	if (r) {
-		(void)kill(pid, SIGKILL);
-		(void)waitpid(pid, NULL, 0);
-		close_fd(&pidfd);
-		free(child);
-		return r;
-	}
-	LIST_INSERT_HEAD(&auditor->children, child, entry);
-	auditor->n_children++;
-	auditor->child = child;
-	return 0;
-}
-
 /* The connection. */
 
 /* at_once: a process of ours is given no time to end by itself. */
 static void
 auditor_disconnect(struct auditor *auditor, bool at_once)
 {
-	static const struct timeval end = { .tv_sec = END_MS / 1000, .tv_usec = END_MS % 1000 * 1000 };
 	struct auditor_child *child = take_ptr(auditor->child);
 
 	if (auditor->fd < 0)
@@ -145,8 +55,8 @@ auditor_disconnect(struct auditor *auditor, bool at_once)
 	(void)event_del(&auditor->read_event);
 	close_fd(&auditor->fd);
 	free(take_ptr(auditor->message));
-	if (child && (at_once || evtimer_add(&child->kill_event, &end)))
-		(void)kill(child->pid, SIGKILL);
+	if (child)
+		auditor_child_hang_up(child, at_once);
 }
 
 /* Who listens there has no pid for us. Of systemd's sockets that is systemd itself, in the same pid namespace as its services. */
@@ -499,18 +409,6 @@ auditor_cancel(struct auditor_question *question)
 	auditor_schedule(auditor);
 }
 
-size_t
-auditor_pids(const struct auditor *auditor, pid_t *pids, size_t max)
-{
-	const struct auditor_child *child;
-	size_t n = 0;
-
-	LIST_FOREACH(child, &auditor->children, entry)
-		if (n < max)
-			pids[n++] = child->pid;
-	return n;
-}
-
 int
 auditor_init(struct auditor *auditor, struct event_base *base, const char *socket)
 {
@@ -542,31 +440,10 @@ auditor_set_socket(struct auditor *auditor, const char *socket)
 	}
 }
 
-static void
-auditor_child_await(const struct auditor_child *child, uint64_t until_ns)
-{
-	struct pollfd pollfd = { .fd = child->pidfd, .events = POLLIN };
-	uint64_t now_ns = clock_monotonic_ns();
-	int ms = now_ns < until_ns ? (int)((until_ns - now_ns) / NS_PER_MS) : 0;
-
-	while (poll(&pollfd, 1, ms) < 0 && errno == EINTR)
-		;
-}
-
-/* Who does not end in time is not waited for: with us it loses its parent, and whoever takes it over reaps it. */
-static void
-auditor_child_reap(const struct auditor_child *child, uint64_t until_ns)
-{
-	auditor_child_await(child, until_ns);
-	(void)waitpid(child->pid, NULL, WNOHANG);
-}
-
 void
 auditor_deinit(struct auditor *auditor)
 {
-	uint64_t now_ns = clock_monotonic_ns(), until_ns = now_ns + REAP_MS * NS_PER_MS;
 	struct auditor_question *question;
-	struct auditor_child *child;
 
 	if (!auditor->base)
 		return;
@@ -577,14 +454,7 @@ auditor_deinit(struct auditor *auditor)
 		auditor->current->auditor = NULL;
 	TAILQ_FOREACH(question, &auditor->queue, entry)
 		question->auditor = NULL;
-	LIST_FOREACH(child, &auditor->children, entry)
-		auditor_child_await(child, now_ns + FINISH_MS * NS_PER_MS);
-	LIST_FOREACH(child, &auditor->children, entry)
-		(void)kill(child->pid, SIGKILL);
-	while ((child = LIST_FIRST(&auditor->children))) {
-		auditor_child_reap(child, until_ns);
-		auditor_child_free(child);
-	}
+	auditor_children_end(auditor);
 	if (event_initialized(&auditor->timer))
 		(void)event_del(&auditor->timer);
 	free(take_ptr(auditor->socket));

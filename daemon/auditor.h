@@ -101,4 +101,15 @@ void auditor_cancel(struct auditor_question *question);
 /* Copies the pids of processes of ours that answer, or were not reaped yet, max at most. How many. */
 size_t auditor_pids(const struct auditor *auditor, pid_t *pids, size_t max);
 
+/* Between its own files. */
+
+void auditor_set_timer(struct auditor *auditor, unsigned ms);
+
+/* Takes a process over, as the one behind fd. 0; or a negative errno: it was killed and reaped. */
+int auditor_child_new(struct auditor *auditor, pid_t pid);
+/* Nothing more is asked of it. at_once: it is given no time to end by itself. */
+void auditor_child_hang_up(struct auditor_child *child, bool at_once);
+/* All of them: waited for a moment, killed and reaped. */
+void auditor_children_end(struct auditor *auditor);
+
 #endif
