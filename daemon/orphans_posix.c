@@ -2,78 +2,34 @@
 /* Copyright the segmentd authors */
 /*
  * POSIX objects that a rule is about. One inotify watch of their directory tells of names that come and go and of files that
- * are closed: each close sets the rule's time going anew. When that is over, the kernel is asked by way of the judge. What is
- * held then is left alone until its next close; and in case that this was merged with the judge's own close, which cannot be
- * told from others', it is looked at again after ever longer times.
+ * are closed: each close sets the rule's time going anew. What is due then is orphans_posix_ask.c's.
  *
  * Anybody may make names there, and open and close them at will: names kept are bounded, turns are short, what was spent on
  * reading is rested for, and what the kernel could not queue leads to a look at the whole directory, which has its rests too.
  */
 #include "config.h"
 
-#include <dirent.h>
-#include <event2/event_struct.h>
 #include <fcntl.h>
 #include <sys/inotify.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "base/base.h"
-#include "daemon/orphans.h"
-#include "daemon/orphans_names.h"
-#include "host/object.h"
+#include "daemon/orphans_posix.h"
 
-#define TURN_NS		(NS_PER_MS / 2)		/* of work in one turn of the loop */
 #define READ_REST_NS	(100 * NS_PER_MS)	/* between two bursts of events that are read, at least */
-#define SCAN_REST_NS	NS_PER_SEC		/* between two looks at the directory, at least */
 #define REWATCH_NS	(30 * NS_PER_SEC)	/* until a directory that went away is looked for again */
 
 #define EVENTS		(IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR)
 
-struct orphans_posix {
-	struct orphans *orphans;
-	struct orphans_rules *rules;	/* that the names' are of */
-	struct orphans_names names;
-	bool is_full;			/* there were more names than are kept */
-	bool is_full_told;
-
-	int inotify_fd;
-	int dir_fd;
-	int wd;
-	dev_t device;
-	bool is_lost;			/* the directory is not watched: it went away, with its mount perhaps */
-	uint64_t rewatch_at_ns;
-	struct event read_event;
-	struct event turn_event;
-
-	bool has_read;			/* something, in the burst that goes on */
-	bool is_resting;		/* until read_at_ns nothing is read */
-	uint64_t read_at_ns;
-	uint64_t read_ns;		/* what the burst took so far */
-
-	bool wants_scan;
-	DIR *scan;			/* while one goes on */
-	uint64_t scan_at_ns;		/* not before */
-	uint64_t scan_ns;
-
-	struct orphans_ask *ask;
-	bool is_settling;		/* it was answered: its verdicts count when all is read that was queued before */
-	uint64_t settle_bytes;		/* so much of that is left */
-	size_t n_settled;		/* verdicts that were taken */
-};
-
-static void posix_plan(struct orphans_posix *posix);
-
-static void
-posix_set_due(struct orphans_posix *posix, struct orphans_name *name, uint64_t due_ns)
+void
+orphans_posix_set_due(struct orphans_posix *posix, struct orphans_name *name, uint64_t due_ns)
 {
 	name->due_ns = due_ns;
 	orphans_names_sort(&posix->names, name);
 }
 
-/* It was let go of, or is looked at for the first time. */
-static void
-posix_touch(struct orphans_posix *posix, struct orphans_name *name, uint64_t now_ns, bool is_seen)
+void
+orphans_posix_touch(struct orphans_posix *posix, struct orphans_name *name, uint64_t now_ns, bool is_seen)
 {
 	name->since_ns = now_ns;
 	name->is_seen = is_seen;
@@ -81,13 +37,13 @@ posix_touch(struct orphans_posix *posix, struct orphans_name *name, uint64_t now
 	if (name->is_asked)
 		name->is_touched = true;
 	else
-		posix_set_due(posix, name, now_ns + name->rule->after_ms * NS_PER_MS);
+		orphans_posix_set_due(posix, name, now_ns + name->rule->after_ms * NS_PER_MS);
 }
 
-static void
-posix_retry(struct orphans_posix *posix, struct orphans_name *name, uint64_t now_ns)
+void
+orphans_posix_retry(struct orphans_posix *posix, struct orphans_name *name, uint64_t now_ns)
 {
-	posix_set_due(posix, name, now_ns + orphans_backoff_ns(name->rule, name->n_tries));
+	orphans_posix_set_due(posix, name, now_ns + orphans_backoff_ns(name->rule, name->n_tries));
 	if (name->n_tries < UINT8_MAX)
 		name->n_tries++;
 }
@@ -115,11 +71,11 @@ posix_add(struct orphans_posix *posix, const char *text, uint64_t now_ns, bool i
 		return;
 	}
 	name->rule = rule;
-	posix_touch(posix, name, now_ns, is_seen);
+	orphans_posix_touch(posix, name, now_ns, is_seen);
 }
 
-static void
-posix_drop(struct orphans_posix *posix, struct orphans_name *name)
+void
+orphans_posix_drop(struct orphans_posix *posix, struct orphans_name *name)
 {
 	orphans_names_remove(&posix->names, name);
 	/* There is room again for what had none. */
@@ -147,13 +103,13 @@ posix_on_name(struct orphans_posix *posix, const struct inotify_event *event, ui
 		name->is_touched = is_come;
 		name->since_ns = now_ns;
 	} else if (is_gone) {
-		posix_drop(posix, name);
+		orphans_posix_drop(posix, name);
 	} else if (is_come) {
 		name->told_inode = 0;
-		posix_touch(posix, name, now_ns, true);
+		orphans_posix_touch(posix, name, now_ns, true);
 	} else if (!name->is_asked || !posix->ask->is_sent || event->mask & IN_CLOSE_WRITE) {
 		/* The judge opens for reading only, once it is asked: its closes are not told from others'. */
-		posix_touch(posix, name, now_ns, true);
+		orphans_posix_touch(posix, name, now_ns, true);
 	}
 }
 
@@ -170,9 +126,8 @@ posix_on_event(struct orphans_posix *posix, const struct inotify_event *event, u
 	}
 }
 
-/* Reads what there is. False: the time was up before that. */
-static bool
-posix_read(struct orphans_posix *posix, uint64_t until_ns)
+bool
+orphans_posix_read(struct orphans_posix *posix, uint64_t until_ns)
 {
 	char buf[8192] __attribute__((aligned(__alignof__(struct inotify_event))));
 	uint64_t begun_ns = orphans_spent_ns(), now_ns = clock_monotonic_ns();
@@ -210,7 +165,7 @@ static void
 posix_end_scan(struct orphans_posix *posix, uint64_t now_ns)
 {
 	(void)closedir(take_ptr(posix->scan));
-	posix->scan_at_ns = now_ns + orphans_rest_ns(posix->scan_ns, SCAN_REST_NS);
+	posix->scan_at_ns = now_ns + orphans_rest_ns(posix->scan_ns, ORPHANS_POSIX_SCAN_REST_NS);
 }
 
 /* Begins one, if that is due. Whether one is under way. */
@@ -245,7 +200,7 @@ posix_scan_name(struct orphans_posix *posix, const struct dirent *entry, uint64_
 		return;
 	name = orphans_names_find(&posix->names, entry->d_name);
 	if (name)
-		posix_touch(posix, name, now_ns, false);
+		orphans_posix_touch(posix, name, now_ns, false);
 	else
 		posix_add(posix, entry->d_name, now_ns, false);
 }
@@ -266,205 +221,6 @@ posix_scan(struct orphans_posix *posix, uint64_t until_ns)
 	posix->scan_ns += orphans_spent_ns() - begun_ns;
 	if (!entry)
 		posix_end_scan(posix, now_ns);
-}
-
-/* Judging. */
-
-/* What is there by that name now. False: nothing that could be an orphan. */
-static bool
-posix_look(const struct orphans_posix *posix, const struct orphans_name *name, struct stat *ret_status)
-{
-	const struct orphans_host *host = &posix->orphans->host;
-
-	return object_stat(posix->dir_fd, name->text, ret_status) == 0 && S_ISREG(ret_status->st_mode) &&
-	    ret_status->st_dev == posix->device && !(host->is_ours && host->is_ours(name->text, host->is_ours_arg));
-}
-
-static void
-posix_ask_about(struct orphans_posix *posix, struct orphans_name *name, const struct stat *status)
-{
-	struct audit_candidate *candidate = orphans_ask_add(posix->ask, posix->rules, name->rule, name->since_ns,
-	    name->is_seen);
-
-	candidate->what = AUDIT_POSIX;
-	candidate->device = status->st_dev;
-	candidate->inode = status->st_ino;
-	candidate->shm_id = -1;
-	(void)snprintf(candidate->name, sizeof(candidate->name), "%s", name->text);
-	name->is_asked = true;
-	name->is_touched = name->is_gone = false;
-}
-
-/* The question may have waited behind others: what was let go of meanwhile is not removed, nor is anything while that is not known. */
-static void
-posix_on_send(struct orphans_ask *ask)
-{
-	struct orphans_posix *posix = ask->orphans->posix;
-	bool has_all;
-
-	ask->is_sent = false;
-	has_all = posix_read(posix, clock_monotonic_ns() + TURN_NS) && !posix->scan && !posix->wants_scan && !posix->is_lost;
-	for (size_t i = 0; i < ask->n; i++) {
-		const struct orphans_name *name = orphans_names_find(&posix->names, ask->candidates[i].name);
-
-		if (!has_all || !name || !name->is_asked || name->is_touched || name->is_gone)
-			ask->candidates[i].flags = 0;
-	}
-	posix_plan(posix);
-}
-
-/* Puts those whose time is over into one question. */
-static void
-posix_ask(struct orphans_posix *posix, uint64_t until_ns)
-{
-	uint64_t now_ns = clock_monotonic_ns();
-	struct orphans_name *name;
-	struct stat status;
-
-	/* What was not heard of yet may be a close: nothing is due before that is known. */
-	if (posix->ask->is_out || posix->scan || posix->wants_scan || posix->is_lost)
-		return;
-	while ((name = orphans_names_first(&posix->names)) && name->due_ns <= now_ns && posix->ask->n < ORPHANS_BATCH) {
-		if (now_ns >= until_ns)
-			return;
-		orphans_names_unsort(&posix->names, name);
-		if (!posix_look(posix, name, &status))
-			posix_drop(posix, name);
-		else if (status.st_nlink != 1)
-			posix_retry(posix, name, now_ns);
-		else
-			posix_ask_about(posix, name, &status);
-		now_ns = clock_monotonic_ns();
-	}
-	if (posix->ask->n)
-		orphans_ask_submit(posix->ask);
-}
-
-/* Whether it was not said of this object before. */
-static bool
-posix_is_news(struct orphans_name *name, const struct audit_stray *stray)
-{
-	bool is_news = name->told_inode != stray->inode || name->told_verdict != stray->verdict;
-
-	name->told_inode = stray->inode;
-	name->told_verdict = (uint8_t)stray->verdict;
-	return is_news;
-}
-
-/* What has the name now was let go of at since_ns, or is another object. */
-static void
-posix_take_touch(struct orphans_posix *posix, struct orphans_name *name)
-{
-	if (name->is_gone)
-		posix_drop(posix, name);
-	else if (name->is_touched)
-		posix_touch(posix, name, name->since_ns, true);
-}
-
-/* It would have been removed, and was not. */
-static void
-posix_take_spared(struct orphans_posix *posix, struct orphans_name *name, uint64_t now_ns)
-{
-	if (!name)
-		return;
-	posix_set_due(posix, name, now_ns + SCAN_REST_NS);
-	posix_take_touch(posix, name);
-}
-
-static void
-posix_take_verdict(struct orphans_posix *posix, size_t i, uint64_t now_ns)
-{
-	const struct audit_stray *stray = &posix->ask->strays[i];
-	struct orphans_name *name = orphans_names_find(&posix->names, posix->ask->candidates[i].name);
-
-	/* It went and came again under other rules, perhaps. */
-	if (name && !name->is_asked)
-		name = NULL;
-	if (name)
-		name->is_asked = false;
-	if (stray->verdict == AUDIT_UNHELD && orphans_ask_is_spared(posix->ask, i)) {
-		posix_take_spared(posix, name, now_ns);
-		return;
-	}
-	switch (stray->verdict) {
-	case AUDIT_REMOVED:
-		orphans_tell(posix->ask, i);
-		/* fall through */
-	case AUDIT_GONE:
-	case AUDIT_UNFIT:
-		if (name) {
-			name->told_inode = 0;
-			name->is_gone = name->is_gone || !name->is_touched;
-		}
-		break;
-	case AUDIT_UNHELD:
-	case AUDIT_KEPT:
-	case AUDIT_UNKNOWN:
-		if (!name || posix_is_news(name, stray))
-			orphans_tell(posix->ask, i);
-		if (name && stray->verdict != AUDIT_UNHELD)
-			posix_retry(posix, name, now_ns);
-		break;
-	case AUDIT_HELD:
-		if (name)
-			posix_retry(posix, name, now_ns);
-		break;
-	default:
-		if (name)
-			posix_touch(posix, name, now_ns, true);
-		break;
-	}
-	if (name)
-		posix_take_touch(posix, name);
-}
-
-/* It was not judged. */
-static void
-posix_take_back(struct orphans_posix *posix, size_t i, uint64_t now_ns)
-{
-	struct orphans_name *name = orphans_names_find(&posix->names, posix->ask->candidates[i].name);
-
-	if (!name || !name->is_asked)
-		return;
-	name->is_asked = false;
-	posix_set_due(posix, name, now_ns + max_u64(posix->orphans->retry_ns, NS_PER_SEC));
-	posix_take_touch(posix, name);
-}
-
-/* Takes verdicts that count by now. */
-static void
-posix_settle(struct orphans_posix *posix, uint64_t until_ns)
-{
-	uint64_t now_ns = clock_monotonic_ns();
-
-	while (posix->n_settled < posix->ask->n && now_ns < until_ns) {
-		if (posix->n_settled < posix->ask->n_answered)
-			posix_take_verdict(posix, posix->n_settled, now_ns);
-		else
-			posix_take_back(posix, posix->n_settled, now_ns);
-		posix->n_settled++;
-		now_ns = clock_monotonic_ns();
-	}
-	if (posix->n_settled < posix->ask->n)
-		return;
-	posix->is_settling = false;
-	orphans_ask_clear(posix->ask);
-	/* Of thousands the next are asked about at once; what is read for that is bounded by how long a question takes. */
-	posix->is_resting = false;
-}
-
-/* The judge opened and closed each of them: what was queued until now has that in it. */
-static void
-posix_on_end(struct orphans_ask *ask)
-{
-	struct orphans_posix *posix = ask->orphans->posix;
-	int n = 0;
-
-	(void)ioctl(posix->inotify_fd, FIONREAD, &n);
-	posix->is_settling = true;
-	posix->settle_bytes = n > 0 ? (uint64_t)n : 0;
-	posix->n_settled = 0;
-	orphans_set_timer(&posix->turn_event, 0);
 }
 
 /* The watch, and turns. */
@@ -521,8 +277,8 @@ posix_next_ns(const struct orphans_posix *posix)
 	return first ? min_u64(next_ns, first->due_ns) : next_ns;
 }
 
-static void
-posix_plan(struct orphans_posix *posix)
+void
+orphans_posix_plan(struct orphans_posix *posix)
 {
 	uint64_t now_ns = clock_monotonic_ns(), next_ns = posix_next_ns(posix);
 
@@ -539,22 +295,22 @@ posix_plan(struct orphans_posix *posix)
 static void
 posix_turn(struct orphans_posix *posix)
 {
-	uint64_t now_ns = clock_monotonic_ns(), until_ns = now_ns + TURN_NS;
+	uint64_t now_ns = clock_monotonic_ns(), until_ns = now_ns + ORPHANS_POSIX_TURN_NS;
 	struct orphans *orphans = posix->orphans;
 	bool has_all = false;
 
 	if (!posix->is_resting || now_ns >= posix->read_at_ns || posix->settle_bytes)
-		has_all = posix_read(posix, until_ns);
+		has_all = orphans_posix_read(posix, until_ns);
 	if (posix->is_settling && !posix->settle_bytes)
-		posix_settle(posix, until_ns);
+		orphans_posix_settle(posix, until_ns);
 	if (posix->is_lost && now_ns >= posix->rewatch_at_ns)
 		posix_watch_again(posix, now_ns);
 	if (posix->rules->n_posix && posix_begin_scan(posix, now_ns))
 		posix_scan(posix, until_ns);
 	if (has_all)
-		posix_ask(posix, until_ns);
+		orphans_posix_ask(posix, until_ns);
 	if (posix->rules->n_posix || posix->ask->is_out)
-		posix_plan(posix);
+		orphans_posix_plan(posix);
 	else
 		orphans->posix = orphans_posix_free(posix);
 }
@@ -591,19 +347,19 @@ posix_init(struct orphans_posix *posix)
 	struct event_base *base = posix->orphans->host.base;
 	int r = orphans_names_init(&posix->names);
 
-	posix->ask = orphans_ask_new(posix->orphans, posix_on_end);
+	posix->ask = orphans_ask_new(posix->orphans, orphans_posix_on_end);
 	posix->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (posix->inotify_fd < 0)
 		return -errno;
 	if (posix->ask)
-		posix->ask->on_send = posix_on_send;
+		posix->ask->on_send = orphans_posix_on_send;
 	if (r || !posix->ask ||
 	    event_assign(&posix->read_event, base, posix->inotify_fd, EV_READ, posix_on_turn, posix) ||
 	    evtimer_assign(&posix->turn_event, base, posix_on_turn, posix))
 		return -ENOMEM;
 	r = posix_watch(posix);
 	if (r == 0)
-		posix_plan(posix);
+		orphans_posix_plan(posix);
 	return r;
 }
 
@@ -654,7 +410,7 @@ orphans_posix_renew(struct orphans_posix *posix)
 		(void)closedir(take_ptr(posix->scan));
 	posix->wants_scan = orphans->rules->n_posix;
 	posix->scan_at_ns = 0;
-	posix_plan(posix);
+	orphans_posix_plan(posix);
 	return 0;
 }
 
