@@ -17,6 +17,7 @@
 
 #define POOL_DIR	"/sys/kernel/mm/hugepages/hugepages-%llukB"
 #define PATH_SIZE	256
+#define READS		16		/* of numbers that belong together, while they change */
 #define UNLIMITED	(UINT64_C(1) << 60)	/* v1 writes the largest number of whole pages for "no limit" */
 
 /* A pool's file; a kernel that has the pool has all of them but the last: overcommitting is not for every size. */
@@ -33,13 +34,19 @@ int
 pools_read_at(const char *root, uint64_t page_bytes, struct pool *ret_pool)
 {
 	struct pool pool = { .page_bytes = page_bytes };
+	uint64_t before = 0;
 	int r;
 
 	r = pool_read_file(root, page_bytes, "nr_hugepages", &pool.n_pages);
 	if (r == 0)
-		r = pool_read_file(root, page_bytes, "free_hugepages", &pool.n_free);
-	if (r == 0)
 		r = pool_read_file(root, page_bytes, "resv_hugepages", &pool.n_reserved);
+	/* A reserved page that is touched is neither free nor reserved any more: seen by one number only it would be another's. */
+	for (unsigned i = 0; r == 0 && (i == 0 || (before != pool.n_reserved && i < READS)); i++) {
+		before = pool.n_reserved;
+		r = pool_read_file(root, page_bytes, "free_hugepages", &pool.n_free);
+		if (r == 0)
+			r = pool_read_file(root, page_bytes, "resv_hugepages", &pool.n_reserved);
+	}
 	if (r < 0)
 		return r;
 	if (pool_read_file(root, page_bytes, "surplus_hugepages", &pool.n_surplus) < 0 ||

@@ -31,6 +31,12 @@ enum pools_limit {
 	POOLS_LIMIT_CGROUP
 };
 
+/*
+ * Between the look at a pool and the mapping that takes of it others come and go. Who is refused looks again: what does not fit
+ * now is said, and what fits is asked for once more, so many times in all.
+ */
+#define POOLS_TRIES	4
+
 struct pools_room {
 	uint64_t bytes;			/* that may be taken now: the least of all limits */
 	uint64_t added_bytes;		/* of them, the last so many are not in the pool: the kernel takes them of common memory */

@@ -192,6 +192,26 @@ sysv_fail_record(int r, char *text, size_t text_size)
 	return r;
 }
 
+/* Makes it. Of the pool of its pages it takes all at once: see POOLS_TRIES. */
+static int
+sysv_get(uint32_t key, const struct backend_object *object, int *ret_id)
+{
+	struct pools_room room = { .bytes = object->map_bytes };
+	int id = -1;
+
+	for (unsigned i = 0; id < 0 && i < POOLS_TRIES && room.bytes >= object->map_bytes; i++) {
+		id = shmget((key_t)key, object->map_bytes, IPC_CREAT | IPC_EXCL | SYSV_CLOSED | sysv_flags(object->page_bytes));
+		if (id < 0 && (errno != ENOMEM || !object->page_bytes))
+			return -errno;
+		if (id < 0 && pools_room(object->page_bytes, 0, &room))
+			break;
+	}
+	if (id < 0)
+		return -ENOMEM;
+	*ret_id = id;
+	return 0;
+}
+
 /* The intent, and then the deed, with this key. -EEXIST: it is taken. */
 static int
 sysv_make(struct backend_object *object, struct record_row *row, const struct backend_birth *birth, char *text, size_t text_size)
@@ -203,10 +223,8 @@ sysv_make(struct backend_object *object, struct record_row *row, const struct ba
 	r = record_add(birth->record, row, &sysv->entry);
 	if (r)
 		return sysv_fail_record(r, text, text_size);
-	object->shm_id = shmget((key_t)row->key, object->map_bytes,
-	    IPC_CREAT | IPC_EXCL | SYSV_CLOSED | sysv_flags(object->page_bytes));
-	if (object->shm_id < 0) {
-		r = -errno;
+	r = sysv_get(row->key, object, &object->shm_id);
+	if (r) {
 		record_remove(&sysv->entry);
 		return r;
 	}

@@ -66,17 +66,52 @@ range_is_file(const struct range *range)
 	return range->object->kind == JOB_OBJECT_FILE;
 }
 
+/* Whether its mapping takes of the pool what no other has taken for the object before. */
+static bool
+range_reserves(const struct range *range)
+{
+	const struct job *job = range->placement.job;
+
+	return range->object->page_bytes && range->object->kind == JOB_OBJECT_FD &&
+	    (job->kind == JOB_RESERVE_POOL || (job->flags & JOB_GROWTH));
+}
+
+/* See POOLS_TRIES. */
+static int
+range_map_of_pool(struct range *range, size_t map_bytes, struct job_result *result)
+{
+	struct pools_room room;
+	int r = -ENOMEM;
+
+	for (unsigned i = 0; r == -ENOMEM && i < POOLS_TRIES; i++) {
+		r = object_map(range->fd, range->object, range->offset, map_bytes, range->huge_bytes, &range->map);
+		if (r == -ENOMEM && pools_room(range->object->page_bytes, range->nodes, &room) == 0 && room.bytes < map_bytes) {
+			findings_pool(result->text, sizeof(result->text), map_bytes, &room);
+			return JOB_E_MEMORY;
+		}
+	}
+	if (r < 0)
+		(void)snprintf(result->text, sizeof(result->text), "the kernel does not reserve %zu bytes of the pool of huge "
+		    "pages: %s; retry", map_bytes, strerror(-r));
+	return r;
+}
+
 /* Maps the job's range so that huge pages can map it. */
 static int
 range_map(struct range *range, struct job_result *result)
 {
 	size_t map_bytes = round_up(range->length, range->page_bytes);
-	int r = object_map(range->fd, range->object, range->offset, map_bytes, range->huge_bytes, &range->map);
+	int r;
 
-	if (r)
-		(void)snprintf(result->text, sizeof(result->text),
-		    "cannot map %zu bytes at offset %llu to populate them: %s", map_bytes,
-		    (unsigned long long)range->offset, strerror(-r));
+	if (range_reserves(range)) {
+		r = range_map_of_pool(range, map_bytes, result);
+	} else {
+		r = object_map(range->fd, range->object, range->offset, map_bytes, range->huge_bytes, &range->map);
+		if (r)
+			(void)snprintf(result->text, sizeof(result->text),
+			    "cannot map %zu bytes at offset %llu to populate them: %s", map_bytes,
+			    (unsigned long long)range->offset, strerror(-r));
+	}
 	range->start = range->map.start;
 	return r;
 }
@@ -523,7 +558,7 @@ range_populate(struct range *range, const struct job *job, struct memory *memory
 	uint64_t before[NODES_MAX] = { 0 };
 	int r = range_map(range, result);
 
-	if (r < 0)
+	if (r)
 		return r;
 	range_advise(range);
 	r = range_count_before(range, before);
@@ -590,28 +625,26 @@ check_added(const struct job *job, struct memory *memory, const struct pools_roo
 int
 populate_reserve_range(int fd, const struct job *job, struct memory *memory, struct job_result *result)
 {
-	uint64_t nodes = job->numa == JOB_NUMA_BIND ? job->nodes : 0, page_bytes = job->object.page_bytes;
-	cleanup_object_map struct object_map map = OBJECT_MAP_NULL;
-	struct placement placement;
+	struct range range = {
+		.fd = fd, .object = &job->object, .offset = job->offset_bytes, .length = job->length_bytes,
+		.page_bytes = job->object.page_bytes, .huge_bytes = job->object.page_bytes,
+		.nodes = job->numa == JOB_NUMA_BIND ? job->nodes : 0,
+	};
 	struct pools_room room;
 	int r;
 
-	r = placement_begin(&placement, job, result);
+	r = placement_begin(&range.placement, job, result);
 	if (r == 0)
-		r = pools_room(page_bytes, nodes, &room);
+		r = pools_room(range.page_bytes, range.nodes, &room);
 	if (r == 0)
 		r = check_added(job, memory, &room, result);
 	/* A mapping reserves, of what is not reserved yet, for the object: that stays when it ends. */
 	if (r == 0)
-		r = object_map(fd, &job->object, job->offset_bytes, job->length_bytes, page_bytes, &map);
-	placement_end(&placement);
-	if (r == -ENOMEM && pools_room(page_bytes, nodes, &room) == 0 && room.bytes < job->length_bytes) {
-		findings_pool(result->text, sizeof(result->text), job->length_bytes, &room);
-		return JOB_E_MEMORY;
-	}
+		r = range_map(&range, result);
+	object_unmap(&range.map);
+	placement_end(&range.placement);
 	if (r < 0 && !result->text[0])
-		(void)snprintf(result->text, sizeof(result->text), "the kernel does not reserve %llu bytes of the pool of huge "
-		    "pages: %s; retry", (unsigned long long)job->length_bytes, strerror(-r));
+		(void)snprintf(result->text, sizeof(result->text), "the pool of huge pages cannot be asked: %s", strerror(-r));
 	return r;
 }
 

@@ -31,6 +31,13 @@ tests_worker_check_cancel_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_worker_check_cancel_LDADD = daemon/worker/libworker.la client/libcontrol.la host/libhost.la \
 	conf/libconf.la $(CHECK_LIBS)
 
+check_PROGRAMS += tests/worker/check_taken
+tests_worker_check_taken_SOURCES = tests/worker/check_taken.c
+tests_worker_check_taken_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_worker_check_taken_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=object_map -Wl,--wrap=file_read_number
+tests_worker_check_taken_LDADD = daemon/worker/libworker.la client/libcontrol.la host/libhost.la \
+	conf/libconf.la $(CHECK_LIBS)
+
 tests_worker_check_cgroup_SOURCES = tests/worker/check_cgroup.c tests/worker/harness.c tests/worker/harness.h
 tests_worker_check_cgroup_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_worker_check_cgroup_LDADD = daemon/worker/libworker.la client/libcontrol.la host/libhost.la \
