@@ -64,15 +64,18 @@ conf_free(struct conf *conf)
 	return NULL;
 }
 
-/* Replaces *path by the directory for an ordinary user's own daemon, and name in it. */
+/* Replaces *path by the directory for the daemon of one that is not root, and name in it. */
 static int
 set_user_path(char **path, const char *name)
 {
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	const char *given = getenv("RUNTIME_DIRECTORY"), *runtime = getenv("XDG_RUNTIME_DIR");
 	char *made;
 	int r;
 
-	if (runtime && runtime[0] == '/')
+	/* What the service manager made for us; of several, none is the one. */
+	if (given && given[0] == '/' && !strchr(given, ':'))
+		r = asprintf(&made, "%s%s", given, name);
+	else if (runtime && runtime[0] == '/')
 		r = asprintf(&made, "%s/segmentd%s", runtime, name);
 	else
 		r = asprintf(&made, "/run/user/%lu/segmentd%s", (unsigned long)geteuid(), name);
@@ -105,7 +108,7 @@ check_default_socket(struct reader *reader, const char *file)
 
 	if (!reader->error && !reader->has_socket && strlen(socket) > SUN_PATH_MAX)
 		read_problem_at(reader, file, 0,
-		    "the default of daemon.socket, below $XDG_RUNTIME_DIR, has %zu bytes; expected %d at most: set "
+		    "the default of daemon.socket, below $RUNTIME_DIRECTORY or $XDG_RUNTIME_DIR, has %zu bytes; expected %d at most: set "
 		    "daemon.socket", strlen(socket), SUN_PATH_MAX);
 }
 

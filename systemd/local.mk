@@ -7,14 +7,31 @@ systemd_libservice_la_SOURCES = \
 systemd_libservice_la_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS)
 systemd_libservice_la_LIBADD = $(SYSTEMD_LIBS)
 
-# The units that belong to us; where systemd looks for those says --with-systemdsystemunitdir.
-EXTRA_DIST += systemd/segmentd-audit.socket systemd/segmentd-audit@.service.in
-CLEANFILES += systemd/segmentd-audit@.service
+# What belongs to us of a systemd; where it looks for that says --with-systemdsystemunitdir.
+unit_templates = systemd/segmentd.service.in systemd/segmentd-audit@.service.in
+units_made = $(unit_templates:.in=)
+units = systemd/segmentd.socket systemd/segmentd-audit.socket
+EXTRA_DIST += $(unit_templates) $(units) systemd/segmentd.sysusers systemd/segmentd.tmpfiles
+CLEANFILES += $(units_made)
 if HAVE_UNIT_DIR
-systemdsystemunit_DATA = systemd/segmentd-audit.socket
-nodist_systemdsystemunit_DATA = systemd/segmentd-audit@.service
+systemdsystemunit_DATA = $(units)
+nodist_systemdsystemunit_DATA = $(units_made)
+
+install-data-local: install-systemd
+uninstall-local: uninstall-systemd
 endif
 
-systemd/segmentd-audit@.service: systemd/segmentd-audit@.service.in Makefile
+systemd/%.service: systemd/%.service.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) systemd && \
-	    sed -e 's|[@]libexecdir[@]|$(libexecdir)|g' "$(srcdir)/systemd/segmentd-audit@.service.in" >$@.tmp && mv $@.tmp $@
+	    sed -e 's|[@]bindir[@]|$(bindir)|g' -e 's|[@]sbindir[@]|$(sbindir)|g' -e 's|[@]libexecdir[@]|$(libexecdir)|g' \
+		-e '@unit_settings@' $< >$@.tmp && mv $@.tmp $@
+
+# Named segmentd.conf there, all of them.
+.PHONY: install-systemd uninstall-systemd
+install-systemd:
+	$(MKDIR_P) "$(DESTDIR)$(sysusersdir)" "$(DESTDIR)$(tmpfilesdir)"
+	$(INSTALL_DATA) $(srcdir)/systemd/segmentd.sysusers "$(DESTDIR)$(sysusersdir)/segmentd.conf"
+	$(INSTALL_DATA) $(srcdir)/systemd/segmentd.tmpfiles "$(DESTDIR)$(tmpfilesdir)/segmentd.conf"
+
+uninstall-systemd:
+	-rm -f "$(DESTDIR)$(sysusersdir)/segmentd.conf" "$(DESTDIR)$(tmpfilesdir)/segmentd.conf"

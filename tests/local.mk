@@ -31,6 +31,7 @@ include tests/conf/local.mk
 include tests/host/local.mk
 include tests/audit/local.mk
 include tests/service/local.mk
+include tests/booted/local.mk
 include tests/client/local.mk
 include tests/sweep/local.mk
 include tests/segmentctl/local.mk

@@ -261,12 +261,21 @@ START_TEST(ordinary_user_has_own_places)
 
 		if (geteuid() == 0 && setuid(65534) < 0)
 			_exit(2);
+		(void)unsetenv("RUNTIME_DIRECTORY");
 		(void)setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
 		run_file(&run, main_path);
 		if (run.result != 0 || !streq(run.conf->daemon.socket, "/run/user/7/segmentd/segmentd.sock") ||
 		    !streq(run.conf->daemon.state_dir, "/run/user/7/segmentd"))
 			_exit(1);
 		run_done(&run);
+		/* A service has what its manager made, and of two none is it. */
+		(void)setenv("RUNTIME_DIRECTORY", "/run/segmentd", 1);
+		run_file(&run, main_path);
+		if (run.result != 0 || !streq(run.conf->daemon.socket, "/run/segmentd/segmentd.sock") ||
+		    !streq(run.conf->daemon.state_dir, "/run/segmentd"))
+			_exit(4);
+		run_done(&run);
+		(void)setenv("RUNTIME_DIRECTORY", "/run/segmentd:/run/other", 1);
 		(void)setenv("XDG_RUNTIME_DIR", "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 		    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 1);
 		run_file(&run, main_path);
