@@ -54,50 +54,59 @@ clock_ns(clockid_t clock)
 void
 holder_self_init(struct holder_self *self)
 {
+	memset(self, 0, sizeof(*self));
 	self->pid_namespace = namespace_of(AT_FDCWD, "/proc/self/ns/pid");
 	self->ipc_namespace = namespace_of(AT_FDCWD, "/proc/self/ns/ipc");
 	self->boot_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
 }
 
+/* It may have newlines in it, and whatever else the process has put there. */
 static void
-describe_command(int process_fd, struct audit_holder *holder)
+describe_command(const char *command, size_t length, struct audit_holder *holder)
 {
-	char *command = holder->command;
-	size_t length;
-
-	if (!read_at(process_fd, "comm", command, sizeof(holder->command)))
-		return;
-	/* It ends in a newline of the kernel's; the process may have put others in it. */
-	length = strlen(command);
-	if (length && command[length - 1] == '\n')
-		command[length - 1] = '\0';
-	for (char *p = command; *p; p++)
-		if (*p < 0x20 || *p > 0x7e)
-			*p = '?';
+	length = min_u64(length, sizeof(holder->command) - 1);
+	for (size_t i = 0; i < length; i++)
+		holder->command[i] = command[i] < 0x20 || command[i] > 0x7e ? '?' : command[i];
+	holder->command[length] = '\0';
 }
 
-/* "PID (COMMAND) STATE ...": a command may have parentheses, and the rest has none. */
+/* rest: from behind the command on. */
 static void
-describe_start(const struct holder_self *self, int process_fd, struct audit_holder *holder)
+describe_start(const struct holder_self *self, const char *rest, struct audit_holder *holder)
 {
 	static long per_second;
-	char text[1024], *p;
+	const char *p = rest;
 	uint64_t ticks;
 	int64_t started_ns;
 
 	if (!per_second)
 		per_second = sysconf(_SC_CLK_TCK);
-	if (per_second <= 0 || !read_at(process_fd, "stat", text, sizeof(text)) || !(p = strrchr(text, ')')))
-		return;
 	for (int field = 2; p && field < START_FIELD; field++)
 		p = strchr(p + 1, ' ');
-	if (!p)
+	if (!p || per_second <= 0)
 		return;
 	ticks = strtoull(p + 1, NULL, 10);
 	started_ns = self->boot_ns + (int64_t)(ticks / (uint64_t)per_second * NS_PER_SEC +
 	    ticks % (uint64_t)per_second * NS_PER_SEC / (uint64_t)per_second);
 	if (ticks && started_ns > 0)
 		holder->started_ns = (uint64_t)started_ns;
+}
+
+/* "PID (COMMAND) STATE ...": a command may have parentheses, and the rest has none. */
+static void
+describe_stat(const struct holder_self *self, int process_fd, struct audit_holder *holder)
+{
+	char text[1024];
+	const char *begin, *end;
+
+	if (!read_at(process_fd, "stat", text, sizeof(text)))
+		return;
+	begin = strchr(text, '(');
+	end = strrchr(text, ')');
+	if (!begin || !end || end < begin)
+		return;
+	describe_command(begin + 1, (size_t)(end - begin) - 1, holder);
+	describe_start(self, end, holder);
 }
 
 /* The name comes first and has its newlines escaped. The groups may be many: what stands behind them is not read then. */
@@ -180,15 +189,8 @@ is_frozen(const char *text)
 
 /* Each hierarchy has a line; a container's stands in all of them, or in one. */
 static void
-describe_cgroup(int process_fd, struct audit_holder *holder)
+find_container(char *text, char *buf, size_t size)
 {
-	static char text[32768];
-
-	if (!read_at(process_fd, "cgroup", text, sizeof(text)))
-		return;
-	container_cgroup(text, holder->cgroup, sizeof(holder->cgroup));
-	if (is_frozen(text))
-		holder->how |= AUDIT_STOPPED;
 	for (char *line = text, *rest; line && *line; line = rest) {
 		char *path;
 
@@ -196,20 +198,60 @@ describe_cgroup(int process_fd, struct audit_holder *holder)
 		if (rest)
 			*rest++ = '\0';
 		path = strchr(line, '/');
-		if (path && container_of_cgroup(path, holder->container, sizeof(holder->container)))
+		if (path && container_of_cgroup(path, buf, size))
 			return;
 	}
 }
 
+/* Ends the text's lines. */
+static void
+cgroup_make(char *text, size_t length, struct holder_cgroup *ret_cgroup)
+{
+	*ret_cgroup = (struct holder_cgroup) { 0 };
+	if (length < sizeof(ret_cgroup->text))
+		memcpy(ret_cgroup->text, text, length);
+	container_cgroup(text, ret_cgroup->cgroup, sizeof(ret_cgroup->cgroup));
+	ret_cgroup->is_frozen = is_frozen(text);
+	find_container(text, ret_cgroup->container, sizeof(ret_cgroup->container));
+}
+
+/* What the text came to when it was met, in this question, or comes to now. */
+static const struct holder_cgroup *
+cgroup_of(struct holder_self *self, char *text)
+{
+	struct holder_cgroup *cgroup;
+
+	for (size_t i = 0; i < min_u64(self->n_cgroups, HOLDER_CGROUPS); i++)
+		if (streq(self->cgroups[i].text, text))
+			return &self->cgroups[i];
+	cgroup = &self->cgroups[self->n_cgroups++ % HOLDER_CGROUPS];
+	cgroup_make(text, strlen(text), cgroup);
+	return cgroup;
+}
+
+static void
+describe_cgroup(struct holder_self *self, int process_fd, struct audit_holder *holder)
+{
+	static char text[32768];
+	const struct holder_cgroup *cgroup;
+
+	if (!read_at(process_fd, "cgroup", text, sizeof(text)))
+		return;
+	cgroup = cgroup_of(self, text);
+	memcpy(holder->cgroup, cgroup->cgroup, sizeof(holder->cgroup));
+	memcpy(holder->container, cgroup->container, sizeof(holder->container));
+	if (cgroup->is_frozen)
+		holder->how |= AUDIT_STOPPED;
+}
+
 void
-holder_describe(const struct holder_self *self, int process_fd, struct audit_holder *holder)
+holder_describe(struct holder_self *self, int process_fd, struct audit_holder *holder)
 {
 	uint64_t inode;
 
-	describe_command(process_fd, holder);
-	describe_start(self, process_fd, holder);
+	describe_stat(self, process_fd, holder);
 	describe_status(process_fd, holder);
-	describe_cgroup(process_fd, holder);
+	describe_cgroup(self, process_fd, holder);
 	inode = namespace_of(process_fd, "ns/pid");
 	if (inode && self->pid_namespace && inode != self->pid_namespace)
 		holder->how |= AUDIT_IN_PID_NAMESPACE;
