@@ -346,29 +346,12 @@ leftovers_look_soon(struct leftovers *leftovers)
 static const char *
 leftover_misfit(struct leftover *leftover, const struct definition *definition, bool is_held, char *text, size_t text_size)
 {
-	const struct record_row *row = &leftover->entry.row;
 	const struct holding *holding = &leftover->holding;
-	uint64_t pool_bytes = definition_huge_bytes(definition), page_bytes = pool_bytes ? pool_bytes : 4096;
-	char was[32], is[32];
+	const char *why = record_misfit(&leftover->entry.row, definition, locks_control_bytes(definition) > 0, is_held, text, text_size);
 
-	if (row->page_bytes != pool_bytes && (row->page_bytes || definition->placement != DEFINITION_PREFER))
-		return "its page_size was another one";
-	if (!row->page_bytes)
-		page_bytes = 4096;
-	if (!streq(row->segment, definition->name))
-		(void)snprintf(text, text_size, "it was that of segment '%s'", row->segment);
-	else if (row->map_bytes != round_up(definition->max_size_bytes, page_bytes))
-		(void)snprintf(text, text_size, "it has %s, and max_size is %s now", findings_size(was, sizeof(was), row->map_bytes),
-		    findings_size(is, sizeof(is), definition->max_size_bytes));
-	else if (row->state != RECORD_READY)
-		(void)snprintf(text, text_size, "it was not ready, or on its way out, when that segmentd was killed");
-	else if (is_held && locks_control_bytes(definition))
-		(void)snprintf(text, text_size, "its locks ended with that segmentd");
-	else if (!is_held && (definition->scrub || definition->lifetime == DEFINITION_ATTACHED))
-		(void)snprintf(text, text_size, "what is in it ends with its last client");
-	else if (!holding->backend->check || holding->backend->check(&holding->object, text, text_size) >= 0)
-		return NULL;
-	return text;
+	if (!why && holding->backend->check && holding->backend->check(&holding->object, text, text_size) < 0)
+		why = text;
+	return why;
 }
 
 static struct leftover *

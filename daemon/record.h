@@ -11,61 +11,12 @@
 #ifndef DAEMON_RECORD_H
 #define DAEMON_RECORD_H
 
-#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#define RECORD_FILE		"record"	/* in state_dir */
-#define RECORD_VERSION		1
-#define RECORD_ROW_BYTES	512
-#define RECORD_BOOT_SIZE	40
-#define RECORD_BACKEND_SIZE	16
-#define RECORD_SEGMENT_SIZE	136
-#define RECORD_OBJECT_SIZE	256
-
-enum record_state {
-	RECORD_FREE,			/* no row */
-	RECORD_INTENT,			/* it is about to be made: it may be there or not */
-	RECORD_MADE,			/* it is there, or was, and closed: its pages are not whole yet, or it is on its way out */
-	RECORD_READY,			/* its contents are whole, and others may have it */
-	RECORD_STATE_N
-};
-
-/* Of fixed widths, without holes. Numbers and words are never given another meaning. */
-struct record_row {
-	uint64_t sum;			/* of what follows */
-	uint32_t state;			/* enum record_state */
-	int32_t maker_pid;		/* the daemon that made it */
-	uint64_t generation;		/* its segment's */
-	uint64_t made_ns;		/* since 1970: it was not there before */
-	uint64_t device, inode;		/* of a file; else 0 */
-	uint64_t born_ns;		/* since 1970, by its file system; 0: that does not say */
-	uint64_t map_bytes;		/* its size */
-	uint64_t page_bytes;		/* of a hugetlb pool; else 0 */
-	uint64_t ipc_namespace;		/* in which shm_id is; else 0 */
-	int32_t shm_id;			/* -1: none, or not known yet */
-	uint32_t key;
-	uint64_t zero[2];
-	char backend[RECORD_BACKEND_SIZE];	/* its name in the table; these end with a NUL, and are filled up with it */
-	char segment[RECORD_SEGMENT_SIZE];
-	char object[RECORD_OBJECT_SIZE];	/* as others find it */
-};
-static_assert(sizeof(struct record_row) == RECORD_ROW_BYTES, "record_row");
-
-/* The file's first row. */
-struct record_header {
-	uint64_t sum;
-	char magic[8];
-	uint32_t version;
-	uint32_t row_bytes;
-	int32_t pid;			/* who wrote it */
-	uint32_t zero;
-	char boot[RECORD_BOOT_SIZE];	/* the kernel's boot_id: what other boots had is gone */
-	char rest[RECORD_ROW_BYTES - 72];
-};
-static_assert(sizeof(struct record_header) == RECORD_ROW_BYTES, "record_header");
+#include "host/record.h"
 
 struct record {
 	int dir_fd;
@@ -86,8 +37,6 @@ struct record_entry {
 	struct record_row row;		/* as it was written */
 };
 
-/* A sentence about what could not be read, or was left aside. */
-typedef void (*record_tell_fn)(const char *text, void *arg);
 /* A row of an earlier daemon's. 0, or a negative errno that ends it. */
 typedef int (*record_take_fn)(const struct record_entry *entry, void *arg);
 
@@ -119,8 +68,5 @@ int record_set_state(struct record_entry *entry, enum record_state state);
 
 /* Its object is gone. Accepts an empty entry. */
 void record_remove(struct record_entry *entry);
-
-/* What a row or a header has to have as its sum. */
-uint64_t record_sum(const void *row);
 
 #endif

@@ -18,6 +18,7 @@ host_libhost_la_SOURCES = \
 	host/object.c host/object.h \
 	host/pools.c host/pools.h \
 	host/process.c host/process.h \
+	host/record.c host/record.h \
 	host/service.c host/service.h \
 	host/settings.c host/settings.h \
 	host/shm.c host/shm.h \

@@ -31,8 +31,8 @@ sysv_parse_row(const char *line, struct sysv_row *ret_row)
 	int32_t key;
 
 	if (sscanf(line, "%" SCNd32 " %" SCNd32 " %" SCNo32 " %" SCNu64 " %" SCNd32 " %*d %" SCNu64 " %" SCNu32 " %" SCNu32
-	    " %" SCNu32 " %*u %*u %*u %*u %" SCNu64 " %" SCNu64, &key, &row.id, &row.mode, &row.size_bytes, &row.creator_pid,
-	    &row.n_attached, &row.uid, &row.gid, &row.creator_uid, &row.resident_bytes, &row.swap_bytes) != 11)
+	    " %" SCNu32 " %*u %*u %*u %" SCNu64 " %" SCNu64 " %" SCNu64, &key, &row.id, &row.mode, &row.size_bytes, &row.creator_pid,
+	    &row.n_attached, &row.uid, &row.gid, &row.creator_uid, &row.changed_s, &row.resident_bytes, &row.swap_bytes) != 12)
 		return false;
 	row.key = (uint32_t)key;
 	*ret_row = row;
@@ -101,7 +101,7 @@ sysv_stat(int32_t id, struct sysv_row *ret_row)
 	*ret_row = (struct sysv_row) {
 		.key = (uint32_t)shm.shm_perm.__key, .id = id, .mode = shm.shm_perm.mode, .size_bytes = shm.shm_segsz,
 		.creator_pid = shm.shm_cpid, .n_attached = shm.shm_nattch, .uid = shm.shm_perm.uid, .gid = shm.shm_perm.gid,
-		.creator_uid = shm.shm_perm.cuid,
+		.creator_uid = shm.shm_perm.cuid, .changed_s = (uint64_t)shm.shm_ctime,
 	};
 	return true;
 }

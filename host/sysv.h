@@ -21,6 +21,7 @@ struct sysv_row {
 	uint32_t uid;
 	uint32_t gid;
 	uint32_t creator_uid;
+	uint64_t changed_s;		/* when it was made, or its rights were changed; since 1970 */
 	uint64_t resident_bytes;
 	uint64_t swap_bytes;
 };

@@ -21,6 +21,7 @@ static const struct {
 } checks[] = {
 	{ "configuration", doctor_check_configuration },
 	{ "daemon", doctor_check_daemon },
+	{ "record", doctor_check_record },
 	{ "kernel", doctor_check_kernel },
 	{ "hugetlb", doctor_check_pools },
 	{ "nodes", doctor_check_nodes },

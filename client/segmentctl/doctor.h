@@ -15,8 +15,11 @@
 #include "client/segmentctl/segmentctl.h"
 #include "conf/load.h"
 #include "host/findings.h"
+#include "host/lease.h"
 #include "host/limits.h"
+#include "host/record.h"
 #include "host/service.h"
+#include "host/sysv.h"
 
 enum doctor_level {
 	DOCTOR_OK,
@@ -44,7 +47,7 @@ struct doctor_row {
 	size_t n_segments;
 };
 
-/* What the daemon that runs has of a segment already. */
+/* What the daemon that runs has of a segment already, or the next one finds of it. */
 struct doctor_held {
 	char *name;
 	unsigned backend;		/* enum definition_backend */
@@ -144,6 +147,21 @@ bool doctor_is_of_memory(const struct definition *definition);
 void doctor_meet_daemon(struct doctor *doctor);
 void doctor_leave_daemon(struct doctor *doctor);
 
+/* What stands at the name or the key of a segment that is to be made: a file, or else shm. */
+struct doctor_there {
+	const char *path;
+	const struct stat *st;
+	const struct sysv_row *shm;
+	enum lease lease;		/* of a file only that is of the daemon's uid */
+};
+
+/* Who has the file, by a sentence, where there is time left for looking through all processes. */
+void doctor_describe_holders(const struct doctor *doctor, const struct doctor_there *there, uint64_t until_ns, char *buf, size_t size);
+
+/* The segment has its object already. Before the next look at what is held: doctor_sort_held(). */
+void doctor_hold(struct doctor *doctor, const char *name, unsigned backend, uint64_t resident_bytes, uint64_t locked_bytes);
+void doctor_sort_held(struct doctor *doctor);
+
 /* Prints all rows. 0 or a negative errno. */
 int doctor_print(const struct segmentctl *ctl, const struct doctor *doctor);
 const char *doctor_level_name(enum doctor_level level);
@@ -162,6 +180,7 @@ void doctor_check_huge(struct doctor *doctor);
 void doctor_check_memlock(struct doctor *doctor);
 void doctor_check_nofile(struct doctor *doctor);
 void doctor_check_inotify(struct doctor *doctor);
+void doctor_check_record(struct doctor *doctor);
 void doctor_check_sysv(struct doctor *doctor);
 void doctor_check_shm(struct doctor *doctor);
 void doctor_check_files(struct doctor *doctor);

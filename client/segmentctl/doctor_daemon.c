@@ -40,8 +40,8 @@ doctor_find_held(const struct doctor *doctor, const struct definition *definitio
 	return held && held->backend == definition->backend ? held : NULL;
 }
 
-static void
-hold(struct doctor *doctor, const char *name, unsigned backend, uint64_t resident_bytes, uint64_t locked_bytes)
+void
+doctor_hold(struct doctor *doctor, const char *name, unsigned backend, uint64_t resident_bytes, uint64_t locked_bytes)
 {
 	struct doctor_held *list = doctor->held, held = { .backend = backend, .resident_bytes = resident_bytes,
 		.locked_bytes = locked_bytes };
@@ -57,8 +57,8 @@ hold(struct doctor *doctor, const char *name, unsigned backend, uint64_t residen
 		doctor->error = -ENOMEM;
 }
 
-static void
-sort_held(struct doctor *doctor)
+void
+doctor_sort_held(struct doctor *doctor)
 {
 	if (doctor->n_held)
 		qsort(doctor->held, doctor->n_held, sizeof(*doctor->held), by_name);
@@ -72,7 +72,7 @@ take_row(const void *data, void *arg)
 	struct doctor *doctor = arg;
 
 	if (row_is_sound(row) && (row->state == PROTOCOL_READY || row->state == PROTOCOL_PROVISIONING))
-		hold(doctor, row->name, row->backend, row->resident_bytes, row->locked_bytes);
+		doctor_hold(doctor, row->name, row->backend, row->resident_bytes, row->locked_bytes);
 	return doctor->error ? SEGMENTCTL_FAILED : 0;
 }
 
@@ -86,7 +86,7 @@ presume_held(struct doctor *doctor, const struct definition *definition, const s
 
 	for (size_t i = 0; definition->has_key && i < n_rows; i++)
 		if (rows[i].key == definition->key && rows[i].creator_pid == doctor->daemon_pid) {
-			hold(doctor, definition->name, definition->backend, rows[i].resident_bytes,
+			doctor_hold(doctor, definition->name, definition->backend, rows[i].resident_bytes,
 			    rows[i].mode & SYSV_LOCKED ? rows[i].resident_bytes : 0);
 			return;
 		}
@@ -100,9 +100,9 @@ presume_held(struct doctor *doctor, const struct definition *definition, const s
 	if (lstat(path, &st))
 		return;
 	if (is_file && process_lock_holder(doctor->root, &st) == doctor->daemon_pid)
-		hold(doctor, definition->name, definition->backend, definition->size_bytes, definition->size_bytes);
+		doctor_hold(doctor, definition->name, definition->backend, definition->size_bytes, definition->size_bytes);
 	else if (!is_file && S_ISREG(st.st_mode) && st.st_uid == doctor->limits.uid)
-		hold(doctor, definition->name, definition->backend, (uint64_t)st.st_blocks * 512, (uint64_t)st.st_blocks * 512);
+		doctor_hold(doctor, definition->name, definition->backend, (uint64_t)st.st_blocks * 512, (uint64_t)st.st_blocks * 512);
 }
 
 /* Root is shown everything. */
@@ -127,7 +127,7 @@ presume_all(struct doctor *doctor)
 			presume_held(doctor, doctor->conf->segments[i], rows, n_rows);
 	}
 	free(rows);
-	sort_held(doctor);
+	doctor_sort_held(doctor);
 }
 
 /* Who made the socket listen. That is the manager where it did so for the daemon, which it knows by its unit. */
@@ -174,7 +174,7 @@ meeting_hold(struct meeting *meeting)
 	if (status && clock_monotonic_ns() >= ask->deadline_ns)
 		(void)snprintf(doctor->daemon_failure, sizeof(doctor->daemon_failure), "it has not answered for %llu seconds",
 		    (unsigned long long)(PATIENCE_NS / NS_PER_SEC));
-	sort_held(doctor);
+	doctor_sort_held(doctor);
 	ask_free(ask);
 	return true;
 }
@@ -256,7 +256,8 @@ doctor_leave_daemon(struct doctor *doctor)
 {
 	for (size_t i = 0; i < doctor->n_held; i++)
 		free(doctor->held[i].name);
-	free(doctor->held);
+	free(take_ptr(doctor->held));
+	doctor->n_held = 0;
 }
 
 static size_t

@@ -6,7 +6,6 @@
 #include "client/segmentctl/doctor.h"
 #include "client/segmentctl/text.h"
 #include "host/audit_brief.h"
-#include "host/lease.h"
 #include "host/shm.h"
 
 #define PATIENCE_NS	NS_PER_SEC	/* for looking through all processes, for all objects together */
@@ -201,23 +200,15 @@ ask_holders(const struct doctor *doctor, const struct stat *st, struct audit_bri
 	return true;
 }
 
-/*
- * Who has it, where there is time left for looking. Of the daemon's own uid a lease says whether anybody has, also where no
- * process is to be seen. False: nobody.
- */
-static bool
-describe_holders(const struct doctor *doctor, const char *path, const struct stat *st, uint64_t until_ns, char *buf, size_t size)
+void
+doctor_describe_holders(const struct doctor *doctor, const struct doctor_there *there, uint64_t until_ns, char *buf, size_t size)
 {
-	enum lease lease = st->st_uid == doctor->limits.uid ? lease_ask(path, st) : LEASE_UNKNOWN;
 	struct audit_brief brief = { .n = 0 };
 	char who[FINDINGS_TEXT_SIZE];
 
-	if (lease == LEASE_FREE)
-		return false;
-	if (*doctor->root || clock_monotonic_ns() >= until_ns || !ask_holders(doctor, st, &brief, who, sizeof(who)))
+	if (*doctor->root || clock_monotonic_ns() >= until_ns || !ask_holders(doctor, there->st, &brief, who, sizeof(who)))
 		(void)snprintf(who, sizeof(who), "who has it cannot be told");
-	(void)snprintf(buf, size, "%s%s", lease == LEASE_HELD && !brief.n ? "somebody has it open or mapped: " : "", who);
-	return true;
+	(void)snprintf(buf, size, "%s%s", there->lease == LEASE_HELD && !brief.n ? "somebody has it open or mapped: " : "", who);
 }
 
 static void
@@ -230,6 +221,7 @@ judge_objects(struct doctor *doctor, const struct doctor_set *set)
 	for (size_t i = 0; i < set->n; i++) {
 		cleanup_free char *path = NULL;
 		struct doctor_set one = { .list = &set->list[i], .n = 1 };
+		struct doctor_there there;
 		bool is_held;
 
 		if (asprintf(&path, "%s/dev/shm%s", doctor->root, set->list[i]->object) < 0) {
@@ -239,7 +231,12 @@ judge_objects(struct doctor *doctor, const struct doctor_set *set)
 		}
 		if (doctor_find_held(doctor, set->list[i]) || lstat(path, &st))
 			continue;
-		is_held = describe_holders(doctor, path, &st, until_ns, who, sizeof(who));
+		/* Of the daemon's own uid a lease says whether anybody has it, also where no process is to be seen. */
+		there = (struct doctor_there) { .path = path, .st = &st,
+			.lease = st.st_uid == doctor->limits.uid ? lease_ask(path, &st) : LEASE_UNKNOWN };
+		is_held = there.lease != LEASE_FREE;
+		if (is_held)
+			doctor_describe_holders(doctor, &there, until_ns, who, sizeof(who));
 		findings_posix_taken(text, sizeof(text), set->list[i]->object, &st, doctor->limits.uid, is_held ? who : NULL);
 		doctor_add_taken(doctor, &one, st.st_uid, text);
 	}

@@ -17,6 +17,7 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/doctor_memory.c \
 	client/segmentctl/doctor_placement.c \
 	client/segmentctl/doctor_print.c \
+	client/segmentctl/doctor_record.c \
 	client/segmentctl/doctor_orphans.c \
 	client/segmentctl/doctor_shared.c \
 	client/segmentctl/doctor_system.c \

@@ -26,11 +26,7 @@ posix_fail(const char *step, const char *path, char *text, size_t text_size)
 uint64_t
 posix_born_ns(int fd)
 {
-	struct statx status;
-
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &status) || !(status.stx_mask & STATX_BTIME))
-		return 0;
-	return (uint64_t)status.stx_btime.tv_sec * NS_PER_SEC + status.stx_btime.tv_nsec;
+	return record_born_ns(fd, "");
 }
 
 int
@@ -84,7 +80,9 @@ posix_find_proved(const struct record_row *row, const char *path, int *ret_fd, c
 	fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? BACKEND_E_GONE : posix_fail("opening", path, text, text_size);
-	if (!posix_is(fd, row->device, row->inode) || status.st_uid != geteuid() || posix_born_ns(fd) != row->born_ns)
+	if (fstat(fd, &status))
+		return posix_fail("looking at", path, text, text_size);
+	if (record_prove_file(row, &status, posix_born_ns(fd), geteuid()) != RECORD_PROVED)
 		return BACKEND_E_OTHER;
 	*ret_fd = take_fd(&fd);
 	return 0;

@@ -325,14 +325,17 @@ sysv_create(const struct definition *definition, const struct backend_birth *bir
 static int
 sysv_judge(const struct record_row *row, const struct shmid_ds *shm)
 {
-	/* Its key was taken away, by us before we were killed, or by others: it ends with its last holder. */
-	if (shm->shm_perm.mode & SHM_DEST)
-		return BACKEND_E_GONE;
-	if ((uint32_t)shm->shm_perm.__key != row->key || shm->shm_cpid != row->maker_pid || shm->shm_perm.cuid != geteuid() ||
-	    shm->shm_segsz != row->map_bytes)
-		return BACKEND_E_OTHER;
-	/* Whatever was done to it since, that was not before it was made; the kernel's seconds began a moment earlier perhaps. */
-	return row->state == RECORD_INTENT && (uint64_t)shm->shm_ctime + 1 < row->made_ns / NS_PER_SEC ? BACKEND_E_OTHER : 0;
+	const struct sysv_row now = {
+		.key = (uint32_t)shm->shm_perm.__key,
+		.mode = shm->shm_perm.mode,
+		.size_bytes = shm->shm_segsz,
+		.creator_pid = shm->shm_cpid,
+		.creator_uid = shm->shm_perm.cuid,
+		.changed_s = (uint64_t)shm->shm_ctime,
+	};
+	enum record_proof proof = record_prove_sysv(row, &now, geteuid());
+
+	return proof == RECORD_PROVED ? 0 : proof == RECORD_IS_GONE ? BACKEND_E_GONE : BACKEND_E_OTHER;
 }
 
 static int

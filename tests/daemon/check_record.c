@@ -392,11 +392,11 @@ static const struct {
 	const char *words;
 } others[] = {
 	{ put_nothing, "" },
-	{ put_link, "it is no file of ours" },
-	{ put_directory, "it is no file of ours" },
-	{ put_fifo, "it is no file of ours" },
+	{ put_link, "it is no file of segmentd's user" },
+	{ put_directory, "it is no file of segmentd's user" },
+	{ put_fifo, "it is no file of segmentd's user" },
 	{ put_text, "it is none that segmentd writes" },
-	{ put_writable, "it is no file of ours" },
+	{ put_writable, "it is no file of segmentd's user" },
 };
 
 START_TEST(what_else_stands_there_is_kept_aside_and_not_opened)

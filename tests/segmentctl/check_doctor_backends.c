@@ -177,6 +177,183 @@ START_TEST(objects_that_are_there)
 }
 END_TEST
 
+/* What an earlier daemon left of a record below the root: rows as it would write them. */
+static char state_dir[] = "/state";
+
+static void
+put_record(const struct record_row *rows, size_t n)
+{
+	struct record_header header = { .magic = RECORD_MAGIC, .version = RECORD_VERSION, .row_bytes = RECORD_ROW_BYTES,
+		.pid = 77, .boot = "this-boot" };
+	char path[512];
+	int fd;
+
+	tree_put("/proc/sys/kernel/random/boot_id", "this-boot\n");
+	tree_make_dir(state_dir);
+	(void)snprintf(path, sizeof(path), "%s%s/" RECORD_FILE, tree_root, state_dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	header.sum = record_sum(&header);
+	ck_assert_int_eq(write(fd, &header, sizeof(header)), (ssize_t)sizeof(header));
+	for (size_t i = 0; i < n; i++) {
+		struct record_row row = rows[i];
+
+		row.sum = record_sum(&row);
+		ck_assert_int_eq(write(fd, &row, sizeof(row)), (ssize_t)sizeof(row));
+	}
+	(void)close(fd);
+}
+
+static struct record_row
+row_of(const char *backend, const char *segment, const char *object)
+{
+	struct record_row row = { .state = RECORD_READY, .maker_pid = 77, .generation = 5, .map_bytes = MIB, .shm_id = -1 };
+	char path[512];
+	struct stat st;
+
+	(void)snprintf(row.backend, sizeof(row.backend), "%s", backend);
+	(void)snprintf(row.segment, sizeof(row.segment), "%s", segment);
+	(void)snprintf(row.object, sizeof(row.object), "%s", object);
+	if (streq(backend, "posix")) {
+		(void)snprintf(path, sizeof(path), "%s/dev/shm%s", tree_root, object);
+		ck_assert_int_eq(stat(path, &st), 0);
+		row.device = st.st_dev;
+		row.inode = st.st_ino;
+		row.born_ns = record_born_ns(AT_FDCWD, path);
+	}
+	return row;
+}
+
+/* A run of the checks that are about what is there already. Its row of this number, from 0. */
+static const struct doctor_row *
+left_row(size_t i)
+{
+	doctor_drop_rows(&direct);
+	doctor_leave_daemon(&direct);
+	direct_conf.daemon.state_dir = state_dir;
+	doctor_check_record(&direct);
+	if (definitions[0].backend == DEFINITION_SYSV)
+		doctor_check_sysv(&direct);
+	else if (definitions[0].backend == DEFINITION_POSIX)
+		doctor_check_shm(&direct);
+	ck_assert_uint_gt(direct.n_rows, i);
+	return &direct.rows[i];
+}
+
+START_TEST(objects_that_the_record_proves)
+{
+	char one[] = "/a", path[512];
+	struct definition_lock lock = { .name = one };
+	const struct doctor_row *row;
+	struct record_row left;
+	cleanup_close int fd = -1;
+
+	define(0, "a", DEFINITION_POSIX, MIB, true);
+	definitions[0].object = one;
+	tree_put("/dev/shm/a", "123");
+	(void)snprintf(path, sizeof(path), "%s/dev/shm/a", tree_root);
+	left = row_of("posix", "a", "/a");
+	put_record(&left, 1);
+	if (!has_leases())
+		return;
+	row = left_row(0);
+	ck_assert(row->level == DOCTOR_NOTE);
+	assert_has(row->what, "posix /a, which segmentd 77 left, that was killed, will be taken over by the next start");
+	assert_has(row->what, "nobody has it");
+	/* What it does not fit is made anew, unless somebody has it. */
+	definitions[0].max_size_bytes = 2 * MIB;
+	row = left_row(0);
+	ck_assert(row->level == DOCTOR_NOTE);
+	assert_has(row->what, "will be removed by the next start, and made anew: it has 1 MiB, and max_size is 2 MiB now; nobody has it");
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	row = left_row(0);
+	ck_assert(row->level == DOCTOR_REQUIRED);
+	assert_has(row->what, "will be kept by the next start: it cannot be taken over (it has 1 MiB, and max_size is 2 MiB now), nor "
+	    "removed while somebody has it");
+	assert_has(row->remedy, "end the programs that have it");
+	definitions[0].max_size_bytes = MIB;
+	assert_has(left_row(0)->what, "taken over by the next start, with what is in it; somebody has it");
+	definitions[0].locks = &lock;
+	definitions[0].n_locks = 1;
+	assert_has(left_row(0)->what, "its locks ended with that segmentd");
+	definitions[0].n_locks = 0;
+	close_fd(&fd);
+	/* Another object of the name, another boot's record, and a damaged one prove nothing. */
+	left.inode++;
+	put_record(&left, 1);
+	row = left_row(2);
+	ck_assert(row->level == DOCTOR_REQUIRED);
+	assert_has(row->what, "an object /a is there already");
+	left.inode--;
+	put_record(&left, 1);
+	tree_put("/proc/sys/kernel/random/boot_id", "another\n");
+	assert_has(left_row(2)->what, "an object /a is there already");
+	tree_put("/state/record", "none of ours");
+	(void)snprintf(path, sizeof(path), "%s/state/record", tree_root);
+	ck_assert_int_eq(chmod(path, 0600), 0);
+	assert_has(left_row(0)->what, "it is none that segmentd writes");
+	assert_has(left_row(2)->what, "an object /a is there already");
+}
+END_TEST
+
+START_TEST(keys_that_the_record_proves)
+{
+	struct record_row left = row_of("sysv", "a", "0x00007a2f");
+	const struct doctor_row *row;
+
+	define(0, "a", DEFINITION_SYSV, MIB, true);
+	definitions[0].has_key = true;
+	definitions[0].key = left.key = 0x7a2f;
+	left.shm_id = 3;
+	left.ipc_namespace = sysv_namespace();
+	put_record(&left, 1);
+	for (unsigned n = 0; n < 2; n++) {
+		tree_put("/proc/sysvipc/shm", "heading\n%10d          3   600              1048576    77     0      %u  %u     0     %u     0          0 "
+		    "         0          0                     0                     0\n", 0x7a2f, n, (unsigned)geteuid(), (unsigned)geteuid());
+		row = left_row(0);
+		ck_assert(row->level == DOCTOR_NOTE);
+		assert_has(row->what, "will be taken over by the next start");
+		assert_has(row->what, n ? "somebody has it" : "nobody has it");
+	}
+	left.maker_pid++;
+	put_record(&left, 1);
+	row = left_row(2);
+	ck_assert(row->level == DOCTOR_REQUIRED);
+	assert_has(row->what, "is taken");
+}
+END_TEST
+
+START_TEST(what_was_left_and_no_segment_wants)
+{
+	struct record_row left[2];
+	char path[512];
+	int fd;
+
+	define(0, "a", DEFINITION_MEMFD, MIB, true);
+	put_record(NULL, 0);
+	assert_has(left_row(0)->what, "no earlier segmentd has left");
+	tree_put("/dev/shm/x", "123");
+	left[0] = row_of("posix", "old", "/x");
+	/* A row is only a reason to look, and not anywhere. */
+	left[1] = left[0];
+	(void)strcpy(left[1].object, "/../dev/shm/x");
+	put_record(left, 2);
+	assert_has(left_row(0)->what, "posix /x, which segmentd 77 left, that was killed, will be removed by the next start");
+	ck_assert_uint_eq(direct.n_rows, 1);
+	if (has_leases()) {
+		(void)snprintf(path, sizeof(path), "%s/dev/shm/x", tree_root);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		ck_assert_int_ge(fd, 0);
+		assert_has(left_row(0)->what, "will be kept by the next start, because somebody has it, and removed when");
+		(void)close(fd);
+	}
+	direct.has_daemon = true;
+	assert_has(left_row(0)->what, "segmentd runs");
+	direct.has_daemon = false;
+}
+END_TEST
+
 static const struct passwd *
 nobody(void)
 {
@@ -184,6 +361,37 @@ nobody(void)
 
 	return geteuid() == 0 ? nobody : NULL;
 }
+
+/* The daemon's user may read it, and root; who else asks is told so. */
+START_TEST(record_that_may_not_be_read_is_said)
+{
+	const struct passwd *user = nobody();
+	char one[] = "/a", path[512];
+	const struct doctor_row *row;
+	struct record_row left;
+
+	if (!user) {
+		printf("skipped: an ordinary user cannot become another one\n");
+		return;
+	}
+	define(0, "a", DEFINITION_POSIX, MIB, true);
+	definitions[0].object = one;
+	tree_put("/dev/shm/a", "123");
+	left = row_of("posix", "a", "/a");
+	put_record(&left, 1);
+	(void)snprintf(path, sizeof(path), "%s%s", tree_root, state_dir);
+	ck_assert_int_eq(chmod(path, 0700), 0);
+	ck_assert_int_eq(seteuid(user->pw_uid), 0);
+	row = left_row(0);
+	ck_assert(row->level == DOCTOR_NOTE);
+	assert_has(row->what, "what an earlier segmentd left cannot be told: its record '/state/record' cannot be read: Permission denied");
+	assert_has(row->remedy, "`segmentctl doctor`");
+	row = &direct.rows[1];
+	ck_assert(row->level == DOCTOR_NOTE);
+	assert_has(row->what, "/a is taken by what belongs to segmentd's own user");
+	ck_assert_int_eq(seteuid(0), 0);
+}
+END_TEST
 
 /* A file of so many bytes, without blocks, that its owner alone may open. */
 static void
@@ -676,6 +884,10 @@ main(void)
 	tcase_add_test(tcase, limits_of_system_v);
 	tcase_add_test(tcase, room_in_dev_shm);
 	tcase_add_test(tcase, objects_that_are_there);
+	tcase_add_test(tcase, objects_that_the_record_proves);
+	tcase_add_test(tcase, keys_that_the_record_proves);
+	tcase_add_test(tcase, what_was_left_and_no_segment_wants);
+	tcase_add_test(tcase, record_that_may_not_be_read_is_said);
 	tcase_add_test(tcase, files_that_are_there);
 	tcase_add_test(tcase, a_file_that_another_daemon_has);
 	tcase_add_test(tcase, a_file_whose_last_use_did_not_end_well);

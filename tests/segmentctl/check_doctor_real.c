@@ -326,9 +326,9 @@ START_TEST(beside_a_daemon_that_runs)
 {
 	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
 	const struct run *run;
-	char words[64];
+	char words[256];
 	int status;
-	pid_t pid;
+	pid_t pid, killed;
 
 	/* All names are its own then. */
 	if (geteuid() != 0 || unshare(CLONE_NEWIPC) < 0)
@@ -357,11 +357,29 @@ START_TEST(beside_a_daemon_that_runs)
 	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_int_eq(status, 0);
+	killed = daemon.pid;
 	harness_daemon_kill(&daemon);
-	/* Its key and its name are left. */
+	/* Its key and its name are left: what is said of them is what the next start does. */
+	run = run_segmentctl("doctor", daemon.config, NULL);
+	ck_assert_msg(run->status == SEGMENTCTL_DONE, "%d: %s%s", run->status, run->out, run->err);
+	assert_has(run->out, "no segmentd runs");
+	(void)snprintf(words, sizeof(words), "sysv 0x00007a2f, which segmentd %d left, that was killed, will be taken over by the next start",
+	    (int)killed);
+	assert_has(run->out, words);
+	(void)snprintf(words, sizeof(words), "posix /segmentd-doctor, which segmentd %d left, that was killed, will be taken over", (int)killed);
+	assert_has(run->out, words);
+	ck_assert_ptr_null(strstr(run->out, "is taken:"));
+	ck_assert_ptr_null(strstr(run->out, "there already"));
+	harness_daemon_launch(&daemon);
+	harness_daemon_await_ready(&daemon);
+	harness_daemon_await_log(&daemon, "posix /segmentd-doctor of segment 'p'");
+	harness_daemon_await_log(&daemon, "is taken over with what is in it");
+	harness_daemon_kill(&daemon);
+	/* Without its record nothing is known of them but that they are in the way. */
+	(void)snprintf(words, sizeof(words), "%s/record", daemon.state);
+	ck_assert_int_eq(unlink(words), 0);
 	run = run_segmentctl("doctor", daemon.config, NULL);
 	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
-	assert_has(run->out, "no segmentd runs");
 	assert_has(run->out, "key 0x00007a2f is taken");
 	assert_has(run->out, "an object /segmentd-doctor is there already: 1000 KiB");
 	harness_daemon_remove(&daemon);
