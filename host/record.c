@@ -239,8 +239,8 @@ record_prove_sysv(const struct record_row *row, const struct sysv_row *shm, uid_
 }
 
 const char *
-record_misfit(const struct record_row *row, const struct definition *definition, bool has_locks, bool is_held, char *text,
-    size_t text_size)
+record_misfit(const struct record_row *row, const struct definition *definition, bool has_locks, bool is_held,
+    char *text, size_t text_size)
 {
 	uint64_t pool_bytes = definition_huge_bytes(definition), page_bytes = row->page_bytes ? pool_bytes : PAGE_BYTES;
 	char was[32], is[32];

@@ -109,7 +109,7 @@ enum record_proof record_prove_sysv(const struct record_row *row, const struct s
  * Why the definition cannot have the row's object as it is, a clause; or NULL. has_locks: it has locks of ours. is_held: somebody
  * has the object.
  */
-const char *record_misfit(const struct record_row *row, const struct definition *definition, bool has_locks, bool is_held, char *text,
-    size_t text_size);
+const char *record_misfit(const struct record_row *row, const struct definition *definition, bool has_locks, bool is_held,
+    char *text, size_t text_size);
 
 #endif
