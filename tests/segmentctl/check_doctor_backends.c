@@ -20,6 +20,7 @@
 #include "host/mark.h"
 #include "tests/host/tree.h"
 #include "tests/segmentctl/doctor_host.h"
+#include "tests/segmentctl/run.h"
 
 static struct doctor direct;
 static struct conf direct_conf;

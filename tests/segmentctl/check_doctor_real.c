@@ -61,12 +61,6 @@ doctor(const char *segments)
 	return run_segmentctl("--socket", socket_path, "doctor", conf, NULL);
 }
 
-static void
-assert_has(const char *text, const char *part)
-{
-	ck_assert_msg(strstr(text, part), "\"%s\" lacks \"%s\"", text, part);
-}
-
 /* It does not fit, for this reason. */
 static const char *
 assert_refused(const char *segments, const char *words)

@@ -62,12 +62,6 @@ stop(void)
 
 #define RUN(...) run_segmentctl("--socket", daemon_.socket, __VA_ARGS__, NULL)
 
-static void
-assert_has(const char *text, const char *part)
-{
-	ck_assert_msg(strstr(text, part) != NULL, "'%s' lacks '%s'", text, part);
-}
-
 /* A segmentctl that follows, and what it printed: standard output by lines, standard error as it is. */
 struct follower {
 	struct harness_child child;

@@ -20,28 +20,6 @@
 #define ROWS_A_MESSAGE	4
 #define EVIL_LACK "run as root\n\033[2Jsegmentctl: all is well"
 
-static void
-assert_has(const char *text, const char *part)
-{
-	ck_assert_msg(strstr(text, part) != NULL, "'%s' lacks '%s'", text, part);
-}
-
-static void
-assert_lacks(const char *text, const char *part)
-{
-	ck_assert_msg(strstr(text, part) == NULL, "'%s' has '%s'", text, part);
-}
-
-static void
-assert_json(const char *text)
-{
-	bool known;
-
-	ck_assert_msg(run_is_json(text, &known), "'%s' is no document", text);
-	if (!known)
-		puts("skipped: neither python3 nor jq is here to judge JSON");
-}
-
 /* Parts of the fake. */
 
 /* What it lists: one of each kind, and what else /dev/shm may have. */

@@ -23,18 +23,6 @@
 #define KEY	0x5e96d
 
 static void
-assert_has(const char *text, const char *part)
-{
-	ck_assert_msg(strstr(text, part) != NULL, "'%s' lacks '%s'", text, part);
-}
-
-static void
-assert_lacks(const char *text, const char *part)
-{
-	ck_assert_msg(strstr(text, part) == NULL, "'%s' has '%s'", text, part);
-}
-
-static void
 begin(void)
 {
 	(void)setenv("SEGMENTD_AUDIT", AUDIT_BUILT, 1);

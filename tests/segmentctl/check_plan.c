@@ -75,12 +75,6 @@ stop(void)
 	harness_daemon_stop(&daemon_);
 }
 
-static void
-assert_has(const char *text, const char *part)
-{
-	ck_assert_msg(strstr(text, part) != NULL, "'%s' lacks '%s'", text, part);
-}
-
 /* Each line of it stands in the daemon's log. */
 static void
 assert_logged(char *lines)

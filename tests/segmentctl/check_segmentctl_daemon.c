@@ -36,12 +36,6 @@ stop(void)
 
 #define RUN(...) run_segmentctl("--socket", daemon_.socket, __VA_ARGS__, NULL)
 
-static void
-assert_has(const char *text, const char *part)
-{
-	ck_assert_msg(strstr(text, part) != NULL, "'%s' lacks '%s'", text, part);
-}
-
 START_TEST(list_and_show_say_what_is_there)
 {
 	const struct run *run = RUN("list");

@@ -32,18 +32,6 @@ stop(void)
 	fake_stop(&fake);
 }
 
-static void
-assert_has(const char *text, const char *part)
-{
-	ck_assert_msg(strstr(text, part) != NULL, "'%s' lacks '%s'", text, part);
-}
-
-static void
-assert_lacks(const char *text, const char *part)
-{
-	ck_assert_msg(strstr(text, part) == NULL, "'%s' has '%s'", text, part);
-}
-
 /* No line is wider than columns. */
 static void
 assert_fits(const char *text, size_t columns)

@@ -81,14 +81,3 @@ doctor_try_command(const char *command)
 	ck_assert_msg(access(path, F_OK) == 0, "%s: %s", command, strerror(errno));
 }
 
-void
-assert_has(const char *text, const char *part)
-{
-	ck_assert_msg(strstr(text, part), "\"%s\" lacks \"%s\"", text, part);
-}
-
-void
-assert_lacks(const char *text, const char *part)
-{
-	ck_assert_msg(!strstr(text, part), "\"%s\" has \"%s\"", text, part);
-}

@@ -15,7 +15,4 @@ void doctor_put_limits(const char *nofile, const char *memlock);
 /* Whether there is what a command is about, where that can be told without running it. */
 void doctor_try_command(const char *command);
 
-void assert_has(const char *text, const char *part);
-void assert_lacks(const char *text, const char *part);
-
 #endif

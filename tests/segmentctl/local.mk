@@ -15,6 +15,7 @@ check_PROGRAMS += \
 	tests/segmentctl/check_orphans_real \
 	tests/segmentctl/check_plan \
 	tests/segmentctl/check_segmentctl_manual \
+	tests/segmentctl/check_show \
 	tests/segmentctl/check_tables \
 	tests/segmentctl/check_text \
 	tests/segmentctl/check_usage
@@ -40,6 +41,10 @@ tests_segmentctl_check_segmentctl_manual_SOURCES = tests/segmentctl/check_segmen
 tests_segmentctl_check_segmentctl_manual_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_segmentctl_manual_LDADD = $(segmentctl_test_libs)
 
+tests_segmentctl_check_show_SOURCES = tests/segmentctl/check_show.c $(segmentctl_run) $(segmentctl_fake)
+tests_segmentctl_check_show_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_show_LDADD = $(segmentctl_test_libs)
+
 tests_segmentctl_check_text_SOURCES = tests/segmentctl/check_text.c
 tests_segmentctl_check_text_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_text_LDADD = $(segmentctl_test_libs)
@@ -55,7 +60,7 @@ tests_segmentctl_check_doctor_real_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_BUILT='"$(a
 tests_segmentctl_check_doctor_real_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_doctor_real_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
 
-tests_segmentctl_check_doctor_backends_SOURCES = tests/segmentctl/check_doctor_backends.c $(segmentctl_doctor_host)
+tests_segmentctl_check_doctor_backends_SOURCES = tests/segmentctl/check_doctor_backends.c $(segmentctl_run) $(segmentctl_doctor_host)
 tests_segmentctl_check_doctor_backends_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_doctor_backends_LDADD = $(segmentctl_test_libs)
 

@@ -199,3 +199,36 @@ run_is_json(const char *text, bool *ret_known)
 	*ret_known = false;
 	return true;
 }
+
+void
+assert_json(const char *text)
+{
+	bool known;
+
+	ck_assert_msg(run_is_json(text, &known), "no JSON document: %s", text);
+	if (!known)
+		puts("skipped: neither python3 nor jq is here to judge JSON");
+}
+
+void
+assert_has(const char *text, const char *part)
+{
+	ck_assert_msg(strstr(text, part) != NULL, "'%s' lacks '%s'", text, part);
+}
+
+void
+assert_lacks(const char *text, const char *part)
+{
+	ck_assert_msg(strstr(text, part) == NULL, "'%s' has '%s'", text, part);
+}
+
+const char *
+run_line_of(const char *text, const char *begin)
+{
+	static char line[512];
+	const char *found = strstr(text, begin);
+
+	ck_assert_msg(found != NULL, "'%s' lacks '%s'", text, begin);
+	(void)snprintf(line, sizeof(line), "%.*s", (int)strcspn(found, "\n"), found);
+	return line;
+}

@@ -29,4 +29,12 @@ void run_set_typed(const char *text);
 /* Whether text is one JSON document. *ret_known is false where nothing can tell: neither python3 nor jq. */
 bool run_is_json(const char *text, bool *ret_known);
 
+/* Says so where nothing can tell. */
+void assert_json(const char *text);
+void assert_has(const char *text, const char *part);
+void assert_lacks(const char *text, const char *part);
+
+/* The line of text that begins so, which has to be there; until the next call. */
+const char *run_line_of(const char *text, const char *begin);
+
 #endif
