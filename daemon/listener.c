@@ -14,7 +14,6 @@
 #include "base/base.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
-#include "systemd/listen.h"
 
 #define BACKLOG		4096
 #define TURN_ACCEPTS	8
@@ -256,7 +255,8 @@ listener_on_accept(evutil_socket_t listen_fd, short what, void *arg)
 }
 
 int
-listener_init(struct listener *listener, struct session_host *host, const struct conf_daemon *conf)
+listener_init(struct listener *listener, struct session_host *host, struct inherited *inherited,
+    const struct conf_daemon *conf)
 {
 	int r;
 
@@ -264,13 +264,7 @@ listener_init(struct listener *listener, struct session_host *host, const struct
 	r = listener_lock(listener, conf);
 	if (r)
 		return r;
-	r = listen_inherited(&listener->fd);
-	if (r) {
-		log_write(LOG_ERR, &(struct log_about) { .error = r },
-		    "the socket that the service manager handed down is not a listening SOCK_SEQPACKET socket: "
-		    "the socket unit needs ListenSequentialPacket=");
-		return r;
-	}
+	listener->fd = take_fd(&inherited->listen_fd);
 	listener->is_inherited = listener->fd >= 0;
 	if (!listener->is_inherited)
 		r = listener_bind(listener, conf);

@@ -9,6 +9,7 @@
 
 #include "conf/load.h"
 #include "daemon/session.h"
+#include "systemd/inherited.h"
 
 struct listener {
 	struct session_host *host;
@@ -23,8 +24,9 @@ struct listener {
 	uint64_t n_refused;
 };
 
-/* Locks the state directory, makes or inherits the socket. 0, or a negative errno that has been logged. */
-int listener_init(struct listener *listener, struct session_host *host, const struct conf_daemon *conf);
+/* Locks the state directory; takes the inherited socket, or makes one. 0, or a negative errno that has been logged. */
+int listener_init(struct listener *listener, struct session_host *host, struct inherited *inherited,
+    const struct conf_daemon *conf);
 /* Starts to accept. */
 int listener_start(struct listener *listener);
 /* The permissions of a socket of our own making. 0 or a negative errno. */

@@ -14,6 +14,9 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/backend/file.c daemon/backend/memfd.c daemon/backend/sysv.c \
 	daemon/backend/posix.c daemon/backend/posix.h \
 	daemon/backend/posix_access.c daemon/backend/posix_birth.c daemon/backend/posix_taken.c \
+	daemon/box.c daemon/box.h \
+	daemon/box_pair.c daemon/box_pair.h \
+	daemon/box_peek.c \
 	daemon/budget.c daemon/budget.h \
 	daemon/burials.c daemon/burials.h \
 	daemon/flights.c daemon/flights.h \

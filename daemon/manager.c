@@ -27,6 +27,7 @@
 #include "daemon/reload.h"
 #include "daemon/requests.h"
 #include "host/limits.h"
+#include "systemd/inherited.h"
 #include "systemd/notify.h"
 
 #define STATUS_MS	200		/* between two lines of status, at the least */
@@ -53,6 +54,7 @@ struct manager {
 	struct events events;
 	struct deaths deaths;
 	struct session_host sessions;
+	struct inherited inherited;	/* what the service manager handed down */
 	struct listener listener;
 	struct requests requests;
 	struct orphans orphans;
@@ -537,11 +539,31 @@ manager_init_record(struct manager *manager)
 }
 
 static int
+manager_inherit(struct manager *manager)
+{
+	int r = inherited_init(&manager->inherited);
+
+	if (r)
+		log_write(LOG_ERR, &(struct log_about) { .error = r },
+		    "the socket that the service manager handed down is not a listening SOCK_SEQPACKET socket: "
+		    "the socket unit needs ListenSequentialPacket=");
+	return r;
+}
+
+static void
+manager_tell_inherited(const char *text, void *arg)
+{
+	log_write(LOG_WARNING, NULL, "%s", text);
+}
+
+static int
 manager_init(struct manager *manager)
 {
 	const struct conf *conf = manager->conf;
-	int r = manager_init_loop(manager);
+	int r = manager_inherit(manager);
 
+	if (r == 0)
+		r = manager_init_loop(manager);
 	if (r)
 		return r;
 	accounts_init(&manager->accounts, &conf->daemon.limits);
@@ -586,10 +608,13 @@ manager_init(struct manager *manager)
 	manager->registry.host.events = &manager->events;
 	manager->registry.host.on_grown = manager_on_grown;
 	manager->registry.host.on_grown_arg = manager;
-	r = listener_init(&manager->listener, &manager->sessions, &conf->daemon);
+	r = listener_init(&manager->listener, &manager->sessions, &manager->inherited, &conf->daemon);
 	if (r == 0)
 		r = manager_init_record(manager);
-	return r ? r : manager_init_reload(manager);
+	if (r)
+		return r;
+	inherited_drop(&manager->inherited, manager_tell_inherited, NULL);
+	return manager_init_reload(manager);
 }
 
 /* Its objects may have lost their names to a removal that was killed. */
@@ -659,6 +684,7 @@ manager_deinit(struct manager *manager)
 	kernelcount_deinit(&manager->kernelcount);
 	provisioner_deinit(&manager->provisioner);
 	record_close(&manager->record);
+	inherited_deinit(&manager->inherited);
 	/* Nothing is left of us that another daemon could find half done. */
 	listener_unlock(&manager->listener);
 	accounts_deinit(&manager->accounts);
@@ -691,6 +717,7 @@ manager_run(struct conf *conf, const char *file)
 	manager->file = file;
 	manager->started_ns = clock_monotonic_ns();
 	manager->kernelcount.inotify_fd = -1;
+	manager->inherited = (struct inherited) INHERITED_NULL;
 	manager->listener.fd = manager->listener.lock_fd = manager->listener.reserve_fd = -1;
 	TAILQ_INIT(&manager->registry.in_order);
 	TAILQ_INIT(&manager->registry.templates);

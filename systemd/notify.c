@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 
 #include <systemd/sd-daemon.h>
@@ -52,22 +53,47 @@ notify_address(struct sockaddr_un *address)
 }
 
 /*
- * Not by sd_notify(), which waits for ever for a manager that does not read, and the loop with it. False: its queue is full,
- * and the message was left out. Other failures are nobody's to mend, least of all this process's.
+ * Not by sd_notify(), which waits for ever for a manager that does not read, and the loop with it.
+ */
+int
+notify_post(const char *message, int fd)
+{
+	static int socket_fd = -1;
+	struct iovec text = { (void *)(uintptr_t)message, strlen(message) };
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { .header = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
+	struct sockaddr_un address;
+	struct msghdr msg = { .msg_name = &address, .msg_iov = &text, .msg_iovlen = 1 };
+
+	if (!notify_present())
+		return -ENOENT;
+	msg.msg_namelen = notify_address(&address);
+	if (msg.msg_namelen == 0)
+		return -EAFNOSUPPORT;
+	if (socket_fd < 0)
+		socket_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (socket_fd < 0)
+		return -errno;
+	if (fd >= 0) {
+		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+	}
+	if (sendmsg(socket_fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return 0;
+	return errno == EWOULDBLOCK || errno == ENOBUFS ? -EAGAIN : -errno;
+}
+
+/*
+ * False: the manager's queue is full, and the message was left out. Other failures are nobody's to mend, least of all this
+ * process's.
  */
 static bool
 notify_send(const char *message)
 {
-	static int fd = -1;
-	struct sockaddr_un address;
-	socklen_t len = notify_address(&address);
-
-	if (fd < 0)
-		fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || len == 0)
-		return true;
-	return sendto(fd, message, strlen(message), MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&address, len) >= 0 ||
-	    (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS);
+	return notify_post(message, -1) != -EAGAIN;
 }
 
 bool

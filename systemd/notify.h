@@ -20,6 +20,12 @@ void notify_stopping(void);			/* STOPPING=1 */
 void notify_extend(unsigned seconds);		/* EXTEND_TIMEOUT_USEC=: what is under way takes longer, so many from now at most */
 void notify_watchdog(void);			/* WATCHDOG=1 */
 
+/*
+ * Any message, with a descriptor where fd is one. 0; -EAGAIN: the manager's queue is full; -ENOENT: there is no manager;
+ * or another negative errno.
+ */
+int notify_post(const char *message, int fd);
+
 /* How often notify_watchdog() must be called at the latest, in milliseconds: half of what the manager asks; 0: never. */
 uint64_t notify_watchdog_interval_ms(void);
 

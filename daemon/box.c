@@ -1,0 +1,592 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * When which pair is stored, filled, and removed. A pair is given to the manager before it is filled: a socket whose queue is
+ * empty can always be sent, whatever clients have put into the queues of the sessions that will lie in it.
+ *
+ * The manager says nothing of what it does not keep, since its store is full or it has none. So our own B is closed when it was
+ * given away: if A then hangs up, nobody has it.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <poll.h>
+
+#include "base/base.h"
+#include "daemon/box.h"
+#include "daemon/box_pair.h"
+#include "daemon/log.h"
+#include "systemd/notify.h"
+#include "systemd/store.h"
+
+#define PAIRS_MAX	16		/* stored at once, of ours: what the unit's FileDescriptorStoreMax has to have room for, twice */
+#define SINGLE_MAX	256		/* messages of one descriptor; the kernel's default has room for about 550 */
+#define DEAD_MORE	512		/* than what lives, and it is renewed */
+#define LOST_MAX	64		/* that cannot be sent are passed over in one filling */
+#define REST_FACTOR	10		/* a renewal's time, in which there is no other */
+#define SHUN_NS		(60 * NS_PER_SEC)	/* no renewal after one that the manager did not keep; nobody wakes up for it */
+#define AGAIN_MS	10		/* until what the manager's queue had no room for is said again, at first; then doubled */
+#define AGAIN_MAX_MS	10000
+#define FORGET_TRIES	20		/* at the end, AGAIN_MS each */
+
+struct box_batch {
+	struct box_pair *pair;
+	uint64_t n_items;
+	unsigned n_lost;
+	int r;				/* why the filling cannot be used */
+	int lost_r;			/* why the first that was passed over was */
+	unsigned n;
+	struct box_label labels[BOX_MESSAGE_FDS];
+	int fds[BOX_MESSAGE_FDS];
+};
+
+static void box_advance(struct box *box);
+static void box_on_barrier(evutil_socket_t fd, short what, void *arg);
+
+static bool
+box_is_usable(const struct box *box)
+{
+	return box && box->base;
+}
+
+/* What is put may go into it. */
+static bool
+pair_is_open(const struct box_pair *pair)
+{
+	return !pair->leaves && !pair->wants_filling && pair->n_said == BOX_SIDE_N && pair->ends[BOX_A] >= 0;
+}
+
+/* A renewal is in hand. */
+static bool
+box_is_renewing(const struct box *box)
+{
+	const struct box_pair *pair;
+
+	TAILQ_FOREACH(pair, &box->pairs, entry) {
+		if (!pair->leaves && !pair->is_kept && (pair->wants_filling || pair->is_filled))
+			return true;
+	}
+	return false;
+}
+
+static void
+box_add_timer(struct event *event, uint64_t ns)
+{
+	struct timeval wait = { .tv_sec = (time_t)(ns / NS_PER_SEC), .tv_usec = (suseconds_t)(ns % NS_PER_SEC / 1000) };
+
+	if (!evtimer_pending(event, NULL))
+		(void)evtimer_add(event, &wait);
+}
+
+static void
+box_want_renewal(struct box *box)
+{
+	uint64_t now = clock_monotonic_ns();
+
+	if (!box->is_begun || now < box->shun_until_ns)
+		return;
+	if (box->batch || box_is_renewing(box)) {
+		box->renews = true;
+		return;
+	}
+	box_add_timer(&box->renew_event, now < box->rest_until_ns ? box->rest_until_ns - now : 0);
+}
+
+/* Its ends are not ours any more; what the manager may have of it is to be removed. */
+static void
+pair_leave(struct box_pair *pair)
+{
+	pair->leaves = true;
+	if (event_initialized(&pair->closed_event))
+		(void)event_del(&pair->closed_event);
+	close_fd(&pair->ends[BOX_A]);
+	close_fd(&pair->ends[BOX_B]);
+}
+
+/* What is in it would not outlive us. */
+static void
+box_lose_pair(struct box *box, struct box_pair *pair, int error)
+{
+	static struct log_limit limit = LOG_LIMIT(3);
+	bool was_kept = pair->is_kept;
+	bool may_log = log_allowed(&limit);
+
+	pair_leave(pair);
+	if (was_kept) {
+		if (may_log)
+			log_write(LOG_WARNING, NULL, "the service manager has emptied its store: what is to outlive the daemon is "
+			    "given to it again");
+		box_want_renewal(box);
+		return;
+	}
+	box->shun_until_ns = clock_monotonic_ns() + SHUN_NS;
+	if (may_log && error)
+		log_write(LOG_WARNING, &(struct log_about) { .error = error }, "what is to outlive the daemon could not be "
+		    "given to the service manager; it is tried again in a minute");
+	else if (may_log)
+		log_write(LOG_WARNING, NULL, "the service manager does not keep what is to outlive the daemon: its store is full, "
+		    "or it has none; set FileDescriptorStoreMax=%u in the service's unit; it is tried again in a minute",
+		    2 * PAIRS_MAX);
+}
+
+/* Its initial readiness comes here, too: what is in A's queue stays there. */
+static void
+box_on_closed(evutil_socket_t fd, short what, void *arg)
+{
+	struct box_pair *pair = arg;
+	struct box *box = pair->box;
+
+	if (!box_pair_hung_up(pair))
+		return;
+	box_lose_pair(box, pair, 0);
+	box_advance(box);
+}
+
+/* From here on A tells whether somebody has B. By edges only, since A's queue may be full for ever. */
+static void
+pair_give_b_away(struct box_pair *pair)
+{
+	close_fd(&pair->ends[BOX_B]);
+	if (event_assign(&pair->closed_event, pair->box->base, pair->ends[BOX_A], EV_READ | EV_CLOSED | EV_ET | EV_PERSIST,
+	    box_on_closed, pair) == 0)
+		(void)event_add(&pair->closed_event, NULL);
+}
+
+static int
+box_add_pair(struct box *box, bool wants_filling)
+{
+	struct box_pair *pair;
+	int r;
+
+	if (box->n_pairs >= PAIRS_MAX)
+		return -ENOSPC;
+	if (box->last_n >= BOX_PAIR_LAST_N - 1)
+		return -EOVERFLOW;
+	r = box_pair_new(box->last_n + 1, &pair);
+	if (r)
+		return r;
+	box->last_n++;
+	pair->box = box;
+	pair->wants_filling = wants_filling;
+	TAILQ_INSERT_TAIL(&box->pairs, pair, entry);
+	box->n_pairs++;
+	return 0;
+}
+
+/* One message of a filling: into A's queue, or else B's. */
+static int
+batch_send(const struct box_batch *batch, unsigned first, unsigned n)
+{
+	int r = box_pair_send(batch->pair, BOX_B, batch->labels + first, batch->fds + first, n);
+
+	return r == -EAGAIN ? box_pair_send(batch->pair, BOX_A, batch->labels + first, batch->fds + first, n) : r;
+}
+
+/*
+ * A message that the kernel refuses may do so for one of its descriptors: a session whose client has sent sockets in sockets in
+ * sockets. The halves are sent then, down to the one that is passed over.
+ */
+static void
+batch_send_halves(struct box_batch *batch, unsigned first, unsigned n)
+{
+	int r;
+
+	if (batch->r)
+		return;
+	r = batch_send(batch, first, n);
+	if (r == 0) {
+		batch->n_items += n;
+	} else if (r == -EAGAIN) {
+		batch->r = -ENOSPC;
+	} else if (n > 1) {
+		batch_send_halves(batch, first, n / 2);
+		batch_send_halves(batch, first + n / 2, n - n / 2);
+	} else {
+		batch->lost_r = batch->lost_r ? batch->lost_r : r;
+		if (++batch->n_lost > LOST_MAX)
+			batch->r = r;
+	}
+}
+
+static void
+batch_flush(struct box_batch *batch)
+{
+	if (batch->n)
+		batch_send_halves(batch, 0, batch->n);
+	batch->n = 0;
+}
+
+static int
+batch_add(struct box_batch *batch, const struct box_label *label, int fd)
+{
+	batch->labels[batch->n] = *label;
+	batch->fds[batch->n] = fd;
+	if (++batch->n == BOX_MESSAGE_FDS)
+		batch_flush(batch);
+	return batch->r;
+}
+
+static void
+box_tell_unfilled(const struct box_batch *batch)
+{
+	static struct log_limit limit = LOG_LIMIT(3);
+	const char *remedy = batch->r == -ENOSPC ? ": raise net.core.wmem_max" :
+	    batch->r == -ETOOMANYREFS ? ": raise LimitNOFILE= of the service" : "";
+
+	if (log_allowed(&limit))
+		log_write(LOG_ERR, &(struct log_about) { .error = batch->r }, "not all that is to outlive the daemon could be "
+		    "put aside, only %" PRIu64 "%s; what was before stays", batch->n_items, remedy);
+}
+
+/* 0, or a negative errno: the pair is of no use, and what there was before holds. */
+static int
+box_fill(struct box *box, struct box_pair *pair)
+{
+	static struct log_limit limit = LOG_LIMIT(3);
+	uint64_t begun_ns = clock_monotonic_ns();
+	struct box_batch batch;
+
+	batch.pair = pair;
+	batch.n = batch.n_lost = 0;
+	batch.n_items = 0;
+	batch.r = batch.lost_r = 0;
+	box->batch = &batch;
+	box->fill(box, box->arg);
+	batch_flush(&batch);
+	box->batch = NULL;
+	box->n_renewals++;
+	box->rest_until_ns = clock_monotonic_ns() + REST_FACTOR * (clock_monotonic_ns() - begun_ns);
+	if (batch.r) {
+		box_tell_unfilled(&batch);
+		return batch.r;
+	}
+	if (batch.n_lost && log_allowed(&limit))
+		log_write(LOG_WARNING, &(struct log_about) { .error = batch.lost_r },
+		    "%u descriptors could not be put aside, and would not outlive the daemon", batch.n_lost);
+	box->n_lost += batch.n_lost;
+	box->n_items = batch.n_items;
+	box->n_dead = 0;
+	box->n_single = 0;
+	pair->is_filled = true;
+	return 0;
+}
+
+/* Gives the manager what it has not of a pair. 0, -EAGAIN, or another negative errno: it will not have it. */
+static int
+box_say_pair(struct box *box, struct box_pair *pair)
+{
+	char name[BOX_PAIR_NAME_SIZE];
+	int r;
+
+	if (pair->n_said == BOX_SIDE_N)
+		return 0;
+	for (; pair->n_said < BOX_SIDE_N; pair->n_said++) {
+		box_pair_name(pair->n, pair->n_said, name);
+		r = store_put(name, pair->ends[pair->n_said]);
+		if (r)
+			return r;
+	}
+	if (pair->wants_filling) {
+		pair->wants_filling = false;
+		r = box_fill(box, pair);
+		/* It goes without a further word. */
+		if (r) {
+			box->shun_until_ns = clock_monotonic_ns() + SHUN_NS;
+			pair_leave(pair);
+			return 0;
+		}
+	}
+	pair_give_b_away(pair);
+	return 0;
+}
+
+/* 0: the manager has nothing of it any more, or was told. */
+static int
+box_unsay_pair(struct box_pair *pair)
+{
+	char name[BOX_PAIR_NAME_SIZE];
+	int r;
+
+	for (; pair->n_unsaid < pair->n_said; pair->n_unsaid++) {
+		box_pair_name(pair->n, pair->n_unsaid, name);
+		r = store_remove(name);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int
+box_say_pairs(struct box *box)
+{
+	struct box_pair *pair, *next;
+	int r;
+
+	for (pair = TAILQ_FIRST(&box->pairs); pair; pair = next) {
+		next = TAILQ_NEXT(pair, entry);
+		if (!pair->leaves) {
+			r = box_say_pair(box, pair);
+			if (r == -EAGAIN)
+				return r;
+			if (r)
+				box_lose_pair(box, pair, r);
+		}
+		if (!pair->leaves)
+			continue;
+		r = box_unsay_pair(pair);
+		if (r == -EAGAIN)
+			return r;
+		TAILQ_REMOVE(&box->pairs, pair, entry);
+		box->n_pairs -= !pair->is_inherited;
+		(void)box_pair_free(pair);
+	}
+	return 0;
+}
+
+/* What is not known to be kept yet is asked about. */
+static int
+box_ask(struct box *box)
+{
+	const struct box_pair *pair;
+	int r;
+
+	if (box->barrier_fd >= 0)
+		return 0;
+	TAILQ_FOREACH(pair, &box->pairs, entry) {
+		if (pair->is_kept || pair->leaves)
+			continue;
+		r = store_barrier(&box->barrier_fd);
+		if (r)
+			return r;
+		box->barrier_n = box->last_n;
+		if (event_assign(&box->barrier_event, box->base, box->barrier_fd, EV_READ, box_on_barrier, box) ||
+		    event_add(&box->barrier_event, NULL))
+			return -ENOMEM;
+		return 0;
+	}
+	return 0;
+}
+
+/* Says to the manager what is to be said, as far as its queue has room. */
+static void
+box_advance(struct box *box)
+{
+	int r = box_say_pairs(box);
+
+	if (r == 0)
+		r = box_ask(box);
+	if (r != -EAGAIN) {
+		box->n_refusals = 0;
+		return;
+	}
+	box_add_timer(&box->send_event, min_u64((uint64_t)AGAIN_MS << min_u64(box->n_refusals, 20), AGAIN_MAX_MS) * NS_PER_MS);
+	box->n_refusals++;
+}
+
+static void
+box_on_send(evutil_socket_t fd, short what, void *arg)
+{
+	box_advance(arg);
+}
+
+static void
+box_renew(struct box *box)
+{
+	int r = box_add_pair(box, true);
+
+	if (r)
+		log_write(LOG_ERR, &(struct log_about) { .error = r }, "what is to outlive the daemon cannot be put aside anew");
+	else
+		box_advance(box);
+}
+
+static void
+box_on_renew(evutil_socket_t fd, short what, void *arg)
+{
+	struct box *box = arg;
+
+	if (box_is_renewing(box))
+		box->renews = true;
+	else
+		box_renew(box);
+}
+
+/* Of what is filled and kept the newest makes all before it needless. */
+static void
+box_remove_older(struct box *box)
+{
+	struct box_pair *pair;
+	bool is_older = false;
+
+	TAILQ_FOREACH_REVERSE(pair, &box->pairs, box_pairs, entry) {
+		if (is_older && !pair->leaves)
+			pair_leave(pair);
+		is_older |= pair->is_filled && pair->is_kept && !pair->leaves;
+	}
+}
+
+static void
+box_on_barrier(evutil_socket_t fd, short what, void *arg)
+{
+	struct box *box = arg;
+	struct box_pair *pair;
+
+	close_fd(&box->barrier_fd);
+	TAILQ_FOREACH(pair, &box->pairs, entry) {
+		if (pair->n > box->barrier_n || pair->n_said < BOX_SIDE_N || pair->is_kept || pair->leaves)
+			continue;
+		if (box_pair_hung_up(pair))
+			box_lose_pair(box, pair, 0);
+		else
+			pair->is_kept = true;
+	}
+	box_remove_older(box);
+	box_advance(box);
+	if (box->renews && !box_is_renewing(box)) {
+		box->renews = false;
+		box_want_renewal(box);
+	}
+}
+
+int
+box_init(struct box *box, struct event_base *base, box_fill_fn fill, void *arg)
+{
+	*box = (struct box) { .barrier_fd = -1, .fill = fill, .arg = arg };
+	TAILQ_INIT(&box->pairs);
+	if (!notify_present())
+		return -ENOENT;
+	if (evtimer_assign(&box->send_event, base, box_on_send, box) || evtimer_assign(&box->renew_event, base, box_on_renew, box))
+		return -ENOMEM;
+	box->base = base;
+	return 0;
+}
+
+void
+box_begin(struct box *box)
+{
+	if (!box_is_usable(box) || box->is_begun)
+		return;
+	box->is_begun = true;
+	box_renew(box);
+}
+
+/* The newest pair's queue is full: an empty one takes what is put until a renewal has put them together. */
+static int
+box_extend(struct box *box)
+{
+	const struct box_pair *last;
+	int r = -EAGAIN;
+
+	if (clock_monotonic_ns() >= box->shun_until_ns)
+		r = box_add_pair(box, false);
+	if (r)
+		return r;
+	box_advance(box);
+	last = TAILQ_LAST(&box->pairs, box_pairs);
+	return last && last->n == box->last_n && pair_is_open(last) ? 0 : -EAGAIN;
+}
+
+/* Into the newest pair; and, as long as it may be that the manager does not keep that, into those before, down to one it has. */
+static int
+box_put_single(struct box *box, const struct box_label *label, int fd)
+{
+	struct box_pair *pair;
+	bool is_newest = true;
+	int r = -ENOENT;
+
+	TAILQ_FOREACH_REVERSE(pair, &box->pairs, box_pairs, entry) {
+		int sent;
+
+		if (!pair_is_open(pair))
+			continue;
+		sent = box_pair_send(pair, BOX_A, label, &fd, 1);
+		if (is_newest)
+			r = sent;
+		is_newest = false;
+		if (pair->is_kept)
+			break;
+	}
+	return r;
+}
+
+int
+box_put(struct box *box, const struct box_label *label, int fd)
+{
+	int r;
+
+	if (!box)
+		return 0;
+	if (!box->base)
+		return -ENOENT;
+	if (box->batch)
+		return batch_add(box->batch, label, fd);
+	if (!box->is_begun)
+		return 0;
+	r = box_put_single(box, label, fd);
+	if (r == -EAGAIN) {
+		r = box_extend(box);
+		if (r == 0)
+			r = box_put_single(box, label, fd);
+	}
+	if (r == 0) {
+		box->n_items++;
+		box->n_single++;
+	} else {
+		box->n_lost++;
+	}
+	if (r || box->n_single > SINGLE_MAX)
+		box_want_renewal(box);
+	return r;
+}
+
+void
+box_dead(struct box *box, bool soon)
+{
+	if (!box_is_usable(box))
+		return;
+	if (box->n_dead < box->n_items)
+		box->n_dead++;
+	if (soon || box->n_dead > box_n_live(box) + DEAD_MORE)
+		box_want_renewal(box);
+}
+
+uint64_t
+box_n_live(const struct box *box)
+{
+	return box->n_items - box->n_dead;
+}
+
+void
+box_deinit(struct box *box)
+{
+	struct box_pair *pair;
+
+	if (!box_is_usable(box))
+		return;
+	while ((pair = TAILQ_FIRST(&box->pairs))) {
+		TAILQ_REMOVE(&box->pairs, pair, entry);
+		(void)box_pair_free(pair);
+	}
+	if (box->barrier_fd >= 0)
+		(void)event_del(&box->barrier_event);
+	close_fd(&box->barrier_fd);
+	(void)event_del(&box->send_event);
+	(void)event_del(&box->renew_event);
+	box->base = NULL;
+	box->is_begun = false;
+	box->n_pairs = 0;
+}
+
+void
+box_forget(struct box *box)
+{
+	struct box_pair *pair;
+
+	if (!box_is_usable(box))
+		return;
+	box->is_begun = false;
+	TAILQ_FOREACH(pair, &box->pairs, entry)
+		pair_leave(pair);
+	for (unsigned i = 0; box_say_pairs(box) == -EAGAIN && i < FORGET_TRIES; i++)
+		(void)poll(NULL, 0, AGAIN_MS);
+}

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Reads what earlier daemons have put aside, and leaves it where it is: SO_PEEK_OFF walks over a queue, and the kernel gives a
+ * copy of each descriptor. So whoever is killed while reading has taken nothing from the next one.
+ *
+ * What is read was written by a segmentd, but perhaps by another version, or by nobody knows whom under our names: nothing of it
+ * is believed but what fits the form, and each descriptor that comes is taken or closed.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "base/base.h"
+#include "daemon/box.h"
+#include "daemon/box_pair.h"
+
+#define MESSAGES_MAX	(1 << 20)	/* of one queue */
+#define SPARE_FDS	64		/* that the daemon needs to work, when there are not enough for all */
+
+struct box_item {
+	struct box_label label;
+	uint64_t n;			/* of its pair */
+	uint64_t place;			/* in the pair, as it was put */
+	int fd;
+};
+
+struct box_message {
+	union {
+		struct {
+			struct box_wire_header header;
+			struct box_wire_label labels[BOX_MESSAGE_FDS];
+		};
+		char bytes[sizeof(struct box_wire_header) + BOX_MESSAGE_FDS * sizeof(struct box_wire_label)];
+	};
+	size_t size;			/* as it was sent */
+	bool is_cut;			/* descriptors of it did not come */
+	unsigned n_fds;
+	int fds[BOX_MESSAGE_FDS];
+};
+
+struct box_peek {
+	struct box_item *items;
+	size_t n, size;
+	uint64_t n_missing;		/* descriptors that could not be had */
+	bool is_limited;		/* since too many are open */
+	box_tell_fn tell;
+	void *arg;
+};
+
+/* What was wrong with one queue. */
+struct box_faults {
+	uint64_t n_foreign;		/* messages that are none of ours */
+	uint64_t n_uneven;		/* with other descriptors than labels */
+	uint64_t n_missing;
+	uint32_t newer;			/* a newer version's number */
+};
+
+static void
+peek_tell(struct box_peek *peek, const char *format, ...) BASE_PRINTF(2, 3);
+
+static void
+peek_tell(struct box_peek *peek, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	peek->tell(text, peek->arg);
+}
+
+static void
+message_close(struct box_message *message)
+{
+	for (unsigned i = 0; i < message->n_fds; i++)
+		close_fd(&message->fds[i]);
+	message->n_fds = 0;
+}
+
+static void
+message_take_fds(struct box_message *message, struct msghdr *msg)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || n > BOX_MESSAGE_FDS - message->n_fds)
+			continue;
+		memcpy(message->fds + message->n_fds, CMSG_DATA(c), n * sizeof(int));
+		message->n_fds += (unsigned)n;
+	}
+}
+
+/* The next message at offset: 1; 0: there is none; or a negative errno. */
+static int
+message_peek(int fd, uint64_t *offset, struct box_message *ret_message)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(BOX_MESSAGE_FDS * sizeof(int))];
+	} control;
+	struct iovec part = { ret_message->bytes, sizeof(ret_message->bytes) };
+	struct msghdr msg = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+	};
+	int at = (int)*offset;
+	ssize_t n;
+
+	/* Set each time: of a message that is too long for us the kernel would give the rest next. */
+	if (*offset > INT32_MAX || setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &at, sizeof(at)))
+		return *offset > INT32_MAX ? -EOVERFLOW : -errno;
+	n = recvmsg(fd, &msg, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	/* What a peer's end has left as an error is said once, before what is in the queue. */
+	if (n < 0 && errno == ECONNRESET)
+		n = recvmsg(fd, &msg, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n <= 0)
+		return n == 0 || errno == EAGAIN ? 0 : -errno;
+	*offset += (uint64_t)n;
+	ret_message->size = (size_t)n;
+	ret_message->is_cut = (msg.msg_flags & MSG_CTRUNC) != 0;
+	ret_message->n_fds = 0;
+	message_take_fds(ret_message, &msg);
+	return 1;
+}
+
+/* Whether its form is ours; counts what is wrong with it. */
+static bool
+message_is_ours(const struct box_message *message, struct box_faults *faults)
+{
+	const struct box_wire_header *header = &message->header;
+
+	if (message->size < sizeof(*header) || memcmp(header->magic, BOX_WIRE_MAGIC, sizeof(header->magic)) != 0 ||
+	    header->version == 0) {
+		faults->n_foreign++;
+		return false;
+	}
+	if (header->version > BOX_WIRE_VERSION) {
+		faults->newer = header->version;
+		return false;
+	}
+	if (header->n_labels == 0 || header->n_labels > BOX_MESSAGE_FDS ||
+	    message->size != sizeof(*header) + header->n_labels * sizeof(message->labels[0])) {
+		faults->n_foreign++;
+		return false;
+	}
+	return true;
+}
+
+static int
+peek_reserve(struct box_peek *peek, size_t n)
+{
+	size_t size = peek->size ? peek->size : 1024;
+	struct box_item *items;
+
+	while (size < peek->n + n)
+		size *= 2;
+	if (size == peek->size)
+		return 0;
+	items = realloc(peek->items, size * sizeof(*items));
+	if (!items)
+		return -ENOMEM;
+	peek->items = items;
+	peek->size = size;
+	return 0;
+}
+
+/* Takes its descriptors, which are in the order of its labels: those that did not come are the last. */
+static int
+peek_take_message(struct box_peek *peek, uint64_t n, uint64_t place, struct box_message *message, struct box_faults *faults)
+{
+	unsigned n_labels = message->header.n_labels, n_items = (unsigned)min_u64(n_labels, message->n_fds);
+
+	if (message->is_cut)
+		faults->n_missing += n_labels - n_items;
+	else if (n_labels != message->n_fds)
+		faults->n_uneven++;
+	if (peek_reserve(peek, n_items))
+		return -ENOMEM;
+	for (unsigned i = 0; i < n_items; i++) {
+		const struct box_wire_label *wire = &message->labels[i];
+
+		peek->items[peek->n++] = (struct box_item) {
+			.label = { .kind = wire->kind, .id = (uint64_t)wire->id_high << 32 | wire->id_low },
+			.n = n, .place = place + i, .fd = take_fd(&message->fds[i]),
+		};
+	}
+	return 0;
+}
+
+/* Whether the process may have one more. */
+static bool
+fds_are_left(int fd)
+{
+	cleanup_close int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	return copy >= 0 || (errno != EMFILE && errno != ENFILE);
+}
+
+static void
+peek_tell_faults(struct box_peek *peek, const char *name, const struct box_faults *faults)
+{
+	if (faults->newer)
+		peek_tell(peek, "'%s' is of a newer segmentd (version %" PRIu32 ", this one reads up to %u): it stays in the service "
+		    "manager's store for that; what only it has is not taken over", name, faults->newer, BOX_WIRE_VERSION);
+	if (faults->n_foreign)
+		peek_tell(peek, "'%s' has %" PRIu64 " messages that no segmentd has written: they are left out", name,
+		    faults->n_foreign);
+	if (faults->n_uneven)
+		peek_tell(peek, "'%s' has %" PRIu64 " messages with other descriptors than labels: what has both is taken over", name,
+		    faults->n_uneven);
+	if (faults->n_missing && !peek->is_limited)
+		peek_tell(peek, "of '%s' the kernel did not hand over %" PRIu64 " descriptors; a security module may forbid it: see "
+		    "its log; they stay in the service manager's store", name, faults->n_missing);
+}
+
+/* Reads one queue. Whether its pair has to stay in the store; or a negative errno. */
+static int
+peek_end(struct box_peek *peek, uint64_t n, enum box_side side, int fd)
+{
+	struct box_faults faults = { 0 };
+	struct box_message message;
+	char name[BOX_PAIR_NAME_SIZE];
+	uint64_t offset = 0, place = side == BOX_A ? 0 : (uint64_t)MESSAGES_MAX * BOX_MESSAGE_FDS;
+	int r = 1;
+
+	box_pair_name(n, side, name);
+	for (unsigned i = 0; i < MESSAGES_MAX; i++, place += BOX_MESSAGE_FDS) {
+		r = message_peek(fd, &offset, &message);
+		if (r <= 0)
+			break;
+		r = message_is_ours(&message, &faults) ? peek_take_message(peek, n, place, &message, &faults) : 0;
+		message_close(&message);
+		if (r)
+			return r;
+	}
+	if (r < 0)
+		peek_tell(peek, "'%s' cannot be read: %s", name, strerror(-r));
+	if (faults.n_missing && !fds_are_left(fd))
+		peek->is_limited = true;
+	peek->n_missing += faults.n_missing;
+	peek_tell_faults(peek, name, &faults);
+	return faults.newer || faults.n_missing;
+}
+
+/* The pair of that number, in the order of numbers. */
+static struct box_pair *
+box_find_pair(struct box *box, uint64_t n)
+{
+	struct box_pair *pair, *after = NULL;
+
+	TAILQ_FOREACH(pair, &box->pairs, entry) {
+		if (pair->n == n)
+			return pair;
+		if (pair->n < n)
+			after = pair;
+	}
+	pair = calloc(1, sizeof(*pair));
+	if (!pair)
+		return NULL;
+	pair->box = box;
+	pair->n = n;
+	pair->ends[BOX_A] = pair->ends[BOX_B] = -1;
+	pair->n_said = BOX_SIDE_N;
+	pair->is_kept = pair->is_inherited = true;
+	if (after)
+		TAILQ_INSERT_AFTER(&box->pairs, after, pair, entry);
+	else
+		TAILQ_INSERT_HEAD(&box->pairs, pair, entry);
+	return pair;
+}
+
+static bool
+is_end(int fd)
+{
+	int domain = -1, type = -1, listens = 1;
+	socklen_t len = sizeof(int);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX &&
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET &&
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && !listens;
+}
+
+/* Consumes *fd. A second end of the same name is read as the first is. */
+static int
+peek_entry(struct box *box, struct box_peek *peek, uint64_t n, enum box_side side, int *fd)
+{
+	struct box_pair *pair = box_find_pair(box, n);
+	int stays;
+
+	if (!pair)
+		return -ENOMEM;
+	box->last_n = max_u64(box->last_n, n);
+	stays = peek_end(peek, n, side, *fd);
+	if (stays < 0)
+		return stays;
+	pair->stays |= stays;
+	if (pair->ends[side] < 0)
+		pair->ends[side] = take_fd(fd);
+	return 0;
+}
+
+static int
+peek_inherited(struct box *box, struct box_peek *peek, struct inherited *inherited)
+{
+	for (unsigned i = 0; i < inherited->n; i++) {
+		struct inherited_entry *entry = &inherited->entries[i];
+		cleanup_close int fd = -1;
+		enum box_side side;
+		uint64_t n;
+		int r;
+
+		if (entry->fd < 0 || !box_pair_parse_name(entry->name, &n, &side))
+			continue;
+		/* Left to whoever removes what is not known. */
+		if (!is_end(entry->fd)) {
+			peek_tell(peek, "'%s' is no end of a box", entry->name);
+			continue;
+		}
+		fd = take_fd(&entry->fd);
+		r = peek_entry(box, peek, n, side, &fd);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* By kind and id; of one label what was put last comes first. */
+static int
+compare_items(const void *a, const void *b)
+{
+	const struct box_item *x = a, *y = b;
+
+	if (x->label.kind != y->label.kind)
+		return x->label.kind < y->label.kind ? -1 : 1;
+	if (x->label.id != y->label.id)
+		return x->label.id < y->label.id ? -1 : 1;
+	if (x->n != y->n)
+		return x->n > y->n ? -1 : 1;
+	return x->place > y->place ? -1 : x->place < y->place;
+}
+
+static void
+peek_close(struct box_peek *peek, size_t from)
+{
+	for (size_t i = from; i < peek->n; i++)
+		close_fd(&peek->items[i].fd);
+}
+
+/* Leaves one item of each label. */
+static void
+peek_sort(struct box_peek *peek)
+{
+	size_t n = 0;
+
+	if (peek->n)
+		qsort(peek->items, peek->n, sizeof(*peek->items), compare_items);
+	for (size_t i = 0; i < peek->n; i++) {
+		struct box_item *item = &peek->items[i];
+
+		if (n && peek->items[n - 1].label.kind == item->label.kind && peek->items[n - 1].label.id == item->label.id)
+			close_fd(&item->fd);
+		else
+			peek->items[n++] = *item;
+	}
+	peek->n = n;
+}
+
+/* With none to spare nothing at all could be served: the last ones, of sessions first, are let go. They stay where they are. */
+static void
+peek_spare(struct box_peek *peek)
+{
+	size_t n = (size_t)min_u64(SPARE_FDS, peek->n);
+	struct rlimit limit = { 0 };
+
+	if (!peek->is_limited)
+		return;
+	peek_close(peek, peek->n - n);
+	peek->n -= n;
+	peek->n_missing += n;
+	(void)getrlimit(RLIMIT_NOFILE, &limit);
+	peek_tell(peek, "%" PRIu64 " descriptors of earlier daemons could not be taken over, since this one may have no more than %ju "
+	    "open: raise LimitNOFILE= of the service to %ju or more, and restart it; they stay in the service manager's store",
+	    peek->n_missing, (uintmax_t)limit.rlim_cur, (uintmax_t)limit.rlim_cur + peek->n_missing + SPARE_FDS);
+}
+
+/* What has to stay in the store is none of ours to put into or remove: only its number is not used again. */
+static void
+box_leave_staying(struct box *box)
+{
+	struct box_pair *pair, *next;
+
+	for (pair = TAILQ_FIRST(&box->pairs); pair; pair = next) {
+		next = TAILQ_NEXT(pair, entry);
+		if (!pair->stays)
+			continue;
+		TAILQ_REMOVE(&box->pairs, pair, entry);
+		(void)box_pair_free(pair);
+	}
+}
+
+int
+box_peek(struct box *box, struct inherited *inherited, box_take_fn take, box_tell_fn tell, void *arg)
+{
+	struct box_peek peek = { .tell = tell, .arg = arg };
+	size_t i = 0;
+	int r;
+
+	if (!box->base)
+		return 0;
+	r = peek_inherited(box, &peek, inherited);
+	if (r == 0) {
+		peek_sort(&peek);
+		peek_spare(&peek);
+	}
+	box_leave_staying(box);
+	for (; r == 0 && i < peek.n; i++)
+		r = take(&peek.items[i].label, take_fd(&peek.items[i].fd), arg);
+	peek_close(&peek, i);
+	free(peek.items);
+	return r;
+}
