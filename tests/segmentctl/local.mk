@@ -14,6 +14,7 @@ check_PROGRAMS += \
 	tests/segmentctl/check_orphans \
 	tests/segmentctl/check_orphans_real \
 	tests/segmentctl/check_plan \
+	tests/segmentctl/check_planlies \
 	tests/segmentctl/check_segmentctl_manual \
 	tests/segmentctl/check_show \
 	tests/segmentctl/check_tables \
@@ -24,6 +25,7 @@ segmentctl_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
 segmentctl_test_libs = client/segmentctl/libsegmentctl.la $(CHECK_LIBS) -lutil
 segmentctl_run = tests/segmentctl/run.c tests/segmentctl/run.h
 segmentctl_fake = tests/segmentctl/fake.c tests/segmentctl/fake.h
+segmentctl_lies = tests/segmentctl/lies.c tests/segmentctl/lies.h $(segmentctl_run) $(segmentctl_fake)
 
 tests_segmentctl_check_commands_SOURCES = tests/segmentctl/check_commands.c $(segmentctl_run) $(segmentctl_fake)
 tests_segmentctl_check_commands_CFLAGS = $(segmentctl_test_cflags)
@@ -33,9 +35,13 @@ tests_segmentctl_check_contents_SOURCES = tests/segmentctl/check_contents.c $(se
 tests_segmentctl_check_contents_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_contents_LDADD = $(segmentctl_test_libs)
 
-tests_segmentctl_check_lies_SOURCES = tests/segmentctl/check_lies.c $(segmentctl_run) $(segmentctl_fake)
+tests_segmentctl_check_lies_SOURCES = tests/segmentctl/check_lies.c $(segmentctl_lies)
 tests_segmentctl_check_lies_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_lies_LDADD = $(segmentctl_test_libs)
+
+tests_segmentctl_check_planlies_SOURCES = tests/segmentctl/check_planlies.c $(segmentctl_lies)
+tests_segmentctl_check_planlies_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_planlies_LDADD = $(segmentctl_test_libs)
 
 tests_segmentctl_check_segmentctl_manual_SOURCES = tests/segmentctl/check_segmentctl_manual.c
 tests_segmentctl_check_segmentctl_manual_CFLAGS = $(segmentctl_test_cflags)
