@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 if HAVE_CHECK
 check_LTLIBRARIES += tests/audit/librig.la
-tests_audit_librig_la_SOURCES = tests/audit/rig.c tests/audit/rig.h
+tests_audit_librig_la_SOURCES = tests/audit/rig.c tests/audit/rig.h tests/audit/python.c tests/audit/python.h
 tests_audit_librig_la_CPPFLAGS = $(AM_CPPFLAGS) -DRIG_AUDIT_PROGRAM='"$(abs_top_builddir)/daemon/audit/segmentd-audit"'
 tests_audit_librig_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 

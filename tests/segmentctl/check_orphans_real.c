@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 
 #include "client/segmentctl/segmentctl.h"
+#include "tests/audit/python.h"
 #include "tests/audit/rig.h"
 #include "tests/harness.h"
 #include "tests/segmentctl/run.h"
@@ -199,39 +200,17 @@ END_TEST
 /* Python's own shared memory, whose tracker is killed with it. */
 START_TEST(what_python_left_is_found)
 {
-	static const char script[] = "from multiprocessing import shared_memory as s\n"
-	    "import signal\nm = s.SharedMemory(create=True, size=65536)\nm.buf[:] = b'x' * 65536\n"
-	    "print(m.name, flush=True)\nsignal.pause()\n";
-	char name[64] = "", object[80];
-	int ends[2];
-	pid_t pid;
+	struct python python;
+	char object[80];
 
-	if (system("python3 -c 'from multiprocessing import shared_memory' 2>/dev/null") != 0)
-		harness_skip("no python3 with shared memory");
+	python_must_be_there();
 	begin();
-	ck_assert_int_eq(pipe(ends), 0);
-	pid = harness_fork();
-	if (pid == 0) {
-		(void)setpgid(0, 0);
-		(void)dup2(ends[1], STDOUT_FILENO);
-		(void)close(ends[0]);
-		(void)close(ends[1]);
-		(void)execlp("python3", "python3", "-c", script, (char *)NULL);
-		_exit(1);
-	}
-	(void)close(ends[1]);
-	for (size_t n = 0; n < sizeof(name) - 1 && read(ends[0], name + n, 1) == 1 && name[n] != '\n'; n++)
-		continue;
-	name[strcspn(name, "\n")] = '\0';
-	(void)snprintf(object, sizeof(object), "/%s", name);
+	python_start(&python);
+	(void)snprintf(object, sizeof(object), "/%s", python.name);
 	assert_lacks(run_segmentctl("orphans", NULL)->out, object);
-	ck_assert_int_eq(kill(-pid, SIGKILL), 0);
-	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
-	/* Its tracker has the pipe, too: when that hangs up, both are gone. */
-	ck_assert_int_eq(read(ends[0], name, 1), 0);
+	python_kill(&python);
 	assert_has(run_segmentctl("orphans", NULL)->out, object);
 	assert_has(RUN("--json", object)->out, "\"resident\": 65536");
-	(void)close(ends[0]);
 }
 END_TEST
 

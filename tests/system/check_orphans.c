@@ -13,6 +13,7 @@
 #include <sys/shm.h>
 #include <sys/wait.h>
 
+#include "tests/audit/python.h"
 #include "tests/audit/rig.h"
 #include "tests/system/opener.h"
 #include "tests/system/reloading.h"
@@ -131,36 +132,15 @@ END_TEST
 /* Python's own shared memory, whose tracker is killed with it. */
 START_TEST(what_python_left_goes)
 {
-	static const char script[] = "from multiprocessing import shared_memory as s\n"
-	    "import signal\nm = s.SharedMemory(create=True, size=65536)\nm.buf[:] = b'x' * 65536\n"
-	    "print(m.name, flush=True)\nsignal.pause()\n";
-	char name[64] = "";
-	int ends[2];
-	pid_t pid;
+	struct python python;
 
-	if (system("python3 -c 'from multiprocessing import shared_memory' 2>/dev/null") != 0)
-		harness_skip("no python3 with shared memory");
+	python_must_be_there();
 	begin(RULES(POSIX("/psm_*", "100ms", "remove") ", " POSIX("/fence", "100ms", "remove")));
-	ck_assert_int_eq(pipe(ends), 0);
-	pid = harness_fork();
-	if (pid == 0) {
-		(void)setpgid(0, 0);
-		(void)dup2(ends[1], STDOUT_FILENO);
-		(void)close(ends[0]);
-		(void)close(ends[1]);
-		(void)execlp("python3", "python3", "-c", script, (char *)NULL);
-		_exit(1);
-	}
-	(void)close(ends[1]);
-	for (size_t n = 0; n < sizeof(name) - 1 && read(ends[0], name + n, 1) == 1 && name[n] != '\n'; n++)
-		continue;
-	name[strcspn(name, "\n")] = '\0';
+	python_start(&python);
 	await_fence("fence");
-	ck_assert(rig_exists(name));
-	ck_assert_int_eq(kill(-pid, SIGKILL), 0);
-	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
-	await_removed(name);
-	(void)close(ends[0]);
+	ck_assert(rig_exists(python.name));
+	python_kill(&python);
+	await_removed(python.name);
 	end();
 }
 END_TEST
