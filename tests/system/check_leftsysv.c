@@ -13,6 +13,7 @@
 #include "client/segment.h"
 #include "tests/system/reloading.h"
 #include "tests/system/stranger.h"
+#include "tests/system/survivor.h"
 
 #define KEY		0x7A2F
 #define OTHER_KEY	0x7A30
@@ -121,22 +122,13 @@ END_TEST
 
 START_TEST(a_client_of_before_is_the_same_to_the_next_daemon)
 {
-	struct segment_client *client;
-	struct segment *first, *second;
+	struct survivor survivor;
 
 	begin(plain);
-	ck_assert_int_eq(segment_connect(&client, scene.daemon.socket), 0);
-	ck_assert_int_eq(segment_attach(client, "s", NULL, SEGMENT_WRITE, &first), 0);
-	((char *)segment_data(first))[1000000] = 6;
+	survivor_start(&survivor, scene.daemon.socket, 1000000);
 	restart(plain);
 	expect_same();
-	ck_assert_int_eq(segment_attach(client, "s", NULL, SEGMENT_WRITE, &second), 0);
-	ck_assert_uint_eq(segment_generation(first), segment_generation(second));
-	((char *)segment_data(second))[17] = 9;
-	ck_assert_int_eq(((volatile char *)segment_data(first))[17], 9);
-	ck_assert_int_eq(segment_detach(first), 0);
-	ck_assert_int_eq(segment_detach(second), 0);
-	segment_disconnect(client);
+	survivor_expect_same(&survivor);
 	end(0);
 }
 END_TEST

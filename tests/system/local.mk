@@ -214,6 +214,7 @@ tests_system_check_hostile_SOURCES = tests/system/check_hostile.c
 tests_system_check_hostile_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_hostile_LDADD = $(HARNESS_LIBS)
 
+SYSTEM_SURVIVOR = tests/system/survivor.c tests/system/survivor.h
 SYSTEM_RELOADING = tests/system/reloading.c tests/system/reloading.h
 
 check_PROGRAMS += tests/system/check_backends
@@ -255,7 +256,7 @@ tests_system_check_leftfails_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_leftfails_LDADD = $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_leftovers
-tests_system_check_leftovers_SOURCES = tests/system/check_leftovers.c $(SYSTEM_OPENER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
+tests_system_check_leftovers_SOURCES = tests/system/check_leftovers.c $(SYSTEM_SURVIVOR) $(SYSTEM_OPENER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_leftovers_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_leftovers_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
@@ -290,7 +291,7 @@ tests_system_check_orphans_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_orphans_LDADD = $(AUDIT_RIG_LIBS)
 
 check_PROGRAMS += tests/system/check_leftsysv
-tests_system_check_leftsysv_SOURCES = tests/system/check_leftsysv.c $(SYSTEM_STRANGER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
+tests_system_check_leftsysv_SOURCES = tests/system/check_leftsysv.c $(SYSTEM_SURVIVOR) $(SYSTEM_STRANGER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_leftsysv_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_leftsysv_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
