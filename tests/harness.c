@@ -264,7 +264,27 @@ listen_notify(struct harness_daemon *daemon)
 	(void)chmod(daemon->notify, 0666);
 }
 
-/* In the new process: its environment is the harness's, its fds are none but the log. */
+/* To the numbers from 3 on, as socket activation has it; what has them so far goes out of the way first. */
+static void
+hand_down(const struct harness_daemon *daemon)
+{
+	int n = (int)daemon->n_handed, moved[HARNESS_HANDED_MAX];
+	char number[32];
+
+	if (!daemon->is_managed)
+		return;
+	for (int i = 0; i < n; i++)
+		moved[i] = fcntl(daemon->handed[i], F_DUPFD, 3 + n);
+	for (int i = 0; i < n; i++)
+		(void)dup2(moved[i], 3 + i);
+	(void)snprintf(number, sizeof(number), "%d", n);
+	(void)setenv("LISTEN_FDS", number, 1);
+	(void)snprintf(number, sizeof(number), "%d", (int)getpid());
+	(void)setenv("LISTEN_PID", number, 1);
+	(void)setenv("LISTEN_FDNAMES", daemon->handed_names, 1);
+}
+
+/* In the new process: its environment is the harness's, its fds are the log, and what is handed down. */
 static void
 exec_daemon(const struct harness_daemon *daemon)
 {
@@ -276,13 +296,15 @@ exec_daemon(const struct harness_daemon *daemon)
 	(void)dup2(null_fd, 0);
 	(void)dup2(log_fd, 1);
 	(void)dup2(log_fd, 2);
-	(void)syscall(SYS_close_range, 3u, ~0u, 0u);
+	(void)unsetenv("LISTEN_FDS");
+	(void)unsetenv("LISTEN_PID");
+	(void)unsetenv("LISTEN_FDNAMES");
+	hand_down(daemon);
+	(void)syscall(SYS_close_range, 3u + daemon->n_handed, ~0u, 0u);
 	(void)signal(SIGPIPE, SIG_DFL);
 	(void)setenv("NOTIFY_SOCKET", daemon->notify, 1);
 	(void)setenv("SEGMENTD_AUDIT", HARNESS_AUDIT_PROGRAM, 0);
 	(void)unsetenv("JOURNAL_STREAM");
-	(void)unsetenv("LISTEN_FDS");
-	(void)unsetenv("LISTEN_PID");
 	(void)unsetenv("WATCHDOG_USEC");
 	(void)unsetenv("WATCHDOG_PID");
 	if (access(daemon->audit, F_OK) == 0)
@@ -299,7 +321,8 @@ exec_daemon(const struct harness_daemon *daemon)
 void
 harness_daemon_launch(struct harness_daemon *daemon)
 {
-	listen_notify(daemon);
+	if (!daemon->is_managed)
+		listen_notify(daemon);
 	daemon->status[0] = 0;
 	daemon->pid = fork();
 	harness_assert(daemon->pid >= 0, "fork: %s", strerror(errno));

@@ -26,6 +26,7 @@
 #define HARNESS_TEST_TIMEOUT_S	(harness_is_full() ? 120 : 45)	/* of a test, for tcase_set_timeout */
 #define HARNESS_STORM_S		3		/* of a storm that is not the full check's */
 #define HARNESS_NOBODY		65534		/* a uid that the daemon does not run as; numbers need no database */
+#define HARNESS_HANDED_MAX	128		/* descriptors that a manager hands down */
 #define HARNESS_EXIT_FAILED	99		/* of a client process that failed */
 
 /* Fails the test, in whatever process of it. */
@@ -70,6 +71,10 @@ struct harness_daemon {
 	const char *program;		/* NULL: the daemon of the build tree */
 	void (*before_exec)(void *arg);	/* in the new process; or NULL */
 	void *before_exec_arg;
+	bool is_managed;		/* harness_manager.h: the manager has the notify socket, and hands these down */
+	unsigned n_handed;
+	const int *handed;
+	const char *handed_names;
 	pid_t pid;			/* 0: not running */
 	int pidfd;
 	int notify_fd;

@@ -17,11 +17,12 @@ if HAVE_CHECK
 check_LTLIBRARIES = tests/libharness.la
 tests_libharness_la_SOURCES = tests/harness.c tests/harness.h tests/harness-internal.h \
 	tests/harness-child.c tests/harness-proc.c tests/harness-wire.c \
-	tests/harness_locks.c tests/harness_locks.h
+	tests/harness_locks.c tests/harness_locks.h \
+	tests/harness_manager.c tests/harness_manager.h
 tests_libharness_la_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DHARNESS_DAEMON_PROGRAM='"$(abs_top_builddir)/daemon/segmentd"' \
 	-DHARNESS_AUDIT_PROGRAM='"$(abs_top_builddir)/daemon/audit/segmentd-audit"'
-tests_libharness_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_libharness_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 endif
 
 include tests/layers/local.mk

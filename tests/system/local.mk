@@ -59,6 +59,11 @@ tests_system_check_stalled_SOURCES = tests/system/check_stalled.c $(SYSTEM_SUITE
 tests_system_check_stalled_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_stalled_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_managed
+tests_system_check_managed_SOURCES = tests/system/check_managed.c
+tests_system_check_managed_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_managed_LDADD = $(HARNESS_LIBS) systemd/libservice.la
+
 check_PROGRAMS += tests/system/check_harness
 tests_system_check_harness_SOURCES = tests/system/check_harness.c
 tests_system_check_harness_CFLAGS = $(SYSTEM_CFLAGS)
