@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# A folder of suites each, with a fragment of its own.
-TESTS += $(check_PROGRAMS) $(check_SCRIPTS)
+# A folder of suites each, with a fragment of its own. What takes longest is begun first, so that nothing is left to be waited for
+# alone at the end: the scripts, and the folders in the order below.
+TESTS += $(check_SCRIPTS) $(check_PROGRAMS)
 
 # Check's own limits are for an idle machine. A test that hangs still fails, in two minutes at most unless it may take long.
 AM_TESTS_ENVIRONMENT = \
@@ -25,17 +26,17 @@ tests_libharness_la_CPPFLAGS = $(AM_CPPFLAGS) \
 tests_libharness_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 endif
 
-include tests/layers/local.mk
-include tests/model/local.mk
-include tests/manual/local.mk
-include tests/conf/local.mk
-include tests/host/local.mk
-include tests/audit/local.mk
-include tests/service/local.mk
-include tests/booted/local.mk
-include tests/client/local.mk
-include tests/sweep/local.mk
+include tests/system/local.mk
 include tests/segmentctl/local.mk
 include tests/daemon/local.mk
+include tests/sweep/local.mk
+include tests/model/local.mk
+include tests/booted/local.mk
+include tests/audit/local.mk
 include tests/worker/local.mk
-include tests/system/local.mk
+include tests/client/local.mk
+include tests/conf/local.mk
+include tests/layers/local.mk
+include tests/manual/local.mk
+include tests/host/local.mk
+include tests/service/local.mk
