@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -96,6 +97,14 @@ message_take_fds(struct box_message *message, struct msghdr *msg)
 	}
 }
 
+static bool
+end_is_alone(int fd)
+{
+	struct pollfd poll_fd = { .fd = fd };
+
+	return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLHUP) != 0;
+}
+
 /* The next message at offset: 1; 0: there is none; or a negative errno. */
 static int
 message_peek(int fd, uint64_t *offset, struct box_message *ret_message)
@@ -118,8 +127,11 @@ message_peek(int fd, uint64_t *offset, struct box_message *ret_message)
 	/* What a peer's end has left as an error is said once, before what is in the queue. */
 	if (n < 0 && errno == ECONNRESET)
 		n = recvmsg(fd, &msg, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (n <= 0)
-		return n == 0 || errno == EAGAIN ? 0 : -errno;
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	/* Of nothing, or the end: of a message the other end is there still, as a rule. */
+	if (n == 0 && end_is_alone(fd))
+		return 0;
 	*offset += (uint64_t)n;
 	ret_message->size = (size_t)n;
 	ret_message->is_cut = (msg.msg_flags & MSG_CTRUNC) != 0;

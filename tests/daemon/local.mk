@@ -19,6 +19,23 @@ tests_daemon_check_auditor_SOURCES = tests/daemon/check_auditor.c
 tests_daemon_check_auditor_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_auditor_LDADD = $(DAEMON_TEST_LIBS)
 
+BOX_RIG = tests/daemon/box_rig.c tests/daemon/box_rig.h
+
+check_PROGRAMS += tests/daemon/check_box
+tests_daemon_check_box_SOURCES = tests/daemon/check_box.c $(BOX_RIG)
+tests_daemon_check_box_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_box_LDADD = $(HARNESS_LIBS) $(DAEMON_TEST_LIBS)
+
+check_PROGRAMS += tests/daemon/check_boxkills
+tests_daemon_check_boxkills_SOURCES = tests/daemon/check_boxkills.c $(BOX_RIG)
+tests_daemon_check_boxkills_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_boxkills_LDADD = $(HARNESS_LIBS) $(DAEMON_TEST_LIBS)
+
+check_PROGRAMS += tests/daemon/check_boxpeek
+tests_daemon_check_boxpeek_SOURCES = tests/daemon/check_boxpeek.c $(BOX_RIG)
+tests_daemon_check_boxpeek_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_boxpeek_LDADD = $(HARNESS_LIBS) $(DAEMON_TEST_LIBS)
+
 check_PROGRAMS += tests/daemon/check_lines
 tests_daemon_check_lines_SOURCES = tests/daemon/check_lines.c
 tests_daemon_check_lines_CFLAGS = $(DAEMON_TEST_CFLAGS)
