@@ -51,9 +51,7 @@ struct ledger_chain {
 #define LEDGER_SEGMENT_DECLARED		0x01u	/* else created, from a template */
 #define LEDGER_SEGMENT_WAS_ATTACHED	0x02u
 #define LEDGER_SEGMENT_IDS_WRAPPED	0x04u
-#define LEDGER_SEGMENT_LOCKED		0x08u	/* all of it was locked: locked_bytes says so much */
-#define LEDGER_SEGMENT_ELSEWHERE	0x10u	/* not on the nodes that were asked for */
-#define LEDGER_SEGMENT_FOLLOWED		0x20u	/* a successor was to take its place when nobody has it */
+#define LEDGER_SEGMENT_ELSEWHERE	0x08u	/* not on the nodes that were asked for */
 
 struct ledger_segment {
 	struct ledger_chain texts;	/* the ledger's own */
@@ -62,8 +60,8 @@ struct ledger_segment {
 	uint64_t map_bytes;
 	uint64_t page_bytes;		/* of a hugetlb pool; else 0 */
 	uint64_t huge_bytes;
-	uint64_t locked_bytes;		/* of data and control memory */
-	uint64_t data_device, data_inode;
+	uint64_t locked_bytes;		/* of data and control memory; 0: none of it was to be */
+	uint64_t data_device, data_inode;	/* 0 of a file */
 	uint64_t control_device, control_inode;
 	uint64_t control_bytes;		/* 0: it has no control memory */
 	uint64_t grow_to_bytes;
@@ -76,7 +74,7 @@ struct ledger_segment {
 	uint32_t claim_id;
 	uint32_t last_id;
 	int32_t shm_id;			/* -1: none */
-	uint32_t n_readers, n_writers;	/* when it was written: for people */
+	uint32_t n_readers, n_writers;	/* when it was written */
 	uint64_t zero[9];
 };
 static_assert(sizeof(struct ledger_segment) == LEDGER_BODY_BYTES, "ledger_segment");
@@ -169,6 +167,11 @@ struct ledger_entry {
 	uint32_t index;			/* 0: there is no row */
 };
 
+struct ledger_segment_entry {
+	struct ledger_entry entry;
+	struct ledger_chain texts;	/* as the row names them */
+};
+
 struct ledger {
 	int dir_fd;
 	int fd;				/* -1: there is no ledger */
@@ -176,13 +179,15 @@ struct ledger {
 	bool is_committed;		/* the file has its name */
 	bool is_kept_aside;		/* what stands in its place is not to be lost */
 	bool is_foreign;		/* and nothing of it was read */
-	uint32_t *links;		/* by row: the next of its list; the first text of a segment's row */
+	uint32_t *links;		/* by row: the next free one, or the next of its chain */
 	uint32_t n_allocated;
 	uint32_t n_rows;		/* the file has so many, with the header */
 	uint32_t first_free;		/* the list of those before n_rows that nobody has */
 	uint32_t n_free;
 	uint64_t last_chain;		/* its number */
-	struct pack pack;		/* a definition on its way into rows */
+	int error;			/* of the last put that failed */
+	uint64_t last_generation;	/* the highest of all segments' that were read */
+	uint64_t last_session;		/* likewise, of all that rows name */
 	void (*tell)(const char *text, void *arg);
 	void *tell_arg;
 };
@@ -215,16 +220,17 @@ void ledger_close(struct ledger *ledger);
  * Adds a row, or writes it in its place. ledger NULL: there is none, and nothing is done. 0, or a negative errno: the file and the
  * entry are as they were. What has a row has its room: a write in its place fails for want of memory only with texts.
  */
-int ledger_put_segment(struct ledger *ledger, struct ledger_entry *entry, const struct ledger_segment *body,
-    const struct ledger_texts *texts);		/* texts NULL: as they were */
+int ledger_put_segment(struct ledger *ledger, struct ledger_segment_entry *entry, const struct ledger_segment *body,
+    const struct ledger_texts *texts);		/* texts NULL: as they were. body->texts is not looked at */
 int ledger_put_lock(struct ledger *ledger, struct ledger_entry *entry, const struct ledger_lock *body);
 int ledger_put_session(struct ledger *ledger, struct ledger_entry *entry, const struct ledger_session *body);
 int ledger_put_attachment(struct ledger *ledger, struct ledger_entry *entry, const struct ledger_attachment *body);
 
-/* Its matter is over. Accepts an empty entry, and is done with one of no ledger. */
+/* Its matter is over. Accepts an empty entry. */
 void ledger_drop(struct ledger *ledger, struct ledger_entry *entry);
+void ledger_drop_segment(struct ledger *ledger, struct ledger_segment_entry *entry);
 
-/* What a put failed with, as a clause that names the directory and says what mends it. Returns text. */
-const char *ledger_describe_error(const struct ledger *ledger, int r, char *text, size_t text_size);
+/* Why the last put that failed did so, as a clause that names the file and says what mends it. Returns text. */
+const char *ledger_describe_error(const struct ledger *ledger, char *text, size_t text_size);
 
 #endif

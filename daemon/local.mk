@@ -27,6 +27,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/inquiry.c daemon/inquiry.h \
 	daemon/kernelcount.c daemon/kernelcount.h \
 	daemon/leftovers.c daemon/leftovers.h daemon/leftovers_open.c daemon/leftovers_remove.c daemon/leftovers_tell.c \
+	daemon/ledger.c daemon/ledger.h daemon/ledger_read.c daemon/ledger_rows.h \
 	daemon/listener.c daemon/listener.h \
 	daemon/locks.c daemon/locks.h \
 	daemon/log.c daemon/log.h \

@@ -20,6 +20,7 @@ host_libhost_la_SOURCES = \
 	host/process.c host/process.h \
 	host/record.c host/record.h \
 	host/service.c host/service.h \
+	host/rows.c host/rows.h \
 	host/settings.c host/settings.h \
 	host/shm.c host/shm.h \
 	host/sysv.c host/sysv.h

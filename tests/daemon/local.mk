@@ -71,6 +71,13 @@ tests_daemon_check_record_SOURCES = tests/daemon/check_record.c
 tests_daemon_check_record_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_record_LDADD = $(DAEMON_TEST_LIBS)
 
+LEDGER_RIG = tests/daemon/ledger_rig.c tests/daemon/ledger_rig.h
+
+check_PROGRAMS += tests/daemon/check_ledger
+tests_daemon_check_ledger_SOURCES = tests/daemon/check_ledger.c $(LEDGER_RIG)
+tests_daemon_check_ledger_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_ledger_LDADD = $(DAEMON_TEST_LIBS)
+
 NULL_BACKEND = tests/daemon/null.c tests/daemon/null.h
 
 CONFORM = tests/daemon/conform.c tests/daemon/conform.h $(NULL_BACKEND)
