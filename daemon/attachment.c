@@ -43,6 +43,34 @@ attachment_count(const struct attachment *attachment, int by)
 		segment->n_unsupervised += (uint32_t)by;
 }
 
+static int
+attachment_enter_row(struct attachment *attachment)
+{
+	const struct ledger_attachment body = {
+		.generation = attachment->segment->generation,
+		.process = attachment->process,
+		.session = attachment->session,
+		.since_ns = attachment->since_ns,
+		.id = attachment->id,
+		.access = attachment->access,
+		.uid = attachment->uid,
+		.pid = attachment->pid,
+		.flags = (attachment->is_marked ? LEDGER_ATTACHMENT_MARKED : 0) |
+		    (attachment->is_foreign ? LEDGER_ATTACHMENT_FOREIGN : 0) |
+		    (attachment->is_owner_gone ? LEDGER_ATTACHMENT_OWNER_GONE : 0),
+	};
+
+	return ledger_put_attachment(attachment->segment->host->ledger, &attachment->row, &body);
+}
+
+/* It has a row, which has its room. */
+static void
+attachment_rewrite_row(struct attachment *attachment)
+{
+	if (attachment->row.index)
+		(void)attachment_enter_row(attachment);
+}
+
 int
 attachment_new(struct segment *segment, const struct identity *identity, uint64_t session,
     uint32_t access, struct accounts *accounts, struct attachment_list *session_list,
@@ -84,6 +112,11 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 	attachment->is_marked = kernelcount_mark(fd, attachment->id) == 0;
 	attachment->is_foreign = access & PROTOCOL_ACCESS_WRITE && locks_have_mutexes(segment->locks) &&
 	    process_pid_namespace(identity->pid) != PROCESS_NAMESPACE_OURS;
+	if (attachment_enter_row(attachment)) {
+		charge_deinit(&attachment->charge);
+		free(attachment);
+		return ATTACHMENT_E_LEDGER;
+	}
 	segment->locks->n_foreign_writers += attachment->is_foreign;
 	TAILQ_INSERT_TAIL(&segment->attachments, attachment, segment_entry);
 	LIST_INSERT_HEAD(session_list, attachment, session_entry);
@@ -107,8 +140,8 @@ attachment_process_lives(const struct attachment *attachment)
 	return attachment->session && attachment->pid > 0;
 }
 
-void
-attachment_owner_gone(struct attachment *attachment, uint64_t until_ns)
+static void
+attachment_recover(struct attachment *attachment, uint64_t until_ns, bool stays)
 {
 	struct segment *segment = attachment->segment;
 	struct locks_dead dead = { .id = attachment->id, .pid = attachment->pid, .uid = attachment->uid };
@@ -116,7 +149,15 @@ attachment_owner_gone(struct attachment *attachment, uint64_t until_ns)
 	if (!attachment_may_own(attachment) || attachment->is_owner_gone)
 		return;
 	attachment->is_owner_gone = true;
+	if (stays)
+		attachment_rewrite_row(attachment);
 	recovery_owner_gone(segment->host->recovery, segment->locks, &dead, until_ns);
+}
+
+void
+attachment_owner_gone(struct attachment *attachment, uint64_t until_ns)
+{
+	attachment_recover(attachment, until_ns, true);
 }
 
 bool
@@ -139,9 +180,12 @@ attachment_give_up(struct attachment *attachment, uint64_t until_ns)
 	attachment->session = 0;
 	attachment->identity = NULL;
 	attachment_count(attachment, 1);
-	if (clock_monotonic_ns() >= until_ns)
+	if (clock_monotonic_ns() >= until_ns) {
+		attachment_rewrite_row(attachment);
 		segment_look_soon(attachment->segment);
-	else if (!attachment_is_held(attachment)) {
+	} else if (attachment_is_held(attachment)) {
+		attachment_rewrite_row(attachment);
+	} else {
 		struct segment *segment = attachment->segment;
 
 		attachment_end(attachment);
@@ -172,7 +216,8 @@ attachment_prune(struct attachment_list *session_list)
 void
 attachment_end(struct attachment *attachment)
 {
-	attachment_owner_gone(attachment, clock_monotonic_ns() + END_NS);
+	/* Its row goes in a moment: a successor that finds it sees that nobody has it, and does the same. */
+	attachment_recover(attachment, clock_monotonic_ns() + END_NS, false);
 	attachment_free(attachment);
 }
 
@@ -190,6 +235,7 @@ attachment_free(struct attachment *attachment)
 	if (segment->watch && segment->watch->look_next == attachment)
 		segment->watch->look_next = TAILQ_NEXT(attachment, segment_entry);
 	TAILQ_REMOVE(&segment->attachments, attachment, segment_entry);
+	ledger_drop(segment->host->ledger, &attachment->row);
 	charge_deinit(&attachment->charge);
 	free(attachment);
 }

@@ -13,6 +13,7 @@
 
 #include "daemon/access.h"
 #include "daemon/accounts.h"
+#include "daemon/ledger.h"
 
 struct events_ends;
 struct events_subscriber;
@@ -22,6 +23,10 @@ struct vigil;
 
 LIST_HEAD(attachment_list, attachment);
 TAILQ_HEAD(attachment_queue, attachment);
+
+enum {
+	ATTACHMENT_E_LEDGER = ACCOUNTS_E_LIMIT + 1	/* a successor would not know of it: the ledger says why */
+};
 
 struct attachment {
 	struct segment *segment;
@@ -38,6 +43,7 @@ struct attachment {
 	bool is_owner_gone;		/* its locks were recovered, or are being: it takes none any more */
 	struct events_ends *ends;	/* of its session, while there is one; NULL: it was not handed out */
 	struct events_subscriber *watcher;	/* of its session; or NULL */
+	struct ledger_entry row;
 	struct charge charge;
 	LIST_ENTRY(attachment) watched_entry;	/* in its segment's, only with a watcher */
 	TAILQ_ENTRY(attachment) segment_entry;	/* in the order of ids */
@@ -52,7 +58,7 @@ uint32_t attachment_next_id(struct segment *segment);
 /*
  * Opens a description for it, marks it, and enters the attachment into the segment's books and the session's list.
  * *ret_fd is the description, which the caller sends and closes; when it was sent, it calls segment_on_more(). 0,
- * ACCOUNTS_E_LIMIT, or a negative errno.
+ * ACCOUNTS_E_LIMIT, ATTACHMENT_E_LEDGER, or a negative errno.
  */
 int attachment_new(struct segment *segment, const struct identity *identity, uint64_t session,
     uint32_t access, struct accounts *accounts, struct attachment_list *session_list,

@@ -75,6 +75,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/segment_count.c \
 	daemon/segment_file.c daemon/segment_file.h \
 	daemon/segment_grow.c \
+	daemon/segment_ledger.c \
 	daemon/session.c daemon/session.h \
 	daemon/slices.c daemon/slices.h \
 	daemon/vigil.c daemon/vigil.h \

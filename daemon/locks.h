@@ -13,6 +13,7 @@
 #include "client/control.h"
 #include "conf/definition.h"
 #include "daemon/holding.h"
+#include "daemon/ledger.h"
 
 struct recovery;
 struct recovery_job;
@@ -45,6 +46,7 @@ struct lock {
 	bool was_marked;		/* as the kernel or we left it: that was counted, for */
 	uint32_t marked_owner;		/* this dead owner */
 	bool is_stuck;			/* its owner is gone, and it must not be touched */
+	struct ledger_entry row;	/* once it was recovered */
 };
 
 struct locks {

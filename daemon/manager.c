@@ -16,6 +16,7 @@
 #include "base/base.h"
 #include "daemon/auditor.h"
 #include "daemon/ending.h"
+#include "daemon/ledger.h"
 #include "daemon/leftovers.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
@@ -48,6 +49,7 @@ struct manager {
 	struct provisioner provisioner;
 	struct kernelcount kernelcount;
 	struct record record;
+	struct ledger ledger;
 	struct leftovers leftovers;
 	struct recovery recovery;
 	struct registry registry;
@@ -280,8 +282,10 @@ manager_on_grown(struct segment *segment, uint64_t was_bytes, int r, void *arg)
 static void
 manager_on_recovery(const struct lock *lock, const struct locks_dead *dead, enum recovery_outcome outcome, void *arg)
 {
-	const struct segment *segment = segment_of_locks(lock->locks);
+	struct segment *segment = segment_of_locks(lock->locks);
 
+	if (outcome == RECOVERY_FREED)
+		segment_enter_lock(segment, lock_index(lock));
 	if (outcome != RECOVERY_DELAYED)
 		events_post(segment->host->events, outcome == RECOVERY_FREED ? PROTOCOL_EVENT_RECOVERED :
 		    PROTOCOL_EVENT_POISONED, segment, (int)(lock - lock->locks->list), lock->definition->name,
@@ -538,6 +542,49 @@ manager_init_record(struct manager *manager)
 	return 0;
 }
 
+/* What an earlier daemon had in its hands, by the kinds of its rows. */
+struct manager_earlier {
+	uint32_t n[LEDGER_KIND_N];
+};
+
+static int
+manager_take_row(const struct ledger_item *item, void *arg)
+{
+	struct manager_earlier *earlier = arg;
+
+	earlier->n[item->kind]++;
+	return 0;
+}
+
+static void
+manager_tell_ledger(const char *text, void *arg)
+{
+	log_write(LOG_WARNING, NULL, "the ledger in state_dir: %s", text);
+}
+
+static int
+manager_init_ledger(struct manager *manager)
+{
+	struct manager_earlier earlier = { 0 };
+	char text[FINDINGS_TEXT_SIZE];
+	int r;
+
+	r = ledger_open(&manager->ledger, manager->conf->daemon.state_dir, manager_take_row, manager_tell_ledger, &earlier, text,
+	    sizeof(text));
+	if (r == 0)
+		r = ledger_commit(&manager->ledger, text, sizeof(text));
+	if (r) {
+		log_write(LOG_ERR, NULL, "%s. Remedy: let the daemon's uid write there, make room, or name another state_dir", text);
+		return r;
+	}
+	if (earlier.n[LEDGER_SEGMENT] || earlier.n[LEDGER_SESSION])
+		log_write(LOG_NOTICE, NULL, "an earlier daemon was ended with %" PRIu32 " segments, %" PRIu32 " connections and %" PRIu32
+		    " attachments", earlier.n[LEDGER_SEGMENT], earlier.n[LEDGER_SESSION], earlier.n[LEDGER_ATTACHMENT]);
+	manager->registry.host.ledger = &manager->ledger;
+	manager->sessions.ledger = &manager->ledger;
+	return 0;
+}
+
 static int
 manager_inherit(struct manager *manager)
 {
@@ -611,6 +658,8 @@ manager_init(struct manager *manager)
 	r = listener_init(&manager->listener, &manager->sessions, &manager->inherited, &conf->daemon);
 	if (r == 0)
 		r = manager_init_record(manager);
+	if (r == 0)
+		r = manager_init_ledger(manager);
 	if (r)
 		return r;
 	inherited_drop(&manager->inherited, manager_tell_inherited, NULL);
@@ -685,6 +734,7 @@ manager_deinit(struct manager *manager)
 	provisioner_deinit(&manager->provisioner);
 	record_close(&manager->record);
 	inherited_deinit(&manager->inherited);
+	ledger_close(&manager->ledger);
 	/* Nothing is left of us that another daemon could find half done. */
 	listener_unlock(&manager->listener);
 	accounts_deinit(&manager->accounts);
@@ -729,6 +779,7 @@ manager_run(struct conf *conf, const char *file)
 	LIST_INIT(&manager->parser.releases);
 	TAILQ_INIT(&manager->leftovers.list);
 	manager->record = (struct record) RECORD_NULL;
+	manager->ledger = (struct ledger) LEDGER_NULL;
 	TAILQ_INIT(&manager->recovery.passes);
 	LIST_INIT(&manager->recovery.jobs);
 

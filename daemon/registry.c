@@ -349,6 +349,7 @@ registry_create(struct registry *registry, const char *name, uint64_t size_bytes
 		.session = session,
 		.serial = serial,
 		.template_count = &template_->n_segments,
+		.template_ = &template_->definition,
 		.bytes_charge = charge,
 	};
 	segment->creation = creation;

@@ -206,9 +206,11 @@ requests_hello(struct requests *requests, struct session *session, const struct 
 	*welcome = (struct protocol_welcome) { .version = PROTOCOL_VERSION, .session = session->id };
 	(void)snprintf(welcome->release, sizeof(welcome->release), "%s", PACKAGE_VERSION);
 	r = session_reply(session, request, &welcome->header, sizeof(*welcome), 0, NULL, 0);
-	if (r == 0)
-		session->is_greeted = true;
-	return r;
+	if (r)
+		return r;
+	session->is_greeted = true;
+	session_write_row(session);
+	return 0;
 }
 
 /* A string's field: ends with a NUL, and is zero behind it. */
@@ -303,6 +305,21 @@ requests_repeat(struct session *session, const struct protocol_header *request)
 	return session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
 }
 
+/* What has had its effect when we die is not done again by who comes after us. */
+static int
+requests_do_once(const struct requests_row *row, struct requests *requests, struct session *session,
+    const struct protocol_header *request)
+{
+	int r;
+
+	session_set_doing(session, request->serial);
+	r = row->handler(requests, session, request);
+	/* It comes again, and has had none yet. */
+	if (r > 0)
+		session_set_doing(session, 0);
+	return r;
+}
+
 int
 requests_dispatch(struct session *session, const struct protocol_header *request, void *arg)
 {
@@ -333,6 +350,8 @@ requests_dispatch(struct session *session, const struct protocol_header *request
 		    "descriptors: '%s' goes through another connection", row->name);
 	if ((row->sends_fds || row->awaits_fds) && !session_may_send_fds(session))
 		return SESSION_E_FULL;
+	if (row->is_done_once)
+		return requests_do_once(row, requests, session, request);
 	return row->handler(requests, session, request);
 }
 

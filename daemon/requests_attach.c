@@ -150,6 +150,18 @@ handout_check_row(const struct handout *handout, const struct protocol_attach_ro
 	return HANDOUT_E_REFUSED;
 }
 
+/* Of what is handed out a successor knows. */
+static int
+handout_refuse_unwritten(const struct handout *handout)
+{
+	const struct segment *segment = handout->segments[handout->about.row ? handout->about.row - 1 : 0];
+	const struct ledger *ledger = segment->host->ledger;
+	char text[FINDINGS_TEXT_SIZE];
+
+	return handout_refuse(handout, ledger->error, "segment '%s' is not handed out: %s", segment->definition->name,
+	    ledger_describe_error(ledger, text, sizeof(text)));
+}
+
 static int
 handout_refuse_error(const struct handout *handout, int r)
 {
@@ -165,6 +177,8 @@ handout_refuse_error(const struct handout *handout, int r)
 		    "uid %u has %" PRIu64 " attachments already, as many as limits.attachments allows each uid; "
 		    "detach some, or have the administrator raise it", session->identity.uid,
 		    session->host->accounts->limits[ACCOUNTS_ATTACHMENTS]);
+	if (r == ATTACHMENT_E_LEDGER)
+		return handout_refuse_unwritten(handout);
 	if (r == -EMFILE || r == -ENFILE)
 		return handout_refuse(handout, -ENFILE, "%s", SESSION_OUT_OF_FDS);
 	if (r == -ENOSPC)

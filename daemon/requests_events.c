@@ -73,6 +73,8 @@ subscription_end(struct subscription *subscription)
 	subscription_unwatch(subscription);
 	events_unsubscribe(&subscription->subscriber);
 	subscription->session->subscription = NULL;
+	subscription->session->sees_all = false;
+	subscription->session->watched_session = 0;
 	session_await_room(subscription->session, false);
 	charge_deinit(&subscription->charge);
 	free(subscription);
@@ -117,9 +119,11 @@ requests_unsubscribe(struct session *session, const struct protocol_header *requ
 	struct protocol_header reply;
 	int r = session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
 
-	if (r == 0)
-		subscription_end(session->subscription);
-	return r;
+	if (r)
+		return r;
+	subscription_end(session->subscription);
+	session_write_row(session);
+	return 0;
 }
 
 static int
@@ -170,6 +174,9 @@ requests_subscribe_to(struct requests *requests, struct session *session, const 
 		.charge = charge,
 	};
 	session->subscription = subscription;
+	session->sees_all = !watched;
+	session->watched_session = watched ? watched->id : 0;
+	session_write_row(session);
 	events_subscribe(requests->events, &subscription->subscriber);
 	if (watched) {
 		subscription_hang_up(watched->watched_by);

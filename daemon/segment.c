@@ -63,6 +63,11 @@ segment_tell(const struct segment *segment)
 static void
 segment_enter(struct segment *segment, enum protocol_state state)
 {
+	/* Before anybody is told. While it is scrubbed, its bytes are worth nothing. */
+	if (state == PROTOCOL_GONE || state == PROTOCOL_FAILED)
+		segment_drop_row(segment);
+	else if (state != PROTOCOL_READY)
+		segment_rewrite_row(segment, state);
 	segment->state = state;
 	segment_tell(segment);
 	segment_wake_waiters(segment, false);
@@ -151,6 +156,7 @@ segment_redefine(struct segment *segment, struct definition *definition)
 		segment->locks->list[i].definition = &definition->locks[i];
 	(void)definition_unref(segment->definition);
 	segment->definition = definition;
+	segment_rewrite_texts(segment);
 }
 
 static void
@@ -190,6 +196,7 @@ segment_free(struct segment *segment)
 	if (!segment)
 		return NULL;
 	segment->provision = provision_free(segment->provision);
+	segment_drop_row(segment);
 	if (segment->linger)
 		event_free(segment->linger);
 	if (segment->count)
@@ -324,8 +331,17 @@ segment_make_usable(struct segment *segment, bool is_held, const char *note)
 		return r;
 	}
 	r = segment_file_new(segment, note);
-	if (r)
+	if (r) {
 		segment_set_reason(segment, "the daemon is out of memory");
+		return r;
+	}
+	/* Whoever has it from before counts as attached, of whom we were not told. */
+	segment->was_attached = is_held || (segment->holding.is_adopted && !holding_is_alone(&segment->holding));
+	r = segment_enter_row(segment, PROTOCOL_READY);
+	if (r) {
+		segment_file_free(segment);
+		segment_set_reason(segment, ledger_describe_error(segment->host->ledger, text, sizeof(text)));
+	}
 	return r;
 }
 
@@ -347,16 +363,13 @@ segment_provisioned(struct segment *segment, int r, bool is_held, const char *te
 		segment_enter(segment, PROTOCOL_FAILED);
 		return;
 	}
-	/* Whoever has it from before counts as attached, of whom we were not told. */
-	is_held |= segment->holding.is_adopted && !holding_is_alone(&segment->holding);
 	segment->holding.is_adopted = false;
-	segment->was_attached = is_held;
 	segment_recover_strays(segment);
 	if (*note)
 		events_post(segment->host->events, PROTOCOL_EVENT_UNCLEAN, segment, -1, NULL, 0, 0);
 	segment_enter(segment, PROTOCOL_READY);
 	segment_grow_on(segment);
-	if (is_held)
+	if (segment->was_attached)
 		segment_rest(segment);
 }
 
@@ -523,7 +536,10 @@ segment_rest(struct segment *segment)
 void
 segment_on_more(struct segment *segment)
 {
-	segment->was_attached = true;
+	if (!segment->was_attached) {
+		segment->was_attached = true;
+		segment_rewrite_row(segment, segment->state);
+	}
 	if (segment->linger)
 		(void)evtimer_del(segment->linger);
 	segment_file_look(segment);
@@ -618,6 +634,7 @@ segment_restore(struct segment *segment)
 	if (segment->state != PROTOCOL_DRAINING)
 		return;
 	segment_admit_or_tell(segment);
+	segment_rewrite_row(segment, PROTOCOL_READY);
 	segment_enter(segment, PROTOCOL_READY);
 	segment_rest(segment);
 }

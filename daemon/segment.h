@@ -17,6 +17,7 @@
 #include "daemon/events.h"
 #include "daemon/holding.h"
 #include "daemon/kernelcount.h"
+#include "daemon/ledger.h"
 #include "daemon/locks.h"
 #include "daemon/provision.h"
 #include "daemon/recovery.h"
@@ -37,6 +38,7 @@ struct segment_host {
 	struct provisioner *provisioner;
 	struct recovery *recovery;
 	struct events *events;		/* NULL: nobody is told */
+	struct ledger *ledger;		/* what is written for a successor; NULL: nothing */
 	segment_change_fn on_change;
 	void *on_change_arg;
 	segment_grown_fn on_grown;	/* NULL: nobody is told */
@@ -57,6 +59,7 @@ struct segment_creation {
 	uint64_t session;
 	uint64_t serial;
 	uint32_t *template_count;	/* how many there are of its template */
+	struct definition *const *template_;	/* that, as it is now */
 	struct charge bytes_charge;
 };
 
@@ -100,6 +103,7 @@ struct segment {
 	struct event *linger;
 	struct event *count;		/* asks again who has it: the kernel's own count tells of no change. Or NULL */
 
+	struct ledger_segment_entry row;
 	struct segment_creation *creation;	/* NULL: the configuration declares it */
 	LIST_HEAD(, segment_waiter) waiters;
 	TAILQ_ENTRY(segment) entry;
@@ -175,6 +179,9 @@ bool segment_has_attachment(const struct segment *segment, uint32_t id);
 /* Recovers the locks whose words name nobody that is attached: what was left by an earlier daemon's clients. */
 void segment_recover_strays(struct segment *segment);
 
+/* A lock of its was recovered: for a successor's count. */
+void segment_enter_lock(struct segment *segment, uint32_t index);
+
 /* A recovery_attached_fn. */
 bool segment_has_owner(const struct locks *locks, uint32_t id);
 
@@ -208,6 +215,13 @@ void segment_ask_again(struct segment *segment);	/* somebody has it whom nothing
  */
 int segment_admit(struct segment *segment, const struct definition *definition, char *text, size_t text_size);
 void segment_admit_or_tell(struct segment *segment);
+
+/* Its row, with all that there is to say of it, as of one in that state. 0 or a negative errno. */
+int segment_enter_row(struct segment *segment, enum protocol_state state);
+/* What it has one for has changed, but not its texts; or those. Nothing where it has no row. */
+void segment_rewrite_row(struct segment *segment, enum protocol_state state);
+void segment_rewrite_texts(struct segment *segment);
+void segment_drop_row(struct segment *segment);
 
 void segment_grow_on(struct segment *segment);		/* goes on to the size that is wanted, if it is ready */
 void segment_tell_progress(struct segment *segment, struct provision *provision);

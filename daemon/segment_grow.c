@@ -69,13 +69,14 @@ segment_end_growth(struct segment *segment, int r, const char *text)
 	    (r != -ECANCELED && segment->grow_to_bytes == wanted_bytes);
 
 	if (r == 0) {
-		segment_redefine(segment, grown);
 		if (*text)
 			segment_set_reason(segment, text);
+		segment_redefine(segment, grown);
 		events_post_size(segment->host->events, PROTOCOL_EVENT_GROWN, segment, wanted_bytes, 0);
 	} else if (is_given_up) {
 		segment->grow_to_bytes = 0;
 		segment_explain_growth(segment, wanted_bytes, text);
+		segment_rewrite_texts(segment);
 		events_post_size(segment->host->events, PROTOCOL_EVENT_FAILED, segment, was_bytes, wanted_bytes);
 	}
 	(void)definition_unref(grown);

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "base/base.h"
@@ -524,9 +525,60 @@ session_admit(struct session *session, bool is_last_word)
 		r = session_listen(session);
 	if (r)
 		return r;
+	session_write_row(session);
 	/* What it said right after connecting is here already, most often. The session may end in it. */
 	session_serve(session);
 	return 0;
+}
+
+static int
+session_enter_row(struct session *session)
+{
+	struct ledger_session body = {
+		.id = session->id,
+		.process = session->identity.process,
+		.since_ns = session->since_ns,
+		.serial = session->serial,
+		.n_requests = session->n_requests,
+		.doing_serial = session->doing_serial,
+		.watched_session = session->watched_session,
+		.uid = session->identity.uid,
+		.gid = session->identity.gid,
+		.pid = session->identity.pid,
+		.status = session->status,
+		.flags = (session->is_greeted ? LEDGER_SESSION_GREETED : 0) |
+		    (session->subscription ? LEDGER_SESSION_SUBSCRIBED : 0) |
+		    (session->sees_all ? LEDGER_SESSION_SUBSCRIBED_ALL : 0),
+	};
+	struct stat st;
+
+	if (fstat(session->fd, &st) == 0)
+		body.socket_inode = st.st_ino;
+	return ledger_put_session(session->host->ledger, &session->row, &body);
+}
+
+void
+session_write_row(struct session *session)
+{
+	static struct log_limit limit = LOG_LIMIT(10);
+	const struct identity *identity = &session->identity;
+	const struct ledger *ledger = session->host->ledger;
+	char text[SENTENCE_SIZE];
+
+	if (!ledger || session_enter_row(session) == 0 || !log_allowed(&limit))
+		return;
+	log_write(LOG_WARNING, &(struct log_about) { .client_pid = identity->pid, .has_client_uid = true,
+	    .client_uid = identity->uid }, "the connection of pid %d of uid %u is served, but would not survive a restart: %s",
+	    identity->pid, identity->uid, ledger_describe_error(ledger, text, sizeof(text)));
+}
+
+void
+session_set_doing(struct session *session, uint64_t serial)
+{
+	if (session->doing_serial == serial)
+		return;
+	session->doing_serial = serial;
+	session_write_row(session);
 }
 
 int
@@ -586,6 +638,7 @@ session_free(struct session *session)
 		session_hang_up(&session->fd);
 		close_fd(&session->pidfd);
 	}
+	ledger_drop(host->ledger, &session->row);
 	TAILQ_REMOVE(&host->sessions, session, entry);
 	host->n_sessions--;
 	identity_deinit(&session->identity);

@@ -17,6 +17,7 @@
 #include "daemon/attachment.h"
 #include "daemon/burials.h"
 #include "daemon/flights.h"
+#include "daemon/ledger.h"
 #include "daemon/parse.h"
 #include "daemon/segment.h"
 #include "daemon/who.h"
@@ -41,6 +42,7 @@ enum {
 struct session_host {
 	struct event_base *base;
 	struct accounts *accounts;
+	struct ledger *ledger;		/* what is written for a successor; NULL: nothing */
 	struct burials burials;		/* of sessions whose process has ended */
 	struct flights flights;
 	/* Handles one whole request. 0: answered. SESSION_E_*; or a negative errno, which ends the session. */
@@ -78,6 +80,8 @@ struct session {
 	bool has_ended;			/* its process, as the kernel said */
 	uint64_t serial;		/* of the last request that was done */
 	int32_t status;			/* its reply's, for a repeated one */
+	uint64_t doing_serial;		/* of one whose effect may be had, and is to be had once */
+	struct ledger_entry row;
 	unsigned n_fds_in_flight;	/* that were sent, and may be unread */
 	bool awaits_room;		/* something that was pushed did not fit */
 	uint64_t created_serial;	/* of a CREATE under way; 0: none */
@@ -85,6 +89,8 @@ struct session {
 	const char *violation;
 	struct attachment_list attachments;
 	struct subscription *subscription;	/* it is told of events, and gets no fds; or NULL */
+	uint64_t watched_session;	/* what it subscribed to, if not to all */
+	bool sees_all;			/* it subscribed to all */
 	struct subscription *watched_by;	/* another session's, to what this one is attached to; or NULL */
 	struct events_ends ends;	/* of its attachments, a moment ago */
 	struct segment_waiter waiter;
@@ -103,6 +109,14 @@ struct session {
  */
 int session_new(struct session_host *host, int fd);
 struct session *session_free(struct session *session);
+
+/*
+ * Writes what a successor has to know of it, as it is now. Where that fails it is served all the same, which is told: a restart
+ * would have it connect again.
+ */
+void session_write_row(struct session *session);
+/* A request is about to have its effect, or 0: it has had none yet. */
+void session_set_doing(struct session *session, uint64_t serial);
 
 /*
  * Ends a connection for both sides, and closes it. What the peer sent meanwhile is read away first, as nothing can come any
