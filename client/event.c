@@ -21,7 +21,7 @@
 static_assert((int)SEGMENT_EVENT_LOST == (int)PROTOCOL_EVENT_LOST && (int)SEGMENT_EVENT_DIED == (int)PROTOCOL_EVENT_DIED &&
     (int)SEGMENT_EVENT_POISONED == (int)PROTOCOL_EVENT_POISONED && (int)SEGMENT_EVENT_READY == (int)PROTOCOL_EVENT_READY &&
     (int)SEGMENT_EVENT_REMOVED == (int)PROTOCOL_EVENT_REMOVED && (int)SEGMENT_EVENT_RELOAD == (int)PROTOCOL_EVENT_RELOAD &&
-    (int)SEGMENT_EVENT_UNSYNCED == (int)PROTOCOL_EVENT_UNSYNCED && PROTOCOL_EVENT_N == 16, "events have the wire's numbers");
+    (int)SEGMENT_EVENT_UNSYNCED == (int)PROTOCOL_EVENT_UNSYNCED && PROTOCOL_EVENT_N == 17, "events have the wire's numbers");
 
 void
 events_close(struct client_events *events)

@@ -340,6 +340,7 @@ enum protocol_event_kind {
 	PROTOCOL_EVENT_UNCLEAN = 13,	/* its contents were in use when the machine went down; SHOW says what became of them */
 	PROTOCOL_EVENT_UNSYNCED = 14,	/* what was stored to it could not be written to its file; likewise */
 	PROTOCOL_EVENT_ORPHAN = 15,	/* of no segment: a stray object that nobody holds; to its owner and administrators, with ALL */
+	PROTOCOL_EVENT_LEFTOVER = 16,	/* an object that an earlier daemon left, by its record; as ORPHAN, and of the segment that had it */
 	PROTOCOL_EVENT_N
 };
 
@@ -347,7 +348,8 @@ enum protocol_event_kind {
 enum protocol_orphan {
 	PROTOCOL_ORPHAN_FOUND = 1,	/* nothing, as the rule says */
 	PROTOCOL_ORPHAN_REMOVED = 2,
-	PROTOCOL_ORPHAN_KEPT = 3,	/* it could not be removed */
+	PROTOCOL_ORPHAN_KEPT = 3,	/* it could not be removed. LEFTOVER: somebody has it, and it is removed when they are gone */
+	PROTOCOL_ORPHAN_TAKEN = 4,	/* LEFTOVER: it is its segment's again, with what is in it */
 	PROTOCOL_ORPHAN_N
 };
 

@@ -264,7 +264,7 @@ events_post_orphan(struct events *events, const struct events_orphan *orphan)
 
 	if (!events->n_subscribers)
 		return;
-	events_draft(&draft, events, PROTOCOL_EVENT_ORPHAN, NULL, orphan->inode);
+	events_draft(&draft, events, orphan->kind, NULL, orphan->inode);
 	draft.event.attachment = orphan->what;
 	draft.event.lock = orphan->shm_id;
 	draft.event.pid = orphan->creator_pid;
@@ -272,6 +272,8 @@ events_post_orphan(struct events *events, const struct events_orphan *orphan)
 	draft.event.value = orphan->resident_bytes;
 	draft.event.total = orphan->size_bytes;
 	(void)snprintf(draft.event.lock_name, sizeof(draft.event.lock_name), "%s", orphan->name);
+	if (orphan->segment)
+		(void)snprintf(draft.event.segment, sizeof(draft.event.segment), "%s", orphan->segment);
 	/* What is somebody else's is no matter of one's, as with segments. */
 	LIST_FOREACH(subscriber, &events->all, all_entry)
 		if (subscriber->is_administrator || subscriber->identity->uid == orphan->uid)

@@ -101,10 +101,12 @@ void events_post_death(const struct events_end *end, const struct segment *segme
 void events_post_reload(struct events *events, int32_t pid, uint32_t uid);
 
 /*
- * Likewise of a stray object, to its owner and administrators who see all. There may be very many: whoever has a segment is not
- * told.
+ * Likewise of a stray object (ORPHAN), or one that an earlier daemon left (LEFTOVER), to its owner and administrators who see all.
+ * There may be very many: whoever has a segment is not told.
  */
 struct events_orphan {
+	enum protocol_event_kind kind;
+	const char *segment;		/* NULL: of none */
 	enum protocol_orphan what;
 	const char *name;		/* what does not fit is cut off */
 	uint64_t inode;

@@ -378,6 +378,7 @@ leftover_hand_over(struct leftover *leftover, bool is_held, struct holding *hold
 {
 	leftover_log(leftover, LOG_NOTICE, "it is the one that the record names, and is taken over with what is in it; %s",
 	    is_held ? "somebody has it" : "nobody has it");
+	leftover_post(leftover, PROTOCOL_ORPHAN_TAKEN);
 	leftover->leftovers->n_adopted++;
 	*holding = leftover->holding;
 	holding->is_adopted = true;

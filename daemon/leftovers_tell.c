@@ -15,6 +15,7 @@
 #include "base/base.h"
 #include "daemon/leftovers.h"
 #include "daemon/log.h"
+#include "daemon/registry.h"
 #include "host/findings.h"
 
 /* "posix /desk of segment 'desk' (4 MiB, inode 7), made by segmentd 123 that was killed" */
@@ -45,6 +46,29 @@ leftover_log(const struct leftover *leftover, int priority, const char *format, 
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	log_write(priority, &about, "%s: %s", leftover_describe(leftover, what, sizeof(what)), text);
+}
+
+void
+leftover_post(const struct leftover *leftover, enum protocol_orphan what)
+{
+	const struct registry *registry = leftover->leftovers->registry;
+	const struct record_row *row = &leftover->entry.row;
+	const struct holding *holding = &leftover->holding;
+
+	if (registry && registry->host.events)
+		events_post_orphan(registry->host.events, &(struct events_orphan) {
+			.kind = PROTOCOL_EVENT_LEFTOVER,
+			.what = what,
+			.name = row->object,
+			.segment = row->segment,
+			.inode = row->inode,
+			.shm_id = row->shm_id,
+			.creator_pid = row->maker_pid,
+			.uid = geteuid(),
+			.resident_bytes = what == PROTOCOL_ORPHAN_REMOVED ? leftover->resident_bytes :
+			    holding->backend->resident_bytes(&holding->object),
+			.size_bytes = row->map_bytes,
+		});
 }
 
 static const char *
@@ -88,6 +112,7 @@ leftover_tell_kept(struct leftover *leftover)
 	struct auditor *auditor = leftover->leftovers->auditor;
 	struct audit_object object;
 
+	leftover_post(leftover, PROTOCOL_ORPHAN_KEPT);
 	if (auditor && leftover_object(leftover, &object))
 		inquiry_begin(&leftover->inquiry, auditor, &object, leftover_found);
 	else
@@ -117,6 +142,7 @@ leftover_tell_removed(const struct leftover *leftover)
 	if (leftover->held_ns)
 		(void)snprintf(seen, sizeof(seen), "somebody was last seen to have it %" PRIu64 " s ago",
 		    (clock_monotonic_ns() - leftover->held_ns) / NS_PER_SEC);
+	leftover_post(leftover, PROTOCOL_ORPHAN_REMOVED);
 	log_write(LOG_NOTICE, &about, "%s: %s, and %s: %s; %s; of uid %u, of which %s are in memory",
 	    leftover_describe(leftover, what, sizeof(what)), leftover->why,
 	    backend->features & BACKEND_DURABLE ? "it is written back, and its mark goes" : "it is removed", object.proof, seen,

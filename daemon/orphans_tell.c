@@ -104,6 +104,7 @@ tell_event(const struct orphans *orphans, const struct told *told, enum protocol
 
 	if (orphans->host.events)
 		events_post_orphan(orphans->host.events, &(struct events_orphan) {
+			.kind = PROTOCOL_EVENT_ORPHAN,
 			.what = what,
 			.name = told->name,
 			.inode = stray->inode,

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "base/base.h"
+#include "daemon/leftovers.h"
 #include "daemon/orphans.h"
 #include "daemon/reload.h"
 #include "daemon/requests.h"
@@ -76,6 +77,9 @@ METRICS_VALUE(orphans_kept, requests->orphans->n_kept)
 METRICS_VALUE(orphans_unknown, requests->orphans->n_unknown)
 METRICS_VALUE(orphans_freed, requests->orphans->freed_bytes)
 METRICS_VALUE(orphans_overflows, requests->orphans->n_overflows)
+METRICS_VALUE(leftovers_kept, requests->provisioner->leftovers->n_kept)
+METRICS_VALUE(leftovers_taken, requests->provisioner->leftovers->n_adopted)
+METRICS_VALUE(leftovers_removed, requests->provisioner->leftovers->n_removed)
 METRICS_VALUE(audits, requests->who->auditor->n_questions)
 METRICS_VALUE(audits_failed, requests->who->auditor->n_failures)
 METRICS_VALUE(uptime, (clock_monotonic_ns() - requests->started_ns) / NS_PER_SEC)
@@ -116,6 +120,9 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_orphans_unknown", METRICS_COUNTER, NULL, "Objects about which the kernel could not be asked.", metrics_orphans_unknown },
 	{ "segmentd_orphans_freed_bytes", METRICS_COUNTER, "bytes", "Memory that removed orphans had.", metrics_orphans_freed },
 	{ "segmentd_orphans_overflows", METRICS_COUNTER, NULL, "Events lost, each with a look at all names.", metrics_orphans_overflows },
+	{ "segmentd_leftovers_kept", METRICS_GAUGE, NULL, "Objects of an earlier daemon that somebody has.", metrics_leftovers_kept },
+	{ "segmentd_leftovers_taken", METRICS_COUNTER, NULL, "Of an earlier daemon, taken over.", metrics_leftovers_taken },
+	{ "segmentd_leftovers_removed", METRICS_COUNTER, NULL, "And removed, since nobody had them.", metrics_leftovers_removed },
 	{ "segmentd_audits", METRICS_COUNTER, NULL, "Questions to segmentd-audit.", metrics_audits },
 	{ "segmentd_audits_failed", METRICS_COUNTER, NULL, "Of them that it did not answer.", metrics_audits_failed },
 	{ "segmentd_uptime_seconds", METRICS_GAUGE, "seconds", "Since the daemon started.", metrics_uptime },

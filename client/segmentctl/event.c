@@ -41,12 +41,14 @@ static const struct kind kinds[PROTOCOL_EVENT_N] = {
 	[PROTOCOL_EVENT_UNCLEAN] = { "unclean", YELLOW },
 	[PROTOCOL_EVENT_UNSYNCED] = { "unsynced", RED },
 	[PROTOCOL_EVENT_ORPHAN] = { "orphan", YELLOW },
+	[PROTOCOL_EVENT_LEFTOVER] = { "leftover", YELLOW },
 };
 
 static const char *const orphan_names[PROTOCOL_ORPHAN_N] = {
 	[PROTOCOL_ORPHAN_FOUND] = "found",
 	[PROTOCOL_ORPHAN_REMOVED] = "removed",
 	[PROTOCOL_ORPHAN_KEPT] = "kept",
+	[PROTOCOL_ORPHAN_TAKEN] = "taken",
 };
 
 const char *
@@ -167,6 +169,13 @@ put_who(const struct protocol_event *event)
 		printf("%s uid %" PRIu32, event->pid > 0 ? " of" : " ", event->uid);
 }
 
+/* It is about an object, and of a segment at most by the way. */
+static bool
+is_object(const struct protocol_event *event)
+{
+	return event->kind == PROTOCOL_EVENT_ORPHAN || event->kind == PROTOCOL_EVENT_LEFTOVER;
+}
+
 static const char *
 orphan_name(const struct protocol_event *event)
 {
@@ -191,7 +200,12 @@ print_orphan_text(struct event_style *style, const struct protocol_event *event)
 		printf("  id %" PRId32, event->lock);
 	else
 		printf("  inode %" PRIu64, event->generation);
-	printf("  of uid %" PRIu32 "  %s of %s in memory\n", event->uid, resident, size);
+	printf("  of uid %" PRIu32 "  %s of %s in memory", event->uid, resident, size);
+	if (event->kind == PROTOCOL_EVENT_LEFTOVER) {
+		fputs("  segment ", stdout);
+		text_put_escaped(stdout, event->segment);
+	}
+	putchar('\n');
 	return 0;
 }
 
@@ -201,7 +215,7 @@ print_text(struct event_style *style, const struct protocol_event *event)
 	bool has_sizes = event->kind == PROTOCOL_EVENT_GROWN || event->kind == PROTOCOL_EVENT_PROGRESS ||
 	    (event->kind == PROTOCOL_EVENT_FAILED && event->value);
 
-	if (event->kind == PROTOCOL_EVENT_ORPHAN)
+	if (is_object(event))
 		return print_orphan_text(style, event);
 	put_begin(style, event->time_ns, event->kind);
 	if (put_name(style, event->segment, has_who(event) || *event->lock_name || has_sizes ||
@@ -237,8 +251,8 @@ print_orphan_json(const struct protocol_event *event)
 
 	if (r == 0) {
 		add_begin(&json, event->time_ns, event->kind);
-		json_add_string(&json, "segment", NULL);
-		json_add_string(&json, "orphan", orphan_name(event));
+		json_add_string(&json, "segment", event->kind == PROTOCOL_EVENT_LEFTOVER ? event->segment : NULL);
+		json_add_string(&json, kind_name(event->kind), orphan_name(event));
 		json_add_string(&json, "object", event->lock_name);
 		if (event->lock >= 0)
 			json_add_number(&json, "id", (uint64_t)event->lock);
@@ -260,7 +274,7 @@ print_json(const struct protocol_event *event)
 	struct json json = JSON_NULL;
 	int r;
 
-	if (event->kind == PROTOCOL_EVENT_ORPHAN)
+	if (is_object(event))
 		return print_orphan_json(event);
 	r = json_init_line(&json);
 	if (r == 0) {

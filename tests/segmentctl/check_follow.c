@@ -450,7 +450,8 @@ answer_events(const struct fake_request *request)
 		event.uid = event.kind == PROTOCOL_EVENT_DIED ? 33 : PROTOCOL_NOBODY;
 		event.value = event.kind == PROTOCOL_EVENT_PROGRESS || event.kind == PROTOCOL_EVENT_FAILED ? MIB : 0;
 		event.total = event.value * 4;
-		event.attachment = event.kind == PROTOCOL_EVENT_ORPHAN ? PROTOCOL_ORPHAN_REMOVED : 0;
+		event.attachment = event.kind == PROTOCOL_EVENT_ORPHAN ? PROTOCOL_ORPHAN_REMOVED :
+		    event.kind == PROTOCOL_EVENT_LEFTOVER ? PROTOCOL_ORPHAN_KEPT : 0;
 		push(request, &event);
 	}
 	memset(event.segment, 'a', sizeof(event.segment));
@@ -472,14 +473,18 @@ START_TEST(each_kind_is_shown_for_what_it_is)
 	assert_has(run->out, "25% (1 MiB of 4 MiB)\n");
 	assert_has(run->out, "growing to 4 MiB; it stays as it is, 1 MiB\n");
 	assert_has(run->out, "  unknown  ");
-	assert_has(run->out, "kind 16\n");
+	assert_has(run->out, "kind 17\n");
 	/* Of no segment: its name stands for the object's. */
 	assert_has(run->out, ".007  orphan     door\\033");
+	assert_has(run->out, "0 B of 0 B in memory\n");
+	assert_has(run->out, ".007  leftover   door\\033");
+	assert_has(run->out, "  kept  inode 9  of uid ");
+	assert_has(run->out, "  segment desk\\033[31m\\012forged\n");
 	assert_has(run->out, "  removed  inode 9  of uid ");
 	ck_assert_ptr_null(strchr(run->out, '\033'));
 	run = run_segmentctl("--socket", fake.socket, "events", "--json", NULL);
 	assert_has(run->out, "{\"time\": \"2017-07-14T02:40:00.007000Z\", \"event\": \"lost\", \"lost\": 17}\n");
-	assert_has(run->out, "\"event\": \"unknown\", \"kind\": 16, \"segment\": \"desk\\u001b[31m\\nforged\"");
+	assert_has(run->out, "\"event\": \"unknown\", \"kind\": 17, \"segment\": \"desk\\u001b[31m\\nforged\"");
 	assert_has(run->out, "\"event\": \"orphan\", \"segment\": null, \"orphan\": \"removed\", \"object\": \"door\\u001b\", "
 	    "\"inode\": 9, \"uid\": ");
 	assert_has(run->out, "\"progress\": 1048576, \"total\": 4194304}\n");

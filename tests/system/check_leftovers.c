@@ -15,6 +15,7 @@
 #include "tests/system/opener.h"
 #include "tests/system/reloading.h"
 #include "tests/system/survivor.h"
+#include "tests/system/telling.h"
 
 #define SIZE	(4 * MIB)
 #define N_RACES	4
@@ -398,6 +399,51 @@ START_TEST(what_does_not_fit_waits_for_who_has_it)
 }
 END_TEST
 
+/* The next event about a leftover. */
+static void
+expect_told(enum protocol_orphan what)
+{
+	struct protocol_event event;
+
+	do
+		telling_next(&scene.conn, &event);
+	while (event.kind != PROTOCOL_EVENT_LEFTOVER);
+	ck_assert_uint_eq(event.attachment, what);
+	ck_assert_str_eq(event.segment, "s");
+	ck_assert_str_eq(event.lock_name, "/s");
+	ck_assert_int_eq(event.lock, -1);
+	ck_assert_uint_eq(event.generation, scene.before.st_ino);
+	ck_assert_uint_eq(event.uid, geteuid());
+	ck_assert_uint_eq(event.total, SIZE);
+	ck_assert_uint_eq(event.value, SIZE);
+}
+
+START_TEST(what_becomes_of_it_is_told_by_events_and_figures)
+{
+	struct opener opener;
+
+	begin(plain);
+	open_and_map(&opener);
+	restart(misfits[0].after);
+	expect_failed(misfits[0].words);
+	ck_assert_int_eq(telling_subscribe(&scene.conn, PROTOCOL_SUBSCRIBE_ON | PROTOCOL_SUBSCRIBE_ALL, 0), 0);
+	(void)reloading_hangup(&scene.daemon, DAEMON_KEYS, without);
+	expect_told(PROTOCOL_ORPHAN_KEPT);
+	ck_assert_uint_eq(suite_figure(&scene.daemon, "segmentd_leftovers_kept"), 1);
+	(void)reloading_hangup(&scene.daemon, DAEMON_KEYS, plain);
+	expect_told(PROTOCOL_ORPHAN_TAKEN);
+	ck_assert_uint_eq(suite_figure(&scene.daemon, "segmentd_leftovers_kept"), 0);
+	ck_assert_uint_eq(suite_figure(&scene.daemon, "segmentd_leftovers_taken_total"), 1);
+	restart(misfits[0].after);
+	expect_failed(misfits[0].words);
+	ck_assert_int_eq(telling_subscribe(&scene.conn, PROTOCOL_SUBSCRIBE_ON | PROTOCOL_SUBSCRIBE_ALL, 0), 0);
+	opener_kill(&opener);
+	expect_told(PROTOCOL_ORPHAN_REMOVED);
+	ck_assert_uint_eq(suite_figure(&scene.daemon, "segmentd_leftovers_removed_total"), 1);
+	end(0);
+}
+END_TEST
+
 /* Nobody would ever see what was in it. */
 START_TEST(what_nobody_has_and_does_not_fit_is_made_anew)
 {
@@ -505,6 +551,7 @@ make_suite(void)
 	tcase_add_test(tcase, what_a_killed_removal_has_taken_the_name_of_is_found);
 	tcase_add_test(tcase, nobody_ends_with_an_object_that_has_no_name);
 	tcase_add_test(tcase, what_is_not_wanted_and_somebody_has_stays_until_they_are_gone);
+	tcase_add_test(tcase, what_becomes_of_it_is_told_by_events_and_figures);
 	tcase_add_test(tcase, what_is_kept_is_taken_over_when_it_is_wanted_again);
 	tcase_add_loop_test(tcase, what_does_not_fit_waits_for_who_has_it, 0, BASE_ARRAY_SIZE(misfits));
 	tcase_add_loop_test(tcase, what_nobody_has_and_does_not_fit_is_made_anew, 0, BASE_ARRAY_SIZE(misfits));

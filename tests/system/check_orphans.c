@@ -68,18 +68,7 @@ await_fence(const char *name)
 static uint64_t
 figure(const char *name)
 {
-	struct harness_conn conn = HARNESS_CONN_NULL;
-	struct protocol_header request = { 0 };
-	struct harness_reply reply;
-	char line[80], *at;
-
-	harness_open(&conn, daemon_.socket);
-	ck_assert_int_eq(harness_ask(&conn, PROTOCOL_METRICS, &request, sizeof(request), &reply), 0);
-	harness_close(&conn);
-	(void)snprintf(line, sizeof(line), "\n%s ", name);
-	at = strstr(reply.bytes + sizeof(struct protocol_header), line);
-	harness_assert(at, "there is no %s", name);
-	return strtoull(at + strlen(line), NULL, 10);
+	return suite_figure(&daemon_, name);
 }
 
 START_TEST(what_the_dead_left_goes_and_what_is_used_stays)

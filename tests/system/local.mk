@@ -261,7 +261,8 @@ tests_system_check_leftfails_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_leftfails_LDADD = $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_leftovers
-tests_system_check_leftovers_SOURCES = tests/system/check_leftovers.c $(SYSTEM_SURVIVOR) $(SYSTEM_OPENER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
+tests_system_check_leftovers_SOURCES = tests/system/check_leftovers.c $(SYSTEM_SURVIVOR) $(SYSTEM_OPENER) $(SYSTEM_RELOADING) \
+	$(SYSTEM_TELLING) $(SYSTEM_SUITE)
 tests_system_check_leftovers_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_leftovers_LDADD = client/libsegment.la $(HARNESS_LIBS)
 

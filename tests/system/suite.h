@@ -84,4 +84,7 @@ void suite_expect_reason(struct harness_conn *conn, const char *name, const char
 /* Attaches, and returns the fd. */
 int suite_attach(struct harness_conn *conn, const char *name, uint32_t access);
 
+/* A number of METRICS. */
+uint64_t suite_figure(const struct harness_daemon *daemon, const char *name);
+
 #endif
