@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/*
- * What many segments cost the daemon: memory (S1), time at the start (S2), and time in its answers to others (S4); and the
- * bare hand-over of as many descriptors to another process (H8's baseline).
- */
+/* What many segments cost the daemon: memory (S1), time at the start (S2), and time in its answers to others (S4). */
 #include "config.h"
 
 #include <errno.h>
@@ -25,8 +22,6 @@
 #define IDLE_CLIENTS		1000
 #define IDLE_FDS		(2 * (IDLE_CLIENTS + 8))	/* connections and pidfds, in the daemon */
 #define ANSWER_TIMES		10000
-#define HANDOVER_FDS		9000
-#define HANDOVER_MESSAGE	253	/* descriptors that the kernel takes in one message, at most */
 
 /* S1 */
 
@@ -281,104 +276,5 @@ many_answered(struct bench *bench, const struct bench_goal *goal)
 		(void)close(idle[i]);
 	answers_stop(&many);
 	answers_stop(&one);
-	bench_pin(bench, 0, -1);
-}
-
-/* H8's baseline */
-
-struct handing {
-	struct bench *bench;
-	unsigned per_message;
-	int fds[HANDOVER_FDS];
-};
-
-/* Takes messages until it has them all, and says so; and again, until the bench hangs up. */
-static void
-successor_run(int fd, void *arg)
-{
-	static int fds[HANDOVER_FDS];
-	union {
-		char bytes[CMSG_SPACE(sizeof(int) * HANDOVER_MESSAGE)];
-		struct cmsghdr align;
-	} control;
-	unsigned n = 0, n_more;
-
-	(void)arg;
-	while (n < HANDOVER_FDS) {
-		struct iovec iov = { &(char){ 0 }, 1 };
-		struct msghdr msg = {
-			.msg_iov = &iov, .msg_iovlen = 1,
-			.msg_control = control.bytes, .msg_controllen = sizeof(control.bytes),
-		};
-		const struct cmsghdr *c;
-
-		if (recvmsg(fd, &msg, MSG_CMSG_CLOEXEC) != 1 || !(c = CMSG_FIRSTHDR(&msg)) || msg.msg_flags & MSG_CTRUNC)
-			child_fail("descriptors were lost");
-		n_more = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		memcpy(fds + n, CMSG_DATA(c), n_more * sizeof(int));
-		n += n_more;
-	}
-	child_say(fd);
-	child_sleep();
-}
-
-static void
-handing_send(const struct handing *self, int fd, unsigned from, unsigned n)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int) * HANDOVER_MESSAGE)];
-		struct cmsghdr align;
-	} control = { .bytes = { 0 } };
-	struct iovec iov = { &(char){ 1 }, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = control.bytes, .msg_controllen = CMSG_SPACE(sizeof(int) * n),
-	};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-	*c = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int) * n) };
-	memcpy(CMSG_DATA(c), self->fds + from, sizeof(int) * n);
-	if (sendmsg(fd, &msg, MSG_NOSIGNAL) != 1)
-		bench_fail("%u descriptors cannot be sent: %s", n, strerror(errno));
-}
-
-static void
-handing_run(void *arg, struct bench_round *round)
-{
-	struct handing *self = arg;
-	struct child successor;
-	uint64_t start_ns;
-
-	for (unsigned i = 0; i < HANDOVER_FDS; i++)
-		self->fds[i] = bare_create(i);
-	child_start(self->bench, self->bench->server_cpu, -1, successor_run, NULL, &successor);
-	child_settle();
-	start_ns = clock_monotonic_ns();
-	for (unsigned i = 0; i < HANDOVER_FDS; i += self->per_message)
-		handing_send(self, successor.fd, i, (unsigned)min_u64(self->per_message, HANDOVER_FDS - i));
-	child_await(&successor);
-	samples_add(&round->samples, clock_monotonic_ns() - start_ns);
-	child_end(&successor);
-	for (unsigned i = 0; i < HANDOVER_FDS; i++)
-		(void)close(self->fds[i]);
-}
-
-void
-many_handed_over(struct bench *bench, const struct bench_goal *goal)
-{
-	static struct handing single, full;
-	const struct bench_side sides[] = {
-		{ "1 a message", handing_run, &single, true },
-		{ "253 a message", handing_run, &full },
-	};
-
-	if (scale_largest(0) < HANDOVER_FDS) {
-		bench_skip(bench, goal, "this process may not have as many descriptors (ulimit -n)");
-		return;
-	}
-	single = (struct handing){ .bench = bench, .per_message = 1 };
-	full = (struct handing){ .bench = bench, .per_message = HANDOVER_MESSAGE };
-	bench_pin(bench, 0, bench->client_cpu);
-	bench_measure(bench, goal, sides, BASE_ARRAY_SIZE(sides));
 	bench_pin(bench, 0, -1);
 }

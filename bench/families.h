@@ -54,12 +54,14 @@ void restore_16(struct bench *bench, const struct bench_goal *goal);
 void restore_64(struct bench *bench, const struct bench_goal *goal);
 void restore_1024(struct bench *bench, const struct bench_goal *goal);
 
+/* bench_box.c: what outlives a daemon comes to its successor. */
+void box_handed_over(struct bench *bench, const struct bench_goal *goal);
+
 /* bench_many.c: what many segments cost the daemon. */
 void many_memory(struct bench *bench, const struct bench_goal *goal);
 void many_created(struct bench *bench, const struct bench_goal *goal);
 void many_started(struct bench *bench, const struct bench_goal *goal);
 void many_answered(struct bench *bench, const struct bench_goal *goal);
-void many_handed_over(struct bench *bench, const struct bench_goal *goal);
 
 /* bench_scale.c: one operation among few segments, and among many. */
 void scale_attach_one(struct bench *bench, const struct bench_goal *goal);

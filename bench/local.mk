@@ -7,7 +7,7 @@ CLEANFILES += bench/segmentd-bench bench/results.jsonl
 bench_segmentd_bench_SOURCES = \
 	bench/baseline.c bench/baseline.h \
 	bench/bench.c bench/bench.h \
-	bench/bench_death.c bench/bench_handout.c bench/bench_handover.c bench/bench_idle.c bench/bench_kinds.c \
+	bench/bench_box.c bench/bench_death.c bench/bench_handout.c bench/bench_handover.c bench/bench_idle.c bench/bench_kinds.c \
 	bench/bench_load.c \
 	bench/bench_lock.c bench/bench_many.c bench/bench_mass.c bench/bench_provision.c bench/bench_restore.c \
 	bench/bench_scale.c bench/bench_sweep.c bench/bench_who.c \
@@ -30,7 +30,7 @@ bench_segmentd_bench_SOURCES = \
 bench_segmentd_bench_CPPFLAGS = $(AM_CPPFLAGS) $(EVENT_CFLAGS)
 bench_segmentd_bench_CFLAGS = $(AM_CFLAGS) -pthread
 # The library as its users have it, by the dynamic linker, as glibc's mutex is; libcontrol for owners without the library.
-bench_segmentd_bench_LDADD = client/libsegment.la client/libcontrol.la host/libhost.la $(EVENT_LIBS) -lpthread
+bench_segmentd_bench_LDADD = client/libsegment.la daemon/libdaemon.la $(EVENT_LIBS) -lpthread
 bench_segmentd_bench_LDFLAGS = $(AM_LDFLAGS) -no-install
 
 # make bench [BENCH_ONLY=H1,P1] [BENCH_ROUNDS=9] [BENCH_RUNS=3] [BENCH_GATE=6] [BENCH_SIZE=4096] [BENCH_IDLE=30]

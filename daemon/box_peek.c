@@ -363,13 +363,24 @@ peek_close(struct box_peek *peek, size_t from)
 		close_fd(&peek->items[i].fd);
 }
 
+/* As a filling is that nobody has put into since. */
+static bool
+peek_is_sorted(const struct box_peek *peek)
+{
+	for (size_t i = 1; i < peek->n; i++) {
+		if (compare_items(&peek->items[i - 1], &peek->items[i]) > 0)
+			return false;
+	}
+	return true;
+}
+
 /* Leaves one item of each label. */
 static void
 peek_sort(struct box_peek *peek)
 {
 	size_t n = 0;
 
-	if (peek->n)
+	if (!peek_is_sorted(peek))
 		qsort(peek->items, peek->n, sizeof(*peek->items), compare_items);
 	for (size_t i = 0; i < peek->n; i++) {
 		struct box_item *item = &peek->items[i];
