@@ -40,7 +40,7 @@ struct box_batch {
 	int fds[BOX_MESSAGE_FDS];
 };
 
-static void box_advance(struct box *box);
+static void box_advance(struct box *box, bool may_fill);
 static void box_on_barrier(evutil_socket_t fd, short what, void *arg);
 
 static bool
@@ -49,11 +49,12 @@ box_is_usable(const struct box *box)
 	return box && box->base;
 }
 
-/* What is put may go into it. */
+/* What is put may go into it. Of an inherited pair B has to be there, or it would go nowhere. */
 static bool
 pair_is_open(const struct box_pair *pair)
 {
-	return !pair->leaves && !pair->wants_filling && pair->n_said == BOX_SIDE_N && pair->ends[BOX_A] >= 0;
+	return !pair->leaves && !pair->wants_filling && pair->n_said == BOX_SIDE_N && pair->ends[BOX_A] >= 0 &&
+	    (!pair->is_inherited || pair->ends[BOX_B] >= 0);
 }
 
 /* A renewal is in hand. */
@@ -139,7 +140,7 @@ box_on_closed(evutil_socket_t fd, short what, void *arg)
 	if (!box_pair_hung_up(pair))
 		return;
 	box_lose_pair(box, pair, 0);
-	box_advance(box);
+	box_advance(box, true);
 }
 
 /* From here on A tells whether somebody has B. By edges only, since A's queue may be full for ever. */
@@ -244,7 +245,7 @@ box_fill(struct box *box, struct box_pair *pair)
 {
 	static struct log_limit limit = LOG_LIMIT(3);
 	uint64_t begun_ns = clock_monotonic_ns();
-	struct box_batch batch;
+	struct box_batch batch;		/* of which only what is needed is initialised */
 
 	batch.pair = pair;
 	batch.n = batch.n_lost = 0;
@@ -253,6 +254,8 @@ box_fill(struct box *box, struct box_pair *pair)
 	box->batch = &batch;
 	box->fill(box, box->arg);
 	batch_flush(&batch);
+	if (batch.r == 0)
+		batch.r = batch_send(&batch, 0, 0);
 	box->batch = NULL;
 	box->n_renewals++;
 	box->rest_until_ns = clock_monotonic_ns() + REST_FACTOR * (clock_monotonic_ns() - begun_ns);
@@ -316,15 +319,16 @@ box_unsay_pair(struct box_pair *pair)
 	return 0;
 }
 
+/* may_fill: this is a turn of our own, in which filling has all that was put. */
 static int
-box_say_pairs(struct box *box)
+box_say_pairs(struct box *box, bool may_fill)
 {
 	struct box_pair *pair, *next;
 	int r;
 
 	for (pair = TAILQ_FIRST(&box->pairs); pair; pair = next) {
 		next = TAILQ_NEXT(pair, entry);
-		if (!pair->leaves) {
+		if (!pair->leaves && (may_fill || !pair->wants_filling)) {
 			r = box_say_pair(box, pair);
 			if (r == -EAGAIN)
 				return r;
@@ -369,9 +373,9 @@ box_ask(struct box *box)
 
 /* Says to the manager what is to be said, as far as its queue has room. */
 static void
-box_advance(struct box *box)
+box_advance(struct box *box, bool may_fill)
 {
-	int r = box_say_pairs(box);
+	int r = box_say_pairs(box, may_fill);
 
 	if (r == 0)
 		r = box_ask(box);
@@ -386,7 +390,7 @@ box_advance(struct box *box)
 static void
 box_on_send(evutil_socket_t fd, short what, void *arg)
 {
-	box_advance(arg);
+	box_advance(arg, true);
 }
 
 static void
@@ -397,7 +401,7 @@ box_renew(struct box *box)
 	if (r)
 		log_write(LOG_ERR, &(struct log_about) { .error = r }, "what is to outlive the daemon cannot be put aside anew");
 	else
-		box_advance(box);
+		box_advance(box, true);
 }
 
 static void
@@ -425,6 +429,18 @@ box_remove_older(struct box *box)
 	}
 }
 
+/* Of daemons that were killed one after the other, each before its renewal was through: or the store would run full. */
+static void
+box_remove_empty(struct box *box)
+{
+	struct box_pair *pair;
+
+	TAILQ_FOREACH(pair, &box->pairs, entry) {
+		if (!pair->is_used)
+			pair_leave(pair);
+	}
+}
+
 static void
 box_on_barrier(evutil_socket_t fd, short what, void *arg)
 {
@@ -441,7 +457,7 @@ box_on_barrier(evutil_socket_t fd, short what, void *arg)
 			pair->is_kept = true;
 	}
 	box_remove_older(box);
-	box_advance(box);
+	box_advance(box, true);
 	if (box->renews && !box_is_renewing(box)) {
 		box->renews = false;
 		box_want_renewal(box);
@@ -467,6 +483,8 @@ box_begin(struct box *box)
 	if (!box_is_usable(box) || box->is_begun)
 		return;
 	box->is_begun = true;
+	box_remove_empty(box);
+	box_remove_older(box);
 	box_renew(box);
 }
 
@@ -481,7 +499,7 @@ box_extend(struct box *box)
 		r = box_add_pair(box, false);
 	if (r)
 		return r;
-	box_advance(box);
+	box_advance(box, false);
 	last = TAILQ_LAST(&box->pairs, box_pairs);
 	return last && last->n == box->last_n && pair_is_open(last) ? 0 : -EAGAIN;
 }
@@ -503,7 +521,7 @@ box_put_single(struct box *box, const struct box_label *label, int fd)
 		if (is_newest)
 			r = sent;
 		is_newest = false;
-		if (pair->is_kept)
+		if (sent == 0 && pair->is_kept)
 			break;
 	}
 	return r;
@@ -587,6 +605,6 @@ box_forget(struct box *box)
 	box->is_begun = false;
 	TAILQ_FOREACH(pair, &box->pairs, entry)
 		pair_leave(pair);
-	for (unsigned i = 0; box_say_pairs(box) == -EAGAIN && i < FORGET_TRIES; i++)
+	for (unsigned i = 0; box_say_pairs(box, false) == -EAGAIN && i < FORGET_TRIES; i++)
 		(void)poll(NULL, 0, AGAIN_MS);
 }

@@ -75,7 +75,9 @@ box_pair_free(struct box_pair *pair)
 int
 box_pair_send(const struct box_pair *pair, enum box_side side, const struct box_label *labels, const int *fds, unsigned n)
 {
-	struct box_wire_header header = { .magic = BOX_WIRE_MAGIC, .version = BOX_WIRE_VERSION, .n_labels = n };
+	struct box_wire_header header = {
+		.magic = BOX_WIRE_MAGIC, .version = BOX_WIRE_VERSION, .n_labels = (uint16_t)n, .flags = n ? 0 : BOX_WIRE_FILLED,
+	};
 	struct box_wire_label wire[BOX_MESSAGE_FDS];
 	struct iovec parts[] = { { &header, sizeof(header) }, { wire, n * sizeof(wire[0]) } };
 	union {
@@ -84,7 +86,7 @@ box_pair_send(const struct box_pair *pair, enum box_side side, const struct box_
 	} control;
 	struct msghdr msg = {
 		.msg_iov = parts, .msg_iovlen = BASE_ARRAY_SIZE(parts),
-		.msg_control = &control, .msg_controllen = CMSG_SPACE(n * sizeof(int)),
+		.msg_control = n ? &control : NULL, .msg_controllen = n ? CMSG_SPACE(n * sizeof(int)) : 0,
 	};
 
 	for (unsigned i = 0; i < n; i++)

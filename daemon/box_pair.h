@@ -22,9 +22,14 @@
 struct box_wire_header {
 	char magic[8];
 	uint32_t version;
-	uint32_t n_labels;
+	uint16_t n_labels;
+	uint16_t flags;			/* enum box_wire_flags; unknown ones are nobody's */
 };
 static_assert(sizeof(struct box_wire_header) == 16, "box_wire_header");
+
+enum box_wire_flags {
+	BOX_WIRE_FILLED = 1,		/* no labels; all that lived then is in this pair, and the older ones are needless */
+};
 
 /* 12 bytes, so that a full message is below what the kernel needs two pages for: twice as many fit into a queue. */
 struct box_wire_label {
@@ -47,6 +52,7 @@ struct box_pair {
 	bool is_filled;			/* and has */
 	bool is_kept;			/* by the manager, for certain */
 	bool is_inherited;		/* an earlier daemon's */
+	bool is_used;			/* of an inherited one: there is something in its queues */
 	bool stays;			/* in the store, since not all of it can be read: seen by box_peek() alone */
 	bool leaves;			/* it is to be removed from the store, and then gone */
 	struct event closed_event;
@@ -60,7 +66,7 @@ void box_pair_name(uint64_t n, enum box_side side, char *ret_name);
 /* Whether it is a name of an end. */
 bool box_pair_parse_name(const char *name, uint64_t *ret_n, enum box_side *ret_side);
 
-/* One message of at most BOX_MESSAGE_FDS. 0 or a negative errno; -EAGAIN: the queue is full. */
+/* One message of at most BOX_MESSAGE_FDS; of none: that the pair is filled. 0 or a negative errno; -EAGAIN: the queue is full. */
 int box_pair_send(const struct box_pair *pair, enum box_side side, const struct box_label *labels, const int *fds, unsigned n);
 
 /* Whether nobody has B any more. */

@@ -155,7 +155,7 @@ message_is_ours(const struct box_message *message, struct box_faults *faults)
 		faults->newer = header->version;
 		return false;
 	}
-	if (header->n_labels == 0 || header->n_labels > BOX_MESSAGE_FDS ||
+	if ((header->n_labels == 0) != (header->flags == BOX_WIRE_FILLED) || header->n_labels > BOX_MESSAGE_FDS ||
 	    message->size != sizeof(*header) + header->n_labels * sizeof(message->labels[0])) {
 		faults->n_foreign++;
 		return false;
@@ -230,9 +230,9 @@ peek_tell_faults(struct box_peek *peek, const char *name, const struct box_fault
 		    "its log; they stay in the service manager's store", name, faults->n_missing);
 }
 
-/* Reads one queue. Whether its pair has to stay in the store; or a negative errno. */
+/* Reads one queue into what is known of the pair. 0 or a negative errno. */
 static int
-peek_end(struct box_peek *peek, uint64_t n, enum box_side side, int fd)
+peek_end(struct box_peek *peek, struct box_pair *pair, enum box_side side, int fd)
 {
 	struct box_faults faults = { 0 };
 	struct box_message message;
@@ -240,12 +240,17 @@ peek_end(struct box_peek *peek, uint64_t n, enum box_side side, int fd)
 	uint64_t offset = 0, place = side == BOX_A ? 0 : (uint64_t)MESSAGES_MAX * BOX_MESSAGE_FDS;
 	int r = 1;
 
-	box_pair_name(n, side, name);
+	box_pair_name(pair->n, side, name);
 	for (unsigned i = 0; i < MESSAGES_MAX; i++, place += BOX_MESSAGE_FDS) {
+		bool is_ours;
+
 		r = message_peek(fd, &offset, &message);
 		if (r <= 0)
 			break;
-		r = message_is_ours(&message, &faults) ? peek_take_message(peek, n, place, &message, &faults) : 0;
+		pair->is_used = true;
+		is_ours = message_is_ours(&message, &faults);
+		pair->is_filled |= is_ours && message.header.flags == BOX_WIRE_FILLED;
+		r = is_ours ? peek_take_message(peek, pair->n, place, &message, &faults) : 0;
 		message_close(&message);
 		if (r)
 			return r;
@@ -256,7 +261,8 @@ peek_end(struct box_peek *peek, uint64_t n, enum box_side side, int fd)
 		peek->is_limited = true;
 	peek->n_missing += faults.n_missing;
 	peek_tell_faults(peek, name, &faults);
-	return faults.newer || faults.n_missing;
+	pair->stays |= faults.newer || faults.n_missing;
+	return 0;
 }
 
 /* The pair of that number, in the order of numbers. */
@@ -302,15 +308,14 @@ static int
 peek_entry(struct box *box, struct box_peek *peek, uint64_t n, enum box_side side, int *fd)
 {
 	struct box_pair *pair = box_find_pair(box, n);
-	int stays;
+	int r;
 
 	if (!pair)
 		return -ENOMEM;
 	box->last_n = max_u64(box->last_n, n);
-	stays = peek_end(peek, n, side, *fd);
-	if (stays < 0)
-		return stays;
-	pair->stays |= stays;
+	r = peek_end(peek, pair, side, *fd);
+	if (r)
+		return r;
 	if (pair->ends[side] < 0)
 		pair->ends[side] = take_fd(fd);
 	return 0;
@@ -411,7 +416,10 @@ peek_spare(struct box_peek *peek)
 	    peek->n_missing, (uintmax_t)limit.rlim_cur, (uintmax_t)limit.rlim_cur + peek->n_missing + SPARE_FDS);
 }
 
-/* What has to stay in the store is none of ours to put into or remove: only its number is not used again. */
+/*
+ * What has to stay in the store is none of ours to put into or remove: only its number is not used again. And of a filled pair
+ * there have to be both ends, or it makes nothing needless.
+ */
 static void
 box_leave_staying(struct box *box)
 {
@@ -419,6 +427,7 @@ box_leave_staying(struct box *box)
 
 	for (pair = TAILQ_FIRST(&box->pairs); pair; pair = next) {
 		next = TAILQ_NEXT(pair, entry);
+		pair->is_filled &= pair->ends[BOX_A] >= 0 && pair->ends[BOX_B] >= 0;
 		if (!pair->stays)
 			continue;
 		TAILQ_REMOVE(&box->pairs, pair, entry);

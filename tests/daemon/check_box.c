@@ -176,6 +176,9 @@ START_TEST(a_full_queue_is_extended)
 	}
 	n_ends = harness_manager_count(&box_rig_manager, "box-");
 	ck_assert_uint_ge(n_ends, 4);
+	/* They are one descriptor, which a filling has not: none can be made, and those there are stay all. */
+	box_rig_settle(&rig);
+	expect_stored(n_ends);
 	succeed();
 	box_rig_expect_all(&rig, false);
 	/* The successor puts them together. */
@@ -313,6 +316,38 @@ START_TEST(a_full_store_keeps_what_it_has)
 }
 END_TEST
 
+START_TEST(a_full_store_has_what_is_put_meanwhile)
+{
+	box_rig_make_many(&rig, 1, 100);
+	box_begin(&rig.box);
+	box_rig_settle(&rig);
+	box_rig_manager.max = 2;
+	box_rig_end(&rig, &rig.items[0], true);
+	while (rig.box.n_renewals < 2)
+		(void)event_base_loop(rig.base, EVLOOP_ONCE);
+	/* Nobody knows yet that the new pair is not kept. */
+	ck_assert_int_eq(box_rig_put(&rig, box_rig_make(&rig, BOX_SESSION, 1)), 0);
+	succeed();
+	ck_assert_uint_eq(box_rig_manager.n_refused, 2);
+	box_rig_expect_all(&rig, true);
+}
+END_TEST
+
+START_TEST(pairs_of_killed_daemons_do_not_pile_up)
+{
+	box_rig_make_many(&rig, 1, 300);
+	for (unsigned i = 0; i < 50; i++) {
+		/* Killed before the manager has said that it keeps the pair, which is filled. */
+		box_begin(&rig.box);
+		ck_assert_int_eq(box_rig_put(&rig, box_rig_make(&rig, BOX_SESSION, i)), 0);
+		succeed();
+		box_rig_expect_all(&rig, false);
+		harness_assert(harness_manager_count(&box_rig_manager, "box-") <= 6, "the store runs full");
+	}
+	ck_assert_uint_eq(box_rig_manager.n_refused, 0);
+}
+END_TEST
+
 START_TEST(a_manager_without_a_store_is_seen)
 {
 	box_rig_manager.stores_nothing = true;
@@ -446,6 +481,8 @@ add_tests(Suite *suite, const char *name, SFun begin)
 		a_deaf_manager_loses_nothing,
 		a_full_manager_queue_is_tried_again,
 		a_full_store_keeps_what_it_has,
+		a_full_store_has_what_is_put_meanwhile,
+		pairs_of_killed_daemons_do_not_pile_up,
 		a_manager_without_a_store_is_seen,
 		an_emptied_store_is_filled_again,
 		without_a_manager_it_does_nothing,

@@ -101,7 +101,7 @@ START_TEST(foreign_bytes_are_left_out)
 	memcpy(bytes, &header, sizeof(header));
 	send_bytes(pair, bytes, sizeof(header) + 13, 1);
 	send_bytes(pair, bytes, sizeof(bytes), 1);
-	header.n_labels = UINT32_MAX;
+	header.n_labels = UINT16_MAX;
 	send_bytes(pair, &header, sizeof(header), 1);
 	header.n_labels = BOX_MESSAGE_FDS + 1;
 	memcpy(bytes, &header, sizeof(header));
@@ -132,7 +132,7 @@ START_TEST(a_newer_version_stays)
 	struct {
 		struct box_wire_header header;
 		char rest[5000];
-	} newer = { .header = { .magic = BOX_WIRE_MAGIC, .version = 7, .n_labels = 77777 } };
+	} newer = { .header = { .magic = BOX_WIRE_MAGIC, .version = 7, .n_labels = 7777 } };
 	struct box_pair *pair;
 
 	box_rig_make_many(&rig, 1, 3);
@@ -206,7 +206,7 @@ send_uneven(const struct box_pair *pair, unsigned n_labels, unsigned n_fds)
 	struct {
 		struct box_wire_header header;
 		struct box_wire_label labels[8];
-	} message = { .header = { .magic = BOX_WIRE_MAGIC, .version = BOX_WIRE_VERSION, .n_labels = n_labels } };
+	} message = { .header = { .magic = BOX_WIRE_MAGIC, .version = BOX_WIRE_VERSION, .n_labels = (uint16_t)n_labels } };
 	int fds[8];
 
 	for (unsigned i = 0; i < 8; i++) {
@@ -295,6 +295,7 @@ START_TEST(other_things_by_our_names_are_not_taken)
 	/* Numbers have run out: nothing is done any more, and nothing is lost. */
 	begin();
 	ck_assert(is_left(999999999999999999));
+	(void)box_pair_free(pair);
 }
 END_TEST
 
