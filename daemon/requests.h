@@ -7,6 +7,7 @@
 #ifndef DAEMON_REQUESTS_H
 #define DAEMON_REQUESTS_H
 
+#include "daemon/box.h"
 #include "daemon/deaths.h"
 #include "daemon/events.h"
 #include "daemon/registry.h"
@@ -30,6 +31,7 @@ struct requests {
 	struct reload *reload;
 	struct orphans *orphans;
 	struct who *who;
+	const struct box *box;		/* or NULL */
 	bool has_admin_gid;
 	uint32_t admin_gid;
 	uint64_t started_ns;		/* monotonic */

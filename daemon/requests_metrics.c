@@ -82,6 +82,10 @@ METRICS_VALUE(leftovers_taken, requests->provisioner->leftovers->n_adopted)
 METRICS_VALUE(leftovers_removed, requests->provisioner->leftovers->n_removed)
 METRICS_VALUE(audits, requests->who->auditor->n_questions)
 METRICS_VALUE(audits_failed, requests->who->auditor->n_failures)
+METRICS_VALUE(box_live, requests->box ? box_n_live(requests->box) : 0)
+METRICS_VALUE(box_dead, requests->box ? requests->box->n_dead : 0)
+METRICS_VALUE(box_renewals, requests->box ? requests->box->n_renewals : 0)
+METRICS_VALUE(box_lost, requests->box ? requests->box->n_lost : 0)
 METRICS_VALUE(uptime, (clock_monotonic_ns() - requests->started_ns) / NS_PER_SEC)
 
 static const struct metrics_row metrics_table[] = {
@@ -125,6 +129,10 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_leftovers_removed", METRICS_COUNTER, NULL, "And removed, since nobody had them.", metrics_leftovers_removed },
 	{ "segmentd_audits", METRICS_COUNTER, NULL, "Questions to segmentd-audit.", metrics_audits },
 	{ "segmentd_audits_failed", METRICS_COUNTER, NULL, "Of them that it did not answer.", metrics_audits_failed },
+	{ "segmentd_box_descriptors", METRICS_GAUGE, NULL, "Put aside to outlive the daemon.", metrics_box_live },
+	{ "segmentd_box_dead", METRICS_GAUGE, NULL, "Put aside and needless, until the box is renewed.", metrics_box_dead },
+	{ "segmentd_box_renewals", METRICS_COUNTER, NULL, "Times that all was put aside anew.", metrics_box_renewals },
+	{ "segmentd_box_lost", METRICS_COUNTER, NULL, "Descriptors that could not be put aside.", metrics_box_lost },
 	{ "segmentd_uptime_seconds", METRICS_GAUGE, "seconds", "Since the daemon started.", metrics_uptime },
 };
 
