@@ -4,16 +4,20 @@
 #include "config.h"
 
 #include <getopt.h>
+#include <signal.h>
 
 #include "base/base.h"
 #include "conf/load.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
 #include "daemon/worker/job.h"
+#include "systemd/notify.h"
 
 enum {
 	EXIT_USAGE = 2
 };
+
+#define REST_SECONDS	2
 
 static const char usage[] =
     "Usage: segmentd [-c FILE] [--check] [--version] [--help]\n"
@@ -52,6 +56,27 @@ main_load(const char *file, struct conf **ret_conf)
 	if (r < 0)
 		log_write(LOG_ERR, &(struct log_about) { .error = r }, "cannot load the configuration '%s'", file);
 	return r;
+}
+
+/*
+ * A manager with Restart=always starts us again at once, and what kept us from running will do so again. So that is tried at
+ * intervals, at the end of which it may have been mended; nothing that the manager keeps for us is lost meanwhile.
+ */
+static void
+main_rest(void)
+{
+	static const struct timespec interval = { .tv_sec = REST_SECONDS };
+	static const int ends[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR2 };
+	sigset_t set;
+
+	/* Of a unit of its own; others that have us tell them how we are have their own ways. */
+	if (!notify_present() || !getenv("INVOCATION_ID"))
+		return;
+	(void)sigemptyset(&set);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(ends); i++)
+		(void)sigaddset(&set, ends[i]);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	(void)sigtimedwait(&set, NULL, &interval);
 }
 
 int
@@ -99,9 +124,11 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	log_open();
-	if (main_load(file, &conf))
-		return EXIT_FAILURE;
-	r = check_only ? 0 : manager_run(conf, file);
+	r = main_load(file, &conf);
+	if (r == 0 && !check_only)
+		r = manager_run(conf, file);
 	(void)conf_free(conf);
+	if (r && !check_only)
+		main_rest();
 	return r ? EXIT_FAILURE : EXIT_SUCCESS;
 }

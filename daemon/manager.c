@@ -32,6 +32,7 @@
 #include "systemd/notify.h"
 
 #define STATUS_MS	200		/* between two lines of status, at the least */
+#define EXTEND_SECONDS	60		/* for the next step of provisioning before the service manager gives the start up */
 #define WORKERS_MAX	64
 #define IO_WORKERS	8		/* that may wait for a disk, each for another one at worst */
 
@@ -68,6 +69,7 @@ struct manager {
 	struct event status_event;
 	struct timeval watchdog_interval;
 	uint64_t n_awaited;		/* required segments that were not ready when they were counted, less those that are since */
+	uint64_t extended_at;		/* how far provisioning was when the service manager was asked for more time */
 	bool is_ready;			/* the service manager was told */
 	bool is_incomplete;		/* a required segment failed, and that was logged */
 	bool is_stopping;
@@ -144,6 +146,18 @@ manager_tell_status(const struct manager *manager, const struct manager_progress
 	notify_status("%s%s%s", text, *problem ? "; configuration not reloaded: " : "", problem);
 }
 
+/* What gets on is waited for, however much it is; what hangs is not. */
+static void
+manager_extend_start(struct manager *manager, const struct manager_progress *progress)
+{
+	uint64_t at = progress->done_bytes + progress->n_ready + progress->n_failed;
+
+	if (!progress->is_under_way || at == manager->extended_at)
+		return;
+	manager->extended_at = at;
+	notify_extend(EXTEND_SECONDS);
+}
+
 static void
 manager_tell(struct manager *manager)
 {
@@ -161,7 +175,10 @@ manager_tell(struct manager *manager)
 	/* Segments tell what they become; how far they are on the way is asked for as long as any of them is. */
 	if (progress.is_under_way && !evtimer_pending(&manager->status_event, NULL))
 		(void)evtimer_add(&manager->status_event, &status_later);
-	if (manager->is_ready || progress.n_required_left)
+	if (manager->is_ready)
+		return;
+	manager_extend_start(manager, &progress);
+	if (progress.n_required_left)
 		return;
 	if (progress.n_required_failed) {
 		if (!manager->is_incomplete)

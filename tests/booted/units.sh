@@ -4,38 +4,302 @@
 # at from inside, by what the kernel says of the process.
 . "$BOOTED_SOURCE/tests/booted/payload.sh"
 
+conf=$(dirname "$(find /etc /usr/local/etc -name segments.d)")
 main_pid() { property segmentd.service MainPID; }
-of_status() { sed -n "s/^$1:[[:space:]]*//p" "/proc/$pid/status"; }
-limit() { awk -v name="$1" 'index($0, name) == 1 { sub(name, ""); print $1 "/" $2 }' "/proc/$pid/limits"; }
-namespace() { readlink "/proc/$1/ns/$2"; }
-# Whether a mount that the daemon sees is read-only there.
-is_read_only() { awk -v at="$1" '$5 == at { last = $6 } END { exit last !~ /(^|,)ro(,|$)/ }' "/proc/$pid/mountinfo"; }
+verify() { systemd-analyze verify --man=no --recursive-errors=no "$@" 2>&1; }
 
-# --- start ------------------------------------------------------------------------------------------------------------
-
-note "$(systemctl --version | head -n 1), Linux $(uname -r)"
-check "the units are what systemd can read" systemd-analyze verify --man=no --recursive-errors=no segmentd.service segmentd.socket \
-	segmentd-audit.socket segmentd-audit@.service
-said=$(systemd-analyze verify --man=no --recursive-errors=no segmentd.service segmentd-audit@.service 2>&1)
-is "and without a warning" "$said" ""
-check "the sockets start" systemctl start segmentd.socket segmentd-audit.socket
-is "nobody has asked yet" "$(systemctl is-active segmentd.service)" inactive
-check "the first client starts the daemon" timeout 30 segmentctl wait market-data scoreboard
-is "it is up then" "$(systemctl is-active segmentd.service)" active
-pid=$(main_pid)
-like "it says how it is" "$(property segmentd.service StatusText)" '3 segments ready'
+start() {
+	note "$(systemctl --version | head -n 1), Linux $(uname -r)"
+	is "systemd can read the units, without a warning" \
+		"$(verify segmentd.service segmentd.socket segmentd-audit.socket segmentd-audit@.service && echo yes)" yes
+	check "the sockets start" systemctl start segmentd.socket segmentd-audit.socket
+	is "nobody has asked yet" "$(systemctl is-active segmentd.service)" inactive
+	check "the first client starts the daemon" timeout 30 segmentctl wait market-data scoreboard cache
+	is "it is up then" "$(systemctl is-active segmentd.service)" active
+	check "it says how it is" await 5 says_status '3 segments ready'
+	pid=$(main_pid)
+}
+says_status() { case $(property segmentd.service StatusText) in *"$1"*) ;; *) return 1 ;; esac; }
 
 # --- what it is for ---------------------------------------------------------------------------------------------------
 
-is "root sees all segments" "$(segmentctl list | awk 'NR > 1 { print $1, $2 }' | sort | tr '\n' ';')" \
-	"cache ready;market-data ready;scoreboard ready;"
-is "so does who may attach" "$(as anna segmentctl list | awk 'NR > 1 { print $1 }' | sort | tr '\n' ';')" \
-	"cache;market-data;scoreboard;"
-check "anna writes" sh -c 'printf hello | setpriv --reuid=anna --regid=anna --init-groups segmentctl write scoreboard'
-is "and bert reads it" "$(as bert segmentctl read scoreboard 0 5)" hello
-if as anna segmentctl write market-data </dev/null 2>/dev/null; then failed "who may not write is refused"; else
-	is "who may not write is refused" $? 5; fi
-if as anna segmentctl reload 2>/dev/null; then failed "who is no administrator is refused"; else
-	is "who is no administrator is refused" $? 5; fi
+names() { "$@" segmentctl list | awk 'NR > 1 { print $1 }' | sort | tr '\n' ' '; }
+# refused NAME COMMAND...: with the status for what is not permitted.
+refused() {
+	name=$1
+	shift
+	"$@" >/dev/null 2>&1 </dev/null
+	is "$name" $? 5
+}
 
+service() {
+	is "root sees all segments" "$(names env)" "cache market-data scoreboard "
+	is "so does who may attach them" "$(names as anna)" "cache market-data scoreboard "
+	printf hello | as anna segmentctl write scoreboard
+	is "anna writes, and bert reads it" "$(as bert segmentctl read scoreboard 0 5)" hello
+	refused "who may only read does not write" as anna segmentctl write market-data
+	refused "who is no administrator does not reload" as anna segmentctl reload
+	check "the daemon's own user does" as segmentd segmentctl reload
+}
+
+# --- every setting, from inside ---------------------------------------------------------------------------------------
+
+of_status() { sed -n "s/^$1:[[:space:]]*//p" "/proc/$pid/status"; }
+limit() { awk -v name="$1" 'index($0, name) == 1 { sub(name, ""); print $1 "/" $2 }' "/proc/$pid/limits"; }
+# The options of the last mount at or above a path, as the daemon sees it: ro or rw.
+mounted() {
+	awk -v path="$1" '
+		{ at = $5 == "/" ? "" : $5 }
+		at == "" || path == at || index(path, at "/") == 1 {
+			if (length(at) >= best) { best = length(at); options = $6 }
+		}
+		END { print options ~ /(^|,)ro(,|$)/ ? "ro" : "rw" }' "/proc/$pid/mountinfo"
+}
+same_namespace() { [ "$(readlink "/proc/$pid/ns/$1")" = "$(readlink "/proc/1/ns/$1")" ] && echo same || echo own; }
+device() { stat -c %d "$1"; }
+
+identity() {
+	user=$(id -u segmentd)
+	is "its user" "$(of_status Uid)" "$(printf '%s\t%s\t%s\t%s' "$user" "$user" "$user" "$user")"
+	is "its group" "$(of_status Gid | cut -f1)" "$(getent group segmentd | cut -d: -f3)"
+	for set in CapEff CapPrm CapBnd; do
+		is "its one capability is to lock memory: $set" "$(of_status $set)" 0000000000004000
+	done
+	is "no new privileges" "$(of_status NoNewPrivs)" 1
+	is "a filter of system calls" "$(of_status Seccomp)" 2
+	is "its umask" "$(of_status Umask)" 0077
+	is "what a core dump has of it" "$(cat "/proc/$pid/coredump_filter")" 00000011
+	is "locked memory stays so" "$(segmentctl --json list | tr -d ' \n' | grep -o '"name":"market-data"[^}]*' |
+		grep -o '"locked":[0-9]*')" '"locked":16777216'
+	if prlimit --memlock=unlimited:unlimited true 2>/dev/null; then
+		is "how much memory it may lock" "$(limit "Max locked memory")" unlimited/unlimited
+	else
+		skipped "whether LimitMEMLOCK is effective: limits cannot be raised here (CAP_SYS_RESOURCE)"
+	fi
+	if prlimit --nofile=1048576:1048576 true 2>/dev/null; then
+		is "how many descriptors it may have" "$(limit "Max open files")" 1048576/1048576
+	else
+		is "how many descriptors it may have: as many as can be had here" "$(limit "Max open files" | cut -d/ -f2)" \
+			"$(prlimit --nofile -o HARD --noheadings --raw)"
+	fi
+	if sh -c 'echo -1000 >/proc/self/oom_score_adj' 2>/dev/null; then
+		is "it is the last to be killed for want of memory" "$(cat "/proc/$pid/oom_score_adj")" -1000
+	else
+		skipped "whether OOMScoreAdjust is effective: it cannot be lowered here (CAP_SYS_RESOURCE)"
+	fi
+}
+
+surroundings() {
+	for namespace in mnt net uts; do
+		is "a namespace of its own: $namespace" "$(same_namespace $namespace)" own
+	done
+	for namespace in ipc user pid; do
+		is "the host's namespace: $namespace" "$(same_namespace $namespace)" same
+	done
+	is "the host's /dev/shm" "$(device "/proc/$pid/root/dev/shm")" "$(device /dev/shm)"
+	for path in / /usr /etc /var/lib /sys /proc/sys /sys/fs/cgroup; do
+		is "not to be written: $path" "$(mounted $path)" ro
+	done
+	for path in /run/segmentd /var/lib/segmentd /dev/shm; do
+		is "to be written: $path" "$(mounted $path)" rw
+	done
+	is "no homes" "$(ls -A "/proc/$pid/root/root" 2>/dev/null | wc -l)" 0
+	[ "$(device "/proc/$pid/root/tmp"):$(stat -c %i "/proc/$pid/root/tmp")" != "$(device /tmp):$(stat -c %i /tmp)" ]
+	is "a /tmp of its own" $? 0
+	is "no devices" "$(find "/proc/$pid/root/dev" -maxdepth 1 -type b -o -maxdepth 1 -type c -name '[mk]*' | wc -l)" 0
+	is "its runtime folder" "$(stat -c '%a %U' /run/segmentd)" "755 segmentd"
+	is "its socket" "$(stat -c '%a' /run/segmentd/segmentd.sock)" 666
+	is "its folder for files" "$(stat -c '%a %U' /var/lib/segmentd)" "750 segmentd"
+}
+
+# What systemd has to be asked, since no process shows it.
+manager() {
+	while read -r name wanted; do
+		is "$name" "$(property segmentd.service "$name")" "$wanted"
+	done <<-END
+	Type notify
+	NotifyAccess main
+	Restart always
+	RestartUSec 0
+	StartLimitIntervalUSec 0
+	OOMPolicy continue
+	ManagedOOMPreference omit
+	KillMode mixed
+	WatchdogUSec 20s
+	TimeoutStartUSec 1min 30s
+	TimeoutStopUSec 1min 30s
+	FileDescriptorStoreMax 8
+	RuntimeDirectoryPreserve yes
+	TasksMax 256
+	KeyringMode private
+	SystemCallArchitectures native
+	RestrictAddressFamilies AF_UNIX
+	END
+	is "IPAddressDeny" "$(property segmentd.service IPAddressDeny | tr ' ' '\n' | sort | tr '\n' ' ')" "0.0.0.0/0 ::/0 "
+	is "TriggerLimitIntervalUSec of the socket" "$(property segmentd.socket TriggerLimitIntervalUSec)" 0
+	if [ -n "$(property segmentd.service FileDescriptorStorePreserve)" ]; then
+		is "FileDescriptorStorePreserve" "$(property segmentd.service FileDescriptorStorePreserve)" yes
+		is "KillSignal" "$(property segmentd.service KillSignal)" "$(kill -l USR2 2>/dev/null || echo 12)"
+	else
+		is "KillSignal" "$(property segmentd.service KillSignal)" 15
+		is "RestartKillSignal" "$(property segmentd.service RestartKillSignal)" 12
+	fi
+}
+
+# What is refused, tried by a program under the same settings: a copy of the unit with another thing to do.
+confinement() {
+	unit=$(property segmentd.service FragmentPath)
+	sed -e '/^Exec/d' -e '/^Type=/d' -e '/^Restart/d' -e '/^WatchdogSec/d' -e '/^\(Requires\|After\)=/d' \
+		-e 's/^\[Service\]/&\nType=oneshot\nExecStart=\/usr\/bin\/perl \/run\/confined.pl\nStandardOutput=file:\/run\/confined/' \
+		-e '/^RuntimeDirectory/d' -e '/^StateDirectory/d' "$unit" >/run/systemd/system/confined.service
+	cat >/run/confined.pl <<-'END'
+	use strict; use Socket; use POSIX ();
+	my ($mmap, $unshare, $add_key, $personality, $mbind, $new_user) = (9, 272, 248, 135, 237, 0x10000000);
+	my ($type, $key, $value) = ("user", "confined", "x");
+	sub told { my ($name, $ok) = @_; printf "%s: %s\n", $name, $ok ? "allowed" : "refused ($!)"; }
+	told("an internet socket", socket(my $i, AF_INET, SOCK_STREAM, 0));
+	told("a Unix socket", socket(my $u, AF_UNIX, SOCK_STREAM, 0));
+	open(my $f, ">", "/dev/shm/confined") or told("a file in /dev/shm", 0);
+	told("giving a file away", chown($<, -1, "/dev/shm/confined"));
+	told("a program with another's rights", chmod(04755, "/dev/shm/confined"));
+	unlink("/dev/shm/confined");
+	told("a lower nice value", defined POSIX::nice(-1));
+	my ($machine) = (POSIX::uname())[4];
+	exit 0 if $machine ne "x86_64";
+	told("memory that is written and run", syscall($mmap, 0, 4096, 7, 0x22, -1, 0) != -1);
+	told("a namespace", syscall($unshare, $new_user) != -1);
+	told("a key", syscall($add_key, $type, $key, $value, 1, -2) != -1);
+	told("another personality", syscall($personality, 0x0040000) != -1);
+	told("placing its memory", syscall($mbind, 0, 0, 0, 0, 0, 0) != -1);
+	END
+	systemctl daemon-reload
+	check "the confined program ends" systemctl start confined.service
+	while IFS=: read -r name what; do
+		case $name in
+		"a Unix socket" | "placing its memory" | "a file in /dev/shm") like "$name" "$what" ' allowed' ;;
+		*) like "$name" "$what" ' refused*' ;;
+		esac
+	done </run/confined
+	rm /run/systemd/system/confined.service
+	systemctl daemon-reload
+}
+
+exposure() {
+	for unit in segmentd.service segmentd-audit@.service; do
+		said=$(systemd-analyze security --no-pager "$unit" 2>&1 | tail -n 1)
+		note "$said"
+		level=$(echo "$said" | sed -n 's/.*: \([0-9]*\)\.\([0-9]\) .*/\1\2/p')
+		[ $unit != segmentd.service ] || check "the daemon's exposure is at most 1.0" test "${level:-99}" -le 10
+	done
+}
+
+# --- segmentd-audit ---------------------------------------------------------------------------------------------------
+
+is_held_by() { as segmentd segmentctl show "$1" | grep -q "$2"; }
+is_gone() { [ ! -e "$1" ]; }
+
+audit() {
+	is "who may ask" "$(stat -c '%a %U %G' /run/segmentd-audit.sock)" "660 root segmentd"
+	# A child of a client that is gone: who that is says nobody but /proc, in which the daemon may not look.
+	as bert segmentctl exec scoreboard -- sh -c 'exec sleep 1000 >/dev/null 2>&1 &'
+	check "the daemon's user is told who holds a segment" await 10 is_held_by scoreboard sleep
+	is "by a unit of its own for each question" "$(systemctl list-sockets --no-legend segmentd-audit.socket | wc -l)" 1
+	as segmentd segmentctl show scoreboard | sed -n '/sleep/s/^/# /p'
+	pkill -x -u bert sleep
+	echo 'orphans = ( { posix = "/left-*"; after = "0s"; action = "remove"; } );' >"$conf/segments.d/orphans.conf"
+	as cleo sh -c 'echo left >/dev/shm/left-alone'
+	as cleo sh -c 'echo left >/dev/shm/left-held; exec sleep 1000 </dev/shm/left-held' &
+	check "somebody has one open" await 10 pgrep -x -u cleo sleep
+	check "a rule of orphans is taken" systemctl reload segmentd.service
+	check "another user's orphan is removed" await 20 is_gone /dev/shm/left-alone
+	check "what somebody has open is not" test -e /dev/shm/left-held
+	pkill -x -u cleo sleep
+	wait
+	check "until that is gone, too" await 20 is_gone /dev/shm/left-held
+	rm "$conf/segments.d/orphans.conf"
+	check "without rules nothing is left to ask" systemctl reload segmentd.service
+	is "nothing has failed" "$(systemctl list-units --failed --no-legend --plain | cut -d' ' -f1 | tr '\n' ' ')" ""
+}
+
+# --- reload -----------------------------------------------------------------------------------------------------------
+
+reload() {
+	echo 'segments = ( { name = "bad"; size = "1MiB"; colour = "red"; } );' >"$conf/segments.d/bad.conf"
+	if said=$(systemctl reload segmentd.service 2>&1); then
+		failed "systemctl reload fails on files that are not valid"
+	else
+		passed "systemctl reload fails on files that are not valid"
+		note "$said"
+	fi
+	check "the status has file, line and key" says_status "segments.d/bad.conf:1"
+	check "so has what systemctl status shows of the reload" sh -c "systemctl status --no-pager segmentd.service |
+		grep -q 'segmentctl.*bad.conf:1:.*colour\|colour.*bad.conf:1'"
+	is "the daemon is up as before" "$(systemctl is-active segmentd.service) $(main_pid)" "active $pid"
+	echo 'segments = ( { name = "good"; size = "1MiB"; placement = "prefer"; mode = "0666"; } );' >"$conf/segments.d/bad.conf"
+	check "systemctl reload does what is said now" systemctl reload segmentd.service
+	check "and the segment is there" timeout 10 segmentctl wait good
+	rm "$conf/segments.d/bad.conf"
+	check "and takes it away again" systemctl reload segmentd.service
+	is "as it was" "$(names env)" "cache market-data scoreboard "
+}
+
+# --- files that are not valid at the start -------------------------------------------------------------------------------
+
+is_another() { p=$(main_pid); [ "$p" != "$1" ] && [ "$p" != 0 ] && [ "$(systemctl is-active segmentd.service)" = active ]; }
+n_starts() { property segmentd.service NRestarts; }
+
+invalid() {
+	check "it stops" systemctl stop segmentd.service
+	echo 'segments = ( { name = "bad"; size = "1MiB"; colour = "red"; } );' >"$conf/segments.d/bad.conf"
+	if systemctl start segmentd.service 2>/dev/null; then
+		failed "a start on files that are not valid fails"
+	else
+		passed "a start on files that are not valid fails"
+	fi
+	before=$(n_starts)
+	sleep 1
+	check "it is tried again, but not without end" test "$(($(n_starts) - before))" -le 2
+	rm "$conf/segments.d/bad.conf"
+	check "and by itself it runs when they are mended" await 20 is_another 0
+	check "as ever" timeout 10 segmentctl wait market-data
+	pid=$(main_pid)
+}
+
+# --- deaths -----------------------------------------------------------------------------------------------------------
+
+deaths() {
+	kill -9 "$pid"
+	check "one that was killed comes back" await 20 is_another "$pid"
+	check "and serves" timeout 10 segmentctl wait market-data
+	pid=$(main_pid)
+	mkdir -p /run/systemd/system/segmentd.service.d
+	printf '[Service]\nWatchdogSec=1s\n' >/run/systemd/system/segmentd.service.d/watchdog.conf
+	systemctl daemon-reload
+	systemctl restart segmentd.service
+	pid=$(main_pid)
+	sleep 1.5
+	is "the watchdog leaves one alone that works" "$(main_pid)" "$pid"
+	kill -STOP "$pid"
+	check "one that hangs is ended by the watchdog, and comes back" await 20 is_another "$pid"
+	is "by the watchdog" "$(journalctl -q -b -u segmentd.service -o cat | grep -c 'Watchdog timeout')" 1
+	rm -r /run/systemd/system/segmentd.service.d
+	systemctl daemon-reload
+	check "it stops" systemctl stop segmentd.service
+	is "its folder stays" "$(stat -c '%a %U' /run/segmentd)" "755 segmentd"
+	check "a client starts it again" timeout 30 segmentctl wait market-data
+	check "all of it stops" systemctl stop segmentd.socket segmentd.service segmentd-audit.socket
+	check "no socket is left" test ! -e /run/segmentd/segmentd.sock -a ! -e /run/segmentd-audit.sock
+}
+
+start
+service
+identity
+surroundings
+manager
+confinement
+exposure
+reload
+audit
+invalid
+deaths
 finish
