@@ -347,6 +347,8 @@ harness_daemon_hear(struct harness_daemon *daemon)
 		for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 			if (streq(line, "READY=1"))
 				ready = true;
+			daemon->n_extended += strncmp(line, "EXTEND_TIMEOUT_USEC=", 20) == 0;
+			daemon->n_status += strncmp(line, "STATUS=", 7) == 0;
 			if (strncmp(line, "STATUS=", 7) == 0)
 				(void)snprintf(daemon->status, sizeof(daemon->status), "%s", line + 7);
 		}

@@ -79,6 +79,7 @@ struct harness_daemon {
 	int pidfd;
 	int notify_fd;
 	char status[512];		/* the last STATUS= */
+	unsigned n_status, n_extended;	/* how often STATUS= and EXTEND_TIMEOUT_USEC= were heard */
 };
 
 #define HARNESS_DAEMON_NULL	{ .pidfd = -1, .notify_fd = -1 }

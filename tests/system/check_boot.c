@@ -400,17 +400,36 @@ expect_status(struct start *start, struct protocol_segment *row)
 	printf("STATUS=%s\n", line);
 }
 
+/* What gets on asks the service manager for time, and what hangs does not, however often it says how far it is. */
+static void
+expect_extended(struct start *start, unsigned n_before)
+{
+	unsigned n_extended = start->daemon.n_extended, until = start->daemon.n_status + 3;
+
+	ck_assert_uint_gt(n_extended, n_before);
+	while (start->daemon.n_status < until) {
+		struct pollfd pollfd = { .fd = start->daemon.notify_fd, .events = POLLIN };
+
+		harness_assert(poll(&pollfd, 1, HARNESS_TIMEOUT_MS) == 1, "nothing is said any more");
+		(void)harness_daemon_hear(&start->daemon);
+	}
+	ck_assert_uint_eq(start->daemon.n_extended, n_extended);
+}
+
 START_TEST(how_far_it_is_is_told_in_bytes)
 {
 	struct protocol_wait wait = { .progress_bytes = 0 };
 	struct start start = START_NULL;
 	struct protocol_segment row;
 	struct harness_reply reply;
+	unsigned n_extended;
 
 	if (harness_is_full())
 		return;
 	begin(&start, KIND_BASE, "true");
 	expect_status(&start, &row);
+	expect_extended(&start, 0);
+	n_extended = start.daemon.n_extended;
 	/* Who waits hears of the next piece. */
 	wait.progress_bytes = row.progress_bytes;
 	(void)snprintf(wait.name, sizeof(wait.name), "large");
@@ -424,6 +443,7 @@ START_TEST(how_far_it_is_is_told_in_bytes)
 	ck_assert_uint_eq(reply.waited.total_bytes, large_bytes(&start));
 	expect_status(&start, &row);
 	ck_assert_uint_ge(row.progress_bytes, reply.waited.progress_bytes);
+	expect_extended(&start, n_extended);
 	end(&start);
 	harness_daemon_stop(&start.daemon);
 }
