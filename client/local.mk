@@ -16,7 +16,7 @@ lib_LTLIBRARIES += client/libsegment.la
 client_libsegment_la_SOURCES =
 client_libsegment_la_LIBADD = client/libclient.la
 # nodelete: the handlers of fork and of threads' ends would point to nowhere after a dlclose.
-client_libsegment_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined -pthread \
+client_libsegment_la_LDFLAGS = $(AM_LDFLAGS) -version-info 1:0:0 -no-undefined -pthread \
 	-Wl,-z,nodelete -Wl,--version-script=$(top_srcdir)/client/libsegment.sym
 EXTRA_client_libsegment_la_DEPENDENCIES = client/libsegment.sym
 EXTRA_DIST += client/libsegment.sym

@@ -17,22 +17,30 @@ CLEANFILES += $(units_made)
 if HAVE_UNIT_DIR
 systemdsystemunit_DATA = $(units)
 nodist_systemdsystemunit_DATA = $(units_made)
-
-install-data-local: install-systemd
-uninstall-local: uninstall-systemd
 endif
 
-systemd/%.service: systemd/%.service.in Makefile
-	$(AM_V_GEN)$(MKDIR_P) systemd && \
-	    sed -e 's|[@]bindir[@]|$(bindir)|g' -e 's|[@]sbindir[@]|$(sbindir)|g' -e 's|[@]libexecdir[@]|$(libexecdir)|g' \
-		-e '@unit_settings@' $< >$@.tmp && mv $@.tmp $@
+systemd_words = sed -e 's|[@]bindir[@]|$(bindir)|g' -e 's|[@]sbindir[@]|$(sbindir)|g' -e 's|[@]libexecdir[@]|$(libexecdir)|g' \
+	-e 's|[@]sysconfdir[@]|$(sysconfdir)|g' -e 's|[@]localstatedir[@]|$(localstatedir)|g' -e '@unit_settings@'
+systemd/%: systemd/%.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && $(systemd_words) $< >$@.tmp && mv $@.tmp $@
+
+EXTRA_DIST += systemd/apparmor/usr.sbin.segmentd.in
+CLEANFILES += systemd/apparmor/usr.sbin.segmentd
+if HAVE_APPARMOR_DIR
+nodist_apparmor_DATA = systemd/apparmor/usr.sbin.segmentd
+endif
 
 # Named segmentd.conf there, all of them.
+install-data-local: install-systemd
+uninstall-local: uninstall-systemd
 .PHONY: install-systemd uninstall-systemd
 install-systemd:
-	$(MKDIR_P) "$(DESTDIR)$(sysusersdir)" "$(DESTDIR)$(tmpfilesdir)"
-	$(INSTALL_DATA) $(srcdir)/systemd/segmentd.sysusers "$(DESTDIR)$(sysusersdir)/segmentd.conf"
-	$(INSTALL_DATA) $(srcdir)/systemd/segmentd.tmpfiles "$(DESTDIR)$(tmpfilesdir)/segmentd.conf"
+	test -z "$(systemdsystemunitdir)" || { \
+		$(MKDIR_P) "$(DESTDIR)$(sysusersdir)" "$(DESTDIR)$(tmpfilesdir)" && \
+		$(INSTALL_DATA) $(srcdir)/systemd/segmentd.sysusers "$(DESTDIR)$(sysusersdir)/segmentd.conf" && \
+		$(INSTALL_DATA) $(srcdir)/systemd/segmentd.tmpfiles "$(DESTDIR)$(tmpfilesdir)/segmentd.conf"; \
+	}
 
 uninstall-systemd:
-	-rm -f "$(DESTDIR)$(sysusersdir)/segmentd.conf" "$(DESTDIR)$(tmpfilesdir)/segmentd.conf"
+	-test -z "$(systemdsystemunitdir)" || \
+		rm -f "$(DESTDIR)$(sysusersdir)/segmentd.conf" "$(DESTDIR)$(tmpfilesdir)/segmentd.conf"
