@@ -30,6 +30,7 @@ struct conf_daemon {
 	bool has_admin_gid;		/* false: there is no such group on this host, only root administers */
 	uint32_t admin_gid;
 	char *audit_socket;
+	bool keep_sessions;
 	uint32_t workers;		/* 0: one a CPU */
 	uint64_t memory_reserve_bytes;
 	struct conf_limits limits;

@@ -55,8 +55,8 @@ accounts_put(struct accounts *accounts, struct account *account)
 	free(account);
 }
 
-int
-accounts_charge(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount,
+static int
+charge_new(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount, uint64_t limit,
     struct charge *ret_charge)
 {
 	struct account *account = accounts_get(accounts, uid);
@@ -64,7 +64,7 @@ accounts_charge(struct accounts *accounts, uint32_t uid, enum accounts_kind kind
 
 	if (!account)
 		return -ENOMEM;
-	if (!checked_add(account->used[kind], amount, &sum) || sum > accounts->limits[kind]) {
+	if (!checked_add(account->used[kind], amount, &sum) || sum > limit) {
 		accounts_put(accounts, account);
 		return ACCOUNTS_E_LIMIT;
 	}
@@ -77,6 +77,20 @@ accounts_charge(struct accounts *accounts, uint32_t uid, enum accounts_kind kind
 		.amount = amount,
 	};
 	return 0;
+}
+
+int
+accounts_charge(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount,
+    struct charge *ret_charge)
+{
+	return charge_new(accounts, uid, kind, amount, accounts->limits[kind], ret_charge);
+}
+
+int
+accounts_charge_again(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount,
+    struct charge *ret_charge)
+{
+	return charge_new(accounts, uid, kind, amount, UINT64_MAX, ret_charge);
 }
 
 void

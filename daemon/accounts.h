@@ -52,6 +52,9 @@ void accounts_deinit(struct accounts *accounts);
 /* Charges amount to uid. 0, ACCOUNTS_E_LIMIT, or -ENOMEM. */
 int accounts_charge(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount,
     struct charge *ret_charge);
+/* What it was charged with by an earlier daemon, whatever the limit is now. 0 or -ENOMEM. */
+int accounts_charge_again(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount,
+    struct charge *ret_charge);
 void charge_deinit(struct charge *charge);
 
 #endif

@@ -126,6 +126,77 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 	return 0;
 }
 
+int
+attachment_revive(struct segment *segment, const struct attachment_past *past, uint64_t session,
+    const struct identity *identity, struct accounts *accounts, struct attachment_list *session_list,
+    struct attachment **ret_attachment)
+{
+	struct attachment *attachment = malloc(sizeof(*attachment));
+	struct charge charge = CHARGE_NULL;
+	int r = attachment ? accounts_charge_again(accounts, past->uid, ACCOUNTS_ATTACHMENTS, 1, &charge) : -ENOMEM;
+
+	if (r) {
+		free(attachment);
+		return r;
+	}
+	*attachment = (struct attachment) {
+		.segment = segment,
+		.id = past->id,
+		.access = past->access,
+		.uid = past->uid,
+		.pid = past->pid,
+		.process = past->process,
+		.session = session,
+		.identity = identity,
+		.since_ns = past->since_ns,
+		.is_marked = past->is_marked,
+		.is_foreign = past->is_foreign,
+		.is_owner_gone = past->is_owner_gone,
+		.charge = charge,
+	};
+	segment->locks->n_foreign_writers += attachment->is_foreign;
+	TAILQ_INSERT_TAIL(&segment->attachments, attachment, segment_entry);
+	if (session)
+		LIST_INSERT_HEAD(session_list, attachment, session_entry);
+	attachment_count(attachment, 1);
+	r = attachment_enter_row(attachment);
+	if (r) {
+		attachment_free(attachment);
+		return r;
+	}
+	*ret_attachment = attachment;
+	return 0;
+}
+
+/* A process that closed its connection, to this daemon or to the one before, and holds locks perhaps. */
+static void
+attachment_watch_owner(struct attachment *attachment)
+{
+	cleanup_close int pidfd = -1;
+	struct vigil *vigil;
+
+	/* Where processes have no numbers, the mark alone tells: it is free when nobody maps the memory any more. */
+	if (!attachment_may_own(attachment) || attachment->is_owner_gone || !attachment->process)
+		return;
+	pidfd = process_open(attachment->pid, attachment->process);
+	if (pidfd < 0) {
+		attachment_owner_gone(attachment, clock_monotonic_ns() + END_NS);
+		return;
+	}
+	vigil = vigil_new(attachment->segment->host->base, &pidfd);
+	if (vigil)
+		vigil_add(vigil, attachment);
+}
+
+void
+attachment_resume(struct attachment *attachment)
+{
+	if (!attachment_is_held(attachment))
+		attachment_end(attachment);
+	else if (!attachment->session)
+		attachment_watch_owner(attachment);
+}
+
 bool
 attachment_may_own(const struct attachment *attachment)
 {

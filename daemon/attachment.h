@@ -64,6 +64,33 @@ int attachment_new(struct segment *segment, const struct identity *identity, uin
     uint32_t access, struct accounts *accounts, struct attachment_list *session_list,
     struct attachment **ret_attachment, int *ret_fd);
 
+/* What of an attachment outlives a daemon. */
+struct attachment_past {
+	uint32_t id;
+	uint32_t access;
+	uint32_t uid;
+	int32_t pid;
+	uint64_t process;
+	uint64_t since_ns;
+	bool is_marked;
+	bool is_foreign;
+	bool is_owner_gone;
+};
+
+/*
+ * One that an earlier daemon handed out, in the order of ids in its segment. session_list and identity are its session's; NULL: it
+ * has none any more. attachment_resume() has the kernel's word on it. 0 or a negative errno.
+ */
+int attachment_revive(struct segment *segment, const struct attachment_past *past, uint64_t session,
+    const struct identity *identity, struct accounts *accounts, struct attachment_list *session_list,
+    struct attachment **ret_attachment);
+
+/*
+ * The segment has all of its attachments again. It ends if nobody holds it; the locks of an owner that is gone are recovered, and
+ * one that is alone with its process is watched. The attachment may be freed.
+ */
+void attachment_resume(struct attachment *attachment);
+
 /* Whether it may hold locks of its segment. */
 bool attachment_may_own(const struct attachment *attachment);
 

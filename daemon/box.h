@@ -28,6 +28,7 @@ enum box_kind {
 	BOX_SEGMENT_DATA = 1,
 	BOX_SEGMENT_CONTROL = 2,
 	BOX_SESSION = 3,
+	BOX_SEGMENT_MARK = 4,		/* what says that the data is in use: of files */
 };
 
 struct box_label {

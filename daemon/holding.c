@@ -16,6 +16,7 @@
 #include "daemon/procfd.h"
 
 #define HUGE_BYTES	(2 * MIB)
+#define CONTROL_PAGE_BYTES	4096
 #define CLOSE_SECONDS	600		/* of a disk to which much is to be written; nobody waits for it but a stop, which has a limit */
 #define SMALL_BYTES	(2 * MIB)	/* resident: freed in less than a millisecond */
 
@@ -85,14 +86,12 @@ control_fail(int r, const char *step, char *text, size_t text_size)
 	return r;
 }
 
+/* Its object is there: what the daemon has of it besides. */
 static int
-control_make(struct holding_control *control, const char *name, uint64_t size_bytes, char *text, size_t text_size)
+control_equip(struct holding_control *control, char *text, size_t text_size)
 {
-	int r = memfd_object_new(name, size_bytes, &control->object, text, text_size);
+	int r = backend_object_settle(&control->object);
 
-	if (r)
-		return r;
-	r = backend_object_settle(&control->object);
 	if (r == 0)
 		r = procfd_reopen(control->object.fd, O_RDONLY, &control->read_fd);
 	if (r)
@@ -106,16 +105,47 @@ control_make(struct holding_control *control, const char *name, uint64_t size_by
 	return 0;
 }
 
+static struct holding_control *
+control_new(char *text, size_t text_size)
+{
+	struct holding_control *control = malloc(sizeof(*control));
+
+	if (control)
+		*control = (struct holding_control) { .object = BACKEND_OBJECT_NULL, .read_fd = -1 };
+	else
+		(void)control_fail(-ENOMEM, "making", text, text_size);
+	return control;
+}
+
 int
 holding_add_control(struct holding *holding, const char *name, uint64_t size_bytes, char *text, size_t text_size)
 {
-	struct holding_control *control = malloc(sizeof(*control));
+	struct holding_control *control = control_new(text, text_size);
 	int r;
 
 	if (!control)
-		return control_fail(-ENOMEM, "making", text, text_size);
-	*control = (struct holding_control) { .object = BACKEND_OBJECT_NULL, .read_fd = -1 };
-	r = control_make(control, name, size_bytes, text, text_size);
+		return -ENOMEM;
+	r = memfd_object_new(name, size_bytes, &control->object, text, text_size);
+	if (r == 0)
+		r = control_equip(control, text, text_size);
+	if (r)
+		(void)control_free(control);
+	else
+		holding->control = control;
+	return r;
+}
+
+int
+holding_revive_control(struct holding *holding, int *fd, uint64_t size_bytes, char *text, size_t text_size)
+{
+	struct holding_control *control = control_new(text, text_size);
+	int r;
+
+	if (!control)
+		return -ENOMEM;
+	r = memfd_object_revive(fd, round_up(size_bytes, CONTROL_PAGE_BYTES), 0, &control->object, text, text_size);
+	if (r == 0)
+		r = control_equip(control, text, text_size);
 	if (r)
 		(void)control_free(control);
 	else
@@ -129,6 +159,25 @@ holding_close(struct holding *holding)
 	if (holding->map)
 		(void)munmap(holding->map, holding->object.map_bytes);
 	backend_object_close(holding->backend, &holding->object);
+	(void)control_free(holding->control);
+	free(holding->node_bytes);
+	*holding = (struct holding) HOLDING_NULL;
+}
+
+void
+holding_leave(struct holding *holding)
+{
+	if (holding->map)
+		(void)munmap(holding->map, holding->object.map_bytes);
+	if (holding->backend && holding->backend->leave) {
+		holding->backend->leave(&holding->object);
+	} else {
+		if (holding->object.entry)
+			holding->object.entry->record = NULL;
+		if (holding->backend && holding->backend->close)
+			holding->backend->close(&holding->object);
+		close_fd(&holding->object.fd);
+	}
 	(void)control_free(holding->control);
 	free(holding->node_bytes);
 	*holding = (struct holding) HOLDING_NULL;

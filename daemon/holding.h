@@ -71,6 +71,15 @@ int holding_map(struct holding *holding);
 /* Makes control memory, zeroed, and maps it. 0, or a negative errno with a sentence. */
 int holding_add_control(struct holding *holding, const char *name, uint64_t size_bytes, char *text, size_t text_size);
 
+/*
+ * The control memory that an earlier daemon made for it, by a descriptor, which is taken. 0; BACKEND_E_GONE, BACKEND_E_OTHER, or
+ * a negative errno with a sentence.
+ */
+int holding_revive_control(struct holding *holding, int *fd, uint64_t size_bytes, char *text, size_t text_size);
+
+/* Lets go of it as it is, with its name and its row, as if we had been killed. */
+void holding_leave(struct holding *holding);
+
 /* Whether nobody else holds the object, by the kernel's word. */
 bool holding_is_alone(struct holding *holding);
 

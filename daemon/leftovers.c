@@ -366,6 +366,20 @@ leftovers_find(struct leftovers *leftovers, const struct definition *definition)
 }
 
 bool
+leftovers_claim(struct leftovers *leftovers, const struct definition *definition, uint64_t generation,
+    struct record_entry *ret_entry)
+{
+	struct leftover *leftover = leftovers_find(leftovers, definition);
+
+	/* Its state is what the caller knows better. */
+	if (!leftover || leftover->entry.row.generation != generation || leftover->holding.backend)
+		return false;
+	*ret_entry = leftover->entry;
+	leftover_free(leftover);
+	return true;
+}
+
+bool
 leftovers_hinder(struct leftovers *leftovers, const struct definition *definition)
 {
 	const struct leftover *leftover = leftovers_find(leftovers, definition);

@@ -98,6 +98,10 @@ int leftovers_adopt(struct leftovers *leftovers, const struct definition *defini
 struct record_entry *leftovers_row(struct leftovers *leftovers, const struct definition *definition);
 void leftovers_row_taken(struct leftovers *leftovers, const struct definition *definition);
 
+/* The row of a segment's object, which is taken over by whoever asks, and no leftover any more. False: there is none. */
+bool leftovers_claim(struct leftovers *leftovers, const struct definition *definition, uint64_t generation,
+    struct record_entry *ret_entry);
+
 /* Whether a segment of the definition has failed for one, and is started again when that is gone. */
 bool leftovers_hinder(struct leftovers *leftovers, const struct definition *definition);
 

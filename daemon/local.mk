@@ -49,6 +49,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/provision_adopt.c \
 	daemon/provision_errand.c \
 	daemon/provision_grow.c \
+	daemon/provision_revive.c \
 	daemon/provision_init.c \
 	daemon/provision_inquire.c \
 	daemon/provision_place.c \
@@ -76,8 +77,11 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/segment_file.c daemon/segment_file.h \
 	daemon/segment_grow.c \
 	daemon/segment_ledger.c \
+	daemon/segment_revive.c \
 	daemon/session.c daemon/session.h \
 	daemon/slices.c daemon/slices.h \
+	daemon/survival.c daemon/survival.h \
+	daemon/survival_past.c daemon/survival_past.h \
 	daemon/vigil.c daemon/vigil.h \
 	daemon/who.c daemon/who.h \
 	daemon/who_answer.c daemon/who_answer.h \

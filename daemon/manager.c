@@ -27,6 +27,7 @@
 #include "daemon/recoverylog.h"
 #include "daemon/reload.h"
 #include "daemon/requests.h"
+#include "daemon/survival.h"
 #include "host/limits.h"
 #include "systemd/inherited.h"
 #include "systemd/notify.h"
@@ -50,8 +51,8 @@ struct manager {
 	struct provisioner provisioner;
 	struct kernelcount kernelcount;
 	struct record record;
-	struct ledger ledger;
 	struct leftovers leftovers;
+	struct survival survival;
 	struct recovery recovery;
 	struct registry registry;
 	struct events events;
@@ -64,7 +65,7 @@ struct manager {
 	struct reload reload;
 	struct who who;
 	struct ending ending;
-	struct event *signals[3];
+	struct event *signals[4];
 	struct event watchdog_event;
 	struct event status_event;
 	struct timeval watchdog_interval;
@@ -73,6 +74,7 @@ struct manager {
 	bool is_ready;			/* the service manager was told */
 	bool is_incomplete;		/* a required segment failed, and that was logged */
 	bool is_stopping;
+	bool has_restored;		/* what the daemon before had, and nobody is to lose by an error of ours */
 	uint64_t started_ns;
 };
 
@@ -343,6 +345,24 @@ manager_on_signal(evutil_socket_t signal, short what, void *arg)
 		(void)event_base_loopbreak(manager->base);
 }
 
+/*
+ * Another daemon is about to take our place: it finds everything as if we had been killed, and the connections in any case. What
+ * workers are at ends with us.
+ */
+static void
+manager_on_handover(evutil_socket_t signal, short what, void *arg)
+{
+	struct manager *manager = arg;
+
+	if (manager->is_stopping)
+		return;
+	log_write(LOG_NOTICE, NULL, "handing over on signal %d (%s): segments, and who has them, stay as they are", (int)signal,
+	    strsignal((int)signal));
+	notify_stopping();
+	survival_hand_over(&manager->survival);
+	_exit(EXIT_SUCCESS);
+}
+
 static void
 manager_on_hangup(evutil_socket_t signal, short what, void *arg)
 {
@@ -408,6 +428,7 @@ manager_on_daemon_keys(const struct conf_daemon *keys, void *arg)
 	if (r)
 		log_write(LOG_ERR, &(struct log_about) { .error = r }, "the permissions of the socket cannot be changed");
 	accounts_set_limits(&manager->accounts, &keys->limits);
+	manager->sessions.keeps = keys->keep_sessions;
 	workers_set_max(&manager->workers, manager_n_workers(keys));
 	auditor_set_socket(&manager->auditor, keys->audit_socket);
 	budget_set_reserve(&manager->provisioner.budget, keys->memory_reserve_bytes);
@@ -479,6 +500,7 @@ manager_init_loop(struct manager *manager)
 	manager->signals[0] = evsignal_new(manager->base, SIGTERM, manager_on_signal, manager);
 	manager->signals[1] = evsignal_new(manager->base, SIGINT, manager_on_signal, manager);
 	manager->signals[2] = evsignal_new(manager->base, SIGHUP, manager_on_hangup, manager);
+	manager->signals[3] = evsignal_new(manager->base, SIGUSR2, manager_on_handover, manager);
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(manager->signals); i++)
 		if (!manager->signals[i] || evsignal_add(manager->signals[i], NULL))
 			return -ENOMEM;
@@ -513,6 +535,7 @@ manager_init_sessions(struct manager *manager)
 		.on_room = requests_on_room,
 		.arg = &manager->requests,
 	};
+	manager->sessions.keeps = manager->conf->daemon.keep_sessions;
 	TAILQ_INIT(&manager->sessions.sessions);
 	manager->requests = (struct requests) {
 		.registry = &manager->registry,
@@ -559,47 +582,18 @@ manager_init_record(struct manager *manager)
 	return 0;
 }
 
-/* What an earlier daemon had in its hands, by the kinds of its rows. */
-struct manager_earlier {
-	uint32_t n[LEDGER_KIND_N];
-};
-
+/* What the daemon before had in use: read now, and restored before anything else is made. */
 static int
-manager_take_row(const struct ledger_item *item, void *arg)
+manager_init_survival(struct manager *manager)
 {
-	struct manager_earlier *earlier = arg;
-
-	earlier->n[item->kind]++;
-	return 0;
-}
-
-static void
-manager_tell_ledger(const char *text, void *arg)
-{
-	log_write(LOG_WARNING, NULL, "the ledger in state_dir: %s", text);
-}
-
-static int
-manager_init_ledger(struct manager *manager)
-{
-	struct manager_earlier earlier = { 0 };
 	char text[FINDINGS_TEXT_SIZE];
 	int r;
 
-	r = ledger_open(&manager->ledger, manager->conf->daemon.state_dir, manager_take_row, manager_tell_ledger, &earlier, text,
-	    sizeof(text));
-	if (r == 0)
-		r = ledger_commit(&manager->ledger, text, sizeof(text));
-	if (r) {
+	r = survival_init(&manager->survival, manager->base, &manager->registry, &manager->requests, &manager->leftovers,
+	    &manager->inherited, manager->conf->daemon.state_dir, text, sizeof(text));
+	if (r)
 		log_write(LOG_ERR, NULL, "%s. Remedy: let the daemon's uid write there, make room, or name another state_dir", text);
-		return r;
-	}
-	if (earlier.n[LEDGER_SEGMENT] || earlier.n[LEDGER_SESSION])
-		log_write(LOG_NOTICE, NULL, "an earlier daemon was ended with %" PRIu32 " segments, %" PRIu32 " connections and %" PRIu32
-		    " attachments", earlier.n[LEDGER_SEGMENT], earlier.n[LEDGER_SESSION], earlier.n[LEDGER_ATTACHMENT]);
-	manager->registry.host.ledger = &manager->ledger;
-	manager->sessions.ledger = &manager->ledger;
-	return 0;
+	return r;
 }
 
 static int
@@ -676,7 +670,7 @@ manager_init(struct manager *manager)
 	if (r == 0)
 		r = manager_init_record(manager);
 	if (r == 0)
-		r = manager_init_ledger(manager);
+		r = manager_init_survival(manager);
 	if (r)
 		return r;
 	inherited_drop(&manager->inherited, manager_tell_inherited, NULL);
@@ -693,10 +687,39 @@ manager_has_posix_rule(const struct conf *conf)
 	return false;
 }
 
+/* From here on nobody is to lose by an error of ours what the daemon before had: manager_run() says what becomes of one. */
+static int
+manager_restore(struct manager *manager, bool *ret_differs)
+{
+	manager->has_restored = true;
+	return survival_restore(&manager->survival, manager->conf, ret_differs);
+}
+
+/* All that is left of it is this daemon's. What the configuration has otherwise by now goes the way of a reload. */
+static int
+manager_succeed(struct manager *manager, bool differs)
+{
+	char text[FINDINGS_TEXT_SIZE];
+	int r = survival_begin(&manager->survival, text, sizeof(text));
+
+	if (r) {
+		log_write(LOG_ERR, NULL, "%s", text);
+		return r;
+	}
+	if (!differs)
+		return 0;
+	log_write(LOG_NOTICE, NULL, "the configuration differs from what runs: it is carried out as by a reload");
+	r = reload_hangup(&manager->reload);
+	if (r)
+		log_write(LOG_ERR, &(struct log_about) { .error = r }, "the configuration cannot be carried out: reload it");
+	return 0;
+}
+
 static int
 manager_start(struct manager *manager)
 {
 	static const struct timeval now = { 0 };
+	bool differs = false;
 	int r;
 
 	r = privileges_drop();
@@ -707,6 +730,8 @@ manager_start(struct manager *manager)
 	r = listener_start(&manager->listener);
 	if (r == 0)
 		r = manager_start_watchdog(manager);
+	if (r == 0)
+		r = manager_restore(manager, &differs);
 	if (r == 0)
 		r = registry_declare(&manager->registry, manager->conf);
 	if (r == 0)
@@ -721,7 +746,7 @@ manager_start(struct manager *manager)
 	(void)malloc_trim(0);
 	if (r == 0 && evtimer_add(&manager->status_event, &now))
 		r = -ENOMEM;
-	return r;
+	return r ? r : manager_succeed(manager, differs);
 }
 
 static void
@@ -750,8 +775,8 @@ manager_deinit(struct manager *manager)
 	kernelcount_deinit(&manager->kernelcount);
 	provisioner_deinit(&manager->provisioner);
 	record_close(&manager->record);
+	survival_deinit(&manager->survival, !manager->has_restored);
 	inherited_deinit(&manager->inherited);
-	ledger_close(&manager->ledger);
 	/* Nothing is left of us that another daemon could find half done. */
 	listener_unlock(&manager->listener);
 	accounts_deinit(&manager->accounts);
@@ -796,7 +821,7 @@ manager_run(struct conf *conf, const char *file)
 	LIST_INIT(&manager->parser.releases);
 	TAILQ_INIT(&manager->leftovers.list);
 	manager->record = (struct record) RECORD_NULL;
-	manager->ledger = (struct ledger) LEDGER_NULL;
+	manager->survival = (struct survival) SURVIVAL_NULL;
 	TAILQ_INIT(&manager->recovery.passes);
 	LIST_INIT(&manager->recovery.jobs);
 
@@ -813,6 +838,9 @@ manager_run(struct conf *conf, const char *file)
 		r = -EIO;
 	if (r)
 		log_write(LOG_ERR, &(struct log_about) { .error = r }, "cannot go on");
+	/* Who comes next finds what we had, as if we had been killed. */
+	if (r && manager->has_restored)
+		_exit(EXIT_FAILURE);
 	manager_deinit(manager);
 	(void)munmap(manager, sizeof(*manager));
 	return r;

@@ -104,6 +104,10 @@ provision_finish(struct provision *provision, int r)
 
 	provision_keep_promises(provision);
 	slices_stop(&provision->locking);
+	if (r && provision->is_revival && !provision_is_orphan(provision)) {
+		provision->done(provision, r);
+		return;
+	}
 	if (r && provision->is_growth && !provision_is_orphan(provision)) {
 		provision_undo(provision);
 		return;

@@ -75,6 +75,7 @@ struct provision {
 	bool is_held;			/* they do not: somebody has them. It is ready again as it is */
 	bool is_growth;			/* it is there and in use; only what is beyond from_bytes is made, or given back */
 	bool is_undoing;		/* the latter is under way */
+	bool is_revival;		/* all of it is there, and nothing is given back */
 	bool is_reserve_only;		/* of a file: its blocks are wanted, and no pages */
 	enum backend_stage stage;	/* of the errands that are under way */
 	struct inquiry inquiry;		/* while it has failed already, and is only asked about why */
@@ -124,6 +125,16 @@ int provision_start(struct provisioner *provisioner, struct definition *definiti
 int provision_grow(struct provisioner *provisioner, struct definition *definition, struct holding *holding,
     uint64_t from_bytes, uint64_t to_bytes, provision_done_fn done, provision_progress_fn progress, void *owner,
     struct provision **ret_provision, char *text, size_t text_size);
+
+/*
+ * Verifies and locks again what an earlier daemon had ready, and is in use. When it fails, the memory stays as it is, and the text
+ * says what it has not as asked. 0: it was begun; or a negative errno with the sentence.
+ */
+int provision_revive(struct provisioner *provisioner, struct definition *definition, struct holding *holding,
+    provision_done_fn done, provision_progress_fn progress, void *owner, struct provision **ret_provision, char *text,
+    size_t text_size);
+/* Whether there is anything of that to be done. */
+bool provision_must_revive(const struct definition *definition, const struct holding *holding);
 
 /*
  * Whether such a growth would be begun, if ahead_bytes were promised to others before; nothing is. 0 or PROVISION_E_DONE:

@@ -373,7 +373,7 @@ provision_fill(struct provision *provision)
 				.flags = provision->is_growth ? JOB_GROWTH : 0,
 				.counted_bytes = provision->from_bytes - min_u64(provision->from_bytes, provision->next_bytes),
 				.numa = is_data ? provision->numa : JOB_NUMA_ANY,
-				.nodes = is_data ? provision->nodes : 0,
+				.nodes = is_data && !provision->is_revival ? provision->nodes : 0,
 				.object = backend_object_of_job(is_data ? &holding->object : &holding->control->object),
 			},
 			.fd = is_data ? holding->object.fd : holding->control->object.fd,

@@ -30,14 +30,13 @@ registry_take_out(struct registry *registry, struct segment *segment)
 	TAILQ_REMOVE(&registry->in_order, segment, entry);
 }
 
-/* Enters a segment that the configuration declares, to be started from the loop: what is required first. */
+/* To be started from the loop, or revived: what is required first. */
 static void
-registry_start_declared(struct registry *registry, struct segment *segment)
+registry_start_soon(struct registry *registry, struct segment *segment)
 {
 	static const struct timeval now = { 0 };
 
 	registry_enter(registry, segment);
-	segment->is_declared = true;
 	if (!registry->start_first)
 		registry->start_first = segment;
 	/* In the second pass, or at the first one's very end: all again, which costs only the looking. */
@@ -46,6 +45,13 @@ registry_start_declared(struct registry *registry, struct segment *segment)
 	registry->starts_required = true;
 	if (!evtimer_pending(&registry->start_event, NULL))
 		(void)evtimer_add(&registry->start_event, &now);
+}
+
+static void
+registry_start_declared(struct registry *registry, struct segment *segment)
+{
+	segment->is_declared = true;
+	registry_start_soon(registry, segment);
 }
 
 static void
@@ -131,8 +137,10 @@ registry_on_start(evutil_socket_t fd, short what, void *arg)
 			continue;
 		if (segment->state == PROTOCOL_DECLARED)
 			segment_start(segment);
-		else
+		else {
+			segment_revive_on(segment);
 			segment_grow_on(segment);
+		}
 	}
 	if (!registry->start_next && registry->starts_required) {
 		registry->starts_required = false;
@@ -234,6 +242,78 @@ registry_declare_one(struct registry *registry, struct definition *definition)
 	return r;
 }
 
+/* One of a template that the configuration has no more: nobody creates from that, but what was is counted all the same. */
+static struct registry_template *
+registry_keep_template(struct registry *registry, const struct definition *definition, const char *name)
+{
+	struct registry_template *template_ = name ? registry_template(registry, name) : NULL;
+	char *copy;
+
+	if (template_)
+		return template_;
+	template_ = calloc(1, sizeof(*template_));
+	copy = strdup(name ? name : definition->name);
+	if (template_)
+		template_->definition = definition_copy(definition);
+	if (!template_ || !copy || !template_->definition) {
+		if (template_)
+			(void)definition_unref(template_->definition);
+		free(template_);
+		free(copy);
+		return NULL;
+	}
+	free(template_->definition->name);
+	template_->definition->name = copy;
+	template_->is_removed = true;
+	TAILQ_INSERT_TAIL(&registry->templates, template_, entry);
+	return template_;
+}
+
+static int
+registry_revive_creation(struct registry *registry, struct segment *segment, const struct registry_past *past)
+{
+	struct registry_template *template_ = registry_keep_template(registry, segment->definition, past->template_name);
+	struct segment_creation *creation = template_ ? calloc(1, sizeof(*creation)) : NULL;
+	int r = creation ? 0 : -ENOMEM;
+
+	if (r == 0)
+		r = accounts_charge_again(registry->accounts, past->charged_uid, ACCOUNTS_BYTES, past->charged_bytes,
+		    &creation->bytes_charge);
+	if (r) {
+		free(creation);
+		registry_drop_templates(registry);
+		return r;
+	}
+	creation->session = past->session;
+	creation->serial = past->serial;
+	creation->template_count = &template_->n_segments;
+	template_->n_segments++;
+	segment->creation = creation;
+	return 0;
+}
+
+int
+registry_revive(struct registry *registry, struct definition *definition, const struct registry_past *past,
+    struct segment **ret_segment)
+{
+	struct segment *segment;
+	int r = segment_new(&registry->host, definition, past->generation, &segment);
+
+	if (r)
+		return r;
+	if (!past->is_declared)
+		r = registry_revive_creation(registry, segment, past);
+	if (r) {
+		(void)segment_free(segment);
+		return r;
+	}
+	registry->last_generation = max_u64(registry->last_generation, past->generation);
+	segment->is_declared = past->is_declared;
+	registry_start_soon(registry, segment);
+	*ret_segment = segment;
+	return 0;
+}
+
 int
 registry_replace(struct registry *registry, struct segment *segment, struct definition *definition)
 {
@@ -291,7 +371,8 @@ registry_declare(struct registry *registry, const struct conf *conf)
 	for (size_t i = 0; r == 0 && i < conf->n_templates; i++)
 		r = registry_set_template(registry, conf->templates[i]);
 	for (size_t i = 0; r == 0 && i < conf->n_segments; i++)
-		r = registry_declare_one(registry, conf->segments[i]);
+		if (!registry_find(registry, conf->segments[i]->name))
+			r = registry_declare_one(registry, conf->segments[i]);
 	return r;
 }
 

@@ -53,8 +53,26 @@ int registry_init(struct registry *registry, struct event_base *base, struct ker
     registry_change_fn on_change, void *on_change_arg);
 void registry_deinit(struct registry *registry);
 
-/* Takes in what the configuration declares, and starts it from the loop: required ones first. 0 or -ENOMEM. */
+/*
+ * Takes in what the configuration declares, and starts it from the loop: required ones first. A name that is taken stays with who
+ * has it. 0 or -ENOMEM.
+ */
 int registry_declare(struct registry *registry, const struct conf *conf);
+
+/*
+ * Takes in a segment that an earlier daemon had, of that number, whose name is free: segment_revive() follows. What a client created is charged to
+ * its creator again. 0 or -ENOMEM.
+ */
+struct registry_past {
+	uint64_t generation;
+	bool is_declared;
+	const char *template_name;	/* or NULL */
+	uint64_t session, serial;	/* of its creator */
+	uint32_t charged_uid;
+	uint64_t charged_bytes;
+};
+int registry_revive(struct registry *registry, struct definition *definition, const struct registry_past *past,
+    struct segment **ret_segment);
 
 /* Takes in one definition whose name is free, and starts it as at the daemon's own start. 0 or -ENOMEM. */
 int registry_declare_one(struct registry *registry, struct definition *definition);

@@ -57,6 +57,8 @@ int requests_send_event(struct events_subscriber *subscriber, const struct proto
 
 /* An attachment was handed out to the session: who is to hear of it, and whether the session's subscriber hears more. */
 void requests_on_attach(struct session *session, struct attachment *attachment);
+/* A subscription that it had with an earlier daemon: to watched, or with NULL to all. */
+void requests_revive_subscription(struct requests *requests, struct session *session, struct session *watched);
 /* The session's own, and the one that names it. */
 void requests_end_subscriptions(struct session *session);
 /* The session's own. */

@@ -137,6 +137,31 @@ requests_refuse_subscription(struct session *session, const struct protocol_head
 }
 
 /* watched: NULL for all. */
+static void
+subscription_begin(const struct requests *requests, struct session *session, struct subscription *subscription,
+    struct session *watched, struct charge charge)
+{
+	*subscription = (struct subscription) {
+		.subscriber = {
+			.identity = &session->identity,
+			.sees_all = !watched,
+			.is_administrator = requests_is_administrator(requests, &session->identity),
+		},
+		.session = session,
+		.charge = charge,
+	};
+	session->subscription = subscription;
+	session->sees_all = !watched;
+	session->watched_session = watched ? watched->id : 0;
+	session_write_row(session);
+	events_subscribe(requests->events, &subscription->subscriber);
+	if (watched) {
+		subscription_hang_up(watched->watched_by);
+		subscription_watch(subscription, watched);
+	}
+}
+
+/* watched: NULL for all. */
 static int
 requests_subscribe_to(struct requests *requests, struct session *session, const struct protocol_header *request,
     struct session *watched)
@@ -164,25 +189,24 @@ requests_subscribe_to(struct requests *requests, struct session *session, const 
 		session->subscription->charge = (struct charge) CHARGE_NULL;
 	}
 	subscription_end(session->subscription);
-	*subscription = (struct subscription) {
-		.subscriber = {
-			.identity = &session->identity,
-			.sees_all = !watched,
-			.is_administrator = requests_is_administrator(requests, &session->identity),
-		},
-		.session = session,
-		.charge = charge,
-	};
-	session->subscription = subscription;
-	session->sees_all = !watched;
-	session->watched_session = watched ? watched->id : 0;
-	session_write_row(session);
-	events_subscribe(requests->events, &subscription->subscriber);
-	if (watched) {
-		subscription_hang_up(watched->watched_by);
-		subscription_watch(subscription, watched);
-	}
+	subscription_begin(requests, session, subscription, watched, charge);
 	return 0;
+}
+
+void
+requests_revive_subscription(struct requests *requests, struct session *session, struct session *watched)
+{
+	struct subscription *subscription = malloc(sizeof(*subscription));
+	struct charge charge = CHARGE_NULL;
+
+	/* It hears of the end, and subscribes anew: better than to wait for ever. */
+	if (!subscription || accounts_charge_again(session->host->accounts, session->identity.uid, ACCOUNTS_SUBSCRIPTIONS, 1,
+	    &charge)) {
+		free(subscription);
+		(void)shutdown(session->fd, SHUT_RDWR);
+		return;
+	}
+	subscription_begin(requests, session, subscription, watched, charge);
 }
 
 int

@@ -174,6 +174,7 @@ segment_let_go(struct segment *segment)
 	struct provisioner *provisioner = segment->host->provisioner;
 
 	segment_unwatch(segment);
+	segment_unbox(segment);
 	provisioner_uncount_locked(provisioner, &segment->holding);
 	holding_release(&segment->holding, &provisioner->releases, false);
 }
@@ -337,6 +338,8 @@ segment_make_usable(struct segment *segment, bool is_held, const char *note)
 	}
 	/* Whoever has it from before counts as attached, of whom we were not told. */
 	segment->was_attached = is_held || (segment->holding.is_adopted && !holding_is_alone(&segment->holding));
+	/* What a row promises is kept before it is written. */
+	segment_box(segment);
 	r = segment_enter_row(segment, PROTOCOL_READY);
 	if (r) {
 		segment_file_free(segment);

@@ -14,6 +14,7 @@
 
 #include "client/protocol.h"
 #include "daemon/attachment.h"
+#include "daemon/box.h"
 #include "daemon/events.h"
 #include "daemon/holding.h"
 #include "daemon/kernelcount.h"
@@ -38,6 +39,7 @@ struct segment_host {
 	struct provisioner *provisioner;
 	struct recovery *recovery;
 	struct events *events;		/* NULL: nobody is told */
+	struct box *box;		/* what outlives us; NULL: there is none */
 	struct ledger *ledger;		/* what is written for a successor; NULL: nothing */
 	segment_change_fn on_change;
 	void *on_change_arg;
@@ -97,6 +99,8 @@ struct segment {
 	bool ids_wrapped;
 	bool was_attached;		/* since it was made, or scrubbed */
 	bool is_declared;		/* by the configuration; else created from a template */
+	bool is_boxed;
+	bool is_revived;		/* from an earlier daemon, and what ended with that one is still to be made anew */
 	uint8_t n_waits;		/* for room, one after the other: to be started, or to grow */
 	struct segment_watch *watch;	/* once somebody has been attached */
 	struct segment_file *file;	/* where its contents are kept on a disk; else NULL */
@@ -147,6 +151,29 @@ const char *segment_describe(const struct segment *segment, char *text, size_t t
 
 /* Gives everything back; attachments that are left are only forgotten, nobody's memory is touched. */
 struct segment *segment_free(struct segment *segment);
+
+/* What of a segment outlives a daemon, besides its definition, its number and its memory. */
+struct segment_past {
+	enum protocol_state state;	/* PROTOCOL_READY or PROTOCOL_DRAINING */
+	uint32_t claim_id, last_id;
+	bool ids_wrapped;
+	bool was_attached;
+	uint64_t huge_bytes;
+};
+
+/*
+ * A declared segment is what an earlier daemon had, with its memory, which is taken over: at once, and without a word to anybody.
+ * Its attachments follow (attachment_revive), then segment_resume(), in which it may be freed. 0, or a negative errno: a successor
+ * would not be told of it, and nothing is to be gone on with.
+ */
+int segment_revive(struct segment *segment, const struct segment_past *past, struct holding *holding);
+void segment_resume(struct segment *segment);
+/* Verifies and locks it again, beside its clients, if that is still to be done. */
+void segment_revive_on(struct segment *segment);
+
+/* Puts what has to outlive the daemon of it into the box, or says that it is not needed there any more. */
+void segment_box(struct segment *segment);
+void segment_unbox(struct segment *segment);
 
 /* Starts to provision a declared segment. */
 void segment_start(struct segment *segment);

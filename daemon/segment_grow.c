@@ -182,7 +182,7 @@ segment_grow(struct segment *segment, struct definition *next)
 		return -ESHUTDOWN;
 	}
 	segment->grow_to_bytes = size_bytes;
-	if (segment->growth && size_bytes < segment->grown->size_bytes)
+	if (segment->growth && segment->grown && size_bytes < segment->grown->size_bytes)
 		provision_cancel(segment->growth, "a smaller size was asked for meanwhile");
 	return segment_grow_further(segment);
 }
@@ -245,7 +245,7 @@ segment_describe(const struct segment *segment, char *text, size_t text_size)
 	if (segment_awaits_growth(segment) && len < text_size)
 		(void)snprintf(text + len, text_size - len, "%sits size is raised to %s when memory that is being given back "
 		    "is there", len ? "; " : "", findings_size(size, sizeof(size), segment->grow_to_bytes));
-	if (segment->growth && len < text_size)
+	if (segment->growth && segment->grown && len < text_size)
 		(void)snprintf(text + len, text_size - len, "%sits size is being raised to %s", len ? "; " : "",
 		    findings_size(size, sizeof(size), segment->grown->size_bytes));
 	return text;

@@ -526,6 +526,8 @@ session_admit(struct session *session, bool is_last_word)
 	if (r)
 		return r;
 	session_write_row(session);
+	if (session->host->keeps)
+		session_box(session);
 	/* What it said right after connecting is here already, most often. The session may end in it. */
 	session_serve(session);
 	return 0;
@@ -581,15 +583,15 @@ session_set_doing(struct session *session, uint64_t serial)
 	session_write_row(session);
 }
 
-int
-session_new(struct session_host *host, int fd)
+/* One that is nowhere yet; consumes fd. NULL when memory is short. */
+static struct session *
+session_make(struct session_host *host, int fd)
 {
 	struct session *session = calloc(1, sizeof(*session));
-	int r;
 
 	if (!session) {
 		(void)close(fd);
-		return -ENOMEM;
+		return NULL;
 	}
 	session->host = host;
 	session->fd = fd;
@@ -599,10 +601,20 @@ session_new(struct session_host *host, int fd)
 	session->waiter.wake = session_on_wake;
 	LIST_INIT(&session->attachments);
 	TAILQ_INIT(&session->ends);
-	session->id = ++host->last_id;
 	TAILQ_INSERT_TAIL(&host->sessions, session, entry);
 	host->n_sessions++;
+	return session;
+}
 
+int
+session_new(struct session_host *host, int fd)
+{
+	struct session *session = session_make(host, fd);
+	int r;
+
+	if (!session)
+		return -ENOMEM;
+	session->id = ++host->last_id;
 	r = session_identify(session);
 	if (r == 0 && evtimer_assign(&session->retry_event, host->base, session_on_retry, session))
 		r = -ENOMEM;
@@ -614,6 +626,58 @@ session_new(struct session_host *host, int fd)
 	if (r)
 		(void)session_free(session);
 	return r;
+}
+
+int
+session_revive(struct session_host *host, const struct session_past *past, int fd, struct session **ret_session)
+{
+	struct session *session = session_make(host, fd);
+	int r;
+
+	if (!session)
+		return -ENOMEM;
+	session->id = past->id;
+	session->since_ns = past->since_ns;
+	session->n_requests = past->n_requests;
+	session->serial = past->serial;
+	session->status = past->status;
+	session->redone_serial = past->doing_serial;
+	session->is_greeted = past->is_greeted;
+	host->last_id = max_u64(host->last_id, past->id);
+	/* How many it has not read is not known, and no matter: whether there are any is. */
+	session->n_fds_in_flight = flights_is_unread(fd) ? PROTOCOL_FDS_MAX : 0;
+	r = session_identify(session);
+	if (r == 0 && evtimer_assign(&session->retry_event, host->base, session_on_retry, session))
+		r = -ENOMEM;
+	if (r == 0)
+		r = accounts_charge_again(host->accounts, session->identity.uid, ACCOUNTS_CLIENTS, 1, &session->charge);
+	if (r) {
+		(void)session_free(session);
+		return r;
+	}
+	session_write_row(session);
+	*ret_session = session;
+	return 0;
+}
+
+void
+session_box(struct session *session)
+{
+	static struct log_limit limit = LOG_LIMIT(10);
+	const struct box_label label = { .kind = BOX_SESSION, .id = session->id };
+	int r = box_put(session->host->box, &label, session->fd);
+
+	/* Where there is no store, that was told once. */
+	if (r && r != -ENOENT && log_allowed(&limit))
+		log_write(LOG_WARNING, NULL, "connections do not outlive this process, if it is killed before the next attempt: the "
+		    "service manager cannot keep them: %s", strerror(-r));
+}
+
+void
+session_resume(struct session *session)
+{
+	if (session_listen(session))
+		session_end(session);
 }
 
 struct session *
@@ -641,6 +705,7 @@ session_free(struct session *session)
 	ledger_drop(host->ledger, &session->row);
 	TAILQ_REMOVE(&host->sessions, session, entry);
 	host->n_sessions--;
+	box_dead(host->box, false);
 	identity_deinit(&session->identity);
 	charge_deinit(&session->charge);
 	free(session);

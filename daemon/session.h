@@ -15,6 +15,7 @@
 #include "daemon/access.h"
 #include "daemon/accounts.h"
 #include "daemon/attachment.h"
+#include "daemon/box.h"
 #include "daemon/burials.h"
 #include "daemon/flights.h"
 #include "daemon/ledger.h"
@@ -43,6 +44,8 @@ struct session_host {
 	struct event_base *base;
 	struct accounts *accounts;
 	struct ledger *ledger;		/* what is written for a successor; NULL: nothing */
+	struct box *box;		/* what outlives us; NULL: there is none */
+	bool keeps;			/* connections are in it from their beginning on */
 	struct burials burials;		/* of sessions whose process has ended */
 	struct flights flights;
 	/* Handles one whole request. 0: answered. SESSION_E_*; or a negative errno, which ends the session. */
@@ -78,6 +81,7 @@ struct session {
 	uint64_t n_requests;
 	bool is_greeted;
 	bool has_ended;			/* its process, as the kernel said */
+	uint64_t redone_serial;		/* of a request that an earlier daemon had begun, and may have done; or 0 */
 	uint64_t serial;		/* of the last request that was done */
 	int32_t status;			/* its reply's, for a repeated one */
 	uint64_t doing_serial;		/* of one whose effect may be had, and is to be had once */
@@ -109,6 +113,27 @@ struct session {
  */
 int session_new(struct session_host *host, int fd);
 struct session *session_free(struct session *session);
+
+/* What of a session outlives a daemon, besides its connection. */
+struct session_past {
+	uint64_t id;
+	uint64_t since_ns;
+	uint64_t n_requests;
+	uint64_t serial, doing_serial;
+	int32_t status;
+	bool is_greeted;
+};
+
+/*
+ * A connection that an earlier daemon had accepted, in the order of ids; its requests are still in its queue. Consumes fd. Nothing
+ * is heard of it before session_resume(). 0, or a negative errno: it is closed.
+ */
+int session_revive(struct session_host *host, const struct session_past *past, int fd, struct session **ret_session);
+/* The session may be freed: what it is told then is that it ended. */
+void session_resume(struct session *session);
+
+/* Puts its connection into the box. */
+void session_box(struct session *session);
 
 /*
  * Writes what a successor has to know of it, as it is now. Where that fails it is served all the same, which is told: a restart

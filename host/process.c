@@ -154,13 +154,21 @@ process_number(int pidfd)
 	return status.st_ino;
 }
 
-bool
-process_lives(pid_t pid, uint64_t number)
+int
+process_open(pid_t pid, uint64_t number)
 {
 	cleanup_close int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 	struct pollfd end = { .fd = pidfd, .events = POLLIN };
 
-	return number && process_number(pidfd) == number && poll(&end, 1, 0) == 0;
+	return number && process_number(pidfd) == number && poll(&end, 1, 0) == 0 ? take_fd(&pidfd) : -1;
+}
+
+bool
+process_lives(pid_t pid, uint64_t number)
+{
+	cleanup_close int pidfd = process_open(pid, number);
+
+	return pidfd >= 0;
 }
 
 pid_t

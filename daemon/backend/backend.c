@@ -88,6 +88,27 @@ backend_object_close(const struct backend *backend, struct backend_object *objec
 	*object = (struct backend_object) BACKEND_OBJECT_NULL;
 }
 
+unsigned
+backend_kept_fd(const struct backend_object *object, int fds[BACKEND_KEPT_MAX])
+{
+	fds[0] = object->fd;
+	return 1;
+}
+
+bool
+backend_take_kept(struct backend_remains *remains, struct backend_object *object)
+{
+	struct stat kept, own;
+
+	if (remains->fds[0] < 0 || fstat(remains->fds[0], &kept) || fstat(object->fd, &own) || kept.st_dev != own.st_dev ||
+	    kept.st_ino != own.st_ino)
+		return false;
+	(void)close(object->fd);
+	object->fd = take_fd(&remains->fds[0]);
+	object->is_born = false;
+	return true;
+}
+
 int
 backend_map_fd(const struct backend_object *object, void *at)
 {

@@ -63,12 +63,23 @@ struct backend_birth {
 	struct record_entry *left;	/* what an earlier daemon left in its place, whose row it takes; or NULL */
 };
 
+#define BACKEND_KEPT_MAX	2	/* descriptors of an object that outlive the daemon with it */
+
 /* prove()'s: what the row is about is not there any more; or another is in its place, which is none of ours. */
 #define BACKEND_E_GONE		1
 #define BACKEND_E_OTHER		2
 
 /* check()'s: it can be used, but others changed something of it, or it is not as it was asked for. */
 #define BACKEND_E_CHANGED	1
+
+/* What is left of an object that an earlier daemon had ready, with who has it: the definition is the one that it was made by. */
+struct backend_remains {
+	const struct definition *definition;
+	const struct record_entry *entry;	/* its row; NULL: it had none */
+	int fds[BACKEND_KEPT_MAX];	/* what kept() said, in that order, -1 where it is lost; revive() takes those that it sets to -1 */
+	uint64_t map_bytes, page_bytes;
+	int shm_id;			/* or -1 */
+};
 
 struct backend {
 	const char *name;
@@ -100,6 +111,16 @@ struct backend {
 	 * negative errno with a sentence: it could not be looked at. NULL: it has no rows.
 	 */
 	int (*prove)(const struct record_entry *entry, struct backend_object *ret_object, char *text, size_t text_size);
+
+	/*
+	 * The same object again, in a daemon that takes another one's place: marks, locks and who has it are as they were, and its row
+	 * is its own. Waits for nothing. 0; BACKEND_E_GONE, BACKEND_E_OTHER, or a negative errno with a sentence; nothing was taken
+	 * then.
+	 */
+	int (*revive)(struct backend_remains *remains, struct backend_object *ret_object, char *text, size_t text_size);
+
+	/* The descriptors that have to outlive us for that. Returns how many; the first is fd. */
+	unsigned (*kept)(const struct backend_object *object, int fds[BACKEND_KEPT_MAX]);
 
 	/*
 	 * After create() has failed with -EEXIST: the object that is in the way, where it helps to know who has it. False: it does
@@ -203,12 +224,19 @@ void backend_object_close(const struct backend *backend, struct backend_object *
 bool backend_has_object(const char *name);
 
 /* What several backends have in common: maps fd's object; opens it anew; counts its blocks. */
+unsigned backend_kept_fd(const struct backend_object *object, int fds[BACKEND_KEPT_MAX]);
+/* Puts the descriptor that was kept in the place of the object's own, if it is of the same inode. */
+bool backend_take_kept(struct backend_remains *remains, struct backend_object *object);
 int backend_map_fd(const struct backend_object *object, void *at);
 int backend_open_fd(const struct backend_object *object, bool write, int *ret_fd);
 uint64_t backend_blocks(const struct backend_object *object);
 
 /* A memfd of its own: what memfd segments are made of, and every segment's control memory. Results as create's. */
 int memfd_object_new(const char *name, uint64_t size_bytes, struct backend_object *ret_object, char *text, size_t text_size);
+
+/* One that an earlier daemon made so: by a descriptor that counts, which is taken. Results as revive's. */
+int memfd_object_revive(int *fd, uint64_t map_bytes, uint64_t page_bytes, struct backend_object *ret_object, char *text,
+    size_t text_size);
 
 /* The row for a definition's backend; NULL: there is none in this version. */
 const struct backend *backend_find(enum definition_backend backend);

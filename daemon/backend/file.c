@@ -470,12 +470,59 @@ file_close(struct backend_object *object)
 	object->own = file_free(file);
 }
 
+static unsigned
+file_kept(const struct backend_object *object, int fds[BACKEND_KEPT_MAX])
+{
+	const struct file *file = object->own;
+
+	fds[0] = object->fd;
+	fds[1] = file->mark_fd;
+	return 2;
+}
+
+/* It was in use without a break: its mark is locked still, by the description that was kept. */
+static int
+file_revive(struct backend_remains *remains, struct backend_object *ret_object, char *text, size_t text_size)
+{
+	const struct definition *definition = remains->definition;
+	struct file *file;
+	int r;
+
+	if (remains->fds[0] < 0 || remains->fds[1] < 0 || file_is_ours(definition->path))
+		return BACKEND_E_GONE;
+	r = file_new(definition->path, definition->max_size_bytes, &file);
+	if (r)
+		return file_fail_begin(definition->path, r, text, text_size);
+	file->size_bytes = definition->size_bytes;
+	file->on_unclean = definition->on_unclean;
+	file->is_prefaulted = definition->prefault;
+	file->flags = JOB_FILE_USED;
+	r = procfd_prepare();
+	if (r == 0)
+		r = file_make_windows(file);
+	if (r) {
+		(void)file_free(file);
+		return file_fail_begin(definition->path, r, text, text_size);
+	}
+	if (remains->entry)
+		file->entry = *remains->entry;
+	file->mark_fd = take_fd(&remains->fds[1]);
+	file_hand_over(file, ret_object);
+	ret_object->fd = take_fd(&remains->fds[0]);
+	ret_object->has_contents = true;
+	if (file->is_prefaulted)
+		file_begin_count(file);
+	return 0;
+}
+
 const struct backend backend_file = {
 	.name = "file",
 	.features = BACKEND_FD | BACKEND_MARKS | BACKEND_DURABLE,
 	.create = file_create,
 	.name_of = file_name_of,
 	.prove = file_prove,
+	.revive = file_revive,
+	.kept = file_kept,
 	.open = backend_open_fd,
 	.map = backend_map_fd,
 	.resident_bytes = file_resident_bytes,

@@ -106,10 +106,42 @@ memfd_create_object(const struct definition *definition, const struct backend_bi
 	    text_size);
 }
 
+int
+memfd_object_revive(int *fd, uint64_t map_bytes, uint64_t page_bytes, struct backend_object *ret_object, char *text,
+    size_t text_size)
+{
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	struct stat status;
+	int has;
+
+	if (*fd < 0)
+		return BACKEND_E_GONE;
+	/* Asked first: it reaches no file system, whatever this is a descriptor of. */
+	has = fcntl(*fd, F_GET_SEALS);
+	if (has < 0 || (has & seals) != seals || fstat(*fd, &status) || (uint64_t)status.st_size != map_bytes ||
+	    status.st_uid != geteuid() || (page_bytes && (uint64_t)status.st_blksize != page_bytes))
+		return BACKEND_E_OTHER;
+	if (procfd_prepare())
+		return memfd_fail("opening /proc/self/fd", text, text_size);
+	*ret_object = (struct backend_object) BACKEND_OBJECT_NULL;
+	ret_object->fd = take_fd(fd);
+	ret_object->map_bytes = map_bytes;
+	ret_object->page_bytes = page_bytes;
+	return 0;
+}
+
+static int
+memfd_revive(struct backend_remains *remains, struct backend_object *ret_object, char *text, size_t text_size)
+{
+	return memfd_object_revive(&remains->fds[0], remains->map_bytes, remains->page_bytes, ret_object, text, text_size);
+}
+
 const struct backend backend_memfd = {
 	.name = "memfd",
 	.features = BACKEND_FD | BACKEND_SEALED | BACKEND_MARKS | BACKEND_HUGE | BACKEND_HUGETLB,
 	.create = memfd_create_object,
+	.revive = memfd_revive,
+	.kept = backend_kept_fd,
 	.open = backend_open_fd,
 	.map = backend_map_fd,
 	.resident_bytes = backend_blocks,

@@ -454,12 +454,31 @@ posix_close(struct backend_object *object)
 	object->own = posix_free(object->own);
 }
 
+/* By its name and row; its descriptor of before is what our claims of locks are marked on. */
+static int
+posix_revive(struct backend_remains *remains, struct backend_object *ret_object, char *text, size_t text_size)
+{
+	struct posix *posix;
+	int r = BACKEND_E_GONE;
+
+	if (remains->fds[0] >= 0 && remains->entry)
+		r = posix_prove(remains->entry, ret_object, text, text_size);
+	if (r)
+		return r;
+	posix = ret_object->own;
+	(void)backend_take_kept(remains, ret_object);
+	posix->fd = ret_object->fd;
+	return 0;
+}
+
 const struct backend backend_posix = {
 	.name = "posix",
 	.features = BACKEND_FD | BACKEND_MARKS | BACKEND_NAMED | BACKEND_HUGE | BACKEND_MOUNT,
 	.create = posix_create,
 	.name_of = posix_name_of,
 	.prove = posix_prove,
+	.revive = posix_revive,
+	.kept = backend_kept_fd,
 	.inquire = posix_inquire,
 	.inquired = posix_inquired,
 	.room = posix_room,

@@ -516,6 +516,50 @@ sysv_check(const struct backend_object *object, char *text, size_t text_size)
 	return BACKEND_E_CHANGED;
 }
 
+/* Private: it has no key to be found by, but its id, as long as anybody has it attached. */
+static int
+sysv_revive_private(const struct backend_remains *remains, struct backend_object *ret_object, char *text, size_t text_size)
+{
+	struct shmid_ds shm;
+	int r;
+
+	if (remains->shm_id < 0 || shmctl(remains->shm_id, IPC_STAT, &shm))
+		return BACKEND_E_GONE;
+	if (shm.shm_perm.cuid != geteuid() || shm.shm_segsz != remains->map_bytes)
+		return BACKEND_E_OTHER;
+	r = sysv_begin(remains->definition->name, remains->map_bytes, remains->page_bytes, ret_object, text, text_size);
+	if (r)
+		return r;
+	ret_object->shm_id = remains->shm_id;
+	r = sysv_keep(ret_object);
+	if (r == 0) {
+		ret_object->has_contents = true;
+		return 0;
+	}
+	ret_object->shm_id = -1;
+	sysv_undo(ret_object);
+	*ret_object = (struct backend_object) BACKEND_OBJECT_NULL;
+	return r == -EINVAL || r == -EIDRM ? BACKEND_E_GONE : r;
+}
+
+/* Marks are on descriptions of the page that stood in for it: where that is lost, nattch alone says who has it. */
+static int
+sysv_revive(struct backend_remains *remains, struct backend_object *ret_object, char *text, size_t text_size)
+{
+	int r;
+
+	if (remains->fds[0] < 0)
+		return BACKEND_E_GONE;
+	r = remains->entry ? sysv_prove(remains->entry, ret_object, text, text_size) :
+	    sysv_revive_private(remains, ret_object, text, text_size);
+	if (r)
+		return r;
+	(void)close(ret_object->fd);
+	ret_object->fd = take_fd(&remains->fds[0]);
+	ret_object->is_born = false;
+	return 0;
+}
+
 const struct backend backend_sysv = {
 	.name = "sysv",
 	.features = BACKEND_COUNTED | BACKEND_NAMED | BACKEND_JUDGED | BACKEND_SEALED | BACKEND_HUGE | BACKEND_HUGETLB |
@@ -524,6 +568,8 @@ const struct backend backend_sysv = {
 	.create = sysv_create,
 	.name_of = sysv_name_of,
 	.prove = sysv_prove,
+	.revive = sysv_revive,
+	.kept = backend_kept_fd,
 	.inquire = sysv_inquire,
 	.inquired = sysv_inquired,
 	.open = backend_open_fd,

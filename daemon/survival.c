@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Reading first, all of it, since rows refer to each other and stand in any order; then segments in the order of their making,
+ * sessions in that of their coming, and attachments. Nothing calls back meanwhile: the loop does not run yet.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <sys/socket.h>
+#include <uthash.h>
+
+#include "base/base.h"
+#include "conf/plan.h"
+#include "daemon/log.h"
+#include "daemon/survival.h"
+#include "daemon/survival_past.h"
+
+static void BASE_PRINTF(1, 2)
+survival_tell(const char *format, ...)
+{
+	static struct log_limit limit = LOG_LIMIT(100);
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (log_allowed(&limit))
+		log_write(LOG_WARNING, NULL, "%s", text);
+}
+
+static void
+survival_on_tell(const char *text, void *arg)
+{
+	survival_tell("what the segmentd before this one has left: %s", text);
+}
+
+/* Into the box */
+
+static void
+survival_fill(struct box *box, void *arg)
+{
+	struct survival *survival = arg;
+	struct session *session;
+	struct segment *segment;
+
+	TAILQ_FOREACH(segment, &survival->registry->in_order, entry)
+		if (segment->state == PROTOCOL_READY || segment->state == PROTOCOL_DRAINING)
+			segment_box(segment);
+	if (survival->requests->sessions->keeps || survival->is_ending)
+		TAILQ_FOREACH(session, &survival->requests->sessions->sessions, entry)
+			session_box(session);
+}
+
+/* Segments */
+
+static int
+survival_revive_object(struct survival *survival, struct past_segment *past, struct holding *holding, char *text, size_t text_size)
+{
+	const struct ledger_segment *row = &past->row;
+	const struct backend *backend = backend_find(past->definition->backend);
+	struct record_entry entry;
+	struct backend_remains remains = {
+		.definition = past->definition,
+		.fds = { past_fd(survival->past, BOX_SEGMENT_DATA, row->generation),
+		    past_fd(survival->past, BOX_SEGMENT_MARK, row->generation) },
+		.map_bytes = row->map_bytes,
+		.page_bytes = row->page_bytes,
+		.shm_id = row->shm_id,
+	};
+	int r;
+
+	if (leftovers_claim(survival->leftovers, past->definition, row->generation, &entry))
+		remains.entry = &entry;
+	r = backend && backend->revive ? backend->revive(&remains, &holding->object, text, text_size) : BACKEND_E_OTHER;
+	if (r == 0)
+		holding->backend = backend;
+	/* It is a leftover again, and judged as one. */
+	else if (remains.entry)
+		(void)leftovers_take(&entry, survival->leftovers);
+	for (unsigned i = 0; i < BACKEND_KEPT_MAX; i++)
+		close_fd(&remains.fds[i]);
+	return r;
+}
+
+/* Its object, control memory and mapping: all, or nothing. */
+static int
+survival_revive_holding(struct survival *survival, struct past_segment *past, struct holding *holding, char *text, size_t text_size)
+{
+	int control_fd = past_fd(survival->past, BOX_SEGMENT_CONTROL, past->row.generation);
+	int r = BACKEND_E_GONE;
+
+	if (past->definition->n_locks == 0 || control_fd >= 0 || !past->row.control_bytes)
+		r = survival_revive_object(survival, past, holding, text, text_size);
+	if (r == 0 && past->row.control_bytes)
+		r = holding_revive_control(holding, &control_fd, past->row.control_bytes, text, text_size);
+	if (r == 0 && past->definition->n_locks && !holding->map) {
+		r = holding_map(holding);
+		if (r)
+			(void)snprintf(text, text_size, "mapping it failed: %s", strerror(-r));
+	}
+	close_fd(&control_fd);
+	if (r && holding->backend)
+		holding_leave(holding);
+	return r;
+}
+
+static int
+survival_revive_segment(struct survival *survival, struct past_segment *past)
+{
+	const struct ledger_segment *row = &past->row;
+	const struct registry_past registry_past = {
+		.generation = row->generation,
+		.is_declared = row->flags & LEDGER_SEGMENT_DECLARED,
+		.template_name = past->template_name,
+		.session = row->created_session,
+		.serial = row->created_serial,
+		.charged_uid = row->charged_uid,
+		.charged_bytes = row->charged_bytes,
+	};
+	const struct segment_past segment_past = {
+		.state = (enum protocol_state)row->state,
+		.claim_id = row->claim_id,
+		.last_id = row->last_id,
+		.ids_wrapped = row->flags & LEDGER_SEGMENT_IDS_WRAPPED,
+		.was_attached = row->flags & LEDGER_SEGMENT_WAS_ATTACHED,
+		.huge_bytes = row->huge_bytes,
+	};
+	struct holding holding = HOLDING_NULL;
+	char text[FINDINGS_TEXT_SIZE] = "it is not there any more";
+	int r;
+
+	if (!past->definition || registry_find(survival->registry, past->definition->name))
+		return 0;
+	/* What was being scrubbed is worth nothing, and is made anew. */
+	if (row->state != PROTOCOL_READY && row->state != PROTOCOL_DRAINING)
+		return 0;
+	r = survival_revive_holding(survival, past, &holding, text, sizeof(text));
+	if (r == 0)
+		r = registry_revive(survival->registry, past->definition, &registry_past, &past->segment);
+	if (r == 0)
+		return segment_revive(past->segment, &segment_past, &holding);
+	if (holding.backend)
+		holding_leave(&holding);
+	/* By its name or key it may be found again: whoever provisions it says what comes of that. */
+	if (!backend_has(past->definition->backend, BACKEND_NAMED | BACKEND_DURABLE))
+		survival_tell("segment '%s' of the segmentd before this one cannot be taken over with its contents: %s",
+		    past->definition->name, r == BACKEND_E_OTHER ? "what was kept of it is something else" : text);
+	return r == -ENOMEM ? r : 0;
+}
+
+static void
+survival_revive_lock(struct survival *survival, const struct ledger_lock *row)
+{
+	struct past_segment *past = past_find_segment(survival->past, row->generation);
+	struct lock *lock;
+
+	if (!past || !past->segment || row->index >= past->segment->locks->n)
+		return;
+	lock = &past->segment->locks->list[row->index];
+	lock->n_recoveries = row->n_recoveries;
+	lock->recovered_ns = row->recovered_ns;
+	lock->recovered_pid = row->recovered_pid;
+	lock->was_marked = row->flags & LEDGER_LOCK_WAS_MARKED;
+	lock->is_stuck = row->flags & LEDGER_LOCK_STUCK;
+	lock->marked_owner = row->marked_owner;
+	past->segment->locks->n_recoveries += row->n_recoveries;
+	segment_enter_lock(past->segment, row->index);
+}
+
+/* Sessions */
+
+static void
+survival_revive_session(struct survival *survival, struct past_session *past)
+{
+	const struct ledger_session *row = &past->row;
+	const struct session_past session_past = {
+		.id = row->id,
+		.since_ns = row->since_ns,
+		.n_requests = row->n_requests,
+		.serial = row->serial,
+		.doing_serial = row->doing_serial,
+		.status = row->status,
+		.is_greeted = row->flags & LEDGER_SESSION_GREETED,
+	};
+	int fd = past_fd(survival->past, BOX_SESSION, row->id);
+
+	/* Its process is known all the same: by the attachments that it had. */
+	if (fd < 0)
+		return;
+	if (session_revive(survival->requests->sessions, &session_past, fd, &past->session))
+		survival_tell("the connection of pid %" PRId32 " (uid %" PRIu32 ") cannot be gone on with: descriptors or memory are "
+		    "short; it is closed, and its process connects anew", row->pid, row->uid);
+}
+
+static void
+survival_revive_subscription(struct survival *survival, struct past_session *past)
+{
+	const struct ledger_session *row = &past->row;
+	struct past_session *watched = NULL;
+
+	if (!past->session || !(row->flags & LEDGER_SESSION_SUBSCRIBED))
+		return;
+	if (!(row->flags & LEDGER_SESSION_SUBSCRIBED_ALL)) {
+		watched = past_find_session(survival->past, row->watched_session);
+		/* Whose segments it heard of has gone: it hears of that, as it would have. */
+		if (!watched || !watched->session) {
+			(void)shutdown(past->session->fd, SHUT_RDWR);
+			return;
+		}
+	}
+	requests_revive_subscription(survival->requests, past->session, watched ? watched->session : NULL);
+}
+
+/* Attachments */
+
+static int
+survival_revive_attachment(struct survival *survival, struct past_attachment *past)
+{
+	const struct ledger_attachment *row = &past->row;
+	struct past_segment *segment = past_find_segment(survival->past, row->generation);
+	struct past_session *session = row->session ? past_find_session(survival->past, row->session) : NULL;
+	const struct attachment_past attachment_past = {
+		.id = row->id,
+		.access = row->access,
+		.uid = row->uid,
+		.pid = row->pid,
+		.process = row->process,
+		.since_ns = row->since_ns,
+		.is_marked = row->flags & LEDGER_ATTACHMENT_MARKED,
+		.is_foreign = row->flags & LEDGER_ATTACHMENT_FOREIGN,
+		.is_owner_gone = row->flags & LEDGER_ATTACHMENT_OWNER_GONE,
+	};
+	struct session *owner = session ? session->session : NULL;
+	int r;
+
+	if (!segment || !segment->segment)
+		return 0;
+	r = attachment_revive(segment->segment, &attachment_past, owner ? row->session : 0, owner ? &owner->identity : NULL,
+	    survival->requests->sessions->accounts, owner ? &owner->attachments : NULL, &past->attachment);
+	if (r == 0 && owner)
+		past->attachment->ends = &owner->ends;
+	return r;
+}
+
+/* The whole */
+
+static bool
+survival_differs(const struct survival *survival, const struct conf *conf)
+{
+	const struct past *past = survival->past;
+	size_t n_declared = 0;
+
+	for (size_t i = 0; i < past->n_segments; i++)
+		n_declared += past->segments[i].segment && past->segments[i].segment->is_declared;
+	for (size_t i = 0; i < conf->n_segments; i++) {
+		const struct segment *segment = registry_find(survival->registry, conf->segments[i]->name);
+
+		if (!segment)
+			continue;
+		if (!segment->is_declared || segment->state != PROTOCOL_READY ||
+		    !plan_equal(segment->definition, conf->segments[i]))
+			return true;
+		n_declared--;
+	}
+	return n_declared > 0;
+}
+
+static int
+survival_put_back(struct survival *survival)
+{
+	struct past *past = survival->past;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < past->n_segments; i++)
+		r = survival_revive_segment(survival, &past->segments[i]);
+	for (size_t i = 0; i < past->n_locks; i++)
+		survival_revive_lock(survival, &past->locks[i]);
+	for (size_t i = 0; i < past->n_sessions; i++)
+		survival_revive_session(survival, &past->sessions[i]);
+	for (size_t i = 0; r == 0 && i < past->n_attachments; i++)
+		r = survival_revive_attachment(survival, &past->attachments[i]);
+	/* Those of a session are all there before anybody hears of one's end. */
+	for (size_t i = 0; r == 0 && i < past->n_sessions; i++)
+		survival_revive_subscription(survival, &past->sessions[i]);
+	return r;
+}
+
+/* Counts are the kernel's from here on. */
+static void
+survival_resume(struct survival *survival)
+{
+	struct past *past = survival->past;
+
+	for (size_t i = 0; i < past->n_attachments; i++)
+		if (past->attachments[i].attachment)
+			attachment_resume(past->attachments[i].attachment);
+	for (size_t i = 0; i < past->n_segments; i++)
+		if (past->segments[i].segment)
+			segment_resume(past->segments[i].segment);
+	for (size_t i = 0; i < past->n_sessions; i++)
+		if (past->sessions[i].session)
+			session_resume(past->sessions[i].session);
+}
+
+int
+survival_restore(struct survival *survival, const struct conf *conf, bool *ret_differs)
+{
+	size_t n_segments = 0, n_sessions = 0;
+	struct past *past = survival->past;
+	int r = 0;
+
+	*ret_differs = false;
+	if (!past)
+		return 0;
+	/* Without a descriptor that was kept, what has a name is a leftover, and what has none is gone. */
+	if (!past->fds) {
+		survival->past = past_free(past);
+		return 0;
+	}
+	past_sort(past);
+	for (size_t i = 0; r == 0 && i < conf->n_templates; i++)
+		r = registry_set_template(survival->registry, conf->templates[i]);
+	if (r == 0)
+		r = survival_put_back(survival);
+	if (r)
+		return r;
+	*ret_differs = survival_differs(survival, conf);
+	for (size_t i = 0; i < past->n_segments; i++)
+		n_segments += past->segments[i].segment != NULL;
+	for (size_t i = 0; i < past->n_sessions; i++)
+		n_sessions += past->sessions[i].session != NULL;
+	if (past->n_segments || past->n_sessions)
+		log_write(LOG_NOTICE, NULL, "taken over from the segmentd before this one: %zu of %zu segments, %zu of %zu "
+		    "connections, %zu attachments", n_segments, past->n_segments, n_sessions, past->n_sessions,
+		    past->n_attachments);
+	past_close_fds(past);
+	survival_resume(survival);
+	survival->past = past_free(past);
+	return 0;
+}
+
+int
+survival_init(struct survival *survival, struct event_base *base, struct registry *registry, struct requests *requests,
+    struct leftovers *leftovers, struct inherited *inherited, const char *state_dir, char *text, size_t text_size)
+{
+	int r;
+
+	survival->registry = registry;
+	survival->requests = requests;
+	survival->leftovers = leftovers;
+	survival->past = past_new();
+	if (!survival->past) {
+		(void)snprintf(text, text_size, "the daemon is out of memory");
+		return -ENOMEM;
+	}
+	r = box_init(&survival->box, base, survival_fill, survival);
+	survival->has_box = r == 0;
+	if (r && r != -ENOENT) {
+		(void)snprintf(text, text_size, "the box cannot be made: %s", strerror(-r));
+		return r;
+	}
+	r = ledger_open(&survival->ledger, state_dir, past_take_row, survival_on_tell, survival->past, text, text_size);
+	if (r)
+		return r;
+	if (survival->has_box)
+		r = box_peek(&survival->box, inherited, past_take_fd, survival_on_tell, survival->past);
+	if (r) {
+		(void)snprintf(text, text_size, "what the service manager kept cannot be read: %s", strerror(-r));
+		return r;
+	}
+	registry->host.ledger = requests->sessions->ledger = &survival->ledger;
+	registry->host.box = requests->sessions->box = survival->has_box ? &survival->box : NULL;
+	registry->last_generation = max_u64(registry->last_generation, past_last_generation(survival->past));
+	return 0;
+}
+
+int
+survival_begin(struct survival *survival, char *text, size_t text_size)
+{
+	int r = ledger_commit(&survival->ledger, text, text_size);
+
+	if (r == 0 && survival->has_box)
+		box_begin(&survival->box);
+	return r;
+}
+
+void
+survival_hand_over(struct survival *survival)
+{
+	struct session *session;
+
+	survival->is_ending = true;
+	if (!survival->has_box || survival->requests->sessions->keeps)
+		return;
+	TAILQ_FOREACH(session, &survival->requests->sessions->sessions, entry)
+		session_box(session);
+}
+
+void
+survival_deinit(struct survival *survival, bool is_kept)
+{
+	survival->past = past_free(survival->past);
+	if (survival->has_box && !is_kept)
+		box_forget(&survival->box);
+	else if (survival->has_box)
+		box_deinit(&survival->box);
+	survival->has_box = false;
+	ledger_close(&survival->ledger);
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+#include "config.h"
+
+#include "base/base.h"
+#include "daemon/session.h"
+#include "daemon/survival_past.h"
+
+struct past *
+past_new(void)
+{
+	return calloc(1, sizeof(struct past));
+}
+
+struct past *
+past_free(struct past *past)
+{
+	if (!past)
+		return NULL;
+	past_close_fds(past);
+	HASH_CLEAR(hh, past->by_generation);
+	HASH_CLEAR(hh, past->by_id);
+	for (size_t i = 0; i < past->n_segments; i++) {
+		(void)definition_unref(past->segments[i].definition);
+		free(past->segments[i].template_name);
+	}
+	free(past->segments);
+	free(past->locks);
+	free(past->sessions);
+	free(past->attachments);
+	free(past);
+	return NULL;
+}
+
+/* Room for one more at the end of a list of n; zeroed. At 0, 1, 2, 4, 8, ... there is none left. NULL when memory is short. */
+static void *
+past_grow(void **list, size_t n, size_t size)
+{
+	if (!(n & (n - 1))) {
+		void *grown = reallocarray(*list, n ? 2 * n : 1, size);
+
+		if (!grown)
+			return NULL;
+		*list = grown;
+	}
+	return memset((char *)*list + n * size, 0, size);
+}
+
+static int
+past_take_segment(struct past *past, const struct ledger_item *item)
+{
+	struct past_segment *segment = past_grow((void **)&past->segments, past->n_segments, sizeof(*segment));
+	const char *template_name = item->texts.template_name;
+
+	if (!segment)
+		return -ENOMEM;
+	segment->row = *item->segment;
+	if (item->texts.definition)
+		segment->definition = definition_ref(item->texts.definition);
+	past->n_segments++;
+	if (template_name && !(segment->template_name = strdup(template_name)))
+		return -ENOMEM;
+	return 0;
+}
+
+int
+past_take_row(const struct ledger_item *item, void *arg)
+{
+	struct past *past = arg;
+	struct past_attachment *attachment;
+	struct past_session *session;
+	struct ledger_lock *lock;
+
+	switch (item->kind) {
+	case LEDGER_SEGMENT:
+		return past_take_segment(past, item);
+	case LEDGER_LOCK:
+		lock = past_grow((void **)&past->locks, past->n_locks, sizeof(*lock));
+		if (!lock)
+			return -ENOMEM;
+		*lock = *item->lock;
+		past->n_locks++;
+		return 0;
+	case LEDGER_SESSION:
+		session = past_grow((void **)&past->sessions, past->n_sessions, sizeof(*session));
+		if (!session)
+			return -ENOMEM;
+		session->row = *item->session;
+		past->n_sessions++;
+		return 0;
+	case LEDGER_ATTACHMENT:
+		attachment = past_grow((void **)&past->attachments, past->n_attachments, sizeof(*attachment));
+		if (!attachment)
+			return -ENOMEM;
+		attachment->row = *item->attachment;
+		past->n_attachments++;
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+static int
+compare_u64(uint64_t a, uint64_t b)
+{
+	return (a > b) - (a < b);
+}
+
+static int
+compare_segments(const void *a, const void *b)
+{
+	const struct past_segment *one = a, *other = b;
+
+	return compare_u64(one->row.cursor, other->row.cursor);
+}
+
+static int
+compare_sessions(const void *a, const void *b)
+{
+	const struct past_session *one = a, *other = b;
+
+	return compare_u64(one->row.id, other->row.id);
+}
+
+static int
+compare_attachments(const void *a, const void *b)
+{
+	const struct past_attachment *one = a, *other = b;
+	int r = compare_u64(one->row.generation, other->row.generation);
+
+	return r ? r : compare_u64(one->row.id, other->row.id);
+}
+
+void
+past_sort(struct past *past)
+{
+	if (past->n_segments)
+		qsort(past->segments, past->n_segments, sizeof(*past->segments), compare_segments);
+	if (past->n_sessions)
+		qsort(past->sessions, past->n_sessions, sizeof(*past->sessions), compare_sessions);
+	if (past->n_attachments)
+		qsort(past->attachments, past->n_attachments, sizeof(*past->attachments), compare_attachments);
+	for (size_t i = 0; i < past->n_segments; i++)
+		HASH_ADD(hh, past->by_generation, row.generation, sizeof(uint64_t), &past->segments[i]);
+	for (size_t i = 0; i < past->n_sessions; i++)
+		HASH_ADD(hh, past->by_id, row.id, sizeof(uint64_t), &past->sessions[i]);
+}
+
+struct past_segment *
+past_find_segment(const struct past *past, uint64_t generation)
+{
+	struct past_segment *segment;
+
+	HASH_FIND(hh, past->by_generation, &generation, sizeof(generation), segment);
+	return segment;
+}
+
+struct past_session *
+past_find_session(const struct past *past, uint64_t id)
+{
+	struct past_session *session;
+
+	HASH_FIND(hh, past->by_id, &id, sizeof(id), session);
+	return session;
+}
+
+int
+past_take_fd(const struct box_label *label, int fd, void *arg)
+{
+	struct past *past = arg;
+	struct past_fd *past_fd = calloc(1, sizeof(*past_fd));
+
+	if (!past_fd) {
+		(void)close(fd);
+		return -ENOMEM;
+	}
+	past_fd->label = (struct box_label) { .kind = label->kind, .id = label->id };
+	past_fd->fd = fd;
+	HASH_ADD(hh, past->fds, label, sizeof(past_fd->label), past_fd);
+	return 0;
+}
+
+int
+past_fd(struct past *past, enum box_kind kind, uint64_t id)
+{
+	const struct box_label label = { .kind = kind, .id = id };
+	struct past_fd *past_fd;
+	int fd;
+
+	HASH_FIND(hh, past->fds, &label, sizeof(label), past_fd);
+	if (!past_fd)
+		return -1;
+	HASH_DELETE(hh, past->fds, past_fd);
+	fd = past_fd->fd;
+	free(past_fd);
+	return fd;
+}
+
+void
+past_close_fds(struct past *past)
+{
+	struct past_fd *past_fd, *next;
+
+	HASH_ITER(hh, past->fds, past_fd, next) {
+		HASH_DELETE(hh, past->fds, past_fd);
+		/* The box has another reference, which would keep its peer waiting. */
+		if (past_fd->label.kind == BOX_SESSION)
+			session_hang_up(&past_fd->fd);
+		close_fd(&past_fd->fd);
+		free(past_fd);
+	}
+}
+
+uint64_t
+past_last_generation(const struct past *past)
+{
+	uint64_t last = 0;
+
+	for (size_t i = 0; i < past->n_segments; i++)
+		last = max_u64(last, past->segments[i].row.generation);
+	return last;
+}

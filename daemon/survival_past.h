@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* What the daemon before has left, as it was read: rows by what they are about, descriptors by their labels. */
+#ifndef DAEMON_SURVIVAL_PAST_H
+#define DAEMON_SURVIVAL_PAST_H
+
+#include <uthash.h>
+
+#include "daemon/box.h"
+#include "daemon/ledger.h"
+
+struct attachment;
+struct past;
+struct segment;
+struct session;
+
+struct past_segment {
+	struct ledger_segment row;
+	struct definition *definition;	/* NULL: it could not be read */
+	char *template_name;
+	struct segment *segment;	/* once it is restored */
+	UT_hash_handle hh;
+};
+
+struct past_session {
+	struct ledger_session row;
+	struct session *session;	/* likewise */
+	UT_hash_handle hh;
+};
+
+struct past_attachment {
+	struct ledger_attachment row;
+	struct attachment *attachment;	/* likewise */
+};
+
+struct past_fd {
+	struct box_label label;
+	int fd;
+	UT_hash_handle hh;
+};
+
+struct past {
+	struct past_segment *segments;
+	struct ledger_lock *locks;
+	struct past_session *sessions;
+	struct past_attachment *attachments;
+	size_t n_segments, n_locks, n_sessions, n_attachments;
+	struct past_segment *by_generation;	/* these two once it is sorted */
+	struct past_session *by_id;
+	struct past_fd *fds;
+};
+
+struct past *past_new(void);
+struct past *past_free(struct past *past);
+
+/* A ledger_take_fn and a box_take_fn, with struct past as arg. */
+int past_take_row(const struct ledger_item *item, void *arg);
+int past_take_fd(const struct box_label *label, int fd, void *arg);
+
+/* Each kind in its order; from here on they are found. */
+void past_sort(struct past *past);
+struct past_segment *past_find_segment(const struct past *past, uint64_t generation);
+struct past_session *past_find_session(const struct past *past, uint64_t id);
+
+/* The descriptor, the caller's from now on; -1: there is none (any more). */
+int past_fd(struct past *past, enum box_kind kind, uint64_t id);
+/* What nobody took: connections are hung up. */
+void past_close_fds(struct past *past);
+
+uint64_t past_last_generation(const struct past *past);
+
+#endif
