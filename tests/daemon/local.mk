@@ -78,6 +78,11 @@ tests_daemon_check_ledger_SOURCES = tests/daemon/check_ledger.c $(LEDGER_RIG)
 tests_daemon_check_ledger_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_ledger_LDADD = $(DAEMON_TEST_LIBS)
 
+check_PROGRAMS += tests/daemon/check_ledgerkills
+tests_daemon_check_ledgerkills_SOURCES = tests/daemon/check_ledgerkills.c $(LEDGER_RIG)
+tests_daemon_check_ledgerkills_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_ledgerkills_LDADD = tests/libharness.la $(DAEMON_TEST_LIBS)
+
 NULL_BACKEND = tests/daemon/null.c tests/daemon/null.h
 
 CONFORM = tests/daemon/conform.c tests/daemon/conform.h $(NULL_BACKEND)
