@@ -9,6 +9,11 @@ tests_system_check_claims_SOURCES = tests/system/check_claims.c $(SYSTEM_SUITE)
 tests_system_check_claims_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_claims_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_entries
+tests_system_check_entries_SOURCES = tests/system/check_entries.c
+tests_system_check_entries_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_entries_LDADD = daemon/libdaemon.la $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_hung
 tests_system_check_hung_SOURCES = tests/system/check_hung.c tests/disk.c tests/disk.h $(SYSTEM_SUITE)
 tests_system_check_hung_CFLAGS = $(SYSTEM_CFLAGS)
