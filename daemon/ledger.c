@@ -11,9 +11,10 @@
 
 #include "base/base.h"
 #include "daemon/ledger_rows.h"
-#include "host/rows.h"
+#include "daemon/rowfile.h"
+#include "host/mark.h"
 
-static_assert(LEDGER_BOOT_SIZE == ROWS_BOOT_SIZE, "boot");
+static_assert(LEDGER_BOOT_SIZE == MARK_BOOT_SIZE, "the same id");
 
 void
 ledger_tell(const struct ledger *ledger, const char *format, ...)
@@ -55,7 +56,7 @@ write_row(const struct ledger *ledger, uint32_t index, struct ledger_row *row)
 {
 	row->index = index;
 	row->sum = ledger_sum(row);
-	return rows_write(ledger->fd, row, sizeof(*row), (uint64_t)index * LEDGER_ROW_BYTES);
+	return rowfile_write(ledger->fd, row, sizeof(*row), (uint64_t)index * LEDGER_ROW_BYTES);
 }
 
 /* The row that the next one to be added gets, and room to know of it. 0 or a negative errno. */
@@ -287,7 +288,7 @@ ledger_drop(struct ledger *ledger, struct ledger_entry *entry)
 	if (!ledger || !index)
 		return;
 	/* Of what stays for an error a successor finds that it is not so any more. */
-	(void)rows_write(ledger->fd, &zeros, sizeof(zeros), (uint64_t)index * LEDGER_ROW_BYTES);
+	(void)rowfile_write(ledger->fd, &zeros, sizeof(zeros), (uint64_t)index * LEDGER_ROW_BYTES);
 	ledger_free_row(ledger, index);
 }
 
@@ -315,7 +316,7 @@ write_header(const struct ledger *ledger, const char *boot)
 
 	memcpy(header.boot, boot, sizeof(header.boot));
 	header.sum = ledger_sum(&header);
-	return rows_write(ledger->fd, &header, sizeof(header), 0);
+	return rowfile_write(ledger->fd, &header, sizeof(header), 0);
 }
 
 static void
@@ -333,16 +334,16 @@ ledger_deinit(struct ledger *ledger)
 static int
 ledger_begin(struct ledger *ledger, const char *state_dir, ledger_take_fn take, void *arg)
 {
-	char boot[ROWS_BOOT_SIZE];
+	char boot[MARK_BOOT_SIZE];
 	int r;
 
 	ledger->state_dir = strdup(state_dir);
 	if (!ledger->state_dir)
 		return -ENOMEM;
 	ledger->dir_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = ledger->dir_fd < 0 ? -errno : rows_read_boot(boot);
+	r = ledger->dir_fd < 0 ? -errno : mark_read_boot("", boot);
 	if (r == 0)
-		r = rows_create(ledger->dir_fd, LEDGER_NEW_FILE, &ledger->fd);
+		r = rowfile_create(ledger->dir_fd, LEDGER_NEW_FILE, &ledger->fd);
 	if (r == 0)
 		r = write_header(ledger, boot);
 	return r ? r : ledger_read(ledger, boot, take, arg);
@@ -364,45 +365,15 @@ ledger_open(struct ledger *ledger, const char *state_dir, ledger_take_fn take, l
 	return r;
 }
 
-static int
-rename_in(const struct ledger *ledger, const char *from, const char *to, unsigned flags)
-{
-	return renameat2(ledger->dir_fd, from, ledger->dir_fd, to, flags) ? -errno : 0;
-}
-
-/*
- * What cannot be read is not thrown away. Of what is partly good the new one has taken the good part: it changes places with that,
- * so that there is no moment without one. What is another's has its name to itself from the first.
- */
-static int
-ledger_take_place(const struct ledger *ledger)
-{
-	char aside[64];
-	int r = -EINVAL;
-
-	if (!ledger->is_kept_aside)
-		return rename_in(ledger, LEDGER_NEW_FILE, LEDGER_FILE, 0);
-	rows_aside_name(LEDGER_FILE, aside, sizeof(aside));
-	if (!ledger->is_foreign)
-		r = rename_in(ledger, LEDGER_NEW_FILE, LEDGER_FILE, RENAME_EXCHANGE);
-	if (r == 0) {
-		r = rename_in(ledger, LEDGER_NEW_FILE, aside, RENAME_NOREPLACE);
-	} else if (r == -EINVAL) {
-		r = rename_in(ledger, LEDGER_FILE, aside, RENAME_NOREPLACE);
-		if (r == 0)
-			r = rename_in(ledger, LEDGER_NEW_FILE, LEDGER_FILE, 0);
-	}
-	if (r == 0)
-		ledger_tell(ledger, "it is kept as '%s', to be looked over and removed", aside);
-	return r;
-}
-
 int
 ledger_commit(struct ledger *ledger, char *text, size_t text_size)
 {
-	int r = ledger_take_place(ledger);
+	char aside[64];
+	int r = rowfile_take_place(ledger->dir_fd, LEDGER_NEW_FILE, LEDGER_FILE, ledger->old, aside, sizeof(aside));
 
 	ledger->is_committed = r == 0;
+	if (r == 0 && *aside)
+		ledger_tell(ledger, "it is kept as '%s', to be looked over and removed", aside);
 	if (r)
 		(void)snprintf(text, text_size, "the ledger '%s/" LEDGER_FILE "' cannot take the place of the one before: %s",
 		    ledger->state_dir, strerror(-r));

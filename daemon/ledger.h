@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "conf/pack.h"
+#include "daemon/rowfile.h"
 
 #define LEDGER_FILE		"ledger"	/* in state_dir */
 #define LEDGER_VERSION		1
@@ -49,7 +50,7 @@ struct ledger_chain {
 
 /* ledger_segment.flags */
 #define LEDGER_SEGMENT_DECLARED		0x01u	/* else created, from a template */
-#define LEDGER_SEGMENT_WAS_ATTACHED	0x02u
+#define LEDGER_SEGMENT_WAS_ATTACHED	0x02u	/* also where an attachment of its has a row: this is written after that */
 #define LEDGER_SEGMENT_IDS_WRAPPED	0x04u
 #define LEDGER_SEGMENT_ELSEWHERE	0x08u	/* not on the nodes that were asked for */
 
@@ -177,8 +178,7 @@ struct ledger {
 	int fd;				/* -1: there is no ledger */
 	char *state_dir;
 	bool is_committed;		/* the file has its name */
-	bool is_kept_aside;		/* what stands in its place is not to be lost */
-	bool is_foreign;		/* and nothing of it was read */
+	enum rowfile_old old;		/* what stands in its place */
 	uint32_t *links;		/* by row: the next free one, or the next of its chain */
 	uint32_t n_allocated;
 	uint32_t n_rows;		/* the file has so many, with the header */

@@ -300,7 +300,7 @@ reading_check_header(struct reading *reading, const char *boot)
 	struct ledger_header header;
 
 	memcpy(&header, reading->rows, sizeof(header));
-	ledger->is_kept_aside = ledger->is_foreign = true;
+	ledger->old = ROWFILE_FOREIGN;
 	if (memcmp(header.magic, LEDGER_MAGIC, sizeof(header.magic)) != 0)
 		ledger_tell(ledger, "it is none that segmentd writes");
 	else if (header.version > LEDGER_VERSION || header.row_bytes > LEDGER_ROW_BYTES)
@@ -312,9 +312,9 @@ reading_check_header(struct reading *reading, const char *boot)
 		ledger_tell(ledger, "its first row is damaged, and nothing of it is believed");
 	else if (!streq(header.boot, boot))
 		/* What it tells of went with the memory of that boot. */
-		ledger->is_kept_aside = ledger->is_foreign = false;
+		ledger->old = ROWFILE_REPLACED;
 	else {
-		ledger->is_kept_aside = ledger->is_foreign = false;
+		ledger->old = ROWFILE_REPLACED;
 		return 0;
 	}
 	return 1;
@@ -378,7 +378,8 @@ reading_read_file(struct reading *reading, const char *boot)
 	if (reading_check_header(reading, boot))
 		return 0;
 	r = reading_read_rows(reading, n_bytes);
-	ledger->is_kept_aside = reading->n_damaged > 0;
+	if (reading->n_damaged)
+		ledger->old = ROWFILE_DAMAGED;
 	if (reading->n_damaged > TOLD_MAX)
 		ledger_tell(ledger, "the same is so of %" PRIu32 " more of its rows", reading->n_damaged - TOLD_MAX);
 	return r;
@@ -388,11 +389,11 @@ int
 ledger_read(struct ledger *ledger, const char *boot, ledger_take_fn take, void *arg)
 {
 	struct reading reading = { .ledger = ledger, .take = take, .arg = arg, .fd = -1 };
-	int r = rows_open(ledger->dir_fd, LEDGER_FILE, &reading.fd);
+	int r = rows_open(ledger->dir_fd, LEDGER_FILE, geteuid(), &reading.fd);
 
 	if (r == ROWS_E_FOREIGN) {
 		ledger_tell(ledger, "it is no file of ours that only we can write");
-		ledger->is_kept_aside = ledger->is_foreign = true;
+		ledger->old = ROWFILE_FOREIGN;
 	}
 	if (r == 0)
 		r = reading_read_file(&reading, boot);

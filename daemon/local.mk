@@ -72,6 +72,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/requests_query.c \
 	daemon/requests_segment.c \
 	daemon/requests_who.c \
+	daemon/rowfile.c daemon/rowfile.h \
 	daemon/segment.c daemon/segment.h \
 	daemon/segment_count.c \
 	daemon/segment_file.c daemon/segment_file.h \

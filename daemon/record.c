@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/*
- * A killed process's write is whole or not there: the kernel copies a row within a page. So the file needs no second copy, and
- * what is written is on no disk: it need not outlive the machine, whose restart ends the objects, too.
- */
+/* Which rows are in use, and the file that they are in. */
 #include "config.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
-#include <sys/stat.h>
 
 #include "base/base.h"
 #include "daemon/record.h"
+#include "daemon/rowfile.h"
 
 #define NEW_FILE	RECORD_FILE ".new"
 
@@ -27,12 +23,7 @@ struct beginning {
 static int
 write_row(int fd, size_t index, const void *row)
 {
-	ssize_t n;
-
-	do
-		n = pwrite(fd, row, RECORD_ROW_BYTES, (off_t)(index * RECORD_ROW_BYTES));
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n == RECORD_ROW_BYTES ? 0 : -ENOSPC;
+	return rowfile_write(fd, row, RECORD_ROW_BYTES, index * RECORD_ROW_BYTES);
 }
 
 static bool
@@ -156,14 +147,18 @@ write_header(const struct beginning *beginning)
 
 /* What cannot be read is not thrown away. */
 static int
-set_aside(const struct beginning *beginning)
+record_take_place(const struct beginning *beginning)
 {
-	char name[64], text[128];
+	enum rowfile_old old = ROWFILE_REPLACED;
+	char aside[64], text[128];
+	int r;
 
-	(void)snprintf(name, sizeof(name), RECORD_FILE ".%" PRIu64, clock_realtime_ns() / 1000);
-	if (renameat2(beginning->record->dir_fd, RECORD_FILE, beginning->record->dir_fd, name, RENAME_NOREPLACE))
-		return -errno;
-	(void)snprintf(text, sizeof(text), "it is kept as '%s', to be looked over and removed", name);
+	if (beginning->found.is_spoilt)
+		old = beginning->found.n_rows ? ROWFILE_DAMAGED : ROWFILE_FOREIGN;
+	r = rowfile_take_place(beginning->record->dir_fd, NEW_FILE, RECORD_FILE, old, aside, sizeof(aside));
+	if (r || !*aside)
+		return r;
+	(void)snprintf(text, sizeof(text), "it is kept as '%s', to be looked over and removed", aside);
 	beginning->tell(text, beginning->arg);
 	return 0;
 }
@@ -176,20 +171,17 @@ record_begin(struct beginning *beginning)
 	struct record_entry entry;
 	int r;
 
-	(void)unlinkat(record->dir_fd, NEW_FILE, 0);
-	record->fd = openat(record->dir_fd, NEW_FILE, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (record->fd < 0)
-		return -errno;
+	r = rowfile_create(record->dir_fd, NEW_FILE, &record->fd);
+	if (r)
+		return r;
 	r = write_header(beginning);
 	for (size_t i = 0; r == 0 && i < beginning->found.n_rows; i++) {
 		r = record_add(record, &beginning->found.rows[i], &entry);
 		if (r == 0)
 			r = beginning->take(&entry, beginning->arg);
 	}
-	if (r == 0 && beginning->found.is_spoilt)
-		r = set_aside(beginning);
-	if (r == 0 && renameat(record->dir_fd, NEW_FILE, record->dir_fd, RECORD_FILE))
-		r = -errno;
+	if (r == 0)
+		r = record_take_place(beginning);
 	if (r)
 		(void)unlinkat(record->dir_fd, NEW_FILE, 0);
 	return r;

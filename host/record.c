@@ -16,9 +16,9 @@
 #include "base/base.h"
 #include "host/findings.h"
 #include "host/mark.h"
+#include "host/rows.h"
 #include "host/sysv.h"
 
-#define MODE_OTHERS	022
 #define PAGE_BYTES	4096
 
 static_assert(MARK_BOOT_SIZE == RECORD_BOOT_SIZE, "the same id");
@@ -42,18 +42,6 @@ record_sum(const void *row)
 	for (size_t i = sizeof(sum); i < RECORD_ROW_BYTES; i++)
 		sum = (sum ^ bytes[i]) * UINT64_C(0x100000001b3);
 	return sum;
-}
-
-/* As many bytes as there are, up to size. */
-static ssize_t
-read_at(int fd, void *bytes, size_t size, uint64_t offset)
-{
-	ssize_t n;
-
-	do
-		n = pread(fd, bytes, size, (off_t)offset);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
 }
 
 static void BASE_PRINTF(2, 3)
@@ -114,7 +102,7 @@ read_rows(struct reading *reading)
 	int r = 0;
 
 	for (size_t i = 1; r == 0; i++) {
-		ssize_t n = read_at(reading->fd, &row, sizeof(row), i * RECORD_ROW_BYTES);
+		ssize_t n = rows_read(reading->fd, &row, sizeof(row), i * RECORD_ROW_BYTES);
 
 		if (n == 0)
 			break;
@@ -139,7 +127,7 @@ static int
 read_file(struct reading *reading)
 {
 	struct record_header header = { .sum = 0 };
-	ssize_t n = read_at(reading->fd, &header, sizeof(header), 0);
+	ssize_t n = rows_read(reading->fd, &header, sizeof(header), 0);
 
 	if (n == 0)
 		return 0;
@@ -165,23 +153,18 @@ read_file(struct reading *reading)
 	return 0;
 }
 
-/* Not opened before it was looked at: what stands there may be anything. */
 static int
 reading_open(struct reading *reading, int dir_fd)
 {
-	struct stat st, opened;
+	int r = rows_open(dir_fd, RECORD_FILE, reading->uid, &reading->fd);
 
-	if (fstatat(dir_fd, RECORD_FILE, &st, AT_SYMLINK_NOFOLLOW))
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISREG(st.st_mode) || st.st_uid != reading->uid || st.st_mode & MODE_OTHERS || st.st_nlink != 1) {
+	if (r == ROWS_E_FOREIGN) {
 		tell(reading, "it is no file of segmentd's user that nobody else can write");
 		reading->found->is_spoilt = true;
-		return 0;
 	}
-	reading->fd = openat(dir_fd, RECORD_FILE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (reading->fd < 0 || fstat(reading->fd, &opened))
-		return -errno;
-	return opened.st_dev == st.st_dev && opened.st_ino == st.st_ino ? read_file(reading) : -EAGAIN;
+	if (r)
+		return r > 0 ? 0 : r;
+	return read_file(reading);
 }
 
 int
