@@ -78,6 +78,14 @@ look(void)
 	ledger_close(&ledger);
 }
 
+/* What comes of a request after its reply, is over with the next one. */
+static void
+look_after(struct harness_conn *conn)
+{
+	ck_assert_int_eq(harness_wait(conn, "safe"), PROTOCOL_READY);
+	look();
+}
+
 static const struct ledger_segment *
 find_segment(const char *name)
 {
@@ -145,6 +153,7 @@ START_TEST(an_attachment_has_a_row_from_its_reply_to_its_end)
 	attach(&conn, "plain", &attached, &fd);
 	look();
 	ck_assert_uint_eq(seen.n[LEDGER_ATTACHMENT], 1);
+	look_after(&conn);
 	ck_assert_uint_eq(row->generation, attached.generation);
 	ck_assert_uint_eq(row->id, attached.attachment);
 	ck_assert_uint_eq(row->access, WRITE);
@@ -189,7 +198,7 @@ START_TEST(a_session_has_a_row_that_says_what_it_is)
 
 	begin();
 	harness_open(&one, daemon_.socket);
-	look();
+	look_after(&one);
 	row = find_session(&one);
 	ck_assert_uint_eq(row->flags, LEDGER_SESSION_GREETED);
 	ck_assert_int_eq(row->pid, getpid());
@@ -198,17 +207,17 @@ START_TEST(a_session_has_a_row_that_says_what_it_is)
 	ck_assert_uint_eq(row->doing_serial, 0);
 	harness_open(&two, daemon_.socket);
 	ck_assert_int_eq(subscribe(&two, PROTOCOL_SUBSCRIBE_ON, one.session), 0);
-	look();
+	look_after(&two);
 	row = find_session(&two);
 	ck_assert_uint_eq(row->flags, LEDGER_SESSION_GREETED | LEDGER_SESSION_SUBSCRIBED);
 	ck_assert_uint_eq(row->watched_session, one.session);
 	ck_assert_int_eq(subscribe(&two, PROTOCOL_SUBSCRIBE_ON | PROTOCOL_SUBSCRIBE_ALL, 0), 0);
-	look();
+	look_after(&two);
 	row = find_session(&two);
 	ck_assert_uint_eq(row->flags, LEDGER_SESSION_GREETED | LEDGER_SESSION_SUBSCRIBED | LEDGER_SESSION_SUBSCRIBED_ALL);
 	ck_assert_uint_eq(row->watched_session, 0);
 	ck_assert_int_eq(subscribe(&two, 0, 0), 0);
-	look();
+	look_after(&two);
 	ck_assert_uint_eq(find_session(&two)->flags, LEDGER_SESSION_GREETED);
 	/* What is to be done once was begun. */
 	ck_assert_int_eq(harness_remove(&two, "nothing", 0), -ENOENT);
@@ -229,17 +238,19 @@ START_TEST(what_a_client_created_is_told_from_what_is_declared)
 	struct protocol_attached attached;
 	const struct ledger_segment *row;
 	struct harness_conn conn;
+	uint64_t serial;
 	int fd;
 
 	harness_need_root();
 	begin();
 	harness_open(&conn, daemon_.socket);
 	ck_assert_int_eq(harness_create(&conn, "t-x", 10000, &attached, &fd), 0);
-	look();
+	serial = conn.serial;
+	look_after(&conn);
 	row = find_segment("t-x");
 	ck_assert_uint_eq(row->flags, LEDGER_SEGMENT_WAS_ATTACHED);
 	ck_assert_uint_eq(row->created_session, conn.session);
-	ck_assert_uint_eq(row->created_serial, conn.serial);
+	ck_assert_uint_eq(row->created_serial, serial);
 	ck_assert_uint_eq(row->charged_bytes, 10000);
 	ck_assert_uint_eq(row->charged_uid, geteuid());
 	ck_assert_str_eq(seen.templates[row - seen.segments], "t-");
