@@ -19,7 +19,8 @@
 #include "systemd/notify.h"
 #include "systemd/store.h"
 
-#define PAIRS_MAX	16		/* stored at once, of ours: what the unit's FileDescriptorStoreMax has to have room for, twice */
+#define PAIRS_MAX	16		/* stored at once, of ours */
+#define STORE_MAX	64		/* what the unit's FileDescriptorStoreMax is: two of each pair, and as many of earlier daemons */
 #define SINGLE_MAX	256		/* messages of one descriptor; the kernel's default has room for about 550 */
 #define DEAD_MORE	512		/* than what lives, and it is renewed */
 #define LOST_MAX	64		/* that cannot be sent are passed over in one filling */
@@ -127,7 +128,7 @@ box_lose_pair(struct box *box, struct box_pair *pair, int error)
 	else if (may_log)
 		log_write(LOG_WARNING, NULL, "the service manager does not keep what is to outlive the daemon: its store is full, "
 		    "or it has none; set FileDescriptorStoreMax=%u in the service's unit; it is tried again in a minute",
-		    2 * PAIRS_MAX);
+		    STORE_MAX);
 }
 
 /* Its initial readiness comes here, too: what is in A's queue stays there. */

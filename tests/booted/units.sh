@@ -128,7 +128,7 @@ manager() {
 	WatchdogUSec 20s
 	TimeoutStartUSec 1min 30s
 	TimeoutStopUSec 1min 30s
-	FileDescriptorStoreMax 8
+	FileDescriptorStoreMax 64
 	RuntimeDirectoryPreserve yes
 	TasksMax 256
 	KeyringMode private
