@@ -105,6 +105,19 @@ pair_leave(struct box_pair *pair)
 	close_fd(&pair->ends[BOX_B]);
 }
 
+static const char *
+box_remedy(int error)
+{
+	switch (error) {
+	case -ENOSPC:
+		return ", as much as a queue has room for: raise net.core.wmem_max";
+	case -ETOOMANYREFS:		/* what lies in flight counts against the limit of who sent it */
+		return ": raise LimitNOFILE= of the service";
+	default:
+		return "";
+	}
+}
+
 /* What is in it would not outlive us. */
 static void
 box_lose_pair(struct box *box, struct box_pair *pair, int error)
@@ -124,7 +137,7 @@ box_lose_pair(struct box *box, struct box_pair *pair, int error)
 	box->shun_until_ns = clock_monotonic_ns() + SHUN_NS;
 	if (may_log && error)
 		log_write(LOG_WARNING, &(struct log_about) { .error = error }, "what is to outlive the daemon could not be "
-		    "given to the service manager; it is tried again in a minute");
+		    "given to the service manager%s; it is tried again in a minute", box_remedy(error));
 	else if (may_log)
 		log_write(LOG_WARNING, NULL, "the service manager does not keep what is to outlive the daemon: its store is full, "
 		    "or it has none; set FileDescriptorStoreMax=%u in the service's unit; it is tried again in a minute",
@@ -232,12 +245,10 @@ static void
 box_tell_unfilled(const struct box_batch *batch)
 {
 	static struct log_limit limit = LOG_LIMIT(3);
-	const char *remedy = batch->r == -ENOSPC ? ": raise net.core.wmem_max" :
-	    batch->r == -ETOOMANYREFS ? ": raise LimitNOFILE= of the service" : "";
 
 	if (log_allowed(&limit))
 		log_write(LOG_ERR, &(struct log_about) { .error = batch->r }, "not all that is to outlive the daemon could be "
-		    "put aside, only %" PRIu64 "%s; what was before stays", batch->n_items, remedy);
+		    "put aside, only %" PRIu64 "%s; what was before stays", batch->n_items, box_remedy(batch->r));
 }
 
 /* 0, or a negative errno: the pair is of no use, and what there was before holds. */
