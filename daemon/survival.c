@@ -372,6 +372,7 @@ survival_init(struct survival *survival, struct event_base *base, struct registr
 	}
 	registry->host.ledger = requests->sessions->ledger = &survival->ledger;
 	registry->host.box = requests->sessions->box = survival->has_box ? &survival->box : NULL;
+	requests->box = registry->host.box;
 	registry->last_generation = max_u64(registry->last_generation, past_last_generation(survival->past));
 	return 0;
 }
