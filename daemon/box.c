@@ -129,17 +129,17 @@ box_lose_pair(struct box *box, struct box_pair *pair, int error)
 	pair_leave(pair);
 	if (was_kept) {
 		if (may_log)
-			log_write(LOG_WARNING, NULL, "the service manager has emptied its store: what is to outlive the daemon is "
+			log_write(MESSAGE_UNSAVED, NULL, "the service manager has emptied its store: what is to outlive the daemon is "
 			    "given to it again");
 		box_want_renewal(box);
 		return;
 	}
 	box->shun_until_ns = clock_monotonic_ns() + SHUN_NS;
 	if (may_log && error)
-		log_write(LOG_WARNING, &(struct log_about) { .error = error }, "what is to outlive the daemon could not be "
+		log_write(MESSAGE_UNSAVED, &(struct log_about) { .error = error }, "what is to outlive the daemon could not be "
 		    "given to the service manager%s; it is tried again in a minute", box_remedy(error));
 	else if (may_log)
-		log_write(LOG_WARNING, NULL, "the service manager does not keep what is to outlive the daemon: its store is full, "
+		log_write(MESSAGE_UNSAVED, NULL, "the service manager does not keep what is to outlive the daemon: its store is full, "
 		    "or it has none; set FileDescriptorStoreMax=%u in the service's unit; it is tried again in a minute",
 		    STORE_MAX);
 }
@@ -247,7 +247,7 @@ box_tell_unfilled(const struct box_batch *batch)
 	static struct log_limit limit = LOG_LIMIT(3);
 
 	if (log_allowed(&limit))
-		log_write(LOG_ERR, &(struct log_about) { .error = batch->r }, "not all that is to outlive the daemon could be "
+		log_write(MESSAGE_NOT_SAVED, &(struct log_about) { .error = batch->r }, "not all that is to outlive the daemon could be "
 		    "put aside, only %" PRIu64 "%s; what was before stays", batch->n_items, box_remedy(batch->r));
 }
 
@@ -276,7 +276,7 @@ box_fill(struct box *box, struct box_pair *pair)
 		return batch.r;
 	}
 	if (batch.n_lost && log_allowed(&limit))
-		log_write(LOG_WARNING, &(struct log_about) { .error = batch.lost_r },
+		log_write(MESSAGE_UNSAVED, &(struct log_about) { .error = batch.lost_r },
 		    "%u descriptors could not be put aside, and would not outlive the daemon", batch.n_lost);
 	box->n_lost += batch.n_lost;
 	box->n_items = batch.n_items;
@@ -411,7 +411,7 @@ box_renew(struct box *box)
 	int r = box_add_pair(box, true);
 
 	if (r)
-		log_write(LOG_ERR, &(struct log_about) { .error = r }, "what is to outlive the daemon cannot be put aside anew");
+		log_write(MESSAGE_NOT_SAVED, &(struct log_about) { .error = r }, "what is to outlive the daemon cannot be put aside anew");
 	else
 		box_advance(box, true);
 }

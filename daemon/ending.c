@@ -26,7 +26,7 @@ ending_on_tick(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	if (clock_monotonic_ns() >= ending->until_ns) {
-		log_write(LOG_ERR, NULL, "the contents of files could not be written within %d seconds: the marks beside them stay",
+		log_write(MESSAGE_FILE_UNWRITTEN, NULL, "the contents of files could not be written within %d seconds: the marks beside them stay",
 		    LIMIT_SECONDS);
 		(void)event_base_loopbreak(ending->base);
 		return;

@@ -252,9 +252,9 @@ static void
 release_closed(struct workers_job *job, const struct workers_outcome *outcome)
 {
 	if (!outcome->result)
-		log_write(LOG_ERR, NULL, "a worker did not come to its end at closing a file: its mark beside it stays");
+		log_write(MESSAGE_FILE_UNWRITTEN, NULL, "a worker did not come to its end at closing a file: its mark beside it stays");
 	else if (outcome->result->status)
-		log_write(LOG_ERR, NULL, "%s", outcome->result->text);
+		log_write(MESSAGE_FILE_UNWRITTEN, NULL, "%s", outcome->result->text);
 	BASE_CONTAINER_OF(job, struct release, job)->runs_errand = false;
 	release_unmap(BASE_CONTAINER_OF(job, struct release, job));
 }

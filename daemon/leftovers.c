@@ -60,7 +60,7 @@ leftovers_are_fresh(const struct leftovers *leftovers)
 void
 leftovers_tell(const char *text, void *arg)
 {
-	log_write(LOG_WARNING, NULL, "the record in state_dir: %s", text);
+	log_write(MESSAGE_STATE_DAMAGED, NULL, "the record in state_dir: %s", text);
 }
 
 static void
@@ -178,7 +178,7 @@ leftover_prove(struct leftover *leftover, bool may_return, char *text, size_t te
 		return LEFTOVERS_E_OPENING;
 	}
 	if (r == BACKEND_E_OTHER)
-		leftover_log(leftover, LOG_WARNING, "what is there now is another, by the kernel's word, and is left alone");
+		leftover_log(leftover, MESSAGE_LEFT_PROBLEM, "what is there now is another, by the kernel's word, and is left alone");
 	else
 		leftover_log(leftover, LOG_DEBUG, "it is gone");
 	record_remove(&leftover->entry);
@@ -213,7 +213,7 @@ leftover_look(struct leftover *leftover)
 		return;
 	r = leftover_prove(leftover, !segment, text, sizeof(text));
 	if (r < 0 && !leftover->is_told)
-		leftover_log(leftover, LOG_ERR, "it cannot be looked at, and stays: %s", text);
+		leftover_log(leftover, MESSAGE_NOT_REMOVED, "it cannot be looked at, and stays: %s", text);
 	if (r < 0)
 		leftover_set_kept(leftover, true);
 	if (r)
@@ -390,7 +390,7 @@ leftovers_hinder(struct leftovers *leftovers, const struct definition *definitio
 static void
 leftover_hand_over(struct leftover *leftover, bool is_held, struct holding *holding)
 {
-	leftover_log(leftover, LOG_NOTICE, "it is the one that the record names, and is taken over with what is in it; %s",
+	leftover_log(leftover, MESSAGE_LEFT, "it is the one that the record names, and is taken over with what is in it; %s",
 	    is_held ? "somebody has it" : "nobody has it");
 	leftover_post(leftover, PROTOCOL_ORPHAN_TAKEN);
 	leftover->leftovers->n_adopted++;

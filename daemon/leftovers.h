@@ -124,7 +124,7 @@ void leftover_look(struct leftover *leftover);		/* it may be freed */
  */
 int leftover_prove(struct leftover *leftover, bool may_return, char *text, size_t text_size);
 void leftover_free(struct leftover *leftover);
-void leftover_log(const struct leftover *leftover, int priority, const char *format, ...) BASE_PRINTF(3, 4);
+void leftover_log(const struct leftover *leftover, int message, const char *format, ...) BASE_PRINTF(3, 4);
 /* Tells those who follow events. */
 void leftover_post(const struct leftover *leftover, enum protocol_orphan what);
 /* Somebody has it, and it is kept: who, as soon as that is known. */

@@ -19,7 +19,7 @@ struct leftover_opening {
 static void
 leftover_give_up(struct leftover *leftover, const char *why)
 {
-	leftover_log(leftover, LOG_WARNING, "it cannot be closed as it should be: %s", why);
+	leftover_log(leftover, MESSAGE_LEFT_PROBLEM, "it cannot be closed as it should be: %s", why);
 	holding_release(&leftover->holding, leftover->leftovers->releases, false);
 	leftover_free(leftover);
 }

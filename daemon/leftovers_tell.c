@@ -36,7 +36,7 @@ leftover_describe(const struct leftover *leftover, char *text, size_t text_size)
 }
 
 void
-leftover_log(const struct leftover *leftover, int priority, const char *format, ...)
+leftover_log(const struct leftover *leftover, int message, const char *format, ...)
 {
 	const struct log_about about = { .segment = leftover->entry.row.segment };
 	char what[640], text[1024];
@@ -45,7 +45,7 @@ leftover_log(const struct leftover *leftover, int priority, const char *format, 
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	log_write(priority, &about, "%s: %s", leftover_describe(leftover, what, sizeof(what)), text);
+	log_write(message, &about, "%s: %s", leftover_describe(leftover, what, sizeof(what)), text);
 }
 
 void
@@ -85,7 +85,7 @@ leftover_found(struct inquiry *inquiry, const char *found)
 
 	/* By the time of the answer they may be gone, and it on its way out. */
 	if (leftover->holding.backend)
-		leftover_log(leftover, LOG_WARNING, "the configuration has it no more, but somebody has it, and %s: %s",
+		leftover_log(leftover, MESSAGE_LEFT_PROBLEM, "the configuration has it no more, but somebody has it, and %s: %s",
 		    leftover_kept_how(leftover), found);
 }
 
@@ -116,7 +116,7 @@ leftover_tell_kept(struct leftover *leftover)
 	if (auditor && leftover_object(leftover, &object))
 		inquiry_begin(&leftover->inquiry, auditor, &object, leftover_found);
 	else
-		leftover_log(leftover, LOG_WARNING, "the configuration has it no more, but somebody has it, and %s",
+		leftover_log(leftover, MESSAGE_LEFT_PROBLEM, "the configuration has it no more, but somebody has it, and %s",
 		    leftover_kept_how(leftover));
 }
 
@@ -143,7 +143,7 @@ leftover_tell_removed(const struct leftover *leftover)
 		(void)snprintf(seen, sizeof(seen), "somebody was last seen to have it %" PRIu64 " s ago",
 		    (clock_monotonic_ns() - leftover->held_ns) / NS_PER_SEC);
 	leftover_post(leftover, PROTOCOL_ORPHAN_REMOVED);
-	log_write(LOG_NOTICE, &about, "%s: %s, and %s: %s; %s; of uid %u, of which %s are in memory",
+	log_write(MESSAGE_LEFT_REMOVED, &about, "%s: %s, and %s: %s; %s; of uid %u, of which %s are in memory",
 	    leftover_describe(leftover, what, sizeof(what)), leftover->why,
 	    backend->features & BACKEND_DURABLE ? "it is written back, and its mark goes" : "it is removed", object.proof, seen,
 	    (unsigned)object.uid, findings_size(resident, sizeof(resident), leftover->resident_bytes));

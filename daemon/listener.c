@@ -85,7 +85,7 @@ listener_lock(struct listener *listener, const struct conf_daemon *conf)
 	int r = listener_make_dir(conf->state_dir, 0755);
 
 	if (r) {
-		log_write(LOG_ERR, &(struct log_about) { .error = r }, "cannot make state_dir '%s'", conf->state_dir);
+		log_write(MESSAGE_STATE, &(struct log_about) { .error = r }, "cannot make state_dir '%s'", conf->state_dir);
 		return r;
 	}
 	if (asprintf(&path, "%s/lock", conf->state_dir) < 0) {
@@ -95,12 +95,12 @@ listener_lock(struct listener *listener, const struct conf_daemon *conf)
 	listener->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	if (listener->lock_fd < 0) {
 		r = -errno;
-		log_write(LOG_ERR, &(struct log_about) { .error = r }, "cannot open '%s'", path);
+		log_write(MESSAGE_STATE, &(struct log_about) { .error = r }, "cannot open '%s'", path);
 		return r;
 	}
 	r = listener_take_lock(listener->lock_fd, pid, sizeof(pid));
 	if (r) {
-		log_write(LOG_ERR, NULL, "state_dir '%s' is locked by another segmentd (pid %s): stop it, or give this "
+		log_write(MESSAGE_STATE, NULL, "state_dir '%s' is locked by another segmentd (pid %s): stop it, or give this "
 		    "one a state_dir and a socket of its own", conf->state_dir, *pid ? pid : "unknown");
 		return r;
 	}
@@ -130,12 +130,12 @@ listener_clear_path(const struct sockaddr_un *address)
 	if (lstat(address->sun_path, &status))
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(status.st_mode)) {
-		log_write(LOG_ERR, NULL, "'%s' exists and is no socket: remove it, or set daemon.socket to another path",
+		log_write(MESSAGE_SOCKET, NULL, "'%s' exists and is no socket: remove it, or set daemon.socket to another path",
 		    address->sun_path);
 		return -EEXIST;
 	}
 	if (listener_is_live(address)) {
-		log_write(LOG_ERR, NULL, "somebody listens on '%s' already: stop it, or set daemon.socket to another path",
+		log_write(MESSAGE_SOCKET, NULL, "somebody listens on '%s' already: stop it, or set daemon.socket to another path",
 		    address->sun_path);
 		return -EADDRINUSE;
 	}
@@ -157,12 +157,12 @@ listener_bind(struct listener *listener, const struct conf_daemon *conf)
 		*slash = '\0';
 		r = listener_make_dir(dir, 0755);
 		if (r) {
-			log_write(LOG_ERR, &(struct log_about) { .error = r }, "cannot make '%s'", dir);
+			log_write(MESSAGE_SOCKET, &(struct log_about) { .error = r }, "cannot make '%s'", dir);
 			return r;
 		}
 	}
 	if (strlen(conf->socket) >= sizeof(address.sun_path)) {
-		log_write(LOG_ERR, NULL, "daemon.socket '%s' is longer than the %zu bytes of a socket's address",
+		log_write(MESSAGE_SOCKET, NULL, "daemon.socket '%s' is longer than the %zu bytes of a socket's address",
 		    conf->socket, sizeof(address.sun_path) - 1);
 		return -ENAMETOOLONG;
 	}
@@ -177,7 +177,7 @@ listener_bind(struct listener *listener, const struct conf_daemon *conf)
 	if (bind(listener->fd, (const struct sockaddr *)&address, sizeof(address)) ||
 	    chmod(conf->socket, conf->socket_mode) || listen(listener->fd, BACKLOG)) {
 		r = -errno;
-		log_write(LOG_ERR, &(struct log_about) { .error = r }, "cannot listen on '%s'", conf->socket);
+		log_write(MESSAGE_SOCKET, &(struct log_about) { .error = r }, "cannot listen on '%s'", conf->socket);
 		return r;
 	}
 	listener->path = strdup(conf->socket);
@@ -211,7 +211,7 @@ listener_refuse(struct listener *listener, int error)
 	int fd;
 
 	if (log_allowed(&limit))
-		log_write(LOG_ERR, &(struct log_about) { .error = -error },
+		log_write(MESSAGE_CLIENTS_REFUSED, &(struct log_about) { .error = -error },
 		    "cannot accept a client; raise LimitNOFILE of the service, or lower limits.clients");
 	listener->n_refused++;
 	close_fd(&listener->reserve_fd);

@@ -31,6 +31,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/listener.c daemon/listener.h \
 	daemon/locks.c daemon/locks.h \
 	daemon/log.c daemon/log.h \
+	daemon/messages.c daemon/messages.h \
 	daemon/manager.c daemon/manager.h \
 	daemon/milestones.c daemon/milestones.h \
 	daemon/mutexes.c daemon/mutexes.h \

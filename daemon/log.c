@@ -35,9 +35,10 @@ log_open(void)
 }
 
 void
-log_write(int priority, const struct log_about *about, const char *format, ...)
+log_write(int message, const struct log_about *about, const char *format, ...)
 {
 	static const struct log_about nothing;
+	int priority = MESSAGE_PRIORITY(message);
 	char text[2048];
 	va_list args;
 
@@ -51,8 +52,9 @@ log_write(int priority, const struct log_about *about, const char *format, ...)
 
 	if (log_to_journal) {
 		struct journal_fields fields = {
-			.message_id = about->message_id,
+			.message_id = message_id(message),
 			.segment = about->segment,
+			.lock = about->lock,
 			.object = about->object,
 			.client_pid = about->client_pid,
 			.has_client_uid = about->has_client_uid,
@@ -77,7 +79,7 @@ log_allowed(struct log_limit *limit)
 
 	if (now_ns - limit->begun_ns >= limit->interval_ns) {
 		if (limit->n_dropped)
-			log_write(LOG_WARNING, NULL, "%u more entries like the following were left out",
+			log_write(MESSAGE_LEFT_OUT, NULL, "%u more entries like the following were left out",
 			    limit->n_dropped);
 		limit->begun_ns = now_ns;
 		limit->n_logged = 0;

@@ -13,15 +13,16 @@
 #include <syslog.h>
 
 #include "base/base.h"
+#include "daemon/messages.h"
 #include "systemd/journal.h"
 
 /* What an entry is about; all zero: nothing in particular. */
 struct log_about {
 	const char *segment;
+	const char *lock;
 	pid_t client_pid;
 	bool has_client_uid;
 	uid_t client_uid;
-	const char *message_id;		/* 128 bits as hex, of entries that are looked for; or NULL */
 	const struct journal_object *object;	/* or NULL */
 	int error;			/* a negative errno, or 0 */
 };
@@ -40,8 +41,11 @@ struct log_limit {
 /* Where to log to; before it everything goes to standard error. */
 void log_open(void);
 
-/* priority as in syslog(3): LOG_ERR someone must act, WARNING degraded, NOTICE a state changed, INFO milestones. */
-void log_write(int priority, const struct log_about *about, const char *format, ...) BASE_PRINTF(3, 4);
+/*
+ * message: one of daemon/messages.h, whose priority says: LOG_ERR someone must act, WARNING degraded, NOTICE a state changed,
+ * INFO milestones. Or LOG_DEBUG, of what is not for administrators.
+ */
+void log_write(int message, const struct log_about *about, const char *format, ...) BASE_PRINTF(3, 4);
 
 /* Whether the place may log now; when it may again after silence, it first says how much was left out. */
 bool log_allowed(struct log_limit *limit);

@@ -39,10 +39,10 @@ main_print_report(const struct conf_report *report)
 
 	for (size_t i = 0; i < report->n_problems; i++) {
 		(void)conf_problem_format(&report->problems[i], line, sizeof(line));
-		log_write(LOG_ERR, NULL, "%s", line);
+		log_write(MESSAGE_CONFIG_PROBLEM, NULL, "%s", line);
 	}
 	if (report->n_left_out)
-		log_write(LOG_ERR, NULL, "%zu more problems were left out", report->n_left_out);
+		log_write(MESSAGE_CONFIG_PROBLEM, NULL, "%zu more problems were left out", report->n_left_out);
 }
 
 static int
@@ -54,7 +54,7 @@ main_load(const char *file, struct conf **ret_conf)
 	main_print_report(&report);
 	conf_report_deinit(&report);
 	if (r < 0)
-		log_write(LOG_ERR, &(struct log_about) { .error = r }, "cannot load the configuration '%s'", file);
+		log_write(MESSAGE_CONFIG_REFUSED, &(struct log_about) { .error = r }, "cannot load the configuration '%s'", file);
 	return r;
 }
 

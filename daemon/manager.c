@@ -184,7 +184,7 @@ manager_tell(struct manager *manager)
 		return;
 	if (progress.n_required_failed) {
 		if (!manager->is_incomplete)
-			log_write(LOG_ERR, NULL, "startup is not complete: %" PRIu64 " segments that are required could not "
+			log_write(MESSAGE_INCOMPLETE, NULL, "startup is not complete: %" PRIu64 " segments that are required could not "
 			    "be provisioned, for the reasons above; the others are served", progress.n_required_failed);
 		manager->is_incomplete = true;
 		return;
@@ -194,7 +194,7 @@ manager_tell(struct manager *manager)
 		return;
 	}
 	manager->is_ready = true;
-	log_write(LOG_INFO, NULL, "ready after %" PRIu64 " ms: %" PRIu64 " of %" PRIu64 " segments, socket '%s'",
+	log_write(MESSAGE_READY, NULL, "ready after %" PRIu64 " ms: %" PRIu64 " of %" PRIu64 " segments, socket '%s'",
 	    (clock_monotonic_ns() - manager->started_ns) / NS_PER_MS, progress.n_ready, progress.n,
 	    manager->conf->daemon.socket);
 }
@@ -218,32 +218,32 @@ manager_log_change(const struct segment *segment)
 	case PROTOCOL_READY:
 		(void)findings_size(size, sizeof(size), segment->definition->size_bytes);
 		if (segment->reason)
-			log_write(LOG_WARNING, &about, "segment '%s' (%s) is ready, but not as asked: %s", name, size,
+			log_write(MESSAGE_SEGMENT_DEGRADED, &about, "segment '%s' (%s) is ready, but not as asked: %s", name, size,
 			    segment->reason);
 		else if (segment_file_note(segment))
-			log_write(LOG_WARNING, &about, "segment '%s' (%s) is ready, but %s", name, size,
+			log_write(MESSAGE_SEGMENT_DEGRADED, &about, "segment '%s' (%s) is ready, but %s", name, size,
 			    segment_file_note(segment));
 		/* A created or scrubbed one at its clients' will: not for everybody's log. */
 		else if (!segment->is_declared || segment->definition->scrub)
 			log_write(LOG_DEBUG, &about, "segment '%s' (%s) is ready", name, size);
 		/* Of many the sum is told: the journal drops what comes beyond 10,000 entries in 30 s, whatever it is. */
 		else if (log_allowed(&ready))
-			log_write(LOG_INFO, &about, "segment '%s' (%s) is ready", name, size);
+			log_write(MESSAGE_SEGMENT_READY, &about, "segment '%s' (%s) is ready", name, size);
 		break;
 	case PROTOCOL_FAILED:
-		log_write(LOG_ERR, &about, "segment '%s' (%s:%u) could not be provisioned: %s", name,
+		log_write(MESSAGE_SEGMENT_FAILED, &about, "segment '%s' (%s:%u) could not be provisioned: %s", name,
 		    segment->definition->file, segment->definition->line, segment->reason ? segment->reason : "");
 		break;
 	case PROTOCOL_DRAINING:
 		if (n)
-			log_write(LOG_NOTICE, &about, "segment '%s' is being removed, and stays until %u attachment%s", name, n,
+			log_write(MESSAGE_SEGMENT_DRAINING, &about, "segment '%s' is being removed, and stays until %u attachment%s", name, n,
 			    n == 1 ? " ends" : "s end");
 		break;
 	case PROTOCOL_GONE:
 		/* Removed with --now: what the host still lacks of memory is theirs. */
 		if (n)
 			(void)snprintf(keeps, sizeof(keeps), ", but for the memory of %u attachment%s", n, n == 1 ? "" : "s");
-		log_write(segment->is_declared ? LOG_NOTICE : LOG_DEBUG, &about, "segment '%s' is gone%s%s", name, keeps,
+		log_write(segment->is_declared ? MESSAGE_SEGMENT_GONE : LOG_DEBUG, &about, "segment '%s' is gone%s%s", name, keeps,
 		    segment->successor ? ", and is made anew as it is declared now" : "");
 		break;
 	default:
@@ -290,10 +290,10 @@ manager_on_grown(struct segment *segment, uint64_t was_bytes, int r, void *arg)
 	if (manager->is_stopping)
 		return;
 	if (r)
-		log_write(LOG_WARNING, &about, "segment '%s' stays as it is: %s", segment->definition->name,
+		log_write(MESSAGE_SEGMENT_NOT_GROWN, &about, "segment '%s' stays as it is: %s", segment->definition->name,
 		    segment->growth_reason ? segment->growth_reason : "the daemon is out of memory");
 	else
-		log_write(LOG_NOTICE, &about, "segment '%s' has grown from %s to %s", segment->definition->name,
+		log_write(MESSAGE_SEGMENT_GROWN, &about, "segment '%s' has grown from %s to %s", segment->definition->name,
 		    findings_size(was, sizeof(was), was_bytes),
 		    findings_size(size, sizeof(size), segment->definition->size_bytes));
 }
@@ -329,7 +329,7 @@ manager_on_signal(evutil_socket_t signal, short what, void *arg)
 {
 	struct manager *manager = arg;
 
-	log_write(LOG_NOTICE, NULL, "stopping on signal %d (%s)%s", (int)signal, strsignal((int)signal),
+	log_write(MESSAGE_STOPPING, NULL, "stopping on signal %d (%s)%s", (int)signal, strsignal((int)signal),
 	    manager->is_stopping ? ", at once" : "");
 	if (manager->is_stopping) {
 		(void)event_base_loopbreak(manager->base);
@@ -356,7 +356,7 @@ manager_on_handover(evutil_socket_t signal, short what, void *arg)
 
 	if (manager->is_stopping)
 		return;
-	log_write(LOG_NOTICE, NULL, "handing over on signal %d (%s): segments, and who has them, stay as they are", (int)signal,
+	log_write(MESSAGE_HANDING_OVER, NULL, "handing over on signal %d (%s): segments, and who has them, stay as they are", (int)signal,
 	    strsignal((int)signal));
 	notify_stopping();
 	survival_hand_over(&manager->survival);
@@ -370,7 +370,7 @@ manager_on_hangup(evutil_socket_t signal, short what, void *arg)
 	int r = manager->is_stopping ? 0 : reload_hangup(&manager->reload);
 
 	if (r)
-		log_write(LOG_ERR, &(struct log_about) { .error = r }, "the configuration cannot be reloaded");
+		log_write(MESSAGE_RELOAD_PROBLEM, &(struct log_about) { .error = r }, "the configuration cannot be reloaded");
 }
 
 /* Before the start is complete the service manager waits for that, and not for a reload. */
@@ -426,7 +426,7 @@ manager_on_daemon_keys(const struct conf_daemon *keys, void *arg)
 	int r = listener_set_mode(&manager->listener, keys->socket_mode);
 
 	if (r)
-		log_write(LOG_ERR, &(struct log_about) { .error = r }, "the permissions of the socket cannot be changed");
+		log_write(MESSAGE_SOCKET, &(struct log_about) { .error = r }, "the permissions of the socket cannot be changed");
 	accounts_set_limits(&manager->accounts, &keys->limits);
 	manager->sessions.keeps = keys->keep_sessions;
 	workers_set_max(&manager->workers, manager_n_workers(keys));
@@ -570,7 +570,7 @@ manager_init_record(struct manager *manager)
 		return r;
 	r = record_open(&manager->record, state_dir, leftovers_take, leftovers_tell, &manager->leftovers, text, sizeof(text));
 	if (r) {
-		log_write(LOG_ERR, NULL, "%s. Remedy: let the daemon's uid write there, make room, or name another state_dir", text);
+		log_write(MESSAGE_STATE, NULL, "%s. Remedy: let the daemon's uid write there, make room, or name another state_dir", text);
 		return r;
 	}
 	provisioner->record = &manager->record;
@@ -592,7 +592,7 @@ manager_init_survival(struct manager *manager)
 	r = survival_init(&manager->survival, manager->base, &manager->registry, &manager->requests, &manager->leftovers,
 	    &manager->inherited, manager->conf->daemon.state_dir, text, sizeof(text));
 	if (r)
-		log_write(LOG_ERR, NULL, "%s. Remedy: let the daemon's uid write there, make room, or name another state_dir", text);
+		log_write(MESSAGE_STATE, NULL, "%s. Remedy: let the daemon's uid write there, make room, or name another state_dir", text);
 	return r;
 }
 
@@ -602,7 +602,7 @@ manager_inherit(struct manager *manager)
 	int r = inherited_init(&manager->inherited);
 
 	if (r)
-		log_write(LOG_ERR, &(struct log_about) { .error = r },
+		log_write(MESSAGE_SOCKET, &(struct log_about) { .error = r },
 		    "the socket that the service manager handed down is not a listening SOCK_SEQPACKET socket: "
 		    "the socket unit needs ListenSequentialPacket=");
 	return r;
@@ -611,7 +611,7 @@ manager_inherit(struct manager *manager)
 static void
 manager_tell_inherited(const char *text, void *arg)
 {
-	log_write(LOG_WARNING, NULL, "%s", text);
+	log_write(MESSAGE_NOT_TAKEN_OVER, NULL, "%s", text);
 }
 
 static int
@@ -650,7 +650,7 @@ manager_init(struct manager *manager)
 	manager->provisioner.auditor = &manager->auditor;
 	r = kernelcount_init(&manager->kernelcount, manager->base);
 	if (r) {
-		log_write(LOG_ERR, &(struct log_about) { .error = r },
+		log_write(MESSAGE_LIMIT, &(struct log_about) { .error = r },
 		    "inotify is not to be had; raise fs.inotify.max_user_instances");
 		return r;
 	}
@@ -703,15 +703,15 @@ manager_succeed(struct manager *manager, bool differs)
 	int r = survival_begin(&manager->survival, text, sizeof(text));
 
 	if (r) {
-		log_write(LOG_ERR, NULL, "%s", text);
+		log_write(MESSAGE_STATE, NULL, "%s", text);
 		return r;
 	}
 	if (!differs)
 		return 0;
-	log_write(LOG_NOTICE, NULL, "the configuration differs from what runs: it is carried out as by a reload");
+	log_write(MESSAGE_RELOAD_STEP, NULL, "the configuration differs from what runs: it is carried out as by a reload");
 	r = reload_hangup(&manager->reload);
 	if (r)
-		log_write(LOG_ERR, &(struct log_about) { .error = r }, "the configuration cannot be carried out: reload it");
+		log_write(MESSAGE_RELOAD_PROBLEM, &(struct log_about) { .error = r }, "the configuration cannot be carried out: reload it");
 	return 0;
 }
 
@@ -724,7 +724,7 @@ manager_start(struct manager *manager)
 
 	r = privileges_drop();
 	if (r) {
-		log_write(LOG_ERR, &(struct log_about) { .error = r }, "cannot give up privileges");
+		log_write(MESSAGE_FAILED, &(struct log_about) { .error = r }, "cannot give up privileges");
 		return r;
 	}
 	r = listener_start(&manager->listener);
@@ -837,7 +837,7 @@ manager_run(struct conf *conf, const char *file)
 	if (r == 0 && event_base_dispatch(manager->base) < 0)
 		r = -EIO;
 	if (r)
-		log_write(LOG_ERR, &(struct log_about) { .error = r }, "cannot go on");
+		log_write(MESSAGE_FAILED, &(struct log_about) { .error = r }, "cannot go on");
 	/* Who comes next finds what we had, as if we had been killed. */
 	if (r && manager->has_restored)
 		_exit(EXIT_FAILURE);

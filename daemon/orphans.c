@@ -150,7 +150,7 @@ orphans_end(struct orphans_ask *ask, int result, const char *text)
 	} else {
 		/* Said once, and again only after it had worked. */
 		if (!orphans->retry_ns)
-			log_write(LOG_WARNING, &(struct log_about) { .error = result },
+			log_write(MESSAGE_ORPHANS_LATER, &(struct log_about) { .error = result },
 			    "whether anybody holds what the rules of orphans are about cannot be asked for now, and it stays: %s", text);
 		orphans->retry_ns = min_u64(max_u64(2 * orphans->retry_ns, RETRY_MIN_NS), RETRY_MAX_NS);
 	}
@@ -213,7 +213,7 @@ orphans_renew_posix(struct orphans *orphans)
 	else if (orphans->rules->n_posix)
 		r = orphans_posix_new(orphans, &orphans->posix);
 	if (r)
-		log_write(LOG_ERR, &(struct log_about) { .error = r }, "%s cannot be watched, and no rule of orphans with posix is "
+		log_write(MESSAGE_ORPHANS_UNWATCHED, &(struct log_about) { .error = r }, "%s cannot be watched, and no rule of orphans with posix is "
 		    "carried out%s", orphans->host.directory, r == -EMFILE ? "; raise fs.inotify.max_user_instances" :
 		    r == -ENOSPC ? "; raise fs.inotify.max_user_watches" : "");
 	return r;
@@ -229,7 +229,7 @@ orphans_renew_sysv(struct orphans *orphans)
 	else if (orphans->rules->n_sysv)
 		r = orphans_sysv_new(orphans, &orphans->sysv);
 	if (r)
-		log_write(LOG_ERR, &(struct log_about) { .error = r }, "no rule of orphans with sysv is carried out");
+		log_write(MESSAGE_ORPHANS_UNWATCHED, &(struct log_about) { .error = r }, "no rule of orphans with sysv is carried out");
 	return r;
 }
 

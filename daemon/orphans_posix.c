@@ -60,7 +60,7 @@ posix_add(struct orphans_posix *posix, const char *text, uint64_t now_ns, bool i
 	if (posix->names.n >= posix->orphans->max_entries) {
 		posix->is_full = true;
 		if (!posix->is_full_told)
-			log_write(LOG_WARNING, NULL, "more than %zu objects of %s fall under a rule of orphans: the others are looked at "
+			log_write(MESSAGE_ORPHANS_LATER, NULL, "more than %zu objects of %s fall under a rule of orphans: the others are looked at "
 			    "once there are fewer", posix->orphans->max_entries, posix->orphans->host.directory);
 		posix->is_full_told = true;
 		return;

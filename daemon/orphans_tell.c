@@ -12,10 +12,6 @@
 #include "daemon/orphans.h"
 #include "host/findings.h"
 
-#define MESSAGE_FOUND	"d4a38719f34a4675a21f219e7eb84122"
-#define MESSAGE_REMOVED	"44cb26c09f53422fbd783fc3335ed06a"
-#define MESSAGE_KEPT	"4957e24586f6427f850552b7fbcaf87e"
-
 /* One object in words. */
 struct told {
 	const struct audit_stray *stray;
@@ -123,7 +119,7 @@ tell_found(struct orphans *orphans, const struct told *told, const struct log_ab
 	tell_event(orphans, told, PROTOCOL_ORPHAN_FOUND);
 	/* Strangers can make as many as they like. */
 	if (log_allowed(&orphans->found_limit))
-		log_write(LOG_NOTICE, about, "%s is an orphan, and stays (%s): %s; %s; %s", told->what, told->rule,
+		log_write(MESSAGE_ORPHAN_FOUND, about, "%s is an orphan, and stays (%s): %s; %s; %s", told->what, told->rule,
 		    told->proof, told->since, told->about);
 }
 
@@ -134,7 +130,7 @@ tell_removed(struct orphans *orphans, const struct told *told, const struct log_
 	orphans->n_removed++;
 	orphans->freed_bytes += told->stray->resident_bytes;
 	tell_event(orphans, told, PROTOCOL_ORPHAN_REMOVED);
-	log_write(LOG_NOTICE, about, "%s was an orphan, and was removed (%s): %s; %s; %s", told->what, told->rule, told->proof,
+	log_write(MESSAGE_ORPHAN_REMOVED, about, "%s was an orphan, and was removed (%s): %s; %s; %s", told->what, told->rule, told->proof,
 	    told->since, told->about);
 }
 
@@ -145,7 +141,7 @@ tell_kept(struct orphans *orphans, const struct told *told, const struct log_abo
 	orphans->n_kept++;
 	tell_event(orphans, told, PROTOCOL_ORPHAN_KEPT);
 	if (log_allowed(&orphans->unknown_limit))
-		log_write(LOG_WARNING, about, "%s is an orphan, and could not be removed, so that it stays (%s): %s; %s; %s%s", told->what,
+		log_write(MESSAGE_ORPHAN_KEPT, about, "%s is an orphan, and could not be removed, so that it stays (%s): %s; %s; %s%s", told->what,
 		    told->rule, told->proof, told->since, told->about, about->error == -EPERM || about->error == -EACCES ?
 		    "; `segmentctl doctor` says which rights are missing" : "");
 }
@@ -155,7 +151,7 @@ tell_unknown(struct orphans *orphans, const struct told *told, const struct log_
 {
 	orphans->n_unknown++;
 	if (log_allowed(&orphans->unknown_limit))
-		log_write(LOG_WARNING, about, "whether anybody holds %s cannot be asked with the rights at hand, so that it stays "
+		log_write(MESSAGE_ORPHAN_UNKNOWN, about, "whether anybody holds %s cannot be asked with the rights at hand, so that it stays "
 		    "(%s): %s; `segmentctl doctor` says which are missing", told->what, told->rule, told->about);
 }
 
@@ -178,15 +174,12 @@ orphans_tell(struct orphans_ask *ask, size_t i)
 	about.error = told.stray->error;
 	switch (told.stray->verdict) {
 	case AUDIT_UNHELD:
-		about.message_id = MESSAGE_FOUND;
 		tell_found(orphans, &told, &about);
 		break;
 	case AUDIT_REMOVED:
-		about.message_id = MESSAGE_REMOVED;
 		tell_removed(orphans, &told, &about);
 		break;
 	case AUDIT_KEPT:
-		about.message_id = MESSAGE_KEPT;
 		tell_kept(orphans, &told, &about);
 		break;
 	default:

@@ -22,10 +22,10 @@ static void
 recoverylog_by_hand(const struct log_about *about, const char *lock_name, enum recovery_outcome outcome)
 {
 	if (outcome == RECOVERY_FREED)
-		log_write(LOG_NOTICE, about, "lock '%s' of segment '%s' was poisoned, and is free again: it was recovered by hand",
+		log_write(MESSAGE_LOCK_FREED, about, "lock '%s' of segment '%s' was poisoned, and is free again: it was recovered by hand",
 		    lock_name, about->segment);
 	else
-		log_write(LOG_ERR, about, "lock '%s' of segment '%s' was to be recovered by hand, and stays poisoned: its log is "
+		log_write(MESSAGE_LOCK_DAMAGED, about, "lock '%s' of segment '%s' was to be recovered by hand, and stays poisoned: its log is "
 		    "damaged, or its memory could not be had; try again once there is memory, or see to its bytes, then "
 		    "`segmentctl recover --keep %s %s`", lock_name, about->segment, about->segment, lock_name);
 }
@@ -42,15 +42,15 @@ recoverylog_freed(const struct log_about *about, const struct lock *lock, const 
 	const struct definition_lock *definition = lock->definition;
 
 	if (dead->is_by_waiter)
-		log_write(LOG_NOTICE, about, "lock '%s' of segment '%s' was put right and taken by one that waited for it: its owner "
+		log_write(MESSAGE_LOCK_FREED, about, "lock '%s' of segment '%s' was put right and taken by one that waited for it: its owner "
 		    "(%s) died in a section; on_death = \"%s\": %s", definition->name, about->segment, who,
 		    definition_on_death_names[definition->on_death], ours[definition->on_death]);
 	else if (lock_is_mutex(lock))
-		log_write(LOG_NOTICE, about, "mutex '%s' of segment '%s' is free again: its owner (%s) died; on_death = \"%s\": %s, "
+		log_write(MESSAGE_LOCK_FREED, about, "mutex '%s' of segment '%s' is free again: its owner (%s) died; on_death = \"%s\": %s, "
 		    "and the next to lock it is told by EOWNERDEAD", definition->name, about->segment, who,
 		    definition_on_death_names[definition->on_death], ours[definition->on_death]);
 	else
-		log_write(LOG_NOTICE, about, "lock '%s' of segment '%s' is free again: its owner (%s) died in a section; on_death = "
+		log_write(MESSAGE_LOCK_FREED, about, "lock '%s' of segment '%s' is free again: its owner (%s) died in a section; on_death = "
 		    "\"%s\": %s", definition->name, about->segment, who, definition_on_death_names[definition->on_death],
 		    ours[definition->on_death]);
 }
@@ -72,17 +72,17 @@ recoverylog_sentence(const struct log_about *about, const struct lock *lock, con
 		recoverylog_freed(about, lock, dead, who);
 		break;
 	case RECOVERY_POISONED:
-		log_write(LOG_WARNING, about, "lock '%s' of segment '%s' is poisoned, as on_death says: its owner (%s) died in a "
+		log_write(MESSAGE_LOCK_POISONED, about, "lock '%s' of segment '%s' is poisoned, as on_death says: its owner (%s) died in a "
 		    "section; look at its bytes, then `segmentctl recover %s %s` to roll them back, or with --keep to keep them",
 		    lock_name, about->segment, who, about->segment, lock_name);
 		break;
 	case RECOVERY_DELAYED:
-		log_write(LOG_WARNING, about, "lock '%s' of segment '%s' is not free yet, and waits for memory: its owner (%s) died "
+		log_write(MESSAGE_LOCK_WAITS, about, "lock '%s' of segment '%s' is not free yet, and waits for memory: its owner (%s) died "
 		    "in a section, and what it changed cannot be put right within memory_reserve and the memory cgroup's limits; it "
 		    "is tried again each second", lock_name, about->segment, who);
 		break;
 	default:
-		log_write(LOG_ERR, about, "lock '%s' of segment '%s' is poisoned: what its owner (%s) left could not be put right, "
+		log_write(MESSAGE_LOCK_DAMAGED, about, "lock '%s' of segment '%s' is poisoned: what its owner (%s) left could not be put right, "
 		    "since its log is damaged, or workers failed at it; try `segmentctl recover %s %s`, "
 		    "and if that finds the log damaged, see to its bytes and add --keep", lock_name, about->segment, who,
 		    about->segment, lock_name);
@@ -103,6 +103,7 @@ recoverylog_write(const char *segment, const struct lock *lock, const struct loc
 	};
 	const struct log_about about = {
 		.segment = segment,
+		.lock = lock->definition->name,
 		.client_pid = dead->pid,
 		.has_client_uid = dead->pid != 0,
 		.client_uid = dead->uid,

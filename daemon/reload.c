@@ -437,14 +437,14 @@ reload_log_line(const struct protocol_plan_line *line, const char *text, void *a
 {
 	const char *subject = line->subject == PROTOCOL_PLAN_TEMPLATE ? "template " :
 	    line->subject == PROTOCOL_PLAN_DAEMON ? "daemon" : line->subject == PROTOCOL_PLAN_ORPHANS ? "orphans" : "";
-	int priority = line->action == PROTOCOL_PLAN_PROBLEM ? LOG_ERR :
-	    line->action == PROTOCOL_PLAN_REFUSED ? LOG_WARNING : LOG_NOTICE;
+	enum message message = line->action == PROTOCOL_PLAN_PROBLEM ? MESSAGE_RELOAD_PROBLEM :
+	    line->action == PROTOCOL_PLAN_REFUSED ? MESSAGE_RELOAD_REFUSED : MESSAGE_RELOAD_STEP;
 	const struct log_about about = { .segment = line->subject == PROTOCOL_PLAN_SEGMENT ? line->name : NULL };
 
 	if (line->action == PROTOCOL_PLAN_PROBLEM)
-		log_write(priority, NULL, "reload: %s", text);
+		log_write(message, NULL, "reload: %s", text);
 	else
-		log_write(priority, &about, "reload: %s %s%s: %s", reload_action_name(line->action), subject, line->name,
+		log_write(message, &about, "reload: %s %s%s: %s", reload_action_name(line->action), subject, line->name,
 		    text);
 }
 
@@ -453,22 +453,22 @@ reload_log(const struct reload_request *request)
 {
 	const struct reload_lines *lines = &request->lines;
 	char sum[256], who[64] = "SIGHUP";
-	int priority = lines->counts[PROTOCOL_PLAN_PROBLEM] ? LOG_ERR :
-	    lines->counts[PROTOCOL_PLAN_REFUSED] ? LOG_WARNING : LOG_NOTICE;
+	enum message message = lines->counts[PROTOCOL_PLAN_PROBLEM] ? MESSAGE_RELOAD_PROBLEM :
+	    lines->counts[PROTOCOL_PLAN_REFUSED] ? MESSAGE_RELOAD_REFUSED : MESSAGE_RELOAD;
 
 	if (request->pid)
 		(void)snprintf(who, sizeof(who), "pid %d of uid %u", request->pid, request->uid);
 	else if (!request->is_hangup)
 		(void)snprintf(who, sizeof(who), "a process of uid %u", request->uid);
 	if (request->has_failed) {
-		log_write(LOG_ERR, NULL, "reload, asked for by %s: the configuration is not judged, and all stays as it is: %s",
+		log_write(MESSAGE_RELOAD_PROBLEM, NULL, "reload, asked for by %s: the configuration is not judged, and all stays as it is: %s",
 		    who, request->why);
 		return;
 	}
 	reload_lines_walk(lines, LOGGED_MAX, reload_log_line, NULL);
 	if (lines->n > LOGGED_MAX)
-		log_write(priority, NULL, "reload: %u more lines were left out", lines->n - LOGGED_MAX);
-	log_write(priority, NULL, "reload, asked for by %s: %s", who, reload_lines_sum(lines, sum, sizeof(sum)));
+		log_write(message, NULL, "reload: %u more lines were left out", lines->n - LOGGED_MAX);
+	log_write(message, NULL, "reload, asked for by %s: %s", who, reload_lines_sum(lines, sum, sizeof(sum)));
 }
 
 static void

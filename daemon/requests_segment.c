@@ -138,7 +138,7 @@ requests_log_remove(const struct session *session, const struct segment *segment
 	const struct log_about about = { .segment = segment->definition->name, .client_pid = identity->pid,
 	    .has_client_uid = true, .client_uid = identity->uid };
 
-	log_write(segment->is_declared ? LOG_NOTICE : LOG_DEBUG, &about, "segment '%s' is to be removed%s, asked for by pid %d "
+	log_write(segment->is_declared ? MESSAGE_SEGMENT_REMOVAL : LOG_DEBUG, &about, "segment '%s' is to be removed%s, asked for by pid %d "
 	    "of uid %u", segment->definition->name, now ? " at once" : "", identity->pid, identity->uid);
 }
 

@@ -52,7 +52,7 @@ segment_admit_or_tell(struct segment *segment)
 	char text[FINDINGS_TEXT_SIZE];
 
 	if (segment_admit(segment, segment->definition, text, sizeof(text)))
-		log_write(LOG_ERR, &(struct log_about) { .segment = name }, "segment '%s': %s; without us it is open to whom it was "
+		log_write(MESSAGE_SEGMENT_OPEN, &(struct log_about) { .segment = name }, "segment '%s': %s; without us it is open to whom it was "
 		    "open before", name, text);
 }
 

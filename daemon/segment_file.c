@@ -53,7 +53,7 @@ file_fail(struct segment_file *file, const char *text)
 	if (file->trouble && streq(file->trouble, text) && now_ns - file->told_ns < TELL_AGAIN_NS)
 		return;
 	file->told_ns = now_ns;
-	log_write(LOG_ERR, &about, "segment '%s': %s", segment->definition->name, text);
+	log_write(MESSAGE_FILE_UNWRITTEN, &about, "segment '%s': %s", segment->definition->name, text);
 	free(file->trouble);
 	file->trouble = strdup(text);
 	events_post(segment->host->events, PROTOCOL_EVENT_UNSYNCED, segment, -1, NULL, 0, 0);

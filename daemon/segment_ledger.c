@@ -113,7 +113,7 @@ segment_rewrite_texts(struct segment *segment)
 
 	if (!segment->row.entry.index || segment_enter_row(segment, segment->state) == 0 || !log_allowed(&limit))
 		return;
-	log_write(LOG_WARNING, &(struct log_about) { .segment = name }, "segment '%s' has changed, and a restart would take it over "
+	log_write(MESSAGE_UNSAVED, &(struct log_about) { .segment = name }, "segment '%s' has changed, and a restart would take it over "
 	    "as it was: %s", name, ledger_describe_error(segment->host->ledger, text, sizeof(text)));
 }
 

@@ -28,7 +28,7 @@ revive_claim(struct segment *segment, uint32_t claim_id)
 		locks->claim_id = id;
 		return;
 	}
-	log_write(LOG_WARNING, &(struct log_about) { .segment = segment->definition->name }, "segment '%s': the kernel does not mark "
+	log_write(MESSAGE_SEGMENT_REVIVED_LESS, &(struct log_about) { .segment = segment->definition->name }, "segment '%s': the kernel does not mark "
 	    "its memory again: who waits for a lock that is being recovered learns of its end from nobody", segment->definition->name);
 }
 
@@ -50,7 +50,7 @@ segment_revive(struct segment *segment, const struct segment_past *past, struct 
 	if (past->state == PROTOCOL_READY)
 		segment_admit_or_tell(segment);
 	if (segment_file_new(segment, ""))
-		log_write(LOG_ERR, &(struct log_about) { .segment = segment->definition->name }, "segment '%s' is not written back "
+		log_write(MESSAGE_FILE_UNWRITTEN, &(struct log_about) { .segment = segment->definition->name }, "segment '%s' is not written back "
 		    "any more: the daemon is out of memory", segment->definition->name);
 	return segment_enter_row(segment, past->state);
 }
@@ -90,7 +90,7 @@ segment_box(struct segment *segment)
 	segment->is_boxed = true;
 	/* Where there is no store, that was told once. */
 	if (r && r != -ENOENT && log_allowed(&limit))
-		log_write(LOG_WARNING, &about, "segment '%s' does not outlive this process, if it is killed before the next attempt: "
+		log_write(MESSAGE_UNSAVED, &about, "segment '%s' does not outlive this process, if it is killed before the next attempt: "
 		    "its descriptors cannot be kept by the service manager: %s", segment->definition->name, strerror(-r));
 }
 
@@ -113,7 +113,7 @@ revive_done(struct segment *segment, int r, const char *text)
 		return;
 	(void)snprintf(reason, sizeof(reason), "since segmentd was started anew: %s", text);
 	segment_set_reason(segment, reason);
-	log_write(LOG_WARNING, &(struct log_about) { .segment = segment->definition->name },
+	log_write(MESSAGE_SEGMENT_REVIVED_LESS, &(struct log_about) { .segment = segment->definition->name },
 	    "segment '%s' is as it was, but for this, %s", segment->definition->name, reason);
 }
 

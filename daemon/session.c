@@ -213,7 +213,7 @@ session_violated(struct session *session, const char *how)
 
 	session->host->n_violations++;
 	if (log_allowed(&limit))
-		log_write(LOG_WARNING, &about, "client %d of uid %u broke the protocol (%s) and was disconnected",
+		log_write(MESSAGE_PROTOCOL, &about, "client %d of uid %u broke the protocol (%s) and was disconnected",
 		    session->identity.pid, session->identity.uid, how);
 	session_farewell(session, -EPROTO, "the protocol was broken: %s", how);
 	session_end(session);
@@ -569,7 +569,7 @@ session_write_row(struct session *session)
 
 	if (!ledger || session_enter_row(session) == 0 || !log_allowed(&limit))
 		return;
-	log_write(LOG_WARNING, &(struct log_about) { .client_pid = identity->pid, .has_client_uid = true,
+	log_write(MESSAGE_UNSAVED, &(struct log_about) { .client_pid = identity->pid, .has_client_uid = true,
 	    .client_uid = identity->uid }, "the connection of pid %d of uid %u is served, but would not survive a restart: %s",
 	    identity->pid, identity->uid, ledger_describe_error(ledger, text, sizeof(text)));
 }
@@ -669,7 +669,7 @@ session_box(struct session *session)
 
 	/* Where there is no store, that was told once. */
 	if (r && r != -ENOENT && log_allowed(&limit))
-		log_write(LOG_WARNING, NULL, "connections do not outlive this process, if it is killed before the next attempt: the "
+		log_write(MESSAGE_UNSAVED, NULL, "connections do not outlive this process, if it is killed before the next attempt: the "
 		    "service manager cannot keep them: %s", strerror(-r));
 }
 

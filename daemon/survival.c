@@ -27,7 +27,7 @@ survival_tell(const char *format, ...)
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	if (log_allowed(&limit))
-		log_write(LOG_WARNING, NULL, "%s", text);
+		log_write(MESSAGE_NOT_TAKEN_OVER, NULL, "%s", text);
 }
 
 static void
@@ -332,7 +332,7 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 	for (size_t i = 0; i < past->n_sessions; i++)
 		n_sessions += past->sessions[i].session != NULL;
 	if (past->n_segments || past->n_sessions)
-		log_write(LOG_NOTICE, NULL, "taken over from the segmentd before this one: %zu of %zu segments, %zu of %zu "
+		log_write(MESSAGE_TAKEN_OVER, NULL, "taken over from the segmentd before this one: %zu of %zu segments, %zu of %zu "
 		    "connections, %zu attachments", n_segments, past->n_segments, n_sessions, past->n_sessions,
 		    past->n_attachments);
 	past_close_fds(past);

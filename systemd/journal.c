@@ -18,7 +18,7 @@
 #include "base/base.h"
 #include "systemd/journal.h"
 
-#define FIELDS_MAX		15
+#define FIELDS_MAX		16
 #define FIELD_BYTES		320	/* a name and its value; an object's name has at most 255 */
 #define MESSAGE_BYTES		4096	/* longer texts are cut: they hold what clients and files gave us */
 
@@ -110,6 +110,8 @@ journal_send(int priority, const struct journal_fields *fields, const char *text
 		entry_add_string(&entry, "MESSAGE_ID", fields->message_id);
 	if (fields && fields->segment)
 		entry_add_string(&entry, "SEGMENT", fields->segment);
+	if (fields && fields->lock)
+		entry_add_string(&entry, "LOCK", fields->lock);
 	if (fields && fields->object)
 		entry_add_object(&entry, fields->object);
 	if (fields && fields->client_pid > 0)

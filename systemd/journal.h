@@ -25,6 +25,7 @@ struct journal_object {
 struct journal_fields {
 	const char *message_id;		/* 128 bits as hex, or NULL */
 	const char *segment;		/* SEGMENT=, or NULL */
+	const char *lock;		/* LOCK=, or NULL */
 	const struct journal_object *object;	/* or NULL */
 	pid_t client_pid;		/* CLIENT_PID=, or 0 */
 	bool has_client_uid;

@@ -12,7 +12,8 @@ systemd_libservice_la_LIBADD = $(SYSTEMD_LIBS)
 unit_templates = systemd/segmentd.service.in systemd/segmentd-audit@.service.in
 units_made = $(unit_templates:.in=)
 units = systemd/segmentd.socket systemd/segmentd-audit.socket
-EXTRA_DIST += $(unit_templates) $(units) systemd/segmentd.sysusers systemd/segmentd.tmpfiles
+EXTRA_DIST += $(unit_templates) $(units) systemd/segmentd.sysusers systemd/segmentd.tmpfiles \
+	systemd/segmentd.catalog
 CLEANFILES += $(units_made)
 if HAVE_UNIT_DIR
 systemdsystemunit_DATA = $(units)
@@ -30,17 +31,19 @@ if HAVE_APPARMOR_DIR
 nodist_apparmor_DATA = systemd/apparmor/usr.sbin.segmentd
 endif
 
-# Named segmentd.conf there, all of them.
+# Named segmentd.something there, all of them.
 install-data-local: install-systemd
 uninstall-local: uninstall-systemd
 .PHONY: install-systemd uninstall-systemd
 install-systemd:
 	test -z "$(systemdsystemunitdir)" || { \
-		$(MKDIR_P) "$(DESTDIR)$(sysusersdir)" "$(DESTDIR)$(tmpfilesdir)" && \
+		$(MKDIR_P) "$(DESTDIR)$(sysusersdir)" "$(DESTDIR)$(tmpfilesdir)" "$(DESTDIR)$(catalogdir)" && \
 		$(INSTALL_DATA) $(srcdir)/systemd/segmentd.sysusers "$(DESTDIR)$(sysusersdir)/segmentd.conf" && \
-		$(INSTALL_DATA) $(srcdir)/systemd/segmentd.tmpfiles "$(DESTDIR)$(tmpfilesdir)/segmentd.conf"; \
+		$(INSTALL_DATA) $(srcdir)/systemd/segmentd.tmpfiles "$(DESTDIR)$(tmpfilesdir)/segmentd.conf" && \
+		$(INSTALL_DATA) $(srcdir)/systemd/segmentd.catalog "$(DESTDIR)$(catalogdir)/segmentd.catalog"; \
 	}
 
 uninstall-systemd:
 	-test -z "$(systemdsystemunitdir)" || \
-		rm -f "$(DESTDIR)$(sysusersdir)/segmentd.conf" "$(DESTDIR)$(tmpfilesdir)/segmentd.conf"
+		rm -f "$(DESTDIR)$(sysusersdir)/segmentd.conf" "$(DESTDIR)$(tmpfilesdir)/segmentd.conf" \
+			"$(DESTDIR)$(catalogdir)/segmentd.catalog"

@@ -425,11 +425,11 @@ posix_unname(struct backend_object *object)
 	posix->fd = -1;
 	if (object_stat(AT_FDCWD, posix->path, &named) || fstat(object->fd, &ours) || named.st_dev != ours.st_dev ||
 	    named.st_ino != ours.st_ino)
-		log_write(LOG_WARNING, &(struct log_about) { 0 }, "%s is not the object that was made there any more, and was left "
+		log_write(MESSAGE_REPLACED, &(struct log_about) { 0 }, "%s is not the object that was made there any more, and was left "
 		    "alone: somebody removed or replaced it", posix->path);
 	else if (unlink(posix->path)) {
 		/* Its row stays: the next start tries again. */
-		log_write(LOG_ERR, &(struct log_about) { .error = -errno }, "%s cannot be removed: %s; remove it by hand",
+		log_write(MESSAGE_NOT_REMOVED, &(struct log_about) { .error = -errno }, "%s cannot be removed: %s; remove it by hand",
 		    posix->path, strerror(errno));
 		return;
 	}

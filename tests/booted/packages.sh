@@ -48,6 +48,7 @@ upgrade() {
 	if [ "$(main_pid)" != "$pid" ]; then passed "it is another"; else failed "it is another: $pid"; fi
 	is "its socket is the same" "$(inode /run/segmentd/segmentd.sock)" "$socket"
 	check "clients are served" timeout 30 segmentctl wait market-data scoreboard cache
+	is "with what was written before" "$(segmentctl read scoreboard 0 9)" 'as it was'
 	is "the configuration is its administrator's" "$(tail -n 1 /etc/segmentd/segmentd.conf)" '# of the administrator'
 	is "the audit's socket is up" "$(systemctl is-active segmentd-audit.socket)" active
 	pid=$(main_pid)

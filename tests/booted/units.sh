@@ -243,6 +243,31 @@ reload() {
 	is "as it was" "$(names env)" "cache market-data scoreboard "
 }
 
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+message_id() { sed -n "s/.*X($1, [^\"]*\"\([0-9a-f]*\)\".*/\1/p" "$BOOTED_SOURCE/daemon/messages.h"; }
+# entries NAME [FIELD=VALUE]...: of that message, as JSON, a line each.
+entries() {
+	id=$(message_id "$1")
+	shift
+	journalctl -q -b -o json _SYSTEMD_UNIT=segmentd.service MESSAGE_ID="${id:-none}" "$@"
+}
+has_entry() { entries "$@" | grep -q '"MESSAGE_ID"'; }
+
+messages() {
+	journalctl --sync
+	check "by its id: ready" has_entry READY PRIORITY=6
+	check "a segment's" has_entry SEGMENT_READY SEGMENT=market-data
+	check "a reload's" has_entry RELOAD PRIORITY=5
+	check "of files that are not valid" has_entry RELOAD_PROBLEM PRIORITY=3
+	check "an orphan's, with what was removed and by which rule" has_entry ORPHAN_REMOVED OBJECT=/left-alone OBJECT_UID=1003 \
+		"OBJECT_RULE=$conf/segments.d/orphans.conf:1"
+	check "what they say is to be done" sh -c "journalctl --update-catalog &&
+		journalctl -q -b -x MESSAGE_ID=$(message_id RELOAD_PROBLEM) | grep -q 'see with .segmentctl plan. what would become'"
+	is "all from priority notice on have an id" "$(journalctl -q -b -p notice -o json _SYSTEMD_UNIT=segmentd.service _COMM=segmentd |
+		grep -vc '"MESSAGE_ID"')" 0
+}
+
 # --- files that are not valid at the start -------------------------------------------------------------------------------
 
 is_another() { p=$(main_pid); [ "$p" != "$1" ] && [ "$p" != 0 ] && [ "$(systemctl is-active segmentd.service)" = active ]; }
@@ -268,19 +293,23 @@ invalid() {
 # --- deaths -----------------------------------------------------------------------------------------------------------
 
 deaths() {
+	printf again | as anna segmentctl write scoreboard
 	kill -9 "$pid"
 	check "one that was killed comes back" await 20 is_another "$pid"
 	check "and serves" timeout 10 segmentctl wait market-data
+	is "what was written before" "$(as bert segmentctl read scoreboard 0 5)" again
 	pid=$(main_pid)
 	mkdir -p /run/systemd/system/segmentd.service.d
 	printf '[Service]\nWatchdogSec=1s\n' >/run/systemd/system/segmentd.service.d/watchdog.conf
 	systemctl daemon-reload
 	systemctl restart segmentd.service
+	is "a restart takes nothing" "$(as bert segmentctl read scoreboard 0 5)" again
 	pid=$(main_pid)
 	sleep 1.5
 	is "the watchdog leaves one alone that works" "$(main_pid)" "$pid"
 	kill -STOP "$pid"
 	check "one that hangs is ended by the watchdog, and comes back" await 20 is_another "$pid"
+	is "nor does that" "$(as bert segmentctl read scoreboard 0 5)" again
 	is "by the watchdog" "$(journalctl -q -b -u segmentd.service -o cat | grep -c 'Watchdog timeout')" 1
 	rm -r /run/systemd/system/segmentd.service.d
 	systemctl daemon-reload
@@ -300,6 +329,7 @@ confinement
 exposure
 reload
 audit
+messages
 invalid
 deaths
 finish

@@ -130,7 +130,7 @@ heard_lines(const char *line)
 START_TEST(entry_carries_its_fields)
 {
 	static const char id[] = "0123456789abcdef0123456789abcdef";
-	struct journal_fields fields = { .message_id = id, .segment = "order-book", .client_pid = 4711,
+	struct journal_fields fields = { .message_id = id, .segment = "order-book", .lock = "book", .client_pid = 4711,
 		.has_client_uid = true, .client_uid = 0, .error = ENOSPC };
 	int fd = fake_journald();
 
@@ -142,6 +142,7 @@ START_TEST(entry_carries_its_fields)
 	ck_assert_int_eq(heard_lines("PRIORITY=4"), 1);
 	ck_assert_int_eq(heard_lines("MESSAGE_ID=0123456789abcdef0123456789abcdef"), 1);
 	ck_assert_int_eq(heard_lines("SEGMENT=order-book"), 1);
+	ck_assert_int_eq(heard_lines("LOCK=book"), 1);
 	ck_assert_int_eq(heard_lines("CLIENT_PID=4711"), 1);
 	ck_assert_int_eq(heard_lines("CLIENT_UID=0"), 1);
 	ck_assert_int_eq(heard_lines("ERRNO=28"), 1);
