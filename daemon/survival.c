@@ -139,8 +139,15 @@ survival_revive_segment(struct survival *survival, struct past_segment *past)
 	r = survival_revive_holding(survival, past, &holding, text, sizeof(text));
 	if (r == 0)
 		r = registry_revive(survival->registry, past->definition, &registry_past, &past->segment);
-	if (r == 0)
+	if (r == 0) {
+		holding.node_bytes = take_ptr(past->node_bytes);
+		holding.n_nodes = past->n_nodes;
+		holding.is_elsewhere = row->flags & LEDGER_SEGMENT_ELSEWHERE;
+		past->segment->reason = take_ptr(past->reason);
+		past->segment->growth_reason = take_ptr(past->growth_reason);
+		past->segment->grow_to_bytes = row->grow_to_bytes;
 		return segment_revive(past->segment, &segment_past, &holding);
+	}
 	if (holding.backend)
 		holding_leave(&holding);
 	/* By its name or key it may be found again: whoever provisions it says what comes of that. */
@@ -239,9 +246,28 @@ survival_revive_attachment(struct survival *survival, struct past_attachment *pa
 		return 0;
 	r = attachment_revive(segment->segment, &attachment_past, owner ? row->session : 0, owner ? &owner->identity : NULL,
 	    survival->requests->sessions->accounts, owner ? &owner->attachments : NULL, &past->attachment);
+	/* Its row may be older than that. */
+	segment->segment->was_attached = true;
 	if (r == 0 && owner)
 		past->attachment->ends = &owner->ends;
 	return r;
+}
+
+/* What was made for a request that is still in its session's queue, and was handed out to nobody yet. */
+static void
+survival_revive_creation(struct survival *survival, struct past_segment *past)
+{
+	struct past_session *session = past_find_session(survival->past, past->row.created_session);
+
+	if (!past->segment || !past->segment->creation || past->segment->was_attached)
+		return;
+	/* Nobody asks for it any more. */
+	if (!session || !session->session) {
+		segment_remove(take_ptr(past->segment), true);
+		return;
+	}
+	session->session->created_serial = past->row.created_serial;
+	(void)snprintf(session->session->created_name, sizeof(session->session->created_name), "%s", past->definition->name);
 }
 
 /* The whole */
@@ -281,6 +307,8 @@ survival_put_back(struct survival *survival)
 		survival_revive_session(survival, &past->sessions[i]);
 	for (size_t i = 0; r == 0 && i < past->n_attachments; i++)
 		r = survival_revive_attachment(survival, &past->attachments[i]);
+	for (size_t i = 0; r == 0 && i < past->n_segments; i++)
+		survival_revive_creation(survival, &past->segments[i]);
 	/* Those of a session are all there before anybody hears of one's end. */
 	for (size_t i = 0; r == 0 && i < past->n_sessions; i++)
 		survival_revive_subscription(survival, &past->sessions[i]);
@@ -393,10 +421,12 @@ survival_hand_over(struct survival *survival)
 	struct session *session;
 
 	survival->is_ending = true;
-	if (!survival->has_box || survival->requests->sessions->keeps)
-		return;
-	TAILQ_FOREACH(session, &survival->requests->sessions->sessions, entry)
-		session_box(session);
+	TAILQ_FOREACH(session, &survival->requests->sessions->sessions, entry) {
+		/* How many requests it has made, and the like: what is not written each time. */
+		session_write_row(session);
+		if (survival->has_box && !survival->requests->sessions->keeps)
+			session_box(session);
+	}
 }
 
 void

@@ -23,6 +23,9 @@ past_free(struct past *past)
 	for (size_t i = 0; i < past->n_segments; i++) {
 		(void)definition_unref(past->segments[i].definition);
 		free(past->segments[i].template_name);
+		free(past->segments[i].reason);
+		free(past->segments[i].growth_reason);
+		free(past->segments[i].node_bytes);
 	}
 	free(past->segments);
 	free(past->locks);
@@ -47,19 +50,34 @@ past_grow(void **list, size_t n, size_t size)
 }
 
 static int
+past_copy(const char *text, char **ret_copy)
+{
+	*ret_copy = text ? strdup(text) : NULL;
+	return text && !*ret_copy ? -ENOMEM : 0;
+}
+
+static int
 past_take_segment(struct past *past, const struct ledger_item *item)
 {
 	struct past_segment *segment = past_grow((void **)&past->segments, past->n_segments, sizeof(*segment));
-	const char *template_name = item->texts.template_name;
+	const struct ledger_texts *texts = &item->texts;
 
 	if (!segment)
 		return -ENOMEM;
 	segment->row = *item->segment;
-	if (item->texts.definition)
-		segment->definition = definition_ref(item->texts.definition);
+	if (texts->definition)
+		segment->definition = definition_ref(texts->definition);
 	past->n_segments++;
-	if (template_name && !(segment->template_name = strdup(template_name)))
+	if (past_copy(texts->template_name, &segment->template_name) || past_copy(texts->reason, &segment->reason) ||
+	    past_copy(texts->growth_reason, &segment->growth_reason))
 		return -ENOMEM;
+	if (!texts->n_nodes)
+		return 0;
+	segment->node_bytes = malloc(texts->n_nodes * sizeof(*segment->node_bytes));
+	if (!segment->node_bytes)
+		return -ENOMEM;
+	memcpy(segment->node_bytes, texts->node_bytes, texts->n_nodes * sizeof(*segment->node_bytes));
+	segment->n_nodes = texts->n_nodes;
 	return 0;
 }
 

@@ -17,7 +17,11 @@ struct session;
 struct past_segment {
 	struct ledger_segment row;
 	struct definition *definition;	/* NULL: it could not be read */
-	char *template_name;
+	char *template_name;		/* these may be NULL */
+	char *reason;
+	char *growth_reason;
+	uint64_t *node_bytes;
+	unsigned n_nodes;
 	struct segment *segment;	/* once it is restored */
 	UT_hash_handle hh;
 };
