@@ -133,10 +133,15 @@ client_free(struct segment_client *client)
 
 /* The caller holds the mutex. */
 static int
-open_locked(struct segment_client *client)
+open_locked(struct segment_client *client, struct connection_tries *tries)
 {
-	client->epoch++;
-	return connection_open(&client->connection, client->path);
+	int r;
+
+	do {
+		client->epoch++;
+		r = connection_open(&client->connection, client->path);
+	} while (connection_may_try_again(&client->connection, tries, r));
+	return r;
 }
 
 static int
@@ -151,26 +156,29 @@ request_locked(struct segment_client *client, struct client_call *call)
 	return r;
 }
 
+/* To a caller who was connected once, that nobody listens any more is no answer to what was asked. */
+static int
+call_status(const struct connection *connection, int r)
+{
+	return !connection->version && (r == -ENOENT || r == -ECONNREFUSED) ? -ENOTCONN : r;
+}
+
 int
 client_call(struct segment_client *client, struct client_call *call)
 {
-	int r = -ENOTCONN;
+	struct connection_tries tries = { 0 };
+	unsigned n_broken = 0;
+	int r;
 
 	(void)pthread_mutex_lock(&client->mutex);
-	for (unsigned tries = 0; tries < 2 && r == -ENOTCONN; tries++) {
-		if (client->connection.fd < 0) {
-			r = open_locked(client);
-			if (r == -ENOENT || r == -ECONNREFUSED) {
-				r = -ENOTCONN;
-				break;
-			}
-			if (r == -ENOTCONN)
-				continue;
-			if (r < 0)
-				break;
-		}
-		r = request_locked(client, call);
-	}
+	do {
+		r = client->connection.fd < 0 ? open_locked(client, &tries) : 0;
+		if (r == 0)
+			r = request_locked(client, call);
+		/* What was never answered at all is asked again as it is; what broke later may have been done, and is repeated once. */
+	} while (connection_may_try_again(&client->connection, &tries, r) ||
+	    (r == -ENOTCONN && client->connection.version && n_broken++ == 0));
+	r = call_status(&client->connection, r);
 	if (r < 0)
 		(void)error_set(r, "%s", client->connection.error);
 	(void)pthread_mutex_unlock(&client->mutex);
@@ -190,18 +198,19 @@ client_post_same(struct segment_client *client, uint64_t epoch, enum protocol_ty
 int
 client_session(struct segment_client *client, uint64_t *ret_session, uint64_t *ret_epoch)
 {
-	int r = 0;
+	struct connection_tries tries = { 0 };
+	int r;
 
 	(void)pthread_mutex_lock(&client->mutex);
 	/* A daemon that was restarted counts its sessions anew: the number must not be one of before. */
 	if (client->connection.fd >= 0 && connection_is_hung_up(&client->connection))
 		connection_close(&client->connection);
-	if (client->connection.fd < 0)
-		r = open_locked(client);
-	if (r == 0)
-		r = connection_greet(&client->connection);
-	if (r == -ENOENT || r == -ECONNREFUSED)
-		r = -ENOTCONN;
+	do {
+		r = client->connection.fd < 0 ? open_locked(client, &tries) : 0;
+		if (r == 0)
+			r = connection_greet(&client->connection);
+	} while (connection_may_try_again(&client->connection, &tries, r));
+	r = call_status(&client->connection, r);
 	if (r < 0)
 		(void)error_set(r, "%s", client->connection.error);
 	*ret_session = client->connection.session;
@@ -244,6 +253,7 @@ client_drop(struct segment_client *client, uint64_t epoch)
 int
 segment_connect(struct segment_client **ret_client, const char *path)
 {
+	struct connection_tries tries = { 0 };
 	struct segment_client *client;
 	int r;
 
@@ -254,7 +264,7 @@ segment_connect(struct segment_client **ret_client, const char *path)
 		return r;
 	/* Other threads do not know it yet; a child of theirs leaves it alone, as it is the child's copy that is closed. */
 	(void)pthread_mutex_lock(&client->mutex);
-	r = open_locked(client);
+	r = open_locked(client, &tries);
 	if (r < 0)
 		(void)error_set(r, "%s", client->connection.error);
 	(void)pthread_mutex_unlock(&client->mutex);

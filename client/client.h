@@ -92,8 +92,8 @@ int client_new(const char *path, struct segment_client **ret_client);
 struct segment_client *client_free(struct segment_client *client);
 
 /*
- * Asks, with a connection made first where there is none, and once more where it broke underway. 0 or a negative errno
- * with this thread's sentence set. -ENOTCONN: there is no daemon.
+ * Asks, with a connection made first where there is none, and once more where it broke underway; as often as it breaks before the
+ * daemon has said hello, for some seconds. 0 or a negative errno with this thread's sentence set. -ENOTCONN: there is no daemon.
  */
 int client_call(struct segment_client *client, struct client_call *call);
 

@@ -3,7 +3,7 @@
 /*
  * One connection to the daemon: a blocking SOCK_SEQPACKET socket, one send and one receive a request. It believes nothing
  * that it is sent: a reply is taken only with the size, type and serial that it must have, and fds are closed wherever
- * they were not asked for. It does not reconnect, has no lock and knows no segment: that is libsegment's part.
+ * they were not asked for. It does not reconnect by itself, has no lock and knows no segment: that is libsegment's part.
  */
 #include "config.h"
 
@@ -23,6 +23,10 @@
 
 #define HELLO_SERIAL	1
 #define ERRNO_MAX	4095
+
+#define TRIES_NS		(10 * NS_PER_SEC)
+#define TRIES_AT_ONCE		3
+#define TRY_LATER_MAX_NS	(100 * NS_PER_MS)
 
 /* A message as it came, in the connection's buffer; owns its fds. */
 struct message {
@@ -385,13 +389,13 @@ connection_open(struct connection *connection, const char *path)
 	};
 	int r;
 
+	connection->version = 0;
+	connection->session = 0;
 	r = connect_to(connection, connection_socket_path(path));
 	if (r < 0)
 		return r;
 	connection->serial = HELLO_SERIAL;
 	connection->hello_pending = true;
-	connection->version = 0;
-	connection->session = 0;
 	r = send_request(connection, &hello, sizeof(hello));
 	if (is_broken(r))
 		return receive_last_word(connection);
@@ -410,6 +414,30 @@ connection_close(struct connection *connection)
 
 	connection->hello_pending = false;
 	base_cleanup_close(&fd);
+}
+
+bool
+connection_may_try_again(struct connection *connection, struct connection_tries *tries, int r)
+{
+	uint64_t now_ns;
+	struct timespec later = { 0 };
+
+	if (r != -ENOTCONN || connection->version)
+		return false;
+	now_ns = clock_monotonic_ns();
+	if (!tries->until_ns)
+		tries->until_ns = now_ns + TRIES_NS;
+	tries->n++;
+	if (now_ns >= tries->until_ns) {
+		(void)fail(connection, r, "segmentd hung up before it answered, %u times within %u s: is it being restarted over and "
+		    "over? Its log says why", tries->n, (unsigned)(TRIES_NS / NS_PER_SEC));
+		return false;
+	}
+	if (tries->n > TRIES_AT_ONCE) {
+		later.tv_nsec = (long)min_u64(NS_PER_MS << min_u64(tries->n - TRIES_AT_ONCE, 10), TRY_LATER_MAX_NS);
+		(void)nanosleep(&later, NULL);
+	}
+	return true;
 }
 
 int
@@ -446,6 +474,14 @@ connection_is_hung_up(const struct connection *connection)
 	return poll(&poll_fd, 1, 0) > 0 && poll_fd.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL);
 }
 
+/* Whether it is a reply to what had one before. */
+static bool
+is_answered_again(const struct connection *connection, const struct protocol_header *header)
+{
+	return !(header->flags & PROTOCOL_PUSHED) && !connection->hello_pending && header->serial &&
+	    header->serial <= connection->serial;
+}
+
 int
 connection_receive_pushed(struct connection *connection, enum protocol_type type, void *message, size_t size)
 {
@@ -455,18 +491,20 @@ connection_receive_pushed(struct connection *connection, enum protocol_type type
 
 	if (connection->fd < 0)
 		return fail(connection, -ENOTCONN, "there is no connection to segmentd");
-	r = message_receive(&received, connection, false, MSG_DONTWAIT);
-	if (r == -EAGAIN)
-		return r;
-	if (is_broken(r))
-		return receive_last_word(connection);
-	if (r < 0) {
-		connection_close(connection);
-		return fail(connection, r, "receiving from segmentd failed: %s", strerrordesc_np(-r));
-	}
-	r = message_check(&received, connection, PROTOCOL_PUSHED, &header);
-	if (r < 0)
-		return r;
+	do {
+		r = message_receive(&received, connection, false, MSG_DONTWAIT);
+		if (r == -EAGAIN)
+			return r;
+		if (is_broken(r))
+			return receive_last_word(connection);
+		if (r < 0) {
+			connection_close(connection);
+			return fail(connection, r, "receiving from segmentd failed: %s", strerrordesc_np(-r));
+		}
+		r = message_check(&received, connection, PROTOCOL_PUSHED | PROTOCOL_MORE, &header);
+		if (r < 0)
+			return r;
+	} while (is_answered_again(connection, &header));
 	if (!(header.flags & PROTOCOL_PUSHED) || header.serial || header.status || header.type != type)
 		return fail_protocol(connection, "a message of type %u came that nobody asked for", (unsigned)header.type);
 	if (header.size != size)

@@ -52,6 +52,21 @@ const char *connection_socket_path(const char *path);
 int connection_open(struct connection *connection, const char *path);
 void connection_close(struct connection *connection);
 
+/*
+ * Tries to reach a daemon that hangs up before it has answered HELLO: it was killed just then, and had not put the connection
+ * aside yet. Nothing that was asked has happened, and who comes next may be killed as well.
+ */
+struct connection_tries {
+	uint64_t until_ns;		/* monotonic; 0: none has failed */
+	unsigned n;			/* that have */
+};
+
+/*
+ * After connection_open, _greet or _request returned r. True: it is to be opened again, and asked the same; after a moment, where
+ * several have failed. False: r stands, with a sentence of its own if it has been tried for long enough.
+ */
+bool connection_may_try_again(struct connection *connection, struct connection_tries *tries, int r);
+
 /* Waits for HELLO's answer, if it was not read yet: then version and session are known. Results as connection_request. */
 int connection_greet(struct connection *connection);
 
@@ -59,7 +74,8 @@ int connection_greet(struct connection *connection);
 bool connection_is_hung_up(const struct connection *connection);
 
 /*
- * Takes a message that nobody asked for, without waiting: of this type and size. 0; -EAGAIN: there is none; otherwise a negative
+ * Takes a message that nobody asked for, without waiting: of this type and size. Replies to what was answered before are passed
+ * over: who comes after a daemon that was killed answers once more. 0; -EAGAIN: there is none; otherwise a negative
  * errno as connection_request has, and the connection is closed.
  */
 int connection_receive_pushed(struct connection *connection, enum protocol_type type, void *message, size_t size);

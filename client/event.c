@@ -111,6 +111,7 @@ static int
 events_subscribe_once(struct segment_client *client, struct client_events *events)
 {
 	struct protocol_subscribe request = { .flags = PROTOCOL_SUBSCRIBE_ON };
+	struct connection_tries tries = { 0 };
 	struct protocol_header reply;
 	uint64_t epoch;
 	size_t size;
@@ -119,15 +120,17 @@ events_subscribe_once(struct segment_client *client, struct client_events *event
 	r = client_session(client, &request.session, &epoch);
 	if (r < 0)
 		return r;
-	r = connection_open(&events->connection, client->path);
-	if (r == -ENOENT || r == -ECONNREFUSED)
+	do {
+		r = connection_open(&events->connection, client->path);
+		if (r == 0)
+			r = connection_request(&events->connection, PROTOCOL_SUBSCRIBE, &request.header, sizeof(request),
+			    &reply, sizeof(reply), &size, NULL, 0);
+	} while (connection_may_try_again(&events->connection, &tries, r));
+	/* Nobody listens any more; or who was asked knows of no such session, which has ended meanwhile. */
+	if (r == -ENOENT)
+		r = events->connection.version ? -ESTALE : -ENOTCONN;
+	if (r == -ECONNREFUSED)
 		r = -ENOTCONN;
-	else if (r == 0) {
-		r = connection_request(&events->connection, PROTOCOL_SUBSCRIBE, &request.header, sizeof(request),
-		    &reply, sizeof(reply), &size, NULL, 0);
-		/* The session has ended meanwhile. */
-		r = r == -ENOENT ? -ESTALE : r;
-	}
 	if (r < 0)
 		return error_set(r, "%s", events->connection.error);
 	/* What was subscribed to is this client's only if no other daemon has come in between. */

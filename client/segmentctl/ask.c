@@ -41,7 +41,9 @@ ask_new(const struct segmentctl *ctl, int *ret_status)
 	}
 	ask->ctl = ctl;
 	ask->connection.fd = -1;
-	r = connection_open(&ask->connection, ctl->socket);
+	do
+		r = connection_open(&ask->connection, ctl->socket);
+	while (connection_may_try_again(&ask->connection, &ask->tries, r));
 	if (r == 0)
 		return ask;
 	*ret_status = report_failure(ctl, report_connect_status(r), "%s", ask->connection.error);
@@ -78,9 +80,8 @@ set_time_left(struct ask *ask)
 	return 0;
 }
 
-int
-ask_try(struct ask *ask, enum protocol_type type, struct protocol_header *request, size_t request_size,
-    size_t reply_min)
+static int
+ask_once(struct ask *ask, enum protocol_type type, struct protocol_header *request, size_t request_size)
 {
 	int r;
 
@@ -89,8 +90,22 @@ ask_try(struct ask *ask, enum protocol_type type, struct protocol_header *reques
 		if (r < 0)
 			return r;
 	}
-	r = connection_request(&ask->connection, type, request, request_size, &ask->reply, sizeof(ask->reply),
+	return connection_request(&ask->connection, type, request, request_size, &ask->reply, sizeof(ask->reply),
 	    &ask->reply_bytes, NULL, 0);
+}
+
+int
+ask_try(struct ask *ask, enum protocol_type type, struct protocol_header *request, size_t request_size,
+    size_t reply_min)
+{
+	bool was_open = ask->connection.fd >= 0;
+	int r = ask_once(ask, type, request, request_size);
+
+	while (was_open && connection_may_try_again(&ask->connection, &ask->tries, r)) {
+		r = connection_open(&ask->connection, ask->ctl->socket);
+		if (r == 0)
+			r = ask_once(ask, type, request, request_size);
+	}
 	if (r == -EAGAIN && ask->deadline_ns && clock_monotonic_ns() >= ask->deadline_ns)
 		return -ETIMEDOUT;
 	if (r < 0)

@@ -15,6 +15,7 @@ struct ask {
 	uint64_t deadline_ns;		/* of the monotonic clock; 0: none */
 	bool may_be_gone;		/* rows of a segment that is not there are none, and no failure; */
 	bool is_gone;			/* and this says that it was so */
+	struct connection_tries tries;	/* of the connection, until it is answered */
 	size_t reply_bytes;		/* of the last good reply, which is */
 	union {
 		struct protocol_header header;

@@ -535,6 +535,49 @@ START_TEST(lie_costs_the_connection_and_no_more)
 }
 END_TEST
 
+/* Killed twice before the subscription is answered; then it is answered twice, before an event and after it. */
+static void
+subscribe_twice(int listen_fd, void *arg)
+{
+	struct protocol_event event = good_event();
+	struct fake_request request;
+	int main_fd = fake_accept(listen_fd), fd;
+
+	for (int i = 0; i < 5; i++)
+		(void)close(fake_accept_silent(listen_fd));
+	fd = fake_accept(listen_fd);
+	fake_welcome(fd);
+	fake_expect(fd, PROTOCOL_SUBSCRIBE, &request);
+	fake_answer(fd, &request);
+	fake_answer(fd, &request);
+	fake_send(fd, &event, sizeof(event), NULL, 0);
+	fake_answer(fd, &request);
+	fake_send(fd, &event, sizeof(event), NULL, 0);
+	fake_assert(!fake_receive(main_fd, &request));
+}
+
+START_TEST(second_answer_is_no_event)
+{
+	struct told told = { .n = 0 };
+	struct segment_client *client;
+	struct fake fake;
+	int fd;
+
+	fake_start(&fake, subscribe_twice, NULL);
+	ck_assert_int_eq(segment_connect(&client, fake.path), 0);
+	fd = segment_event_fd(client);
+	harness_assert(fd >= 3, "%s", segment_error());
+	while (told.n < 2) {
+		harness_await_readable(fd, "an event");
+		harness_assert(segment_dispatch(client, note, &told) >= 0, "%s", segment_error());
+	}
+	ck_assert_int_eq(told.of[0].what, SEGMENT_EVENT_RECOVERED);
+	ck_assert_int_eq(told.of[1].what, SEGMENT_EVENT_RECOVERED);
+	segment_disconnect(client);
+	fake_stop(&fake);
+}
+END_TEST
+
 static void
 refuse_subscription(int listen_fd, void *arg)
 {
@@ -578,6 +621,7 @@ main(void)
 	tcase_add_test(tcase, callback_may_call_the_library);
 	tcase_add_test(tcase, without_a_daemon_there_is_an_error_and_nothing_else);
 	tcase_add_loop_test(tcase, lie_costs_the_connection_and_no_more, 0, BASE_ARRAY_SIZE(lies));
+	tcase_add_test(tcase, second_answer_is_no_event);
 	tcase_add_test(tcase, refusal_is_the_daemons_own);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);

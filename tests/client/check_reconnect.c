@@ -3,6 +3,8 @@
 /* The library over what happens to its process and its connection: reconnecting, threads, fork. */
 #include "config.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "tests/client/served.h"
@@ -80,6 +82,115 @@ START_TEST(request_is_repeated_once_and_no_daemon_is_enotconn)
 	ck_assert_int_eq(segment_attach(served_client, "one", NULL, SEGMENT_READ, &segment), -ENOTCONN);
 	ck_assert_uint_gt(strlen(segment_error()), 0);
 	ck_assert_uint_eq(count_fds(), n_fds - 1);
+	served_stop();
+}
+END_TEST
+
+/* What a daemon does that is killed before it has put a connection aside: HELLO is read by nobody, or by somebody who is gone. */
+#define N_EARLY	8
+
+static void
+die_early(int listen_fd, void *arg)
+{
+	for (int i = 0; i < N_EARLY; i++) {
+		int fd = i % 2 ? fake_accept_silent(listen_fd) : accept(listen_fd, NULL, NULL);
+
+		fake_assert(fd >= 0);
+		(void)close(fd);
+	}
+	fake_serve(fake_accept(listen_fd));
+}
+
+START_TEST(connection_that_was_never_answered_is_tried_again)
+{
+	struct segment *segment;
+	unsigned n_fds;
+
+	served_start(die_early, NULL);
+	n_fds = count_fds();
+	segment = served_attach("one", SEGMENT_WRITE);
+	ck_assert_int_eq(segment_detach(segment), 0);
+	ck_assert_uint_eq(count_fds(), n_fds);
+	served_stop();
+}
+END_TEST
+
+/* Until somebody says something that is no hello. */
+static void
+die_always(int listen_fd, void *arg)
+{
+	struct fake_request request;
+	ssize_t n;
+
+	do {
+		int fd = accept(listen_fd, NULL, NULL);
+
+		fake_assert(fd >= 0);
+		n = recv(fd, &request, sizeof(request), 0);
+		(void)close(fd);
+	} while (n != 1);
+}
+
+START_TEST(connection_is_not_tried_for_ever)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	cleanup_close int fd = -1;
+	struct segment *segment;
+	uint64_t begun_ns;
+
+	if (!getenv("CHECK_FULL")) {
+		printf("SKIP: ten seconds of trying are for the full check (CHECK_FULL=1)\n");
+		return;
+	}
+	served_start(die_always, NULL);
+	begun_ns = clock_monotonic_ns();
+	ck_assert_int_eq(segment_attach(served_client, "one", NULL, SEGMENT_READ, &segment), -ENOTCONN);
+	ck_assert_uint_ge(clock_monotonic_ns() - begun_ns, 10 * NS_PER_SEC);
+	ck_assert_ptr_nonnull(strstr(segment_error(), "before it answered"));
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	memcpy(address.sun_path, served_fake.path, strlen(served_fake.path) + 1);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(send(fd, "x", 1, 0), 1);
+	served_stop();
+}
+END_TEST
+
+/* As one that goes on for a daemon that was killed between its answer and the end of the request. */
+static void
+answer_twice(int listen_fd, void *arg)
+{
+	struct fake_request request;
+	int fd = fake_accept(listen_fd);
+
+	fake_welcome(fd);
+	for (int i = 0; i < 3; i++) {
+		fake_expect(fd, PROTOCOL_ATTACH, &request);
+		fake_attach(fd, &request);
+		fake_attach(fd, &request);
+	}
+	fake_expect(fd, PROTOCOL_ATTACH, &request);
+	fake_refuse(fd, &request, -EACCES, "not for you");
+	fake_refuse(fd, &request, -EACCES, "not for you");
+	fake_serve(fd);
+}
+
+START_TEST(second_answer_is_dropped_with_what_it_brings)
+{
+	struct segment *segments[4];
+	unsigned n_fds, n_mappings = count_mappings();
+
+	served_start(answer_twice, NULL);
+	n_fds = count_fds();
+	for (unsigned i = 0; i < 3; i++) {
+		segments[i] = served_attach("one", SEGMENT_WRITE);
+		ck_assert_uint_eq(count_fds(), n_fds + i + 1);
+	}
+	ck_assert_int_eq(segment_attach(served_client, "two", NULL, SEGMENT_READ, &segments[3]), -EACCES);
+	segments[3] = served_attach("three", SEGMENT_READ);
+	ck_assert_uint_eq(count_mappings(), n_mappings + 4);
+	for (unsigned i = 0; i < 4; i++)
+		ck_assert_int_eq(segment_detach(segments[i]), 0);
+	ck_assert_uint_eq(count_fds(), n_fds);
 	served_stop();
 }
 END_TEST
@@ -270,6 +381,9 @@ main(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, broken_connection_is_made_anew_and_mappings_stay);
 	tcase_add_test(tcase, request_is_repeated_once_and_no_daemon_is_enotconn);
+	tcase_add_test(tcase, connection_that_was_never_answered_is_tried_again);
+	tcase_add_test(tcase, connection_is_not_tried_for_ever);
+	tcase_add_test(tcase, second_answer_is_dropped_with_what_it_brings);
 	tcase_add_test(tcase, detach_without_a_daemon_succeeds);
 	tcase_add_test(tcase, threads_share_a_client);
 	tcase_add_test(tcase, forked_child_has_data_and_a_connection_of_its_own);

@@ -21,6 +21,11 @@ tests_client_check_reconnect_SOURCES = tests/client/check_reconnect.c $(served)
 tests_client_check_reconnect_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_client_check_reconnect_LDADD = client/libclient.la $(CHECK_LIBS)
 
+check_PROGRAMS += tests/client/check_undisturbed
+tests_client_check_undisturbed_SOURCES = tests/client/check_undisturbed.c
+tests_client_check_undisturbed_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_client_check_undisturbed_LDADD = client/libclient.la $(HARNESS_LIBS)
+
 tests_client_check_daemon_SOURCES = tests/client/check_daemon.c
 tests_client_check_daemon_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_client_check_daemon_LDADD = client/libclient.la $(HARNESS_LIBS)
