@@ -518,10 +518,12 @@ END_TEST
 static void
 answer_nonsense(const struct fake_request *request)
 {
+	struct fake_request unasked = *request;
 	static const char page[100];
 
 	fake_reply(request, "", 0);
-	fake_reply(request, page, sizeof(page));
+	unasked.header.serial++;
+	fake_reply(&unasked, page, sizeof(page));
 }
 
 static void
