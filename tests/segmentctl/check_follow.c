@@ -522,7 +522,7 @@ answer_nonsense(const struct fake_request *request)
 	static const char page[100];
 
 	fake_reply(request, "", 0);
-	unasked.header.serial++;
+	unasked.message.header.serial++;
 	fake_reply(&unasked, page, sizeof(page));
 }
 
