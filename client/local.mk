@@ -40,4 +40,4 @@ client_examples_note_SOURCES = client/examples/note.c
 client_examples_note_CPPFLAGS =
 examplesdir = $(docdir)/examples
 dist_examples_DATA = client/examples/writer.c client/examples/reader.c client/examples/ledger.c \
-	client/examples/note.c client/examples/note.py client/examples/note.sh
+	client/examples/note.c client/examples/note.py client/examples/note.sh client/examples/scoreboard.service

@@ -268,6 +268,27 @@ messages() {
 		grep -vc '"MESSAGE_ID"')" 0
 }
 
+# --- a client's unit ----------------------------------------------------------------------------------------------------
+
+writers() { segmentctl --json list | tr -d ' \n' | grep -o '"name":"scoreboard"[^}]*' | grep -o '"writers":[0-9]*'; }
+has_writers() { [ "$(writers)" = "\"writers\":$1" ]; }
+
+client() {
+	cp "$BOOTED_SOURCE/client/examples/scoreboard.service" /run/systemd/system/
+	systemctl daemon-reload
+	is "systemd can read the example of a client's unit, without a warning" "$(verify scoreboard.service && echo yes)" yes
+	check "it stops" systemctl stop segmentd.service
+	check "the client starts, and the daemon before it" timeout 30 systemctl start scoreboard.service
+	check "it is attached" await 10 has_writers 1
+	client=$(property scoreboard.service MainPID)
+	check "the daemon restarts" systemctl restart segmentd.service
+	is "the client is the same" "$(property scoreboard.service MainPID) $(systemctl is-active scoreboard.service)" "$client active"
+	check "and attached as before" await 10 has_writers 1
+	check "it stops" systemctl stop scoreboard.service
+	check "and is not attached any more" await 10 has_writers 0
+	pid=$(main_pid)
+}
+
 # --- files that are not valid at the start -------------------------------------------------------------------------------
 
 is_another() { p=$(main_pid); [ "$p" != "$1" ] && [ "$p" != 0 ] && [ "$(systemctl is-active segmentd.service)" = active ]; }
@@ -330,6 +351,7 @@ exposure
 reload
 audit
 messages
+client
 invalid
 deaths
 finish
