@@ -12,7 +12,10 @@ systemd_libservice_la_LIBADD = $(SYSTEMD_LIBS)
 unit_templates = systemd/segmentd.service.in systemd/segmentd-audit@.service.in
 units_made = $(unit_templates:.in=)
 units = systemd/segmentd.socket systemd/segmentd-audit.socket
-EXTRA_DIST += $(unit_templates) $(units) systemd/segmentd.sysusers systemd/segmentd.tmpfiles \
+if KEEPS_STORE
+units += systemd/segmentd-shutdown.service
+endif
+EXTRA_DIST += $(unit_templates) $(units) systemd/segmentd-shutdown.service systemd/segmentd.sysusers systemd/segmentd.tmpfiles \
 	systemd/segmentd.catalog
 CLEANFILES += $(units_made)
 if HAVE_UNIT_DIR

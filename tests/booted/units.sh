@@ -342,6 +342,10 @@ deaths() {
 	if keeps_store; then
 		check "it starts again" systemctl start segmentd.service
 		is "with what the store has kept" "$(as bert segmentctl read scoreboard 0 5)" again
+		check "as when the machine goes down" systemctl stop segmentd.service segmentd-shutdown.service
+		check "it has given all back" has_entry STOPPING
+		check "it starts" systemctl start segmentd.service
+		is "with nothing in it" "$(as bert segmentctl read scoreboard 0 5 | tr '\0' 0)" 00000
 	else
 		check "a client starts it again" timeout 30 segmentctl wait market-data
 	fi
