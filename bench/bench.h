@@ -42,6 +42,7 @@ uint64_t samples_percentile(struct samples *samples, double fraction);	/* sorts;
 /* The unit of a goal's figure says how it is printed, and which way is better. */
 enum bench_unit {
 	BENCH_US,			/* microseconds of one operation; the round's p50 if the side gave no figure */
+	BENCH_MS,			/* milliseconds of one, of the figure that the side gave */
 	BENCH_NS,			/* nanoseconds of one; samples: the time of BENCH_BATCH operations each */
 	BENCH_CPU_US,			/* microseconds of CPU time of one operation */
 	BENCH_PER_SECOND,		/* operations a second */
@@ -76,6 +77,7 @@ struct bench_goal {
 	void (*run)(struct bench *bench, const struct bench_goal *goal);
 	double must_p90;		/* as must_p99 */
 	double most_p99_us;		/* the pooled p99 itself; 0: not asked */
+	bool is_difference;		/* must and stretch are of what the figure is more than the baseline's, in its unit */
 	const void *arg;		/* run's own */
 };
 
@@ -92,7 +94,7 @@ enum bench_outcome {
 
 struct bench_result {
 	enum bench_outcome outcome;
-	double ratio;			/* a figure without a baseline: that; -1: none */
+	double ratio;			/* or difference; a figure without a baseline: that; -1: none */
 	double ratio_p90;		/* of all samples; 0: none */
 	double ratio_p99;
 };

@@ -21,10 +21,11 @@
 
 #define DAEMON_READY_MS		120000
 #define DAEMON_STOP_MS		60000
+#define LISTEN_FDS_START	3
 
 /* Without the right to lock what is measured, memory is only made resident. */
-static bool
-may_lock(void)
+bool
+daemon_may_lock(void)
 {
 	struct rlimit limit;
 
@@ -34,7 +35,7 @@ may_lock(void)
 void
 daemon_configure(const struct daemon *daemon, const struct daemon_config *config)
 {
-	const char *lock = may_lock() ? "true" : "false";
+	const char *lock = daemon_may_lock() ? "true" : "false";
 	FILE *f = fopen(daemon->config, "we");
 
 	if (!f)
@@ -90,6 +91,24 @@ daemon_init(struct daemon *daemon, const struct daemon_config *config)
 	daemon->notify_fd = daemon_bind_notify(daemon->directory);
 }
 
+/* To where they are looked for, from 3 on: out of each other's way first. */
+static void
+daemon_hand_down(const struct daemon *daemon)
+{
+	int above = LISTEN_FDS_START + (int)daemon->n_handed, copies[DAEMON_HANDED_MAX];
+	char number[16];
+
+	for (unsigned i = 0; i < daemon->n_handed; i++)
+		copies[i] = fcntl(daemon->handed[i], F_DUPFD_CLOEXEC, above);
+	for (unsigned i = 0; i < daemon->n_handed; i++)
+		(void)dup2(copies[i], LISTEN_FDS_START + (int)i);
+	(void)snprintf(number, sizeof(number), "%u", daemon->n_handed);
+	(void)setenv("LISTEN_FDS", number, 1);
+	(void)snprintf(number, sizeof(number), "%d", (int)getpid());
+	(void)setenv("LISTEN_PID", number, 1);
+	(void)setenv("LISTEN_FDNAMES", daemon->handed_names, 1);
+}
+
 static void
 daemon_child(const struct bench *bench, const struct daemon *daemon)
 {
@@ -105,12 +124,16 @@ daemon_child(const struct bench *bench, const struct daemon *daemon)
 	fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
 	if (fd >= 0)
 		(void)dup2(fd, STDERR_FILENO);
+	close_fd(&fd);
 	(void)snprintf(path, sizeof(path), "%s/notify", daemon->directory);
 	(void)setenv("NOTIFY_SOCKET", path, 1);
 	(void)unsetenv("WATCHDOG_USEC");
 	(void)unsetenv("WATCHDOG_PID");
 	(void)unsetenv("LISTEN_FDS");
 	(void)unsetenv("LISTEN_PID");
+	(void)unsetenv("LISTEN_FDNAMES");
+	if (daemon->n_handed > 0)
+		daemon_hand_down(daemon);
 	(void)execl(bench->daemon, "segmentd", "-c", daemon->config, (char *)NULL);
 	_exit(127);
 }
@@ -177,19 +200,32 @@ daemon_await(const struct daemon *daemon, const char *what)
 }
 
 void
-daemon_start(struct bench *bench, struct daemon *daemon)
+daemon_fail(const struct daemon *daemon, const char *why)
 {
-	uint64_t start_ns;
+	daemon_print_log(daemon);
+	bench_fail("%s", why);
+}
 
-	daemon_forget_notified(daemon);		/* what the one before said last */
+void
+daemon_launch(struct bench *bench, struct daemon *daemon)
+{
 	(void)fflush(NULL);
-	start_ns = clock_monotonic_ns();
 	daemon->pid = fork();
 	if (daemon->pid < 0)
 		bench_fail("fork: %s", strerror(errno));
 	if (daemon->pid == 0)
 		daemon_child(bench, daemon);
 	bench_own(bench, daemon->pid);
+}
+
+void
+daemon_start(struct bench *bench, struct daemon *daemon)
+{
+	uint64_t start_ns;
+
+	daemon_forget_notified(daemon);		/* what the one before said last */
+	start_ns = clock_monotonic_ns();
+	daemon_launch(bench, daemon);
 	daemon_await(daemon, "READY=1");
 	daemon->boot_ns = clock_monotonic_ns() - start_ns;
 }

@@ -12,6 +12,7 @@
 #include "bench/bench.h"
 
 #define DAEMON_SEGMENT		"bench"		/* 1 MiB, ready, in every configuration */
+#define DAEMON_HANDED_MAX	16
 
 struct daemon {
 	pid_t pid;
@@ -20,6 +21,10 @@ struct daemon {
 	char directory[64];
 	char socket[96];
 	char config[96];
+	/* What it is handed down, DAEMON_HANDED_MAX at most; as many names with colons between them. */
+	const int *handed;
+	const char *handed_names;
+	unsigned n_handed;
 };
 
 /* segments: text that goes behind `segments = (`'s first element, each definition led by a comma; templates likewise. */
@@ -36,6 +41,12 @@ void daemon_init(struct daemon *daemon, const struct daemon_config *config);
 /* Writes its configuration anew. */
 void daemon_configure(const struct daemon *daemon, const struct daemon_config *config);
 
+/* Whether what is measured may be locked into memory here. */
+bool daemon_may_lock(void);
+
+/* Starts it, and does not wait. */
+void daemon_launch(struct bench *bench, struct daemon *daemon);
+
 /* Starts it and waits until it is ready. */
 void daemon_start(struct bench *bench, struct daemon *daemon);
 
@@ -47,6 +58,9 @@ uint64_t daemon_reload(const struct daemon *daemon);
 
 /* `segmentd --check` of its configuration, from fork to end. */
 uint64_t daemon_check(const struct bench *bench, const struct daemon *daemon);
+
+/* Ends the bench with a sentence, and with what the daemon had to say. */
+void daemon_fail(const struct daemon *daemon, const char *why) __attribute__((noreturn));
 
 void daemon_deinit(struct daemon *daemon);
 

@@ -89,4 +89,15 @@ void sweep_judged(struct bench *bench, const struct bench_goal *goal);
 void sweep_removed(struct bench *bench, const struct bench_goal *goal);
 void sweep_answered(struct bench *bench, const struct bench_goal *goal);
 
+/* bench_survival.c: the daemon is killed, and started again. */
+void survival_10(struct bench *bench, const struct bench_goal *goal);
+void survival_10_new(struct bench *bench, const struct bench_goal *goal);
+void survival_1000(struct bench *bench, const struct bench_goal *goal);
+void survival_1000_new(struct bench *bench, const struct bench_goal *goal);
+void survival_8000(struct bench *bench, const struct bench_goal *goal);
+void survival_8000_new(struct bench *bench, const struct bench_goal *goal);
+void survival_locked(struct bench *bench, const struct bench_goal *goal);
+void survival_locked_new(struct bench *bench, const struct bench_goal *goal);
+void survival_gap(struct bench *bench, const struct bench_goal *goal);
+
 #endif

@@ -10,11 +10,12 @@ bench_segmentd_bench_SOURCES = \
 	bench/bench_box.c bench/bench_death.c bench/bench_handout.c bench/bench_handover.c bench/bench_idle.c bench/bench_kinds.c \
 	bench/bench_load.c \
 	bench/bench_lock.c bench/bench_many.c bench/bench_mass.c bench/bench_provision.c bench/bench_restore.c \
-	bench/bench_scale.c bench/bench_sweep.c bench/bench_who.c \
+	bench/bench_scale.c bench/bench_survival.c bench/bench_sweep.c bench/bench_who.c \
 	bench/child.c bench/child.h \
 	bench/daemon.c bench/daemon.h \
 	bench/families.h \
 	bench/gate.c bench/gate.h \
+	bench/keeper.c bench/keeper.h \
 	bench/kinds.c bench/kinds.h \
 	bench/main.c \
 	bench/populate.c bench/populate.h \

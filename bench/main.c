@@ -37,6 +37,15 @@ static const struct bench_goal goals[] = {
 	{ "H5/1000", "requests a second, 1000 open clients", BENCH_PER_SECOND, 0.70, 0.90, 1.5, load_open_1000 },
 	{ "H6", "reconnect storm, 100 clients", BENCH_PER_SECOND, 0.80, 0.90, 0, load_storm },
 	{ "H8", "the descriptors of 9,000 segments with a successor", BENCH_US, 2, 1.3, 0, box_handed_over },
+	{ "K/10", "the daemon killed: an attach served, 10 segments", BENCH_MS, 100, 50, 0, survival_10, .is_difference = true },
+	{ "K/10/new", "the same, on a connection that is new", BENCH_MS, 100, 50, 0, survival_10_new, .is_difference = true },
+	{ "K/1000", "the same, 1,000 segments", BENCH_MS, 100, 50, 0, survival_1000, .is_difference = true },
+	{ "K/1000/new", "the same, on a connection that is new", BENCH_MS, 100, 50, 0, survival_1000_new, .is_difference = true },
+	{ "K/8000", "the same, 8,000 segments", BENCH_MS, 100, 50, 0, survival_8000, .is_difference = true },
+	{ "K/8000/new", "the same, on a connection that is new", BENCH_MS, 100, 50, 0, survival_8000_new, .is_difference = true },
+	{ "K/locked", "the same, 12 GiB locked, or what is to be had", BENCH_MS, 100, 50, 0, survival_locked, .is_difference = true },
+	{ "K/locked/new", "the same, on a connection that is new", BENCH_MS, 100, 50, 0, survival_locked_new, .is_difference = true },
+	{ "K/gap", "the longest answer of a connection through 20 restarts", BENCH_MS, 0, 0, 0, survival_gap, .is_difference = true },
 	{ "D1", "a client killed: the observer is told, the table is right", BENCH_US, 1.30, 1.15, 0, death_told, .must_p90 = 1.5 },
 	{ "D2", "the same with a large segment mapped, huge pages to base ones", BENCH_US, 0.05, 0.012, 0, death_large },
 	{ "D3", "an owner killed: who is blocked has the lock, data consistent", BENCH_US, 1.10, 1.0, 1.3, handover_blocked,
@@ -294,7 +303,7 @@ print_summary(const struct options *options, const struct agenda *agenda)
 {
 	unsigned i;
 
-	(void)printf("\n%-20s %-66s %5s %7s  %s\n", "goal", "", "must", "stretch", "verdict, ratio of each run");
+	(void)printf("\n%-20s %-66s %5s %7s  %s\n", "goal", "", "must", "stretch", "verdict, ratio or difference of each run");
 	for (i = 0; i < agenda->n; i++) {
 		if (is_wanted(options->only, agenda->goals[i].id))
 			print_verdict(&agenda->goals[i], &agenda->tallies[i]);

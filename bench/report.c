@@ -18,6 +18,7 @@ struct unit {
 
 static const struct unit units[BENCH_UNIT_N] = {
 	[BENCH_US] = { "us", false, 1, 2, "us" },
+	[BENCH_MS] = { "ms", false, 1, 2, "us" },
 	[BENCH_NS] = { "ns", false, 1, 2, "ns" },
 	[BENCH_CPU_US] = { "us CPU", false, 1, 2, "us" },
 	[BENCH_PER_SECOND] = { "k/s", true, 1e-3, 1, "us" },
@@ -139,7 +140,10 @@ report_verdict(const struct bench_goal *goal, const struct comparison *compariso
 		(void)fflush(stdout);
 		return;
 	}
-	(void)printf("      ratio %.3f to %s", result->ratio, best);
+	if (goal->is_difference)
+		(void)printf("      %.2f %s beyond %s", result->ratio, units[goal->unit].name, best);
+	else
+		(void)printf("      ratio %.3f to %s", result->ratio, best);
 	if (goal->must > 0)
 		(void)printf("; must %s %.2f, stretch %s %.2f", sign, goal->must, sign, goal->stretch);
 	if (goal->must_p90 > 0)
@@ -196,8 +200,9 @@ report_json(const struct bench *bench, const struct comparison *comparison, cons
 	}
 	(void)fprintf(f, "], \"best\": %u, \"daemon\": ", best);
 	report_json_side(f, &units[goal->unit], comparison->series[i].name, &summaries[i]);
-	(void)fprintf(f, ", \"ratio\": %.4f, \"ratio_p90\": %.4f, \"ratio_p99\": %.4f, \"must\": %g, \"stretch\": %g, "
-	    "\"must_p90\": %g, \"must_p99\": %g, \"most_p99_us\": %g, \"outcome\": \"%s\"}\n", bench->result.ratio,
+	(void)fprintf(f, ", \"%s\": %.4f, \"ratio_p90\": %.4f, \"ratio_p99\": %.4f, \"must\": %g, \"stretch\": %g, "
+	    "\"must_p90\": %g, \"must_p99\": %g, \"most_p99_us\": %g, \"outcome\": \"%s\"}\n",
+	    goal->is_difference ? "difference" : "ratio", bench->result.ratio,
 	    bench->result.ratio_p90, bench->result.ratio_p99, goal->must, goal->stretch, goal->must_p90, goal->must_p99,
 	    goal->most_p99_us, outcomes[bench->result.outcome]);
 	(void)fflush(f);
@@ -216,7 +221,8 @@ report_comparison(struct bench *bench, struct comparison *comparison)
 	best = report_best(unit, comparison, summaries);
 	bench->result = (struct bench_result){ .ratio = -1 };
 	if (summaries[best].median > 0)
-		bench->result.ratio = summaries[last].median / summaries[best].median;
+		bench->result.ratio = goal->is_difference ? summaries[last].median - summaries[best].median :
+		    summaries[last].median / summaries[best].median;
 	if (summaries[best].p99 > 0) {
 		bench->result.ratio_p90 = summaries[last].p90 / summaries[best].p90;
 		bench->result.ratio_p99 = summaries[last].p99 / summaries[best].p99;
