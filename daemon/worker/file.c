@@ -171,6 +171,10 @@ place_open_mark(const struct place *place, int *ret_fd)
 	/* As doctor says it, who only looks at the directory. */
 	if (r == -EACCES)
 		findings_file_unreachable(place->result->text, sizeof(place->result->text), place->path, geteuid(), r);
+	else if (r == -EROFS)
+		return place_fail(place, r, "gets no mark '%s' beside it: %s. Remedy: ReadWritePaths= with its directory in a drop-in of "
+		    "the daemon's unit (`systemctl edit segmentd`), if the file system is read-only for that alone; then restart it",
+		    place->mark_name, strerror(-r));
 	else if (r)
 		return place_fail(place, r, "gets no mark '%s' beside it: %s. Remedy: let the daemon's uid %u write the directory, or "
 		    "make room there; then retry", place->mark_name, strerror(-r), (unsigned)geteuid());

@@ -33,6 +33,7 @@ install() {
 		"$(dpkg -L segmentd segmentctl libsegment1 libsegment-dev | sort -u | xargs -d '\n' stat -c %U 2>/dev/null | sort -u)" root
 	ldconfig -p | grep -q 'libsegment.so.1 '
 	is "the library is found" $? 0
+	check "the journal's catalog has the messages" sh -c "journalctl --list-catalog | grep -q 'segmentd is ready'"
 	check "its symbols are what is listed" test -s /var/lib/dpkg/info/libsegment1:amd64.symbols -o \
 		-s /var/lib/dpkg/info/libsegment1.symbols -o "$(dpkg --print-architecture)" != amd64
 }

@@ -245,6 +245,46 @@ reload() {
 	is "as it was" "$(names env)" "cache market-data scoreboard "
 }
 
+# --- segments of all kinds, under these settings ------------------------------------------------------------------------
+
+states() { segmentctl list | awk '$1 ~ /^kind-/ { print $1, $2 }' | sort | tr '\n' ' '; }
+has_states() { [ "$(states)" = "$1" ]; }
+
+kinds() {
+	install -d -o segmentd -m 700 /srv/kinds
+	cat >"$conf/segments.d/kinds.conf" <<-'END'
+	segments = (
+		{ name = "kind-file"; size = "1MiB"; backend = "file"; path = "/var/lib/segmentd/kind"; },
+		{ name = "kind-elsewhere"; size = "1MiB"; backend = "file"; path = "/srv/kinds/kind"; required = false; },
+		{ name = "kind-posix"; size = "1MiB"; backend = "posix"; object = "/kind"; allow = ( { user = "anna"; access = "r"; } ); },
+		{ name = "kind-sysv"; size = "1MiB"; backend = "sysv"; key = 0x6b696e64; mode = "0660"; },
+		{ name = "kind-numa"; size = "2MiB"; numa = "bind:0"; },
+		{ name = "kind-locked"; size = "1MiB"; page_size = "base"; }
+	);
+	END
+	check "segments of all kinds are asked for" systemctl reload segmentd.service
+	wanted="kind-elsewhere failed kind-file ready kind-locked ready kind-numa ready kind-posix ready kind-sysv ready "
+	await 20 has_states "$wanted"
+	is "they are ready, but for the one that needs a drop-in" "$(states)" "$wanted"
+	like "which is said" "$(segmentctl show kind-elsewhere)" '*Read-only file system. Remedy: ReadWritePaths=*'
+	like "whom a POSIX object lets in" "$(as anna head -c 3 /dev/shm/kind | tr '\0' 0)" 000
+	if as bert head -c 3 /dev/shm/kind >/dev/null 2>&1; then failed "and whom not"; else passed "and whom not"; fi
+	mkdir -p /run/systemd/system/segmentd.service.d
+	printf '[Service]\nReadWritePaths=/srv/kinds\n' >/run/systemd/system/segmentd.service.d/kinds.conf
+	systemctl daemon-reload
+	check "the daemon restarts" systemctl restart segmentd.service
+	segmentctl retry kind-elsewhere >/dev/null 2>&1
+	check "with that it is ready, too" timeout 30 segmentctl wait kind-elsewhere
+	is "and so are the others" "$(states)" "kind-elsewhere ready ${wanted#*failed }"
+	rm "$conf/segments.d/kinds.conf"
+	check "nothing of them is declared any more" systemctl reload segmentd.service
+	check "the objects are gone" await 10 test ! -e /dev/shm/kind -a -z "$(ipcs -m | grep 0x6b696e64)"
+	rm -r /run/systemd/system/segmentd.service.d
+	systemctl daemon-reload
+	systemctl restart segmentd.service
+	pid=$(main_pid)
+}
+
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 message_id() { sed -n "s/.*X($1, [^\"]*\"\([0-9a-f]*\)\".*/\1/p" "$BOOTED_SOURCE/daemon/messages.h"; }
@@ -361,6 +401,7 @@ manager
 confinement
 exposure
 reload
+kinds
 audit
 messages
 client
