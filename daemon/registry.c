@@ -287,6 +287,7 @@ registry_revive_creation(struct registry *registry, struct segment *segment, con
 	creation->session = past->session;
 	creation->serial = past->serial;
 	creation->template_count = &template_->n_segments;
+	creation->template_ = &template_->definition;
 	template_->n_segments++;
 	segment->creation = creation;
 	return 0;
