@@ -285,8 +285,8 @@ survival_differs(const struct survival *survival, const struct conf *conf)
 
 		if (!segment)
 			continue;
-		if (!segment->is_declared || segment->state != PROTOCOL_READY ||
-		    !plan_equal(segment->definition, conf->segments[i]))
+		/* One that somebody is removing stays so: a restart is no reload, which would take it back. */
+		if (!segment->is_declared || !plan_equal(segment->definition, conf->segments[i]))
 			return true;
 		n_declared--;
 	}
