@@ -152,6 +152,7 @@ attachment_revive(struct segment *segment, const struct attachment_past *past, u
 		.is_marked = past->is_marked,
 		.is_foreign = past->is_foreign,
 		.is_owner_gone = past->is_owner_gone,
+		.is_told = true,
 		.charge = charge,
 	};
 	segment->locks->n_foreign_writers += attachment->is_foreign;

@@ -41,7 +41,8 @@ struct attachment {
 	bool is_marked;			/* false: somebody disturbed the marks; the session's word counts as long as it lives */
 	bool is_foreign;		/* may be of another pid namespace; asked only where there are mutexes */
 	bool is_owner_gone;		/* its locks were recovered, or are being: it takes none any more */
-	struct events_ends *ends;	/* of its session, while there is one; NULL: it was not handed out */
+	bool is_told;			/* it was handed out, and subscribers heard of it: they hear of its end, too */
+	struct events_ends *ends;	/* of its session, while there is one */
 	struct events_subscriber *watcher;	/* of its session; or NULL */
 	struct ledger_entry row;
 	struct charge charge;

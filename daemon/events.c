@@ -494,6 +494,7 @@ void
 events_on_attach(struct attachment *attachment, struct events_ends *ends)
 {
 	attachment->ends = ends;
+	attachment->is_told = true;
 	events_post_attachment(PROTOCOL_EVENT_ATTACHED, attachment);
 }
 
@@ -503,7 +504,7 @@ events_on_detach(struct attachment *attachment)
 	/* First, since nobody needs to be told of what it did itself. */
 	events_unwatch(attachment);
 	/* The end of a segment that is gone has been told already. */
-	if (!attachment->ends || attachment->segment->state == PROTOCOL_GONE)
+	if (!attachment->is_told || attachment->segment->state == PROTOCOL_GONE)
 		return;
 	events_post_attachment(PROTOCOL_EVENT_DETACHED, attachment);
 	if (attachment->session)
