@@ -336,6 +336,21 @@ tests_system_check_killstorm_SOURCES = tests/system/check_killstorm.c $(SYSTEM_K
 tests_system_check_killstorm_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_killstorm_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
+# A daemon that is killed below a service manager, and its successor.
+SYSTEM_SURVIVING = tests/system/surviving.c tests/system/surviving.h $(SYSTEM_WORLD) $(SYSTEM_TELLING) $(SYSTEM_ACTOR) \
+	$(SYSTEM_SUITE)
+
+check_PROGRAMS += tests/system/check_survival
+tests_system_check_survival_SOURCES = tests/system/check_survival.c tests/system/pool.c tests/system/pool.h $(SYSTEM_SURVIVING)
+tests_system_check_survival_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_survival_LDADD = client/libsegment.la host/libhost.la $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_survivaldeaths
+tests_system_check_survivaldeaths_SOURCES = tests/system/check_survivaldeaths.c tests/system/group.c tests/system/group.h \
+	$(SYSTEM_SURVIVING)
+tests_system_check_survivaldeaths_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_survivaldeaths_LDADD = client/libsegment.la host/libhost.la $(HARNESS_LIBS)
+
 EXTRA_DIST += tests/system/race.py
 check_PROGRAMS += tests/system/check_unaware
 tests_system_check_unaware_SOURCES = tests/system/check_unaware.c $(SYSTEM_WORLD)
