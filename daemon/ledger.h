@@ -178,6 +178,7 @@ struct ledger {
 	int fd;				/* -1: there is no ledger */
 	char *state_dir;
 	bool is_committed;		/* the file has its name */
+	bool is_newer;			/* what stands in its place is a newer segmentd's, of which nothing is known */
 	enum rowfile_old old;		/* what stands in its place */
 	uint32_t *links;		/* by row: the next free one, or the next of its chain */
 	uint32_t n_allocated;
@@ -206,6 +207,9 @@ typedef int (*ledger_take_fn)(const struct ledger_item *item, void *arg);
  */
 int ledger_open(struct ledger *ledger, const char *state_dir, ledger_take_fn take, ledger_tell_fn tell, void *arg, char *text,
     size_t text_size);
+
+/* Whether the one in state_dir is of this boot, of a version that this one reads, and has a segment. */
+bool ledger_has_segments(const char *state_dir);
 
 /*
  * Everything was taken over: the new ledger takes the earlier one's place. Whoever is killed before that has lost nothing. 0, or a

@@ -6,12 +6,14 @@
  */
 #include "config.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 
 #include "base/base.h"
 #include "daemon/ledger_rows.h"
+#include "host/mark.h"
 #include "host/rows.h"
 
 #define TOLD_MAX	16		/* rows of which each has a sentence */
@@ -292,31 +294,69 @@ reading_give_all(struct reading *reading)
 
 /* The file */
 
-/* 0: the rows are ours to believe. 1: they are not, which was told where it matters. */
+/* What a file is by its header. */
+enum header_judgement {
+	HEADER_GOOD,			/* the rows are ours to believe */
+	HEADER_OTHER_BOOT,		/* what it tells of went with the memory of that boot */
+	HEADER_NEWER,
+	HEADER_DAMAGED,
+};
+
+static enum header_judgement
+judge_header(const struct ledger_header *header, const char *boot)
+{
+	bool is_ours = memcmp(header->magic, LEDGER_MAGIC, sizeof(header->magic)) == 0;
+
+	if (is_ours && (header->version > LEDGER_VERSION || header->row_bytes > LEDGER_ROW_BYTES))
+		return HEADER_NEWER;
+	if (!is_ours || header->sum != ledger_sum(header) || header->version == 0 || header->row_bytes != LEDGER_ROW_BYTES ||
+	    !memchr(header->boot, '\0', sizeof(header->boot)))
+		return HEADER_DAMAGED;
+	return streq(header->boot, boot) ? HEADER_GOOD : HEADER_OTHER_BOOT;
+}
+
+static bool
+reading_has_sound_row(const struct reading *reading, uint64_t n_bytes)
+{
+	for (uint32_t i = 1; i < min_u64(n_bytes / LEDGER_ROW_BYTES, LEDGER_ROWS_MAX); i++)
+		if (is_sound(&reading->rows[i], i))
+			return true;
+	return false;
+}
+
+/* 0: each row is ours to believe for itself. 1: they are not, which was told where it matters. */
 static int
-reading_check_header(struct reading *reading, const char *boot)
+reading_check_header(struct reading *reading, uint64_t n_bytes, const char *boot)
 {
 	struct ledger *ledger = reading->ledger;
 	struct ledger_header header;
 
 	memcpy(&header, reading->rows, sizeof(header));
-	ledger->old = ROWFILE_FOREIGN;
-	if (memcmp(header.magic, LEDGER_MAGIC, sizeof(header.magic)) != 0)
-		ledger_tell(ledger, "it is none that segmentd writes");
-	else if (header.version > LEDGER_VERSION || header.row_bytes > LEDGER_ROW_BYTES)
+	switch (judge_header(&header, boot)) {
+	case HEADER_GOOD:
+		ledger->old = ROWFILE_REPLACED;
+		return 0;
+	case HEADER_OTHER_BOOT:
+		ledger->old = ROWFILE_REPLACED;
+		return 1;
+	case HEADER_NEWER:
+		ledger->old = ROWFILE_FOREIGN;
+		ledger->is_newer = true;
 		ledger_tell(ledger, "it is of a newer segmentd (version %" PRIu32 " with rows of %" PRIu32 " bytes; this one knows "
 		    "version %d with %d): what that one had is not taken over. Remedy: give the file its name back and start that one "
 		    "again, before this machine is", header.version, header.row_bytes, LEDGER_VERSION, LEDGER_ROW_BYTES);
-	else if (header.sum != ledger_sum(&header) || header.version == 0 || header.row_bytes != LEDGER_ROW_BYTES ||
-	    !memchr(header.boot, '\0', sizeof(header.boot)))
-		ledger_tell(ledger, "its first row is damaged, and nothing of it is believed");
-	else if (!streq(header.boot, boot))
-		/* What it tells of went with the memory of that boot. */
-		ledger->old = ROWFILE_REPLACED;
-	else {
-		ledger->old = ROWFILE_REPLACED;
+		return 1;
+	default:
+		break;
+	}
+	/* Rows have sums of their own; and that they are of this boot is shown by the descriptors that they are about. */
+	if (reading_has_sound_row(reading, n_bytes)) {
+		tell_damaged(reading, "its first row is damaged: the others are believed, each for itself");
 		return 0;
 	}
+	ledger->old = ROWFILE_FOREIGN;
+	ledger_tell(ledger, "%s", memcmp(header.magic, LEDGER_MAGIC, sizeof(header.magic)) == 0 ?
+	    "its first row is damaged, and nothing of it is believed" : "it is none that segmentd writes");
 	return 1;
 }
 
@@ -375,7 +415,7 @@ reading_read_file(struct reading *reading, const char *boot)
 	if (r || n_bytes == 0)
 		return r;
 	/* A header that is cut short ends in zeros, and so has another sum. */
-	if (reading_check_header(reading, boot))
+	if (reading_check_header(reading, n_bytes, boot))
 		return 0;
 	r = reading_read_rows(reading, n_bytes);
 	if (reading->n_damaged)
@@ -402,4 +442,24 @@ ledger_read(struct ledger *ledger, const char *boot, ledger_take_fn take, void *
 	if (reading.rows)
 		(void)munmap(reading.rows, reading.map_bytes);
 	return r > 0 ? 0 : r;
+}
+
+bool
+ledger_has_segments(const char *state_dir)
+{
+	cleanup_close int dir_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
+	struct ledger_header header;
+	struct ledger_row row;
+	char boot[LEDGER_BOOT_SIZE];
+
+	if (dir_fd < 0 || rows_open(dir_fd, LEDGER_FILE, geteuid(), &fd) || mark_read_boot("", boot) ||
+	    rows_read(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header) || judge_header(&header, boot) != HEADER_GOOD)
+		return false;
+	for (uint32_t i = 1; i < LEDGER_ROWS_MAX; i++) {
+		if (rows_read(fd, &row, sizeof(row), (uint64_t)i * sizeof(row)) != (ssize_t)sizeof(row))
+			return false;
+		if (is_sound(&row, i) && row.kind == LEDGER_SEGMENT)
+			return true;
+	}
+	return false;
 }

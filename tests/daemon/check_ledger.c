@@ -230,15 +230,20 @@ START_TEST(flipped_anywhere_a_row_is_not_believed)
 }
 END_TEST
 
-START_TEST(a_header_with_any_bit_flipped_is_not_believed)
+START_TEST(with_any_bit_of_the_header_flipped_the_rows_are_believed)
 {
 	begin_with_all();
 	rig_forget();
 	for (size_t bit = 0; bit < LEDGER_ROW_BYTES * 8; bit++) {
 		flip(bit);
 		rig_look();
-		expect_all(0);
-		ck_assert_str_ne(rig.told, "");
+		/* A version or a size that it might be: then it is whoever's knows it. */
+		if (strstr(rig.told, "of a newer segmentd"))
+			expect_all(0);
+		else {
+			expect_all(1);
+			rig_expect_told("its first row is damaged: the others are believed, each for itself");
+		}
 		flip(bit);
 	}
 	ck_assert_uint_eq(rig_end(), 0);
@@ -461,7 +466,7 @@ make_suite(void)
 	tcase_add_test(tcase, without_a_ledger_nothing_is_entered);
 	tcase_add_test(tcase, cut_short_anywhere_the_whole_rows_are_read);
 	tcase_add_loop_test(tcase, flipped_anywhere_a_row_is_not_believed, 0, BASE_ARRAY_SIZE(flipped));
-	tcase_add_test(tcase, a_header_with_any_bit_flipped_is_not_believed);
+	tcase_add_test(tcase, with_any_bit_of_the_header_flipped_the_rows_are_believed);
 	tcase_add_test(tcase, what_is_damaged_is_kept_aside_and_the_rest_goes_on);
 	tcase_add_test(tcase, a_row_counts_only_where_it_was_written);
 	tcase_add_test(tcase, of_two_rows_about_the_same_one_counts);
