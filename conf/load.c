@@ -175,6 +175,27 @@ conf_load(const char *path, struct conf_report *report, struct conf **ret_conf)
 }
 
 int
+conf_load_state_dir(const char *path, char **ret_state_dir)
+{
+	struct conf_report report = CONF_REPORT_NULL;
+	struct reader reader;
+	int r = reader_init(&reader, &report);
+
+	if (r == 0 && !reader.error)
+		reader.error = files_read(path, &report, load_source, &reader);
+	if (r == 0) {
+		apply_user_defaults(&reader);
+		free(reader.daemon_file);
+		r = reader.error;
+		if (r == 0)
+			*ret_state_dir = take_ptr(reader.conf->daemon.state_dir);
+		(void)conf_free(reader.conf);
+	}
+	conf_report_deinit(&report);
+	return r;
+}
+
+int
 conf_load_texts(const struct conf_text *texts, size_t n_texts, struct conf_report *report,
     struct conf **ret_conf)
 {

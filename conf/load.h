@@ -86,6 +86,12 @@ enum {
  */
 int conf_load(const char *path, struct conf_report *report, struct conf **ret_conf);
 
+/*
+ * daemon.state_dir, the caller's, as far as the files can be read, valid or not; by default where they do not say. 0 or a negative
+ * errno.
+ */
+int conf_load_state_dir(const char *path, char **ret_state_dir);
+
 /* A configuration file's contents, as they are sent from elsewhere. */
 struct conf_text {
 	const char *name;		/* for problems: the file's name where it came from */

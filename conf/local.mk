@@ -21,6 +21,7 @@ conf_libconf_la_SOURCES = \
 	conf/pack_bytes.c conf/pack_bytes.h \
 	conf/pack_check.c conf/pack_check.h \
 	conf/pack_group.c conf/pack_group.h \
+	conf/pack_whole.c \
 	conf/plan.c conf/plan.h \
 	conf/plan_list.c conf/plan_list.h \
 	conf/read.c conf/read.h \

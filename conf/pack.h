@@ -102,4 +102,14 @@ int pack_reader_init(struct pack_reader *reader, int fd, uint64_t length);
 int pack_reader_next(struct pack_reader *reader, struct pack_item *ret_item);
 void pack_reader_deinit(struct pack_reader *reader);
 
+/*
+ * Items put together, a step at a time: room for what the header announces, then each of them, which is the configuration's or
+ * the report's from then on. Both are given back by the caller, whatever came of it. 0 or -ENOMEM.
+ */
+int pack_whole_begin(const struct pack_summary *summary, struct conf **ret_conf, struct conf_report *report);
+void pack_whole_take(struct pack_item *item, struct conf *conf, struct conf_report *report);
+
+/* The whole of a file of one that was valid. 0, PACK_E_INVALID with why, of PACK_WHY_SIZE bytes, or a negative errno. */
+int pack_read_conf(int fd, char *why, struct conf **ret_conf);
+
 #endif

@@ -261,7 +261,7 @@ peek_end(struct box_peek *peek, struct box_pair *pair, enum box_side side, int f
 		peek->is_limited = true;
 	peek->n_missing += faults.n_missing;
 	peek_tell_faults(peek, name, &faults);
-	pair->stays |= faults.newer || faults.n_missing;
+	pair->stays |= faults.newer || faults.n_missing || pair->box->spares_past;
 	return 0;
 }
 

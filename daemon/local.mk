@@ -25,6 +25,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/events.c daemon/events.h \
 	daemon/holding.c daemon/holding.h \
 	daemon/inquiry.c daemon/inquiry.h \
+	daemon/kept.c daemon/kept.h \
 	daemon/kernelcount.c daemon/kernelcount.h \
 	daemon/leftovers.c daemon/leftovers.h daemon/leftovers_open.c daemon/leftovers_remove.c daemon/leftovers_tell.c \
 	daemon/ledger.c daemon/ledger.h daemon/ledger_read.c daemon/ledger_rows.h \
@@ -82,8 +83,9 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/segment_revive.c \
 	daemon/session.c daemon/session.h \
 	daemon/slices.c daemon/slices.h \
+	daemon/start.c daemon/start.h \
 	daemon/survival.c daemon/survival.h \
-	daemon/survival_past.c daemon/survival_past.h \
+	daemon/survival_past.c daemon/survival_past.h daemon/survival_tell.c daemon/survival_tell.h \
 	daemon/vigil.c daemon/vigil.h \
 	daemon/who.c daemon/who.h \
 	daemon/who_answer.c daemon/who_answer.h \

@@ -10,6 +10,7 @@
 #include "conf/load.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
+#include "daemon/start.h"
 #include "daemon/worker/job.h"
 #include "systemd/notify.h"
 
@@ -45,16 +46,26 @@ main_print_report(const struct conf_report *report)
 		log_write(MESSAGE_CONFIG_PROBLEM, NULL, "%zu more problems were left out", report->n_left_out);
 }
 
+/* Loads it, and runs the daemon by it. */
 static int
-main_load(const char *file, struct conf **ret_conf)
+main_run(const char *file, bool check_only)
 {
 	struct conf_report report = CONF_REPORT_NULL;
-	int r = conf_load(file, &report, ret_conf);
+	struct start start = START_NULL;
+	struct conf *conf = NULL;
+	int r = conf_load(file, &report, &conf);
 
 	main_print_report(&report);
-	conf_report_deinit(&report);
 	if (r < 0)
 		log_write(MESSAGE_CONFIG_REFUSED, &(struct log_about) { .error = r }, "cannot load the configuration '%s'", file);
+	if (check_only)
+		(void)conf_free(conf);
+	else if (r >= 0)
+		r = start_init(&start, file, conf, &report);
+	conf_report_deinit(&report);
+	if (r == 0 && !check_only)
+		r = manager_run(&start);
+	start_deinit(&start);
 	return r;
 }
 
@@ -94,7 +105,6 @@ main(int argc, char **argv)
 		{ 0 },
 	};
 	const char *file = SEGMENTD_CONF_FILE;
-	struct conf *conf = NULL;
 	bool check_only = false;
 	int option, r;
 
@@ -124,10 +134,7 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	log_open();
-	r = main_load(file, &conf);
-	if (r == 0 && !check_only)
-		r = manager_run(conf, file);
-	(void)conf_free(conf);
+	r = main_run(file, check_only);
 	if (r && !check_only)
 		main_rest();
 	return r ? EXIT_FAILURE : EXIT_SUCCESS;

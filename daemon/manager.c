@@ -17,6 +17,7 @@
 #include "daemon/auditor.h"
 #include "daemon/ending.h"
 #include "daemon/ledger.h"
+#include "daemon/kept.h"
 #include "daemon/leftovers.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
@@ -29,7 +30,6 @@
 #include "daemon/requests.h"
 #include "daemon/survival.h"
 #include "host/limits.h"
-#include "systemd/inherited.h"
 #include "systemd/notify.h"
 
 #define STATUS_MS	200		/* between two lines of status, at the least */
@@ -41,7 +41,7 @@ static const struct timeval status_later = { .tv_usec = STATUS_MS * 1000 };
 
 struct manager {
 	struct conf *conf;
-	const char *file;		/* where it was read */
+	struct start *start;
 	struct event_base *base;
 	struct accounts accounts;
 	struct workers workers;
@@ -58,7 +58,6 @@ struct manager {
 	struct events events;
 	struct deaths deaths;
 	struct session_host sessions;
-	struct inherited inherited;	/* what the service manager handed down */
 	struct listener listener;
 	struct requests requests;
 	struct orphans orphans;
@@ -445,7 +444,7 @@ manager_init_reload(struct manager *manager)
 		.parser = &manager->parser,
 		.events = &manager->events,
 		.orphans = &manager->orphans,
-		.file = manager->file,
+		.file = manager->start->file,
 		.is_socket_inherited = manager->listener.is_inherited,
 		.on_daemon = manager_on_daemon_keys,
 		.on_begin = manager_on_reload_begin,
@@ -590,21 +589,9 @@ manager_init_survival(struct manager *manager)
 	int r;
 
 	r = survival_init(&manager->survival, manager->base, &manager->registry, &manager->requests, &manager->leftovers,
-	    &manager->inherited, manager->conf->daemon.state_dir, text, sizeof(text));
+	    &manager->start->inherited, manager->conf->daemon.state_dir, text, sizeof(text));
 	if (r)
 		log_write(MESSAGE_STATE, NULL, "%s. Remedy: let the daemon's uid write there, make room, or name another state_dir", text);
-	return r;
-}
-
-static int
-manager_inherit(struct manager *manager)
-{
-	int r = inherited_init(&manager->inherited);
-
-	if (r)
-		log_write(MESSAGE_SOCKET, &(struct log_about) { .error = r },
-		    "the socket that the service manager handed down is not a listening SOCK_SEQPACKET socket: "
-		    "the socket unit needs ListenSequentialPacket=");
 	return r;
 }
 
@@ -618,10 +605,8 @@ static int
 manager_init(struct manager *manager)
 {
 	const struct conf *conf = manager->conf;
-	int r = manager_inherit(manager);
+	int r = manager_init_loop(manager);
 
-	if (r == 0)
-		r = manager_init_loop(manager);
 	if (r)
 		return r;
 	accounts_init(&manager->accounts, &conf->daemon.limits);
@@ -666,15 +651,18 @@ manager_init(struct manager *manager)
 	manager->registry.host.events = &manager->events;
 	manager->registry.host.on_grown = manager_on_grown;
 	manager->registry.host.on_grown_arg = manager;
-	r = listener_init(&manager->listener, &manager->sessions, &manager->inherited, &conf->daemon);
+	r = listener_init(&manager->listener, &manager->sessions, &manager->start->inherited, &conf->daemon);
 	if (r == 0)
 		r = manager_init_record(manager);
 	if (r == 0)
 		r = manager_init_survival(manager);
 	if (r)
 		return r;
-	inherited_drop(&manager->inherited, manager_tell_inherited, NULL);
-	return manager_init_reload(manager);
+	inherited_drop(&manager->start->inherited, manager_tell_inherited, NULL);
+	r = manager_init_reload(manager);
+	if (r == 0)
+		memcpy(manager->reload.problem, manager->start->problem, sizeof(manager->start->problem));
+	return r;
 }
 
 /* Its objects may have lost their names to a removal that was killed. */
@@ -715,6 +703,17 @@ manager_succeed(struct manager *manager, bool differs)
 	return 0;
 }
 
+/* For who comes next, should the files be spoilt by then. */
+static void
+manager_keep_conf(const struct manager *manager)
+{
+	const char *state_dir = manager->conf->daemon.state_dir;
+	int r = manager->start->is_kept ? 0 : kept_write(state_dir, manager->conf);
+
+	if (r)
+		kept_tell_failure(state_dir, r);
+}
+
 static int
 manager_start(struct manager *manager)
 {
@@ -741,6 +740,8 @@ manager_start(struct manager *manager)
 	/* What of it cannot be had has been logged, and is tried again with the next reload. */
 	if (r == 0)
 		(void)orphans_set_rules(&manager->orphans, &manager->conf->orphans, &manager->conf->n_orphans);
+	if (r == 0)
+		manager_keep_conf(manager);
 	/* What reading thousands of definitions took is not needed any more: nobody is served yet who would wait for it. */
 	conf_drop_definitions(manager->conf);
 	(void)malloc_trim(0);
@@ -776,7 +777,6 @@ manager_deinit(struct manager *manager)
 	provisioner_deinit(&manager->provisioner);
 	record_close(&manager->record);
 	survival_deinit(&manager->survival, !manager->has_restored);
-	inherited_deinit(&manager->inherited);
 	/* Nothing is left of us that another daemon could find half done. */
 	listener_unlock(&manager->listener);
 	accounts_deinit(&manager->accounts);
@@ -793,7 +793,7 @@ manager_deinit(struct manager *manager)
 }
 
 int
-manager_run(struct conf *conf, const char *file)
+manager_run(struct start *start)
 {
 	struct manager *manager;
 	int r;
@@ -805,11 +805,10 @@ manager_run(struct conf *conf, const char *file)
 	manager = mmap(NULL, sizeof(*manager), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (manager == MAP_FAILED)
 		return -errno;
-	manager->conf = conf;
-	manager->file = file;
+	manager->start = start;
+	manager->conf = start->conf;
 	manager->started_ns = clock_monotonic_ns();
 	manager->kernelcount.inotify_fd = -1;
-	manager->inherited = (struct inherited) INHERITED_NULL;
 	manager->listener.fd = manager->listener.lock_fd = manager->listener.reserve_fd = -1;
 	TAILQ_INIT(&manager->registry.in_order);
 	TAILQ_INIT(&manager->registry.templates);

@@ -4,9 +4,9 @@
 #ifndef DAEMON_MANAGER_H
 #define DAEMON_MANAGER_H
 
-#include "conf/load.h"
+#include "daemon/start.h"
 
-/* Runs the daemon on a configuration until it is told to stop. 0, or a negative errno that has been logged. */
-int manager_run(struct conf *conf, const char *file);
+/* Runs the daemon until it is told to stop; takes what it needs of start. 0, or a negative errno that has been logged. */
+int manager_run(struct start *start);
 
 #endif

@@ -328,50 +328,6 @@ parse_next(struct parse *parse, struct pack_item *ret_item)
 	return r;
 }
 
-/* Room for everything that the header announces, which is bounded. */
-static int
-collect_begin(struct parse *parse)
-{
-	const struct pack_summary *summary = &parse->reader.summary;
-	struct conf *conf = parse->conf = calloc(1, sizeof(*conf));
-
-	if (!conf)
-		return -ENOMEM;
-	parse->report.n_left_out = summary->n_left_out;
-	parse->report.problems = calloc(summary->n_problems + 1, sizeof(*parse->report.problems));
-	conf->segments = calloc(summary->n_segments + 1, sizeof(*conf->segments));
-	conf->templates = calloc(summary->n_templates + 1, sizeof(*conf->templates));
-	conf->orphans = calloc(summary->n_orphans + 1, sizeof(*conf->orphans));
-	return parse->report.problems && conf->segments && conf->templates && conf->orphans ? 0 : -ENOMEM;
-}
-
-/* Takes over what an item holds; the reader gives no more of each than it announced. */
-static void
-collect_item(struct parse *parse, struct pack_item *item)
-{
-	struct conf *conf = parse->conf;
-
-	switch (item->kind) {
-	case PACK_PROBLEM:
-		parse->report.problems[parse->report.n_problems++] = item->problem;
-		break;
-	case PACK_DAEMON:
-		conf->daemon = item->daemon;
-		break;
-	case PACK_SEGMENT:
-		conf->segments[conf->n_segments++] = item->definition;
-		break;
-	case PACK_TEMPLATE:
-		conf->templates[conf->n_templates++] = item->definition;
-		break;
-	case PACK_ORPHAN:
-		conf->orphans[conf->n_orphans++] = item->orphan;
-		break;
-	default:
-		break;
-	}
-}
-
 /* What the whole comes to. */
 static int
 collect_end(struct parse *parse, struct conf **ret_conf)
@@ -390,8 +346,10 @@ int
 parse_collect(struct parse *parse, uint64_t until_ns, struct conf **ret_conf)
 {
 	struct pack_item item;
-	int r = parse->has_failed || parse->conf ? 0 : collect_begin(parse);
+	int r = 0;
 
+	if (!parse->has_failed && !parse->conf)
+		r = pack_whole_begin(&parse->reader.summary, &parse->conf, &parse->report);
 	if (r)
 		return r;
 	do {
@@ -400,7 +358,7 @@ parse_collect(struct parse *parse, uint64_t until_ns, struct conf **ret_conf)
 			return r;
 		if (item.kind == PACK_END)
 			return collect_end(parse, ret_conf);
-		collect_item(parse, &item);
+		pack_whole_take(&item, parse->conf, &parse->report);
 	} while (clock_monotonic_ns() < until_ns);
 	return PARSE_E_MORE;
 }

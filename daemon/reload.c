@@ -139,6 +139,32 @@ reload_taken(struct reload *reload)
 {
 	if (!reload->next)
 		reload->next = take_ptr(reload->parse->conf);
+	/* What is to be carried out is kept first. */
+	if (reload->phase != RELOAD_TAKING || !reload->current->applies)
+		reload->parse = parse_free(reload->parse);
+	return false;
+}
+
+/* What was read is good, and in the form in which it is kept. Without it everything is carried out all the same. */
+static bool
+reload_keep(struct reload *reload)
+{
+	const char *state_dir = reload->daemon.state_dir;
+	int r = 0;
+
+	if (!reload->parse)
+		return false;
+	if (reload->kept.fd < 0)
+		r = kept_begin(&reload->kept, state_dir);
+	if (r == 0)
+		r = kept_copy(&reload->kept, reload->parse->job.fd);
+	if (r == KEPT_E_MORE)
+		return true;
+	if (r == 0)
+		r = kept_commit(&reload->kept);
+	kept_deinit(&reload->kept);
+	if (r)
+		kept_tell_failure(state_dir, r);
 	reload->parse = parse_free(reload->parse);
 	return false;
 }
@@ -523,6 +549,7 @@ typedef bool (*reload_phase_fn)(struct reload *reload);
 /* False: the phase is over. */
 static const reload_phase_fn reload_phases[RELOAD_PHASE_N] = {
 	[RELOAD_TAKING] = reload_take,
+	[RELOAD_KEEPING] = reload_keep,
 	[RELOAD_MARKING] = reload_mark,
 	[RELOAD_DAEMON] = reload_do_daemon,
 	[RELOAD_REMOVING] = reload_do_removed,
@@ -621,7 +648,7 @@ conf_daemon_deinit(struct conf_daemon *daemon)
 int
 reload_init(struct reload *reload, const struct reload_host *host, const struct conf_daemon *daemon)
 {
-	*reload = (struct reload) { .host = *host, .daemon = *daemon };
+	*reload = (struct reload) { .host = *host, .daemon = *daemon, .kept = KEPT_NULL };
 	TAILQ_INIT(&reload->queue);
 	reload_lines_init(&reload->garbage);
 	reload->daemon.socket = strdup(daemon->socket);
@@ -655,6 +682,7 @@ reload_deinit(struct reload *reload)
 		(void)event_del(&reload->garbage_event);
 	reload_lines_deinit(&reload->garbage);
 	reload->parse = parse_free(reload->parse);
+	kept_deinit(&reload->kept);
 	reload->next = conf_free(reload->next);
 	conf_daemon_deinit(&reload->daemon);
 	reload->host.base = NULL;

@@ -10,6 +10,7 @@
 
 #include "conf/load.h"
 #include "daemon/events.h"
+#include "daemon/kept.h"
 #include "daemon/orphans.h"
 #include "daemon/parse.h"
 #include "daemon/registry.h"
@@ -46,6 +47,7 @@ enum reload_phase {
 	RELOAD_IDLE,
 	RELOAD_READING,			/* a worker is at it */
 	RELOAD_TAKING,			/* what it has read, a definition at a time */
+	RELOAD_KEEPING,			/* for a successor, what is carried out */
 	RELOAD_MARKING,			/* what the configuration has, so that what it has not is known */
 	RELOAD_DAEMON,
 	RELOAD_REMOVING,		/* first: it gives memory and names back */
@@ -80,7 +82,8 @@ struct reload {
 	struct reload_request *current;
 	struct reload_request *hangup;	/* in the queue, by SIGHUP; or NULL */
 	enum reload_phase phase;
-	struct parse *parse;		/* while it reads, and what it has read is taken */
+	struct parse *parse;		/* while it reads, and what it has read is taken and kept */
+	struct kept kept;		/* while it is written */
 	struct conf *next;
 	bool is_refused;		/* parse's report is being told */
 	size_t at;			/* in what the phase goes through */

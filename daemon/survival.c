@@ -6,29 +6,20 @@
  */
 #include "config.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <sys/socket.h>
 #include <uthash.h>
 
 #include "base/base.h"
 #include "conf/plan.h"
+#include "daemon/kept.h"
 #include "daemon/log.h"
 #include "daemon/survival.h"
+#include "daemon/start.h"
 #include "daemon/survival_past.h"
-
-static void BASE_PRINTF(1, 2)
-survival_tell(const char *format, ...)
-{
-	static struct log_limit limit = LOG_LIMIT(100);
-	char text[1024];
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	if (log_allowed(&limit))
-		log_write(MESSAGE_NOT_TAKEN_OVER, NULL, "%s", text);
-}
+#include "daemon/survival_tell.h"
+#include "systemd/store.h"
 
 static void
 survival_on_tell(const char *text, void *arg)
@@ -131,11 +122,14 @@ survival_revive_segment(struct survival *survival, struct past_segment *past)
 	char text[FINDINGS_TEXT_SIZE] = "it is not there any more";
 	int r;
 
-	if (!past->definition || registry_find(survival->registry, past->definition->name))
-		return 0;
 	/* What was being scrubbed is worth nothing, and is made anew. */
 	if (row->state != PROTOCOL_READY && row->state != PROTOCOL_DRAINING)
 		return 0;
+	if (!past->definition || registry_find(survival->registry, past->definition->name)) {
+		survival_tell_lost(survival->past, past, past->definition ? "another one has its name" :
+		    "what it was defined as cannot be read");
+		return 0;
+	}
 	r = survival_revive_holding(survival, past, &holding, text, sizeof(text));
 	if (r == 0)
 		r = registry_revive(survival->registry, past->definition, &registry_past, &past->segment);
@@ -152,8 +146,7 @@ survival_revive_segment(struct survival *survival, struct past_segment *past)
 		holding_leave(&holding);
 	/* By its name or key it may be found again: whoever provisions it says what comes of that. */
 	if (!backend_has(past->definition->backend, BACKEND_NAMED | BACKEND_DURABLE))
-		survival_tell("segment '%s' of the segmentd before this one cannot be taken over with its contents: %s",
-		    past->definition->name, r == BACKEND_E_OTHER ? "what was kept of it is something else" : text);
+		survival_tell_lost(survival->past, past, r == BACKEND_E_OTHER ? "what was kept of it is something else" : text);
 	return r == -ENOMEM ? r : 0;
 }
 
@@ -332,6 +325,26 @@ survival_resume(struct survival *survival)
 			session_resume(past->sessions[i].session);
 }
 
+/* Nothing was kept, or nothing of it is to be had. */
+static void
+survival_lose(const struct past *past)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < past->n_segments; i++) {
+		const struct past_segment *segment = &past->segments[i];
+
+		if (segment->definition && backend_has(segment->definition->backend, BACKEND_NAMED | BACKEND_DURABLE))
+			continue;
+		survival_tell_lost(past, segment, "no descriptor of it was kept by a service manager");
+		n++;
+	}
+	if (past->n_segments || past->n_sessions)
+		log_write(MESSAGE_NOT_TAKEN_OVER, NULL, "nothing was kept of what the segmentd before this one had open: %zu of its %zu segments are "
+		    "lost, the others are looked for by their names; its %zu connections have ended, and who had them connects anew",
+		    n, past->n_segments, past->n_sessions);
+}
+
 int
 survival_restore(struct survival *survival, const struct conf *conf, bool *ret_differs)
 {
@@ -342,12 +355,13 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 	*ret_differs = false;
 	if (!past)
 		return 0;
+	past_sort(past);
 	/* Without a descriptor that was kept, what has a name is a leftover, and what has none is gone. */
 	if (!past->fds) {
+		survival_lose(past);
 		survival->past = past_free(past);
 		return 0;
 	}
-	past_sort(past);
 	for (size_t i = 0; r == 0 && i < conf->n_templates; i++)
 		r = registry_set_template(survival->registry, conf->templates[i]);
 	if (r == 0)
@@ -363,6 +377,7 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 		log_write(MESSAGE_TAKEN_OVER, NULL, "taken over from the segmentd before this one: %zu of %zu segments, %zu of %zu "
 		    "connections, %zu attachments", n_segments, past->n_segments, n_sessions, past->n_sessions,
 		    past->n_attachments);
+	survival_tell_unknown(past);
 	past_close_fds(past);
 	survival_resume(survival);
 	survival->past = past_free(past);
@@ -392,6 +407,7 @@ survival_init(struct survival *survival, struct event_base *base, struct registr
 	r = ledger_open(&survival->ledger, state_dir, past_take_row, survival_on_tell, survival->past, text, text_size);
 	if (r)
 		return r;
+	survival->box.spares_past = survival->ledger.is_newer;
 	if (survival->has_box)
 		r = box_peek(&survival->box, inherited, past_take_fd, survival_on_tell, survival->past);
 	if (r) {
@@ -405,13 +421,29 @@ survival_init(struct survival *survival, struct event_base *base, struct registr
 	return 0;
 }
 
+/* A start that cannot read its configuration finds its state by this (start.h). What earlier daemons stored goes for it. */
+static void
+survival_keep_dir(struct survival *survival)
+{
+	cleanup_close int fd = open(survival->ledger.state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : store_remove(START_STATE_NAME);
+
+	if (r == 0)
+		r = store_put(START_STATE_NAME, fd);
+	if (r)
+		log_write(MESSAGE_UNSAVED, &(struct log_about) { .error = r }, "the service manager cannot be told where state_dir is: "
+		    "should the configuration's files not be valid at a restart, what was in effect is looked for where they name it");
+}
+
 int
 survival_begin(struct survival *survival, char *text, size_t text_size)
 {
 	int r = ledger_commit(&survival->ledger, text, text_size);
 
-	if (r == 0 && survival->has_box)
+	if (r == 0 && survival->has_box) {
+		survival_keep_dir(survival);
 		box_begin(&survival->box);
+	}
 	return r;
 }
 
@@ -433,6 +465,10 @@ void
 survival_deinit(struct survival *survival, bool is_kept)
 {
 	survival->past = past_free(survival->past);
+	if (survival->has_box && !is_kept)
+		(void)store_remove(START_STATE_NAME);
+	if (survival->ledger.is_committed && !is_kept)
+		kept_remove(survival->ledger.state_dir);
 	if (survival->has_box && !is_kept)
 		box_forget(&survival->box);
 	else if (survival->has_box)

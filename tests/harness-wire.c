@@ -95,6 +95,18 @@ harness_fill(struct harness_conn *conn, struct protocol_header *header, unsigned
 	header->zero = 0;
 }
 
+static ssize_t
+receive_reply(const struct harness_conn *conn, struct harness_reply *reply)
+{
+	ssize_t n;
+
+	while ((n = harness_receive(conn->fd, reply)) >= (ssize_t)sizeof(reply->header) && conn->is_lasting &&
+	    reply->header.serial < conn->serial)
+		for (unsigned i = 0; i < reply->n_fds; i++)
+			(void)close(reply->fds[i]);
+	return n;
+}
+
 int
 harness_ask(struct harness_conn *conn, unsigned type, struct protocol_header *request, size_t size,
     struct harness_reply *reply)
@@ -106,7 +118,7 @@ harness_ask(struct harness_conn *conn, unsigned type, struct protocol_header *re
 	if (n == -EPIPE || n == -ECONNRESET)
 		return -ENOTCONN;
 	harness_assert(n == (ssize_t)size, "sendmsg: %s", strerror((int)-n));
-	n = harness_receive(conn->fd, reply);
+	n = receive_reply(conn, reply);
 	if (n == 0 || n == -ECONNRESET)
 		return -ENOTCONN;
 	harness_assert(n >= (ssize_t)sizeof(reply->header), "no reply to request %u: %zd", type, n);

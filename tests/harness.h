@@ -161,6 +161,7 @@ struct harness_conn {
 	int fd;
 	uint64_t serial;		/* of the last request */
 	uint64_t session;
+	bool is_lasting;		/* replies that it has had already may come again, from another daemon: dropped */
 };
 
 #define HARNESS_CONN_NULL	{ .fd = -1 }

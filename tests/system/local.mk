@@ -69,6 +69,13 @@ tests_system_check_managed_SOURCES = tests/system/check_managed.c
 tests_system_check_managed_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_managed_LDADD = $(HARNESS_LIBS) systemd/libservice.la
 
+LASTING_SUITE = tests/system/lasting.c tests/system/lasting.h tests/system/reloading.c tests/system/reloading.h $(SYSTEM_SUITE)
+
+check_PROGRAMS += tests/system/check_survivalconf
+tests_system_check_survivalconf_SOURCES = tests/system/check_survivalconf.c $(LASTING_SUITE)
+tests_system_check_survivalconf_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_survivalconf_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_harness
 tests_system_check_harness_SOURCES = tests/system/check_harness.c
 tests_system_check_harness_CFLAGS = $(SYSTEM_CFLAGS)
