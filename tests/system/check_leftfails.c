@@ -141,8 +141,13 @@ END_TEST
 /* A start that fails takes nothing away. */
 START_TEST(a_start_that_fails_leaves_all_as_it_was)
 {
+	char kept[128];
+
 	begin();
 	kill_daemon();
+	/* With the configuration that was in effect it would go on. */
+	(void)snprintf(kept, sizeof(kept), "%s/configuration", scene.daemon.state);
+	ck_assert_int_eq(unlink(kept), 0);
 	harness_daemon_configure(&scene.daemon, "socket_mode = \"nonsense\";", two);
 	harness_daemon_launch(&scene.daemon);
 	ck_assert_int_ne(harness_daemon_await_exit(&scene.daemon), 0);
