@@ -12,9 +12,20 @@
 
 #define IDS_APART	65536
 
+/* What it gave since it wrote its last one down is below then: no id is given again while it stands somewhere. */
+static void
+revive_ids(struct segment *segment)
+{
+	uint32_t room = CONTROL_ID_MAX - segment->last_id;
+
+	segment->ids_wrapped |= room < IDS_APART;
+	segment->last_id = room < IDS_APART ? IDS_APART - room : segment->last_id + IDS_APART;
+}
+
 /*
  * What words name that the earlier daemon claimed: its mark is on the description that we have from it. Where that was lost, words
- * of its claims are strays, and ours are another.
+ * of its claims are strays, and ours are another. Without a mark it is a number of its own all the same: with that of a free word
+ * a lock would be let go before its bytes are right.
  */
 static void
 revive_claim(struct segment *segment, uint32_t claim_id)
@@ -24,10 +35,9 @@ revive_claim(struct segment *segment, uint32_t claim_id)
 
 	if (!locks->n_ours)
 		return;
-	if (backend_object_settle(&segment->holding.object) == 0 && kernelcount_mark(segment->holding.object.fd, id) == 0) {
-		locks->claim_id = id;
+	locks->claim_id = id;
+	if (backend_object_settle(&segment->holding.object) == 0 && kernelcount_mark(segment->holding.object.fd, id) == 0)
 		return;
-	}
 	log_write(MESSAGE_SEGMENT_REVIVED_LESS, &(struct log_about) { .segment = segment->definition->name }, "segment '%s': the kernel does not mark "
 	    "its memory again: who waits for a lock that is being recovered learns of its end from nobody", segment->definition->name);
 }
@@ -39,9 +49,9 @@ segment_revive(struct segment *segment, const struct segment_past *past, struct 
 	*holding = (struct holding) HOLDING_NULL;
 	segment->holding.generation = segment->generation;
 	segment->holding.huge_bytes = past->huge_bytes;
-	/* Ids that it gave since it wrote its own down are far below: none of them is given again while it stands somewhere. */
-	segment->last_id = (past->last_id + IDS_APART) % CONTROL_ID_MAX;
+	segment->last_id = past->last_id;
 	segment->ids_wrapped = past->ids_wrapped;
+	revive_ids(segment);
 	segment->was_attached = past->was_attached;
 	segment->state = past->state;
 	locks_place(segment->locks);
@@ -157,6 +167,16 @@ segment_revive_on(struct segment *segment)
 void
 segment_resume(struct segment *segment)
 {
+	const struct attachment *attachment;
+	uint32_t last_id = segment->last_id;
+
+	/* Its row is as old as its last change may be: those who came since have had ids beyond it. */
+	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry)
+		segment->last_id = (uint32_t)max_u64(segment->last_id, attachment->id);
+	if (segment->last_id != last_id) {
+		revive_ids(segment);
+		segment_rewrite_row(segment, segment->state);
+	}
 	segment_recover_strays(segment);
 	if (segment_n_attached(segment) && segment_watch(segment) == 0)
 		segment_look_soon(segment);
