@@ -137,10 +137,8 @@ registry_on_start(evutil_socket_t fd, short what, void *arg)
 			continue;
 		if (segment->state == PROTOCOL_DECLARED)
 			segment_start(segment);
-		else {
-			segment_revive_on(segment);
+		else
 			segment_grow_on(segment);
-		}
 	}
 	if (!registry->start_next && registry->starts_required) {
 		registry->starts_required = false;

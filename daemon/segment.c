@@ -424,6 +424,7 @@ segment_provision(struct segment *segment, bool is_scrub)
 		locks_unplace(segment->locks);
 	}
 	free(take_ptr(segment->growth_reason));
+	segment->is_revived = false;
 	segment_enter(segment, PROTOCOL_PROVISIONING);
 	segment->holding.generation = segment->generation;
 	r = provision_start(segment->host->provisioner, segment->definition, &segment->holding, is_scrub,
@@ -639,6 +640,7 @@ segment_restore(struct segment *segment)
 	segment_admit_or_tell(segment);
 	segment_rewrite_row(segment, PROTOCOL_READY);
 	segment_enter(segment, PROTOCOL_READY);
+	segment_grow_on(segment);
 	segment_rest(segment);
 }
 

@@ -138,6 +138,8 @@ segment_grow_further(struct segment *segment)
 {
 	int r = 0;
 
+	/* What it has is locked first: a growth goes on from there. */
+	segment_revive_on(segment);
 	while (r != SEGMENT_E_WAITS && segment->state == PROTOCOL_READY && !segment->growth &&
 	    segment->grow_to_bytes > segment->definition->size_bytes)
 		r = segment_begin_growth(segment);
