@@ -209,6 +209,8 @@ requests_hello(struct requests *requests, struct session *session, const struct 
 	if (r)
 		return r;
 	session->is_greeted = true;
+	/* Where we die in between it is in the queue still, and is said again to who knows it. */
+	session->serial = request->serial;
 	session_write_row(session);
 	return 0;
 }

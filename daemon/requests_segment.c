@@ -151,8 +151,9 @@ requests_remove(struct requests *requests, struct session *session, const struct
 
 	if (removal->flags & ~PROTOCOL_REMOVE_NOW)
 		return session_refuse(session, request, -EINVAL, "remove was asked for with unknown flags");
-	/* The daemon before this one had done it, and could not say so any more. */
-	if (!segment && request->serial == session->redone_serial)
+	/* The daemon before this one had done it, and could not say so any more; what has its name since is another. */
+	if (request->serial == session->redone_serial &&
+	    (!segment || segment->generation > requests->registry->past_generation))
 		return session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
 	if (!segment)
 		return requests_refuse_unknown(session, request, removal->name);
