@@ -628,12 +628,41 @@ session_new(struct session_host *host, int fd)
 	return r;
 }
 
+static bool
+is_socket_of(int fd, const struct session_past *past)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) && (!past->socket_inode || st.st_ino == past->socket_inode);
+}
+
+/*
+ * Who died while there was no daemon, and left the connection to somebody, has no process any more that the kernel would name; or
+ * another has its pid by now.
+ */
+static void
+session_compare_process(struct session *session, uint64_t process)
+{
+	struct identity *identity = &session->identity;
+
+	if (!process || identity->process == process)
+		return;
+	session->has_ended = true;
+	identity->process = process;
+	close_fd(&session->pidfd);
+}
+
 int
 session_revive(struct session_host *host, const struct session_past *past, int fd, struct session **ret_session)
 {
-	struct session *session = session_make(host, fd);
+	struct session *session;
 	int r;
 
+	if (!is_socket_of(fd, past)) {
+		(void)close(fd);
+		return -ESTALE;
+	}
+	session = session_make(host, fd);
 	if (!session)
 		return -ENOMEM;
 	session->id = past->id;
@@ -647,6 +676,8 @@ session_revive(struct session_host *host, const struct session_past *past, int f
 	/* How many it has not read is not known, and no matter: whether there are any is. */
 	session->n_fds_in_flight = flights_is_unread(fd) ? PROTOCOL_FDS_MAX : 0;
 	r = session_identify(session);
+	if (r == 0)
+		session_compare_process(session, past->process);
 	if (r == 0 && evtimer_assign(&session->retry_event, host->base, session_on_retry, session))
 		r = -ENOMEM;
 	if (r == 0)
@@ -676,7 +707,7 @@ session_box(struct session *session)
 void
 session_resume(struct session *session)
 {
-	if (session_listen(session))
+	if (session->has_ended || session_listen(session))
 		session_end(session);
 }
 

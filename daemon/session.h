@@ -122,11 +122,13 @@ struct session_past {
 	uint64_t serial, doing_serial;
 	int32_t status;
 	bool is_greeted;
+	uint64_t process;
+	uint64_t socket_inode;		/* 0: not known */
 };
 
 /*
  * A connection that an earlier daemon had accepted, in the order of ids; its requests are still in its queue. Consumes fd. Nothing
- * is heard of it before session_resume(). 0, or a negative errno: it is closed.
+ * is heard of it before session_resume(). 0, or a negative errno: it is closed; -ESTALE: it is another one.
  */
 int session_revive(struct session_host *host, const struct session_past *past, int fd, struct session **ret_session);
 /* The session may be freed: what it is told then is that it ended. */

@@ -54,7 +54,7 @@ survival_revive_object(struct survival *survival, struct past_segment *past, str
 	struct record_entry entry;
 	struct backend_remains remains = {
 		.definition = past->definition,
-		.fds = { past_fd(survival->past, BOX_SEGMENT_DATA, row->generation),
+		.fds = { past_object_fd(survival->past, BOX_SEGMENT_DATA, row->generation, row->data_device, row->data_inode),
 		    past_fd(survival->past, BOX_SEGMENT_MARK, row->generation) },
 		.map_bytes = row->map_bytes,
 		.page_bytes = row->page_bytes,
@@ -79,7 +79,8 @@ survival_revive_object(struct survival *survival, struct past_segment *past, str
 static int
 survival_revive_holding(struct survival *survival, struct past_segment *past, struct holding *holding, char *text, size_t text_size)
 {
-	int control_fd = past_fd(survival->past, BOX_SEGMENT_CONTROL, past->row.generation);
+	int control_fd = past_object_fd(survival->past, BOX_SEGMENT_CONTROL, past->row.generation, past->row.control_device,
+	    past->row.control_inode);
 	int r = BACKEND_E_GONE;
 
 	if (past->definition->n_locks == 0 || control_fd >= 0 || !past->row.control_bytes)
@@ -183,6 +184,8 @@ survival_revive_session(struct survival *survival, struct past_session *past)
 		.doing_serial = row->doing_serial,
 		.status = row->status,
 		.is_greeted = row->flags & LEDGER_SESSION_GREETED,
+		.process = row->process,
+		.socket_inode = row->socket_inode,
 	};
 	int fd = past_fd(survival->past, BOX_SESSION, row->id);
 
@@ -417,7 +420,10 @@ survival_init(struct survival *survival, struct event_base *base, struct registr
 	registry->host.ledger = requests->sessions->ledger = &survival->ledger;
 	registry->host.box = requests->sessions->box = survival->has_box ? &survival->box : NULL;
 	requests->box = registry->host.box;
-	registry->last_generation = max_u64(registry->last_generation, past_last_generation(survival->past));
+	registry->last_generation = max_u64(registry->last_generation, past_last_id(survival->past, BOX_SEGMENT_DATA));
+	registry->last_generation = max_u64(registry->last_generation, survival->ledger.last_generation);
+	registry->past_generation = registry->last_generation;
+	requests->sessions->last_id = max_u64(survival->ledger.last_session, past_last_id(survival->past, BOX_SESSION));
 	return 0;
 }
 

@@ -2,9 +2,13 @@
 /* Copyright the segmentd authors */
 #include "config.h"
 
+#include <sys/stat.h>
+
 #include "base/base.h"
 #include "daemon/session.h"
 #include "daemon/survival_past.h"
+
+#define LABEL_ID_MAX	(UINT64_MAX / 2)	/* that is believed: numbers count up from there */
 
 struct past *
 past_new(void)
@@ -214,6 +218,17 @@ past_fd(struct past *past, enum box_kind kind, uint64_t id)
 	return fd;
 }
 
+int
+past_object_fd(struct past *past, enum box_kind kind, uint64_t id, uint64_t device, uint64_t inode)
+{
+	cleanup_close int fd = past_fd(past, kind, id);
+	struct stat st;
+
+	if (fd >= 0 && inode && (fstat(fd, &st) || st.st_dev != device || st.st_ino != inode))
+		return -1;
+	return take_fd(&fd);
+}
+
 void
 past_close_fds(struct past *past)
 {
@@ -230,11 +245,13 @@ past_close_fds(struct past *past)
 }
 
 uint64_t
-past_last_generation(const struct past *past)
+past_last_id(const struct past *past, enum box_kind kind)
 {
+	const struct past_fd *past_fd, *next;
 	uint64_t last = 0;
 
-	for (size_t i = 0; i < past->n_segments; i++)
-		last = max_u64(last, past->segments[i].row.generation);
+	HASH_ITER(hh, past->fds, past_fd, next)
+		if (past_fd->label.kind == kind && past_fd->label.id <= LABEL_ID_MAX)
+			last = max_u64(last, past_fd->label.id);
 	return last;
 }

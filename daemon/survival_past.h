@@ -68,9 +68,12 @@ struct past_session *past_find_session(const struct past *past, uint64_t id);
 
 /* The descriptor, the caller's from now on; -1: there is none (any more). */
 int past_fd(struct past *past, enum box_kind kind, uint64_t id);
+/* Likewise, if it is what its row says; -1, too, if it is something else. An object of number 0 is not looked at. */
+int past_object_fd(struct past *past, enum box_kind kind, uint64_t id, uint64_t device, uint64_t inode);
 /* What nobody took: connections are hung up. */
 void past_close_fds(struct past *past);
 
-uint64_t past_last_generation(const struct past *past);
+/* The highest number of a descriptor's label: also what has no row any more is not to be mistaken for what comes. */
+uint64_t past_last_id(const struct past *past, enum box_kind kind);
 
 #endif
