@@ -11,6 +11,7 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <sys/mman.h>
 
 #include "base/base.h"
 #include "daemon/box.h"
@@ -23,7 +24,7 @@
 #define STORE_MAX	64		/* what the unit's FileDescriptorStoreMax is: two of each pair, and as many of earlier daemons */
 #define SINGLE_MAX	256		/* messages of one descriptor; the kernel's default has room for about 550 */
 #define DEAD_MORE	512		/* than what lives, and it is renewed */
-#define LOST_MAX	64		/* that cannot be sent are passed over in one filling */
+#define LOST_MAX	64		/* that cannot be sent are passed over before it is asked whether anything can */
 #define REST_FACTOR	10		/* a renewal's time, in which there is no other */
 #define SHUN_NS		(60 * NS_PER_SEC)	/* no renewal after one that the manager did not keep; nobody wakes up for it */
 #define AGAIN_MS	10		/* until what the manager's queue had no room for is said again, at first; then doubled */
@@ -197,9 +198,26 @@ batch_send(const struct box_batch *batch, unsigned first, unsigned n)
 	return r == -EAGAIN ? box_pair_send(batch->pair, BOX_A, batch->labels + first, batch->fds + first, n) : r;
 }
 
+/* Whether nothing at all goes: then what there was before is better. */
+static bool
+flight_is_closed(void)
+{
+	static const struct box_label label = { 0 };
+	cleanup_close int fd = memfd_create("segmentd-box", MFD_CLOEXEC);
+	struct box_pair *pair;
+	int r;
+
+	if (fd < 0 || box_pair_new(1, &pair))
+		return true;
+	r = box_pair_send(pair, BOX_A, &label, &fd, 1);
+	(void)box_pair_free(pair);
+	return r != 0;
+}
+
 /*
  * A message that the kernel refuses may do so for one of its descriptors: a session whose client has sent sockets in sockets in
- * sockets. The halves are sent then, down to the one that is passed over.
+ * sockets, which the kernel says by the error that it has for too many of all, too. The halves are sent then, down to the one
+ * that is passed over. One uid can have thousands of those: they are no reason to leave all others as they were.
  */
 static void
 batch_send_halves(struct box_batch *batch, unsigned first, unsigned n)
@@ -218,7 +236,8 @@ batch_send_halves(struct box_batch *batch, unsigned first, unsigned n)
 		batch_send_halves(batch, first + n / 2, n - n / 2);
 	} else {
 		batch->lost_r = batch->lost_r ? batch->lost_r : r;
-		if (++batch->n_lost > LOST_MAX)
+		batch->n_lost++;
+		if (batch->n_lost % LOST_MAX == 0 && (r != -ETOOMANYREFS || flight_is_closed()))
 			batch->r = r;
 	}
 }

@@ -35,6 +35,29 @@ setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 	return (int)syscall(SYS_setsockopt, fd, level, name, &bytes, len);
 }
 
+static const struct box_rig_item *hostile;	/* the first of some that the kernel has in flight in no way; or NULL */
+static unsigned n_hostile;
+
+/* Likewise: as a kernel before 6.10 says of sockets in sockets in sockets. */
+ssize_t
+sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	const struct cmsghdr *rights = CMSG_FIRSTHDR(message);
+	size_t n = rights && n_hostile ? (rights->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
+	int sent;
+
+	for (size_t i = 0; i < n; i++) {
+		memcpy(&sent, CMSG_DATA(rights) + i * sizeof(sent), sizeof(sent));
+		for (unsigned j = 0; j < n_hostile; j++) {
+			if (sent != hostile[j].fd)
+				continue;
+			errno = ETOOMANYREFS;
+			return -1;
+		}
+	}
+	return syscall(SYS_sendmsg, fd, message, flags);
+}
+
 static void
 setup(void)
 {
@@ -462,6 +485,27 @@ START_TEST(a_hostile_session_spoils_no_other)
 }
 END_TEST
 
+/* As many as a uid may have connections. */
+START_TEST(hostile_sessions_keep_nothing_that_is_dead)
+{
+	box_rig_make_many(&rig, 1, 300);
+	box_begin(&rig.box);
+	box_rig_settle(&rig);
+	hostile = &rig.items[100];
+	n_hostile = 200;
+	box_rig_end(&rig, &rig.items[0], true);
+	box_rig_settle(&rig);
+	ck_assert_uint_eq(rig.box.n_renewals, 2);
+	ck_assert_uint_eq(rig.box.n_lost, 200);
+	ck_assert_uint_eq(box_n_live(&rig.box), 99);
+	n_hostile = 0;
+	for (unsigned i = 0; i < 200; i++)
+		box_rig_end(&rig, &rig.items[100 + i], false);
+	succeed();
+	box_rig_expect_all(&rig, false);
+}
+END_TEST
+
 static void
 setup_capped(void)
 {
@@ -488,6 +532,7 @@ add_tests(Suite *suite, const char *name, SFun begin)
 		without_a_manager_it_does_nothing,
 		a_forgotten_box_leaves_nothing,
 		a_hostile_session_spoils_no_other,
+		hostile_sessions_keep_nothing_that_is_dead,
 	};
 	TCase *tcase = tcase_create(name);
 
