@@ -163,6 +163,11 @@ tests_system_check_lockdeaths_SOURCES = tests/system/check_lockdeaths.c $(SYSTEM
 tests_system_check_lockdeaths_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_lockdeaths_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_survivalseen
+tests_system_check_survivalseen_SOURCES = tests/system/check_survivalseen.c $(SYSTEM_ACTOR)
+tests_system_check_survivalseen_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_survivalseen_LDADD = client/libsegment.la $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_lockowners
 tests_system_check_lockowners_SOURCES = tests/system/check_lockowners.c $(SYSTEM_ACTOR)
 tests_system_check_lockowners_CFLAGS = $(SYSTEM_CFLAGS)
