@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests in a booted systemd: tests/booted/boot says how. What is tested is what `make install` installs.
 booted_payloads = tests/booted/payload.sh tests/booted/units.sh tests/booted/packages.sh
-EXTRA_DIST += tests/booted/boot tests/booted/packages tests/booted/check-units tests/booted/check-packages $(booted_payloads)
+EXTRA_DIST += tests/booted/boot tests/booted/check-boot tests/booted/packages tests/booted/check-units tests/booted/check-packages $(booted_payloads)
 
 booted_installed = tests/booted/installed
 if HAVE_UNIT_DIR
 if SANITIZERS
 # Their runtime takes more than the unit allows.
 else
-check_SCRIPTS += tests/booted/check-units tests/booted/check-packages
+check_SCRIPTS += tests/booted/check-boot tests/booted/check-units tests/booted/check-packages
 check_DATA = $(booted_installed)
 endif
 endif

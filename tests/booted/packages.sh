@@ -15,7 +15,7 @@ inode() { stat -c %i "$1"; }
 files() {
 	find / -xdev \( -path /usr -prune -false -o -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /root -o \
 	    -path /var/lib/dpkg -o -path /var/log -o -path /var/cache -o -path /var/lib/systemd/deb-systemd-helper-enabled -o \
-	    -path /var/lib/systemd/deb-systemd-helper-masked -o -path /etc/ld.so.cache -o -path '/etc/*-' \) -prune -o -print | sort
+	    -path /var/lib/systemd/deb-systemd-helper-masked -o -path /etc/ld.so.cache -o -path '/etc/*-' -o -path /var/lib/systemd/catalog \) -prune -o -print | sort
 	find /usr -xdev | sort
 	find /run/segmentd* /run/systemd/system 2>/dev/null | sort
 }
@@ -40,6 +40,9 @@ install() {
 
 upgrade() {
 	printf 'as it was' | segmentctl write scoreboard
+	as anna segmentctl exec scoreboard -- sleep 1000 &
+	check "somebody is attached" await 10 has_writers scoreboard 1
+	client=$(pgrep -x -u anna sleep)
 	pid=$(main_pid) socket=$(inode /run/segmentd/segmentd.sock)
 	check "the audit's socket starts" systemctl start segmentd-audit.socket
 	echo '# of the administrator' >>/etc/segmentd/segmentd.conf
@@ -50,6 +53,7 @@ upgrade() {
 	is "its socket is the same" "$(inode /run/segmentd/segmentd.sock)" "$socket"
 	check "clients are served" timeout 30 segmentctl wait market-data scoreboard cache
 	is "with what was written before" "$(segmentctl read scoreboard 0 9)" 'as it was'
+	is "and those who were attached still are" "$(writers scoreboard) $(pgrep -x -u anna sleep)" "1 $client"
 	is "the configuration is its administrator's" "$(tail -n 1 /etc/segmentd/segmentd.conf)" '# of the administrator'
 	is "the audit's socket is up" "$(systemctl is-active segmentd-audit.socket)" active
 	pid=$(main_pid)
@@ -61,6 +65,10 @@ upgrade() {
 	is "which it still is" "$(enabled segmentd.service)" disabled
 	systemctl enable --quiet segmentd.service
 	check "back to the higher version" quiet_dpkg -i "$folder"/higher/*.deb
+	is "they are attached after all that" "$(writers scoreboard) $(pgrep -x -u anna sleep)" "1 $client"
+	pkill -x -u anna sleep
+	wait
+	check "until they end" await 10 has_writers scoreboard 0
 }
 
 remove() {

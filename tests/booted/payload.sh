@@ -43,6 +43,12 @@ as() {
 # property UNIT NAME
 property() { systemctl show -P "$2" "$1"; }
 
+# writers NAME: how many have a segment for writing.
+writers() {
+	segmentctl --json list | tr -d ' \n' | grep -o "\"name\":\"$1\"[^}]*" | sed -n 's/.*"writers":\([0-9]*\).*/\1/p'
+}
+has_writers() { [ "$(writers "$1")" = "$2" ]; }
+
 finish() {
 	echo "100%: Checks: $n_checks, Failures: $n_failures, Errors: 0"
 	[ "$n_failures" = 0 ]

@@ -198,10 +198,25 @@ exposure() {
 # --- segmentd-audit ---------------------------------------------------------------------------------------------------
 
 is_held_by() { as segmentd segmentctl show "$1" | grep -q "$2"; }
+is_asked() { [ "$(cat "/proc/$(pgrep -o segmentd-audit)/comm" 2>/dev/null)" = segmentd-audit ]; }
 is_gone() { [ ! -e "$1" ]; }
 
 audit() {
 	is "who may ask" "$(stat -c '%a %U %G' /run/segmentd-audit.sock)" "660 root segmentd"
+	perl -e 'use Socket; socket(S, AF_UNIX, SOCK_SEQPACKET, 0) && connect(S, pack_sockaddr_un($ARGV[0])) or die; sleep 1000' \
+		/run/segmentd-audit.sock &
+	check "a connection has a unit of its own" await 10 is_asked
+	pid=$(pgrep -o segmentd-audit)
+	like "which is the template's" "$(cat "/proc/$pid/cgroup")" '*/segmentd-audit@*.service'
+	is "its capabilities" "$(of_status CapEff) $(of_status CapBnd)" "000000001028000c 000000001028000c"
+	is "no new privileges, and a filter" "$(of_status NoNewPrivs) $(of_status Seccomp)" "1 2"
+	is "its network and its mounts are its own, and System V is the host's" \
+		"$(same_namespace net) $(same_namespace mnt) $(same_namespace ipc)" "own own same"
+	is "it writes /dev/shm only" "$(mounted /) $(mounted /etc) $(mounted /dev/shm)" "ro ro rw"
+	is "how many descriptors it may have" "$(limit "Max open files")" 1024/1024
+	pkill -x perl
+	wait
+	pid=$(main_pid)
 	# A child of a client that is gone: who that is says nobody but /proc, in which the daemon may not look.
 	as bert segmentctl exec scoreboard -- sh -c 'exec sleep 1000 >/dev/null 2>&1 &'
 	check "the daemon's user is told who holds a segment" await 10 is_held_by scoreboard sleep
@@ -312,22 +327,19 @@ messages() {
 
 # --- a client's unit ----------------------------------------------------------------------------------------------------
 
-writers() { segmentctl --json list | tr -d ' \n' | grep -o '"name":"scoreboard"[^}]*' | grep -o '"writers":[0-9]*'; }
-has_writers() { [ "$(writers)" = "\"writers\":$1" ]; }
-
 client() {
 	cp "$BOOTED_SOURCE/client/examples/scoreboard.service" /run/systemd/system/
 	systemctl daemon-reload
 	is "systemd can read the example of a client's unit, without a warning" "$(verify scoreboard.service && echo yes)" yes
 	check "it stops" systemctl stop segmentd.service
 	check "the client starts, and the daemon before it" timeout 30 systemctl start scoreboard.service
-	check "it is attached" await 10 has_writers 1
+	check "it is attached" await 10 has_writers scoreboard 1
 	client=$(property scoreboard.service MainPID)
 	check "the daemon restarts" systemctl restart segmentd.service
 	is "the client is the same" "$(property scoreboard.service MainPID) $(systemctl is-active scoreboard.service)" "$client active"
-	check "and attached as before" await 10 has_writers 1
+	check "and attached as before" await 10 has_writers scoreboard 1
 	check "it stops" systemctl stop scoreboard.service
-	check "and is not attached any more" await 10 has_writers 0
+	check "and is not attached any more" await 10 has_writers scoreboard 0
 	pid=$(main_pid)
 }
 
