@@ -187,14 +187,16 @@ survival_revive_session(struct survival *survival, struct past_session *past)
 		.process = row->process,
 		.socket_inode = row->socket_inode,
 	};
-	int fd = past_fd(survival->past, BOX_SESSION, row->id);
+	int fd = past_fd(survival->past, BOX_SESSION, row->id), r;
 
 	/* Its process is known all the same: by the attachments that it had. */
 	if (fd < 0)
 		return;
-	if (session_revive(survival->requests->sessions, &session_past, fd, &past->session))
-		survival_tell("the connection of pid %" PRId32 " (uid %" PRIu32 ") cannot be gone on with: descriptors or memory are "
-		    "short; it is closed, and its process connects anew", row->pid, row->uid);
+	r = session_revive(survival->requests->sessions, &session_past, fd, &past->session);
+	if (r)
+		survival_tell("the connection of pid %" PRId32 " (uid %" PRIu32 ") cannot be gone on with: %s; it is closed, and its "
+		    "process connects anew", row->pid, row->uid, r == -ESTALE ? "what was kept of it is something else" :
+		    "descriptors or memory are short");
 }
 
 static void

@@ -180,6 +180,8 @@ redo_removal(bool is_done)
 	kill_it();
 	change_row(LEDGER_SESSION, conn.session, set_doing, conn.serial + 1);
 	start_it();
+	/* Nobody has asked yet. */
+	restart_it();
 	harness_open(&other, manager.daemon.socket);
 	if (is_done)
 		ck_assert_int_eq(harness_create(&other, name, 4096, &attached, &fd), 0);
