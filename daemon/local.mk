@@ -81,7 +81,8 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/segment_grow.c \
 	daemon/segment_ledger.c \
 	daemon/segment_revive.c \
-	daemon/session.c daemon/session.h \
+	daemon/session.c daemon/session.h daemon/session_identify.c daemon/session_io.c \
+	daemon/session_parts.h daemon/session_revive.c \
 	daemon/slices.c daemon/slices.h \
 	daemon/start.c daemon/start.h \
 	daemon/survival.c daemon/survival.h \

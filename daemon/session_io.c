@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Messages of a peer that may be hostile. Nothing here can be made to wait: a message is peeked into a buffer of the request's
+ * bound, without room for fds (the kernel drops those and says so), and what cannot be sent at once is not sent.
+ */
+#include "config.h"
+
+#include <poll.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+
+#include "base/base.h"
+#include "daemon/session_parts.h"
+
+#define SENTENCE_SIZE	1024
+
+static int
+session_send(struct session *session, const void *message, size_t size, const int *fds, unsigned n_fds)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int) * PROTOCOL_FDS_MAX)];
+		struct cmsghdr align;
+	} control;
+	struct iovec io = { .iov_base = (void *)(uintptr_t)message, .iov_len = size };
+	struct msghdr header = { .msg_iov = &io, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (n_fds) {
+		struct cmsghdr *rights;
+
+		header.msg_control = control.buf;
+		header.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
+		rights = CMSG_FIRSTHDR(&header);
+		rights->cmsg_level = SOL_SOCKET;
+		rights->cmsg_type = SCM_RIGHTS;
+		rights->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
+		memcpy(CMSG_DATA(rights), fds, sizeof(int) * n_fds);
+	}
+	do
+		n = sendmsg(session->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0)
+		return 0;
+	return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? SESSION_E_FULL : -errno;
+}
+
+bool
+session_may_send_fds(struct session *session)
+{
+	if (session->n_fds_in_flight && !flights_is_unread(session->fd))
+		session->n_fds_in_flight = 0;
+	return !session->n_fds_in_flight;
+}
+
+bool
+session_has_room(const struct session *session)
+{
+	struct pollfd poll_fd = { .fd = session->fd, .events = POLLOUT };
+
+	/* One that has hung up finds out when it is sent to. */
+	return poll(&poll_fd, 1, 0) != 0;
+}
+
+int
+session_push(struct session *session, const struct protocol_header *message)
+{
+	return session_send(session, message, message->size, NULL, 0);
+}
+
+int
+session_reply(struct session *session, const struct protocol_header *request, struct protocol_header *reply,
+    size_t size, uint16_t flags, const int *fds, unsigned n_fds)
+{
+	int r;
+
+	*reply = (struct protocol_header) {
+		.size = (uint32_t)size,
+		.type = request->type,
+		.flags = (uint16_t)(PROTOCOL_REPLY | flags),
+		.serial = request->serial,
+	};
+	r = session_send(session, reply, size, fds, n_fds);
+	if (r == 0) {
+		session->status = 0;
+		session->n_fds_in_flight += n_fds;
+	}
+	return r;
+}
+
+static int BASE_PRINTF(4, 0)
+session_refuse_va(struct session *session, const struct protocol_header *about, int status, const char *format, va_list args)
+{
+	struct {
+		struct protocol_header header;
+		char text[SENTENCE_SIZE];
+	} reply;
+	int n = vsnprintf(reply.text, sizeof(reply.text), format, args);
+	size_t len = n < 0 ? 0 : min_u64((uint64_t)n, sizeof(reply.text) - 1);
+	int r;
+
+	reply.text[len] = '\0';
+	reply.header = (struct protocol_header) {
+		.size = (uint32_t)(sizeof(reply.header) + len + 1),
+		.type = about->type,
+		.flags = PROTOCOL_REPLY,
+		.serial = about->serial,
+		.status = status,
+		.row = about->row,
+	};
+	r = session_send(session, &reply, reply.header.size, NULL, 0);
+	if (r == 0)
+		session->status = status;
+	return r;
+}
+
+int
+session_refuse(struct session *session, const struct protocol_header *request, int status, const char *format, ...)
+{
+	va_list args;
+	int r;
+
+	va_start(args, format);
+	r = session_refuse_va(session, request, status, format, args);
+	va_end(args);
+	return r;
+}
+
+void
+session_farewell(struct session *session, int status, const char *format, ...)
+{
+	static const struct protocol_header none = { 0 };
+	va_list args;
+
+	va_start(args, format);
+	(void)session_refuse_va(session, &none, status, format, args);
+	va_end(args);
+}
+
+int
+session_peek(struct session *session, void *buf, size_t size, size_t *ret_n)
+{
+	struct iovec io = { .iov_base = buf, .iov_len = size };
+	struct msghdr message = { .msg_iov = &io, .msg_iovlen = 1 };
+	ssize_t n;
+
+	do
+		n = recvmsg(session->fd, &message, MSG_PEEK | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN || errno == EWOULDBLOCK ? -EAGAIN : -EPIPE;
+	if (n == 0)
+		return -EPIPE;
+	session->violation = NULL;
+	if (message.msg_flags & MSG_CTRUNC)
+		session->violation = "file descriptors were sent along";
+	else if (message.msg_flags & MSG_TRUNC)
+		session->violation = "the message is longer than any request";
+	else if ((size_t)n < sizeof(struct protocol_header))
+		session->violation = "the message is shorter than its header";
+	else if (((const struct protocol_header *)buf)->size != (size_t)n)
+		session->violation = "the message has not the size that its header says";
+	if (session->violation)
+		return SESSION_E_VIOLATION;
+	*ret_n = (size_t)n;
+	return 0;
+}
+
+void
+session_consume(struct session *session)
+{
+	(void)recv(session->fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC);
+}
+
+void
+session_shut(int fd)
+{
+	(void)shutdown(fd, SHUT_RDWR);
+	while (recv(fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC) > 0)
+		;
+}
+
+void
+session_hang_up(int *fd)
+{
+	if (*fd < 0)
+		return;
+	session_shut(*fd);
+	close_fd(fd);
+}

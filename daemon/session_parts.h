@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* Between a session's own files. */
+#ifndef DAEMON_SESSION_PARTS_H
+#define DAEMON_SESSION_PARTS_H
+
+#include "daemon/session.h"
+
+/* One that is nowhere yet; consumes fd. NULL when memory is short. */
+struct session *session_make(struct session_host *host, int fd);
+
+/* Its peer, with its pidfd, if the kernel has one. 0 or a negative errno. */
+int session_identify(struct session *session);
+
+/* Peeks one message. 0: a whole one is in *ret_n. SESSION_E_VIOLATION; -EAGAIN: none; -EPIPE: the peer is gone. */
+int session_peek(struct session *session, void *buf, size_t size, size_t *ret_n);
+void session_consume(struct session *session);
+
+/* Tells the peer why it is being disconnected, as well as can be. */
+void session_farewell(struct session *session, int status, const char *format, ...) BASE_PRINTF(3, 4);
+void session_shut(int fd);
+
+#endif
