@@ -2,6 +2,7 @@
 # Tests in a booted systemd: tests/booted/boot says how. What is tested is what `make install` installs.
 booted_payloads = tests/booted/payload.sh tests/booted/units.sh tests/booted/packages.sh
 EXTRA_DIST += tests/booted/boot tests/booted/check-boot tests/booted/packages tests/booted/check-units tests/booted/check-packages $(booted_payloads)
+EXTRA_DIST += tests/booted/check-survive tests/booted/survive.sh
 
 booted_installed = tests/booted/installed
 if HAVE_UNIT_DIR
@@ -9,9 +10,15 @@ if SANITIZERS
 # Their runtime takes more than the unit allows.
 else
 check_SCRIPTS += tests/booted/check-boot tests/booted/check-units tests/booted/check-packages
-check_DATA = $(booted_installed)
+check_SCRIPTS += tests/booted/check-survive
+check_DATA = $(booted_installed) tests/booted/survivor$(EXEEXT)
 endif
 endif
+# The clients of survive.sh, which are no test by themselves.
+EXTRA_PROGRAMS += tests/booted/survivor
+CLEANFILES += tests/booted/survivor$(EXEEXT)
+tests_booted_survivor_SOURCES = tests/booted/survivor.c tests/booted/survivor.h tests/booted/survivor_work.c
+tests_booted_survivor_LDADD = client/libclient.la
 AM_TESTS_ENVIRONMENT += BOOTED_PATH='$(sbindir):$(bindir)'; export BOOTED_PATH; BOOTED_STAGE='$(abs_builddir)/tests/booted/stage'; export BOOTED_STAGE; \
 	BOOTED_PACKAGES='$(abs_builddir)/tests/booted/debs'; export BOOTED_PACKAGES;
 
