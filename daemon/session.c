@@ -7,6 +7,8 @@
 #include "config.h"
 
 #include <inttypes.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 
 #include "base/base.h"
 #include "daemon/log.h"
@@ -16,6 +18,7 @@
 
 /* A connection's requests in one turn of the loop: a pipelined HELLO and one more. */
 #define TURN_REQUESTS	2
+#define LAST_TURNS_MAX	256	/* for requests of one that is dead: a queue of them takes no more */
 
 static void session_on_event(evutil_socket_t fd, short what, void *arg);
 
@@ -186,13 +189,27 @@ session_on_event(evutil_socket_t fd, short what, void *arg)
 	session_serve(session);
 }
 
+/*
+ * Who detached, and then ended, did not die with the segment: what it had asked for still counts, in the loop's next turns. They
+ * are counted, since whoever has the socket from it could ask on, and its locks wait to be recovered.
+ */
+static bool
+session_has_last_requests(struct session *session)
+{
+	int n_bytes = 0;
+
+	return session->mode == SESSION_READING && session->n_last_turns++ < LAST_TURNS_MAX &&
+	    ioctl(session->fd, SIOCINQ, &n_bytes) == 0 && n_bytes > 0 && event_add(&session->pidfd_event, NULL) == 0;
+}
+
 static void
 session_on_death(evutil_socket_t fd, short what, void *arg)
 {
 	struct session *session = arg;
 
 	session->has_ended = true;
-	session_end(session);
+	if (!session_has_last_requests(session))
+		session_end(session);
 }
 
 static int session_admit(struct session *session, bool is_last_word);

@@ -81,6 +81,7 @@ struct session {
 	uint64_t n_requests;
 	bool is_greeted;
 	bool has_ended;			/* its process, as the kernel said */
+	uint16_t n_last_turns;		/* in which what it had asked for before was served */
 	uint64_t redone_serial;		/* of a request that an earlier daemon had begun, and may have done; or 0 */
 	uint64_t serial;		/* of the last request that was done */
 	int32_t status;			/* its reply's, for a repeated one */

@@ -109,6 +109,64 @@ START_TEST(death_is_told_to_those_that_are_attached)
 }
 END_TEST
 
+#define DETACHED_AT_ONCE	5	/* more than the daemon answers of one connection in one turn */
+
+/* Detaches without waiting for the answer, and ends: all of it before the daemon looks. */
+static void
+detach_and_end(int control, void *arg)
+{
+	struct protocol_attached attached[DETACHED_AT_ONCE];
+	struct harness_conn conn;
+	int fds[DETACHED_AT_ONCE];
+
+	harness_open(&conn, arg);
+	for (size_t i = 0; i < DETACHED_AT_ONCE; i++)
+		harness_assert(harness_attach(&conn, "desk", SUITE_WRITE, &attached[i], &fds[i]) == 0, "attachment %zu", i);
+	harness_say(control, "attached");
+	harness_expect(control, "end");
+	for (size_t i = 0; i < DETACHED_AT_ONCE; i++) {
+		struct protocol_detach request = {
+			.attachment = attached[i].attachment, .generation = attached[i].generation,
+		};
+
+		(void)close(fds[i]);
+		harness_fill(&conn, &request.header, PROTOCOL_DETACH, sizeof(request));
+		request.header.flags |= PROTOCOL_QUIET;
+		(void)harness_send(conn.fd, &request, sizeof(request), NULL, 0);
+	}
+}
+
+START_TEST(who_detached_before_it_ended_did_not_die_with_it)
+{
+	struct harness_child child = HARNESS_CHILD_NULL;
+	struct harness_conn desk, desk_events;
+	struct suite_scene scene;
+	pid_t pid;
+	int fd;
+
+	suite_begin(&scene, NULL, telling_body);
+	suite_dial(&scene, &desk, true);
+	fd = suite_attach(&desk, "desk", SUITE_READ);
+	telling_follow(&scene, &desk_events, &desk);
+	harness_child_start(&child, detach_and_end, scene.daemon.socket);
+	harness_expect(child.control, "attached");
+	pid = child.pid;
+	for (int i = 0; i < DETACHED_AT_ONCE; i++)
+		telling_expect(&desk_events, PROTOCOL_EVENT_ATTACHED, "desk", pid);
+	harness_assert(kill(scene.daemon.pid, SIGSTOP) == 0, "the daemon is stopped");
+	harness_say(child.control, "end");
+	harness_child_await_success(&child);
+	harness_assert(kill(scene.daemon.pid, SIGCONT) == 0, "the daemon goes on");
+	for (int i = 0; i < DETACHED_AT_ONCE; i++)
+		telling_expect(&desk_events, PROTOCOL_EVENT_DETACHED, "desk", pid);
+	telling_expect_silence(&scene, &desk_events);
+	(void)close(fd);
+	harness_close(&desk);
+	harness_close(&desk_events);
+	suite_end(&scene);
+}
+END_TEST
+
 /* More at once than the daemon puts off closing; and the first that is told finds the table right. */
 START_TEST(the_dead_are_in_no_table_and_leave_no_descriptors)
 {
@@ -394,6 +452,7 @@ main(void)
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, life_of_a_segment_is_told);
 	tcase_add_test(tcase, death_is_told_to_those_that_are_attached);
+	tcase_add_test(tcase, who_detached_before_it_ended_did_not_die_with_it);
 	tcase_add_test(tcase, the_dead_are_in_no_table_and_leave_no_descriptors);
 	tcase_add_test(tcase, ready_is_told_to_who_waits_for_it);
 	tcase_add_test(tcase, strangers_see_what_they_may_attach_and_no_more);
