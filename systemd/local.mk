@@ -32,6 +32,8 @@ EXTRA_DIST += systemd/apparmor/usr.sbin.segmentd.in
 CLEANFILES += systemd/apparmor/usr.sbin.segmentd
 if HAVE_APPARMOR_DIR
 nodist_apparmor_DATA = systemd/apparmor/usr.sbin.segmentd
+else
+nodist_noinst_DATA = systemd/apparmor/usr.sbin.segmentd
 endif
 
 # Named segmentd.something there, all of them.

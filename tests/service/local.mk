@@ -3,8 +3,8 @@ if HAVE_CHECK
 check_PROGRAMS += tests/service/check_notify tests/service/check_inherited \
 	tests/service/check_journal tests/service/check_store
 endif
-check_SCRIPTS += tests/service/check-catalog
-EXTRA_DIST += tests/service/check-catalog
+check_SCRIPTS += tests/service/check-catalog tests/service/check-apparmor
+EXTRA_DIST += tests/service/check-catalog tests/service/check-apparmor
 noinst_HEADERS += tests/service/suite.h
 service_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
 service_test_libs = systemd/libservice.la $(CHECK_LIBS)
