@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "base/base.h"
 #include "daemon/box.h"
@@ -23,7 +24,8 @@
 #define PAIRS_MAX	16		/* stored at once, of ours */
 #define STORE_MAX	64		/* what the unit's FileDescriptorStoreMax is: two of each pair, and as many of earlier daemons */
 #define SINGLE_MAX	256		/* messages of one descriptor; the kernel's default has room for about 550 */
-#define DEAD_MORE	512		/* than what lives, and it is renewed */
+#define DEAD_MORE	512		/* than what lives, and it is renewed; */
+#define DEAD_SHARE	8		/* or this part of what may lie in flight, where that is less: replies have to, too */
 #define LOST_MAX	64		/* that cannot be sent are passed over before it is asked whether anything can */
 #define REST_FACTOR	10		/* a renewal's time, in which there is no other */
 #define SHUN_NS		(60 * NS_PER_SEC)	/* no renewal after one that the manager did not keep; nobody wakes up for it */
@@ -236,9 +238,9 @@ batch_send_halves(struct box_batch *batch, unsigned first, unsigned n)
 		batch_send_halves(batch, first + n / 2, n - n / 2);
 	} else {
 		batch->lost_r = batch->lost_r ? batch->lost_r : r;
-		batch->n_lost++;
-		if (batch->n_lost % LOST_MAX == 0 && (r != -ETOOMANYREFS || flight_is_closed()))
+		if (r == -ETOOMANYREFS ? batch->n_lost % LOST_MAX == 0 && flight_is_closed() : batch->n_lost >= LOST_MAX)
 			batch->r = r;
+		batch->n_lost++;
 	}
 }
 
@@ -498,13 +500,18 @@ box_on_barrier(evutil_socket_t fd, short what, void *arg)
 int
 box_init(struct box *box, struct event_base *base, box_fill_fn fill, void *arg)
 {
-	*box = (struct box) { .barrier_fd = -1, .fill = fill, .arg = arg };
+	struct rlimit limit;
+
+	*box = (struct box) { .barrier_fd = -1, .fill = fill, .arg = arg, .dead_more = DEAD_MORE };
 	TAILQ_INIT(&box->pairs);
 	if (!notify_present())
 		return -ENOENT;
 	if (evtimer_assign(&box->send_event, base, box_on_send, box) || evtimer_assign(&box->renew_event, base, box_on_renew, box))
 		return -ENOMEM;
 	box->base = base;
+	/* As many as we may have open, of all that our uid has there. */
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+		box->dead_more = min_u64(DEAD_MORE, limit.rlim_cur / DEAD_SHARE);
 	return 0;
 }
 
@@ -595,7 +602,7 @@ box_dead(struct box *box, bool soon)
 		return;
 	if (box->n_dead < box->n_items)
 		box->n_dead++;
-	if (soon || box->n_dead > box_n_live(box) + DEAD_MORE)
+	if (soon || box->n_dead > box_n_live(box) + box->dead_more)
 		box_want_renewal(box);
 }
 

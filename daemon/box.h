@@ -73,6 +73,7 @@ struct box {
 	uint64_t shun_until_ns;		/* nor before then, and not of itself */
 	uint64_t n_items;		/* in the newest that was filled, and put since; the dead, too: for metrics */
 	uint64_t n_dead;
+	uint64_t dead_more;		/* than what lives, and it is renewed */
 	uint64_t n_renewals;
 	uint64_t n_lost;		/* what could not be put, or was in a pair that the manager did not keep */
 };
