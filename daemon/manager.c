@@ -355,8 +355,10 @@ manager_on_handover(evutil_socket_t signal, short what, void *arg)
 
 	if (manager->is_stopping)
 		return;
-	log_write(MESSAGE_HANDING_OVER, NULL, "handing over on signal %d (%s): segments, and who has them, stay as they are", (int)signal,
-	    strsignal((int)signal));
+	log_write(MESSAGE_HANDING_OVER, NULL, "handing over on signal %d (%s): %s", (int)signal, strsignal((int)signal),
+	    manager->survival.has_box ? "segments, and who has them, stay as they are" :
+	    "what has a name, a key or a file stays as it is; there is no service manager to keep the rest: connections end, and "
+	    "memory without a name stays with who maps it");
 	notify_stopping();
 	survival_hand_over(&manager->survival);
 	_exit(EXIT_SUCCESS);
