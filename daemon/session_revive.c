@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include <inttypes.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 
 #include "base/base.h"
@@ -84,9 +85,11 @@ session_compare_process(struct session *session, uint64_t process)
 
 	if (!process || identity->process == process)
 		return;
-	session->has_ended = true;
 	identity->process = process;
 	close_fd(&session->pidfd);
+	/* Always readable, as the pidfd of one that has ended is. */
+	session->pidfd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	session->has_ended = session->pidfd < 0;
 }
 
 int

@@ -52,6 +52,20 @@ restart_it(void)
 	start_it();
 }
 
+/* To its last request; what an earlier daemon answered already comes before it. */
+static void
+expect_reply(struct harness_conn *conn)
+{
+	struct harness_reply reply;
+
+	do {
+		harness_assert(harness_receive(conn->fd, &reply) > 0, "the connection was hung up");
+		for (unsigned i = 0; i < reply.n_fds; i++)
+			(void)close(reply.fds[i]);
+	} while (reply.header.serial != conn->serial);
+	ck_assert_int_eq(reply.header.status, 0);
+}
+
 typedef void (*change_fn)(struct ledger_row *row, uint64_t value);
 
 /* Changes the row of that kind, and of this session or in this segment's first place, while there is no daemon. */
@@ -236,6 +250,41 @@ START_TEST(a_connection_is_its_rows_or_nobodys)
 END_TEST
 
 static void
+set_process(struct ledger_row *row, uint64_t value)
+{
+	row->body.session.process = value;
+}
+
+/* As where the kernel names no process any more, or another that has got the number. */
+START_TEST(a_connection_of_the_dead_is_served_and_ends)
+{
+	struct harness_conn conn = HARNESS_CONN_NULL, other = HARNESS_CONN_NULL;
+	struct protocol_detach detach = { 0 };
+	struct protocol_attached attached;
+	int fd;
+
+	harness_manager_start(&manager, NULL, MEMFD);
+	harness_open(&conn, manager.daemon.socket);
+	harness_open(&other, manager.daemon.socket);
+	ck_assert_int_eq(harness_attach(&conn, "a", PROTOCOL_ACCESS_READ, &attached, &fd), 0);
+	kill_it();
+	change_row(LEDGER_SESSION, conn.session, set_process, 1);
+	detach.attachment = attached.attachment;
+	detach.generation = attached.generation;
+	harness_fill(&conn, &detach.header, PROTOCOL_DETACH, sizeof(detach));
+	ck_assert_int_eq(harness_send(conn.fd, &detach, sizeof(detach), NULL, 0), (ssize_t)sizeof(detach));
+	start_it();
+	expect_reply(&conn);
+	harness_expect_hangup(conn.fd);
+	(void)close(fd);
+	harness_await_counts(&other, "a", 0, 0);
+	harness_close(&other);
+	harness_close(&conn);
+	harness_manager_stop(&manager);
+}
+END_TEST
+
+static void
 set_data_inode(struct ledger_row *row, uint64_t value)
 {
 	row->body.segment.data_inode = value;
@@ -346,6 +395,7 @@ main(void)
 	tcase_add_test(tcase, a_removal_that_was_done_takes_no_other);
 	tcase_add_test(tcase, a_removal_that_was_not_done_is_done);
 	tcase_add_test(tcase, a_connection_is_its_rows_or_nobodys);
+	tcase_add_test(tcase, a_connection_of_the_dead_is_served_and_ends);
 	tcase_add_test(tcase, memory_is_its_rows_or_nobodys);
 	tcase_add_test(tcase, control_memory_is_its_rows_or_nobodys);
 	tcase_add_test(tcase, who_dies_while_there_is_no_daemon_is_dead);
