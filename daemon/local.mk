@@ -33,7 +33,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/locks.c daemon/locks.h \
 	daemon/log.c daemon/log.h \
 	daemon/messages.c daemon/messages.h \
-	daemon/manager.c daemon/manager.h \
+	daemon/manager.c daemon/manager.h daemon/manager_parts.h daemon/manager_tell.c \
 	daemon/milestones.c daemon/milestones.h \
 	daemon/mutexes.c daemon/mutexes.h \
 	daemon/names.c daemon/names.h \
