@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 
+#include "tests/harness_manager.h"
 #include "tests/system/telling.h"
 
 #define N_BURIED	40
@@ -164,6 +165,39 @@ START_TEST(who_detached_before_it_ended_did_not_die_with_it)
 	harness_close(&desk);
 	harness_close(&desk_events);
 	suite_end(&scene);
+}
+END_TEST
+
+START_TEST(who_detached_while_there_was_no_daemon_did_not_die_either)
+{
+	struct harness_child child = HARNESS_CHILD_NULL;
+	struct harness_manager manager;
+	struct harness_conn events, conn;
+	pid_t pid;
+
+	harness_manager_start(&manager, NULL, telling_body);
+	harness_open(&events, manager.daemon.socket);
+	ck_assert_int_eq(telling_subscribe(&events, PROTOCOL_SUBSCRIBE_ON | PROTOCOL_SUBSCRIBE_ALL, 0), 0);
+	harness_child_start(&child, detach_and_end, manager.daemon.socket);
+	harness_expect(child.control, "attached");
+	pid = child.pid;
+	for (int i = 0; i < DETACHED_AT_ONCE; i++)
+		telling_expect(&events, PROTOCOL_EVENT_ATTACHED, "desk", pid);
+	ck_assert_int_eq(harness_manager_end(&manager, SIGKILL), -SIGKILL);
+	harness_say(child.control, "end");
+	harness_child_await_success(&child);
+	harness_manager_launch(&manager);
+	harness_manager_await_ready(&manager);
+	for (int i = 0; i < DETACHED_AT_ONCE; i++)
+		telling_expect(&events, PROTOCOL_EVENT_DETACHED, "desk", pid);
+	/* Nothing but what this one does comes after it. */
+	harness_open(&conn, manager.daemon.socket);
+	(void)close(suite_attach(&conn, "side", SUITE_READ));
+	telling_expect(&events, PROTOCOL_EVENT_ATTACHED, "side", getpid());
+	telling_expect(&events, PROTOCOL_EVENT_DETACHED, "side", getpid());
+	harness_close(&conn);
+	harness_close(&events);
+	harness_manager_stop(&manager);
 }
 END_TEST
 
@@ -453,6 +487,7 @@ main(void)
 	tcase_add_test(tcase, life_of_a_segment_is_told);
 	tcase_add_test(tcase, death_is_told_to_those_that_are_attached);
 	tcase_add_test(tcase, who_detached_before_it_ended_did_not_die_with_it);
+	tcase_add_test(tcase, who_detached_while_there_was_no_daemon_did_not_die_either);
 	tcase_add_test(tcase, the_dead_are_in_no_table_and_leave_no_descriptors);
 	tcase_add_test(tcase, ready_is_told_to_who_waits_for_it);
 	tcase_add_test(tcase, strangers_see_what_they_may_attach_and_no_more);
