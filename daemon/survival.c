@@ -473,13 +473,13 @@ void
 survival_deinit(struct survival *survival, bool is_kept)
 {
 	survival->past = past_free(survival->past);
-	if (survival->has_box && !is_kept)
+	if (survival->has_box && !is_kept) {
 		(void)store_remove(START_STATE_NAME);
+		box_forget(&survival->box);
+	}
 	if (survival->ledger.is_committed && !is_kept)
 		kept_remove(survival->ledger.state_dir);
-	if (survival->has_box && !is_kept)
-		box_forget(&survival->box);
-	else if (survival->has_box)
+	if (survival->has_box)
 		box_deinit(&survival->box);
 	survival->has_box = false;
 	ledger_close(&survival->ledger);
