@@ -123,6 +123,7 @@ revive_done(struct segment *segment, int r, const char *text)
 		return;
 	(void)snprintf(reason, sizeof(reason), "since segmentd was started anew: %s", text);
 	segment_set_reason(segment, reason);
+	segment_rewrite_texts(segment);
 	log_write(MESSAGE_SEGMENT_REVIVED_LESS, &(struct log_about) { .segment = segment->definition->name },
 	    "segment '%s' is as it was, but for this, %s", segment->definition->name, reason);
 }
