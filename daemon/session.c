@@ -353,7 +353,8 @@ session_free(struct session *session)
 	ledger_drop(host->ledger, &session->row);
 	TAILQ_REMOVE(&host->sessions, session, entry);
 	host->n_sessions--;
-	box_dead(host->box, false);
+	if (session->is_boxed)
+		box_dead(host->box, false);
 	identity_deinit(&session->identity);
 	charge_deinit(&session->charge);
 	free(session);

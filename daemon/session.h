@@ -87,6 +87,7 @@ struct session {
 	int32_t status;			/* its reply's, for a repeated one */
 	uint64_t doing_serial;		/* of one whose effect may be had, and is to be had once */
 	struct ledger_entry row;
+	bool is_boxed;
 	unsigned n_fds_in_flight;	/* that were sent, and may be unread */
 	bool awaits_room;		/* something that was pushed did not fit */
 	uint64_t created_serial;	/* of a CREATE under way; 0: none */

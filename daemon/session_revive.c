@@ -136,6 +136,7 @@ session_box(struct session *session)
 	const struct box_label label = { .kind = BOX_SESSION, .id = session->id };
 	int r = box_put(session->host->box, &label, session->fd);
 
+	session->is_boxed |= r == 0;
 	/* Where there is no store, that was told once. */
 	if (r && r != -ENOENT && log_allowed(&limit))
 		log_write(MESSAGE_UNSAVED, NULL, "connections do not outlive this process, if it is killed before the next attempt: the "
