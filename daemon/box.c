@@ -140,11 +140,11 @@ box_lose_pair(struct box *box, struct box_pair *pair, int error)
 	box->shun_until_ns = clock_monotonic_ns() + SHUN_NS;
 	if (may_log && error)
 		log_write(MESSAGE_UNSAVED, &(struct log_about) { .error = error }, "what is to outlive the daemon could not be "
-		    "given to the service manager%s; it is tried again in a minute", box_remedy(error));
+		    "given to the service manager%s; it is tried again with the first change a minute from now", box_remedy(error));
 	else if (may_log)
 		log_write(MESSAGE_UNSAVED, NULL, "the service manager does not keep what is to outlive the daemon: its store is full, "
-		    "or it has none; set FileDescriptorStoreMax=%u in the service's unit; it is tried again in a minute",
-		    STORE_MAX);
+		    "or it has none; set FileDescriptorStoreMax=%u in the service's unit; it is tried again with the "
+		    "first change a minute from now", STORE_MAX);
 }
 
 /* Its initial readiness comes here, too: what is in A's queue stays there. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * What is told of it all: how far the start has come, and that it is ready, to the service manager; and what becomes of segments and
- * their locks, to the log.
+ * What is told of it all: how far the start has come, and that it is ready, to the service manager; and what becomes of segments
+ * and their locks, to the log.
  */
 #include "config.h"
 
