@@ -51,12 +51,40 @@ ledger_fail(struct ledger *ledger, int r)
 
 /* Rows */
 
+/* Where nobody looks before the commit, rows are gathered: thousands that are taken over are one write then. */
 static int
-write_row(const struct ledger *ledger, uint32_t index, struct ledger_row *row)
+ledger_gather(struct ledger *ledger, uint32_t index, const void *row)
+{
+	size_t n = ledger->n_gathered ? ledger->n_gathered : 64;
+	unsigned char *gathered;
+
+	while (n <= index)
+		n *= 2;
+	if (n > ledger->n_gathered) {
+		gathered = reallocarray(ledger->gathered, n, LEDGER_ROW_BYTES);
+		if (!gathered)
+			return -ENOMEM;
+		ledger->gathered = gathered;
+		ledger->n_gathered = n;
+	}
+	memcpy(ledger->gathered + (size_t)index * LEDGER_ROW_BYTES, row, LEDGER_ROW_BYTES);
+	return 0;
+}
+
+static int
+ledger_write(struct ledger *ledger, uint32_t index, const void *row)
+{
+	if (!ledger->is_committed)
+		return ledger_gather(ledger, index, row);
+	return rowfile_write(ledger->fd, row, LEDGER_ROW_BYTES, (uint64_t)index * LEDGER_ROW_BYTES);
+}
+
+static int
+write_row(struct ledger *ledger, uint32_t index, struct ledger_row *row)
 {
 	row->index = index;
 	row->sum = ledger_sum(row);
-	return rowfile_write(ledger->fd, row, sizeof(*row), (uint64_t)index * LEDGER_ROW_BYTES);
+	return ledger_write(ledger, index, row);
 }
 
 /* The row that the next one to be added gets, and room to know of it. 0 or a negative errno. */
@@ -288,7 +316,7 @@ ledger_drop(struct ledger *ledger, struct ledger_entry *entry)
 	if (!ledger || !index)
 		return;
 	/* Of what stays for an error a successor finds that it is not so any more. */
-	(void)rowfile_write(ledger->fd, &zeros, sizeof(zeros), (uint64_t)index * LEDGER_ROW_BYTES);
+	(void)ledger_write(ledger, index, &zeros);
 	ledger_free_row(ledger, index);
 }
 
@@ -324,6 +352,7 @@ ledger_deinit(struct ledger *ledger)
 {
 	if (ledger->fd >= 0 && !ledger->is_committed)
 		(void)unlinkat(ledger->dir_fd, LEDGER_NEW_FILE, 0);
+	free(ledger->gathered);
 	free(ledger->links);
 	free(ledger->state_dir);
 	close_fd(&ledger->fd);
@@ -368,10 +397,21 @@ ledger_open(struct ledger *ledger, const char *state_dir, ledger_take_fn take, l
 int
 ledger_commit(struct ledger *ledger, char *text, size_t text_size)
 {
-	char aside[64];
-	int r = rowfile_take_place(ledger->dir_fd, LEDGER_NEW_FILE, LEDGER_FILE, ledger->old, aside, sizeof(aside));
+	char aside[64] = "";
+	int r = 0;
 
-	ledger->is_committed = r == 0;
+	/* The first, the header, is there from the beginning: who has no room at all is told before anything is taken over. */
+	if (ledger->n_rows > 1)
+		r = rowfile_write(ledger->fd, ledger->gathered + LEDGER_ROW_BYTES, (size_t)(ledger->n_rows - 1) * LEDGER_ROW_BYTES,
+		    LEDGER_ROW_BYTES);
+	if (r == 0)
+		r = rowfile_take_place(ledger->dir_fd, LEDGER_NEW_FILE, LEDGER_FILE, ledger->old, aside, sizeof(aside));
+	if (r == 0) {
+		free(ledger->gathered);
+		ledger->gathered = NULL;
+		ledger->n_gathered = 0;
+		ledger->is_committed = true;
+	}
 	if (r == 0 && *aside)
 		ledger_tell(ledger, "it is kept as '%s', to be looked over and removed", aside);
 	if (r)

@@ -177,7 +177,9 @@ struct ledger {
 	int dir_fd;
 	int fd;				/* -1: there is no ledger */
 	char *state_dir;
-	bool is_committed;		/* the file has its name */
+	bool is_committed;		/* the file has its name; until then */
+	unsigned char *gathered;	/* its rows are here, and in no file */
+	size_t n_gathered;		/* that there is room for */
 	bool is_newer;			/* what stands in its place is a newer segmentd's, of which nothing is known */
 	enum rowfile_old old;		/* what stands in its place */
 	uint32_t *links;		/* by row: the next free one, or the next of its chain */

@@ -83,6 +83,7 @@ START_TEST(what_was_not_put_again_is_lost_with_the_commit_and_not_before)
 	rig_must_open();
 	expect_all(1);
 	ck_assert_uint_eq(rig.numbers[LEDGER_SESSION][0], 1);
+	two.session = (struct ledger_entry) { 0 };
 	rig_put_session(&two.session, 9);
 	rig_must_commit();
 	rig_forget();
