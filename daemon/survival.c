@@ -362,7 +362,7 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 		return 0;
 	past_sort(past);
 	/* Without a descriptor that was kept, what has a name is a leftover, and what has none is gone. */
-	if (!past->fds) {
+	if (past->n_fds == 0) {
 		survival_lose(past);
 		survival->past = past_free(past);
 		return 0;

@@ -35,6 +35,7 @@ past_free(struct past *past)
 	free(past->locks);
 	free(past->sessions);
 	free(past->attachments);
+	free(past->fds);
 	free(past);
 	return NULL;
 }
@@ -153,6 +154,15 @@ compare_attachments(const void *a, const void *b)
 	return r ? r : compare_u64(one->row.id, other->row.id);
 }
 
+static int
+compare_fds(const void *a, const void *b)
+{
+	const struct past_fd *one = a, *other = b;
+	int r = compare_u64(one->label.kind, other->label.kind);
+
+	return r ? r : compare_u64(one->label.id, other->label.id);
+}
+
 void
 past_sort(struct past *past)
 {
@@ -190,32 +200,34 @@ int
 past_take_fd(const struct box_label *label, int fd, void *arg)
 {
 	struct past *past = arg;
-	struct past_fd *past_fd = calloc(1, sizeof(*past_fd));
+	struct past_fd *past_fd = past_grow((void **)&past->fds, past->n_fds, sizeof(*past_fd));
 
 	if (!past_fd) {
 		(void)close(fd);
 		return -ENOMEM;
 	}
-	past_fd->label = (struct box_label) { .kind = label->kind, .id = label->id };
-	past_fd->fd = fd;
-	HASH_ADD(hh, past->fds, label, sizeof(past_fd->label), past_fd);
+	*past_fd = (struct past_fd) { .label = { .kind = label->kind, .id = label->id }, .fd = fd };
+	past->n_fds++;
 	return 0;
+}
+
+struct past_fd *
+past_find_fd(const struct past *past, enum box_kind kind, uint64_t id)
+{
+	const struct past_fd key = { .label = { .kind = kind, .id = id } };
+	struct past_fd *past_fd = NULL;
+
+	if (past->n_fds)
+		past_fd = bsearch(&key, past->fds, past->n_fds, sizeof(key), compare_fds);
+	return past_fd && past_fd->fd >= 0 ? past_fd : NULL;
 }
 
 int
 past_fd(struct past *past, enum box_kind kind, uint64_t id)
 {
-	const struct box_label label = { .kind = kind, .id = id };
-	struct past_fd *past_fd;
-	int fd;
+	struct past_fd *past_fd = past_find_fd(past, kind, id);
 
-	HASH_FIND(hh, past->fds, &label, sizeof(label), past_fd);
-	if (!past_fd)
-		return -1;
-	HASH_DELETE(hh, past->fds, past_fd);
-	fd = past_fd->fd;
-	free(past_fd);
-	return fd;
+	return past_fd ? take_fd(&past_fd->fd) : -1;
 }
 
 int
@@ -232,26 +244,23 @@ past_object_fd(struct past *past, enum box_kind kind, uint64_t id, uint64_t devi
 void
 past_close_fds(struct past *past)
 {
-	struct past_fd *past_fd, *next;
+	for (size_t i = 0; i < past->n_fds; i++) {
+		struct past_fd *past_fd = &past->fds[i];
 
-	HASH_ITER(hh, past->fds, past_fd, next) {
-		HASH_DELETE(hh, past->fds, past_fd);
 		/* The box has another reference, which would keep its peer waiting. */
-		if (past_fd->label.kind == BOX_SESSION)
+		if (past_fd->fd >= 0 && past_fd->label.kind == BOX_SESSION)
 			session_hang_up(&past_fd->fd);
 		close_fd(&past_fd->fd);
-		free(past_fd);
 	}
 }
 
 uint64_t
 past_last_id(const struct past *past, enum box_kind kind)
 {
-	const struct past_fd *past_fd, *next;
 	uint64_t last = 0;
 
-	HASH_ITER(hh, past->fds, past_fd, next)
-		if (past_fd->label.kind == kind && past_fd->label.id <= LABEL_ID_MAX)
-			last = max_u64(last, past_fd->label.id);
+	for (size_t i = 0; i < past->n_fds; i++)
+		if (past->fds[i].label.kind == kind && past->fds[i].label.id <= LABEL_ID_MAX)
+			last = max_u64(last, past->fds[i].label.id);
 	return last;
 }

@@ -39,8 +39,7 @@ struct past_attachment {
 
 struct past_fd {
 	struct box_label label;
-	int fd;
-	UT_hash_handle hh;
+	int fd;				/* -1: it was taken */
 };
 
 struct past {
@@ -51,7 +50,8 @@ struct past {
 	size_t n_segments, n_locks, n_sessions, n_attachments;
 	struct past_segment *by_generation;	/* these two once it is sorted */
 	struct past_session *by_id;
-	struct past_fd *fds;
+	struct past_fd *fds;			/* likewise: as the box has them, by kind and id */
+	size_t n_fds;
 };
 
 struct past *past_new(void);
@@ -66,6 +66,8 @@ void past_sort(struct past *past);
 struct past_segment *past_find_segment(const struct past *past, uint64_t generation);
 struct past_session *past_find_session(const struct past *past, uint64_t id);
 
+/* What was kept of that label, if nobody has taken it; or NULL. */
+struct past_fd *past_find_fd(const struct past *past, enum box_kind kind, uint64_t id);
 /* The descriptor, the caller's from now on; -1: there is none (any more). */
 int past_fd(struct past *past, enum box_kind kind, uint64_t id);
 /* Likewise, if it is what its row says; -1, too, if it is something else. An object of number 0 is not looked at. */

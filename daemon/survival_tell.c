@@ -80,16 +80,6 @@ survival_tell_lost(const struct past *past, const struct past_segment *segment, 
 	    describe_holders(past, row->generation, who));
 }
 
-static bool
-has_fd(const struct past *past, enum box_kind kind, uint64_t id)
-{
-	const struct box_label label = { .kind = kind, .id = id };
-	struct past_fd *past_fd;
-
-	HASH_FIND(hh, past->fds, &label, sizeof(label), past_fd);
-	return past_fd != NULL;
-}
-
 static void
 tell_memory(const struct past *past, const struct past_fd *past_fd)
 {
@@ -98,7 +88,7 @@ tell_memory(const struct past *past, const struct past_fd *past_fd)
 	struct stat st;
 
 	if (past_find_segment(past, generation) || past_fd->label.kind == BOX_SEGMENT_MARK ||
-	    (past_fd->label.kind == BOX_SEGMENT_CONTROL && has_fd(past, BOX_SEGMENT_DATA, generation)))
+	    (past_fd->label.kind == BOX_SEGMENT_CONTROL && past_find_fd(past, BOX_SEGMENT_DATA, generation)))
 		return;
 	if (fstat(past_fd->fd, &st) == 0)
 		(void)findings_size(size, sizeof(size), (uint64_t)st.st_size);
@@ -125,9 +115,11 @@ tell_connection(const struct past *past, const struct past_fd *past_fd)
 void
 survival_tell_unknown(const struct past *past)
 {
-	struct past_fd *past_fd, *next;
+	for (size_t i = 0; i < past->n_fds; i++) {
+		const struct past_fd *past_fd = &past->fds[i];
 
-	HASH_ITER(hh, past->fds, past_fd, next) {
+		if (past_fd->fd < 0)
+			continue;
 		if (past_fd->label.kind == BOX_SESSION)
 			tell_connection(past, past_fd);
 		else
