@@ -20,6 +20,18 @@
 #define BASE_ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define BASE_PRINTF(fmt, first)	__attribute__((format(printf, fmt, first)))
 #define BASE_UNUSED		__attribute__((unused))
+/*
+ * A buffer that is written before it is read, where thousands of calls follow each other: -ftrivial-auto-var-init would have all
+ * of it zeroed in each.
+ */
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#define BASE_UNINITIALIZED	__attribute__((uninitialized))
+#endif
+#endif
+#ifndef BASE_UNINITIALIZED
+#define BASE_UNINITIALIZED
+#endif
 #define BASE_CONTAINER_OF(ptr, type, member) \
 	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 

@@ -177,7 +177,7 @@ put_row(struct pack *pack, const struct keys_row *row, const void *base)
 	bool is_plain = row->type != KEYS_TYPE_LIST && row->type != KEYS_TYPE_ADMIN_GROUP && !is_account(row);
 	struct value value;
 	size_t begun, length;
-	char buf[256];
+	BASE_UNINITIALIZED char buf[256];
 
 	if (!has_value(row, base) || (is_plain && !value_of(row, base, buf, sizeof(buf), &value)))
 		return;
@@ -235,7 +235,7 @@ static int
 get_value(struct cursor *cursor, const struct keys_row *row, void *base, char *why)
 {
 	struct value value = { .kind = (enum value_kind)cursor_u8(cursor) };
-	char buf[SHORT_SIZE], reason[VALUE_WHY_SIZE];
+	BASE_UNINITIALIZED char buf[SHORT_SIZE], reason[VALUE_WHY_SIZE];
 	cleanup_free char *owned = NULL;
 	int r = 0;
 
@@ -387,7 +387,7 @@ find_row(struct cursor *cursor, enum keys_scope scope, unsigned where, const str
 {
 	struct cursor key = cursor_take(cursor, cursor_u8(cursor));
 	const struct keys_row *row;
-	char name[256], quoted[64];
+	BASE_UNINITIALIZED char name[256], quoted[64];
 	size_t n_rows;
 
 	memcpy(name, key.at, cursor_left(&key));

@@ -163,7 +163,7 @@ static void
 read_value(struct reader *reader, config_setting_t *setting, const struct keys_row *row, void *base)
 {
 	struct value value = value_of(setting);
-	char why[VALUE_WHY_SIZE];
+	BASE_UNINITIALIZED char why[VALUE_WHY_SIZE];
 	int r = value_set(row, &value, base, why);
 
 	if (r < 0)

@@ -571,7 +571,8 @@ value_from_fallback(const char *fallback, char *buf, size_t size, struct value *
 	char *end;
 
 	*ret_value = (struct value){ 0 };
-	if (streq(fallback, "true") || streq(fallback, "false")) {
+	/* A look at the first byte: thousands of definitions have dozens of keys each. */
+	if ((fallback[0] == 't' && streq(fallback, "true")) || (fallback[0] == 'f' && streq(fallback, "false"))) {
 		ret_value->kind = VALUE_BOOL;
 		ret_value->boolean = fallback[0] == 't';
 		return true;
@@ -591,7 +592,7 @@ value_from_fallback(const char *fallback, char *buf, size_t size, struct value *
 int
 value_set_default(const struct keys_row *row, void *base)
 {
-	char why[VALUE_WHY_SIZE], buf[128];
+	BASE_UNINITIALIZED char why[VALUE_WHY_SIZE], buf[128];
 	struct value value;
 	int r;
 
