@@ -73,6 +73,7 @@ start() {
 	[ -z "$folder" ] || check "the configuration is taken" systemctl reload segmentd.service
 	check "all segments are there" served
 	check "they have their first bytes" "$survivor" fill $segments $held
+	[ "$n_failures" = 0 ] || finish
 }
 
 # --- clients ----------------------------------------------------------------------------------------------------------
@@ -87,12 +88,23 @@ hold() {
 }
 
 # Tells the crew on descriptors 8 and 7, or the one that is traced on 6 and 5, and has its answer in $said.
-tell_crew() { (trap '' PIPE; echo "$1" >&8) && read -r said <&7; }
-tell_traced() { (trap '' PIPE; echo "$1" >&6) && read -r said <&5; }
-# tell NAME WORD: a line comes back that begins with it; all else is what is wrong.
+tell_crew() {
+	(trap '' PIPE; echo "$1" >&8) 2>/dev/null
+	read -r said <&7 || { said='no answer'; false; }
+}
+tell_traced() {
+	(trap '' PIPE; echo "$1" >&6) 2>/dev/null
+	read -r said <&5 || { said='no answer'; false; }
+}
+# tell NAME WORD: a line comes back that begins with it; all else is what is wrong, and the crew's last.
 tell() {
-	tell_crew "$2" && like "$1" "$said" "$2: *"
-	[ -z "$traced" ] || { tell_traced "$2" && like "$1, of one that is traced" "$said" "$2: *"; }
+	tell_crew "$2"
+	like "$1" "$said" "$2: *"
+	if [ -n "$traced" ]; then
+		tell_traced "$2"
+		like "$1, of one that is traced" "$said" "$2: *"
+	fi
+	[ "$n_failures" = 0 ] || finish
 }
 
 start_crew() {
