@@ -449,6 +449,7 @@ box_peek(struct box *box, struct inherited *inherited, box_take_fn take, box_tel
 		peek_sort(&peek);
 		peek_spare(&peek);
 	}
+	box->is_limited = peek.is_limited;
 	box_leave_staying(box);
 	for (; r == 0 && i < peek.n; i++)
 		r = take(&peek.items[i].label, take_fd(&peek.items[i].fd), arg);

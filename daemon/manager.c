@@ -307,7 +307,9 @@ manager_init_survival(struct manager *manager)
 	r = survival_init(&manager->survival, manager->base, &manager->registry, &manager->requests, &manager->leftovers,
 	    &manager->start->inherited, manager->conf->daemon.state_dir, text, sizeof(text));
 	if (r)
-		log_write(MESSAGE_STATE, NULL, "%s. Remedy: let the daemon's uid write there, make room, or name another state_dir", text);
+		log_write(MESSAGE_STATE, NULL, "%s. Remedy: %s", text, r == -EMFILE ? "raise LimitNOFILE= of the service, as is said "
+		    "above; until then everything stays as it is" : "let the daemon's uid write there, make room, or name another "
+		    "state_dir");
 	return r;
 }
 

@@ -419,6 +419,11 @@ survival_init(struct survival *survival, struct event_base *base, struct registr
 		(void)snprintf(text, text_size, "what the service manager kept cannot be read: %s", strerror(-r));
 		return r;
 	}
+	/* Their rows would be gone with us: rather nobody is served than one of them is lost. */
+	if (survival->has_box && survival->box.is_limited) {
+		(void)snprintf(text, text_size, "what the service manager kept is more than this process may have open");
+		return -EMFILE;
+	}
 	registry->host.ledger = requests->sessions->ledger = &survival->ledger;
 	registry->host.box = requests->sessions->box = survival->has_box ? &survival->box : NULL;
 	requests->box = registry->host.box;

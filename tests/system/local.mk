@@ -71,6 +71,16 @@ tests_system_check_managed_LDADD = $(HARNESS_LIBS) systemd/libservice.la
 
 LASTING_SUITE = tests/system/lasting.c tests/system/lasting.h tests/system/reloading.c tests/system/reloading.h $(SYSTEM_SUITE)
 
+check_PROGRAMS += tests/system/check_survivalbad
+tests_system_check_survivalbad_SOURCES = tests/system/check_survivalbad.c $(LASTING_SUITE)
+tests_system_check_survivalbad_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_survivalbad_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_survivalledger
+tests_system_check_survivalledger_SOURCES = tests/system/check_survivalledger.c $(LASTING_SUITE)
+tests_system_check_survivalledger_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_survivalledger_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_survivalconf
 tests_system_check_survivalconf_SOURCES = tests/system/check_survivalconf.c $(LASTING_SUITE)
 tests_system_check_survivalconf_CFLAGS = $(SYSTEM_CFLAGS)
