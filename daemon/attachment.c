@@ -152,7 +152,6 @@ attachment_revive(struct segment *segment, const struct attachment_past *past, u
 		.is_marked = past->is_marked,
 		.is_foreign = past->is_foreign,
 		.is_owner_gone = past->is_owner_gone,
-		.is_told = true,
 		.charge = charge,
 	};
 	segment->locks->n_foreign_writers += attachment->is_foreign;
@@ -165,6 +164,8 @@ attachment_revive(struct segment *segment, const struct attachment_past *past, u
 		attachment_free(attachment);
 		return r;
 	}
+	/* From here on its end is told to whom it belongs. */
+	attachment->is_told = true;
 	*ret_attachment = attachment;
 	return 0;
 }

@@ -355,6 +355,7 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 {
 	size_t n_segments = 0, n_sessions = 0;
 	struct past *past = survival->past;
+	char text[FINDINGS_TEXT_SIZE];
 	int r = 0;
 
 	*ret_differs = false;
@@ -371,6 +372,12 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 		r = registry_set_template(survival->registry, conf->templates[i]);
 	if (r == 0)
 		r = survival_put_back(survival);
+	/* What is not in our ledger would be lost with us: who comes next has all of it by the one before. */
+	if (r == 0 && survival->ledger.error) {
+		r = survival->ledger.error;
+		log_write(MESSAGE_STATE, NULL, "not all that the segmentd before this one had can be gone on with: %s",
+		    ledger_describe_error(&survival->ledger, text, sizeof(text)));
+	}
 	if (r)
 		return r;
 	*ret_differs = survival_differs(survival, conf);
