@@ -2,6 +2,7 @@
 /* Copyright the segmentd authors */
 #include "config.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "base/base.h"
@@ -208,6 +209,12 @@ past_take_fd(const struct box_label *label, int fd, void *arg)
 	}
 	*past_fd = (struct past_fd) { .label = { .kind = label->kind, .id = label->id }, .fd = fd };
 	past->n_fds++;
+	/*
+	 * Killed while it asked the kernel whether somebody else has it open, it left its lease: that belongs to the description, which
+	 * the box has kept. Nobody could open the object.
+	 */
+	if (label->kind != BOX_SESSION)
+		(void)fcntl(fd, F_SETLEASE, F_UNLCK);
 	return 0;
 }
 
