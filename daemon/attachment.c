@@ -55,6 +55,7 @@ attachment_enter_row(struct attachment *attachment)
 		.access = attachment->access,
 		.uid = attachment->uid,
 		.pid = attachment->pid,
+		.serial = attachment->serial,
 		.flags = (attachment->is_marked ? LEDGER_ATTACHMENT_MARKED : 0) |
 		    (attachment->is_foreign ? LEDGER_ATTACHMENT_FOREIGN : 0) |
 		    (attachment->is_owner_gone ? LEDGER_ATTACHMENT_OWNER_GONE : 0),
@@ -72,7 +73,7 @@ attachment_rewrite_row(struct attachment *attachment)
 }
 
 int
-attachment_new(struct segment *segment, const struct identity *identity, uint64_t session,
+attachment_new(struct segment *segment, const struct identity *identity, uint64_t session, uint64_t serial,
     uint32_t access, struct accounts *accounts, struct attachment_list *session_list,
     struct attachment **ret_attachment, int *ret_fd)
 {
@@ -101,6 +102,7 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 		.pid = identity->pid,
 		.process = identity->process,
 		.session = session,
+		.serial = serial,
 		.identity = identity,
 		.since_ns = clock_realtime_ns(),
 		.charge = charge,
@@ -147,6 +149,7 @@ attachment_revive(struct segment *segment, const struct attachment_past *past, u
 		.pid = past->pid,
 		.process = past->process,
 		.session = session,
+		.serial = past->serial,
 		.identity = identity,
 		.since_ns = past->since_ns,
 		.is_marked = past->is_marked,

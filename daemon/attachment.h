@@ -36,6 +36,7 @@ struct attachment {
 	int32_t pid;			/* of who asked for it */
 	uint64_t process;		/* likewise, as in its identity */
 	uint64_t session;		/* its session's number; 0: none any more */
+	uint64_t serial;		/* of the session's request for it */
 	const struct identity *identity;	/* its session's; NULL: there is none any more */
 	uint64_t since_ns;		/* since 1970 */
 	bool is_marked;			/* false: somebody disturbed the marks; the session's word counts as long as it lives */
@@ -61,7 +62,7 @@ uint32_t attachment_next_id(struct segment *segment);
  * *ret_fd is the description, which the caller sends and closes; when it was sent, it calls segment_on_more(). 0,
  * ACCOUNTS_E_LIMIT, ATTACHMENT_E_LEDGER, or a negative errno.
  */
-int attachment_new(struct segment *segment, const struct identity *identity, uint64_t session,
+int attachment_new(struct segment *segment, const struct identity *identity, uint64_t session, uint64_t serial,
     uint32_t access, struct accounts *accounts, struct attachment_list *session_list,
     struct attachment **ret_attachment, int *ret_fd);
 
@@ -73,6 +74,7 @@ struct attachment_past {
 	int32_t pid;
 	uint64_t process;
 	uint64_t since_ns;
+	uint64_t serial;
 	bool is_marked;
 	bool is_foreign;
 	bool is_owner_gone;

@@ -135,7 +135,8 @@ struct ledger_attachment {
 	int32_t pid;
 	uint32_t flags;
 	uint32_t zero32;
-	uint64_t zero[23];
+	uint64_t serial;		/* of the request, in the session that asked for it; 0: not known */
+	uint64_t zero[22];
 };
 static_assert(sizeof(struct ledger_attachment) == LEDGER_BODY_BYTES, "ledger_attachment");
 

@@ -347,6 +347,9 @@ requests_dispatch(struct session *session, const struct protocol_header *request
 		    "only administrators may %s: root, and members of daemon.admin_group", row->deed);
 	if (row->is_done_once && request->serial == session->serial)
 		return requests_repeat(session, request);
+	/* What it was sent is in its queue, or in its hands: a second answer would keep another attachment until it is read. */
+	if (row->sends_fds && request->serial == session->answered_serial)
+		return 0;
 	if (row->sends_fds && session->subscription)
 		return session_refuse(session, request, -EBUSY, "this connection is subscribed to events, and gets no file "
 		    "descriptors: '%s' goes through another connection", row->name);

@@ -262,7 +262,7 @@ handout_add(struct handout *handout, struct segment *segment, uint32_t access)
 		return r;
 	if (control_fd >= 0)
 		handout->own_fds[handout->n_own++] = control_fd;
-	r = attachment_new(segment, &session->identity, session->id, access, session->host->accounts,
+	r = attachment_new(segment, &session->identity, session->id, handout->request->serial, access, session->host->accounts,
 	    &session->attachments, &handout->attachments[handout->n], &fd);
 	if (r)
 		return r;

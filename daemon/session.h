@@ -83,6 +83,7 @@ struct session {
 	bool has_ended;			/* its process, as the kernel said */
 	uint16_t n_last_turns;		/* in which what it had asked for before was served */
 	uint64_t redone_serial;		/* of a request that an earlier daemon had begun, and may have done; or 0 */
+	uint64_t answered_serial;	/* of one for which an earlier daemon has sent descriptors, without a doubt; or 0 */
 	uint64_t serial;		/* of the last request that was done */
 	int32_t status;			/* its reply's, for a repeated one */
 	uint64_t doing_serial;		/* of one whose effect may be had, and is to be had once */
@@ -135,6 +136,11 @@ struct session_past {
 int session_revive(struct session_host *host, const struct session_past *past, int fd, struct session **ret_session);
 /* The session may be freed: what it is told then is that it ended. */
 void session_resume(struct session *session);
+
+/* The serial of the request that is first in its queue; 0: there is none. What it is has not been looked at. */
+uint64_t session_pending_serial(const struct session *session);
+/* Whether a request in its queue gives that attachment back: who does so has been answered that it has it. */
+bool session_has_pending_detach(const struct session *session, uint32_t attachment, uint64_t generation);
 
 /* Puts its connection into the box. */
 void session_box(struct session *session);

@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "base/base.h"
@@ -15,6 +16,7 @@
 #include "daemon/session_parts.h"
 
 #define REASON_SIZE	1024
+#define PENDING_MAX	64		/* requests of a queue that are looked at ahead of their time */
 
 static int
 session_enter_row(struct session *session)
@@ -127,6 +129,39 @@ session_revive(struct session_host *host, const struct session_past *past, int f
 	session_write_row(session);
 	*ret_session = session;
 	return 0;
+}
+
+uint64_t
+session_pending_serial(const struct session *session)
+{
+	struct protocol_header header;
+	ssize_t n = recv(session->fd, &header, sizeof(header), MSG_PEEK | MSG_DONTWAIT);
+
+	return n == (ssize_t)sizeof(header) ? header.serial : 0;
+}
+
+bool
+session_has_pending_detach(const struct session *session, uint32_t attachment, uint64_t generation)
+{
+	struct protocol_detach detach;
+	bool is_found = false;
+	int offset = 0, off = -1;
+
+	for (int i = 0; i < PENDING_MAX && !is_found; i++) {
+		ssize_t n;
+
+		if (setsockopt(session->fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)))
+			break;
+		/* Its whole length, however much of it is taken. */
+		n = recv(session->fd, &detach, sizeof(detach), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+		if (n <= 0)
+			break;
+		offset += (int)n;
+		is_found = n == (ssize_t)sizeof(detach) && detach.header.type == PROTOCOL_DETACH &&
+		    detach.attachment == attachment && detach.generation == generation;
+	}
+	(void)setsockopt(session->fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
+	return is_found;
 }
 
 void

@@ -197,6 +197,8 @@ survival_revive_session(struct survival *survival, struct past_session *past)
 		survival_tell("the connection of pid %" PRId32 " (uid %" PRIu32 ") cannot be gone on with: %s; it is closed, and its "
 		    "process connects anew", row->pid, row->uid, r == -ESTALE ? "what was kept of it is something else" :
 		    "descriptors or memory are short");
+	else
+		past->pending_serial = session_pending_serial(past->session);
 }
 
 static void
@@ -233,6 +235,7 @@ survival_revive_attachment(struct survival *survival, struct past_attachment *pa
 		.pid = row->pid,
 		.process = row->process,
 		.since_ns = row->since_ns,
+		.serial = row->serial,
 		.is_marked = row->flags & LEDGER_ATTACHMENT_MARKED,
 		.is_foreign = row->flags & LEDGER_ATTACHMENT_FOREIGN,
 		.is_owner_gone = row->flags & LEDGER_ATTACHMENT_OWNER_GONE,
@@ -251,16 +254,24 @@ survival_revive_attachment(struct survival *survival, struct past_attachment *pa
 	return r;
 }
 
-/* What was made for a request that is still in its session's queue, and was handed out to nobody yet. */
+/*
+ * What was made for a request that is still in its session's queue: it was handed out to nobody yet, or that could not be said any
+ * more. It is handed out when the request is looked at, and is not made once more if it goes before.
+ */
 static void
 survival_revive_creation(struct survival *survival, struct past_segment *past)
 {
 	struct past_session *session = past_find_session(survival->past, past->row.created_session);
+	struct segment *segment = past->segment;
+	bool is_live = session && session->session;
 
-	if (!past->segment || !past->segment->creation || past->segment->was_attached)
+	if (!segment || !segment->creation)
+		return;
+	past->is_awaited = is_live && session->pending_serial == past->row.created_serial;
+	if (segment->was_attached && !past->is_awaited)
 		return;
 	/* Nobody asks for it any more. */
-	if (!session || !session->session) {
+	if (!is_live) {
 		segment_remove(take_ptr(past->segment), true);
 		return;
 	}
@@ -313,6 +324,32 @@ survival_put_back(struct survival *survival)
 	return r;
 }
 
+/*
+ * Its request is first in the queue still. Nobody but its peer, or the queue to it, can have its description, since ours has ended
+ * with the earlier daemon: so it was answered, and that one was killed before it took the request from the queue. Likewise if it is given back already.
+ */
+static void
+survival_resume_attachment(struct survival *survival, struct past_attachment *past)
+{
+	struct attachment *attachment = past->attachment;
+	struct past_session *session = attachment->session ? past_find_session(survival->past, attachment->session) : NULL;
+
+	if (session && attachment->serial && attachment->serial == session->pending_serial &&
+	    ((attachment->is_marked && attachment_is_held(attachment)) ||
+	    session_has_pending_detach(session->session, attachment->id, attachment->segment->generation)))
+		session->session->answered_serial = attachment->serial;
+	attachment_resume(attachment);
+}
+
+static void
+survival_resume_segment(struct past_segment *past)
+{
+	/* Handed out or not, that is as if it had not been: it stays until its request is looked at. */
+	if (past->is_awaited && !segment_n_attached(past->segment))
+		past->segment->was_attached = false;
+	segment_resume(past->segment);
+}
+
 /* Counts are the kernel's from here on. */
 static void
 survival_resume(struct survival *survival)
@@ -321,10 +358,10 @@ survival_resume(struct survival *survival)
 
 	for (size_t i = 0; i < past->n_attachments; i++)
 		if (past->attachments[i].attachment)
-			attachment_resume(past->attachments[i].attachment);
+			survival_resume_attachment(survival, &past->attachments[i]);
 	for (size_t i = 0; i < past->n_segments; i++)
 		if (past->segments[i].segment)
-			segment_resume(past->segments[i].segment);
+			survival_resume_segment(&past->segments[i]);
 	for (size_t i = 0; i < past->n_sessions; i++)
 		if (past->sessions[i].session)
 			session_resume(past->sessions[i].session);

@@ -23,12 +23,14 @@ struct past_segment {
 	uint64_t *node_bytes;
 	unsigned n_nodes;
 	struct segment *segment;	/* once it is restored */
+	bool is_awaited;		/* the request that made it is still in its session's queue */
 	UT_hash_handle hh;
 };
 
 struct past_session {
 	struct ledger_session row;
 	struct session *session;	/* likewise */
+	uint64_t pending_serial;	/* of the first request in its queue, which may have been answered; 0: there is none */
 	UT_hash_handle hh;
 };
 

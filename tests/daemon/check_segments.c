@@ -143,7 +143,7 @@ attach(struct segment *segment, int *ret_fd)
 {
 	struct attachment *attachment;
 
-	ck_assert_int_eq(attachment_new(segment, &test.identity, 1, PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE,
+	ck_assert_int_eq(attachment_new(segment, &test.identity, 1, 1, PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE,
 	    &test.accounts, &test.session, &attachment, ret_fd), 0);
 	ck_assert(attachment->is_marked);
 	segment_on_more(segment);

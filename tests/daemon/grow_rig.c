@@ -239,7 +239,7 @@ grow_attach(int *ret_fd)
 {
 	struct attachment *attachment;
 
-	ck_assert_int_eq(attachment_new(test.segment, &test.identity, 1, PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE,
+	ck_assert_int_eq(attachment_new(test.segment, &test.identity, 1, 1, PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE,
 	    &test.accounts, &test.session, &attachment, ret_fd), 0);
 	segment_on_more(test.segment);
 	return attachment;

@@ -111,7 +111,7 @@ attach(void)
 {
 	struct client client;
 
-	ck_assert_int_eq(attachment_new(test.segment, &test.identity, 1, PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE,
+	ck_assert_int_eq(attachment_new(test.segment, &test.identity, 1, 1, PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE,
 	    &test.accounts, &test.session, &client.attachment, &client.fd), 0);
 	segment_on_more(test.segment);
 	return client;
