@@ -373,6 +373,11 @@ tests_system_check_survivaldeaths_SOURCES = tests/system/check_survivaldeaths.c 
 tests_system_check_survivaldeaths_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_survivaldeaths_LDADD = client/libsegment.la host/libhost.la $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_survivalstorm
+tests_system_check_survivalstorm_SOURCES = tests/system/check_survivalstorm.c $(SYSTEM_SURVIVING)
+tests_system_check_survivalstorm_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_survivalstorm_LDADD = client/libsegment.la $(HARNESS_LIBS)
+
 EXTRA_DIST += tests/system/race.py
 check_PROGRAMS += tests/system/check_unaware
 tests_system_check_unaware_SOURCES = tests/system/check_unaware.c $(SYSTEM_WORLD)
