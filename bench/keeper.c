@@ -3,11 +3,13 @@
 #include "config.h"
 
 #include <errno.h>
+#include <linux/kcmp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +19,7 @@
 #define KEEPER_BACKLOG		4096
 #define KEEPER_TIMEOUT_MS	120000
 #define KEEPER_MESSAGE_FDS	4
+#define KEEPER_ENDS		2	/* of a box: they are removed one by one */
 
 /* What one message asks for. */
 struct wish {
@@ -50,12 +53,28 @@ keeper_forget(struct keeper *keeper, const char *name)
 	keeper->has_removed = true;
 }
 
-/* Consumes the descriptor. */
+static bool
+keeper_has(const struct keeper *keeper, const char *name, int fd)
+{
+	for (unsigned i = 0; i < keeper->n_stored; i++) {
+		if (streq(keeper->stored[i].name, name) &&
+		    syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, keeper->stored[i].fd, fd) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Consumes the descriptor. The same description is not kept twice. */
 static void
 keeper_keep(struct keeper *keeper, const char *name, int fd)
 {
-	unsigned i = keeper->n_stored++;
+	unsigned i = keeper->n_stored;
 
+	if (keeper_has(keeper, name, fd)) {
+		(void)close(fd);
+		return;
+	}
+	keeper->n_stored++;
 	if (i == KEEPER_STORED_MAX)
 		daemon_fail(&keeper->daemon, "the daemon stores more descriptors than it needs");
 	keeper->stored[i].fd = fd;
@@ -170,10 +189,20 @@ keeper_restart(struct bench *bench, struct keeper *keeper)
 	return start_ns;
 }
 
+static unsigned
+keeper_n_ends(const struct keeper *keeper)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < keeper->n_stored; i++)
+		n += strncmp(keeper->stored[i].name, "box-", 4) == 0;
+	return n;
+}
+
 void
 keeper_settle(struct keeper *keeper)
 {
-	while (!keeper->is_ready || !keeper->has_removed)
+	while (!keeper->is_ready || !keeper->has_removed || keeper_n_ends(keeper) > KEEPER_ENDS)
 		keeper_await(keeper);
 }
 
