@@ -342,10 +342,15 @@ survival_resume_attachment(struct survival *survival, struct past_attachment *pa
 }
 
 static void
-survival_resume_segment(struct past_segment *past)
+survival_resume_segment(struct survival *survival, struct past_segment *past)
 {
+	struct past_session *creator = past->is_awaited ? past_find_session(survival->past, past->row.created_session) : NULL;
+
+	/* It was handed out, and given back: nobody is to have it any more. */
+	if (creator && creator->session->answered_serial == past->row.created_serial)
+		creator->session->created_serial = 0;
 	/* Handed out or not, that is as if it had not been: it stays until its request is looked at. */
-	if (past->is_awaited && !segment_n_attached(past->segment))
+	else if (creator && !segment_n_attached(past->segment))
 		past->segment->was_attached = false;
 	segment_resume(past->segment);
 }
@@ -361,7 +366,7 @@ survival_resume(struct survival *survival)
 			survival_resume_attachment(survival, &past->attachments[i]);
 	for (size_t i = 0; i < past->n_segments; i++)
 		if (past->segments[i].segment)
-			survival_resume_segment(&past->segments[i]);
+			survival_resume_segment(survival, &past->segments[i]);
 	for (size_t i = 0; i < past->n_sessions; i++)
 		if (past->sessions[i].session)
 			session_resume(past->sessions[i].session);

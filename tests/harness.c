@@ -357,6 +357,13 @@ harness_daemon_hear(struct harness_daemon *daemon)
 }
 
 void
+harness_daemon_hangup(struct harness_daemon *daemon)
+{
+	(void)harness_daemon_hear(daemon);
+	harness_assert(kill(daemon->pid, SIGHUP) == 0, "kill: %s", strerror(errno));
+}
+
+void
 harness_daemon_await_ready(struct harness_daemon *daemon)
 {
 	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;

@@ -101,6 +101,11 @@ void harness_daemon_launch(struct harness_daemon *daemon);
 void harness_daemon_await_ready(struct harness_daemon *daemon);
 /* Reads what it said to the service manager since, into status. Whether it was that it is ready. */
 bool harness_daemon_hear(struct harness_daemon *daemon);
+/*
+ * Has it read its configuration anew. What it said before is read first: its queue to the service manager holds a few messages, and
+ * where RELOADING=1 has no room in it, the end is not told either.
+ */
+void harness_daemon_hangup(struct harness_daemon *daemon);
 /* All three. */
 void harness_daemon_start(struct harness_daemon *daemon, const char *daemon_keys, const char *body);
 

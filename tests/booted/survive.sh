@@ -233,6 +233,7 @@ counted() {
 		is "whose locks needed no recovery: $segment" "$(figure recoveries "$segment")" 0
 	done
 	check "and $1 segments that they created" await 20 n_created "$1"
+	n_created "$1" || segmentctl list | grep '^survive-'
 }
 n_created() { [ "$(segmentctl list | grep -c '^survive-')" = "$1" ]; }
 

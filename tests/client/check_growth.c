@@ -140,7 +140,7 @@ START_TEST(two_processes_verify_their_bytes_across_fifty_growths)
 	}
 	for (unsigned n = 1; n <= N_GROWTHS; n++) {
 		harness_daemon_configure(&daemon, NULL, body_of(FIRST + n * STEP, prefault));
-		ck_assert_int_eq(kill(daemon.pid, SIGHUP), 0);
+		harness_daemon_hangup(&daemon);
 		for (unsigned i = 0; i < N_PROCESSES; i++)
 			harness_expect(workers[i].control, "seen");
 	}

@@ -196,26 +196,26 @@ START_TEST(what_a_reload_gives_back_is_there_for_what_it_adds)
 	harness_open(&conn, daemon.socket);
 	/* The one's pages are in workers' hands still when the other is judged: together they do not fit. */
 	harness_daemon_configure(&daemon, "memory_reserve = \"1MiB\";", other);
-	ck_assert_int_eq(kill(daemon.pid, SIGHUP), 0);
+	harness_daemon_hangup(&daemon);
 	harness_daemon_await_ready(&daemon);
 	ck_assert_int_eq(harness_wait(&conn, "other"), PROTOCOL_READY);
 	ck_assert_int_eq(harness_find(&conn, "one", &row), -ENOENT);
 	/* Likewise a successor; a max_size never changes, so it is removed and added. */
 	harness_daemon_configure(&daemon, "memory_reserve = \"1MiB\";", "");
-	ck_assert_int_eq(kill(daemon.pid, SIGHUP), 0);
+	harness_daemon_hangup(&daemon);
 	harness_daemon_await_ready(&daemon);
 	harness_daemon_configure(&daemon, "memory_reserve = \"1MiB\";", larger);
-	ck_assert_int_eq(kill(daemon.pid, SIGHUP), 0);
+	harness_daemon_hangup(&daemon);
 	harness_daemon_await_ready(&daemon);
 	ck_assert_int_eq(harness_wait(&conn, "other"), PROTOCOL_READY);
 	/* What will never fit fails when all is back. */
 	harness_daemon_configure(&daemon, "memory_reserve = \"1MiB\";",
 	    "segments = ({ name = \"other\"; size = \"1GiB\"; required = false; mlock = false; });");
-	ck_assert_int_eq(kill(daemon.pid, SIGHUP), 0);
+	harness_daemon_hangup(&daemon);
 	harness_daemon_await_ready(&daemon);
 	harness_daemon_configure(&daemon, "memory_reserve = \"1MiB\";",
 	    "segments = ({ name = \"huge\"; size = \"1GiB\"; required = false; mlock = false; });");
-	ck_assert_int_eq(kill(daemon.pid, SIGHUP), 0);
+	harness_daemon_hangup(&daemon);
 	harness_daemon_await_ready(&daemon);
 	ck_assert_int_eq(harness_wait(&conn, "huge"), PROTOCOL_FAILED);
 	harness_close(&conn);

@@ -227,7 +227,7 @@ office_reload(struct office *office, int status)
 	logged = strlen(harness_daemon_log(&office->daemon));
 	if (by_signal) {
 		office->n_hangups++;
-		harness_assert(kill(office->daemon.pid, SIGHUP) == 0, "kill: %s", strerror(errno));
+		harness_daemon_hangup(&office->daemon);
 	} else {
 		said.len = 0;
 		r = run(office, "reload", &said);
