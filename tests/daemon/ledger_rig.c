@@ -243,6 +243,7 @@ void
 rig_forget(void)
 {
 	free(rig.ledger.links);
+	free(rig.ledger.gathered);
 	free(rig.ledger.state_dir);
 	close_fd(&rig.ledger.fd);
 	close_fd(&rig.ledger.dir_fd);
