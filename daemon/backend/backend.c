@@ -21,8 +21,12 @@ backend_object_settle(struct backend_object *object)
 	r = procfd_reopen(object->fd, O_RDWR, &opened);
 	if (r)
 		return r;
-	close_fd(&object->fd);
-	object->fd = opened;
+	/* It keeps its number, by which was judged whether enough are left behind it. */
+	if (dup3(opened, object->fd, O_CLOEXEC) < 0)
+		r = -errno;
+	(void)close(opened);
+	if (r)
+		return r;
 	object->is_born = false;
 	return 0;
 }

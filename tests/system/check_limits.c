@@ -303,13 +303,12 @@ START_TEST(without_descriptors_new_clients_are_told_and_old_ones_served)
 }
 END_TEST
 
-/* What it has open for a store of descriptors it closes when it knows that this service manager has none. */
 static void
-await_storeless(struct harness_daemon *daemon)
+await_log(struct harness_daemon *daemon, const char *text)
 {
 	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
-	while (!strstr(harness_daemon_log(daemon), "does not keep what is to outlive the daemon")) {
+	while (!strstr(harness_daemon_log(daemon), text)) {
 		ck_assert_uint_lt(clock_monotonic_ns(), until_ns);
 		(void)harness_daemon_hear(daemon);
 		(void)sched_yield();
@@ -321,7 +320,8 @@ START_TEST(an_attachment_without_descriptors_is_refused_with_the_reason)
 	struct suite_scene scene;
 
 	suite_begin(&scene, NULL, suite_desk);
-	await_storeless(&scene.daemon);
+	/* What it has open for a store of descriptors it closes when it knows that this service manager has none. */
+	await_log(&scene.daemon, "does not keep what is to outlive the daemon");
 	squeeze(&scene.daemon, 0);
 	expect_attach(&scene.watcher, "desk", -ENFILE, "LimitNOFILE");
 	expect_create(&scene.watcher, "scratch-a", 4096, -EIO, "RLIMIT_NOFILE");
@@ -377,7 +377,8 @@ START_TEST(segments_beyond_the_descriptors_fail_with_a_reason_that_names_them)
 	daemon.before_exec = limit_descriptors;
 	harness_daemon_launch(&daemon);
 	harness_daemon_await_ready(&daemon);
-	/* Somebody can still ask, and why. */
+	/* Somebody can still ask, and why: even after the last one. */
+	await_log(&daemon, "segment 's99'");
 	harness_open(&conn, daemon.socket);
 	for (int i = 0; i < N; i++) {
 		char name[16];
