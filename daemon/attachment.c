@@ -13,6 +13,7 @@
 #include "host/process.h"
 
 #define PRUNE_NS	(NS_PER_MS / 2)
+#define PRUNE_MIN	64		/* are asked for by then, however late it is: the clock runs also while we do not */
 #define END_NS		(NS_PER_MS / 4)		/* of recovering the locks of one that has ended */
 
 /* The next id; after 2^30 of them they come round, and those in use or still standing in a lock's word are passed over. */
@@ -269,14 +270,21 @@ attachment_give_up(struct attachment *attachment, uint64_t until_ns)
 	}
 }
 
+/* One that has ended is what was looked for, and its locks take time. */
+static bool
+prune_goes_on(unsigned n, bool has_ended, uint64_t until_ns)
+{
+	return (n < PRUNE_MIN && !has_ended) || clock_monotonic_ns() < until_ns;
+}
+
 bool
 attachment_prune(struct attachment_list *session_list)
 {
 	uint64_t until_ns = clock_monotonic_ns() + PRUNE_NS;
-	struct attachment *attachment, *next;
+	struct attachment *attachment = LIST_FIRST(session_list), *next;
 	bool has_ended = false;
 
-	for (attachment = LIST_FIRST(session_list); attachment && clock_monotonic_ns() < until_ns; attachment = next) {
+	for (unsigned n = 0; attachment && prune_goes_on(n, has_ended, until_ns); attachment = next, n++) {
 		struct segment *segment = attachment->segment;
 
 		next = LIST_NEXT(attachment, session_entry);
@@ -287,6 +295,22 @@ attachment_prune(struct attachment_list *session_list)
 		has_ended = true;
 	}
 	return has_ended;
+}
+
+void
+attachment_prune_segment(struct segment *segment)
+{
+	uint64_t until_ns = clock_monotonic_ns() + PRUNE_NS;
+	struct attachment *attachment = TAILQ_FIRST(&segment->attachments), *next;
+	bool has_ended = false;
+
+	for (unsigned n = 0; attachment && prune_goes_on(n, has_ended, until_ns); attachment = next, n++) {
+		next = TAILQ_NEXT(attachment, segment_entry);
+		if (attachment_is_held(attachment))
+			continue;
+		attachment_end(attachment);
+		has_ended = true;
+	}
 }
 
 void

@@ -120,6 +120,8 @@ void attachment_give_up(struct attachment *attachment, uint64_t until_ns);
  * many. True: some had ended.
  */
 bool attachment_prune(struct attachment_list *session_list);
+/* Likewise of a segment, before those that are left keep it; the caller sees to what follows for the segment. */
+void attachment_prune_segment(struct segment *segment);
 
 /* The kernel knows no holder any more: recovers its locks, takes it out of all books and frees it. */
 void attachment_end(struct attachment *attachment);

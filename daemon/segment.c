@@ -627,6 +627,8 @@ segment_remove(struct segment *segment, bool now)
 	if (segment->state == PROTOCOL_READY) {
 		segment_stop_growing(segment, "it is being removed");
 		segment_close(segment);
+		/* What was let go of before this was asked for keeps it no longer. */
+		attachment_prune_segment(segment);
 		segment_enter(segment, PROTOCOL_DRAINING);
 	}
 	segment_rest(segment);
