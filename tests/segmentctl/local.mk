@@ -6,6 +6,7 @@ check_PROGRAMS += \
 	tests/segmentctl/check_contents \
 	tests/segmentctl/check_doctor \
 	tests/segmentctl/check_doctor_backends \
+	tests/segmentctl/check_doctor_left \
 	tests/segmentctl/check_doctor_real \
 	tests/segmentctl/check_exec \
 	tests/segmentctl/check_follow \
@@ -56,6 +57,7 @@ tests_segmentctl_check_text_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_text_LDADD = $(segmentctl_test_libs)
 
 segmentctl_doctor_host = tests/segmentctl/doctor_host.c tests/segmentctl/doctor_host.h tests/host/tree.c tests/host/tree.h
+segmentctl_doctor_direct = tests/segmentctl/doctor_direct.c tests/segmentctl/doctor_direct.h $(segmentctl_doctor_host)
 
 tests_segmentctl_check_doctor_SOURCES = tests/segmentctl/check_doctor.c $(segmentctl_run) $(segmentctl_doctor_host)
 tests_segmentctl_check_doctor_CFLAGS = $(segmentctl_test_cflags)
@@ -66,9 +68,13 @@ tests_segmentctl_check_doctor_real_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_BUILT='"$(a
 tests_segmentctl_check_doctor_real_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_doctor_real_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
 
-tests_segmentctl_check_doctor_backends_SOURCES = tests/segmentctl/check_doctor_backends.c $(segmentctl_run) $(segmentctl_doctor_host)
+tests_segmentctl_check_doctor_backends_SOURCES = tests/segmentctl/check_doctor_backends.c $(segmentctl_run) $(segmentctl_doctor_direct)
 tests_segmentctl_check_doctor_backends_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_doctor_backends_LDADD = $(segmentctl_test_libs)
+
+tests_segmentctl_check_doctor_left_SOURCES = tests/segmentctl/check_doctor_left.c $(segmentctl_run) $(segmentctl_doctor_direct)
+tests_segmentctl_check_doctor_left_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_doctor_left_LDADD = $(segmentctl_test_libs)
 
 tests_segmentctl_check_usage_SOURCES = tests/segmentctl/check_usage.c $(segmentctl_run)
 tests_segmentctl_check_usage_CFLAGS = $(segmentctl_test_cflags)
