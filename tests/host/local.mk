@@ -29,4 +29,9 @@ check_PROGRAMS += tests/host/check_audit
 tests_host_check_audit_SOURCES = tests/host/check_audit.c tests/host/auditfake.c tests/host/auditfake.h
 tests_host_check_audit_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_host_check_audit_LDADD = $(HARNESS_LIBS) host/libhost.la $(CHECK_LIBS)
+
+check_PROGRAMS += tests/host/check_auditlies
+tests_host_check_auditlies_SOURCES = tests/host/check_auditlies.c tests/host/auditfake.c tests/host/auditfake.h
+tests_host_check_auditlies_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_host_check_auditlies_LDADD = $(HARNESS_LIBS) host/libhost.la $(CHECK_LIBS)
 endif
