@@ -46,10 +46,17 @@ tests_daemon_check_kernelcount_SOURCES = tests/daemon/check_kernelcount.c
 tests_daemon_check_kernelcount_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_kernelcount_LDADD = $(DAEMON_TEST_LIBS)
 
+ORPHANS_RIG = tests/daemon/orphans_rig.c tests/daemon/orphans_rig.h
+
+check_PROGRAMS += tests/daemon/check_orphannames
+tests_daemon_check_orphannames_SOURCES = tests/daemon/check_orphannames.c $(ORPHANS_RIG)
+tests_daemon_check_orphannames_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_orphannames_LDADD = $(HARNESS_LIBS) $(DAEMON_TEST_LIBS)
+
 check_PROGRAMS += tests/daemon/check_orphans
-tests_daemon_check_orphans_SOURCES = tests/daemon/check_orphans.c
+tests_daemon_check_orphans_SOURCES = tests/daemon/check_orphans.c $(ORPHANS_RIG)
 tests_daemon_check_orphans_CFLAGS = $(DAEMON_TEST_CFLAGS)
-tests_daemon_check_orphans_LDADD = $(HARNESS_LIBS) $(DAEMON_TEST_LIBS)
+tests_daemon_check_orphans_LDADD = $(DAEMON_TEST_LIBS)
 
 check_PROGRAMS += tests/daemon/check_orphansysv
 tests_daemon_check_orphansysv_SOURCES = tests/daemon/check_orphansysv.c
