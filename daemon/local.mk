@@ -64,6 +64,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/reload.c daemon/reload.h \
 	daemon/reload_judge.c daemon/reload_judge.h \
 	daemon/reload_lines.c daemon/reload_lines.h \
+	daemon/reload_phases.c daemon/reload_phases.h \
 	daemon/reload_rules.c \
 	daemon/requests.c daemon/requests.h \
 	daemon/requests_attach.c \
