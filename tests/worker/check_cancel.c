@@ -9,7 +9,6 @@
 #include <check.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -20,15 +19,6 @@
 #define SIZE		(512 * MIB)	/* 150 ms of base pages */
 #define BLOCKS_BYTES	(16 * MIB)	/* of a file by one call */
 #define TIMEOUT_MS	30000
-
-static uint64_t
-allocated(int fd)
-{
-	struct stat st;
-
-	ck_assert_int_eq(fstat(fd, &st), 0);
-	return (uint64_t)st.st_blocks * 512;
-}
 
 static void
 send_job(struct harness *harness, uint64_t id, enum job_kind kind, int fd)
@@ -52,7 +42,7 @@ await_pages(int fd)
 {
 	uint64_t until_ns = clock_monotonic_ns() + TIMEOUT_MS * NS_PER_MS;
 
-	while (allocated(fd) == 0)
+	while (harness_allocated(fd) == 0)
 		ck_assert_uint_lt(clock_monotonic_ns(), until_ns);
 }
 
@@ -81,14 +71,14 @@ START_TEST(populating_ends_in_the_middle)
 	await_pages(fd);
 	send_cancel(&harness, 7);
 	begun_ns = clock_monotonic_ns();
-	before = allocated(fd);
+	before = harness_allocated(fd);
 	ck_assert(harness_receive(&harness, &result));
 	printf("cancelled in %llu us, at %llu MiB\n", (unsigned long long)(clock_monotonic_ns() - begun_ns) / 1000,
-	    (unsigned long long)allocated(fd) / MIB);
+	    (unsigned long long)harness_allocated(fd) / MIB);
 	ck_assert_uint_eq(result.id, 7);
 	ck_assert_int_eq(result.status, -ECANCELED);
 	/* The chunk that it is at, and the next, where it had asked just before. */
-	ck_assert_uint_le(allocated(fd), before + 2 * CANCEL_BYTES);
+	ck_assert_uint_le(harness_allocated(fd), before + 2 * CANCEL_BYTES);
 	/* It has closed the object, and serves on. */
 	send_job(&harness, 8, JOB_CLOSE, fd);
 	ck_assert(harness_receive(&harness, &result));
@@ -120,11 +110,11 @@ START_TEST(reserving_blocks_of_a_file_ends_in_the_middle)
 	harness_send(&harness, &job, sizeof(job), &fd, 1);
 	await_pages(fd);
 	send_cancel(&harness, 5);
-	before = allocated(fd);
+	before = harness_allocated(fd);
 	ck_assert(harness_receive(&harness, &result));
 	ck_assert_int_eq(result.status, -ECANCELED);
 	ck_assert_str_eq(result.text, "");
-	ck_assert_uint_le(allocated(fd), before + more_bytes[_i]);
+	ck_assert_uint_le(harness_allocated(fd), before + more_bytes[_i]);
 	harness_stop(&harness);
 }
 END_TEST
@@ -142,14 +132,14 @@ START_TEST(giving_back_ends_in_the_middle)
 	send_job(&harness, 1, JOB_POPULATE, fd);
 	ck_assert(harness_receive(&harness, &result));
 	ck_assert_int_eq(result.status, 0);
-	whole = allocated(fd);
+	whole = harness_allocated(fd);
 	send_job(&harness, 2, JOB_FREE, fd);
-	while (allocated(fd) == whole)
+	while (harness_allocated(fd) == whole)
 		;
 	send_cancel(&harness, 2);
 	ck_assert(harness_receive(&harness, &result));
 	/* It may have been quicker than this process. */
-	ck_assert_int_eq(result.status, allocated(fd) ? -ECANCELED : 0);
+	ck_assert_int_eq(result.status, harness_allocated(fd) ? -ECANCELED : 0);
 	harness_stop(&harness);
 }
 END_TEST
@@ -168,7 +158,7 @@ START_TEST(one_that_comes_too_late_or_is_of_another_job_is_dropped)
 	ck_assert(harness_receive(&harness, &result));
 	ck_assert_uint_eq(result.id, 3);
 	ck_assert_int_eq(result.status, 0);
-	ck_assert_uint_eq(allocated(fd), 64 * KIB);
+	ck_assert_uint_eq(harness_allocated(fd), 64 * KIB);
 	harness_stop(&harness);
 }
 END_TEST
@@ -188,7 +178,7 @@ START_TEST(the_end_of_the_daemon_ends_it_as_well)
 	status = harness_wait(&harness);
 	ck_assert(WIFEXITED(status));
 	ck_assert_int_eq(WEXITSTATUS(status), 0);
-	ck_assert_uint_lt(allocated(fd), SIZE);
+	ck_assert_uint_lt(harness_allocated(fd), SIZE);
 }
 END_TEST
 

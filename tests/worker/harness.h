@@ -43,5 +43,7 @@ void harness_deny(long number, unsigned arg, uint32_t value, int error);
 
 /* A memfd of size_bytes. */
 int harness_memfd(uint64_t size_bytes);
+/* Bytes of an object that have pages. */
+uint64_t harness_allocated(int fd);
 
 #endif
