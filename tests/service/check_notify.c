@@ -7,29 +7,10 @@
 #include <stdarg.h>
 
 #include "systemd/notify.h"
+#include "tests/service/manager.h"
 #include "tests/service/suite.h"
 
-static char directory[] = "/tmp/check_notify.XXXXXX";
-static char path[sizeof(directory) + 16];
-static int manager = -1;
 static char heard[65536];
-
-static void
-manager_start(void)
-{
-	ck_assert_ptr_nonnull(mkdtemp(directory));
-	(void)snprintf(path, sizeof(path), "%s/notify", directory);
-	manager = suite_bind(path, SOCK_DGRAM);
-	ck_assert_int_eq(setenv("NOTIFY_SOCKET", path, 1), 0);
-}
-
-static void
-manager_stop(void)
-{
-	(void)unlink(path);
-	(void)rmdir(directory);
-	close_fd(&manager);
-}
 
 /* The next message is this one, and it is the only one. */
 static void
@@ -146,7 +127,7 @@ START_TEST(without_a_manager_nothing_happens)
 	ck_assert_uint_eq(notify_watchdog_interval_ms(), 0);
 	ck_assert(!suite_receive(manager, heard, sizeof(heard)));
 	/* A manager that comes later (a test's, at that) is told. */
-	ck_assert_int_eq(setenv("NOTIFY_SOCKET", path, 1), 0);
+	ck_assert_int_eq(setenv("NOTIFY_SOCKET", manager_path, 1), 0);
 	notify_ready();
 	assert_heard("READY=1");
 }
@@ -154,7 +135,7 @@ END_TEST
 
 START_TEST(manager_that_went_away_is_survived)
 {
-	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(unlink(manager_path), 0);
 	notify_ready();
 	notify_status("nobody listens");
 	notify_watchdog();

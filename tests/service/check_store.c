@@ -9,29 +9,10 @@
 
 #include "base/base.h"
 #include "systemd/store.h"
+#include "tests/service/manager.h"
 #include "tests/service/suite.h"
 
-static char directory[] = "/tmp/check_store.XXXXXX";
-static char path[sizeof(directory) + 16];
-static int manager = -1;
 static char heard[4096];
-
-static void
-manager_start(void)
-{
-	ck_assert_ptr_nonnull(mkdtemp(directory));
-	(void)snprintf(path, sizeof(path), "%s/notify", directory);
-	manager = suite_bind(path, SOCK_DGRAM);
-	ck_assert_int_eq(setenv("NOTIFY_SOCKET", path, 1), 0);
-}
-
-static void
-manager_stop(void)
-{
-	(void)unlink(path);
-	(void)rmdir(directory);
-	close_fd(&manager);
-}
 
 /* The next message, and the one descriptor that comes with it, or -1. */
 static int
@@ -149,8 +130,8 @@ START_TEST(without_a_manager_there_is_no_store)
 	ck_assert_int_eq(store_put("x", 0), -EAFNOSUPPORT);
 	ck_assert_int_eq(store_barrier(&fd), -EAFNOSUPPORT);
 	/* One that is gone. */
-	ck_assert_int_eq(setenv("NOTIFY_SOCKET", path, 1), 0);
-	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(setenv("NOTIFY_SOCKET", manager_path, 1), 0);
+	ck_assert_int_eq(unlink(manager_path), 0);
 	ck_assert_int_eq(store_put("x", 0), -ENOENT);
 	ck_assert_int_eq(store_barrier(&fd), -ENOENT);
 	ck_assert_int_eq(fd, -7);
