@@ -85,6 +85,7 @@ tests_client_check_growth_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_client_check_growth_LDADD = client/libclient.la $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/client/check_ledger
+tests_of_sources += tests/client/check_ledger
 tests_client_check_ledger_SOURCES = tests/client/check_ledger.c
 tests_client_check_ledger_CPPFLAGS = $(AM_CPPFLAGS) -DLEDGER_SOURCE='"$(abs_top_srcdir)/client/examples/ledger.c"' \
 	-DLEDGER_PROGRAM='"$(abs_top_builddir)/client/examples/ledger"'

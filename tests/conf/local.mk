@@ -6,6 +6,7 @@ check_PROGRAMS += tests/conf/check_units tests/conf/check_bad tests/conf/check_c
 	tests/conf/check_plan tests/conf/check_pack tests/conf/check_packlies tests/conf/check_gather
 endif
 conf_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_of_sources += tests/conf/check_load tests/conf/check_keys tests/conf/check_fuzz
 conf_test_cppflags = $(AM_CPPFLAGS) -DSHIPPED_CONF='"$(abs_top_srcdir)/conf/segmentd.conf"' \
 	-DMANUAL_PAGE='"$(abs_top_srcdir)/doc/segmentd.conf.5"'
 conf_test_libs = conf/libconf.la $(CHECK_LIBS)

@@ -106,6 +106,7 @@ tests_segmentctl_check_tables_SOURCES = tests/segmentctl/check_tables.c $(segmen
 tests_segmentctl_check_tables_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_tables_LDADD = $(segmentctl_test_libs)
 
+tests_of_sources += tests/segmentctl/check_completion tests/segmentctl/check_exec
 tests_segmentctl_check_completion_SOURCES = tests/segmentctl/check_completion.c $(segmentctl_fake) \
 	tests/host/auditfake.c tests/host/auditfake.h
 tests_segmentctl_check_completion_CPPFLAGS = $(AM_CPPFLAGS) \

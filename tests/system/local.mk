@@ -380,6 +380,7 @@ tests_system_check_survivalstorm_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
 EXTRA_DIST += tests/system/race.py
 check_PROGRAMS += tests/system/check_unaware
+tests_of_sources += tests/system/check_unaware
 tests_system_check_unaware_SOURCES = tests/system/check_unaware.c $(SYSTEM_WORLD)
 tests_system_check_unaware_CPPFLAGS = $(AM_CPPFLAGS) -DRACE_PROGRAM='"$(abs_top_srcdir)/tests/system/race.py"'
 tests_system_check_unaware_CFLAGS = $(SYSTEM_CFLAGS)
