@@ -2,7 +2,11 @@
 # Tests of the real daemon, through the harness.
 if HAVE_CHECK
 SYSTEM_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-SYSTEM_SUITE = tests/system/suite.c tests/system/suite.h
+# What several programs have in common is compiled once, in the harness; each takes of it what it uses.
+tests_libharness_la_SOURCES += tests/system/suite.c tests/system/keeper.c tests/system/opener.c tests/system/stranger.c tests/system/reloading.c \
+	tests/system/telling.c tests/system/actor.c tests/system/world.c tests/system/lasting.c \
+	tests/system/surviving.c tests/system/killing.c tests/system/tracer.c tests/system/survivor.c
+SYSTEM_SUITE = tests/system/suite.h
 
 check_PROGRAMS += tests/system/check_claims
 tests_system_check_claims_SOURCES = tests/system/check_claims.c $(SYSTEM_SUITE)
@@ -17,7 +21,7 @@ tests_system_check_entries_LDADD = daemon/libdaemon.la $(HARNESS_LIBS)
 check_PROGRAMS += tests/system/check_hung
 tests_system_check_hung_SOURCES = tests/system/check_hung.c tests/disk.c tests/disk.h $(SYSTEM_SUITE)
 tests_system_check_hung_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_hung_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_hung_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_limits
 tests_system_check_limits_SOURCES = tests/system/check_limits.c $(SYSTEM_SUITE)
@@ -27,7 +31,7 @@ tests_system_check_limits_LDADD = $(HARNESS_LIBS)
 check_PROGRAMS += tests/system/check_many
 tests_system_check_many_SOURCES = tests/system/check_many.c $(SYSTEM_SUITE)
 tests_system_check_many_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_many_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_many_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_start
 tests_system_check_start_SOURCES = tests/system/check_start.c $(SYSTEM_SUITE)
@@ -36,8 +40,8 @@ tests_system_check_start_CPPFLAGS = $(AM_CPPFLAGS) \
 tests_system_check_start_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_start_LDADD = $(HARNESS_LIBS)
 
-SYSTEM_LOOKING = tests/system/looking.c tests/system/looking.h tests/system/keeper.c tests/system/keeper.h \
-	tests/system/opener.c tests/system/opener.h tests/system/stranger.c tests/system/stranger.h $(SYSTEM_SUITE)
+SYSTEM_LOOKING = tests/system/looking.c tests/system/looking.h tests/system/keeper.h \
+	tests/system/opener.h tests/system/stranger.h $(SYSTEM_SUITE)
 
 check_PROGRAMS += tests/system/check_who
 tests_system_check_who_SOURCES = tests/system/check_who.c $(SYSTEM_LOOKING)
@@ -50,7 +54,7 @@ tests_system_check_whoasked_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_whoasked_LDADD = $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_overflow
-tests_system_check_overflow_SOURCES = tests/system/check_overflow.c tests/system/keeper.c tests/system/keeper.h $(SYSTEM_SUITE)
+tests_system_check_overflow_SOURCES = tests/system/check_overflow.c tests/system/keeper.h $(SYSTEM_SUITE)
 tests_system_check_overflow_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_overflow_LDADD = $(HARNESS_LIBS)
 
@@ -69,7 +73,7 @@ tests_system_check_managed_SOURCES = tests/system/check_managed.c
 tests_system_check_managed_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_managed_LDADD = $(HARNESS_LIBS) systemd/libservice.la
 
-LASTING_SUITE = tests/system/lasting.c tests/system/lasting.h tests/system/reloading.c tests/system/reloading.h $(SYSTEM_SUITE)
+LASTING_SUITE = tests/system/lasting.h tests/system/reloading.h $(SYSTEM_SUITE)
 
 check_PROGRAMS += tests/system/check_survivalbad
 tests_system_check_survivalbad_SOURCES = tests/system/check_survivalbad.c $(LASTING_SUITE)
@@ -108,23 +112,23 @@ tests_system_check_lacking_LDADD = $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_pools
 tests_system_check_pools_SOURCES = tests/system/check_pools.c tests/system/pool.c tests/system/pool.h \
-	tests/system/reloading.c tests/system/reloading.h $(SYSTEM_SUITE)
+	tests/system/reloading.h $(SYSTEM_SUITE)
 tests_system_check_pools_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_pools_LDADD = client/libcontrol.la host/libhost.la $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_numa
 tests_system_check_numa_SOURCES = tests/system/check_numa.c tests/system/pool.c tests/system/pool.h \
-	tests/system/reloading.c tests/system/reloading.h $(SYSTEM_SUITE)
+	tests/system/reloading.h $(SYSTEM_SUITE)
 tests_system_check_numa_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_numa_LDADD = host/libhost.la $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_init
-tests_system_check_init_SOURCES = tests/system/check_init.c tests/system/suite.c tests/system/suite.h
+tests_system_check_init_SOURCES = tests/system/check_init.c tests/system/suite.h
 tests_system_check_init_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_init_LDADD = $(HARNESS_LIBS)
 
-FILING = tests/system/filing.c tests/system/filing.h tests/system/reloading.c tests/system/reloading.h \
-	tests/system/telling.c tests/system/telling.h $(SYSTEM_SUITE)
+FILING = tests/system/filing.c tests/system/filing.h tests/system/reloading.h \
+	tests/system/telling.h $(SYSTEM_SUITE)
 FILING_LIBS = daemon/worker/libworker.la client/libcontrol.la host/libhost.la $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_file
@@ -158,7 +162,7 @@ SYSTEM_BANK = tests/system/bank.c tests/system/bank.h
 check_PROGRAMS += tests/system/check_lockstorm
 tests_system_check_lockstorm_SOURCES = tests/system/check_lockstorm.c $(SYSTEM_BANK)
 tests_system_check_lockstorm_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_lockstorm_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_lockstorm_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_mutexstorm
 tests_system_check_mutexstorm_SOURCES = tests/system/check_mutexstorm.c tests/client/locker.c tests/client/locker.h \
@@ -166,28 +170,28 @@ tests_system_check_mutexstorm_SOURCES = tests/system/check_mutexstorm.c tests/cl
 tests_system_check_mutexstorm_CFLAGS = $(SYSTEM_CFLAGS) -pthread
 tests_system_check_mutexstorm_LDADD = client/libsegment.la client/libcontrol.la $(HARNESS_LIBS)
 
-SYSTEM_ACTOR = tests/system/actor.c tests/system/actor.h
+SYSTEM_ACTOR = tests/system/actor.h
 
 check_PROGRAMS += tests/system/check_lockdeaths
 tests_system_check_lockdeaths_SOURCES = tests/system/check_lockdeaths.c $(SYSTEM_ACTOR)
 tests_system_check_lockdeaths_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_lockdeaths_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_lockdeaths_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_survivalseen
 tests_system_check_survivalseen_SOURCES = tests/system/check_survivalseen.c $(SYSTEM_ACTOR)
 tests_system_check_survivalseen_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_survivalseen_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_survivalseen_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_lockowners
 tests_system_check_lockowners_SOURCES = tests/system/check_lockowners.c $(SYSTEM_ACTOR)
 tests_system_check_lockowners_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_lockowners_LDADD = client/libcontrol.la client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_lockowners_LDADD = client/libcontrol.la $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_lockhostile
 tests_system_check_lockhostile_SOURCES = tests/system/check_lockhostile.c tests/system/vandal.c tests/system/vandal.h \
 	$(SYSTEM_ACTOR) $(SYSTEM_BANK)
 tests_system_check_lockhostile_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_lockhostile_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_lockhostile_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_boot
 tests_system_check_boot_SOURCES = tests/system/check_boot.c tests/system/pool.c tests/system/pool.h $(SYSTEM_SUITE)
@@ -224,7 +228,7 @@ tests_system_check_workers_SOURCES = tests/system/check_workers.c
 tests_system_check_workers_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_workers_LDADD = $(HARNESS_LIBS)
 
-SYSTEM_TELLING = tests/system/telling.c tests/system/telling.h
+SYSTEM_TELLING = tests/system/telling.h
 
 check_PROGRAMS += tests/system/check_events
 tests_system_check_events_SOURCES = tests/system/check_events.c $(SYSTEM_TELLING) $(SYSTEM_SUITE)
@@ -246,13 +250,13 @@ tests_system_check_hostile_SOURCES = tests/system/check_hostile.c
 tests_system_check_hostile_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_hostile_LDADD = $(HARNESS_LIBS)
 
-SYSTEM_SURVIVOR = tests/system/survivor.c tests/system/survivor.h
-SYSTEM_RELOADING = tests/system/reloading.c tests/system/reloading.h
+SYSTEM_SURVIVOR = tests/system/survivor.h
+SYSTEM_RELOADING = tests/system/reloading.h
 
 check_PROGRAMS += tests/system/check_backends
 tests_system_check_backends_SOURCES = tests/system/check_backends.c tests/system/pool.c tests/system/pool.h $(SYSTEM_ACTOR) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_backends_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_backends_LDADD = client/libsegment.la daemon/libdaemon.la host/libhost.la $(HARNESS_LIBS)
+tests_system_check_backends_LDADD = daemon/libdaemon.la host/libhost.la $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_reload
 tests_system_check_reload_SOURCES = tests/system/check_reload.c $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
@@ -269,7 +273,7 @@ tests_system_check_rights_SOURCES = tests/system/check_rights.c $(SYSTEM_RELOADI
 tests_system_check_rights_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_rights_LDADD = $(HARNESS_LIBS)
 
-SYSTEM_OPENER = tests/system/opener.c tests/system/opener.h
+SYSTEM_OPENER = tests/system/opener.h
 
 check_PROGRAMS += tests/system/check_posix
 tests_system_check_posix_SOURCES = tests/system/check_posix.c $(SYSTEM_OPENER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
@@ -280,7 +284,7 @@ check_PROGRAMS += tests/system/check_posixends
 tests_system_check_posixends_SOURCES = tests/system/check_posixends.c $(SYSTEM_ACTOR) $(SYSTEM_OPENER) $(SYSTEM_RELOADING) \
 	$(SYSTEM_SUITE)
 tests_system_check_posixends_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_posixends_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_posixends_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_leftfails
 tests_system_check_leftfails_SOURCES = tests/system/check_leftfails.c $(SYSTEM_OPENER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
@@ -291,14 +295,14 @@ check_PROGRAMS += tests/system/check_leftovers
 tests_system_check_leftovers_SOURCES = tests/system/check_leftovers.c $(SYSTEM_SURVIVOR) $(SYSTEM_OPENER) $(SYSTEM_RELOADING) \
 	$(SYSTEM_TELLING) $(SYSTEM_SUITE)
 tests_system_check_leftovers_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_leftovers_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_leftovers_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_subscribers
 tests_system_check_subscribers_SOURCES = tests/system/check_subscribers.c $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_subscribers_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_subscribers_LDADD = $(HARNESS_LIBS)
 
-SYSTEM_STRANGER = tests/system/stranger.c tests/system/stranger.h
+SYSTEM_STRANGER = tests/system/stranger.h
 
 check_PROGRAMS += tests/system/check_sysv
 tests_system_check_sysv_SOURCES = tests/system/check_sysv.c $(SYSTEM_STRANGER) $(SYSTEM_SUITE)
@@ -309,15 +313,15 @@ check_PROGRAMS += tests/system/check_sysvshared
 tests_system_check_sysvshared_SOURCES = tests/system/check_sysvshared.c $(SYSTEM_STRANGER) $(SYSTEM_ACTOR) \
 	$(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_sysvshared_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_sysvshared_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_sysvshared_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_sysvhostile
 tests_system_check_sysvhostile_SOURCES = tests/system/check_sysvhostile.c $(SYSTEM_STRANGER) $(SYSTEM_ACTOR) $(SYSTEM_SUITE)
 tests_system_check_sysvhostile_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_sysvhostile_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_sysvhostile_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_orphans
-tests_system_check_orphans_SOURCES = tests/system/check_orphans.c tests/system/telling.c tests/system/telling.h $(SYSTEM_STRANGER) \
+tests_system_check_orphans_SOURCES = tests/system/check_orphans.c tests/system/telling.h $(SYSTEM_STRANGER) \
 	$(SYSTEM_OPENER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_orphans_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_BUILT='"$(abs_top_builddir)/daemon/audit/segmentd-audit"'
 tests_system_check_orphans_CFLAGS = $(SYSTEM_CFLAGS)
@@ -326,57 +330,57 @@ tests_system_check_orphans_LDADD = $(AUDIT_RIG_LIBS)
 check_PROGRAMS += tests/system/check_leftsysv
 tests_system_check_leftsysv_SOURCES = tests/system/check_leftsysv.c $(SYSTEM_SURVIVOR) $(SYSTEM_STRANGER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_leftsysv_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_leftsysv_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_leftsysv_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_latecomers
 tests_system_check_latecomers_SOURCES = tests/system/check_latecomers.c $(SYSTEM_OPENER) $(SYSTEM_SUITE)
 tests_system_check_latecomers_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_latecomers_LDADD = $(HARNESS_LIBS)
 
-SYSTEM_WORLD = tests/system/world.c tests/system/world.h $(SYSTEM_OPENER)
+SYSTEM_WORLD = tests/system/world.h $(SYSTEM_OPENER)
 
-SYSTEM_KILLING = tests/system/killing.c tests/system/killing.h tests/system/tracer.c tests/system/tracer.h $(SYSTEM_WORLD) \
+SYSTEM_KILLING = tests/system/killing.h tests/system/tracer.h $(SYSTEM_WORLD) \
 	$(SYSTEM_TELLING) $(SYSTEM_ACTOR) $(SYSTEM_SUITE)
 
 check_PROGRAMS += tests/system/check_kills
 tests_system_check_kills_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
 tests_system_check_kills_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_CREATE
-tests_system_check_kills_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_kills_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_killsend
 tests_system_check_killsend_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
 tests_system_check_killsend_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_DRAIN
-tests_system_check_killsend_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_killsend_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_killsnext
 tests_system_check_killsnext_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
 tests_system_check_killsnext_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_TAKE_OVER
-tests_system_check_killsnext_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_killsnext_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_killstorm
 tests_system_check_killstorm_SOURCES = tests/system/check_killstorm.c $(SYSTEM_KILLING)
 tests_system_check_killstorm_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_killstorm_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_killstorm_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 # A daemon that is killed below a service manager, and its successor.
-SYSTEM_SURVIVING = tests/system/surviving.c tests/system/surviving.h $(SYSTEM_WORLD) $(SYSTEM_TELLING) $(SYSTEM_ACTOR) \
+SYSTEM_SURVIVING = tests/system/surviving.h $(SYSTEM_WORLD) $(SYSTEM_TELLING) $(SYSTEM_ACTOR) \
 	$(SYSTEM_SUITE)
 
 check_PROGRAMS += tests/system/check_survival
 tests_system_check_survival_SOURCES = tests/system/check_survival.c tests/system/pool.c tests/system/pool.h $(SYSTEM_SURVIVING)
 tests_system_check_survival_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_survival_LDADD = client/libsegment.la host/libhost.la $(HARNESS_LIBS)
+tests_system_check_survival_LDADD = host/libhost.la $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_survivaldeaths
 tests_system_check_survivaldeaths_SOURCES = tests/system/check_survivaldeaths.c tests/system/group.c tests/system/group.h \
 	$(SYSTEM_SURVIVING)
 tests_system_check_survivaldeaths_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_survivaldeaths_LDADD = client/libsegment.la host/libhost.la $(HARNESS_LIBS)
+tests_system_check_survivaldeaths_LDADD = host/libhost.la $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_survivalstorm
 tests_system_check_survivalstorm_SOURCES = tests/system/check_survivalstorm.c $(SYSTEM_SURVIVING)
 tests_system_check_survivalstorm_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_survivalstorm_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_survivalstorm_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 EXTRA_DIST += tests/system/race.py
 check_PROGRAMS += tests/system/check_unaware
@@ -392,5 +396,5 @@ tests_system_check_day_SOURCES = tests/system/check_day.c tests/system/day_clien
 tests_system_check_day_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DDAY_SEGMENTCTL='"$(abs_top_builddir)/client/segmentctl/segmentctl"'
 tests_system_check_day_CFLAGS = $(SYSTEM_CFLAGS)
-tests_system_check_day_LDADD = client/libsegment.la $(HARNESS_LIBS)
+tests_system_check_day_LDADD = $(HARNESS_LIBS) client/libsegment.la
 endif
