@@ -19,6 +19,7 @@
 #define N_PHASES	2		/* of a program: those from KILLS_PART on */
 #define N_MAX		140		/* stops of a start: behind them it only asks again whether somebody has gone */
 #define N_QUICK		3		/* kills of a phase that the quick check does */
+#define N_LAST		40		/* stops of a start that clears what nobody has: the removal */
 
 static char state_names[512];		/* what is in a state_dir that nothing is the matter with */
 
@@ -52,6 +53,24 @@ await_segment(struct killing *killing)
 	}
 	ck_assert_int_eq(harness_show(&killing->conn, "s", &shown), 0);
 	killing_expect(killing, r == PROTOCOL_READY, "the segment is in state %d: %s", r, harness_reason(&shown));
+}
+
+/* Who was in the middle of its removal has either finished that, or found somebody who has it, and given its name back. */
+static void
+await_decision(struct killing *killing)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+	const struct world_object *object, *old_object = world_find(&killing->before, "s");
+	struct world world;
+
+	if (!killing->is_undecided)
+		return;
+	for (world_look(&world); world.n_objects > 1; world_look(&world)) {
+		killing_expect(killing, clock_monotonic_ns() < deadline_ns, "there is %s", world_describe(&world));
+		(void)poll(NULL, 0, 1);
+	}
+	object = world_find(&world, "s");
+	killing->is_filled = object && old_object && object->inode == old_object->inode;
 }
 
 /* What others find it by: what there is, and what there was. */
@@ -118,6 +137,7 @@ expect_wanted(struct killing *killing)
 	if (killing->kind->is_template)
 		return;
 	await_segment(killing);
+	await_decision(killing);
 	expect_found(killing);
 	if (killing->is_mapping && killing->is_filled && is_by_name(killing)) {
 		ck_assert_int_eq(harness_find(&killing->conn, "s", &row), 0);
@@ -238,9 +258,22 @@ learn_state_names(void)
 	stop(&killing);
 }
 
+/* Where it can be killed; to learn that it is, at the end. What waits until somebody has gone asks again and again: not of all. */
+static size_t
+learn_stops(const struct killing_kind *kind, enum killing_phase phase, bool is_held, struct tracer_stop *ret_stops)
+{
+	size_t n;
+
+	(void)kill_at(kind, phase, SIZE_MAX, true, is_held);
+	n = min_u64(killing_tracer.n_stops, is_held || phase != KILLING_CLEAR ? N_MAX : TRACER_STOPS_MAX);
+	memcpy(ret_stops, killing_tracer.stops, n * sizeof(*ret_stops));
+	printf("%s, '%s'%s: %zu stops\n", killing_phase_names[phase], kind->name, is_held ? "" : ", which nobody has", n);
+	return n;
+}
+
 /* The quick check's: where something is made, named or recorded, spread over the phase. */
 static void
-kill_at_some(const struct killing_kind *kind, enum killing_phase phase, const struct tracer_stop *stops, size_t n)
+kill_at_some(const struct killing_kind *kind, enum killing_phase phase, bool is_held, const struct tracer_stop *stops, size_t n)
 {
 	size_t n_naming = 0, i_naming = 0;
 
@@ -250,55 +283,55 @@ kill_at_some(const struct killing_kind *kind, enum killing_phase phase, const st
 		if (!stops[i].is_naming)
 			continue;
 		if (i_naming * N_QUICK / n_naming != (i_naming + 1) * N_QUICK / n_naming)
-			(void)kill_at(kind, phase, i, i % 2, i / 2 % 2);
+			(void)kill_at(kind, phase, i, i / 2 % 2, is_held);
 		i_naming++;
 	}
 }
 
 /*
  * All. From the end of one system call to the beginning of the next the kernel does nothing, and so the ends alone would do; what
- * makes and names something is stopped at its beginning, too, and its end is seen by both kinds of next ones.
+ * makes and names something is stopped at its beginning, too, and its end is seen by both kinds of next ones. Where somebody may
+ * have it still or not, every other two are of either; all of a removal are of nobody.
  */
 static void
-kill_at_all(const struct killing_kind *kind, enum killing_phase phase, const struct tracer_stop *stops, size_t n)
+kill_at_all(const struct killing_kind *kind, enum killing_phase phase, bool is_held, const struct tracer_stop *stops, size_t n)
 {
 	bool has_all = harness_scale() > 1, has_held = phase == KILLING_TAKE_OVER || phase == KILLING_CLEAR;
 
 	for (size_t at = 0; at < n; at++) {
-		bool is_wanted = at / 2 % 2, is_held = at / 4 % 2;
+		bool is_wanted = at / 2 % 2, is_removal = !is_held && stops[at].is_naming && at + N_LAST >= n;
 
-		if (!has_all && !stops[at].is_naming && !stops[at].is_end)
+		if (!has_all && ((!stops[at].is_naming && !stops[at].is_end) || (has_held && at / 4 % 2 != is_held && !is_removal)))
 			continue;
 		(void)kill_at(kind, phase, at, is_wanted, is_held);
 		if (has_all || (stops[at].is_naming && stops[at].is_end))
 			(void)kill_at(kind, phase, at, !is_wanted, is_held);
-		if (has_all && has_held) {
-			(void)kill_at(kind, phase, at, is_wanted, !is_held);
-			(void)kill_at(kind, phase, at, !is_wanted, !is_held);
-		}
 	}
+}
+
+static void
+run_held(enum killing_phase phase, const struct killing_kind *kind, bool is_held)
+{
+	static struct tracer_stop stops[TRACER_STOPS_MAX];
+	size_t n = learn_stops(kind, phase, is_held, stops);
+
+	if (harness_is_full())
+		kill_at_all(kind, phase, is_held, stops, n);
+	else
+		kill_at_some(kind, phase, is_held, stops, n);
 }
 
 static void
 run(enum killing_phase phase, const struct killing_kind *kind)
 {
-	static struct tracer_stop stops[TRACER_STOPS_MAX];
-	size_t n;
-
 	if ((phase != KILLING_CREATE && kind->is_only_made) || (!harness_is_full() && !kind->is_quick))
 		return;
 	world_enter();
 	tracer_prepare(&killing_tracer);
 	learn_state_names();
-	/* To learn where it can be killed; and it is, at the end. */
-	(void)kill_at(kind, phase, SIZE_MAX, true, true);
-	n = min_u64(killing_tracer.n_stops, N_MAX);
-	memcpy(stops, killing_tracer.stops, n * sizeof(*stops));
-	printf("%s, '%s': %zu stops\n", killing_phase_names[phase], kind->name, n);
-	if (harness_is_full())
-		kill_at_all(kind, phase, stops, n);
-	else
-		kill_at_some(kind, phase, stops, n);
+	run_held(phase, kind, true);
+	if (phase == KILLING_TAKE_OVER || phase == KILLING_CLEAR)
+		run_held(phase, kind, false);
 }
 
 START_TEST(killed_while_it_makes_one)

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "client/segment.h"
 #include "tests/system/killing.h"
@@ -97,6 +98,28 @@ is_settled(void *arg)
 	return harness_daemon_hear(&killing->daemon) || strstr(killing->daemon.status, "failed");
 }
 
+/* What others would find by its name or key. */
+static bool
+is_found(void)
+{
+	struct world world;
+
+	world_look(&world);
+	return world_find(&world, "s") || world_find_key(&world, KILLING_KEY);
+}
+
+/* A quarantine is a name, too. */
+static bool
+is_cleared(void *arg)
+{
+	struct killing *killing = arg;
+	struct world world;
+
+	killing->is_ready = killing->is_ready || harness_daemon_hear(&killing->daemon);
+	world_look(&world);
+	return killing->is_ready && !world.n_objects && !world.n_memories;
+}
+
 static bool
 is_answered(void *arg)
 {
@@ -144,11 +167,17 @@ let_go(struct killing *killing)
 
 /* The phases: each returns whether the daemon stands at the stop, or was killed there. */
 
-bool
-killing_start(struct killing *killing, bool is_wanted)
+static void
+launch_traced(struct killing *killing, bool is_wanted)
 {
 	configure(killing, is_wanted, true);
 	tracer_launch(&killing_tracer, &killing->daemon, SYS_flock);
+}
+
+bool
+killing_start(struct killing *killing, bool is_wanted)
+{
+	launch_traced(killing, is_wanted);
 	return tracer_run(&killing_tracer, killing->at, killing->daemon.notify_fd, is_settled, killing);
 }
 
@@ -255,8 +284,8 @@ remove_now(struct killing *killing)
 	return is_stopped;
 }
 
-static bool
-start_after_kill(struct killing *killing, bool is_wanted)
+static void
+leave_behind(struct killing *killing)
 {
 	begin(killing);
 	if (!killing->is_held)
@@ -264,19 +293,53 @@ start_after_kill(struct killing *killing, bool is_wanted)
 	harness_close(&killing->conn);
 	harness_daemon_kill(&killing->daemon);
 	killing_note(killing, "killed first when it was ready");
-	return killing_start(killing, is_wanted);
 }
 
 static bool
 take_over(struct killing *killing)
 {
-	return start_after_kill(killing, true);
+	leave_behind(killing);
+	return killing_start(killing, true);
 }
 
+/*
+ * Whether segmentd-audit was in the middle of a removal when the daemon was killed: it finishes that, and has a quarantine by then.
+ * All else that the daemon had started dies with it.
+ */
+static bool
+is_removal_left(void)
+{
+	struct world world;
+	pid_t pid;
+
+	for (;;) {
+		do
+			pid = waitpid(-1, NULL, __WALL | WNOHANG);
+		while (pid > 0);
+		if (pid < 0)
+			return false;
+		world_look(&world);
+		if (world.n_objects > (world_find(&world, "s") ? 1 : 0))
+			return true;
+		(void)poll(NULL, 0, 1);
+	}
+}
+
+/* What nobody has the daemon removes as soon as it runs: it may have done so, or have asked for it, when it is killed. */
 static bool
 clear(struct killing *killing)
 {
-	return start_after_kill(killing, false);
+	bool is_stopped;
+
+	leave_behind(killing);
+	if (killing->is_held)
+		return killing_start(killing, false);
+	launch_traced(killing, false);
+	is_stopped = tracer_run(&killing_tracer, killing->at, -1, is_cleared, killing);
+	harness_daemon_kill(&killing->daemon);
+	killing->is_undecided = is_removal_left();
+	killing->is_filled = killing->is_undecided || is_found();
+	return is_stopped;
 }
 
 static bool (*const phases[KILLING_PHASE_N])(struct killing *killing) = { create, hand_out, drain, remove_now, take_over, clear };

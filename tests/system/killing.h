@@ -40,7 +40,7 @@ enum killing_phase {
 	KILLING_DRAIN,			/* its removal, then the end of who is attached */
 	KILLING_REMOVE,			/* with its name at once, while somebody is attached */
 	KILLING_TAKE_OVER,		/* the start after a kill */
-	KILLING_CLEAR,			/* likewise, and nobody wants it any more */
+	KILLING_CLEAR,			/* likewise, and nobody wants it any more: until it is gone, unless somebody has it */
 	KILLING_PHASE_N
 };
 extern const char *const killing_phase_names[KILLING_PHASE_N];
@@ -59,6 +59,8 @@ struct killing {
 	bool is_mapping;		/* the guest maps it, and it holds the seed */
 	bool is_filled;			/* the seed was stored, and nobody has asked for its removal since */
 	bool is_removed;		/* the daemon said that its name is gone */
+	bool is_ready;			/* clear: it has said so */
+	bool is_undecided;		/* it lives as it was, or goes: who removes it outlives the daemon */
 	long generation;
 	struct world before;		/* when it was ready */
 };

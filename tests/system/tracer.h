@@ -43,7 +43,7 @@ void tracer_seize(struct tracer *tracer, struct harness_daemon *daemon);
 
 /*
  * Lets it go on until it is at the stop of this number (from 0): true, and it stands still there. Or until is_over(arg), which is
- * asked when fd is readable and the daemon waits for others: false, and it runs.
+ * asked when fd is readable (negative: now and again) and the daemon waits for others: false, and it runs.
  */
 bool tracer_run(struct tracer *tracer, size_t at, int fd, bool (*is_over)(void *arg), void *arg);
 
