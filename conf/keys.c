@@ -136,7 +136,7 @@ static const struct keys_row rows[] = {
 	  .reload = KEYS_NEVER, .fallback_words = "none: it is private",
 	  .range = "a number from 1 to 0xFFFFFFFF, as in 0x7A2F; without the key it is private, which 0 would mean to the kernel",
 	  .help = "sysv: the key that other programs find it by, as with shmget(2). No two segments share one. Without it the "
-	      "segment is private: reached only through the daemon, and gone with its last holder." },
+	      "segment is private: nobody is told a key of it, and it is reached only through the daemon." },
 	{ KEYS_DEFINITION, "path", KEYS_TYPE_PATH, KEYS_OF_SEGMENT, .backends = OF_FILE, AT(definition, path),
 	  .max = STRING_MAX, .reload = KEYS_NEVER, .fallback_words = "none; of backend file: required",
 	  .range = "an absolute path",

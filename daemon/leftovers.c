@@ -369,10 +369,16 @@ bool
 leftovers_claim(struct leftovers *leftovers, const struct definition *definition, uint64_t generation,
     struct record_entry *ret_entry)
 {
-	struct leftover *leftover = leftovers_find(leftovers, definition);
+	const struct backend *backend = backend_find(definition->backend);
+	struct leftover *leftover;
 
+	/* What of a template was made has no name that tells it from others'. */
+	TAILQ_FOREACH(leftover, &leftovers->list, list_entry)
+		if (leftover->entry.row.generation == generation && streq(leftover->entry.row.segment, definition->name) && backend &&
+		    streq(leftover->entry.row.backend, backend->name))
+			break;
 	/* Its state is what the caller knows better. */
-	if (!leftover || leftover->entry.row.generation != generation || leftover->holding.backend)
+	if (!leftover || leftover->holding.backend)
 		return false;
 	*ret_entry = leftover->entry;
 	leftover_free(leftover);
@@ -406,7 +412,7 @@ leftovers_wait(struct leftovers *leftovers, const struct leftover *leftover, cha
 	const struct record_row *row = &leftover->entry.row;
 
 	(void)snprintf(text, text_size, "%s %s, which a segmentd made that was killed, is being removed; retry when it is", row->backend,
-	    row->object);
+	    record_object(row));
 	leftovers->is_awaited = true;
 	return -EBUSY;
 }
@@ -441,6 +447,26 @@ leftovers_row_taken(struct leftovers *leftovers, const struct definition *defini
 		leftover_free(leftover);
 }
 
+/* Whether another one can be made beside it: which does not happen for somebody alone who is just ending with the killed daemon. */
+static bool
+leftover_is_aside(struct leftover *leftover, const struct definition *definition)
+{
+	char text[FINDINGS_TEXT_SIZE];
+
+	return record_is_private(&leftover->entry.row) && (!leftovers_are_fresh(leftover->leftovers) ||
+	    leftover_misfit(leftover, definition, false, text, sizeof(text)));
+}
+
+/* Nobody comes to it any more, and the kernel ends it with the last who has it. */
+static void
+leftover_let_go(struct leftover *leftover, const char *why)
+{
+	leftover_log(leftover, MESSAGE_LEFT, "somebody has it, and it cannot be taken over (%s): it is theirs, and ends with the last of "
+	    "them; another one is made", why);
+	holding_release(&leftover->holding, leftover->leftovers->releases, false);
+	leftover_free(leftover);
+}
+
 int
 leftovers_adopt(struct leftovers *leftovers, const struct definition *definition, struct holding *holding, char *text,
     size_t text_size)
@@ -468,6 +494,10 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
 		return r;
 	is_held = !holding_is_alone(&leftover->holding);
 	why = leftover_misfit(leftover, definition, is_held, clause, sizeof(clause));
+	if (why && is_held && leftover_is_aside(leftover, definition)) {
+		leftover_let_go(leftover, why);
+		return LEFTOVERS_E_NONE;
+	}
 	if (!why) {
 		leftover_hand_over(leftover, is_held, holding);
 		return 0;
@@ -484,7 +514,7 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
 	if (others)
 		(void)snprintf(count, sizeof(count), ": %" PRIu64 " attached", others);
 	(void)snprintf(text, text_size, "%s %s was made by segmentd %" PRId32 ", which was killed, and cannot be taken over (%s), nor "
-	    "removed while somebody has it%s", leftover->entry.row.backend, leftover->entry.row.object,
+	    "removed while somebody has it%s", leftover->entry.row.backend, record_object(&leftover->entry.row),
 	    leftover->entry.row.maker_pid, why, count);
 	if (!leftovers_are_fresh(leftovers))
 		return LEFTOVERS_E_HELD;

@@ -31,7 +31,7 @@ leftover_describe(const struct leftover *leftover, char *text, size_t text_size)
 	else if (row->shm_id >= 0)
 		(void)snprintf(number, sizeof(number), ", id %" PRId32, row->shm_id);
 	(void)snprintf(text, text_size, "%s %s of segment '%s' (%s%s), left by segmentd %" PRId32 " which was killed", row->backend,
-	    row->object, row->segment, findings_size(size, sizeof(size), row->map_bytes), number, row->maker_pid);
+	    record_object(row), row->segment, findings_size(size, sizeof(size), row->map_bytes), number, row->maker_pid);
 	return text;
 }
 
@@ -59,7 +59,7 @@ leftover_post(const struct leftover *leftover, enum protocol_orphan what)
 		events_post_orphan(registry->host.events, &(struct events_orphan) {
 			.kind = PROTOCOL_EVENT_LEFTOVER,
 			.what = what,
-			.name = row->object,
+			.name = record_object(row),
 			.segment = row->segment,
 			.inode = row->inode,
 			.shm_id = row->shm_id,
@@ -126,7 +126,7 @@ leftover_tell_removed(const struct leftover *leftover)
 	const struct record_row *row = &leftover->entry.row;
 	const struct backend *backend = backend_of_row(row);
 	const struct journal_object object = {
-		.name = row->object,
+		.name = record_object(row),
 		.inode = row->inode,
 		.has_id = row->shm_id >= 0,
 		.id = row->shm_id,

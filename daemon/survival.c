@@ -46,6 +46,14 @@ survival_fill(struct box *box, void *arg)
 
 /* Segments */
 
+/* Whether the record, or its file, leads to it without a descriptor. What was made of a template nobody asks for by its name. */
+static bool
+survival_may_find(const struct past_segment *past)
+{
+	return past->definition && (backend_has(past->definition->backend, BACKEND_DURABLE) ||
+	    (backend_has(past->definition->backend, BACKEND_NAMED) && !past->template_name));
+}
+
 static int
 survival_revive_object(struct survival *survival, struct past_segment *past, struct holding *holding, char *text, size_t text_size)
 {
@@ -146,7 +154,7 @@ survival_revive_segment(struct survival *survival, struct past_segment *past)
 	if (holding.backend)
 		holding_leave(&holding);
 	/* By its name or key it may be found again: whoever provisions it says what comes of that. */
-	if (!backend_has(past->definition->backend, BACKEND_NAMED | BACKEND_DURABLE))
+	if (!survival_may_find(past))
 		survival_tell_lost(survival->past, past, r == BACKEND_E_OTHER ? "what was kept of it is something else" : text);
 	return r == -ENOMEM ? r : 0;
 }
@@ -381,14 +389,14 @@ survival_lose(const struct past *past)
 	for (size_t i = 0; i < past->n_segments; i++) {
 		const struct past_segment *segment = &past->segments[i];
 
-		if (segment->definition && backend_has(segment->definition->backend, BACKEND_NAMED | BACKEND_DURABLE))
+		if (survival_may_find(segment))
 			continue;
 		survival_tell_lost(past, segment, "no descriptor of it was kept by a service manager");
 		n++;
 	}
 	if (past->n_segments || past->n_sessions)
 		log_write(MESSAGE_NOT_TAKEN_OVER, NULL, "nothing was kept of what the segmentd before this one had open: %zu of its %zu segments are "
-		    "lost, the others are looked for by their names; its %zu connections have ended, and who had them connects anew",
+		    "lost, the others are looked for by the record; its %zu connections have ended, and who had them connects anew",
 		    n, past->n_segments, past->n_sessions);
 }
 

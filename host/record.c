@@ -192,6 +192,27 @@ record_found_deinit(struct record_found *found)
 
 /* Judging */
 
+/* Names begin with a slash, and keys with a digit. */
+bool
+record_is_private(const struct record_row *row)
+{
+	return strncmp(row->object, RECORD_PRIVATE, strlen(RECORD_PRIVATE)) == 0;
+}
+
+bool
+record_is_private_of(const struct record_row *row, const char *segment)
+{
+	size_t length = strlen(RECORD_PRIVATE);
+
+	return record_is_private(row) && row->object[length] == ' ' && streq(row->object + length + 1, segment);
+}
+
+const char *
+record_object(const struct record_row *row)
+{
+	return record_is_private(row) ? "(" RECORD_PRIVATE ")" : row->object;
+}
+
 uint64_t
 record_born_ns(int dir_fd, const char *path)
 {

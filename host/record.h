@@ -28,6 +28,7 @@ struct sysv_row;
 #define RECORD_BACKEND_SIZE	16
 #define RECORD_SEGMENT_SIZE	136
 #define RECORD_OBJECT_SIZE	256
+#define RECORD_PRIVATE		"private"	/* an object that nobody finds: by itself, or with a space and its segment's name */
 
 enum record_state {
 	RECORD_FREE,			/* no row */
@@ -88,6 +89,13 @@ struct record_found {
  */
 int record_read(const char *root, int dir_fd, uid_t uid, record_tell_fn tell, void *arg, struct record_found *ret_found);
 void record_found_deinit(struct record_found *found);
+
+/* Whether it is in no name's or key's place: another one can be made beside it. */
+bool record_is_private(const struct record_row *row);
+/* And the declared segment's that has this name. */
+bool record_is_private_of(const struct record_row *row, const char *segment);
+/* For a sentence: by what others find it; or that they do not. */
+const char *record_object(const struct record_row *row);
 
 /* What a row or a header has to have as its sum. */
 uint64_t record_sum(const void *row);

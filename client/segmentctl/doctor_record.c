@@ -90,8 +90,9 @@ is_posix_of(const struct record_row *row, const struct definition *definition)
 static bool
 is_sysv_of(const struct record_row *row, const struct definition *definition)
 {
-	return definition_takes(definition, DEFINITION_TAKES_SHM_LIMITS) && definition->has_key && streq(row->backend, SYSV) &&
-	    row->key == definition->key;
+	if (!definition_takes(definition, DEFINITION_TAKES_SHM_LIMITS) || !streq(row->backend, SYSV))
+		return false;
+	return definition->has_key ? row->key == definition->key : record_is_private_of(row, definition->name);
 }
 
 static bool
@@ -117,7 +118,8 @@ is_proved(const struct doctor *doctor, const struct record_row *row, const struc
 static const char *
 describe(char *buf, size_t size, const struct record_row *row)
 {
-	(void)snprintf(buf, size, "%s %s, which segmentd %" PRId32 " left, that was killed,", row->backend, row->object, row->maker_pid);
+	(void)snprintf(buf, size, "%s %s, which segmentd %" PRId32 " left, that was killed,", row->backend, record_object(row),
+	    row->maker_pid);
 	return buf;
 }
 
@@ -147,6 +149,10 @@ tell_wanted(const struct left *left, const struct record_row *row, const struct 
 		doctor_add(doctor, DOCTOR_NOTE, &one, "will be ready with what is in it", text);
 	} else if (there->lease == LEASE_FREE) {
 		(void)snprintf(text, sizeof(text), "%s will be removed by the next start, and made anew: %s; nobody has it", what, if_free);
+		doctor_add(doctor, DOCTOR_NOTE, &one, "will be ready, without what is in it now", text);
+	} else if (there->lease == LEASE_HELD && record_is_private(row)) {
+		(void)snprintf(text, sizeof(text), "%s will be left to who has it by the next start, and another one made: it cannot be taken "
+		    "over (%s)", what, if_held);
 		doctor_add(doctor, DOCTOR_NOTE, &one, "will be ready, without what is in it now", text);
 	} else if (there->lease == LEASE_HELD) {
 		if (there->st)
@@ -208,6 +214,20 @@ lease_of(const struct sysv_row *shm)
 	return shm->n_attached ? LEASE_HELD : LEASE_FREE;
 }
 
+/* By its key, which only the record tells. */
+static void
+find_wanted_private(const struct left *left, const struct definition *definition)
+{
+	for (size_t i = 0; i < left->found.n_rows; i++)
+		for (size_t j = 0; is_sysv_of(&left->found.rows[i], definition) && j < left->n_shm; j++)
+			if (left->shm[j].key == left->found.rows[i].key) {
+				struct doctor_there there = { .shm = &left->shm[j], .lease = lease_of(&left->shm[j]) };
+
+				judge_wanted(left, definition, &there);
+				return;
+			}
+}
+
 static void
 find_wanted(const struct left *left, const struct definition *definition)
 {
@@ -216,6 +236,8 @@ find_wanted(const struct left *left, const struct definition *definition)
 	struct doctor_there there = { 0 };
 	struct stat st;
 
+	if (definition_takes(definition, DEFINITION_TAKES_SHM_LIMITS) && !definition->has_key)
+		find_wanted_private(left, definition);
 	for (size_t i = 0; definition_takes(definition, DEFINITION_TAKES_SHM_LIMITS) && definition->has_key && i < left->n_shm; i++)
 		if (left->shm[i].key == definition->key) {
 			there = (struct doctor_there) { .shm = &left->shm[i], .lease = lease_of(&left->shm[i]) };

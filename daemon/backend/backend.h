@@ -99,8 +99,9 @@ struct backend {
 	    struct backend_object *ret_object, char *text, size_t text_size);
 
 	/*
-	 * By what others find what it makes of a definition, without us; "": by nothing. It is in the record then, from before it
-	 * has the name until after that is gone, as long as the process lives. NULL: never by anything.
+	 * By what a start knows what was made of a definition, if the record has it: as others find it without us, or
+	 * RECORD_PRIVATE and its segment's name. "": by nothing. What has a row has it from before it is there until after it is
+	 * gone, as long as the process lives. NULL: it has none.
 	 */
 	void (*name_of)(const struct definition *definition, char *name, size_t name_size);
 

@@ -5,15 +5,15 @@
  * judges whoever attaches, by group and mode, and its nattch is the count.
  *
  * It is there, and has its key, at once: so its row is an intent first, and the kernel's word for who made what a key names, and
- * when, is the proof of who is killed before its id is in the row. One that is to be private has a key that nobody knows for as
- * long as that takes.
+ * when, is the proof of who is killed before its id is in the row. By nothing but a key it could be found again then. So a private
+ * one has a key, too: a random one, which is told nobody. Who may attach it is the mode's matter, as with any: the kernel's table
+ * shows all ids.
  *
  * It has no descriptor. What marks, watches and leases are asked of is a page that stands in for it: who attaches through us
  * maps that as well, for as long.
  *
  * We keep it attached from its making on. So no removal destroys it before its pages were given back by a worker, and
- * kernel.shm_rmid_forced, which destroys what nobody has attached, finds somebody. A private one is removed at once: nobody
- * can find it in any case, and it ends with its last holder, however we end.
+ * kernel.shm_rmid_forced, which destroys what nobody has attached, finds somebody, as long as we live.
  */
 #include "config.h"
 
@@ -39,7 +39,8 @@
 struct sysv {
 	struct record_entry entry;	/* its row, as long as it has a key */
 	void *map;			/* ours */
-	uint32_t key;			/* 0: it has none, or not any more by our doing */
+	uint32_t key;			/* 0: it has none any more, by our doing */
+	bool is_private;
 	uint32_t gid, mode;
 	bool is_open;			/* to whom the definition names */
 	bool is_locked;
@@ -177,12 +178,15 @@ sysv_close(struct backend_object *object)
 	free(sysv);
 }
 
+/* What a template is made for has an owner, which a declared one never has: no start wants it, since nobody says that it is the same. */
 static void
 sysv_name_of(const struct definition *definition, char *name, size_t name_size)
 {
 	name[0] = '\0';
 	if (definition->has_key)
 		(void)snprintf(name, name_size, "0x%08x", definition->key);
+	else if (!definition->has_owner)
+		(void)snprintf(name, name_size, RECORD_PRIVATE " %s", definition->name);
 }
 
 static int
@@ -219,7 +223,6 @@ sysv_make(struct backend_object *object, struct record_row *row, const struct ba
 	struct sysv *sysv = object->own;
 	int r;
 
-	(void)snprintf(row->object, sizeof(row->object), "0x%08x", row->key);
 	r = record_add(birth->record, row, &sysv->entry);
 	if (r)
 		return sysv_fail_record(r, text, text_size);
@@ -240,6 +243,9 @@ sysv_make_private(struct backend_object *object, struct record_row *row, const s
 {
 	int r = -EEXIST;
 
+	((struct sysv *)object->own)->is_private = true;
+	if (!row->object[0])
+		(void)snprintf(row->object, sizeof(row->object), RECORD_PRIVATE);
 	for (unsigned i = 0; r == -EEXIST && i < SYSV_KEYS_MAX; i++) {
 		if (getrandom(&row->key, sizeof(row->key), GRND_NONBLOCK) != sizeof(row->key))
 			row->key = (uint32_t)(clock_realtime_ns() + i);
@@ -313,10 +319,7 @@ sysv_create(const struct definition *definition, const struct backend_birth *bir
 		sysv_undo(&object);
 		return r;
 	}
-	if (definition->has_key)
-		((struct sysv *)object.own)->key = definition->key;
-	else
-		sysv_unname(&object);
+	((struct sysv *)object.own)->key = row.key;
 	*ret_object = object;
 	return 0;
 }
@@ -384,6 +387,7 @@ sysv_prove(const struct record_entry *entry, struct backend_object *ret_object, 
 	sysv->entry = *entry;
 	sysv->entry.row.shm_id = id;
 	sysv->key = row->key;
+	sysv->is_private = record_is_private(row);
 	sysv->gid = again.shm_perm.gid;
 	sysv->mode = again.shm_perm.mode & SYSV_ACCESS;
 	ret_object->has_contents = true;
@@ -497,7 +501,10 @@ sysv_check(const struct backend_object *object, char *text, size_t text_size)
 
 	if (shmctl(object->shm_id, IPC_STAT, &shm))
 		return 0;
-	if (sysv->key && shm.shm_perm.mode & SHM_DEST)
+	if (sysv->key && shm.shm_perm.mode & SHM_DEST && sysv->is_private)
+		(void)snprintf(text, text_size, "somebody has removed System V segment %d: who has the memory keeps it, but it will not "
+		    "outlive segmentd. Remedy: remove the segment and have it made anew", object->shm_id);
+	else if (sysv->key && shm.shm_perm.mode & SHM_DEST)
 		(void)snprintf(text, text_size, "somebody has removed key 0x%08x: who has the memory keeps it, segmentd's clients "
 		    "find it by its name, and other programs do not find it any more. Remedy: remove the segment and have it "
 		    "made anew", sysv->key);
@@ -516,9 +523,9 @@ sysv_check(const struct backend_object *object, char *text, size_t text_size)
 	return BACKEND_E_CHANGED;
 }
 
-/* Private: it has no key to be found by, but its id, as long as anybody has it attached. */
+/* Its name is gone, and its row: it is found by its id, as long as anybody has it attached. */
 static int
-sysv_revive_private(const struct backend_remains *remains, struct backend_object *ret_object, char *text, size_t text_size)
+sysv_revive_unnamed(const struct backend_remains *remains, struct backend_object *ret_object, char *text, size_t text_size)
 {
 	struct shmid_ds shm;
 	int r;
@@ -551,7 +558,7 @@ sysv_revive(struct backend_remains *remains, struct backend_object *ret_object, 
 	if (remains->fds[0] < 0)
 		return BACKEND_E_GONE;
 	r = remains->entry ? sysv_prove(remains->entry, ret_object, text, text_size) :
-	    sysv_revive_private(remains, ret_object, text, text_size);
+	    sysv_revive_unnamed(remains, ret_object, text, text_size);
 	if (r)
 		return r;
 	(void)close(ret_object->fd);

@@ -241,6 +241,34 @@ START_TEST(keys_that_the_record_proves)
 }
 END_TEST
 
+/* Whose key nobody knows but the record. */
+START_TEST(a_private_one_that_the_record_proves)
+{
+	static const char table[] = "heading\n%10d          3   600              1048576    77     0      %u  %u     0     %u     0          0 "
+	    "         0          0                     0                     0\n";
+	struct record_row left = row_of("sysv", "a", RECORD_PRIVATE " a");
+
+	direct_define(0, "a", DEFINITION_SYSV, MIB, true);
+	left.key = 0x12345678;
+	left.shm_id = 3;
+	left.ipc_namespace = sysv_namespace();
+	put_record(&left, 1);
+	tree_put("/proc/sysvipc/shm", table, 0x12345678, 1u, (unsigned)geteuid(), (unsigned)geteuid());
+	assert_has(left_row(0)->what, "sysv (private), which segmentd 77 left, that was killed, will be taken over by the next start");
+	/* It is in nobody's way. */
+	direct_definitions[0].max_size_bytes = 2 * MIB;
+	ck_assert(left_row(0)->level == DOCTOR_NOTE);
+	assert_has(left_row(0)->what, "will be left to who has it by the next start, and another one made: it cannot be taken over "
+	    "(it has 1 MiB, and max_size is 2 MiB now)");
+	/* That of another segment, and one of a template, are nobody's. */
+	for (unsigned i = 0; i < 2; i++) {
+		(void)snprintf(left.object, sizeof(left.object), i ? RECORD_PRIVATE : RECORD_PRIVATE " b");
+		put_record(&left, 1);
+		assert_has(left_row(0)->what, "will be kept by the next start, because somebody has it, and removed when they are gone");
+	}
+}
+END_TEST
+
 START_TEST(what_was_left_and_no_segment_wants)
 {
 	struct record_row left[2];
@@ -497,6 +525,7 @@ main(void)
 	tcase_add_test(tcase, objects_that_are_there);
 	tcase_add_test(tcase, objects_that_the_record_proves);
 	tcase_add_test(tcase, keys_that_the_record_proves);
+	tcase_add_test(tcase, a_private_one_that_the_record_proves);
 	tcase_add_test(tcase, what_was_left_and_no_segment_wants);
 	tcase_add_test(tcase, record_that_may_not_be_read_is_said);
 	tcase_add_test(tcase, files_that_are_there);

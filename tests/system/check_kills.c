@@ -26,7 +26,7 @@ static char state_names[512];		/* what is in a state_dir that nothing is the mat
 static bool
 is_by_name(const struct killing *killing)
 {
-	return killing->kind->by == KILLING_BY_NAME || killing->kind->by == KILLING_BY_KEY;
+	return killing->kind->by == KILLING_BY_NAME || killing->kind->by == KILLING_BY_KEY || killing->kind->by == KILLING_BY_RECORD;
 }
 
 static void
@@ -78,16 +78,18 @@ static void
 expect_found(struct killing *killing)
 {
 	const struct world_object *object, *old_object = world_find(&killing->before, "s");
-	const struct world_memory *memory, *old_memory = world_find_key(&killing->before, KILLING_KEY);
-	bool is_same = killing->is_filled || (killing->is_mapping && !killing->is_removed && killing->phase == KILLING_DRAIN);
+	const struct world_memory *memory, *old_memory = killing_find_memory(killing, &killing->before);
+	bool is_same = killing->is_filled || (killing->is_mapping && !killing->is_removed && killing->phase == KILLING_DRAIN &&
+	    killing->kind->by != KILLING_BY_RECORD);
 	struct world world;
 
 	world_look(&world);
 	object = world_find(&world, "s");
-	memory = world_find_key(&world, KILLING_KEY);
+	memory = killing_find_memory(killing, &world);
 	killing_expect(killing, world.n_objects == (killing->kind->by == KILLING_BY_NAME) && !object == !world.n_objects,
 	    "there is %s", world_describe(&world));
-	killing_expect(killing, !memory == (killing->kind->by != KILLING_BY_KEY), "there is %s", world_describe(&world));
+	killing_expect(killing, !memory == (killing->kind->by != KILLING_BY_KEY && killing->kind->by != KILLING_BY_RECORD),
+	    "there is %s", world_describe(&world));
 	if (is_same && object && old_object)
 		killing_expect(killing, object->inode == old_object->inode, "it is inode %ju now, and was %ju",
 		    (uintmax_t)object->inode, (uintmax_t)old_object->inode);
@@ -152,7 +154,7 @@ static void
 expect_unwanted(struct killing *killing)
 {
 	const struct world_object *object = world_find(&killing->before, "s");
-	const struct world_memory *memory = world_find_key(&killing->before, KILLING_KEY);
+	const struct world_memory *memory = killing_find_memory(killing, &killing->before);
 	struct world world;
 
 	/* What was to be removed at once may be, now. */
@@ -163,7 +165,7 @@ expect_unwanted(struct killing *killing)
 		killing_expect(killing, world_find_inode(&world, object->inode), "somebody has it, and its name is gone: %s",
 		    world_describe(&world));
 	if (memory)
-		killing_expect(killing, world_find_key(&world, KILLING_KEY), "somebody has it, and its key is gone: %s",
+		killing_expect(killing, killing_find_memory(killing, &world), "somebody has it, and its key is gone: %s",
 		    world_describe(&world));
 }
 

@@ -230,25 +230,128 @@ START_TEST(in_another_namespace_nothing_is_taken_over)
 }
 END_TEST
 
-START_TEST(a_private_one_is_left_to_who_has_it)
+static struct segment_client *
+attach(const char *name, struct segment **ret_segment)
+{
+	struct segment_client *client;
+	int r = segment_connect(&client, scene.daemon.socket);
+
+	if (r == 0)
+		r = segment_attach(client, name, NULL, SEGMENT_WRITE, ret_segment);
+	harness_assert(r == 0, "attach '%s': %s", name, segment_error());
+	return client;
+}
+
+static void
+let_go(struct segment_client *client, struct segment *segment)
+{
+	ck_assert_int_eq(segment_detach(segment), 0);
+	segment_disconnect(client);
+}
+
+static char *
+byte_of(const struct segment *segment)
+{
+	return (char *)segment_data(segment) + 17;
+}
+
+/* While nobody but the killed daemon had it, and while somebody has. */
+START_TEST(a_private_one_is_found_again_by_the_record)
 {
 	struct segment_client *client;
 	struct segment *before, *after;
+	uint64_t generation;
 
 	begin(plain);
-	ck_assert_int_eq(segment_connect(&client, scene.daemon.socket), 0);
-	ck_assert_int_eq(segment_attach(client, "private", NULL, SEGMENT_WRITE, &before), 0);
-	((char *)segment_data(before))[17] = 9;
+	client = attach("private", &before);
+	generation = segment_generation(before);
+	*byte_of(before) = 9;
+	let_go(client, before);
+	restart(plain);
+	client = attach("private", &before);
+	ck_assert_int_eq(*byte_of(before), 9);
+	*byte_of(before) = 10;
 	restart(plain);
 	ck_assert_int_eq(segment_attach(client, "private", NULL, SEGMENT_WRITE, &after), 0);
-	ck_assert_int_eq(((char *)segment_data(before))[17], 9);
-	ck_assert_int_eq(((char *)segment_data(after))[17], 0);
+	ck_assert_int_eq(*byte_of(after), 10);
+	ck_assert_uint_eq(segment_generation(before), generation);
+	ck_assert_uint_eq(segment_generation(after), generation);
+	ck_assert_uint_eq(stranger_count(), 2);
+	ck_assert_int_eq(segment_detach(before), 0);
+	let_go(client, after);
+	end(0);
+}
+END_TEST
+
+/* It has no key that others were to find it by, so it is in nobody's way. */
+START_TEST(a_private_one_that_does_not_fit_is_left_to_who_has_it)
+{
+	struct segment_client *client, *other;
+	struct segment *before, *after;
+
+	begin(plain);
+	client = attach("private", &before);
+	*byte_of(before) = 9;
+	restart(RELOADING_SEGMENTS(SYSV("key = 0x7A2F; ") ", { name = \"private\"; size = \"8KiB\"; backend = \"sysv\"; mlock = false; }"));
+	other = attach("private", &after);
+	ck_assert_uint_eq(segment_size(after), 8192);
+	ck_assert_int_eq(*byte_of(before), 9);
+	ck_assert_int_eq(*byte_of(after), 0);
 	ck_assert_uint_ne(segment_generation(before), segment_generation(after));
 	ck_assert_uint_eq(stranger_count(), 3);
-	ck_assert_int_eq(segment_detach(before), 0);
+	/* Nobody else has it attached: the kernel ends it. */
+	let_go(client, before);
 	ck_assert_uint_eq(stranger_count(), 2);
-	ck_assert_int_eq(segment_detach(after), 0);
-	segment_disconnect(client);
+	let_go(other, after);
+	end(0);
+}
+END_TEST
+
+START_TEST(a_private_one_that_is_not_wanted_goes_when_nobody_has_it)
+{
+	struct segment_client *client;
+	struct segment *before;
+
+	begin(plain);
+	client = attach("private", &before);
+	restart(RELOADING_SEGMENTS(SYSV("key = 0x7A2F; ")));
+	harness_daemon_await_log(&scene.daemon, "sysv (private) of segment 'private' (4 KiB, id ");
+	harness_daemon_await_log(&scene.daemon, "it is kept, and removed when they are gone");
+	ck_assert_uint_eq(stranger_count(), 2);
+	let_go(client, before);
+	while (stranger_count() > 1)
+		suite_serves(&scene.daemon);
+	end(0);
+}
+END_TEST
+
+/* Who creates one of a name gets zeros, whoever had that name before the kill; and who had it keeps it. */
+START_TEST(one_of_a_template_is_nobody_elses)
+{
+	static const char template_[] = "segments = ( " SYSV("key = 0x7A2F; ") " );\n"
+	    "templates = ( { name = \"t-\"; max_size = \"64KiB\"; backend = \"sysv\"; mode = \"0660\"; mlock = false; } );";
+	struct segment_client *client, *other;
+	struct segment *before, *after;
+
+	begin(template_);
+	ck_assert_int_eq(segment_connect(&client, scene.daemon.socket), 0);
+	ck_assert_int_eq(segment_create(client, "t-1", 4096, 0, &before), 0);
+	*byte_of(before) = 9;
+	restart(template_);
+	ck_assert_int_eq(segment_connect(&other, scene.daemon.socket), 0);
+	ck_assert_int_eq(segment_create(other, "t-1", 4096, 0, &after), 0);
+	ck_assert_int_eq(*byte_of(before), 9);
+	ck_assert_int_eq(*byte_of(after), 0);
+	ck_assert_uint_eq(stranger_count(), 3);
+	/* Nor does a segment of the configuration get it. */
+	restart(RELOADING_SEGMENTS(SYSV("key = 0x7A2F; ") ", { name = \"t-1\"; size = \"4KiB\"; backend = \"sysv\"; mlock = false; }"));
+	let_go(client, before);
+	let_go(other, after);
+	other = attach("t-1", &after);
+	ck_assert_int_eq(*byte_of(after), 0);
+	while (stranger_count() > 2)
+		suite_serves(&scene.daemon);
+	let_go(other, after);
 	end(0);
 }
 END_TEST
@@ -267,7 +370,10 @@ make_suite(void)
 	tcase_add_test(tcase, what_does_not_fit_waits_for_who_has_it);
 	tcase_add_test(tcase, what_has_its_key_now_is_left_alone);
 	tcase_add_test(tcase, in_another_namespace_nothing_is_taken_over);
-	tcase_add_test(tcase, a_private_one_is_left_to_who_has_it);
+	tcase_add_test(tcase, a_private_one_is_found_again_by_the_record);
+	tcase_add_test(tcase, a_private_one_that_does_not_fit_is_left_to_who_has_it);
+	tcase_add_test(tcase, a_private_one_that_is_not_wanted_goes_when_nobody_has_it);
+	tcase_add_test(tcase, one_of_a_template_is_nobody_elses);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

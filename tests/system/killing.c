@@ -23,7 +23,7 @@ const struct killing_kind killing_kinds[KILLING_N] = {
 	    "locks = ( { name = \"all\"; length = \"4KiB\"; undo = \"4KiB\"; } );", KILLING_BY_NAME, .has_locks = true },
 	{ "sysv by key", "backend = \"sysv\"; key = 0x5e6a1d; mlock = false;", KILLING_BY_KEY, .is_quick = true },
 	{ "sysv by key, locked", "backend = \"sysv\"; key = 0x5e6a1d; mode = \"0660\";", KILLING_BY_KEY, .is_only_made = true },
-	{ "sysv, private", "backend = \"sysv\"; mlock = false;", KILLING_BY_NOTHING },
+	{ "sysv, private", "backend = \"sysv\"; mlock = false;", KILLING_BY_RECORD },
 	{ "file", "backend = \"file\"; mlock = false;", KILLING_BY_PATH },
 	{ "file, locked", "backend = \"file\";", KILLING_BY_PATH, .is_only_made = true },
 	{ "memfd", "", KILLING_BY_NOTHING },
@@ -46,6 +46,17 @@ killing_describe(const struct killing *killing)
 	    killing_phase_names[killing->phase], n ? tracer_describe(&killing_tracer.stops[n - 1]) : "before the first",
 	    killing->is_wanted ? "wants" : "does not want", killing->is_mapping ? ", which the guest maps" : "");
 	return text;
+}
+
+const struct world_memory *
+killing_find_memory(const struct killing *killing, const struct world *world)
+{
+	if (killing->kind->by == KILLING_BY_KEY)
+		return world_find_key(world, KILLING_KEY);
+	for (size_t i = 0; killing->kind->by == KILLING_BY_RECORD && i < world->n_memories; i++)
+		if (world->memories[i].key)
+			return &world->memories[i];
+	return NULL;
 }
 
 void

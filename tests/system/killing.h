@@ -20,6 +20,7 @@ enum killing_by {
 	KILLING_BY_NOTHING,
 	KILLING_BY_NAME,
 	KILLING_BY_KEY,
+	KILLING_BY_RECORD,		/* nobody does, but the next daemon */
 	KILLING_BY_PATH,
 };
 
@@ -71,6 +72,8 @@ extern struct tracer killing_tracer;
 const char *killing_describe(const struct killing *killing);
 #define killing_expect(killing, condition, format, ...) \
 	harness_assert(condition, "%s: " format, killing_describe(killing), ##__VA_ARGS__)
+/* The segment's, if it is System V memory. What is removed, or left to who has it, has no key any more. */
+const struct world_memory *killing_find_memory(const struct killing *killing, const struct world *world);
 /* Into the log, which is shown when the test fails. */
 void killing_note(const struct killing *killing, const char *text);
 
