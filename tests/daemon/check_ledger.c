@@ -6,10 +6,10 @@
  */
 #include "config.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "tests/daemon/ledger_rig.h"
+#include "tests/daemon/spoil.h"
 
 /* One of each kind, whose numbers are 1. */
 static struct {
@@ -375,72 +375,30 @@ START_TEST(a_newer_one_is_kept_as_it_is)
 }
 END_TEST
 
-static void
-put_nothing(void)
-{
-}
-
-static void
-put_link(void)
-{
-	ck_assert_int_eq(symlink("/etc/passwd", rig.path), 0);
-}
-
-static void
-put_directory(void)
-{
-	ck_assert_int_eq(mkdir(rig.path, 0700), 0);
-}
-
-static void
-put_fifo(void)
-{
-	ck_assert_int_eq(mkfifo(rig.path, 0600), 0);
-}
-
-static void
-put_text(void)
-{
-	int fd = open(rig.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	for (int i = 0; i < 100; i++)
-		ck_assert_int_eq(write(fd, "notes of somebody\n", 18), 18);
-	(void)close(fd);
-}
-
-static void
-put_writable(void)
-{
-	put_text();
-	ck_assert_int_eq(chmod(rig.path, 0622), 0);
-}
-
-static const struct {
-	void (*put)(void);
-	const char *words;
-} others[] = {
-	{ put_nothing, "" },
-	{ put_link, "it is no file of ours" },
-	{ put_directory, "it is no file of ours" },
-	{ put_fifo, "it is no file of ours" },
-	{ put_text, "it is none that segmentd writes" },
-	{ put_writable, "it is no file of ours" },
+/* By what stands there in its place. */
+static const char *const others[SPOIL_OTHER_N] = {
+	[SPOIL_NOTHING] = "",
+	[SPOIL_LINK] = "it is no file of ours",
+	[SPOIL_DIRECTORY] = "it is no file of ours",
+	[SPOIL_FIFO] = "it is no file of ours",
+	[SPOIL_TEXT] = "it is none that segmentd writes",
+	[SPOIL_WRITABLE] = "it is no file of ours",
 };
 
 START_TEST(what_else_stands_there_is_kept_aside_and_not_opened)
 {
 	rig_begin();
 	ledger_close(&rig.ledger);
-	others[_i].put();
+	spoil_put(rig.path, (enum spoil_other)_i);
 	rig_must_open();
 	expect_all(0);
-	rig_expect_told(others[_i].words);
+	rig_expect_told(others[_i]);
 	rig_put_session(&one.session, 7);
 	rig_must_commit();
 	rig_forget();
 	rig_look();
 	ck_assert_uint_eq(rig.n[LEDGER_SESSION], 1);
-	ck_assert_uint_eq(rig_end(), others[_i].words[0] ? 1 : 0);
+	ck_assert_uint_eq(rig_end(), others[_i][0] ? 1 : 0);
 }
 END_TEST
 

@@ -13,6 +13,7 @@
 
 #include "base/base.h"
 #include "daemon/record.h"
+#include "tests/daemon/spoil.h"
 
 #define N_ROWS	3
 #define N_MANY	1000
@@ -107,29 +108,7 @@ begin(unsigned n_rows)
 static unsigned
 end(void)
 {
-	DIR *stream = opendir(dir);
-	struct dirent *entry;
-	unsigned n = 0;
-
-	ck_assert_ptr_nonnull(stream);
-	while ((entry = readdir(stream))) {
-		if (entry->d_name[0] == '.')
-			continue;
-		n += strncmp(entry->d_name, RECORD_FILE ".", strlen(RECORD_FILE ".")) == 0;
-		ck_assert(unlinkat(dirfd(stream), entry->d_name, 0) == 0 || unlinkat(dirfd(stream), entry->d_name, AT_REMOVEDIR) == 0);
-	}
-	(void)closedir(stream);
-	ck_assert_int_eq(rmdir(dir), 0);
-	return n;
-}
-
-static void
-poke(size_t at, const void *bytes, size_t length)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	ck_assert(fd >= 0 && pwrite(fd, bytes, length, (off_t)at) == (ssize_t)length);
-	(void)close(fd);
+	return spoil_end(dir, RECORD_FILE);
 }
 
 static void
@@ -142,10 +121,8 @@ static struct record_header
 read_header(void)
 {
 	struct record_header header;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	ck_assert(fd >= 0 && pread(fd, &header, sizeof(header), 0) == sizeof(header));
-	(void)close(fd);
+	spoil_read(path, 0, &header, sizeof(header));
 	return header;
 }
 
@@ -245,7 +222,7 @@ START_TEST(flipped_anywhere_a_row_proves_nothing)
 	for (size_t i = 0; i < RECORD_ROW_BYTES; i++) {
 		unsigned char byte = (unsigned char)(((unsigned char *)&row)[i] ^ 1u << i % 8);
 
-		poke(2 * RECORD_ROW_BYTES + i, &byte, 1);
+		spoil_write(path, 2 * RECORD_ROW_BYTES + i, &byte, 1);
 		must_open();
 		ck_assert_uint_eq(found.n, N_ROWS - 1);
 		ck_assert_str_eq(found.entries[0].row.object, "/o0");
@@ -284,7 +261,7 @@ START_TEST(what_could_not_have_been_written_is_damaged)
 	forget();
 	memset((char *)&row + impossible[_i].at, impossible[_i].byte, impossible[_i].length);
 	row.sum = record_sum(&row);
-	poke(2 * RECORD_ROW_BYTES, &row, sizeof(row));
+	spoil_write(path, 2 * RECORD_ROW_BYTES, &row, sizeof(row));
 	must_open();
 	ck_assert_uint_eq(found.n, N_ROWS - 1);
 	expect_told("row 2 is damaged");
@@ -302,7 +279,7 @@ START_TEST(of_another_boot_nothing_is_left)
 	header = read_header();
 	header.boot[0] = header.boot[0] == '0' ? '1' : '0';
 	header.sum = record_sum(&header);
-	poke(0, &header, sizeof(header));
+	spoil_write(path, 0, &header, sizeof(header));
 	must_open();
 	ck_assert_uint_eq(found.n, 0);
 	ck_assert_str_eq(found.told, "");
@@ -327,7 +304,7 @@ START_TEST(a_newer_one_is_kept_as_it_is)
 		header.version = RECORD_VERSION + 1;
 	else
 		header.row_bytes = 2 * RECORD_ROW_BYTES;
-	poke(0, &header, sizeof(header));
+	spoil_write(path, 0, &header, sizeof(header));
 	must_open();
 	ck_assert_uint_eq(found.n, 0);
 	expect_told("it is of a newer segmentd");
@@ -347,72 +324,30 @@ START_TEST(a_newer_one_is_kept_as_it_is)
 }
 END_TEST
 
-static void
-put_nothing(void)
-{
-}
-
-static void
-put_link(void)
-{
-	ck_assert_int_eq(symlink("/etc/passwd", path), 0);
-}
-
-static void
-put_directory(void)
-{
-	ck_assert_int_eq(mkdir(path, 0700), 0);
-}
-
-static void
-put_fifo(void)
-{
-	ck_assert_int_eq(mkfifo(path, 0600), 0);
-}
-
-static void
-put_text(void)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	for (int i = 0; i < 100; i++)
-		ck_assert_int_eq(write(fd, "notes of somebody\n", 18), 18);
-	(void)close(fd);
-}
-
-static void
-put_writable(void)
-{
-	put_text();
-	ck_assert_int_eq(chmod(path, 0622), 0);
-}
-
-static const struct {
-	void (*put)(void);
-	const char *words;
-} others[] = {
-	{ put_nothing, "" },
-	{ put_link, "it is no file of segmentd's user" },
-	{ put_directory, "it is no file of segmentd's user" },
-	{ put_fifo, "it is no file of segmentd's user" },
-	{ put_text, "it is none that segmentd writes" },
-	{ put_writable, "it is no file of segmentd's user" },
+/* By what stands there in its place. */
+static const char *const others[SPOIL_OTHER_N] = {
+	[SPOIL_NOTHING] = "",
+	[SPOIL_LINK] = "it is no file of segmentd's user",
+	[SPOIL_DIRECTORY] = "it is no file of segmentd's user",
+	[SPOIL_FIFO] = "it is no file of segmentd's user",
+	[SPOIL_TEXT] = "it is none that segmentd writes",
+	[SPOIL_WRITABLE] = "it is no file of segmentd's user",
 };
 
 START_TEST(what_else_stands_there_is_kept_aside_and_not_opened)
 {
 	begin(0);
 	record_close(&found.record);
-	others[_i].put();
+	spoil_put(path, (enum spoil_other)_i);
 	must_open();
 	ck_assert_uint_eq(found.n, 0);
-	expect_told(others[_i].words);
+	expect_told(others[_i]);
 	(void)add(7);
 	forget();
 	must_open();
 	ck_assert_uint_eq(found.n, 1);
 	forget();
-	ck_assert_uint_eq(end(), others[_i].words[0] ? 1 : 0);
+	ck_assert_uint_eq(end(), others[_i][0] ? 1 : 0);
 }
 END_TEST
 

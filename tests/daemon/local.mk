@@ -73,12 +73,14 @@ tests_daemon_check_patience_SOURCES = tests/daemon/check_patience.c
 tests_daemon_check_patience_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_patience_LDADD = $(DAEMON_TEST_LIBS)
 
+SPOIL = tests/daemon/spoil.c tests/daemon/spoil.h
+
 check_PROGRAMS += tests/daemon/check_record
-tests_daemon_check_record_SOURCES = tests/daemon/check_record.c
+tests_daemon_check_record_SOURCES = tests/daemon/check_record.c $(SPOIL)
 tests_daemon_check_record_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_record_LDADD = $(DAEMON_TEST_LIBS)
 
-LEDGER_RIG = tests/daemon/ledger_rig.c tests/daemon/ledger_rig.h
+LEDGER_RIG = tests/daemon/ledger_rig.c tests/daemon/ledger_rig.h $(SPOIL)
 
 check_PROGRAMS += tests/daemon/check_ledger
 tests_daemon_check_ledger_SOURCES = tests/daemon/check_ledger.c $(LEDGER_RIG)
