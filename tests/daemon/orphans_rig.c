@@ -128,7 +128,8 @@ answer(enum audit_verdict verdict)
 		orphans_answer(ask, &(struct audit_stray) { .what = AUDIT_POSIX, .verdict = verdict, .proof = AUDIT_BY_LEASE,
 		    .inode = ask->candidates[i].inode, .resident_bytes = 4096, .size_bytes = 8192, .shm_id = -1 });
 	orphans_end(ask, 0, "");
-	while (ask->is_out)
+	/* What is due by then may be asked about in the same turn. */
+	while (ask->is_out && !rig.ask)
 		ck_assert_int_eq(event_base_loop(rig.base, EVLOOP_ONCE), 0);
 }
 

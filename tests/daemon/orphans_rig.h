@@ -58,7 +58,7 @@ void expect_ask(const char *const *names, size_t n);
 		expect_ask(names_, BASE_ARRAY_SIZE(names_));				\
 	} while (0)
 
-/* The same of all; and the loop goes on until that has been dealt with. */
+/* The same of all; and the loop goes on until that has been dealt with. The next question may be out then. */
 void answer(enum audit_verdict verdict);
 /* Nothing but "fence" is asked about, which came after whatever else happened. */
 void expect_quiet(const char *fence);
