@@ -18,6 +18,7 @@
 
 #include "tests/harness.h"
 #include "tests/harness-internal.h"
+#include "tests/suite_run.h"
 
 #define LOG_MAX		(256 * 1024)
 #define DAEMONS_MAX	8
@@ -179,8 +180,7 @@ show_left_logs(void)
 int
 harness_run(Suite *suite)
 {
-	SRunner *runner = srunner_create(suite);
-	int n_failed;
+	int status;
 
 	(void)snprintf(harness_base, sizeof(harness_base), "/tmp/segmentd-test-XXXXXX");
 	if (!mkdtemp(harness_base) || chmod(harness_base, 0755) != 0) {
@@ -189,13 +189,11 @@ harness_run(Suite *suite)
 	}
 	/* A client that writes to a daemon that hung up wants EPIPE, not death. */
 	(void)signal(SIGPIPE, SIG_IGN);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	if (n_failed)
+	status = suite_run(suite);
+	if (status != EXIT_SUCCESS)
 		show_left_logs();
 	remove_tree(harness_base);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return status;
 }
 
 static void

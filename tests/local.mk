@@ -12,6 +12,8 @@ AM_TESTS_ENVIRONMENT = \
 check-local:
 	@test -n "$(CHECK_FULL)" || echo "What takes long is left out of this check, see LEFT OUT and SKIP in tests/*/*.log; CHECK_FULL=1 has it all."
 
+noinst_HEADERS += tests/suite_run.h
+
 # The harness: link $(HARNESS_LIBS), compile with $(CHECK_CFLAGS).
 HARNESS_LIBS = tests/libharness.la $(CHECK_LIBS)
 if HAVE_CHECK

@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "host/container.h"
+#include "tests/suite_run.h"
 
 #define HASH	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define OTHER	"fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
@@ -117,8 +118,6 @@ main(void)
 {
 	Suite *suite = suite_create("container");
 	TCase *tests = tcase_create("container");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_test(tests, runtimes_are_known_by_their_paths);
 	tcase_add_test(tests, what_is_no_container_is_none);
@@ -126,9 +125,5 @@ main(void)
 	tcase_add_test(tests, hostile_paths_stay_within_bounds);
 	tcase_add_test(tests, cgroup_that_says_most_is_shown);
 	suite_add_tcase(suite, tests);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

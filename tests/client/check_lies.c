@@ -14,6 +14,7 @@
 
 #include "client/client.h"
 #include "tests/client/fake.h"
+#include "tests/suite_run.h"
 
 struct lie {
 	const char *name;
@@ -477,16 +478,10 @@ main(void)
 {
 	Suite *suite = suite_create("lies");
 	TCase *tcase = tcase_create("lies");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_loop_test(tcase, lie_is_an_error_and_leaves_nothing, 0, BASE_ARRAY_SIZE(lies));
 	tcase_add_test(tcase, exhausted_descriptors_are_named);
 	tcase_add_test(tcase, stale_replies_are_dropped_with_their_fds);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

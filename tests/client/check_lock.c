@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "tests/client/fake_locks.h"
+#include "tests/suite_run.h"
 
 #define RANGE	4096	/* what each lock protects */
 #define LOG	256
@@ -229,8 +230,6 @@ main(void)
 {
 	Suite *suite = suite_create("lock");
 	TCase *tcase = tcase_create("lock");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, locks_are_found_by_name);
@@ -240,9 +239,5 @@ main(void)
 	tcase_add_test(tcase, misuse_is_an_error_with_a_sentence);
 	tcase_add_test(tcase, reader_looks_on_and_does_not_lock);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "tests/client/fake_locks.h"
+#include "tests/suite_run.h"
 
 #ifndef SYS_futex_waitv
 #define SYS_futex_waitv	449
@@ -322,8 +323,6 @@ main(void)
 {
 	Suite *suite = suite_create("lockbell");
 	TCase *tcase = tcase_create("lockbell");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
@@ -341,9 +340,5 @@ main(void)
 	tcase_add_loop_test(tcase, waiting_goes_on_without_the_call_for_both, 0, (int)BASE_ARRAY_SIZE(waitv_errors));
 	tcase_add_test(tcase, sleeper_behind_a_claim_hears_the_bell_of_the_next);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

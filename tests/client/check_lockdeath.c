@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "tests/client/fake_locks.h"
+#include "tests/suite_run.h"
 
 #define RANGE		4096
 #define LOG		256
@@ -538,8 +539,6 @@ main(void)
 {
 	Suite *suite = suite_create("lockdeath");
 	TCase *tcase = tcase_create("lockdeath");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
@@ -557,9 +556,5 @@ main(void)
 	tcase_add_test(tcase, processes_exclude_each_other_and_readers_see_whole_sections);
 	tcase_add_test(tcase, scribbled_control_memory_harms_nothing_else);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

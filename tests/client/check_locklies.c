@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 
 #include "tests/client/fake_locks.h"
+#include "tests/suite_run.h"
 
 #define N_LOCKS		3
 #define CONTROL_SIZE	8192
@@ -336,16 +337,10 @@ main(void)
 {
 	Suite *suite = suite_create("locklies");
 	TCase *tcase = tcase_create("locklies");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_loop_test(tcase, lie_is_an_error_and_leaves_nothing, 0, BASE_ARRAY_SIZE(lies));
 	tcase_add_test(tcase, many_locks_come_in_several_messages);
 	tcase_add_test(tcase, exhausted_descriptors_are_named);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "tests/client/fake_locks.h"
+#include "tests/suite_run.h"
 
 #define RANGE		4096
 #define LOG		256
@@ -605,8 +606,6 @@ main(void)
 {
 	Suite *suite = suite_create("lockring");
 	TCase *tcase = tcase_create("lockring");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
@@ -623,9 +622,5 @@ main(void)
 	tcase_add_test(tcase, waiter_that_can_sleep_for_one_word_only_gets_it);
 	tcase_add_loop_test(tcase, bell_that_a_writer_sets_harms_that_lock_at_most, 0, 8);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

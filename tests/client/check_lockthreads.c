@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "tests/client/fake_locks.h"
+#include "tests/suite_run.h"
 
 #define RANGE		4096
 #define N_THREADS	4
@@ -410,8 +411,6 @@ main(void)
 {
 	Suite *suite = suite_create("lockthreads");
 	TCase *tcase = tcase_create("lockthreads");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
@@ -426,9 +425,5 @@ main(void)
 	tcase_add_test(tcase, child_without_the_mapping_does_not_touch_it);
 	tcase_add_test(tcase, forks_while_threads_end);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -8,6 +8,7 @@
 
 #include "client/client.h"
 #include "tests/client/fake.h"
+#include "tests/suite_run.h"
 
 #define N	5
 
@@ -301,16 +302,10 @@ main(void)
 {
 	Suite *suite = suite_create("manylies");
 	TCase *tcase = tcase_create("manylies");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_loop_test(tcase, lie_is_an_error_and_leaves_nothing, 0, BASE_ARRAY_SIZE(lies));
 	tcase_add_test(tcase, a_restart_is_survived);
 	tcase_add_test(tcase, arguments_are_checked_before_anybody_is_asked);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

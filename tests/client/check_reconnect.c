@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "tests/client/served.h"
+#include "tests/suite_run.h"
 
 #define N_THREADS	8
 #define N_ROUNDS	200
@@ -375,8 +376,6 @@ main(void)
 {
 	Suite *suite = suite_create("reconnect");
 	TCase *tcase = tcase_create("reconnect");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, broken_connection_is_made_anew_and_mappings_stay);
@@ -389,9 +388,5 @@ main(void)
 	tcase_add_test(tcase, forked_child_has_data_and_a_connection_of_its_own);
 	tcase_add_test(tcase, child_is_not_held_up_by_a_thread_it_does_not_have);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "tests/client/served.h"
+#include "tests/suite_run.h"
 
 #define HUGE_PAGE	(2 * MIB)
 
@@ -396,8 +397,6 @@ main(void)
 {
 	Suite *suite = suite_create("segment");
 	TCase *tcase = tcase_create("segment");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, attach_create_and_detach_say_what_they_mean);
@@ -410,9 +409,5 @@ main(void)
 	tcase_add_test(tcase, flags_of_a_mapping_are_had);
 	tcase_add_test(tcase, standard_streams_are_left_free);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -205,5 +205,5 @@ main(void)
 
 	tcase_add_loop_test(tc, is_refused_for_one_reason, 0, BASE_ARRAY_SIZE(rows));
 	suite_add_tcase(suite, tc);
-	return suite_main(suite);
+	return suite_run(suite);
 }

@@ -300,5 +300,5 @@ main(void)
 	tcase_add_loop_test(tc, what_cannot_be_is_refused_and_all_else_is_taken, 0, 8);
 	tcase_add_loop_test(tc, it_is_said_what_to_write_instead, 0, BASE_ARRAY_SIZE(sentences));
 	suite_add_tcase(suite, tc);
-	return suite_main(suite);
+	return suite_run(suite);
 }

@@ -203,5 +203,5 @@ main(void)
 	tcase_add_test(tc, changed_use_of_every_key_crashes_nothing);
 	tcase_add_test(tc, changed_locks_crash_nothing);
 	suite_add_tcase(suite, tc);
-	return suite_main(suite);
+	return suite_run(suite);
 }

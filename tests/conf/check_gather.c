@@ -281,5 +281,5 @@ main(void)
 	tcase_add_test(tcase, too_much_is_said_here);
 	tcase_add_test(tcase, names_are_plain);
 	suite_add_tcase(suite, tcase);
-	return suite_main(suite);
+	return suite_run(suite);
 }

@@ -299,5 +299,5 @@ main(void)
 	tcase_add_test(tc, names_that_only_look_alike_are_good);
 	tcase_add_test(tc, near_misses_are_recognised_and_others_are_not);
 	suite_add_tcase(suite, tc);
-	return suite_main(suite);
+	return suite_run(suite);
 }

@@ -463,5 +463,5 @@ main(void)
 	tcase_add_test(tc, rubbish_is_bounded_in_what_it_costs);
 	tcase_add_test(tc, shipped_configuration_is_good);
 	suite_add_tcase(suite, tc);
-	return suite_main(suite);
+	return suite_run(suite);
 }

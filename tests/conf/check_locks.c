@@ -310,5 +310,5 @@ main(void)
 	tcase_add_test(tc, lock_beyond_a_created_size_is_found);
 	tcase_add_test(tc, many_faults_are_found_in_little_time);
 	suite_add_tcase(suite, tc);
-	return suite_main(suite);
+	return suite_run(suite);
 }

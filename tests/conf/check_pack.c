@@ -374,5 +374,5 @@ main(void)
 	tcase_add_test(tcase, problems_come_back);
 	tcase_add_test(tcase, missing_keys_hold_their_defaults);
 	suite_add_tcase(suite, tcase);
-	return suite_main(suite);
+	return suite_run(suite);
 }

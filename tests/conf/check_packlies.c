@@ -335,5 +335,5 @@ main(void)
 	tcase_add_test(tcase, reading_is_cut_in_slices);
 	tcase_add_test(tcase, largest_definition_is_read_at_once);
 	suite_add_tcase(suite, tcase);
-	return suite_main(suite);
+	return suite_run(suite);
 }

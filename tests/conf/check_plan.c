@@ -427,5 +427,5 @@ main(void)
 	tcase_add_test(tcase, classes_are_as_promised);
 	tcase_add_test(tcase, comparing_is_cheap);
 	suite_add_tcase(suite, tcase);
-	return suite_main(suite);
+	return suite_run(suite);
 }

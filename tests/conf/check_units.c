@@ -165,5 +165,5 @@ main(void)
 	tcase_add_test(tc, what_is_written_reads_the_same);
 	tcase_add_test(tc, quotes_show_no_control_character_and_are_bounded);
 	suite_add_tcase(suite, tc);
-	return suite_main(suite);
+	return suite_run(suite);
 }

@@ -5,18 +5,6 @@
 
 #include "tests/conf/suite.h"
 
-int
-suite_main(Suite *suite)
-{
-	SRunner *runner = srunner_create(suite);
-	int n_failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
 void
 run_text(struct run *run, const char *text)
 {

@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "conf/load.h"
+#include "tests/suite_run.h"
 
 /* A run of the loader and what came of it. */
 struct run {
@@ -15,9 +16,6 @@ struct run {
 	struct conf_report report;
 	struct conf *conf;
 };
-
-/* Runs the suite of one case that holds these tests; returns main's exit status. */
-int suite_main(Suite *suite);
 
 void run_text(struct run *run, const char *text);
 void run_file(struct run *run, const char *path);

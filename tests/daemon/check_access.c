@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "client/protocol.h"
 #include "daemon/access.h"
+#include "tests/suite_run.h"
 
 #define R	PROTOCOL_ACCESS_READ
 #define RW	(PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE)
@@ -93,16 +94,10 @@ main(void)
 {
 	Suite *suite = suite_create("access");
 	TCase *tcase = tcase_create("access");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_loop_test(tcase, first_class_that_fits_decides, 0, BASE_ARRAY_SIZE(modes));
 	tcase_add_test(tcase, allow_adds_and_never_takes);
 	tcase_add_test(tcase, daemon_owns_what_nobody_does);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "daemon/accounts.h"
+#include "tests/suite_run.h"
 
 static const struct conf_limits limits = { .clients = 2, .attachments = 3, .bytes = 100 };
 
@@ -64,16 +65,10 @@ main(void)
 {
 	Suite *suite = suite_create("accounts");
 	TCase *tcase = tcase_create("accounts");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_test(tcase, limit_is_per_uid_and_per_kind);
 	tcase_add_test(tcase, amounts_cannot_overflow);
 	tcase_add_test(tcase, refusal_leaves_no_account_behind);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -15,6 +15,7 @@
 
 #include "base/base.h"
 #include "daemon/auditor.h"
+#include "tests/suite_run.h"
 
 #define PART		"FAKE_AUDIT"	/* in the environment: the part that is played */
 #define MESSAGE_ROWS	100
@@ -648,8 +649,6 @@ main(int argc, char **argv)
 {
 	Suite *suite;
 	TCase *tcase;
-	SRunner *runner;
-	int n_failed;
 
 	if (argc > 0 && streq(argv[0], "segmentd-audit"))
 		return fake_main();
@@ -674,9 +673,5 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, socket_is_asked_where_there_is_one);
 	tcase_add_test(tcase, socket_that_hangs_up_is_none);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "daemon/kernelcount.h"
 #include "daemon/procfd.h"
+#include "tests/suite_run.h"
 
 #define PAGE	4096
 
@@ -235,8 +236,6 @@ main(void)
 {
 	Suite *suite = suite_create("kernelcount");
 	TCase *tcase = tcase_create("kernelcount");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 20);
 	tcase_add_loop_test(tcase, mark_is_held_by_a_mapping_alone, 0, 2);
@@ -246,9 +245,5 @@ main(void)
 	tcase_add_loop_test(tcase, end_of_the_last_mapping_is_told, 0, 3);
 	tcase_add_test(tcase, looks_have_an_end);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -10,6 +10,7 @@
 
 #include "tests/daemon/ledger_rig.h"
 #include "tests/daemon/spoil.h"
+#include "tests/suite_run.h"
 
 /* One of each kind, whose numbers are 1. */
 static struct {
@@ -441,11 +442,5 @@ make_suite(void)
 int
 main(void)
 {
-	SRunner *runner = srunner_create(make_suite());
-	int n_failed;
-
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(make_suite());
 }

@@ -16,6 +16,7 @@
 
 #include "tests/daemon/ledger_rig.h"
 #include "tests/harness.h"
+#include "tests/suite_run.h"
 
 #define STOPS_MAX	1000
 #define N_CHANCES	400
@@ -371,11 +372,5 @@ make_suite(void)
 int
 main(void)
 {
-	SRunner *runner = srunner_create(make_suite());
-	int n_failed;
-
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(make_suite());
 }

@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "daemon/reload_lines.h"
+#include "tests/suite_run.h"
 
 #define N_LINES		60000
 #define PIECE_NS	(NS_PER_MS / 2)
@@ -72,13 +73,8 @@ main(void)
 {
 	Suite *suite = suite_create("lines");
 	TCase *tcase = tcase_create("lines");
-	SRunner *runner = srunner_create(suite);
-	int n_failed;
 
 	tcase_add_test(tcase, many_lines_are_given_back_in_pieces);
 	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

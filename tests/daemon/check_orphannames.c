@@ -15,6 +15,7 @@
 #include "base/base.h"
 #include "tests/daemon/orphans_rig.h"
 #include "tests/harness.h"
+#include "tests/suite_run.h"
 
 #define N_MANY	450			/* more than two questions have room for */
 
@@ -273,8 +274,6 @@ main(void)
 {
 	Suite *suite = suite_create("daemon/orphannames");
 	TCase *tcase = tcase_create("orphannames");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, only_regular_files_of_one_name_are_asked_about);
@@ -289,9 +288,5 @@ main(void)
 	tcase_add_test(tcase, lost_events_lead_to_a_look_at_all);
 	tcase_add_test(tcase, names_come_in_the_order_in_which_they_are_due);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "tests/daemon/orphans_rig.h"
+#include "tests/suite_run.h"
 
 START_TEST(object_is_told_of_once)
 {
@@ -274,8 +275,6 @@ main(void)
 {
 	Suite *suite = suite_create("daemon/orphans");
 	TCase *tcase = tcase_create("orphans");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, object_is_told_of_once);
@@ -293,9 +292,5 @@ main(void)
 	tcase_add_loop_test(tcase, judge_that_cannot_be_asked_is_asked_again_later, 0, 2);
 	tcase_add_test(tcase, ends_while_it_is_judged);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "daemon/orphans.h"
+#include "tests/suite_run.h"
 
 #define N_MANY	(ORPHANS_BATCH + 7)
 
@@ -278,8 +279,6 @@ main(void)
 {
 	Suite *suite = suite_create("daemon/orphansysv");
 	TCase *tcase = tcase_create("orphansysv");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, unattached_is_due_by_the_kernels_times);
@@ -290,9 +289,5 @@ main(void)
 	tcase_add_test(tcase, last_rule_that_goes_waits_for_what_is_being_removed);
 	tcase_add_test(tcase, without_rules_nothing_runs);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -17,6 +17,7 @@
 #include "base/base.h"
 #include "conf/plan.h"
 #include "daemon/parse.h"
+#include "tests/suite_run.h"
 
 #define KIND_VARIABLE	"CHECK_PARSE_WORKER"
 #define SLICE_NS	(NS_PER_MS / 2)
@@ -570,8 +571,6 @@ main(int argc, char **argv)
 	const char *kind = getenv(KIND_VARIABLE);
 	Suite *suite;
 	TCase *tcase;
-	SRunner *runner;
-	int n_failed;
 
 	if (argc > 0 && streq(argv[0], JOB_ARGV0)) {
 		if (kind)
@@ -599,9 +598,5 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, worker_that_gives_up_is_a_sentence);
 	tcase_add_test(tcase, given_up_parses_leave_nothing);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

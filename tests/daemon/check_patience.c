@@ -18,6 +18,7 @@
 #include "daemon/patience.h"
 #include "daemon/workers.h"
 #include "host/process.h"
+#include "tests/suite_run.h"
 
 #define LIMIT		(8 * NS_PER_SEC)
 #define START		(100 * NS_PER_SEC)
@@ -289,8 +290,6 @@ main(int argc, char **argv)
 {
 	Suite *suite;
 	TCase *tcase;
-	SRunner *runner;
-	int n_failed;
 
 	if (argc > 0 && streq(argv[0], JOB_ARGV0))
 		return worker_main();
@@ -304,9 +303,5 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, starved_worker_is_not_stuck);
 	tcase_add_test(tcase, stopped_worker_is_stuck);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

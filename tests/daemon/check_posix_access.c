@@ -19,6 +19,7 @@
 #include "client/protocol.h"
 #include "daemon/access.h"
 #include "daemon/backend/posix.h"
+#include "tests/suite_run.h"
 
 #define N_DEFINITIONS	3000
 #define N_ALLOW		4
@@ -222,11 +223,5 @@ make_suite(void)
 int
 main(void)
 {
-	SRunner *runner = srunner_create(make_suite());
-	int n_failed;
-
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(make_suite());
 }

@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "daemon/record.h"
 #include "tests/daemon/spoil.h"
+#include "tests/suite_run.h"
 
 #define N_ROWS	3
 #define N_MANY	1000
@@ -405,11 +406,5 @@ make_suite(void)
 int
 main(void)
 {
-	SRunner *runner = srunner_create(make_suite());
-	int n_failed;
-
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(make_suite());
 }

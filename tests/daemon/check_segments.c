@@ -16,6 +16,7 @@
 
 #include "base/base.h"
 #include "daemon/registry.h"
+#include "tests/suite_run.h"
 
 #define SIZE	(3 * MIB)
 
@@ -641,14 +642,8 @@ segments_suite(void)
 int
 main(int argc, char **argv)
 {
-	SRunner *runner;
-	int n_failed;
 
 	if (argc > 0 && streq(argv[0], JOB_ARGV0))
 		return worker_main();
-	runner = srunner_create(segments_suite());
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(segments_suite());
 }

@@ -13,6 +13,7 @@
 #include "daemon/procfd.h"
 #include "tests/daemon/conform.h"
 #include "tests/daemon/null.h"
+#include "tests/suite_run.h"
 
 #define SOON_MS	2000		/* by then what is counted seldom was counted again */
 #define HUGE_BYTES	(2 * MIB)
@@ -378,16 +379,10 @@ conform_expect_trace(const struct conform_trace *before, const char *when)
 int
 conform_main(int argc, char **argv, Suite *(*suite)(void))
 {
-	SRunner *runner;
-	int n_failed;
 
 	if (argc > 0 && streq(argv[0], JOB_ARGV0))
 		return worker_main();
-	runner = srunner_create(suite());
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite());
 }
 
 bool

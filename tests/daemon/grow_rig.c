@@ -10,6 +10,7 @@
 
 #include "host/limits.h"
 #include "tests/daemon/grow_rig.h"
+#include "tests/suite_run.h"
 
 struct grow_rig test;
 
@@ -259,14 +260,8 @@ grow_limit_locked(uint64_t bytes)
 int
 grow_main(int argc, char **argv, Suite *(*suite)(void))
 {
-	SRunner *runner;
-	int n_failed;
 
 	if (argc > 0 && streq(argv[0], JOB_ARGV0))
 		return worker_main();
-	runner = srunner_create(suite());
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite());
 }

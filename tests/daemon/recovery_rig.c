@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "tests/daemon/recovery_rig.h"
+#include "tests/suite_run.h"
 
 struct recovery_rig test;
 
@@ -184,8 +185,6 @@ rig_main(char **argv, const char *name, void (*add_tests)(TCase *tcase))
 {
 	Suite *suite = suite_create(name);
 	TCase *tcase = tcase_create(name);
-	SRunner *runner;
-	int n_failed;
 
 	if (streq(argv[0], JOB_ARGV0))
 		return worker_main();
@@ -193,9 +192,5 @@ rig_main(char **argv, const char *name, void (*add_tests)(TCase *tcase))
 	tcase_set_timeout(tcase, 60);
 	add_tests(tcase);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

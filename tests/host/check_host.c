@@ -14,6 +14,7 @@
 #include "host/limits.h"
 #include "host/memory.h"
 #include "host/process.h"
+#include "tests/suite_run.h"
 
 static char text[FINDINGS_TEXT_SIZE];
 
@@ -194,8 +195,6 @@ main(void)
 {
 	Suite *suite = suite_create("host");
 	TCase *tcase = tcase_create("host");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_test(tcase, sizes_for_people);
 	tcase_add_test(tcase, available_memory_names_the_reserve);
@@ -208,9 +207,5 @@ main(void)
 	tcase_add_test(tcase, descriptors_are_raised_to_the_hard_limit);
 	tcase_add_test(tcase, command_of_a_process_cannot_speak_to_a_terminal);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

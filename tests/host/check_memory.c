@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "host/memory.h"
+#include "tests/suite_run.h"
 
 static char top[] = "/tmp/check_memory.XXXXXX";	/* the runner's, which removes it */
 static char root[64];				/* a test's own, below it */
@@ -360,8 +361,6 @@ main(void)
 {
 	Suite *suite = suite_create("host/memory");
 	TCase *tcase = tcase_create("headroom");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_unchecked_fixture(tcase, make_top, remove_top);
 	tcase_add_checked_fixture(tcase, setup, NULL);
@@ -381,9 +380,5 @@ main(void)
 	tcase_add_test(tcase, missing_meminfo_is_an_error);
 	tcase_add_test(tcase, this_machine_answers);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

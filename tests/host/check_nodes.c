@@ -7,6 +7,7 @@
 
 #include "host/findings.h"
 #include "tests/host/tree.h"
+#include "tests/suite_run.h"
 
 #define HUGE	(2 * MIB)
 #define NODE	"/sys/devices/system/node"
@@ -186,8 +187,6 @@ main(void)
 {
 	Suite *suite = suite_create("nodes");
 	TCase *tcase = tcase_create("nodes");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_unchecked_fixture(tcase, tree_make_top, tree_remove_top);
 	tcase_add_checked_fixture(tcase, tree_make, NULL);
@@ -199,9 +198,5 @@ main(void)
 	tcase_add_test(tcase, part_of_a_node_is_asked_for_there);
 	tcase_add_test(tcase, cgroups_above_are_asked);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "host/process.h"
+#include "tests/suite_run.h"
 
 /* A process that can be asked to end: it lives until its side of the pair is closed. */
 struct child {
@@ -241,8 +242,6 @@ main(void)
 {
 	Suite *suite = suite_create("process");
 	TCase *tcase = tcase_create("process");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_test(tcase, process_lives_ends_and_is_gone);
 	tcase_add_test(tcase, ids_that_no_thread_can_have_are_gone);
@@ -251,9 +250,5 @@ main(void)
 	tcase_add_test(tcase, another_users_process_lives);
 	tcase_add_test(tcase, pid_namespaces_are_told_apart);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -15,6 +15,7 @@
 #include "host/findings.h"
 #include "host/shm.h"
 #include "tests/host/tree.h"
+#include "tests/suite_run.h"
 
 static char text[FINDINGS_TEXT_SIZE];
 
@@ -208,8 +209,6 @@ main(void)
 {
 	Suite *suite = suite_create("host/shm");
 	TCase *tcase = tcase_create("shm");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_unchecked_fixture(tcase, tree_make_top, tree_remove_top);
 	tcase_add_checked_fixture(tcase, tree_make, NULL);
@@ -221,9 +220,5 @@ main(void)
 	tcase_add_test(tcase, inodes_of_dev_shm);
 	tcase_add_test(tcase, small_files_are_read_or_the_error_is_told);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

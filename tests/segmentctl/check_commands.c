@@ -9,6 +9,7 @@
 #include "client/segmentctl/segmentctl.h"
 #include "tests/segmentctl/fake.h"
 #include "tests/segmentctl/run.h"
+#include "tests/suite_run.h"
 
 #define N_PAGED		250
 
@@ -424,8 +425,6 @@ main(void)
 {
 	Suite *suite = suite_create("segmentctl-commands");
 	TCase *tcase = tcase_create("commands");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 30);
 	tcase_add_checked_fixture(tcase, NULL, stop_fake);
@@ -442,9 +441,5 @@ main(void)
 	tcase_add_test(tcase, remove_shows_who_holds_it);
 	tcase_add_test(tcase, metrics_are_printed_as_they_are);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -12,6 +12,7 @@
 #include "conf/definition.h"
 #include "tests/segmentctl/fake.h"
 #include "tests/segmentctl/run.h"
+#include "tests/suite_run.h"
 
 #define SIZE	8192
 
@@ -188,8 +189,6 @@ main(void)
 {
 	Suite *suite = suite_create("segmentctl-contents");
 	TCase *tcase = tcase_create("contents");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 30);
 	tcase_add_checked_fixture(tcase, start, stop);
@@ -200,9 +199,5 @@ main(void)
 	tcase_add_test(tcase, refusals_have_their_status);
 	tcase_add_test(tcase, create_warns_of_what_does_not_last);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

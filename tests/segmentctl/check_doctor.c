@@ -15,6 +15,7 @@
 #include "tests/host/tree.h"
 #include "tests/segmentctl/doctor_host.h"
 #include "tests/segmentctl/run.h"
+#include "tests/suite_run.h"
 
 /* Commands, a line each, are a shell's. */
 static void
@@ -366,8 +367,6 @@ main(void)
 {
 	Suite *suite = suite_create("segmentctl-doctor");
 	TCase *tcase = tcase_create("doctor");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_unchecked_fixture(tcase, tree_make_top, tree_remove_top);
@@ -392,9 +391,5 @@ main(void)
 	tcase_add_test(tcase, sentences_fit_the_terminal);
 	tcase_add_test(tcase, usage);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -18,6 +18,7 @@
 #include "tests/segmentctl/doctor_direct.h"
 #include "tests/segmentctl/doctor_host.h"
 #include "tests/segmentctl/run.h"
+#include "tests/suite_run.h"
 
 START_TEST(limits_of_system_v)
 {
@@ -345,8 +346,6 @@ main(void)
 {
 	Suite *suite = suite_create("segmentctl-doctor-backends");
 	TCase *tcase = tcase_create("backends");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_unchecked_fixture(tcase, tree_make_top, tree_remove_top);
@@ -366,9 +365,5 @@ main(void)
 	tcase_add_test(tcase, parts_of_pools_on_nodes);
 	tcase_add_test(tcase, what_a_daemon_has_is_not_needed_again);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -19,6 +19,7 @@
 #include "tests/segmentctl/doctor_direct.h"
 #include "tests/segmentctl/doctor_host.h"
 #include "tests/segmentctl/run.h"
+#include "tests/suite_run.h"
 
 /* Whether the kernel says of files in the tree who has them. */
 static bool
@@ -516,8 +517,6 @@ main(void)
 {
 	Suite *suite = suite_create("segmentctl-doctor-left");
 	TCase *tcase = tcase_create("left");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_unchecked_fixture(tcase, tree_make_top, tree_remove_top);
@@ -533,9 +532,5 @@ main(void)
 	tcase_add_test(tcase, a_file_whose_last_use_did_not_end_well);
 	tcase_add_test(tcase, a_file_that_a_writer_has_enlarged);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -10,6 +10,7 @@
 #include "tests/segmentctl/fake.h"
 #include "tests/segmentctl/lies.h"
 #include "tests/segmentctl/run.h"
+#include "tests/suite_run.h"
 
 static void
 answer_short_rows(const struct fake_request *request)
@@ -437,8 +438,6 @@ main(void)
 {
 	Suite *suite = suite_create("segmentctl-lies");
 	TCase *tcase = tcase_create("lies");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 30);
 	tcase_add_checked_fixture(tcase, NULL, lies_stop);
@@ -454,9 +453,5 @@ main(void)
 	tcase_add_test(tcase, a_daemon_that_hangs_up_is_no_daemon);
 	tcase_add_test(tcase, refusals_do_not_act_on_the_terminal);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

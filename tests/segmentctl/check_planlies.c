@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "tests/segmentctl/fake.h"
 #include "tests/segmentctl/lies.h"
+#include "tests/suite_run.h"
 
 /* A plan of two lines, honest but for them: as many bytes of rows as are given, and what the head says of them. */
 static void
@@ -256,16 +257,10 @@ main(void)
 {
 	Suite *suite = suite_create("segmentctl-planlies");
 	TCase *tcase = tcase_create("planlies");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 30);
 	tcase_add_checked_fixture(tcase, NULL, lies_stop);
 	tcase_add_loop_test(tcase, lines_of_plans_are_checked, 0, 19);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

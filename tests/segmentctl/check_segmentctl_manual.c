@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "client/segmentctl/segmentctl.h"
+#include "tests/suite_run.h"
 
 #define ITEM	".It Cm "
 
@@ -110,15 +111,9 @@ main(void)
 {
 	Suite *suite = suite_create("segmentctl-manual");
 	TCase *tcase = tcase_create("manual");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_test(tcase, every_command_is_in_the_manual_as_it_is);
 	tcase_add_test(tcase, every_exit_status_is_in_the_manual);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -9,6 +9,7 @@
 #include "client/segmentctl/segmentctl.h"
 #include "tests/segmentctl/fake.h"
 #include "tests/segmentctl/run.h"
+#include "tests/suite_run.h"
 
 #define KEYS		"size\t\"1GiB\"\tset\tlive\nmlock\ttrue\tdefault\tdrained\nbackend\t\"memfd\"\tdefault\tnever\n"
 
@@ -312,8 +313,6 @@ main(void)
 {
 	Suite *suite = suite_create("segmentctl-show");
 	TCase *tcase = tcase_create("show");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 30);
 	tcase_add_checked_fixture(tcase, NULL, stop_fake);
@@ -323,9 +322,5 @@ main(void)
 	tcase_add_test(tcase, show_says_how_far_a_file_is_on_the_disk);
 	tcase_add_test(tcase, show_says_how_each_lock_is);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -11,6 +11,7 @@
 #include "client/segmentctl/text.h"
 #include "tests/segmentctl/fake.h"
 #include "tests/segmentctl/run.h"
+#include "tests/suite_run.h"
 
 #define LONG_NAME	"reference-data-of-all-the-exchanges-that-there-are.2026-11-21"
 #define COMMAND		"a-command-of-31-bytes-and-no-1"
@@ -255,8 +256,6 @@ main(void)
 {
 	Suite *suite = suite_create("segmentctl-tables");
 	TCase *tcase = tcase_create("tables");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, start, stop);
@@ -269,9 +268,5 @@ main(void)
 	tcase_add_test(tcase, clients_fit);
 	tcase_add_test(tcase, show_fits);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "client/segmentctl/json.h"
 #include "client/segmentctl/text.h"
+#include "tests/suite_run.h"
 
 static const char *
 size_of(uint64_t bytes)
@@ -99,8 +100,6 @@ main(void)
 {
 	Suite *suite = suite_create("segmentctl-text");
 	TCase *tcase = tcase_create("text");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_test(tcase, sizes_are_short_and_never_misleading);
 	tcase_add_test(tcase, percent_is_rounded_down_and_bounded);
@@ -108,9 +107,5 @@ main(void)
 	tcase_add_test(tcase, times_that_are_lies_are_no_crash);
 	tcase_add_test(tcase, json_strings_stay_valid);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "client/segmentctl/segmentctl.h"
 #include "tests/segmentctl/run.h"
+#include "tests/suite_run.h"
 
 static void
 assert_usage(const struct run *run, const char *part)
@@ -181,8 +182,6 @@ main(void)
 {
 	Suite *suite = suite_create("segmentctl-usage");
 	TCase *tcase = tcase_create("usage");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 30);
 	tcase_add_test(tcase, wrong_command_lines_say_what_is_wrong);
@@ -194,9 +193,5 @@ main(void)
 	tcase_add_test(tcase, check_reports_every_problem_with_its_place);
 	tcase_add_test(tcase, check_refuses_what_it_cannot_read);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

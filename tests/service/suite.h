@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/* What the suites of this folder share: running one case, and temporary sockets. */
+/* What the suites of this folder share: temporary sockets. */
 #ifndef TESTS_SERVICE_SUITE_H
 #define TESTS_SERVICE_SUITE_H
 
@@ -13,18 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* Runs the suite and says how it went as an exit status. */
-static inline int
-suite_run(Suite *suite)
-{
-	SRunner *runner = srunner_create(suite);
-	int n_failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+#include "tests/suite_run.h"
 
 /* A socket bound to path. */
 static inline int

@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "daemon/worker/cancel.h"
+#include "tests/suite_run.h"
 #include "tests/worker/harness.h"
 
 #define SIZE		(512 * MIB)	/* 150 ms of base pages */
@@ -187,8 +188,6 @@ main(void)
 {
 	Suite *suite = suite_create("worker/cancel");
 	TCase *tcase = tcase_create("cancel");
-	SRunner *runner = srunner_create(suite);
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, populating_ends_in_the_middle);
@@ -197,8 +196,5 @@ main(void)
 	tcase_add_test(tcase, one_that_comes_too_late_or_is_of_another_job_is_dropped);
 	tcase_add_test(tcase, the_end_of_the_daemon_ends_it_as_well);
 	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "host/cgroup.h"
+#include "tests/suite_run.h"
 #include "tests/worker/harness.h"
 
 #define LIMIT	(128 * MIB)
@@ -162,17 +163,11 @@ main(void)
 {
 	Suite *suite = suite_create("daemon/worker at a cgroup's limit");
 	TCase *tcase = tcase_create("cgroup");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_unchecked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, limit_is_named_before_it_is_met, JOB_PAGES_BASE, JOB_PAGES_AUTO + 1);
 	tcase_add_loop_test(tcase, limit_met_costs_the_worker_alone, JOB_PAGES_BASE, JOB_PAGES_AUTO + 1);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/base.h"
+#include "tests/suite_run.h"
 #include "tests/worker/harness.h"
 
 #define PIECE	(64 * KIB)
@@ -163,8 +164,6 @@ main(void)
 {
 	Suite *suite = suite_create("contents");
 	TCase *tcase = tcase_create("contents");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_set_timeout(tcase, 60);
@@ -175,9 +174,5 @@ main(void)
 	tcase_add_test(tcase, one_that_was_written_to_is_no_contents);
 	tcase_add_test(tcase, memory_is_asked_for_where_it_is_not_had);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -16,6 +16,7 @@
 #include "base/base.h"
 #include "client/control.h"
 #include "client/mutex.h"
+#include "tests/suite_run.h"
 #include "tests/worker/harness.h"
 
 #define SIZE		(4 * MIB)
@@ -120,11 +121,5 @@ make_suite(void)
 int
 main(void)
 {
-	SRunner *runner = srunner_create(make_suite());
-	int n_failed;
-
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(make_suite());
 }

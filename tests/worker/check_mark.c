@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "daemon/worker/mark.h"
+#include "tests/suite_run.h"
 
 static const struct mark known = {
 	.state = MARK_USED, .boot = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", .generation = UINT64_MAX, .size_bytes = 4097, .pid = 12,
@@ -120,17 +121,11 @@ main(void)
 {
 	Suite *suite = suite_create("mark");
 	TCase *tcase = tcase_create("mark");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_test(tcase, what_was_written_is_read);
 	tcase_add_test(tcase, any_other_byte_makes_it_none);
 	tcase_add_test(tcase, any_other_length_makes_it_none);
 	tcase_add_test(tcase, who_has_it_locked_is_told);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

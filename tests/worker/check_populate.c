@@ -17,6 +17,7 @@
 
 #include "base/base.h"
 #include "host/memory.h"
+#include "tests/suite_run.h"
 #include "tests/worker/harness.h"
 
 #ifndef MADV_COLLAPSE
@@ -414,8 +415,6 @@ main(void)
 {
 	Suite *suite = suite_create("daemon/populate");
 	TCase *tcase = tcase_create("populate");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 30);
 	tcase_add_test(tcase, base_pages_with_a_tail);
@@ -431,9 +430,5 @@ main(void)
 	tcase_add_test(tcase, objects_that_cannot_be_populated);
 	tcase_add_test(tcase, reserve_is_kept);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

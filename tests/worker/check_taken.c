@@ -15,6 +15,7 @@
 #include "daemon/worker/populate.h"
 #include "host/file.h"
 #include "host/pools.h"
+#include "tests/suite_run.h"
 
 #define HUGE	(2 * MIB)
 #define LENGTH	(4 * MIB)
@@ -152,8 +153,6 @@ main(void)
 {
 	Suite *suite = suite_create("taken");
 	TCase *tcase = tcase_create("taken");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_checked_fixture(tcase, setup, NULL);
 	tcase_add_test(tcase, refused_what_fits_by_now_it_asks_again);
@@ -162,9 +161,5 @@ main(void)
 	tcase_add_test(tcase, page_that_is_touched_meanwhile_stays_its_owners);
 	tcase_add_test(tcase, pool_that_never_rests_is_read_all_the_same);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

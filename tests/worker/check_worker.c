@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 
 #include "base/base.h"
+#include "tests/suite_run.h"
 #include "tests/worker/harness.h"
 
 #define SIZE		(6 * MIB + 12345)
@@ -279,8 +280,6 @@ main(void)
 {
 	Suite *suite = suite_create("daemon/worker");
 	TCase *tcase = tcase_create("worker");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tcase, 30);
 	tcase_add_test(tcase, every_descriptor_is_closed);
@@ -291,9 +290,5 @@ main(void)
 	tcase_add_test(tcase, worker_ends_with_the_daemon);
 	tcase_add_test(tcase, what_a_dead_daemon_asked_for_is_not_done);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }
