@@ -109,14 +109,14 @@ is_settled(void *arg)
 	return harness_daemon_hear(&killing->daemon) || strstr(killing->daemon.status, "failed");
 }
 
-/* What others would find by its name or key. */
+/* What is found by its name or key. */
 static bool
-is_found(void)
+is_found(const struct killing *killing)
 {
 	struct world world;
 
 	world_look(&world);
-	return world_find(&world, "s") || world_find_key(&world, KILLING_KEY);
+	return world_find(&world, "s") || killing_find_memory(killing, &world);
 }
 
 /* A quarantine is a name, too. */
@@ -349,7 +349,7 @@ clear(struct killing *killing)
 	is_stopped = tracer_run(&killing_tracer, killing->at, -1, is_cleared, killing);
 	harness_daemon_kill(&killing->daemon);
 	killing->is_undecided = is_removal_left();
-	killing->is_filled = killing->is_undecided || is_found();
+	killing->is_filled = killing->is_undecided || is_found(killing);
 	return is_stopped;
 }
 
