@@ -17,7 +17,7 @@
 #include "tests/system/killing.h"
 
 #define N_PHASES	2		/* of a program: those from KILLS_PART on */
-#define N_MAX		140		/* stops of a start: behind them it only asks again whether somebody has gone */
+#define N_MAX		140		/* stops of a start after a kill: behind them it only asks again whether somebody has gone */
 #define N_QUICK		3		/* kills of a phase that the quick check does */
 #define N_LAST		40		/* stops of a start that clears what nobody has: the removal */
 
@@ -267,7 +267,7 @@ learn_stops(const struct killing_kind *kind, enum killing_phase phase, bool is_h
 	size_t n;
 
 	(void)kill_at(kind, phase, SIZE_MAX, true, is_held);
-	n = min_u64(killing_tracer.n_stops, is_held || phase != KILLING_CLEAR ? N_MAX : TRACER_STOPS_MAX);
+	n = min_u64(killing_tracer.n_stops, phase == KILLING_TAKE_OVER || (phase == KILLING_CLEAR && is_held) ? N_MAX : TRACER_STOPS_MAX);
 	memcpy(ret_stops, killing_tracer.stops, n * sizeof(*ret_stops));
 	printf("%s, '%s'%s: %zu stops\n", killing_phase_names[phase], kind->name, is_held ? "" : ", which nobody has", n);
 	return n;
