@@ -195,6 +195,7 @@ make_segment(struct segment_client *client, const char *name, const struct answe
 	if (segment->n_locks)
 		lock_list_add(segment);
 	growth_add(segment);
+	returns_add(segment);
 	*ret_segment = segment;
 	return 0;
 fail_table:
@@ -252,10 +253,12 @@ is_mapped(const struct segment *segment)
 int
 segment_detach(struct segment *segment)
 {
+	uint64_t epoch;
 	int r = 0;
 
 	if (!segment)
 		return 0;
+	epoch = returns_remove(segment);
 	growth_remove(segment);
 	if (segment->n_locks) {
 		/* First, while the end of a thread that has one of its locks still waits for this. */
@@ -271,7 +274,7 @@ segment_detach(struct segment *segment)
 	close_fd(&segment->fd);
 	/* Last, since the daemon asks the kernel when it hears of it. A child's attachment is its parent's. */
 	if (segment->forks == client_forks())
-		send_detach(segment->client, segment->epoch, segment->attachment, segment->generation);
+		send_detach(segment->client, epoch, segment->attachment, segment->generation);
 	segment_free(segment, false);
 	return r;
 }

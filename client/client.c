@@ -23,6 +23,7 @@ fork_prepare(void)
 {
 	lock_fork_prepare();
 	growth_fork_prepare();
+	returns_fork_prepare();
 	(void)pthread_mutex_lock(&list_mutex);
 }
 
@@ -30,6 +31,7 @@ static void
 fork_parent(void)
 {
 	(void)pthread_mutex_unlock(&list_mutex);
+	returns_fork_parent();
 	growth_fork_parent();
 	lock_fork_parent();
 }
@@ -49,6 +51,7 @@ fork_child(void)
 		events_close(client->events);
 	}
 	(void)pthread_mutex_unlock(&list_mutex);
+	returns_fork_child();
 	growth_fork_child();
 	lock_fork_child();
 }
@@ -105,6 +108,7 @@ client_new(const char *path, struct segment_client **ret_client)
 	connection_init(&client->connection);
 	client->epoch = 0;
 	client->events = NULL;
+	client->segments = NULL;
 	client->path = copy;
 	(void)pthread_mutex_init(&client->mutex, NULL);
 	list_add(client);
@@ -121,6 +125,7 @@ client_free(struct segment_client *client)
 	connection_close(&client->connection);
 	if (client->events)
 		events_close(client->events);
+	returns_leave(client);
 	list_remove(client);
 	(void)pthread_mutex_destroy(&client->mutex);
 	if (client->events)
@@ -140,6 +145,8 @@ open_locked(struct segment_client *client, struct connection_tries *tries)
 	do {
 		client->epoch++;
 		r = connection_open(&client->connection, client->path);
+		if (r == 0)
+			r = returns_offer(client);
 	} while (connection_may_try_again(&client->connection, tries, r));
 	return r;
 }
@@ -172,7 +179,7 @@ client_call(struct segment_client *client, struct client_call *call)
 
 	(void)pthread_mutex_lock(&client->mutex);
 	do {
-		r = client->connection.fd < 0 ? open_locked(client, &tries) : 0;
+		r = client->connection.fd < 0 ? open_locked(client, &tries) : returns_offer(client);
 		if (r == 0)
 			r = request_locked(client, call);
 		/* What was never answered at all is asked again as it is; what broke later may have been done, and is repeated once. */

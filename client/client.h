@@ -34,6 +34,7 @@ struct segment_client {
 	uint64_t epoch;			/* counts connections: an attachment belongs to one */
 	struct client_events *events;	/* set once; NULL before */
 	char *path;
+	struct segment *segments;	/* that it has attached and not detached; see client/returns.c */
 	struct segment_client *previous;	/* in the list of all clients, which fork needs */
 	struct segment_client *next;
 };
@@ -63,7 +64,9 @@ struct segment {
 	struct segment *growth_previous;
 	struct segment *growth_next;
 	uint64_t generation;
-	uint64_t epoch;			/* the connection that it was attached through */
+	_Atomic uint64_t epoch;		/* the connection that it is an attachment of; while it is in the client's list, that's */
+	struct segment *client_previous;	/* in its client's list */
+	struct segment *client_next;
 	uint64_t forks;			/* client_forks() then */
 	bool dontfork;
 	bool is_writer;
@@ -115,6 +118,20 @@ int client_connection_fd(struct segment_client *client);
 
 /* Gives up the connection `epoch`, whose other end cannot be believed. */
 void client_drop(struct segment_client *client, uint64_t epoch);
+
+/* A handle of the client, from its making to its end. returns_remove() says which connection it is an attachment of by then. */
+void returns_add(struct segment *segment);
+uint64_t returns_remove(struct segment *segment);
+/*
+ * Has the attachments of older connections be the new one's, which is client->epoch; the caller has the client's mutex. 0, or the
+ * failure of a connection that broke: what the daemon refuses is not its any more.
+ */
+int returns_offer(struct segment_client *client);
+/* fork()'s three moments, and a client without its segments, which outlive it. */
+void returns_fork_prepare(void);
+void returns_fork_parent(void);
+void returns_fork_child(void);
+void returns_leave(struct segment_client *client);
 
 /* For the end of a client, and for a forked child: closes what there is, no more. */
 void events_close(struct client_events *events);

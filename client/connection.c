@@ -235,6 +235,32 @@ is_broken(int r)
 	return r == -ECONNRESET || r == -EPIPE || r == -ENOTCONN || r == -ECONNREFUSED;
 }
 
+/* fd: what goes with it; -1: nothing does. */
+static int
+send_with(struct connection *connection, const void *request, size_t size, int fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)request, .iov_len = size };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (fd >= 0) {
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof(control.bytes);
+		control.align = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(sizeof(fd)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+		};
+		memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+	}
+	do
+		n = sendmsg(connection->fd, &msg, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
 static int
 send_request(struct connection *connection, const void *request, size_t size)
 {
@@ -265,6 +291,7 @@ check_welcome(struct connection *connection, const struct protocol_header *heade
 		return fail_protocol(connection, "it chose version %u, which was not offered", (unsigned)welcome.version);
 	connection->version = welcome.version;
 	connection->session = welcome.session;
+	connection->features = welcome.features;
 	return 0;
 }
 
@@ -391,6 +418,7 @@ connection_open(struct connection *connection, const char *path)
 
 	connection->version = 0;
 	connection->session = 0;
+	connection->features = 0;
 	r = connect_to(connection, connection_socket_path(path));
 	if (r < 0)
 		return r;
@@ -516,9 +544,9 @@ connection_receive_pushed(struct connection *connection, enum protocol_type type
 	return 0;
 }
 
-int
-connection_request(struct connection *connection, enum protocol_type type,
-    struct protocol_header *request, size_t request_size,
+/* As connection_request(); with: what goes with the request, or -1. */
+static int
+request_with(struct connection *connection, enum protocol_type type, struct protocol_header *request, size_t request_size, int with,
     void *reply, size_t reply_size, size_t *ret_size, int *fds, unsigned n_fds)
 {
 	struct protocol_header header;
@@ -535,7 +563,7 @@ connection_request(struct connection *connection, enum protocol_type type,
 		.type = (uint16_t)type,
 		.serial = ++connection->serial,
 	};
-	r = send_request(connection, request, request_size);
+	r = with < 0 ? send_request(connection, request, request_size) : send_with(connection, request, request_size, with);
 	if (is_broken(r))
 		return receive_last_word(connection);
 	if (r < 0)
@@ -557,6 +585,29 @@ connection_request(struct connection *connection, enum protocol_type type,
 	message.n_fds = 0;
 out:
 	message_close_fds(&message);
+	return r;
+}
+
+int
+connection_request(struct connection *connection, enum protocol_type type, struct protocol_header *request, size_t request_size,
+    void *reply, size_t reply_size, size_t *ret_size, int *fds, unsigned n_fds)
+{
+	return request_with(connection, type, request, request_size, -1, reply, reply_size, ret_size, fds, n_fds);
+}
+
+int
+connection_return(struct connection *connection, struct protocol_return *request, int fd, uint32_t *ret_wants)
+{
+	struct protocol_returned reply;
+	size_t size;
+	int r = request_with(connection, PROTOCOL_RETURN, &request->header, sizeof(*request), fd, &reply, sizeof(reply), &size,
+	    NULL, 0);
+
+	if (r == 0 && size != sizeof(reply))
+		return fail_protocol(connection, "a reply of type %u has %zu bytes, not %zu", (unsigned)PROTOCOL_RETURN, size,
+		    sizeof(reply));
+	if (r == 0)
+		*ret_wants = reply.wants;
 	return r;
 }
 

@@ -22,6 +22,7 @@ struct connection {
 	bool hello_pending;		/* its reply was not read yet */
 	uint32_t version;		/* 0 until HELLO is answered */
 	uint64_t session;		/* the daemon's number for it, likewise */
+	uint64_t features;		/* what the daemon knows: PROTOCOL_FEATURE_*, likewise */
 	uint32_t row;			/* the last refusal's: which row of the request, from 1; 0: none */
 	char error[CONNECTION_ERROR_SIZE];	/* the sentence of the last failure */
 	_Alignas(8) char buffer[PROTOCOL_MESSAGE_MAX];	/* a message as it came; too large for the stack of some threads */
@@ -38,6 +39,7 @@ connection_init(struct connection *connection)
 	connection->hello_pending = false;
 	connection->version = 0;
 	connection->session = 0;
+	connection->features = 0;
 	connection->row = 0;
 	connection->error[0] = '\0';
 }
@@ -92,6 +94,12 @@ int connection_receive_pushed(struct connection *connection, enum protocol_type 
 int connection_request(struct connection *connection, enum protocol_type type,
     struct protocol_header *request, size_t request_size,
     void *reply, size_t reply_size, size_t *ret_size, int *fds, unsigned n_fds);
+
+/*
+ * Says that an attachment is to be this session's: generation, attachment and flags of the request are set. fd: with DATA, a
+ * descriptor of its memory; else -1. What is wanted of it then is in ret_wants. Results as connection_request.
+ */
+int connection_return(struct connection *connection, struct protocol_return *request, int fd, uint32_t *ret_wants);
 
 /*
  * Sends a request to which no reply is wanted (PROTOCOL_QUIET), and does not wait. What is asked after it finds it done.

@@ -5,7 +5,7 @@ noinst_LTLIBRARIES += client/libclient.la client/libcontrol.la
 client_libcontrol_la_SOURCES = client/control.c client/control.h client/mutex.c client/mutex.h
 client_libcontrol_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
 client_libclient_la_SOURCES = client/answer.c client/answer.h client/attach.c client/client.c client/client.h client/connection.c client/connection.h \
-	client/error.c client/event.c client/growth.c client/lock.c client/lock.h client/lock_map.c client/lock_threads.c client/lock_wait.c client/mapping.c \
+	client/error.c client/event.c client/growth.c client/lock.c client/lock.h client/lock_map.c client/lock_threads.c client/lock_wait.c client/mapping.c client/returns.c \
 	client/protocol.h client/protocol-rows.h
 client_libclient_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden -pthread
 client_libclient_la_LIBADD = client/libcontrol.la

@@ -16,8 +16,9 @@
  * is answered once with serial 0, type 0 and -EPROTO, with a sentence, and is disconnected. An unknown type in a well
  * formed message is answered with -EOPNOTSUPP, and nothing else happens.
  *
- * fds travel only from the daemon to the client, only with a good reply to ATTACH, ATTACH_MANY or CREATE. A client must not send a
- * request that returns an fd before it has read the reply to the one before: the daemon waits until it has.
+ * fds travel from the daemon to the client only with a good reply to ATTACH, ATTACH_MANY or CREATE. A client must not send a
+ * request that returns an fd before it has read the reply to the one before: the daemon waits until it has. From the client to the
+ * daemon they travel only with RETURN.
  *
  * Here are the header and the requests that do something; client/protocol-rows.h, which comes with it, has those that ask for
  * rows, and the events.
@@ -61,6 +62,7 @@ enum protocol_type {
 	PROTOCOL_ATTACH_MANY = 20,
 	PROTOCOL_WHO = 21,
 	PROTOCOL_WHO_ROWS = 22,
+	PROTOCOL_RETURN = 23,
 	PROTOCOL_TYPE_N
 };
 
@@ -96,11 +98,13 @@ struct protocol_hello {
 };
 static_assert(sizeof(struct protocol_hello) == 48, "wire");
 
+#define PROTOCOL_FEATURE_RETURN		UINT64_C(0x1)	/* the daemon knows RETURN */
+
 struct protocol_welcome {
 	struct protocol_header header;
 	uint32_t version;		/* the one that is spoken from here on */
 	uint32_t zero;
-	uint64_t features;
+	uint64_t features;		/* PROTOCOL_FEATURE_*; unknown ones are ignored */
 	uint64_t session;		/* its number, as `segmentctl clients` shows it */
 	char release[32];		/* the daemon's, as in "0.1.0" */
 };
@@ -211,6 +215,29 @@ struct protocol_attached_many {
 static_assert(sizeof(struct protocol_attached_many) == 32, "wire");
 static_assert(sizeof(struct protocol_attached_many) + PROTOCOL_ATTACH_ROWS * sizeof(struct protocol_attached) <=
     PROTOCOL_MESSAGE_MAX, "all answers fit into a message");
+
+/*
+ * RETURN: an attachment of a connection that is gone, as the daemon knows it still, or one before it did: it is this session's from
+ * now on, if this is the process that it was handed out to. Where the memory was lost with a daemon, the reply wants it: it comes
+ * back with another RETURN, with DATA and one fd of it, if the kernel says that it is the same object. -ESTALE: there is no such
+ * attachment any more, or the memory is another.
+ */
+#define PROTOCOL_RETURN_DATA	UINT32_C(0x1)
+
+struct protocol_return {
+	struct protocol_header header;
+	uint64_t generation;
+	uint32_t attachment;
+	uint32_t flags;			/* PROTOCOL_RETURN_DATA: its fd comes with the message */
+};
+static_assert(sizeof(struct protocol_return) == 40, "wire");
+
+struct protocol_returned {
+	struct protocol_header header;
+	uint32_t wants;			/* 0: the attachment is the session's; PROTOCOL_RETURN_DATA */
+	uint32_t zero;
+};
+static_assert(sizeof(struct protocol_returned) == 32, "wire");
 
 /*
  * DETACH: answered with a header, or with PROTOCOL_QUIET not at all; what the same session asks next finds it done. The

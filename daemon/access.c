@@ -29,6 +29,12 @@ identity_in_group(const struct identity *identity, uint32_t gid)
 	return false;
 }
 
+bool
+identity_is_process(const struct identity *identity, uint32_t uid, int32_t pid, uint64_t process)
+{
+	return identity->uid == uid && identity->pid == pid && identity->process == process && (process || pid);
+}
+
 /* Asked of the kernel once: they never change after the start, and every attach compares them. */
 static struct {
 	bool is_known;

@@ -24,6 +24,8 @@ struct identity {
 
 void identity_deinit(struct identity *identity);
 bool identity_in_group(const struct identity *identity, uint32_t gid);
+/* Whether it is that process. A pid alone is not enough where it is 0: all whom their pid namespace hides have that one. */
+bool identity_is_process(const struct identity *identity, uint32_t uid, int32_t pid, uint64_t process);
 
 /* The uid and gid that own the segment: the definition's, else the daemon's. */
 uint32_t access_owner(const struct definition *definition);

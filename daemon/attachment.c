@@ -203,6 +203,19 @@ attachment_resume(struct attachment *attachment)
 		attachment_watch_owner(attachment);
 }
 
+void
+attachment_adopt(struct attachment *attachment, uint64_t session, const struct identity *identity,
+    struct attachment_list *session_list)
+{
+	vigil_leave(attachment);
+	attachment_count(attachment, -1);
+	attachment->session = session;
+	attachment->identity = identity;
+	LIST_INSERT_HEAD(session_list, attachment, session_entry);
+	attachment_count(attachment, 1);
+	attachment_rewrite_row(attachment);
+}
+
 bool
 attachment_may_own(const struct attachment *attachment)
 {

@@ -94,6 +94,10 @@ int attachment_revive(struct segment *segment, const struct attachment_past *pas
  */
 void attachment_resume(struct attachment *attachment);
 
+/* One that no session has any more is this one's from now on: of the same process, which has connected anew. */
+void attachment_adopt(struct attachment *attachment, uint64_t session, const struct identity *identity,
+    struct attachment_list *session_list);
+
 /* Whether it may hold locks of its segment. */
 bool attachment_may_own(const struct attachment *attachment);
 

@@ -72,9 +72,9 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/requests_locks.c \
 	daemon/requests_metrics.c \
 	daemon/requests_plan.c \
-	daemon/requests_query.c \
+	daemon/requests_query.c daemon/requests_return.c \
 	daemon/requests_segment.c \
-	daemon/requests_who.c \
+	daemon/requests_who.c daemon/returns.c daemon/returns.h \
 	daemon/rowfile.c daemon/rowfile.h \
 	daemon/segment.c daemon/segment.h \
 	daemon/segment_count.c \
@@ -87,6 +87,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/slices.c daemon/slices.h \
 	daemon/start.c daemon/start.h \
 	daemon/survival.c daemon/survival.h \
+	daemon/survival_await.c daemon/survival_await.h daemon/survival_steps.h \
 	daemon/survival_past.c daemon/survival_past.h daemon/survival_tell.c daemon/survival_tell.h \
 	daemon/vigil.c daemon/vigil.h \
 	daemon/who.c daemon/who.h \

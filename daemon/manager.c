@@ -263,10 +263,12 @@ manager_init_sessions(struct manager *manager)
 		.reload = &manager->reload,
 		.orphans = &manager->orphans,
 		.who = &manager->who,
+		.returns = &manager->returns,
 		.has_admin_gid = manager->conf->daemon.has_admin_gid,
 		.admin_gid = manager->conf->daemon.admin_gid,
 		.started_ns = manager->started_ns,
 	};
+	returns_init(&manager->returns, manager->base);
 	flights_init(&manager->sessions.flights, manager->base, &manager->accounts);
 	return burials_init(&manager->sessions.burials, manager->base);
 }
@@ -484,6 +486,7 @@ manager_deinit(struct manager *manager)
 	/* Before the segments, whose provisioning they work on. */
 	workers_deinit(&manager->workers);
 	workers_deinit(&manager->io_workers);
+	returns_deinit(&manager->returns);
 	who_deinit(&manager->who);
 	auditor_deinit(&manager->auditor);
 	parser_deinit(&manager->parser);

@@ -50,6 +50,7 @@ struct manager {
 	struct orphans orphans;
 	struct reload reload;
 	struct who who;
+	struct returns returns;
 	struct ending ending;
 	struct event *signals[4];
 	struct event watchdog_event;

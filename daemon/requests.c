@@ -174,6 +174,11 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 		.handler = requests_retry,
 		.strings = { offsetof(struct protocol_retry, name) },
 	},
+	[PROTOCOL_RETURN] = {
+		.name = "return",
+		.size = sizeof(struct protocol_return),
+		.handler = requests_return,
+	},
 	[PROTOCOL_SUBSCRIBE] = {
 		.name = "subscribe",
 		.size = sizeof(struct protocol_subscribe),
@@ -203,7 +208,9 @@ requests_hello(struct requests *requests, struct session *session, const struct 
 		    "this daemon (segmentd %s) speaks version %d of the protocol, the client %u to %u: "
 		    "upgrade the older of the two", PACKAGE_VERSION, PROTOCOL_VERSION,
 		    hello->version_min, hello->version_max);
-	*welcome = (struct protocol_welcome) { .version = PROTOCOL_VERSION, .session = session->id };
+	*welcome = (struct protocol_welcome) {
+		.version = PROTOCOL_VERSION, .features = PROTOCOL_FEATURE_RETURN, .session = session->id,
+	};
 	(void)snprintf(welcome->release, sizeof(welcome->release), "%s", PACKAGE_VERSION);
 	r = session_reply(session, request, &welcome->header, sizeof(*welcome), 0, NULL, 0);
 	if (r)
@@ -412,6 +419,7 @@ requests_on_session_end(struct session *session, void *arg)
 	requests_end_subscriptions(session);
 	requests_end_plan(requests, session);
 	who_forget(&session->who);
+	returns_forget(session);
 	deaths_expect(requests->deaths, session);
 	segment_waiter_cancel(&session->waiter);
 	requests_drop_created(requests, session);

@@ -11,8 +11,11 @@
 #include "daemon/deaths.h"
 #include "daemon/events.h"
 #include "daemon/registry.h"
+#include "daemon/returns.h"
 #include "daemon/session.h"
 #include "daemon/who.h"
+
+struct survival;
 
 enum requests_privilege {
 	REQUESTS_ANYONE,
@@ -31,6 +34,8 @@ struct requests {
 	struct reload *reload;
 	struct orphans *orphans;
 	struct who *who;
+	struct returns *returns;
+	struct survival *survival;
 	const struct box *box;		/* or NULL */
 	bool has_admin_gid;
 	uint32_t admin_gid;
@@ -57,6 +62,8 @@ int requests_send_event(struct events_subscriber *subscriber, const struct proto
 
 /* An attachment was handed out to the session: who is to hear of it, and whether the session's subscriber hears more. */
 void requests_on_attach(struct session *session, struct attachment *attachment);
+/* An attachment that was handed out before has become the session's: nothing has happened that anybody would be told. */
+void requests_on_return(struct session *session, struct attachment *attachment);
 /* A subscription that it had with an earlier daemon: to watched, or with NULL to all. */
 void requests_revive_subscription(struct requests *requests, struct session *session, struct session *watched);
 /* The session's own, and the one that names it. */
@@ -119,6 +126,7 @@ int requests_plan_lines(struct requests *requests, struct session *session, cons
 int requests_retry(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_who(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_who_rows(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_return(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_metrics(struct requests *requests, struct session *session, const struct protocol_header *request);
 
 #endif

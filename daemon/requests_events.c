@@ -243,6 +243,14 @@ requests_on_attach(struct session *session, struct attachment *attachment)
 }
 
 void
+requests_on_return(struct session *session, struct attachment *attachment)
+{
+	attachment->ends = &session->ends;
+	if (session->watched_by)
+		events_watch(&session->watched_by->subscriber, attachment);
+}
+
+void
 requests_end_subscriptions(struct session *session)
 {
 	subscription_hang_up(session->watched_by);

@@ -75,6 +75,14 @@ segment_enter(struct segment *segment, enum protocol_state state)
 }
 
 void
+segment_tell_revived(struct segment *segment)
+{
+	segment_tell(segment);
+	segment_wake_waiters(segment, false);
+	segment->host->on_change(segment, segment->host->on_change_arg);
+}
+
+void
 segment_set_reason(struct segment *segment, const char *text)
 {
 	free(segment->reason);
@@ -444,7 +452,8 @@ segment_provision(struct segment *segment, bool is_scrub)
 void
 segment_start(struct segment *segment)
 {
-	segment_provision(segment, false);
+	if (!segment->is_awaited)
+		segment_provision(segment, false);
 }
 
 static bool

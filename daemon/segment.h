@@ -100,6 +100,7 @@ struct segment {
 	bool was_attached;		/* since it was made, or scrubbed */
 	bool is_declared;		/* by the configuration; else created from a template */
 	bool is_boxed;
+	bool is_awaited;		/* its memory was lost with an earlier daemon, and a client may bring it back */
 	bool is_revived;		/* from an earlier daemon, and what ended with that one is still to be made anew */
 	uint8_t n_waits;		/* for room, one after the other: to be started, or to grow */
 	struct segment_watch *watch;	/* once somebody has been attached */
@@ -175,7 +176,13 @@ void segment_revive_on(struct segment *segment);
 void segment_box(struct segment *segment);
 void segment_unbox(struct segment *segment);
 
-/* Starts to provision a declared segment. */
+/*
+ * What segment_revive() took over was not there before: it is ready from now on, to everybody. After segment_resume(), in which it may
+ * have been freed.
+ */
+void segment_tell_revived(struct segment *segment);
+
+/* Starts to provision a declared segment, unless its memory is awaited. */
 void segment_start(struct segment *segment);
 
 /* Removes it: when its last attachment ended, or now, leaving the memory with who maps it. It may be freed. */

@@ -24,6 +24,7 @@
 #include "daemon/who.h"
 
 struct reload_request;
+struct returning;
 struct session;
 struct subscription;
 
@@ -94,6 +95,7 @@ struct session {
 	uint64_t created_serial;	/* of a CREATE under way; 0: none */
 	char created_name[PROTOCOL_NAME_SIZE];
 	const char *violation;
+	bool brings_fds;		/* the request that is being looked at came with some, which were not taken */
 	struct attachment_list attachments;
 	struct subscription *subscription;	/* it is told of events, and gets no fds; or NULL */
 	uint64_t watched_session;	/* what it subscribed to, if not to all */
@@ -106,6 +108,7 @@ struct session {
 	struct parse_upload upload;
 	struct who_request who;		/* what it asked for last */
 	uint64_t who_serial;		/* of the request for it */
+	struct returning *returning;	/* a worker looks at what its request brings, or has; or NULL */
 	struct charge charge;
 	TAILQ_ENTRY(session) entry;
 };

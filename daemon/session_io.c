@@ -2,7 +2,7 @@
 /* Copyright the segmentd authors */
 /*
  * Messages of a peer that may be hostile. Nothing here can be made to wait: a message is peeked into a buffer of the request's
- * bound, without room for fds (the kernel drops those and says so), and what cannot be sent at once is not sent.
+ * bound, without room for fds (the kernel drops those and says so; what RETURN brings a worker looks at), and what cannot be sent at once is not sent.
  */
 #include "config.h"
 
@@ -137,6 +137,13 @@ session_farewell(struct session *session, int status, const char *format, ...)
 	va_end(args);
 }
 
+/* Whoever handles the type has them received elsewhere, if it wants them at all. */
+static bool
+session_may_bring_fds(const struct protocol_header *request, size_t size)
+{
+	return size >= sizeof(*request) && request->type == PROTOCOL_RETURN;
+}
+
 int
 session_peek(struct session *session, void *buf, size_t size, size_t *ret_n)
 {
@@ -152,7 +159,8 @@ session_peek(struct session *session, void *buf, size_t size, size_t *ret_n)
 	if (n == 0)
 		return -EPIPE;
 	session->violation = NULL;
-	if (message.msg_flags & MSG_CTRUNC)
+	session->brings_fds = message.msg_flags & MSG_CTRUNC;
+	if (session->brings_fds && !session_may_bring_fds(buf, (size_t)n))
 		session->violation = "file descriptors were sent along";
 	else if (message.msg_flags & MSG_TRUNC)
 		session->violation = "the message is longer than any request";

@@ -17,7 +17,9 @@
 #include "daemon/log.h"
 #include "daemon/survival.h"
 #include "daemon/start.h"
+#include "daemon/survival_await.h"
 #include "daemon/survival_past.h"
+#include "daemon/survival_steps.h"
 #include "daemon/survival_tell.h"
 #include "systemd/store.h"
 
@@ -106,8 +108,8 @@ survival_revive_holding(struct survival *survival, struct past_segment *past, st
 	return r;
 }
 
-static int
-survival_revive_segment(struct survival *survival, struct past_segment *past)
+int
+survival_register(struct survival *survival, const struct past_segment *past, struct segment **ret_segment)
 {
 	const struct ledger_segment *row = &past->row;
 	const struct registry_past registry_past = {
@@ -119,6 +121,14 @@ survival_revive_segment(struct survival *survival, struct past_segment *past)
 		.charged_uid = row->charged_uid,
 		.charged_bytes = row->charged_bytes,
 	};
+
+	return registry_revive(survival->registry, past->definition, &registry_past, ret_segment);
+}
+
+int
+survival_give_holding(struct past_segment *past, struct holding *holding)
+{
+	const struct ledger_segment *row = &past->row;
 	const struct segment_past segment_past = {
 		.state = (enum protocol_state)row->state,
 		.claim_id = row->claim_id,
@@ -127,6 +137,20 @@ survival_revive_segment(struct survival *survival, struct past_segment *past)
 		.was_attached = row->flags & LEDGER_SEGMENT_WAS_ATTACHED,
 		.huge_bytes = row->huge_bytes,
 	};
+
+	holding->node_bytes = take_ptr(past->node_bytes);
+	holding->n_nodes = past->n_nodes;
+	holding->is_elsewhere = row->flags & LEDGER_SEGMENT_ELSEWHERE;
+	past->segment->reason = take_ptr(past->reason);
+	past->segment->growth_reason = take_ptr(past->growth_reason);
+	past->segment->grow_to_bytes = row->grow_to_bytes;
+	return segment_revive(past->segment, &segment_past, holding);
+}
+
+static int
+survival_revive_segment(struct survival *survival, struct past_segment *past)
+{
+	const struct ledger_segment *row = &past->row;
 	struct holding holding = HOLDING_NULL;
 	char text[FINDINGS_TEXT_SIZE] = "it is not there any more";
 	int r;
@@ -141,18 +165,13 @@ survival_revive_segment(struct survival *survival, struct past_segment *past)
 	}
 	r = survival_revive_holding(survival, past, &holding, text, sizeof(text));
 	if (r == 0)
-		r = registry_revive(survival->registry, past->definition, &registry_past, &past->segment);
-	if (r == 0) {
-		holding.node_bytes = take_ptr(past->node_bytes);
-		holding.n_nodes = past->n_nodes;
-		holding.is_elsewhere = row->flags & LEDGER_SEGMENT_ELSEWHERE;
-		past->segment->reason = take_ptr(past->reason);
-		past->segment->growth_reason = take_ptr(past->growth_reason);
-		past->segment->grow_to_bytes = row->grow_to_bytes;
-		return segment_revive(past->segment, &segment_past, &holding);
-	}
+		r = survival_register(survival, past, &past->segment);
+	if (r == 0)
+		return survival_give_holding(past, &holding);
 	if (holding.backend)
 		holding_leave(&holding);
+	if (r == BACKEND_E_GONE && survival_await(survival, past))
+		return 0;
 	/* By its name or key it may be found again: whoever provisions it says what comes of that. */
 	if (!survival_may_find(past))
 		survival_tell_lost(survival->past, past, r == BACKEND_E_OTHER ? "what was kept of it is something else" : text);
@@ -296,7 +315,8 @@ survival_differs(const struct survival *survival, const struct conf *conf)
 	size_t n_declared = 0;
 
 	for (size_t i = 0; i < past->n_segments; i++)
-		n_declared += past->segments[i].segment && past->segments[i].segment->is_declared;
+		n_declared += past->segments[i].awaits_memory ? (past->segments[i].row.flags & LEDGER_SEGMENT_DECLARED) != 0 :
+		    past->segments[i].segment && past->segments[i].segment->is_declared;
 	for (size_t i = 0; i < conf->n_segments; i++) {
 		const struct segment *segment = registry_find(survival->registry, conf->segments[i]->name);
 
@@ -380,24 +400,57 @@ survival_resume(struct survival *survival)
 			session_resume(past->sessions[i].session);
 }
 
+void
+survival_resume_returned(struct survival *survival, struct past_segment *past)
+{
+	struct past_attachment *first = past_first_attachment(survival->past, past->row.generation);
+	struct past_attachment *end = survival->past->attachments + survival->past->n_attachments, *at;
+
+	for (at = first; at && at < end && at->row.generation == past->row.generation; at++)
+		/* Whoever it is of keeps its memory, which is counted as somebody's whom no attachment shows. */
+		if (survival_revive_attachment(survival, at))
+			survival_tell("segment '%s': its attachment by pid %" PRId32 " is not supervised any more: memory is short",
+			    past->definition->name, at->row.pid);
+	for (at = first; at && at < end && at->row.generation == past->row.generation; at++)
+		if (at->attachment)
+			attachment_resume(at->attachment);
+	segment_resume(past->segment);
+}
+
+/* All is restored that can be now. */
+static void
+survival_forget_past(struct survival *survival)
+{
+	struct past *past = survival->past;
+
+	/* From here on they come and go. */
+	for (size_t i = 0; i < past->n_sessions; i++)
+		past->sessions[i].session = NULL;
+	if (!survival_await_begin(survival))
+		survival->past = past_free(past);
+}
+
 /* Nothing was kept, or nothing of it is to be had. */
 static void
-survival_lose(const struct past *past)
+survival_lose(struct survival *survival)
 {
+	struct past *past = survival->past;
 	size_t n = 0;
 
 	for (size_t i = 0; i < past->n_segments; i++) {
-		const struct past_segment *segment = &past->segments[i];
+		struct past_segment *segment = &past->segments[i];
 
 		if (survival_may_find(segment))
+			continue;
+		if (segment->definition && survival_await(survival, segment))
 			continue;
 		survival_tell_lost(past, segment, "no descriptor of it was kept by a service manager");
 		n++;
 	}
 	if (past->n_segments || past->n_sessions)
 		log_write(MESSAGE_NOT_TAKEN_OVER, NULL, "nothing was kept of what the segmentd before this one had open: %zu of its %zu segments are "
-		    "lost, the others are looked for by the record; its %zu connections have ended, and who had them connects anew",
-		    n, past->n_segments, past->n_sessions);
+		    "lost, %u are awaited from clients, the others are looked for by the record; its %zu connections have ended, and who had "
+		    "them connects anew", n, past->n_segments, survival->n_awaited, past->n_sessions);
 }
 
 int
@@ -412,14 +465,15 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 	if (!past)
 		return 0;
 	past_sort(past);
-	/* Without a descriptor that was kept, what has a name is a leftover, and what has none is gone. */
-	if (past->n_fds == 0) {
-		survival_lose(past);
-		survival->past = past_free(past);
-		return 0;
-	}
 	for (size_t i = 0; r == 0 && i < conf->n_templates; i++)
 		r = registry_set_template(survival->registry, conf->templates[i]);
+	/* Without a descriptor that was kept, what has a name is a leftover, and what has none its clients may have. */
+	if (r == 0 && past->n_fds == 0) {
+		survival_lose(survival);
+		*ret_differs = survival->n_awaited && survival_differs(survival, conf);
+		survival_forget_past(survival);
+		return 0;
+	}
 	if (r == 0)
 		r = survival_put_back(survival);
 	/* What is not in our ledger would be lost with us: who comes next has all of it by the one before. */
@@ -442,7 +496,7 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 	survival_tell_unknown(past);
 	past_close_fds(past);
 	survival_resume(survival);
-	survival->past = past_free(past);
+	survival_forget_past(survival);
 	return 0;
 }
 
@@ -452,8 +506,10 @@ survival_init(struct survival *survival, struct event_base *base, struct registr
 {
 	int r;
 
+	survival->base = base;
 	survival->registry = registry;
 	survival->requests = requests;
+	requests->survival = survival;
 	survival->leftovers = leftovers;
 	survival->past = past_new();
 	if (!survival->past) {
@@ -534,6 +590,7 @@ survival_hand_over(struct survival *survival)
 void
 survival_deinit(struct survival *survival, bool is_kept)
 {
+	survival_await_end(survival, is_kept);
 	survival->past = past_free(survival->past);
 	if (survival->has_box && !is_kept) {
 		(void)store_remove(START_STATE_NAME);

@@ -23,6 +23,9 @@ struct survival {
 	bool has_box;			/* there is a service manager that keeps it */
 	bool is_ending;			/* what is put now is for who comes next */
 	struct past *past;	/* of the daemon before, until it is restored; or NULL */
+	struct event_base *base;
+	unsigned n_awaited;		/* segments were, of clients: then the past is kept until the event */
+	struct event await_event;
 };
 
 #define SURVIVAL_NULL	{ .ledger = LEDGER_NULL }

@@ -218,6 +218,22 @@ past_take_fd(const struct box_label *label, int fd, void *arg)
 	return 0;
 }
 
+struct past_attachment *
+past_first_attachment(const struct past *past, uint64_t generation)
+{
+	size_t from = 0, to = past->n_attachments;
+
+	while (from < to) {
+		size_t at = from + (to - from) / 2;
+
+		if (past->attachments[at].row.generation < generation)
+			from = at + 1;
+		else
+			to = at;
+	}
+	return from < past->n_attachments && past->attachments[from].row.generation == generation ? &past->attachments[from] : NULL;
+}
+
 struct past_fd *
 past_find_fd(const struct past *past, enum box_kind kind, uint64_t id)
 {

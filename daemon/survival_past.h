@@ -22,6 +22,7 @@ struct past_segment {
 	char *growth_reason;
 	uint64_t *node_bytes;
 	unsigned n_nodes;
+	bool awaits_memory;		/* of a client; survival_await.h */
 	struct segment *segment;	/* once it is restored */
 	bool is_awaited;		/* the request that made it is still in its session's queue */
 	UT_hash_handle hh;
@@ -37,6 +38,7 @@ struct past_session {
 struct past_attachment {
 	struct ledger_attachment row;
 	struct attachment *attachment;	/* likewise */
+	struct ledger_entry kept;	/* its row for a successor, while its segment is awaited */
 };
 
 struct past_fd {
@@ -67,6 +69,9 @@ int past_take_fd(const struct box_label *label, int fd, void *arg);
 void past_sort(struct past *past);
 struct past_segment *past_find_segment(const struct past *past, uint64_t generation);
 struct past_session *past_find_session(const struct past *past, uint64_t id);
+
+/* The first of a segment's in the list, which has all of them behind one another; or NULL. */
+struct past_attachment *past_first_attachment(const struct past *past, uint64_t generation);
 
 /* What was kept of that label, if nobody has taken it; or NULL. */
 struct past_fd *past_find_fd(const struct past *past, enum box_kind kind, uint64_t id);

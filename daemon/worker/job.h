@@ -32,6 +32,7 @@ enum job_kind {
 	JOB_FILE_USE = 13,		/* path and mark, the third is the file: it is in use from now on, and the mark says so */
 	JOB_FILE_CLOSE = 14,		/* the same three: written back, and the mark goes if it may */
 	JOB_RESERVE_POOL = 15,		/* of hugetlb memory: make a range's pages its own, without taking them yet */
+	JOB_RECEIVE = 16,		/* look at a connection's next message: the fd that came with it, which is returned */
 	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
 };
 

@@ -12,6 +12,7 @@ daemon_worker_libworker_la_SOURCES = \
 	daemon/worker/parse.c daemon/worker/parse.h \
 	daemon/worker/placement.c daemon/worker/placement.h \
 	daemon/worker/populate.c daemon/worker/populate.h \
+	daemon/worker/receive.c daemon/worker/receive.h \
 	daemon/worker/repair.c daemon/worker/repair.h \
 	daemon/worker/verify.c daemon/worker/verify.h \
 	daemon/worker/walk.c daemon/worker/walk.h \

@@ -24,6 +24,7 @@
 #include "daemon/worker/job.h"
 #include "daemon/worker/parse.h"
 #include "daemon/worker/populate.h"
+#include "daemon/worker/receive.h"
 #include "daemon/worker/repair.h"
 #include "daemon/worker/verify.h"
 #include "host/memory.h"
@@ -258,6 +259,8 @@ do_job(struct worker *worker, const struct job *job, int *fds, struct job_result
 		return populate_free_range(owned, job, result);
 	case JOB_CLOSE:
 		return 0;
+	case JOB_RECEIVE:
+		return receive_object(owned, result, ret_fd);
 	case JOB_REPAIR:
 		if (!job_has_range(job) || job->lock.on_death >= CONTROL_ON_DEATH_N ||
 		    job->lock.log_offset_bytes > INT64_MAX - GIB)

@@ -13,6 +13,11 @@ tests_system_check_claims_SOURCES = tests/system/check_claims.c $(SYSTEM_SUITE)
 tests_system_check_claims_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_claims_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_return
+tests_system_check_return_SOURCES = tests/system/check_return.c $(SYSTEM_SUITE)
+tests_system_check_return_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_return_LDADD = client/libsegment.la $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_entries
 tests_system_check_entries_SOURCES = tests/system/check_entries.c
 tests_system_check_entries_CFLAGS = $(SYSTEM_CFLAGS)

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * A client that had to connect anew is attached to what it was attached to. Who it is the kernel says, what it had the daemon's own
+ * rows, and what memory it brings the kernel again: nothing of it is believed for being said.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+
+#include "base/base.h"
+#include "daemon/requests.h"
+#include "daemon/survival_await.h"
+
+static struct segment *
+return_find_segment(const struct requests *requests, uint64_t generation)
+{
+	struct segment *segment;
+
+	TAILQ_FOREACH(segment, &requests->registry->in_order, entry)
+		if (segment->generation == generation)
+			return segment;
+	return NULL;
+}
+
+static struct attachment *
+return_find_attachment(const struct segment *segment, uint32_t id, const struct identity *identity)
+{
+	struct attachment *attachment;
+
+	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry)
+		if (attachment->id == id)
+			break;
+	return attachment && identity_is_process(identity, attachment->uid, attachment->pid, attachment->process) ? attachment : NULL;
+}
+
+static int
+return_reply(struct requests *requests, struct session *session, const struct protocol_header *request, uint32_t wants)
+{
+	struct protocol_returned *reply = (void *)&requests->reply;
+
+	*reply = (struct protocol_returned) { .wants = wants };
+	return session_reply(session, request, &reply->header, sizeof(*reply), 0, NULL, 0);
+}
+
+static int
+return_refuse_stale(struct session *session, const struct protocol_return *asked)
+{
+	return session_refuse(session, &asked->header, -ESTALE, "process %d has no attachment %u of generation %" PRIu64 " any more: "
+	    "the segment was removed, or made anew", session->identity.pid, asked->attachment, asked->generation);
+}
+
+/* What a worker has received, or not. True: the segment has it back, or is gone; else *ret_r is what comes of the request. */
+static bool
+return_take(struct requests *requests, struct session *session, const struct protocol_return *asked, struct segment *segment,
+    int *ret_r)
+{
+	const struct returning *returning = session->returning;
+	char text[FINDINGS_TEXT_SIZE + DEFINITION_NAME_MAX + JOB_TEXT_SIZE];
+	int r = returning->status;
+
+	if (r)
+		(void)snprintf(text, sizeof(text), "what was to be the memory of segment '%s' is not: %s", segment->definition->name,
+		    returning->text);
+	else
+		r = survival_take_back(requests->survival, segment, returning->fd, text, sizeof(text));
+	returns_forget(session);
+	if (r)
+		*ret_r = session_refuse(session, &asked->header, r, "%s", text);
+	return r == 0;
+}
+
+/* The segment waits for its memory. Results as above. */
+static bool
+return_take_back(struct requests *requests, struct session *session, const struct protocol_return *asked, struct segment *segment,
+    int *ret_r)
+{
+	const struct returning *returning = session->returning;
+	int r;
+
+	*ret_r = SESSION_E_WAIT;
+	if (!survival_expects(requests->survival, segment, asked->attachment, &session->identity)) {
+		*ret_r = return_refuse_stale(session, asked);
+	} else if (!session->brings_fds) {
+		*ret_r = return_reply(requests, session, &asked->header, PROTOCOL_RETURN_DATA);
+	} else if (!returning || returning->serial != asked->header.serial) {
+		r = returns_receive(requests->returns, session, asked->header.serial);
+		if (r)
+			*ret_r = session_refuse(session, &asked->header, r, "the daemon is out of memory or descriptors");
+	} else if (returning->is_done) {
+		return return_take(requests, session, asked, segment, ret_r);
+	}
+	return false;
+}
+
+int
+requests_return(struct requests *requests, struct session *session, const struct protocol_header *request)
+{
+	const struct protocol_return *asked = (const void *)request;
+	struct segment *segment = return_find_segment(requests, asked->generation);
+	struct attachment *attachment;
+	int r;
+
+	if ((asked->flags & ~PROTOCOL_RETURN_DATA) || (session->brings_fds && !asked->flags))
+		return session_refuse(session, request, -EINVAL, "the flags of a return must say what it brings");
+	if (segment && segment->is_awaited && !return_take_back(requests, session, asked, segment, &r))
+		return r;
+	/* It may have ended while it was taken back. */
+	segment = return_find_segment(requests, asked->generation);
+	attachment = segment ? return_find_attachment(segment, asked->attachment, &session->identity) : NULL;
+	if (!attachment)
+		return return_refuse_stale(session, asked);
+	if (attachment->session && attachment->session != session->id)
+		return session_refuse(session, request, -EBUSY, "another connection of process %d has this attachment",
+		    session->identity.pid);
+	r = return_reply(requests, session, request, 0);
+	if (r || attachment->session)
+		return r;
+	attachment_adopt(attachment, session->id, &session->identity, &session->attachments);
+	requests_on_return(session, attachment);
+	return 0;
+}

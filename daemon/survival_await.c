@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * An awaited segment is declared, with the number that its holders know, and its rows are kept for a successor, in case that we are
+ * killed meanwhile. What comes back is believed for what the kernel says of it: sealed memory of our own uid, of the size and inode
+ * that the ledger has. A client cannot make such an object, whatever it does.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "base/base.h"
+#include "daemon/log.h"
+#include "daemon/procfd.h"
+#include "daemon/survival_await.h"
+#include "daemon/survival_steps.h"
+#include "daemon/survival_tell.h"
+#include "host/process.h"
+
+#define AWAIT_SECONDS	3
+
+static bool
+await_process_lives(const struct ledger_attachment *row)
+{
+	if (row->pid <= 0)
+		return false;
+	return row->process ? process_lives(row->pid, row->process) : kill(row->pid, 0) == 0 || errno == EPERM;
+}
+
+/* Who has it, and will have to connect anew; or NULL. */
+static const struct ledger_attachment *
+await_find_holder(const struct past *past, uint64_t generation)
+{
+	const struct past_attachment *end = past->attachments + past->n_attachments;
+
+	for (const struct past_attachment *at = past_first_attachment(past, generation);
+	    at && at < end && at->row.generation == generation; at++)
+		if (!past_find_fd(past, BOX_SESSION, at->row.session) && await_process_lives(&at->row))
+			return &at->row;
+	return NULL;
+}
+
+/* Locks are in memory of their own, which clients do not keep a descriptor of. */
+static bool
+await_can(const struct past_segment *past)
+{
+	unsigned backend = past->definition->backend;
+
+	return past->row.state == PROTOCOL_READY && backend_has(backend, BACKEND_SEALED | BACKEND_FD) &&
+	    !backend_has(backend, BACKEND_NAMED) && !backend_has(backend, BACKEND_DURABLE) && !past->row.control_bytes &&
+	    past->row.data_inode;
+}
+
+/* What a successor would need. That it would not be told is no reason to do less now. */
+static void
+await_keep_rows(struct survival *survival, struct past_segment *past, struct segment *segment)
+{
+	const struct ledger_texts texts = { .definition = past->definition, .template_name = past->template_name };
+	struct past_attachment *end = survival->past->attachments + survival->past->n_attachments;
+
+	(void)ledger_put_segment(&survival->ledger, &segment->row, &past->row, &texts);
+	for (struct past_attachment *at = past_first_attachment(survival->past, past->row.generation);
+	    at && at < end && at->row.generation == past->row.generation; at++)
+		(void)ledger_put_attachment(&survival->ledger, &at->kept, &at->row);
+}
+
+static void
+await_drop_rows(struct survival *survival, uint64_t generation)
+{
+	struct past_attachment *end = survival->past->attachments + survival->past->n_attachments;
+
+	for (struct past_attachment *at = past_first_attachment(survival->past, generation);
+	    at && at < end && at->row.generation == generation; at++)
+		ledger_drop(&survival->ledger, &at->kept);
+}
+
+bool
+survival_await(struct survival *survival, struct past_segment *past)
+{
+	const struct ledger_attachment *holder = await_can(past) ?
+	    await_find_holder(survival->past, past->row.generation) : NULL;
+	struct segment *segment;
+	char reason[160];
+
+	if (!holder || survival_register(survival, past, &segment))
+		return false;
+	(void)snprintf(reason, sizeof(reason), "waits for its memory, which was lost with the segmentd before and which pid %d has, "
+	    "until that one calls, %d seconds at most", holder->pid, AWAIT_SECONDS);
+	segment->is_awaited = past->awaits_memory = true;
+	segment_set_reason(segment, reason);
+	await_keep_rows(survival, past, segment);
+	survival->n_awaited++;
+	return true;
+}
+
+/* The segment, while it is still awaited: it may have been removed, or made anew. */
+static struct segment *
+await_segment(const struct survival *survival, const struct past_segment *past)
+{
+	struct segment *segment = past->awaits_memory ? registry_find(survival->registry, past->definition->name) : NULL;
+
+	return segment && segment->is_awaited && segment->generation == past->row.generation ? segment : NULL;
+}
+
+/* Nobody has brought it. Its number was its memory's, which others may still have. */
+static void
+await_give_up(struct survival *survival, struct segment *segment)
+{
+	survival_tell("segment '%s': nobody has brought its memory back within %d seconds: what was in it is lost to new clients, and "
+	    "who still has it is told so (ESTALE)%s", segment->definition->name, AWAIT_SECONDS,
+	    segment->is_declared ? "; it is made anew" : "");
+	segment->is_awaited = false;
+	segment_set_reason(segment, NULL);
+	segment_drop_row(segment);
+	if (!segment->is_declared) {
+		segment_remove(segment, true);
+		return;
+	}
+	segment->generation = ++survival->registry->last_generation;
+	segment_start(segment);
+}
+
+static void
+survival_on_await(evutil_socket_t fd, short what, void *arg)
+{
+	struct survival *survival = arg;
+	struct past *past = survival->past;
+
+	for (size_t i = 0; i < past->n_segments; i++) {
+		struct segment *segment = await_segment(survival, &past->segments[i]);
+
+		if (!past->segments[i].awaits_memory)
+			continue;
+		await_drop_rows(survival, past->segments[i].row.generation);
+		if (segment)
+			await_give_up(survival, segment);
+	}
+	survival->past = past_free(past);
+}
+
+bool
+survival_await_begin(struct survival *survival)
+{
+	static const struct timeval later = { .tv_sec = AWAIT_SECONDS };
+
+	if (!survival->n_awaited)
+		return false;
+	if (evtimer_assign(&survival->await_event, survival->base, survival_on_await, survival) ||
+	    evtimer_add(&survival->await_event, &later)) {
+		survival_on_await(-1, 0, survival);
+		return true;
+	}
+	return true;
+}
+
+bool
+survival_expects(const struct survival *survival, const struct segment *segment, uint32_t id, const struct identity *identity)
+{
+	const struct past *past = survival->past;
+	const struct past_attachment *at = past ? past_first_attachment(past, segment->generation) : NULL;
+
+	for (; at && at < past->attachments + past->n_attachments && at->row.generation == segment->generation; at++)
+		if (at->row.id == id)
+			return identity_is_process(identity, at->row.uid, at->row.pid, at->row.process);
+	return false;
+}
+
+/* Another description of it, of our own: the client's has its mark. */
+static int
+await_prove(const struct past_segment *past, int fd, struct holding *holding, char *text, size_t text_size)
+{
+	struct backend_remains remains = {
+		.definition = past->definition,
+		.fds = { -1, -1 },
+		.map_bytes = past->row.map_bytes,
+		.page_bytes = past->row.page_bytes,
+		.shm_id = -1,
+	};
+	const struct backend *backend = backend_find(past->definition->backend);
+	struct stat status;
+	int r = BACKEND_E_OTHER;
+
+	if (fstat(fd, &status) == 0 && status.st_dev == past->row.data_device && status.st_ino == past->row.data_inode &&
+	    status.st_uid == geteuid())
+		r = procfd_reopen(fd, O_RDWR, &remains.fds[0]);
+	if (r == 0)
+		r = backend->revive(&remains, &holding->object, text, text_size);
+	close_fd(&remains.fds[0]);
+	if (r == 0) {
+		holding->backend = backend;
+		return 0;
+	}
+	if (r > 0)
+		(void)snprintf(text, text_size, "it is not the memory that segment '%s' had", past->definition->name);
+	else
+		(void)snprintf(text, text_size, "the memory of segment '%s' cannot be opened: %s", past->definition->name, strerror(-r));
+	return r > 0 ? -ESTALE : r;
+}
+
+/* A reload may have come first. */
+static bool
+await_fits(const struct segment *segment, const struct past_segment *past)
+{
+	const struct definition *now = segment->definition, *then = past->definition;
+
+	return now->backend == then->backend && now->size_bytes == then->size_bytes &&
+	    now->max_size_bytes == then->max_size_bytes && now->page_size == then->page_size && now->n_locks == then->n_locks;
+}
+
+int
+survival_take_back(struct survival *survival, struct segment *segment, int fd, char *text, size_t text_size)
+{
+	struct past_segment *past = survival->past ? past_find_segment(survival->past, segment->generation) : NULL;
+	struct holding holding = HOLDING_NULL;
+	int r;
+
+	if (!past || await_segment(survival, past) != segment || !await_fits(segment, past)) {
+		(void)snprintf(text, text_size, "segment '%s' does not wait for its memory any more", segment->definition->name);
+		return -ESTALE;
+	}
+	r = await_prove(past, fd, &holding, text, text_size);
+	if (r)
+		return r;
+	segment->is_awaited = past->awaits_memory = false;
+	segment_set_reason(segment, NULL);
+	past->segment = segment;
+	r = survival_give_holding(past, &holding);
+	if (r) {
+		(void)snprintf(text, text_size, "segment '%s' cannot be entered in the ledger", segment->definition->name);
+		return r;
+	}
+	log_write(MESSAGE_TAKEN_OVER, &(struct log_about) { .segment = segment->definition->name }, "segment '%s' has its memory back from a "
+	    "client: it is as it was before segmentd was started anew", segment->definition->name);
+	survival_resume_returned(survival, past);
+	await_drop_rows(survival, past->row.generation);
+	segment = registry_find(survival->registry, past->definition->name);
+	if (!segment || segment != past->segment)
+		return 0;
+	segment_box(segment);
+	segment_tell_revived(segment);
+	segment_revive_on(segment);
+	return 0;
+}
+
+void
+survival_await_end(struct survival *survival, bool is_kept)
+{
+	struct past *past = survival->past;
+
+	if (!survival->n_awaited || !past)
+		return;
+	if (event_initialized(&survival->await_event))
+		(void)event_del(&survival->await_event);
+	for (size_t i = 0; !is_kept && i < past->n_segments; i++)
+		if (past->segments[i].awaits_memory)
+			await_drop_rows(survival, past->segments[i].row.generation);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Memory without a name that was lost with the daemon before, since no service manager kept it, lives on with the clients that have
+ * it. For a few seconds it is awaited from them, before the segment is made anew.
+ */
+#ifndef DAEMON_SURVIVAL_AWAIT_H
+#define DAEMON_SURVIVAL_AWAIT_H
+
+#include "daemon/survival.h"
+#include "daemon/survival_past.h"
+
+/*
+ * The segment could not be restored for want of its descriptor. True: a process lives that has it, and it is awaited: it is
+ * registered, with its number, and is not started.
+ */
+bool survival_await(struct survival *survival, struct past_segment *past);
+
+/* Everything else is restored. True: some are awaited, and the past is still needed. */
+bool survival_await_begin(struct survival *survival);
+
+/* Whether the process had this attachment of an awaited segment. */
+bool survival_expects(const struct survival *survival, const struct segment *segment, uint32_t id,
+    const struct identity *identity);
+
+/*
+ * The memory of an awaited segment, which is proved, or not: fd stays the caller's. 0: it is ready, with those who have it; or it has
+ * gone, where nobody has. -ESTALE, or another negative errno, with a sentence.
+ */
+int survival_take_back(struct survival *survival, struct segment *segment, int fd, char *text, size_t text_size);
+
+/* is_kept: a successor is to find them awaited. */
+void survival_await_end(struct survival *survival, bool is_kept);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Whoever has a descriptor of a file system whose server is theirs has every call on it wait for ever: fstat(2), and also close(2),
+ * at which such a server is asked whether it is done. So it is a worker that receives what clients send, which can be given up, and
+ * the first call on it, F_GET_SEALS, is one that never leaves the kernel. Only what has the seals that we give goes on to the
+ * daemon.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include "base/base.h"
+#include "daemon/worker/receive.h"
+
+#define SEALS	(F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
+static int
+receive_refuse(struct job_result *result, int r, const char *what)
+{
+	(void)snprintf(result->text, sizeof(result->text), "%s", what);
+	return r;
+}
+
+/* One fd and no more: for others there is no room, and the kernel drops them. *ret_fd: -1: none came. */
+static int
+receive_peek(int socket_fd, int *ret_fd, bool *ret_has_more)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	char first[8];
+	struct iovec iov = { .iov_base = first, .iov_len = sizeof(first) };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_LEN(sizeof(int)),
+	};
+	const struct cmsghdr *rights;
+	ssize_t n;
+
+	*ret_fd = -1;
+	do
+		n = recvmsg(socket_fd, &message, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n < 0 ? -errno : -EPIPE;
+	rights = CMSG_FIRSTHDR(&message);
+	if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS &&
+	    rights->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(ret_fd, CMSG_DATA(rights), sizeof(int));
+	*ret_has_more = message.msg_flags & MSG_CTRUNC;
+	return 0;
+}
+
+int
+receive_object(int socket_fd, struct job_result *result, int *ret_fd)
+{
+	bool has_more = false;
+	int fd, seals, r;
+
+	r = receive_peek(socket_fd, &fd, &has_more);
+	if (r)
+		return receive_refuse(result, r, "the connection was closed meanwhile");
+	if (fd < 0)
+		return receive_refuse(result, -EBADF, "no descriptor came with it, or there was none left to take it");
+	seals = fcntl(fd, F_GET_SEALS);
+	if (!has_more && seals >= 0 && (seals & SEALS) == SEALS) {
+		*ret_fd = fd;
+		return 0;
+	}
+	/* This may be where it ends. */
+	(void)close(fd);
+	return has_more ? receive_refuse(result, -E2BIG, "more than one descriptor came with it") :
+	    receive_refuse(result, -EBADF, "its descriptor is of no memory that segmentd has made");
+}

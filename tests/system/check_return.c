@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Without a service manager: memory that was lost with a killed daemon comes back from the clients that have it, and they are
+ * attached as before. And those who bring something else.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+
+#include "client/segment.h"
+#include "tests/system/suite.h"
+
+static const char body[] =
+    "segments = ( { name = \"s\"; size = \"64KiB\"; prefault = false; mlock = false; required = false; },\n"
+    "\t{ name = \"large\"; size = \"4MiB\"; mlock = false; required = false; } );\n"
+    "templates = ( { name = \"t-\"; max_size = \"1MiB\"; max_count = 4; mlock = false; prefault = false; } );";
+
+static struct harness_daemon daemon_ = HARNESS_DAEMON_NULL;
+
+static void
+restart(void)
+{
+	harness_daemon_kill(&daemon_);
+	harness_daemon_launch(&daemon_);
+	harness_daemon_await_ready(&daemon_);
+}
+
+static struct segment *
+attach(struct segment_client *client, const char *name, unsigned flags)
+{
+	struct segment *segment = NULL;
+	int r = segment_attach(client, name, NULL, flags, &segment);
+
+	harness_assert(r == 0, "attaching '%s': %d: %s", name, r, segment_error());
+	return segment;
+}
+
+static struct segment_client *
+connect_client(void)
+{
+	struct segment_client *client;
+
+	harness_assert(segment_connect(&client, daemon_.socket) == 0, "%s", segment_error());
+	return client;
+}
+
+static void
+expect_same(struct segment *segment, struct segment *again)
+{
+	static volatile char *one, *other;
+
+	one = segment_data(segment);
+	other = segment_data(again);
+	harness_assert(segment_generation(segment) == segment_generation(again), "another generation");
+	one[100]++;
+	harness_assert(other[100] == one[100], "it is other memory");
+}
+
+/* Once with a writer, once with a reader: several daemons. */
+START_TEST(memory_comes_back_from_its_client)
+{
+	static const char *const names[] = { "s", "large" };
+	struct harness_conn watcher = HARNESS_CONN_NULL;
+	struct segment_client *client;
+	struct segment *segment, *again, *writer;
+
+	harness_daemon_start(&daemon_, NULL, body);
+	client = connect_client();
+	writer = attach(client, names[_i / 2], SEGMENT_WRITE);
+	((char *)segment_data(writer))[7] = 42;
+	segment = writer;
+	if (_i % 2) {
+		segment = attach(client, names[_i / 2], SEGMENT_READ);
+		ck_assert_int_eq(segment_detach(writer), 0);
+	}
+	for (int i = 0; i < 3; i++) {
+		restart();
+		again = attach(client, names[_i / 2], SEGMENT_WRITE);
+		ck_assert_int_eq(((volatile char *)segment_data(again))[7], 42);
+		ck_assert_uint_eq(segment_generation(again), segment_generation(segment));
+		((char *)segment_data(again))[8] = (char)i;
+		ck_assert_int_eq(((volatile char *)segment_data(segment))[8], i);
+		watcher = (struct harness_conn) HARNESS_CONN_NULL;
+		harness_open(&watcher, daemon_.socket);
+		harness_await_counts(&watcher, names[_i / 2], _i % 2, 2 - _i % 2);
+		ck_assert_int_eq(segment_detach(again), 0);
+		harness_await_counts(&watcher, names[_i / 2], _i % 2, 1 - _i % 2);
+		harness_close(&watcher);
+	}
+	/* It is the session's, which gives it back. */
+	harness_open(&watcher, daemon_.socket);
+	ck_assert_int_eq(segment_detach(segment), 0);
+	harness_await_counts(&watcher, names[_i / 2], 0, 0);
+	harness_close(&watcher);
+	segment_disconnect(client);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
+struct other {
+	const char *name;
+	unsigned flags;
+};
+
+static void
+attach_and_call(int control, void *arg)
+{
+	const struct other *other = arg;
+	struct segment_client *client = connect_client();
+	struct segment *segment = attach(client, other->name, other->flags), *again;
+
+	harness_say(control, "attached");
+	harness_expect(control, "call");
+	again = attach(client, other->name, other->flags);
+	expect_same(segment, again);
+	harness_say(control, "called");
+	harness_expect(control, "end");
+}
+
+static void
+attach_and_stay(int control, void *arg)
+{
+	const struct other *other = arg;
+
+	(void)attach(connect_client(), other->name, other->flags);
+	harness_say(control, "attached");
+	harness_expect(control, "end");
+}
+
+/* One that calls brings it back for all: also for one that never calls again, and one that died meanwhile. */
+START_TEST(others_have_it_as_before)
+{
+	struct other other = { "s", SEGMENT_WRITE };
+	struct harness_child calling = HARNESS_CHILD_NULL, silent = HARNESS_CHILD_NULL, dying = HARNESS_CHILD_NULL;
+	struct harness_conn watcher = HARNESS_CONN_NULL;
+
+	harness_daemon_start(&daemon_, NULL, body);
+	harness_child_start(&calling, attach_and_call, &other);
+	harness_child_start(&silent, attach_and_stay, &other);
+	harness_child_start(&dying, attach_and_stay, &other);
+	harness_expect(calling.control, "attached");
+	harness_expect(silent.control, "attached");
+	harness_expect(dying.control, "attached");
+	harness_daemon_kill(&daemon_);
+	harness_child_kill(&dying);
+	harness_daemon_launch(&daemon_);
+	harness_daemon_await_ready(&daemon_);
+	harness_say(calling.control, "call");
+	harness_expect(calling.control, "called");
+	harness_open(&watcher, daemon_.socket);
+	harness_await_counts(&watcher, "s", 0, 3);
+	harness_child_kill(&silent);
+	harness_await_counts(&watcher, "s", 0, 2);
+	harness_child_kill(&calling);
+	harness_await_counts(&watcher, "s", 0, 0);
+	harness_close(&watcher);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
+START_TEST(what_a_client_created_comes_back)
+{
+	struct segment_client *client;
+	struct segment *segment, *again;
+
+	harness_daemon_start(&daemon_, NULL, body);
+	client = connect_client();
+	harness_assert(segment_create(client, "t-1", 100000, 0, &segment) == 0, "%s", segment_error());
+	restart();
+	again = attach(client, "t-1", SEGMENT_WRITE);
+	expect_same(segment, again);
+	ck_assert_int_eq(segment_detach(again), 0);
+	ck_assert_int_eq(segment_detach(segment), 0);
+	segment_disconnect(client);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
+START_TEST(memory_that_nobody_brings_is_made_anew)
+{
+	struct harness_conn watcher = HARNESS_CONN_NULL;
+	struct protocol_segment row;
+	struct segment_client *client;
+	struct segment *segment, *again;
+
+	harness_daemon_start(&daemon_, NULL, body);
+	client = connect_client();
+	segment = attach(client, "s", SEGMENT_WRITE);
+	((char *)segment_data(segment))[0] = 1;
+	restart();
+	harness_open(&watcher, daemon_.socket);
+	ck_assert_int_eq(harness_find(&watcher, "s", &row), 0);
+	ck_assert_uint_eq(row.state, PROTOCOL_DECLARED);
+	suite_expect_reason(&watcher, "s", "waits for its memory");
+	suite_ready(&watcher, "s");
+	harness_daemon_await_log(&daemon_, "segment 's': nobody has brought its memory back");
+	again = attach(client, "s", SEGMENT_WRITE);
+	ck_assert_uint_ne(segment_generation(again), segment_generation(segment));
+	ck_assert_int_eq(((char *)segment_data(again))[0], 0);
+	ck_assert_int_eq(((char *)segment_data(segment))[0], 1);
+	harness_await_counts(&watcher, "s", 0, 1);
+	ck_assert_int_eq(segment_detach(again), 0);
+	ck_assert_int_eq(segment_detach(segment), 0);
+	segment_disconnect(client);
+	harness_close(&watcher);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
+/* By hand */
+
+static int
+ask_return(struct harness_conn *conn, const struct protocol_attached *attached, uint32_t flags, const int *fds, unsigned n_fds,
+    uint32_t *ret_wants)
+{
+	struct protocol_return request = {
+		.generation = attached->generation, .attachment = attached->attachment, .flags = flags,
+	};
+	struct harness_reply reply;
+
+	harness_fill(conn, &request.header, PROTOCOL_RETURN, sizeof(request));
+	harness_assert(harness_send(conn->fd, &request, sizeof(request), fds, n_fds) == sizeof(request), "send: %s", strerror(errno));
+	harness_await_readable(conn->fd, "an answer");
+	harness_assert(harness_receive(conn->fd, &reply) > 0, "the daemon hung up");
+	harness_assert(reply.header.type == PROTOCOL_RETURN && reply.header.serial == request.header.serial, "it answers another request");
+	*ret_wants = reply.header.status ? 0 : ((struct protocol_returned *)(void *)reply.bytes)->wants;
+	return reply.header.status;
+}
+
+static int
+sealed(const char *name, off_t size)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, size), 0);
+	ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), 0);
+	return fd;
+}
+
+static void
+claim(int control, void *arg)
+{
+	const struct protocol_attached *attached = arg;
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	int fd = sealed("mine", 65536);
+	uint32_t wants;
+
+	harness_open(&conn, daemon_.socket);
+	harness_assert(ask_return(&conn, attached, 0, NULL, 0, &wants) == -ESTALE, "a stranger has the attachment");
+	harness_assert(ask_return(&conn, attached, PROTOCOL_RETURN_DATA, &fd, 1, &wants) == -ESTALE, "a stranger's memory is taken");
+	harness_close(&conn);
+}
+
+START_TEST(nothing_else_is_taken_for_it)
+{
+	struct harness_conn conn = HARNESS_CONN_NULL, watcher = HARNESS_CONN_NULL;
+	struct harness_child child = HARNESS_CHILD_NULL;
+	struct protocol_attached attached, other;
+	int fd, own, pair[2], many[2];
+	uint32_t wants;
+
+	harness_daemon_start(&daemon_, NULL, body);
+	harness_open(&conn, daemon_.socket);
+	suite_ready(&conn, "s");
+	ck_assert_int_eq(harness_attach(&conn, "s", SUITE_WRITE, &attached, &fd), 0);
+	own = sealed("segmentd:s", (off_t)attached.map_bytes);
+	ck_assert_int_eq(pipe2(pair, O_CLOEXEC), 0);
+	harness_close(&conn);
+	restart();
+	conn = (struct harness_conn) HARNESS_CONN_NULL;
+	harness_open(&conn, daemon_.socket);
+	/* Others' attachments, and such as there never were. */
+	harness_child_start(&child, claim, &attached);
+	harness_child_await_success(&child);
+	other = attached;
+	other.generation++;
+	ck_assert_int_eq(ask_return(&conn, &other, PROTOCOL_RETURN_DATA, &fd, 1, &wants), -ESTALE);
+	other = attached;
+	other.attachment++;
+	ck_assert_int_eq(ask_return(&conn, &other, PROTOCOL_RETURN_DATA, &fd, 1, &wants), -ESTALE);
+	/* Other objects, of the same size and seals, or none at all; more than one; and none where one was said to come. */
+	ck_assert_int_eq(ask_return(&conn, &attached, PROTOCOL_RETURN_DATA, &own, 1, &wants), -ESTALE);
+	ck_assert_int_eq(ask_return(&conn, &attached, PROTOCOL_RETURN_DATA, &pair[0], 1, &wants), -EBADF);
+	many[0] = fd;
+	many[1] = own;
+	ck_assert_int_eq(ask_return(&conn, &attached, PROTOCOL_RETURN_DATA, many, 2, &wants), -E2BIG);
+	ck_assert_int_eq(ask_return(&conn, &attached, PROTOCOL_RETURN_DATA, NULL, 0, &wants), 0);
+	ck_assert_uint_eq(wants, PROTOCOL_RETURN_DATA);
+	ck_assert_int_eq(ask_return(&conn, &attached, 0, &fd, 1, &wants), -EINVAL);
+	ck_assert_int_eq(ask_return(&conn, &attached, 8, &fd, 1, &wants), -EINVAL);
+	/* And it is taken for itself, again and again. */
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(ask_return(&conn, &attached, PROTOCOL_RETURN_DATA, &fd, 1, &wants), 0);
+		ck_assert_uint_eq(wants, 0);
+	}
+	harness_open(&watcher, daemon_.socket);
+	harness_await_counts(&watcher, "s", 0, 1);
+	/* Whose it is nobody else of the same process gets. */
+	ck_assert_int_eq(ask_return(&watcher, &attached, 0, NULL, 0, &wants), -EBUSY);
+	(void)close(fd);
+	harness_await_counts(&watcher, "s", 0, 0);
+	harness_close(&watcher);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
+/* A descriptor goes with no other request. */
+START_TEST(other_requests_bring_nothing)
+{
+	union suite_request request = { .bytes = "" };
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	int fd = sealed("any", 4096);
+
+	harness_daemon_start(&daemon_, NULL, body);
+	harness_open(&conn, daemon_.socket);
+	harness_fill(&conn, &request.header, PROTOCOL_LIST, sizeof(request.list));
+	ck_assert_int_eq(harness_send(conn.fd, &request, sizeof(request.list), &fd, 1), sizeof(request.list));
+	suite_farewell(conn.fd, -EPROTO, "file descriptors were sent along", "a list with a descriptor");
+	harness_close(&conn);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
+/* The connection alone was lost: the same daemon has the attachment, and gives it to the next connection. */
+START_TEST(broken_connection_costs_no_attachment)
+{
+	struct harness_conn conn = HARNESS_CONN_NULL, watcher = HARNESS_CONN_NULL;
+	struct protocol_attached attached;
+	uint32_t wants;
+	int fd;
+
+	harness_daemon_start(&daemon_, NULL, body);
+	harness_open(&conn, daemon_.socket);
+	harness_open(&watcher, daemon_.socket);
+	suite_ready(&conn, "s");
+	ck_assert_int_eq(harness_attach(&conn, "s", SUITE_WRITE, &attached, &fd), 0);
+	harness_close(&conn);
+	conn = (struct harness_conn) HARNESS_CONN_NULL;
+	harness_open(&conn, daemon_.socket);
+	while (ask_return(&conn, &attached, 0, NULL, 0, &wants) == -EBUSY)
+		;
+	ck_assert_uint_eq(wants, 0);
+	harness_await_counts(&watcher, "s", 0, 1);
+	ck_assert_int_eq(harness_detach(&conn, &attached), 0);
+	(void)close(fd);
+	harness_await_counts(&watcher, "s", 0, 0);
+	harness_close(&watcher);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("return");
+	TCase *tcase = tcase_create("return");
+
+	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
+	tcase_add_loop_test(tcase, memory_comes_back_from_its_client, 0, 4);
+	tcase_add_test(tcase, others_have_it_as_before);
+	tcase_add_test(tcase, what_a_client_created_comes_back);
+	tcase_add_test(tcase, memory_that_nobody_brings_is_made_anew);
+	tcase_add_test(tcase, nothing_else_is_taken_for_it);
+	tcase_add_test(tcase, other_requests_bring_nothing);
+	tcase_add_test(tcase, broken_connection_costs_no_attachment);
+	suite_add_tcase(suite, tcase);
+	return harness_run(suite);
+}
