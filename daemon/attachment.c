@@ -156,8 +156,10 @@ attachment_revive(struct segment *segment, const struct attachment_past *past, u
 		.is_marked = past->is_marked,
 		.is_foreign = past->is_foreign,
 		.is_owner_gone = past->is_owner_gone,
+		.row = *past->row,
 		.charge = charge,
 	};
+	*past->row = (struct ledger_entry) { 0 };
 	segment->locks->n_foreign_writers += attachment->is_foreign;
 	TAILQ_INSERT_TAIL(&segment->attachments, attachment, segment_entry);
 	if (session)

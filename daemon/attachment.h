@@ -78,6 +78,7 @@ struct attachment_past {
 	bool is_marked;
 	bool is_foreign;
 	bool is_owner_gone;
+	struct ledger_entry *row;	/* what is in the ledger of it already, which it takes */
 };
 
 /*

@@ -14,7 +14,7 @@ burials_close(struct burials *burials)
 {
 	while (burials->n) {
 		burials->n--;
-		session_hang_up(&burials->list[burials->n].fd);
+		session_hang_up(burials->parcels, &burials->list[burials->n].fd);
 		close_fd(&burials->list[burials->n].pidfd);
 	}
 }
@@ -26,8 +26,9 @@ burials_on_time(evutil_socket_t fd, short what, void *arg)
 }
 
 int
-burials_init(struct burials *burials, struct event_base *base)
+burials_init(struct burials *burials, struct event_base *base, struct parcels *parcels)
 {
+	burials->parcels = parcels;
 	burials->n = 0;
 	return evtimer_assign(&burials->event, base, burials_on_time, burials) ? -ENOMEM : 0;
 }

@@ -13,7 +13,10 @@
 
 #define BURIALS_MAX	16		/* that wait; of many deaths at once the rest are closed in their own turns */
 
+struct parcels;
+
 struct burials {
+	struct parcels *parcels;
 	struct event event;
 	unsigned n;
 	struct {
@@ -22,7 +25,7 @@ struct burials {
 	} list[BURIALS_MAX];
 };
 
-int burials_init(struct burials *burials, struct event_base *base);
+int burials_init(struct burials *burials, struct event_base *base, struct parcels *parcels);
 void burials_deinit(struct burials *burials);
 
 /* Takes both, which nobody may listen to any more. False: there is no room, and they stay the caller's. */

@@ -223,7 +223,7 @@ listener_refuse(struct listener *listener, int error)
 			.status = -ENFILE,
 		};
 		(void)send(fd, &farewell, farewell.header.size, MSG_DONTWAIT | MSG_NOSIGNAL);
-		session_hang_up(&fd);
+		session_hang_up(&listener->host->parcels, &fd);
 	}
 	listener->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	listener_pause(listener);

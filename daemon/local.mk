@@ -44,6 +44,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/orphans_rules.c daemon/orphans_rules.h \
 	daemon/orphans_sysv.c \
 	daemon/orphans_tell.c \
+	daemon/parcels.c daemon/parcels.h \
 	daemon/parse.c daemon/parse.h \
 	daemon/patience.c daemon/patience.h \
 	daemon/privileges.c daemon/privileges.h \
@@ -74,7 +75,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/requests_plan.c \
 	daemon/requests_query.c daemon/requests_return.c \
 	daemon/requests_segment.c \
-	daemon/requests_who.c daemon/returns.c daemon/returns.h \
+	daemon/requests_who.c \
 	daemon/rowfile.c daemon/rowfile.h \
 	daemon/segment.c daemon/segment.h \
 	daemon/segment_count.c \

@@ -263,14 +263,13 @@ manager_init_sessions(struct manager *manager)
 		.reload = &manager->reload,
 		.orphans = &manager->orphans,
 		.who = &manager->who,
-		.returns = &manager->returns,
 		.has_admin_gid = manager->conf->daemon.has_admin_gid,
 		.admin_gid = manager->conf->daemon.admin_gid,
 		.started_ns = manager->started_ns,
 	};
-	returns_init(&manager->returns, manager->base);
 	flights_init(&manager->sessions.flights, manager->base, &manager->accounts);
-	return burials_init(&manager->sessions.burials, manager->base);
+	parcels_init(&manager->sessions.parcels, manager->base, &manager->accounts, &manager->sessions.flights);
+	return burials_init(&manager->sessions.burials, manager->base, &manager->sessions.parcels);
 }
 
 /* Under the lock of state_dir: what an earlier daemon made is ours to judge, before anything is made. */
@@ -478,6 +477,7 @@ manager_deinit(struct manager *manager)
 	listener_deinit(&manager->listener);
 	manager_end_sessions(manager);
 	burials_deinit(&manager->sessions.burials);
+	parcels_deinit(&manager->sessions.parcels);
 	flights_deinit(&manager->sessions.flights);
 	reload_deinit(&manager->reload);
 	orphans_deinit(&manager->orphans);
@@ -486,7 +486,6 @@ manager_deinit(struct manager *manager)
 	/* Before the segments, whose provisioning they work on. */
 	workers_deinit(&manager->workers);
 	workers_deinit(&manager->io_workers);
-	returns_deinit(&manager->returns);
 	who_deinit(&manager->who);
 	auditor_deinit(&manager->auditor);
 	parser_deinit(&manager->parser);

@@ -50,7 +50,6 @@ struct manager {
 	struct orphans orphans;
 	struct reload reload;
 	struct who who;
-	struct returns returns;
 	struct ending ending;
 	struct event *signals[4];
 	struct event watchdog_event;

@@ -419,7 +419,6 @@ requests_on_session_end(struct session *session, void *arg)
 	requests_end_subscriptions(session);
 	requests_end_plan(requests, session);
 	who_forget(&session->who);
-	returns_forget(session);
 	deaths_expect(requests->deaths, session);
 	segment_waiter_cancel(&session->waiter);
 	requests_drop_created(requests, session);

@@ -11,7 +11,6 @@
 #include "daemon/deaths.h"
 #include "daemon/events.h"
 #include "daemon/registry.h"
-#include "daemon/returns.h"
 #include "daemon/session.h"
 #include "daemon/who.h"
 
@@ -34,7 +33,6 @@ struct requests {
 	struct reload *reload;
 	struct orphans *orphans;
 	struct who *who;
-	struct returns *returns;
 	struct survival *survival;
 	const struct box *box;		/* or NULL */
 	bool has_admin_gid;

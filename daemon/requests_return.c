@@ -55,16 +55,16 @@ static bool
 return_take(struct requests *requests, struct session *session, const struct protocol_return *asked, struct segment *segment,
     int *ret_r)
 {
-	const struct returning *returning = session->returning;
+	const struct parcel *parcel = session->parcel;
 	char text[FINDINGS_TEXT_SIZE + DEFINITION_NAME_MAX + JOB_TEXT_SIZE];
-	int r = returning->status;
+	int r = parcel->status;
 
 	if (r)
 		(void)snprintf(text, sizeof(text), "what was to be the memory of segment '%s' is not: %s", segment->definition->name,
-		    returning->text);
+		    parcel->text);
 	else
-		r = survival_take_back(requests->survival, segment, returning->fd, text, sizeof(text));
-	returns_forget(session);
+		r = survival_take_back(requests->survival, segment, parcel->fd, text, sizeof(text));
+	parcels_forget(session);
 	if (r)
 		*ret_r = session_refuse(session, &asked->header, r, "%s", text);
 	return r == 0;
@@ -75,19 +75,20 @@ static bool
 return_take_back(struct requests *requests, struct session *session, const struct protocol_return *asked, struct segment *segment,
     int *ret_r)
 {
-	const struct returning *returning = session->returning;
+	const struct parcel *parcel = session->parcel;
+	struct parcels_proof proof;
 	int r;
 
 	*ret_r = SESSION_E_WAIT;
-	if (!survival_expects(requests->survival, segment, asked->attachment, &session->identity)) {
+	if (!survival_expects(requests->survival, segment, asked->attachment, &session->identity, &proof)) {
 		*ret_r = return_refuse_stale(session, asked);
 	} else if (!session->brings_fds) {
 		*ret_r = return_reply(requests, session, &asked->header, PROTOCOL_RETURN_DATA);
-	} else if (!returning || returning->serial != asked->header.serial) {
-		r = returns_receive(requests->returns, session, asked->header.serial);
+	} else if (!parcel || parcel->serial != asked->header.serial) {
+		r = parcels_receive(&session->host->parcels, session, asked->header.serial, &proof);
 		if (r)
 			*ret_r = session_refuse(session, &asked->header, r, "the daemon is out of memory or descriptors");
-	} else if (returning->is_done) {
+	} else if (parcel->is_done) {
 		return return_take(requests, session, asked, segment, ret_r);
 	}
 	return false;

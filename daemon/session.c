@@ -108,6 +108,23 @@ session_await_room(struct session *session, bool awaits_room)
 		(void)session_retry_soon(session);
 }
 
+/* The request that was answered, out of the queue. 0: it is; 1: it will be, and nothing is done until then; or a negative errno. */
+static int
+session_take_off(struct session *session)
+{
+	int r;
+
+	parcels_forget(session);
+	if (!session->brings_fds) {
+		session_consume(session);
+		return session_set_mode(session, SESSION_READING);
+	}
+	r = parcels_discard(&session->host->parcels, session);
+	if (r == 0)
+		r = session_set_mode(session, SESSION_WAITING);
+	return r ? r : 1;
+}
+
 /* One request from the queue. 0: it was consumed, and more may be handled; 1: nothing more now; the session may be freed. */
 static int
 session_serve_one(struct session *session)
@@ -128,10 +145,11 @@ session_serve_one(struct session *session)
 		session->serial = request.header.serial;
 		session->n_requests++;
 		session->host->n_requests++;
-		session_consume(session);
-		r = session_set_mode(session, SESSION_READING);
+		r = session_take_off(session);
 		if (r == 0)
 			return 0;
+		if (r > 0)
+			return 1;
 		break;
 	case -EAGAIN:
 	case SESSION_E_AGAIN:
@@ -163,6 +181,8 @@ session_serve_one(struct session *session)
 static void
 session_serve(struct session *session)
 {
+	if (parcels_discards(session))
+		return;
 	for (int i = 0; i < TURN_REQUESTS; i++) {
 		bool was_greeted = session->is_greeted;
 
@@ -342,12 +362,15 @@ session_free(struct session *session)
 		(void)event_del(&session->pidfd_event);
 	if (event_initialized(&session->retry_event))
 		(void)event_del(&session->retry_event);
+	parcels_forget(session);
 	if (session->fd >= 0 && !session_may_send_fds(session)) {
-		session_shut(session->fd);
-		flights_add(&host->flights, &session->fd, session->identity.uid, session->n_fds_in_flight);
+		if (session_shut(session->fd))
+			flights_add(&host->flights, &session->fd, session->identity.uid, session->n_fds_in_flight);
+		else
+			parcels_end(&host->parcels, &session->fd, session->n_fds_in_flight);
 	}
 	if (session->fd < 0 || !session->has_ended || !burials_add(&host->burials, &session->fd, &session->pidfd)) {
-		session_hang_up(&session->fd);
+		session_hang_up(&host->parcels, &session->fd);
 		close_fd(&session->pidfd);
 	}
 	ledger_drop(host->ledger, &session->row);

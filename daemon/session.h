@@ -19,12 +19,12 @@
 #include "daemon/burials.h"
 #include "daemon/flights.h"
 #include "daemon/ledger.h"
+#include "daemon/parcels.h"
 #include "daemon/parse.h"
 #include "daemon/segment.h"
 #include "daemon/who.h"
 
 struct reload_request;
-struct returning;
 struct session;
 struct subscription;
 
@@ -49,6 +49,7 @@ struct session_host {
 	bool keeps;			/* connections are in it from their beginning on */
 	struct burials burials;		/* of sessions whose process has ended */
 	struct flights flights;
+	struct parcels parcels;
 	/* Handles one whole request. 0: answered. SESSION_E_*; or a negative errno, which ends the session. */
 	int (*dispatch)(struct session *session, const struct protocol_header *request, void *arg);
 	void (*on_end)(struct session *session, void *arg);	/* before it is freed */
@@ -108,7 +109,7 @@ struct session {
 	struct parse_upload upload;
 	struct who_request who;		/* what it asked for last */
 	uint64_t who_serial;		/* of the request for it */
-	struct returning *returning;	/* a worker looks at what its request brings, or has; or NULL */
+	struct parcel *parcel;		/* a worker looks at what its request brings, or has; or reads it away. Or NULL */
 	struct charge charge;
 	TAILQ_ENTRY(session) entry;
 };
@@ -157,10 +158,10 @@ void session_write_row(struct session *session);
 void session_set_doing(struct session *session, uint64_t serial);
 
 /*
- * Ends a connection for both sides, and closes it. What the peer sent meanwhile is read away first, as nothing can come any
- * more: unread, it would be ECONNRESET to the peer before the farewell that it has not read yet.
+ * Ends a connection for both sides, and closes it: now, or when what the peer sent along is read away. parcels: NULL: it is not the
+ * last reference.
  */
-void session_hang_up(int *fd);
+void session_hang_up(struct parcels *parcels, int *fd);
 
 /*
  * Sends a reply: status, and after the header size - sizeof(header) bytes that are there already, with fds. 0,

@@ -2,7 +2,8 @@
 /* Copyright the segmentd authors */
 /*
  * Messages of a peer that may be hostile. Nothing here can be made to wait: a message is peeked into a buffer of the request's
- * bound, without room for fds (the kernel drops those and says so; what RETURN brings a worker looks at), and what cannot be sent at once is not sent.
+ * bound, without room for fds (the kernel says that there are some: a worker looks at those of RETURN, and reads all others away), and what
+ * cannot be sent at once is not sent.
  */
 #include "config.h"
 
@@ -137,7 +138,7 @@ session_farewell(struct session *session, int status, const char *format, ...)
 	va_end(args);
 }
 
-/* Whoever handles the type has them received elsewhere, if it wants them at all. */
+/* Whoever handles the type has them looked at elsewhere, if it wants them at all. */
 static bool
 session_may_bring_fds(const struct protocol_header *request, size_t size)
 {
@@ -180,19 +181,46 @@ session_consume(struct session *session)
 	(void)recv(session->fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC);
 }
 
-void
+/* Whether there is a message in the queue; *ret_brings_fds: with descriptors. An end of file is none, an empty message is one. */
+static bool
+session_has_message(int fd, bool *ret_brings_fds)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(struct ucred))];
+		struct cmsghdr align;
+	} control;
+	struct msghdr message = { .msg_control = &control, .msg_controllen = sizeof(control) };
+	ssize_t n;
+
+	do
+		n = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	/* Each has credentials, which take all the room that there is. */
+	*ret_brings_fds = n >= 0 && message.msg_flags & MSG_CTRUNC;
+	return n > 0 || (n == 0 && (message.msg_controllen || *ret_brings_fds));
+}
+
+bool
 session_shut(int fd)
 {
+	const int on = 1;
+	bool brings_fds;
+
 	(void)shutdown(fd, SHUT_RDWR);
-	while (recv(fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC) > 0)
-		;
+	if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)))
+		return true;
+	while (session_has_message(fd, &brings_fds)) {
+		if (brings_fds)
+			return false;
+		(void)recv(fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC);
+	}
+	return true;
 }
 
 void
-session_hang_up(int *fd)
+session_hang_up(struct parcels *parcels, int *fd)
 {
-	if (*fd < 0)
-		return;
-	session_shut(*fd);
+	if (*fd >= 0 && !session_shut(*fd) && parcels)
+		parcels_end(parcels, fd, 0);
 	close_fd(fd);
 }

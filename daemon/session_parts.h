@@ -18,6 +18,12 @@ void session_consume(struct session *session);
 
 /* Tells the peer why it is being disconnected, as well as can be. */
 void session_farewell(struct session *session, int status, const char *format, ...) BASE_PRINTF(3, 4);
-void session_shut(int fd);
+
+/*
+ * Ends a connection for both sides, and reads away what the peer has sent: as nothing can come any more, and unread it would be
+ * ECONNRESET to the peer before the farewell that it has not read yet. False: descriptors are with what is first in the queue now,
+ * which is no matter of the loop's: parcels_end().
+ */
+bool session_shut(int fd);
 
 #endif

@@ -197,6 +197,14 @@ survival_revive_lock(struct survival *survival, const struct ledger_lock *row)
 	segment_enter_lock(past->segment, row->index);
 }
 
+void
+survival_revive_locks(struct survival *survival, const struct past_segment *past)
+{
+	for (size_t i = 0; i < survival->past->n_locks; i++)
+		if (survival->past->locks[i].generation == past->row.generation)
+			survival_revive_lock(survival, &survival->past->locks[i]);
+}
+
 /* Sessions */
 
 static void
@@ -266,6 +274,7 @@ survival_revive_attachment(struct survival *survival, struct past_attachment *pa
 		.is_marked = row->flags & LEDGER_ATTACHMENT_MARKED,
 		.is_foreign = row->flags & LEDGER_ATTACHMENT_FOREIGN,
 		.is_owner_gone = row->flags & LEDGER_ATTACHMENT_OWNER_GONE,
+		.row = &past->kept,
 	};
 	struct session *owner = session ? session->session : NULL;
 	int r;
@@ -516,6 +525,7 @@ survival_init(struct survival *survival, struct event_base *base, struct registr
 		(void)snprintf(text, text_size, "the daemon is out of memory");
 		return -ENOMEM;
 	}
+	survival->past->parcels = &requests->sessions->parcels;
 	r = box_init(&survival->box, base, survival_fill, survival);
 	survival->has_box = r == 0;
 	if (r && r != -ENOENT) {
@@ -591,6 +601,8 @@ void
 survival_deinit(struct survival *survival, bool is_kept)
 {
 	survival_await_end(survival, is_kept);
+	if (survival->past)
+		survival->past->parcels = NULL;
 	survival->past = past_free(survival->past);
 	if (survival->has_box && !is_kept) {
 		(void)store_remove(START_STATE_NAME);

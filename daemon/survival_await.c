@@ -3,13 +3,13 @@
 /*
  * An awaited segment is declared, with the number that its holders know, and its rows are kept for a successor, in case that we are
  * killed meanwhile. What comes back is believed for what the kernel says of it: sealed memory of our own uid, of the size and inode
- * that the ledger has. A client cannot make such an object, whatever it does.
+ * that the ledger has. A client cannot make such an object, whatever it does: inodes of memory are of the kernel's own mount, and are
+ * not given twice before the machine is started anew.
  */
 #include "config.h"
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 
 #include "base/base.h"
 #include "daemon/log.h"
@@ -156,20 +156,30 @@ survival_await_begin(struct survival *survival)
 }
 
 bool
-survival_expects(const struct survival *survival, const struct segment *segment, uint32_t id, const struct identity *identity)
+survival_expects(const struct survival *survival, const struct segment *segment, uint32_t id, const struct identity *identity,
+    struct parcels_proof *ret_proof)
 {
 	const struct past *past = survival->past;
-	const struct past_attachment *at = past ? past_first_attachment(past, segment->generation) : NULL;
+	const struct past_segment *lost = past ? past_find_segment(past, segment->generation) : NULL;
+	const struct past_attachment *at = lost ? past_first_attachment(past, segment->generation) : NULL;
 
-	for (; at && at < past->attachments + past->n_attachments && at->row.generation == segment->generation; at++)
-		if (at->row.id == id)
-			return identity_is_process(identity, at->row.uid, at->row.pid, at->row.process);
+	for (; at && at < past->attachments + past->n_attachments && at->row.generation == segment->generation; at++) {
+		if (at->row.id != id || !identity_is_process(identity, at->row.uid, at->row.pid, at->row.process))
+			continue;
+		*ret_proof = (struct parcels_proof) {
+			.device = lost->row.data_device, .inode = lost->row.data_inode, .size_bytes = lost->row.map_bytes,
+		};
+		return true;
+	}
 	return false;
 }
 
-/* Another description of it, of our own: the client's has its mark. */
+/*
+ * A worker has shown that it is the object. Another description of it, of our own: the client's has its mark. The open does not wait
+ * for a lease that somebody has on it.
+ */
 static int
-await_prove(const struct past_segment *past, int fd, struct holding *holding, char *text, size_t text_size)
+await_open(const struct past_segment *past, int fd, struct holding *holding, char *text, size_t text_size)
 {
 	struct backend_remains remains = {
 		.definition = past->definition,
@@ -179,23 +189,24 @@ await_prove(const struct past_segment *past, int fd, struct holding *holding, ch
 		.shm_id = -1,
 	};
 	const struct backend *backend = backend_find(past->definition->backend);
-	struct stat status;
-	int r = BACKEND_E_OTHER;
+	int r = procfd_reopen(fd, O_RDWR | O_NONBLOCK, &remains.fds[0]);
 
-	if (fstat(fd, &status) == 0 && status.st_dev == past->row.data_device && status.st_ino == past->row.data_inode &&
-	    status.st_uid == geteuid())
-		r = procfd_reopen(fd, O_RDWR, &remains.fds[0]);
 	if (r == 0)
 		r = backend->revive(&remains, &holding->object, text, text_size);
 	close_fd(&remains.fds[0]);
 	if (r == 0) {
 		holding->backend = backend;
-		return 0;
+		/* Of mutexes in it, and what they protect. */
+		r = past->definition->n_locks ? holding_map(holding) : 0;
 	}
+	if (r == 0)
+		return 0;
+	if (holding->backend)
+		holding_leave(holding);
 	if (r > 0)
 		(void)snprintf(text, text_size, "it is not the memory that segment '%s' had", past->definition->name);
 	else
-		(void)snprintf(text, text_size, "the memory of segment '%s' cannot be opened: %s", past->definition->name, strerror(-r));
+		(void)snprintf(text, text_size, "the memory of segment '%s' cannot be opened, or mapped: %s", past->definition->name, strerror(-r));
 	return r > 0 ? -ESTALE : r;
 }
 
@@ -220,17 +231,15 @@ survival_take_back(struct survival *survival, struct segment *segment, int fd, c
 		(void)snprintf(text, text_size, "segment '%s' does not wait for its memory any more", segment->definition->name);
 		return -ESTALE;
 	}
-	r = await_prove(past, fd, &holding, text, text_size);
+	r = await_open(past, fd, &holding, text, text_size);
 	if (r)
 		return r;
 	segment->is_awaited = past->awaits_memory = false;
 	segment_set_reason(segment, NULL);
 	past->segment = segment;
-	r = survival_give_holding(past, &holding);
-	if (r) {
-		(void)snprintf(text, text_size, "segment '%s' cannot be entered in the ledger", segment->definition->name);
-		return r;
-	}
+	/* The row that it has is the earlier daemon's, and stays if there is no room for a new one. */
+	(void)survival_give_holding(past, &holding);
+	survival_revive_locks(survival, past);
 	log_write(MESSAGE_TAKEN_OVER, &(struct log_about) { .segment = segment->definition->name }, "segment '%s' has its memory back from a "
 	    "client: it is as it was before segmentd was started anew", segment->definition->name);
 	survival_resume_returned(survival, past);

@@ -7,6 +7,7 @@
 #ifndef DAEMON_SURVIVAL_AWAIT_H
 #define DAEMON_SURVIVAL_AWAIT_H
 
+#include "daemon/parcels.h"
 #include "daemon/survival.h"
 #include "daemon/survival_past.h"
 
@@ -19,9 +20,9 @@ bool survival_await(struct survival *survival, struct past_segment *past);
 /* Everything else is restored. True: some are awaited, and the past is still needed. */
 bool survival_await_begin(struct survival *survival);
 
-/* Whether the process had this attachment of an awaited segment. */
+/* Whether the process had this attachment of an awaited segment. *ret_proof: what that has to be shown to be. */
 bool survival_expects(const struct survival *survival, const struct segment *segment, uint32_t id,
-    const struct identity *identity);
+    const struct identity *identity, struct parcels_proof *ret_proof);
 
 /*
  * The memory of an awaited segment, which is proved, or not: fd stays the caller's. 0: it is ready, with those who have it; or it has

@@ -272,7 +272,7 @@ past_close_fds(struct past *past)
 
 		/* The box has another reference, which would keep its peer waiting. */
 		if (past_fd->fd >= 0 && past_fd->label.kind == BOX_SESSION)
-			session_hang_up(&past_fd->fd);
+			session_hang_up(past->parcels, &past_fd->fd);
 		close_fd(&past_fd->fd);
 	}
 }

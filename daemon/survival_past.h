@@ -10,6 +10,7 @@
 #include "daemon/ledger.h"
 
 struct attachment;
+struct parcels;
 struct past;
 struct segment;
 struct session;
@@ -47,6 +48,7 @@ struct past_fd {
 };
 
 struct past {
+	struct parcels *parcels;		/* for what is hung up; NULL: it lies in the box still, and is only closed */
 	struct past_segment *segments;
 	struct ledger_lock *locks;
 	struct past_session *sessions;

@@ -32,7 +32,8 @@ enum job_kind {
 	JOB_FILE_USE = 13,		/* path and mark, the third is the file: it is in use from now on, and the mark says so */
 	JOB_FILE_CLOSE = 14,		/* the same three: written back, and the mark goes if it may */
 	JOB_RESERVE_POOL = 15,		/* of hugetlb memory: make a range's pages its own, without taking them yet */
-	JOB_RECEIVE = 16,		/* look at a connection's next message: the fd that came with it, which is returned */
+	JOB_RECEIVE = 16,		/* look at a connection's next message: the fd that came with it is returned, if it is of job.file */
+	JOB_DISCARD = 17,		/* read a connection's next message away, or all of them, with what came along */
 	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
 };
 
@@ -90,7 +91,7 @@ struct job_lock {
 	uint32_t thread;		/* a mutex: its dead owner, or 0 */
 };
 
-/* Of JOB_INIT: a file as it was when its first piece was copied. */
+/* Of JOB_INIT: a file as it was when its first piece was copied. Of JOB_RECEIVE: what memory it has to be. */
 struct job_file {
 	uint64_t device;
 	uint64_t inode;			/* 0: this is the first piece */
@@ -107,6 +108,9 @@ struct job_file {
 
 /* Of JOB_POPULATE: the object is in use, and stays whatever becomes of this range. Else it ends with a failure. */
 #define JOB_GROWTH		0x20u
+
+/* Of JOB_DISCARD: all of them, and the connection was shut down. */
+#define JOB_DISCARD_ALL		0x40u
 
 struct job {
 	uint64_t id;

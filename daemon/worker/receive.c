@@ -3,13 +3,14 @@
 /*
  * Whoever has a descriptor of a file system whose server is theirs has every call on it wait for ever: fstat(2), and also close(2),
  * at which such a server is asked whether it is done. So it is a worker that receives what clients send, which can be given up, and
- * the first call on it, F_GET_SEALS, is one that never leaves the kernel. Only what has the seals that we give goes on to the
+ * the first call on it, F_GET_SEALS, is one that never leaves the kernel. Only what is proved to be what was asked for goes on to the
  * daemon.
  */
 #include "config.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/base.h"
 #include "daemon/worker/receive.h"
@@ -53,8 +54,18 @@ receive_peek(int socket_fd, int *ret_fd, bool *ret_has_more)
 	return 0;
 }
 
+/* All that can be said of it by who may wait: F_GET_SEALS came first, and what has those seals no file system is asked of. */
+static bool
+receive_is_of(int fd, const struct job_file *file)
+{
+	struct stat status;
+
+	return fstat(fd, &status) == 0 && status.st_dev == file->device && status.st_ino == file->inode &&
+	    (uint64_t)status.st_size == file->size_bytes && status.st_uid == geteuid();
+}
+
 int
-receive_object(int socket_fd, struct job_result *result, int *ret_fd)
+receive_object(int socket_fd, const struct job_file *file, struct job_result *result, int *ret_fd)
 {
 	bool has_more = false;
 	int fd, seals, r;
@@ -65,12 +76,33 @@ receive_object(int socket_fd, struct job_result *result, int *ret_fd)
 	if (fd < 0)
 		return receive_refuse(result, -EBADF, "no descriptor came with it, or there was none left to take it");
 	seals = fcntl(fd, F_GET_SEALS);
-	if (!has_more && seals >= 0 && (seals & SEALS) == SEALS) {
+	if (seals < 0 || (seals & SEALS) != SEALS)
+		r = receive_refuse(result, -EBADF, "its descriptor is of no memory that segmentd has made");
+	else if (has_more)
+		r = receive_refuse(result, -E2BIG, "more than one descriptor came with it");
+	else if (!receive_is_of(fd, file))
+		r = receive_refuse(result, -ESTALE, "by the kernel's word (inode, size, owner) it is another object");
+	if (r == 0)
 		*ret_fd = fd;
-		return 0;
-	}
-	/* This may be where it ends. */
-	(void)close(fd);
-	return has_more ? receive_refuse(result, -E2BIG, "more than one descriptor came with it") :
-	    receive_refuse(result, -EBADF, "its descriptor is of no memory that segmentd has made");
+	else
+		/* This may be where it ends. */
+		(void)close(fd);
+	return r;
+}
+
+int
+receive_discard(int socket_fd, bool all)
+{
+	const int on = 1;
+	struct msghdr message;
+	ssize_t n;
+
+	/* For which there is no room either: so an empty message is told from the end of file. */
+	if (all && setsockopt(socket_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)))
+		return -errno;
+	do {
+		message = (struct msghdr) { 0 };
+		n = recvmsg(socket_fd, &message, MSG_DONTWAIT);
+	} while (n < 0 ? errno == EINTR : all && (n > 0 || message.msg_flags & MSG_CTRUNC));
+	return 0;
 }

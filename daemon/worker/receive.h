@@ -4,12 +4,17 @@
 #ifndef DAEMON_WORKER_RECEIVE_H
 #define DAEMON_WORKER_RECEIVE_H
 
+#include <stdbool.h>
+
 #include "daemon/worker/job.h"
 
 /*
- * The one that came with the next message of a connection, which stays in its queue. *ret_fd: it is of sealed memory, for which no
- * file system is asked. 0, or a negative errno with a text.
+ * The one that came with the next message of a connection, which stays in its queue. *ret_fd: it is sealed memory of our uid, and of
+ * the inode and size that file says. 0, or a negative errno with a text.
  */
-int receive_object(int socket_fd, struct job_result *result, int *ret_fd);
+int receive_object(int socket_fd, const struct job_file *file, struct job_result *result, int *ret_fd);
+
+/* Reads the next message away, or all that a connection which was shut down has, with what came along. 0 or a negative errno. */
+int receive_discard(int socket_fd, bool all);
 
 #endif

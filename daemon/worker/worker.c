@@ -260,7 +260,9 @@ do_job(struct worker *worker, const struct job *job, int *fds, struct job_result
 	case JOB_CLOSE:
 		return 0;
 	case JOB_RECEIVE:
-		return receive_object(owned, result, ret_fd);
+		return receive_object(owned, &job->file, result, ret_fd);
+	case JOB_DISCARD:
+		return receive_discard(owned, job->flags & JOB_DISCARD_ALL);
 	case JOB_REPAIR:
 		if (!job_has_range(job) || job->lock.on_death >= CONTROL_ON_DEATH_N ||
 		    job->lock.log_offset_bytes > INT64_MAX - GIB)

@@ -6,8 +6,10 @@
  */
 #include "config.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 #include "client/segment.h"
@@ -326,6 +328,190 @@ START_TEST(other_requests_bring_nothing)
 }
 END_TEST
 
+/* A socket whose last reference keeps whoever lets go of it: what it was given is never read. */
+static int
+lingering(void)
+{
+	static int listening = -1;
+	const struct linger linger = { .l_onoff = 1, .l_linger = 1000 };
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t length = sizeof(address);
+	static const char bytes[65536];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (listening < 0) {
+		listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		(void)bind(listening, (struct sockaddr *)&address, sizeof(address));
+	}
+	if (fd < 0 || listen(listening, 64) || getsockname(listening, (struct sockaddr *)&address, &length) ||
+	    connect(fd, (struct sockaddr *)&address, sizeof(address)))
+		harness_skip("there is no network of this host alone: %s", strerror(errno));
+	while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	return fd;
+}
+
+static void
+send_lingering(struct harness_conn *conn, const void *message, size_t size, unsigned n)
+{
+	int fds[4];
+
+	for (unsigned i = 0; i < n; i++)
+		fds[i] = lingering();
+	ck_assert_int_eq(harness_send(conn->fd, message, size, fds, n), (ssize_t)size);
+	for (unsigned i = 0; i < n; i++)
+		(void)close(fds[i]);
+}
+
+/* In any message, and behind any: whoever lets go of it would wait for 1,000 seconds. */
+START_TEST(nobody_waits_for_what_is_dropped)
+{
+	struct protocol_attached none = { .generation = 7, .attachment = 7 };
+	struct protocol_return asked = { .generation = 7, .attachment = 7, .flags = PROTOCOL_RETURN_DATA };
+	union suite_request request = { .bytes = "" };
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct harness_reply reply;
+	uint32_t wants;
+
+	harness_daemon_start(&daemon_, NULL, body);
+	harness_open(&conn, daemon_.socket);
+	suite_fill(&request, PROTOCOL_LIST, sizeof(request.list), conn.serial + 1);
+	/* It finds all of them in the queue. */
+	ck_assert_int_eq(kill(daemon_.pid, SIGSTOP), 0);
+	switch (_i) {
+	case 0:
+		send_lingering(&conn, &request, sizeof(request.list), 4);
+		break;
+	case 1:
+		/* Empty messages are the end for the daemon, and what is behind them is not looked at. */
+		ck_assert_int_eq(send(conn.fd, "", 0, MSG_NOSIGNAL), 0);
+		send_lingering(&conn, "", 0, 1);
+		send_lingering(&conn, &request, sizeof(request.list), 1);
+		break;
+	case 2:
+		/* Whoever has ended is buried later. */
+		ck_assert_int_eq(send(conn.fd, &request, 3, MSG_NOSIGNAL), 3);
+		send_lingering(&conn, &request, sizeof(request.list), 1);
+		harness_close(&conn);
+		break;
+	default:
+		/* What a request may bring, and is refused. Whoever brought it is served when it is read away. */
+		harness_fill(&conn, &asked.header, PROTOCOL_RETURN, sizeof(asked));
+		send_lingering(&conn, &asked, sizeof(asked), 2);
+	}
+	ck_assert_int_eq(kill(daemon_.pid, SIGCONT), 0);
+	for (int i = 0; i < 3; i++)
+		suite_serves(&daemon_);
+	if (_i > 2) {
+		harness_await_readable(conn.fd, "a refusal");
+		ck_assert_int_gt(harness_receive(conn.fd, &reply), 0);
+		ck_assert_int_eq(reply.header.status, -ESTALE);
+		ck_assert_int_eq(ask_return(&conn, &none, 0, NULL, 0, &wants), -ESTALE);
+		harness_close(&conn);
+	}
+	suite_serves(&daemon_);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
+static void
+bring_lingering(int control, void *arg)
+{
+	struct protocol_return asked = { .flags = PROTOCOL_RETURN_DATA };
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct protocol_attached attached;
+	struct harness_reply reply;
+	int fd;
+
+	harness_open(&conn, daemon_.socket);
+	ck_assert_int_eq(harness_attach(&conn, "s", SUITE_WRITE, &attached, &fd), 0);
+	harness_close(&conn);
+	harness_say(control, "attached");
+	harness_expect(control, "bring");
+	conn = (struct harness_conn) HARNESS_CONN_NULL;
+	harness_open(&conn, daemon_.socket);
+	asked.generation = attached.generation;
+	asked.attachment = attached.attachment;
+	harness_fill(&conn, &asked.header, PROTOCOL_RETURN, sizeof(asked));
+	send_lingering(&conn, &asked, sizeof(asked), 1);
+	harness_say(control, "brought");
+	harness_await_readable(conn.fd, "a refusal");
+	ck_assert_int_gt(harness_receive(conn.fd, &reply), 0);
+	harness_assert(reply.header.status == -EBADF, "a socket for memory: status %d", reply.header.status);
+	harness_expect(control, "end");
+}
+
+/* Who has it, too, brings what keeps a worker: the memory comes back from another one all the same. */
+START_TEST(one_that_hinders_keeps_it_from_nobody)
+{
+	struct harness_child child = HARNESS_CHILD_NULL;
+	struct segment_client *client;
+	struct segment *segment, *again;
+
+	harness_daemon_start(&daemon_, NULL, body);
+	client = connect_client();
+	segment = attach(client, "s", SEGMENT_WRITE);
+	harness_child_start(&child, bring_lingering, NULL);
+	harness_expect(child.control, "attached");
+	restart();
+	harness_say(child.control, "bring");
+	harness_expect(child.control, "brought");
+	again = attach(client, "s", SEGMENT_WRITE);
+	expect_same(segment, again);
+	harness_say(child.control, "end");
+	harness_child_await_success(&child);
+	ck_assert_int_eq(segment_detach(again), 0);
+	ck_assert_int_eq(segment_detach(segment), 0);
+	segment_disconnect(client);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
+/* Two of a process at once: the one that came too late is told that it has it, and nothing of what it brought stays. */
+START_TEST(two_bring_it_at_once)
+{
+	struct harness_conn conns[2] = { HARNESS_CONN_NULL, HARNESS_CONN_NULL }, watcher = HARNESS_CONN_NULL;
+	struct protocol_attached attached[2];
+	struct harness_reply reply;
+	int fds[2];
+
+	harness_daemon_start(&daemon_, NULL, body);
+	for (int i = 0; i < 2; i++) {
+		harness_open(&conns[i], daemon_.socket);
+		suite_ready(&conns[i], "s");
+		ck_assert_int_eq(harness_attach(&conns[i], "s", SUITE_WRITE, &attached[i], &fds[i]), 0);
+	}
+	restart();
+	for (int i = 0; i < 2; i++) {
+		struct protocol_return asked = {
+			.generation = attached[i].generation, .attachment = attached[i].attachment, .flags = PROTOCOL_RETURN_DATA,
+		};
+
+		harness_close(&conns[i]);
+		conns[i] = (struct harness_conn) HARNESS_CONN_NULL;
+		harness_open(&conns[i], daemon_.socket);
+		harness_fill(&conns[i], &asked.header, PROTOCOL_RETURN, sizeof(asked));
+		ck_assert_int_eq(harness_send(conns[i].fd, &asked, sizeof(asked), &fds[i], 1), sizeof(asked));
+	}
+	for (int i = 0; i < 2; i++) {
+		harness_await_readable(conns[i].fd, "an answer");
+		ck_assert_int_gt(harness_receive(conns[i].fd, &reply), 0);
+		ck_assert_int_eq(reply.header.status, 0);
+	}
+	harness_open(&watcher, daemon_.socket);
+	for (unsigned i = 0; i < 2; i++) {
+		harness_await_counts(&watcher, "s", 0, 2 - i);
+		(void)close(fds[i]);
+	}
+	harness_await_counts(&watcher, "s", 0, 0);
+	for (int i = 0; i < 2; i++)
+		harness_close(&conns[i]);
+	harness_close(&watcher);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
 /* The connection alone was lost: the same daemon has the attachment, and gives it to the next connection. */
 START_TEST(broken_connection_costs_no_attachment)
 {
@@ -368,6 +554,9 @@ main(void)
 	tcase_add_test(tcase, memory_that_nobody_brings_is_made_anew);
 	tcase_add_test(tcase, nothing_else_is_taken_for_it);
 	tcase_add_test(tcase, other_requests_bring_nothing);
+	tcase_add_loop_test(tcase, nobody_waits_for_what_is_dropped, 0, 4);
+	tcase_add_test(tcase, one_that_hinders_keeps_it_from_nobody);
+	tcase_add_test(tcase, two_bring_it_at_once);
 	tcase_add_test(tcase, broken_connection_costs_no_attachment);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);

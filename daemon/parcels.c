@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+#include "config.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include "base/base.h"
+#include "daemon/parcels.h"
+#include "daemon/session.h"
+#include "daemon/session_parts.h"
+
+#define WORKERS_AT_ONCE		4
+#define PATIENCE_SECONDS	1	/* of what takes no time at all, unless somebody means it to */
+#define RETRY_MS		100	/* while there is no worker to be had */
+
+static void
+parcel_free(struct parcel *parcel)
+{
+	/* A duplicate of a session's, or one whose queue is empty; and proved memory, which others have as well. */
+	close_fd(&parcel->socket_fd);
+	close_fd(&parcel->fd);
+	charge_deinit(&parcel->charge);
+	free(parcel);
+}
+
+static struct parcels_queue *
+parcel_queue(const struct parcel *parcel)
+{
+	if (parcel->is_waiting)
+		return &parcel->parcels->waiting;
+	return parcel->is_running ? &parcel->parcels->running : &parcel->parcels->done;
+}
+
+static void
+parcel_leave(struct parcel *parcel)
+{
+	TAILQ_REMOVE(parcel_queue(parcel), parcel, entry);
+	parcel->is_waiting = parcel->is_running = false;
+}
+
+static void
+parcel_await(struct parcel *parcel)
+{
+	parcel->is_waiting = true;
+	TAILQ_INSERT_TAIL(&parcel->parcels->waiting, parcel, entry);
+}
+
+static bool
+parcels_has_running(const struct parcels *parcels, uint32_t uid)
+{
+	const struct parcel *parcel;
+
+	TAILQ_FOREACH(parcel, &parcels->running, entry)
+		if (parcel->uid == uid)
+			return true;
+	return false;
+}
+
+static void
+parcels_start(struct parcels *parcels)
+{
+	struct parcel *parcel, *next;
+
+	if (evtimer_pending(&parcels->retry_event, NULL))
+		return;
+	for (parcel = TAILQ_FIRST(&parcels->waiting); parcel; parcel = next) {
+		next = TAILQ_NEXT(parcel, entry);
+		if (parcels_has_running(parcels, parcel->uid))
+			continue;
+		parcel_leave(parcel);
+		parcel->is_running = true;
+		TAILQ_INSERT_TAIL(&parcels->running, parcel, entry);
+		workers_submit(&parcels->workers, &parcel->job, false);
+	}
+}
+
+static void
+parcels_on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	parcels_start(arg);
+}
+
+/* There was no worker. */
+static void
+parcel_try_later(struct parcel *parcel)
+{
+	static const struct timeval later = { .tv_usec = RETRY_MS * 1000 };
+
+	parcel_await(parcel);
+	(void)evtimer_add(&parcel->parcels->retry_event, &later);
+}
+
+static void
+parcel_was_looked_at(struct parcel *parcel, const struct workers_outcome *outcome)
+{
+	const struct job_result *result = outcome->result;
+
+	if (!parcel->session) {
+		parcel_free(parcel);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&parcel->parcels->done, parcel, entry);
+	parcel->is_done = true;
+	parcel->status = result ? result->status : -EBADF;
+	if (result && result->status == 0) {
+		parcel->fd = *outcome->fd;
+		*outcome->fd = -1;
+	} else {
+		(void)snprintf(parcel->text, sizeof(parcel->text), "%s", result ? result->text : outcome->error ?
+		    "the daemon is out of memory, processes or descriptors" :
+		    "whoever looked at its descriptor came to no end, or was killed");
+	}
+	parcel->session->waiter.wake(&parcel->session->waiter);
+}
+
+/* A worker that was killed at it had taken the message, most likely: else the request is answered once more. */
+static void
+parcel_was_discarded(struct parcel *parcel)
+{
+	struct session *session = parcel->session;
+
+	if (session) {
+		session->parcel = NULL;
+		session->waiter.wake(&session->waiter);
+	}
+	parcel_free(parcel);
+}
+
+static void
+parcel_has_ended(struct parcel *parcel)
+{
+	/* Each worker that was killed at it has taken one message at least. */
+	if (!session_shut(parcel->socket_fd)) {
+		parcel_await(parcel);
+		return;
+	}
+	if (parcel->n_fds_in_flight && flights_is_unread(parcel->socket_fd))
+		flights_add(parcel->parcels->flights, &parcel->socket_fd, parcel->uid, parcel->n_fds_in_flight);
+	parcel_free(parcel);
+}
+
+static void
+parcel_done(struct workers_job *job, const struct workers_outcome *outcome)
+{
+	struct parcel *parcel = BASE_CONTAINER_OF(job, struct parcel, job);
+	struct parcels *parcels = parcel->parcels;
+
+	parcel_leave(parcel);
+	if (job->job.kind == JOB_RECEIVE)
+		parcel_was_looked_at(parcel, outcome);
+	else if (outcome->error)
+		parcel_try_later(parcel);
+	else if (job->job.flags & JOB_DISCARD_ALL)
+		parcel_has_ended(parcel);
+	else
+		parcel_was_discarded(parcel);
+	parcels_start(parcels);
+}
+
+void
+parcels_init(struct parcels *parcels, struct event_base *base, struct accounts *accounts, struct flights *flights)
+{
+	*parcels = (struct parcels) { .accounts = accounts, .flights = flights };
+	workers_init(&parcels->workers, base, WORKERS_AT_ONCE);
+	TAILQ_INIT(&parcels->waiting);
+	TAILQ_INIT(&parcels->running);
+	TAILQ_INIT(&parcels->done);
+	(void)evtimer_assign(&parcels->retry_event, base, parcels_on_retry, parcels);
+}
+
+static void
+parcels_drop(struct parcels_queue *queue)
+{
+	struct parcel *parcel;
+
+	while ((parcel = TAILQ_FIRST(queue))) {
+		parcel_leave(parcel);
+		parcel->socket_fd = -1;
+		parcel_free(parcel);
+	}
+}
+
+void
+parcels_deinit(struct parcels *parcels)
+{
+	/* It was never initialised. */
+	if (!parcels->workers.base)
+		return;
+	workers_deinit(&parcels->workers);
+	(void)event_del(&parcels->retry_event);
+	parcels_drop(&parcels->waiting);
+	parcels_drop(&parcels->running);
+	parcels_drop(&parcels->done);
+}
+
+static struct parcel *
+parcel_new(struct parcels *parcels, enum job_kind kind, uint32_t uid)
+{
+	struct parcel *parcel = malloc(sizeof(*parcel));
+
+	if (!parcel)
+		return NULL;
+	*parcel = (struct parcel) {
+		.job = {
+			.job = { .kind = kind },
+			.fd = -1,
+			.control_fd = -1,
+			.third_fd = -1,
+			.patience_seconds = PATIENCE_SECONDS,
+			.done = parcel_done,
+		},
+		.parcels = parcels,
+		.socket_fd = -1,
+		.uid = uid,
+		.fd = -1,
+	};
+	return parcel;
+}
+
+static void
+parcel_submit(struct parcel *parcel)
+{
+	parcel->job.fd = parcel->socket_fd;
+	parcel_await(parcel);
+	parcels_start(parcel->parcels);
+}
+
+/* One of a session, which may end, and its number be another's, while a worker is at it. */
+static int
+parcels_take(struct parcels *parcels, struct session *session, enum job_kind kind, struct parcel **ret_parcel)
+{
+	struct parcel *parcel;
+	int r;
+
+	parcels_forget(session);
+	parcel = parcel_new(parcels, kind, session->identity.uid);
+	if (!parcel)
+		return -ENOMEM;
+	parcel->socket_fd = fcntl(session->fd, F_DUPFD_CLOEXEC, 3);
+	if (parcel->socket_fd < 0) {
+		r = -errno;
+		parcel_free(parcel);
+		return r;
+	}
+	parcel->session = session;
+	session->parcel = parcel;
+	*ret_parcel = parcel;
+	return 0;
+}
+
+int
+parcels_receive(struct parcels *parcels, struct session *session, uint64_t serial, const struct parcels_proof *proof)
+{
+	struct parcel *parcel;
+	int r = parcels_take(parcels, session, JOB_RECEIVE, &parcel);
+
+	if (r)
+		return r;
+	parcel->serial = serial;
+	parcel->job.job.file = (struct job_file) {
+		.device = proof->device, .inode = proof->inode, .size_bytes = proof->size_bytes,
+	};
+	parcel_submit(parcel);
+	return 0;
+}
+
+int
+parcels_discard(struct parcels *parcels, struct session *session)
+{
+	struct parcel *parcel;
+	int r = parcels_take(parcels, session, JOB_DISCARD, &parcel);
+
+	if (r == 0)
+		parcel_submit(parcel);
+	return r;
+}
+
+bool
+parcels_discards(const struct session *session)
+{
+	return session->parcel && session->parcel->job.job.kind == JOB_DISCARD;
+}
+
+void
+parcels_forget(struct session *session)
+{
+	struct parcel *parcel = take_ptr(session->parcel);
+	struct parcels *parcels;
+
+	if (!parcel)
+		return;
+	parcel->session = NULL;
+	/* A worker that is at it has a duplicate of its own, and done comes to the rest. */
+	if (parcel->is_running && !workers_cancel(&parcel->job))
+		return;
+	parcels = parcel->parcels;
+	parcel_leave(parcel);
+	parcel_free(parcel);
+	parcels_start(parcels);
+}
+
+void
+parcels_end(struct parcels *parcels, int *fd, unsigned n_fds_in_flight)
+{
+	struct ucred peer = { .uid = UINT32_MAX };
+	socklen_t length = sizeof(peer);
+	struct parcel *parcel;
+
+	(void)getsockopt(*fd, SOL_SOCKET, SO_PEERCRED, &peer, &length);
+	parcel = parcel_new(parcels, JOB_DISCARD, peer.uid);
+	if (!parcel)
+		return;
+	parcel->job.job.flags = JOB_DISCARD_ALL;
+	parcel->socket_fd = take_fd(fd);
+	parcel->n_fds_in_flight = n_fds_in_flight;
+	(void)accounts_charge_again(parcels->accounts, peer.uid, ACCOUNTS_CLIENTS, 1, &parcel->charge);
+	parcel_submit(parcel);
+}
