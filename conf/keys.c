@@ -75,6 +75,11 @@ static const struct keys_row rows[] = {
 	  .help = "Connections outlive also a daemon that is killed: the service manager keeps them. While one is kept, closing a "
 	      "pair of Unix sockets anywhere on the host takes about a microsecond longer. Where this is false they outlive "
 	      "only a restart in order, and after a crash clients connect anew." },
+	{ KEYS_DAEMON, "await_returns", KEYS_TYPE_TIME, AT(conf_daemon, await_returns_ms), .max = 3600000,
+	  .reload = KEYS_LIVE, .fallback = "\"3s\"",
+	  .help = "How long a start awaits from clients, at their next call, memory without a name that they have from a daemon which was "
+	      "killed, where no service manager has it. Its segments are declared so long, and who wants to attach waits; \"0s\": "
+	      "they are made anew at once." },
 	{ KEYS_DAEMON, "workers", KEYS_TYPE_UINT, AT(conf_daemon, workers), .max = 256,
 	  .reload = KEYS_LIVE, .fallback = "0",
 	  .help = "Worker processes that provision memory at once; 0: one a CPU." },

@@ -31,6 +31,7 @@ struct conf_daemon {
 	uint32_t admin_gid;
 	char *audit_socket;
 	bool keep_sessions;
+	uint64_t await_returns_ms;
 	uint32_t workers;		/* 0: one a CPU */
 	uint64_t memory_reserve_bytes;
 	struct conf_limits limits;

@@ -18,6 +18,7 @@
 #include "daemon/log.h"
 #include "daemon/manager.h"
 #include "daemon/manager_parts.h"
+#include "daemon/survival_await.h"
 #include "daemon/privileges.h"
 #include "host/limits.h"
 #include "systemd/notify.h"
@@ -144,6 +145,7 @@ manager_on_daemon_keys(const struct conf_daemon *keys, void *arg)
 		log_write(MESSAGE_SOCKET, &(struct log_about) { .error = r }, "the permissions of the socket cannot be changed");
 	accounts_set_limits(&manager->accounts, &keys->limits);
 	manager->sessions.keeps = keys->keep_sessions;
+	survival_set_await(&manager->survival, keys->await_returns_ms);
 	workers_set_max(&manager->workers, manager_n_workers(keys));
 	auditor_set_socket(&manager->auditor, keys->audit_socket);
 	budget_set_reserve(&manager->provisioner.budget, keys->memory_reserve_bytes);

@@ -471,6 +471,7 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 	int r = 0;
 
 	*ret_differs = false;
+	survival->await_ms = conf->daemon.await_returns_ms;
 	if (!past)
 		return 0;
 	past_sort(past);

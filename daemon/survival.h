@@ -26,6 +26,8 @@ struct survival {
 	struct event_base *base;
 	unsigned n_awaited;		/* segments were, of clients: then the past is kept until the event */
 	struct event await_event;
+	uint64_t await_ms;
+	uint64_t awaited_since_ns;
 };
 
 #define SURVIVAL_NULL	{ .ledger = LEDGER_NULL }

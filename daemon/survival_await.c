@@ -12,14 +12,13 @@
 #include <signal.h>
 
 #include "base/base.h"
+#include "conf/units.h"
 #include "daemon/log.h"
 #include "daemon/procfd.h"
 #include "daemon/survival_await.h"
 #include "daemon/survival_steps.h"
 #include "daemon/survival_tell.h"
 #include "host/process.h"
-
-#define AWAIT_SECONDS	3
 
 static bool
 await_process_lives(const struct ledger_attachment *row)
@@ -82,12 +81,12 @@ survival_await(struct survival *survival, struct past_segment *past)
 	const struct ledger_attachment *holder = await_can(past) ?
 	    await_find_holder(survival->past, past->row.generation) : NULL;
 	struct segment *segment;
-	char reason[160];
+	char reason[160], time[32];
 
-	if (!holder || survival_register(survival, past, &segment))
+	if (!holder || !survival->await_ms || survival_register(survival, past, &segment))
 		return false;
 	(void)snprintf(reason, sizeof(reason), "waits for its memory, which was lost with the segmentd before and which pid %d has, "
-	    "until that one calls, %d seconds at most", holder->pid, AWAIT_SECONDS);
+	    "until that one calls, %s at most", holder->pid, units_format_time(time, sizeof(time), survival->await_ms));
 	segment->is_awaited = past->awaits_memory = true;
 	segment_set_reason(segment, reason);
 	await_keep_rows(survival, past, segment);
@@ -108,8 +107,8 @@ await_segment(const struct survival *survival, const struct past_segment *past)
 static void
 await_give_up(struct survival *survival, struct segment *segment)
 {
-	survival_tell("segment '%s': nobody has brought its memory back within %d seconds: what was in it is lost to new clients, and "
-	    "who still has it is told so (ESTALE)%s", segment->definition->name, AWAIT_SECONDS,
+	survival_tell("segment '%s': nobody has brought its memory back in time: what was in it is lost to new clients, and "
+	    "who still has it is told so (ESTALE)%s", segment->definition->name,
 	    segment->is_declared ? "; it is made anew" : "");
 	segment->is_awaited = false;
 	segment_set_reason(segment, NULL);
@@ -143,16 +142,27 @@ survival_on_await(evutil_socket_t fd, short what, void *arg)
 bool
 survival_await_begin(struct survival *survival)
 {
-	static const struct timeval later = { .tv_sec = AWAIT_SECONDS };
-
 	if (!survival->n_awaited)
 		return false;
-	if (evtimer_assign(&survival->await_event, survival->base, survival_on_await, survival) ||
-	    evtimer_add(&survival->await_event, &later)) {
-		survival_on_await(-1, 0, survival);
-		return true;
-	}
+	survival->awaited_since_ns = clock_monotonic_ns();
+	(void)evtimer_assign(&survival->await_event, survival->base, survival_on_await, survival);
+	survival_set_await(survival, survival->await_ms);
 	return true;
+}
+
+void
+survival_set_await(struct survival *survival, uint64_t ms)
+{
+	uint64_t was_ms = (clock_monotonic_ns() - survival->awaited_since_ns) / NS_PER_MS;
+	uint64_t left_ms = ms > was_ms ? ms - was_ms : 0;
+	const struct timeval left = {
+		.tv_sec = (time_t)(left_ms / 1000), .tv_usec = (suseconds_t)(left_ms % 1000 * 1000),
+	};
+
+	survival->await_ms = ms;
+	/* What cannot be told to end begins no more. */
+	if (survival->past && survival->awaited_since_ns && evtimer_add(&survival->await_event, &left))
+		survival_on_await(-1, 0, survival);
 }
 
 bool

@@ -2,7 +2,7 @@
 /* Copyright the segmentd authors */
 /*
  * Memory without a name that was lost with the daemon before, since no service manager kept it, lives on with the clients that have
- * it. For a few seconds it is awaited from them, before the segment is made anew.
+ * it. For a while (daemon.await_returns) it is awaited from them, before the segment is made anew.
  */
 #ifndef DAEMON_SURVIVAL_AWAIT_H
 #define DAEMON_SURVIVAL_AWAIT_H
@@ -19,6 +19,9 @@ bool survival_await(struct survival *survival, struct past_segment *past);
 
 /* Everything else is restored. True: some are awaited, and the past is still needed. */
 bool survival_await_begin(struct survival *survival);
+
+/* So long from the start on, from now on. */
+void survival_set_await(struct survival *survival, uint64_t ms);
 
 /* Whether the process had this attachment of an awaited segment. *ret_proof: what that has to be shown to be. */
 bool survival_expects(const struct survival *survival, const struct segment *segment, uint32_t id,

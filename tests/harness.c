@@ -217,15 +217,22 @@ forget(const struct harness_daemon *daemon)
 	}
 }
 
+/* What a key is where the test does not give it. */
+static const char *
+unless_given(const char *keys, const char *key, const char *text)
+{
+	return keys && strstr(keys, key) ? "" : text;
+}
+
 void
 harness_daemon_configure(struct harness_daemon *daemon, const char *daemon_keys, const char *body)
 {
 	FILE *f = fopen(daemon->config, "we");
 
 	harness_assert(f, "%s: %s", daemon->config, strerror(errno));
-	(void)fprintf(f, "daemon = {\n\tsocket = \"%s\";\n\tstate_dir = \"%s\";\n\taudit_socket = \"%s\";\n%s%s\n};\n%s\n",
-	    daemon->socket, daemon->state, daemon->audit, daemon_keys && strstr(daemon_keys, "admin_group") ? "" : "\tadmin_group = \"\";\n",
-	    daemon_keys ? daemon_keys : "", body ? body : "");
+	(void)fprintf(f, "daemon = {\n\tsocket = \"%s\";\n\tstate_dir = \"%s\";\n\taudit_socket = \"%s\";\n%s%s%s\n};\n%s\n",
+	    daemon->socket, daemon->state, daemon->audit, unless_given(daemon_keys, "admin_group", "\tadmin_group = \"\";\n"),
+	    unless_given(daemon_keys, "await_returns", "\tawait_returns = \"0s\";\n"), daemon_keys ? daemon_keys : "", body ? body : "");
 	harness_assert(fclose(f) == 0, "%s: %s", daemon->config, strerror(errno));
 }
 

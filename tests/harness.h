@@ -86,7 +86,7 @@ struct harness_daemon {
 
 /*
  * Makes a fresh directory with a configuration: its daemon group has socket, state_dir and audit_socket there and the
- * daemon_keys given, and no admin_group unless they name one; body follows it.
+ * daemon_keys given; no admin_group, and await_returns = "0s", unless they name them. body follows it.
  */
 void harness_daemon_prepare(struct harness_daemon *daemon, const char *daemon_keys, const char *body);
 void harness_daemon_configure(struct harness_daemon *daemon, const char *daemon_keys, const char *body);
