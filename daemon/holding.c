@@ -16,7 +16,7 @@
 #include "daemon/procfd.h"
 
 #define HUGE_BYTES	(2 * MIB)
-#define CONTROL_PAGE_BYTES	4096
+#define PAGE_BYTES	4096
 #define CLOSE_SECONDS	600		/* of a disk to which much is to be written; nobody waits for it but a stop, which has a limit */
 #define SMALL_BYTES	(2 * MIB)	/* resident: freed in less than a millisecond */
 
@@ -38,15 +38,23 @@ holding_locked_bytes(const struct holding *holding)
 	return holding_control_locked_bytes(holding) + holding->backend->resident_bytes(&holding->object);
 }
 
+/* What is smaller than a huge page is never mapped by one: thousands of such share page tables, and are unmapped as fast. */
+static uint64_t
+map_alignment(const struct holding *holding)
+{
+	return max_u64(holding->object.map_bytes < HUGE_BYTES ? PAGE_BYTES : HUGE_BYTES, holding->object.page_bytes);
+}
+
 int
 holding_map(struct holding *holding)
 {
-	uint64_t length = holding->object.map_bytes, alignment = max_u64(HUGE_BYTES, holding->object.page_bytes);
+	uint64_t length = holding->object.map_bytes, alignment = map_alignment(holding);
 	uint64_t reserve;
 	char *reserved, *aligned;
 	int r;
 
-	if (!checked_add(length, alignment, &reserve) || reserve > SIZE_MAX)
+	/* The kernel aligns to a page by itself. */
+	if (!checked_add(length, alignment - PAGE_BYTES, &reserve) || reserve > SIZE_MAX)
 		return -ENOMEM;
 	reserved = mmap(NULL, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (reserved == MAP_FAILED)
@@ -143,7 +151,7 @@ holding_revive_control(struct holding *holding, int *fd, uint64_t size_bytes, ch
 
 	if (!control)
 		return -ENOMEM;
-	r = memfd_object_revive(fd, round_up(size_bytes, CONTROL_PAGE_BYTES), 0, &control->object, text, text_size);
+	r = memfd_object_revive(fd, round_up(size_bytes, PAGE_BYTES), 0, &control->object, text, text_size);
 	if (r == 0)
 		r = control_equip(control, text, text_size);
 	if (r)
