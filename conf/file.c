@@ -76,7 +76,7 @@ read_all(int fd, char *bytes, size_t room, char *why, size_t *ret_length)
 }
 
 int
-file_read(const char *path, char *why, char **ret_bytes, size_t *ret_length)
+file_read(const char *path, struct origin *origin, char *why, char **ret_bytes, size_t *ret_length)
 {
 	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	cleanup_free char *bytes = NULL;
@@ -91,6 +91,7 @@ file_read(const char *path, char *why, char **ret_bytes, size_t *ret_length)
 		(void)snprintf(why, FILE_WHY_SIZE, "cannot be read: %s", strerror(errno));
 		return r;
 	}
+	origin_note(origin, path, &st);
 	if (refuse_kind(&st, why))
 		return FILE_E_REFUSED;
 	room = (size_t)st.st_size + 1;
@@ -144,12 +145,14 @@ paths_of(const char *dir, struct dirent **entries, size_t n, char ***ret_paths)
 }
 
 int
-file_list(const char *dir, char *why, char ***ret_paths, size_t *ret_n)
+file_list(const char *dir, struct origin *origin, char *why, char ***ret_paths, size_t *ret_n)
 {
 	struct dirent **entries;
-	int n = scandir(dir, &entries, is_conf, by_name);
-	int r;
+	int n, r;
 
+	/* Before it is read: what comes or goes meanwhile has changed it since. */
+	origin_note_path(origin, dir);
+	n = scandir(dir, &entries, is_conf, by_name);
 	if (n < 0 && errno == ENOMEM)
 		return -ENOMEM;
 	if (n < 0 && errno == ENOENT) {

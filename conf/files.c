@@ -52,7 +52,7 @@ read_directory(struct files *files, const char *dir)
 	char why[FILE_WHY_SIZE];
 	char **paths = NULL;
 	size_t n = 0;
-	int r = file_list(dir, why, &paths, &n);
+	int r = file_list(dir, files->report->origin, why, &paths, &n);
 
 	if (r > 0)
 		r = report_add(files->report, dir, 0, NULL, "%s", why);

@@ -8,6 +8,7 @@
 #define CONF_LOAD_H
 
 #include "conf/definition.h"
+#include "conf/origin.h"
 
 /* The main file where none is named: segmentd/segmentd.conf below configure's sysconfdir. */
 const char *conf_default_file(void);
@@ -71,6 +72,7 @@ struct conf_report {
 	struct conf_problem *problems;
 	size_t n_problems;
 	size_t n_left_out;		/* past the bound on problems, counted only */
+	struct origin *origin;		/* the caller's: gets to know what was read; or NULL */
 };
 
 #define CONF_REPORT_NULL	{ 0 }

@@ -17,10 +17,12 @@ conf_libconf_la_SOURCES = \
 	conf/keys.c conf/keys.h \
 	conf/load.c conf/load.h \
 	conf/nearest.c \
+	conf/origin.c conf/origin.h \
 	conf/pack.c conf/pack.h \
 	conf/pack_bytes.c conf/pack_bytes.h \
 	conf/pack_check.c conf/pack_check.h \
 	conf/pack_group.c conf/pack_group.h \
+	conf/pack_known.c conf/pack_known.h \
 	conf/pack_whole.c \
 	conf/plan.c conf/plan.h \
 	conf/plan_list.c conf/plan_list.h \

@@ -323,7 +323,7 @@ window_fill(struct pack_reader *reader, size_t needed)
 	reader->at = 0;
 	reader->filled = left;
 	if (needed > reader->room) {
-		size_t room = max_u64(needed, FLUSH_BYTES);
+		size_t room = reader->is_whole ? needed : max_u64(needed, FLUSH_BYTES);
 		unsigned char *grown = realloc(reader->window, room);
 
 		if (!grown)
@@ -371,18 +371,18 @@ summary_is_good(const struct pack_summary *summary)
 	    summary->n_orphans <= keys_find(KEYS_TOP, "orphans")->max;
 }
 
-int
-pack_reader_init(struct pack_reader *reader, int fd, uint64_t length)
+static int
+reader_begin(struct pack_reader *reader, int fd, uint64_t length, bool is_whole)
 {
 	struct cursor header;
 	uint32_t version;
 	int r;
 
-	*reader = (struct pack_reader){ .fd = fd, .length = length };
+	*reader = (struct pack_reader){ .fd = fd, .length = length, .is_whole = is_whole };
 	if (length > PACK_MAX_BYTES)
 		return pack_refuse(reader->why, "the file has %llu bytes; expected %llu at most",
 		    (unsigned long long)length, (unsigned long long)PACK_MAX_BYTES);
-	r = window_fill(reader, HEADER_BYTES);
+	r = window_fill(reader, is_whole ? max_u64(length, HEADER_BYTES) : HEADER_BYTES);
 	if (r)
 		return r;
 	header = window_take(reader, HEADER_BYTES);
@@ -401,6 +401,18 @@ pack_reader_init(struct pack_reader *reader, int fd, uint64_t length)
 	if (cursor_u32(&header) != 0 || !summary_is_good(&reader->summary))
 		return pack_refuse(reader->why, "the file's header says what cannot be");
 	return 0;
+}
+
+int
+pack_reader_init(struct pack_reader *reader, int fd, uint64_t length)
+{
+	return reader_begin(reader, fd, length, false);
+}
+
+int
+pack_reader_init_whole(struct pack_reader *reader, int fd, uint64_t length)
+{
+	return reader_begin(reader, fd, length, true);
 }
 
 /* What comes next, by the header. */
@@ -457,6 +469,8 @@ pack_reader_next(struct pack_reader *reader, struct pack_item *ret_item)
 	if (r)
 		return r;
 	cursor = window_take(reader, length);
+	item.bytes = cursor.at;
+	item.length = length;
 	r = get_item(&cursor, &item, reader->why);
 	if (r) {
 		pack_item_deinit(&item);

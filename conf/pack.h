@@ -74,6 +74,8 @@ struct pack_item {
 	struct conf_daemon daemon;
 	struct definition *definition;	/* of PACK_SEGMENT and PACK_TEMPLATE */
 	struct conf_orphan orphan;
+	const unsigned char *bytes;	/* what it was unpacked from: in the window, until the next item */
+	size_t length;
 };
 
 #define PACK_ITEM_NULL	{ .kind = PACK_END }
@@ -89,6 +91,7 @@ struct pack_reader {
 	size_t room;
 	size_t at;			/* in the window */
 	size_t filled;
+	bool is_whole;			/* the window has all of the file, and stays where it is */
 	struct pack_summary summary;
 	uint32_t n_read[PACK_END];
 	char why[PACK_WHY_SIZE];	/* after PACK_E_INVALID */
@@ -100,6 +103,8 @@ struct pack_reader {
 int pack_reader_init(struct pack_reader *reader, int fd, uint64_t length);
 /* The next item; PACK_END after the last. A result that is not 0 ends it. 0, PACK_E_INVALID or a negative errno. */
 int pack_reader_next(struct pack_reader *reader, struct pack_item *ret_item);
+/* Likewise, with the whole file in the window from the beginning. */
+int pack_reader_init_whole(struct pack_reader *reader, int fd, uint64_t length);
 void pack_reader_deinit(struct pack_reader *reader);
 
 /*
@@ -109,7 +114,19 @@ void pack_reader_deinit(struct pack_reader *reader);
 int pack_whole_begin(const struct pack_summary *summary, struct conf **ret_conf, struct conf_report *report);
 void pack_whole_take(struct pack_item *item, struct conf *conf, struct conf_report *report);
 
-/* The whole of a file of one that was valid. 0, PACK_E_INVALID with why, of PACK_WHY_SIZE bytes, or a negative errno. */
-int pack_read_conf(int fd, char *why, struct conf **ret_conf);
+/*
+ * The whole of a file of one that was valid. 0, PACK_E_INVALID with why, of PACK_WHY_SIZE bytes, or a negative errno. *ret_known, the
+ * caller's, finds its definitions by their bytes as long as the configuration has them; ret_known may be NULL.
+ */
+struct pack_known;
+int pack_read_conf(int fd, char *why, struct conf **ret_conf, struct pack_known **ret_known);
+
+/*
+ * The definition that was unpacked from these very bytes, the configuration's, with the bytes as *ret_bytes, known's; or NULL. known
+ * may be NULL.
+ */
+struct definition *pack_known_find(const struct pack_known *known, const void *bytes, size_t length, const void **ret_bytes);
+/* Accepts NULL; returns NULL. */
+struct pack_known *pack_known_free(struct pack_known *known);
 
 #endif

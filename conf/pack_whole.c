@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "conf/pack.h"
+#include "conf/pack_known.h"
 
 /* Room for everything that the header announces, which is bounded. */
 int
@@ -51,7 +52,7 @@ pack_whole_take(struct pack_item *item, struct conf *conf, struct conf_report *r
 }
 
 static int
-read_items(struct pack_reader *reader, struct conf **ret_conf, struct conf_report *report)
+read_items(struct pack_reader *reader, struct conf **ret_conf, struct conf_report *report, struct pack_known *known)
 {
 	struct pack_item item = PACK_ITEM_NULL;
 	int r = pack_whole_begin(&reader->summary, ret_conf, report);
@@ -60,6 +61,8 @@ read_items(struct pack_reader *reader, struct conf **ret_conf, struct conf_repor
 		r = pack_reader_next(reader, &item);
 		if (r == 0 && item.kind == PACK_END)
 			return 0;
+		if (r == 0 && known && item.definition)
+			pack_known_add(known, item.bytes, item.length, item.definition);
 		if (r == 0)
 			pack_whole_take(&item, *ret_conf, report);
 	}
@@ -67,22 +70,32 @@ read_items(struct pack_reader *reader, struct conf **ret_conf, struct conf_repor
 }
 
 int
-pack_read_conf(int fd, char *why, struct conf **ret_conf)
+pack_read_conf(int fd, char *why, struct conf **ret_conf, struct pack_known **ret_known)
 {
 	struct conf_report report = CONF_REPORT_NULL;
 	struct pack_reader reader = PACK_READER_NULL;
+	struct pack_known *known = NULL;
 	struct conf *conf = NULL;
 	struct stat st;
-	int r = fstat(fd, &st) ? -errno : pack_reader_init(&reader, fd, (uint64_t)st.st_size);
+	int r = fstat(fd, &st) ? -errno : pack_reader_init_whole(&reader, fd, (uint64_t)st.st_size);
 
+	if (r == 0 && ret_known) {
+		known = pack_known_new(reader.summary.n_segments + reader.summary.n_templates);
+		r = known ? 0 : -ENOMEM;
+	}
 	if (r == 0)
-		r = read_items(&reader, &conf, &report);
+		r = read_items(&reader, &conf, &report, known);
 	if (r == PACK_E_INVALID)
 		(void)snprintf(why, PACK_WHY_SIZE, "%s", reader.why);
 	else if (r == 0 && reader.summary.result) {
 		(void)snprintf(why, PACK_WHY_SIZE, "what was packed was not valid");
 		r = PACK_E_INVALID;
 	}
+	if (r == 0 && known) {
+		known->window = take_ptr(reader.window);
+		*ret_known = take_ptr(known);
+	}
+	(void)pack_known_free(known);
 	pack_reader_deinit(&reader);
 	conf_report_deinit(&report);
 	if (r == 0)

@@ -340,7 +340,7 @@ include_file(struct scan *scan, struct input *input, const char *path)
 	if (++scan->n_includes > SOURCE_INCLUDES_MAX)
 		return refuse(scan, input, input->line, "more than %d files are included",
 		    SOURCE_INCLUDES_MAX);
-	r = file_read(path, why, &bytes, &length);
+	r = file_read(path, scan->report->origin, why, &bytes, &length);
 	if (r > 0)
 		return refuse(scan, input, input->line, "the included file %s %s",
 		    units_quote(quoted, sizeof(quoted), path), why);
@@ -519,7 +519,7 @@ source_read_file(struct source *source, const char *path, struct conf_report *re
 	cleanup_free char *bytes = NULL;
 	char why[FILE_WHY_SIZE];
 	size_t length;
-	int r = file_read(path, why, &bytes, &length);
+	int r = file_read(path, report->origin, why, &bytes, &length);
 
 	if (r == FILE_E_GONE)
 		return SOURCE_E_GONE;

@@ -3,6 +3,8 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <stdint.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -13,6 +15,7 @@
 
 #define NEW_FILE	KEPT_FILE ".new"
 #define PIECE_BYTES	((size_t)128 << 10)
+#define ORIGIN_MAX_BYTES	(4 << 20)
 
 int
 kept_begin(struct kept *kept, const char *state_dir)
@@ -64,8 +67,45 @@ kept_deinit(struct kept *kept)
 	close_fd(&kept->dir_fd);
 }
 
+/*
+ * The first line of an origin: of which file of ours it tells, and by which name the configuration was read. Each one that is kept is
+ * another file, so that an origin holds for the very one that it was written for. *ret_line is the caller's. 0 or a negative errno.
+ */
+static int
+describe_kept(int dir_fd, const char *file, char **ret_line)
+{
+	struct stat st;
+
+	if (strchr(file, '\n'))
+		return -EINVAL;
+	if (fstatat(dir_fd, KEPT_FILE, &st, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	return asprintf(ret_line, "kept %ju.%ju.%jd.%jd.%09ld %s\n", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino, (intmax_t)st.st_size,
+	    (intmax_t)st.st_ctim.tv_sec, st.st_ctim.tv_nsec, file) < 0 ? -ENOMEM : 0;
+}
+
+/* Without it the next start reads the files, as without anything kept. */
+static void
+write_origin(const char *state_dir, const struct origin *origin)
+{
+	cleanup_close int dir_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
+	cleanup_free char *line = NULL;
+	size_t length;
+
+	if (dir_fd < 0)
+		return;
+	(void)unlinkat(dir_fd, KEPT_ORIGIN_FILE, 0);
+	if (!origin->text || origin->is_vague || !origin->file || describe_kept(dir_fd, origin->file, &line) ||
+	    rowfile_create(dir_fd, KEPT_ORIGIN_FILE, &fd))
+		return;
+	length = strlen(line);
+	/* The first line last: whoever is killed in between leaves no origin of anything. */
+	if (rowfile_write(fd, origin->text, origin->length, length) || rowfile_write(fd, line, length, 0))
+		(void)unlinkat(dir_fd, KEPT_ORIGIN_FILE, 0);
+}
+
 int
-kept_write(const char *state_dir, const struct conf *conf)
+kept_write(const char *state_dir, const struct conf *conf, const struct origin *origin)
 {
 	const struct conf_report none = CONF_REPORT_NULL;
 	struct kept kept;
@@ -77,6 +117,8 @@ kept_write(const char *state_dir, const struct conf *conf)
 	if (r == 0)
 		r = kept_commit(&kept);
 	kept_deinit(&kept);
+	if (r == 0)
+		write_origin(state_dir, origin);
 	return r;
 }
 
@@ -101,10 +143,44 @@ kept_read(const char *state_dir, char *why, struct conf **ret_conf)
 	if (r > 0)
 		return r;
 	if (r == 0)
-		r = pack_read_conf(fd, why, ret_conf);
+		r = pack_read_conf(fd, why, ret_conf, NULL);
 	if (r < 0)
 		(void)snprintf(why, PACK_WHY_SIZE, "%s", strerror(-r));
 	return r;
+}
+
+/* The whole of a small file of ours, as a text. NULL: there is none. */
+static char *
+read_text(int dir_fd, const char *name)
+{
+	cleanup_close int fd = -1;
+	cleanup_free char *text = NULL;
+	struct stat st;
+
+	if (rows_open(dir_fd, name, geteuid(), &fd) || fstat(fd, &st) || st.st_size <= 0 || st.st_size > ORIGIN_MAX_BYTES)
+		return NULL;
+	text = malloc((size_t)st.st_size + 1);
+	if (!text || rows_read(fd, text, (size_t)st.st_size, 0) != (ssize_t)st.st_size)
+		return NULL;
+	text[st.st_size] = '\0';
+	return strlen(text) == (size_t)st.st_size ? take_ptr(text) : NULL;
+}
+
+int
+kept_read_unchanged(const char *state_dir, const char *file, struct conf **ret_conf, struct pack_known **ret_known)
+{
+	cleanup_close int dir_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
+	cleanup_free char *text = NULL, *line = NULL;
+	char why[PACK_WHY_SIZE];
+	int r;
+
+	if (dir_fd < 0)
+		return -errno;
+	text = read_text(dir_fd, KEPT_ORIGIN_FILE);
+	if (!text || describe_kept(dir_fd, file, &line) || strncmp(text, line, strlen(line)) != 0 || !origin_holds(text + strlen(line)))
+		return KEPT_E_CHANGED;
+	r = rows_open(dir_fd, KEPT_FILE, geteuid(), &fd);
+	return r ? r : pack_read_conf(fd, why, ret_conf, ret_known);
 }
 
 void
@@ -112,6 +188,8 @@ kept_remove(const char *state_dir)
 {
 	cleanup_close int dir_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (dir_fd >= 0)
+	if (dir_fd >= 0) {
+		(void)unlinkat(dir_fd, KEPT_ORIGIN_FILE, 0);
 		(void)unlinkat(dir_fd, KEPT_FILE, 0);
+	}
 }

@@ -206,11 +206,12 @@ text_size_of(const char *text)
 
 /* All texts in a row. 0 or a negative errno. */
 static int
-join_texts(const struct ledger_texts *texts, const struct pack *definition, unsigned char **ret_bytes, size_t *ret_length)
+join_texts(const struct ledger_texts *texts, const void *definition, size_t n_definition, unsigned char **ret_bytes,
+    size_t *ret_length)
 {
 	struct ledger_texts_header header = {
 		.n_nodes = texts->n_nodes,
-		.n_definition = (uint32_t)definition->length,
+		.n_definition = (uint32_t)n_definition,
 		.n_template = text_size_of(texts->template_name),
 		.n_reason = text_size_of(texts->reason),
 		.n_growth_reason = text_size_of(texts->growth_reason),
@@ -222,7 +223,7 @@ join_texts(const struct ledger_texts *texts, const struct pack *definition, unsi
 	} parts[] = {
 		{ &header, sizeof(header) },
 		{ texts->node_bytes, texts->n_nodes * sizeof(*texts->node_bytes) },
-		{ definition->bytes, header.n_definition },
+		{ definition, header.n_definition },
 		{ texts->template_name, header.n_template },
 		{ texts->reason, header.n_reason },
 		{ texts->growth_reason, header.n_growth_reason },
@@ -252,12 +253,14 @@ ledger_put_texts(struct ledger *ledger, const struct ledger_texts *texts, struct
 	cleanup_free unsigned char *bytes = NULL;
 	struct pack pack = PACK_NULL;
 	size_t length = 0;
-	int r = pack_definition(&pack, texts->definition);
+	int r = texts->packed ? 0 : pack_definition(&pack, texts->definition);
 
 	if (r == PACK_E_TOO_LARGE)
 		r = -EFBIG;
-	if (r == 0)
-		r = join_texts(texts, &pack, &bytes, &length);
+	if (r == 0 && texts->packed)
+		r = join_texts(texts, texts->packed, texts->n_packed, &bytes, &length);
+	else if (r == 0)
+		r = join_texts(texts, pack.bytes, pack.length, &bytes, &length);
 	pack_deinit(&pack);
 	return r ? r : ledger_write_chain(ledger, bytes, length, ret_chain);
 }
@@ -361,7 +364,7 @@ ledger_deinit(struct ledger *ledger)
 }
 
 static int
-ledger_begin(struct ledger *ledger, const char *state_dir, ledger_take_fn take, void *arg)
+ledger_begin(struct ledger *ledger, const char *state_dir, const struct pack_known *known, ledger_take_fn take, void *arg)
 {
 	char boot[MARK_BOOT_SIZE];
 	int r;
@@ -375,17 +378,17 @@ ledger_begin(struct ledger *ledger, const char *state_dir, ledger_take_fn take, 
 		r = rowfile_create(ledger->dir_fd, LEDGER_NEW_FILE, &ledger->fd);
 	if (r == 0)
 		r = write_header(ledger, boot);
-	return r ? r : ledger_read(ledger, boot, take, arg);
+	return r ? r : ledger_read(ledger, boot, known, take, arg);
 }
 
 int
-ledger_open(struct ledger *ledger, const char *state_dir, ledger_take_fn take, ledger_tell_fn tell, void *arg, char *text,
-    size_t text_size)
+ledger_open(struct ledger *ledger, const char *state_dir, const struct pack_known *known, ledger_take_fn take,
+    ledger_tell_fn tell, void *arg, char *text, size_t text_size)
 {
 	int r;
 
 	*ledger = (struct ledger) { .dir_fd = -1, .fd = -1, .n_rows = 1, .tell = tell, .tell_arg = arg };
-	r = ledger_begin(ledger, state_dir, take, arg);
+	r = ledger_begin(ledger, state_dir, known, take, arg);
 	if (r == 0)
 		return 0;
 	(void)snprintf(text, text_size, "the ledger '%s/" LEDGER_FILE "' of who has what cannot be begun: %s", state_dir,

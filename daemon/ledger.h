@@ -143,6 +143,8 @@ static_assert(sizeof(struct ledger_attachment) == LEDGER_BODY_BYTES, "ledger_att
 /* What is written of a segment besides: everything but the definition may be NULL, or 0. */
 struct ledger_texts {
 	struct definition *definition;
+	const void *packed;		/* its bytes, where they are known: as good as struct pack_known */
+	uint32_t n_packed;
 	const char *template_name;
 	const char *reason;
 	const char *growth_reason;
@@ -206,10 +208,10 @@ typedef int (*ledger_take_fn)(const struct ledger_item *item, void *arg);
 /*
  * Begins a ledger beside an earlier daemon's, and gives take() the rows of that one: all segments, then locks, then sessions, then
  * attachments, each kind in the order of the file. take() may put rows already. What nobody puts again is lost with the commit.
- * Nobody else may have the directory: its lock is the caller's. 0, or a negative errno with a sentence, and there is no ledger.
+ * A definition whose bytes are known, which may be NULL, is that one. Nobody else may have the directory: its lock is the caller's. 0, or a negative errno with a sentence, and there is no ledger.
  */
-int ledger_open(struct ledger *ledger, const char *state_dir, ledger_take_fn take, ledger_tell_fn tell, void *arg, char *text,
-    size_t text_size);
+int ledger_open(struct ledger *ledger, const char *state_dir, const struct pack_known *known, ledger_take_fn take,
+    ledger_tell_fn tell, void *arg, char *text, size_t text_size);
 
 /* Whether the one in state_dir is of this boot, of a version that this one reads, and has a segment. */
 bool ledger_has_segments(const char *state_dir);

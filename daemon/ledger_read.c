@@ -21,6 +21,7 @@
 
 struct reading {
 	struct ledger *ledger;
+	const struct pack_known *known;
 	ledger_take_fn take;
 	void *arg;
 	int fd;
@@ -219,6 +220,19 @@ split_texts(const unsigned char *bytes, uint32_t length, struct ledger_texts *te
 	    take_text(&at, header.n_growth_reason, &texts->growth_reason) && take_text(&at, header.n_note, &texts->note);
 }
 
+/* As the configuration has it, which has most of them still: then it is the very same. */
+static int
+reading_read_definition(const struct reading *reading, const void *bytes, uint32_t length, char *why, struct ledger_texts *texts)
+{
+	struct definition *definition = pack_known_find(reading->known, bytes, length, &texts->packed);
+
+	if (!definition)
+		return pack_read_definition(bytes, length, why, &texts->definition);
+	texts->definition = definition_ref(definition);
+	texts->n_packed = length;
+	return 0;
+}
+
 /* *ret_bytes is what the texts are in, the caller's. 0 or -ENOMEM. */
 static int
 reading_read_texts(struct reading *reading, const struct ledger_segment *segment, struct ledger_texts *ret_texts,
@@ -235,7 +249,7 @@ reading_read_texts(struct reading *reading, const struct ledger_segment *segment
 		r = PACK_E_INVALID;
 	}
 	if (r == 0)
-		r = pack_read_definition(definition, n_definition, why, &texts.definition);
+		r = reading_read_definition(reading, definition, n_definition, why, &texts);
 	if (r == PACK_E_INVALID) {
 		tell_damaged(reading, "the definition of the segment with generation %" PRIu64 " cannot be read: %s",
 		    segment->generation, why);
@@ -426,9 +440,9 @@ reading_read_file(struct reading *reading, const char *boot)
 }
 
 int
-ledger_read(struct ledger *ledger, const char *boot, ledger_take_fn take, void *arg)
+ledger_read(struct ledger *ledger, const char *boot, const struct pack_known *known, ledger_take_fn take, void *arg)
 {
-	struct reading reading = { .ledger = ledger, .take = take, .arg = arg, .fd = -1 };
+	struct reading reading = { .ledger = ledger, .known = known, .take = take, .arg = arg, .fd = -1 };
 	int r = rows_open(ledger->dir_fd, LEDGER_FILE, geteuid(), &reading.fd);
 
 	if (r == ROWS_E_FOREIGN) {

@@ -80,7 +80,7 @@ ledger_sum(const void *row)
 }
 
 /* Reads what stands in the ledger's place, and gives it to take(). 0 or a negative errno. */
-int ledger_read(struct ledger *ledger, const char *boot, ledger_take_fn take, void *arg);
+int ledger_read(struct ledger *ledger, const char *boot, const struct pack_known *known, ledger_take_fn take, void *arg);
 
 void ledger_tell(const struct ledger *ledger, const char *format, ...) BASE_PRINTF(2, 3);
 

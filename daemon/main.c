@@ -46,24 +46,47 @@ main_print_report(const struct conf_report *report)
 		log_write(MESSAGE_CONFIG_PROBLEM, NULL, "%zu more problems were left out", report->n_left_out);
 }
 
-/* Loads it, and runs the daemon by it. */
+/* 0: it is valid. Else its problems have been logged. */
 static int
-main_run(const char *file, bool check_only)
+main_load(const char *file, struct conf_report *report, struct conf **ret_conf)
+{
+	int r = conf_load(file, report, ret_conf);
+
+	main_print_report(report);
+	if (r < 0)
+		log_write(MESSAGE_CONFIG_REFUSED, &(struct log_about) { .error = r }, "cannot load the configuration '%s'", file);
+	return r;
+}
+
+static int
+main_check(const char *file)
+{
+	struct conf_report report = CONF_REPORT_NULL;
+	struct conf *conf = NULL;
+	int r = main_load(file, &report, &conf);
+
+	(void)conf_free(conf);
+	conf_report_deinit(&report);
+	return r;
+}
+
+/* Runs the daemon by the file; by what was kept of it, where it is what it was. */
+static int
+main_run(const char *file)
 {
 	struct conf_report report = CONF_REPORT_NULL;
 	struct start start = START_NULL;
 	struct conf *conf = NULL;
-	int r = conf_load(file, &report, &conf);
+	int r = start_begin(&start, file);
 
-	main_print_report(&report);
-	if (r < 0)
-		log_write(MESSAGE_CONFIG_REFUSED, &(struct log_about) { .error = r }, "cannot load the configuration '%s'", file);
-	if (check_only)
-		(void)conf_free(conf);
-	else if (r >= 0)
-		r = start_init(&start, file, conf, &report);
+	if (r == 0 && !start.conf) {
+		report.origin = &start.origin;
+		r = main_load(file, &report, &conf);
+		if (r >= 0)
+			r = start_init(&start, conf, &report);
+	}
 	conf_report_deinit(&report);
-	if (r == 0 && !check_only)
+	if (r == 0)
 		r = manager_run(&start);
 	start_deinit(&start);
 	return r;
@@ -134,7 +157,7 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	log_open();
-	r = main_run(file, check_only);
+	r = check_only ? main_check(file) : main_run(file);
 	if (r && !check_only)
 		main_rest();
 	return r ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -308,7 +308,7 @@ manager_init_survival(struct manager *manager)
 	int r;
 
 	r = survival_init(&manager->survival, manager->base, &manager->registry, &manager->requests, &manager->leftovers,
-	    &manager->start->inherited, manager->conf->daemon.state_dir, text, sizeof(text));
+	    &manager->start->inherited, manager->start->known, manager->conf->daemon.state_dir, text, sizeof(text));
 	if (r)
 		log_write(MESSAGE_STATE, NULL, "%s. Remedy: %s", text, r == -EMFILE ? "raise LimitNOFILE= of the service, as is said "
 		    "above; until then everything stays as it is" : "let the daemon's uid write there, make room, or name another "
@@ -429,7 +429,8 @@ static void
 manager_keep_conf(const struct manager *manager)
 {
 	const char *state_dir = manager->conf->daemon.state_dir;
-	int r = manager->start->is_kept ? 0 : kept_write(state_dir, manager->conf);
+	bool is_there = manager->start->is_kept || manager->start->is_unchanged;
+	int r = is_there ? 0 : kept_write(state_dir, manager->conf, &manager->start->origin);
 
 	if (r)
 		kept_tell_failure(state_dir, r);
@@ -464,6 +465,7 @@ manager_start(struct manager *manager)
 	if (r == 0)
 		manager_keep_conf(manager);
 	/* What reading thousands of definitions took is not needed any more: nobody is served yet who would wait for it. */
+	manager->start->known = pack_known_free(manager->start->known);
 	conf_drop_definitions(manager->conf);
 	(void)malloc_trim(0);
 	if (r == 0 && evtimer_add(&manager->status_event, &now))

@@ -160,6 +160,8 @@ struct segment_past {
 	bool ids_wrapped;
 	bool was_attached;
 	uint64_t huge_bytes;
+	const void *packed;		/* its definition's bytes, as in struct ledger_texts */
+	uint32_t n_packed;
 };
 
 /*
@@ -252,6 +254,7 @@ void segment_admit_or_tell(struct segment *segment);
 
 /* Its row, with all that there is to say of it, as of one in that state. 0 or a negative errno. */
 int segment_enter_row(struct segment *segment, enum protocol_state state);
+int segment_enter_packed_row(struct segment *segment, enum protocol_state state, const void *packed, uint32_t n_packed);
 /* What it has one for has changed, but not its texts; or those. Nothing where it has no row. */
 void segment_rewrite_row(struct segment *segment, enum protocol_state state);
 void segment_rewrite_texts(struct segment *segment);

@@ -72,10 +72,12 @@ segment_describe_row(const struct segment *segment, enum protocol_state state, s
 }
 
 int
-segment_enter_row(struct segment *segment, enum protocol_state state)
+segment_enter_packed_row(struct segment *segment, enum protocol_state state, const void *packed, uint32_t n_packed)
 {
 	const struct ledger_texts texts = {
 		.definition = segment->definition,
+		.packed = packed,
+		.n_packed = n_packed,
 		.template_name = segment->creation ? (*segment->creation->template_)->name : NULL,
 		.reason = segment->reason,
 		.growth_reason = segment->growth_reason,
@@ -89,6 +91,12 @@ segment_enter_row(struct segment *segment, enum protocol_state state)
 		return 0;
 	segment_describe_row(segment, state, &body);
 	return ledger_put_segment(segment->host->ledger, &segment->row, &body, &texts);
+}
+
+int
+segment_enter_row(struct segment *segment, enum protocol_state state)
+{
+	return segment_enter_packed_row(segment, state, NULL, 0);
 }
 
 void

@@ -80,6 +80,8 @@ start_stay_in(struct start *start, char *dir)
 	    "use, of which the former tells; stop segmentd, so that they are given back, then start it", dir, daemon->state_dir);
 	free(daemon->state_dir);
 	daemon->state_dir = dir;
+	/* Not what the files say: the next start says so again. */
+	start->origin.is_vague = true;
 }
 
 static void
@@ -124,19 +126,47 @@ start_keep_on(struct start *start, char *dir, const struct conf_report *report)
 	return 0;
 }
 
-int
-start_init(struct start *start, const char *file, struct conf *conf, const struct conf_report *report)
+/* Thousands of definitions take longer to read than all else that a successor does before it serves. */
+static void
+start_take_unchanged(struct start *start)
 {
-	char *dir;
+	struct conf *conf = NULL;
+
+	if (!ledger_has_segments(start->dir) || kept_read_unchanged(start->dir, start->file, &conf, &start->known))
+		return;
+	if (is_same_dir(start->dir, conf->daemon.state_dir)) {
+		start->conf = conf;
+		start->is_unchanged = true;
+		return;
+	}
+	start->known = pack_known_free(start->known);
+	(void)conf_free(conf);
+}
+
+int
+start_begin(struct start *start, const char *file)
+{
 	int r;
 
 	*start = (struct start) START_NULL;
-	start->file = file;
-	start->conf = conf;
+	start->file = start->origin.file = file;
+	/* Before anything is read: what changes meanwhile is not what was noted. */
+	origin_note_reader(&start->origin);
 	r = start_inherit(start);
 	if (r)
 		return r;
-	dir = start_known_dir(start);
+	start->dir = start_known_dir(start);
+	if (start->dir)
+		start_take_unchanged(start);
+	return 0;
+}
+
+int
+start_init(struct start *start, struct conf *conf, const struct conf_report *report)
+{
+	char *dir = take_ptr(start->dir);
+
+	start->conf = conf;
 	if (!conf)
 		return start_keep_on(start, dir, report);
 	if (dir)
@@ -148,5 +178,8 @@ void
 start_deinit(struct start *start)
 {
 	inherited_deinit(&start->inherited);
+	origin_deinit(&start->origin);
+	start->known = pack_known_free(start->known);
+	free(start->dir);
 	start->conf = conf_free(start->conf);
 }

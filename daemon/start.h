@@ -8,6 +8,7 @@
 #define DAEMON_START_H
 
 #include "conf/load.h"
+#include "conf/pack.h"
 #include "systemd/inherited.h"
 
 #define START_PROBLEM_SIZE	640
@@ -16,18 +17,29 @@
 struct start {
 	const char *file;		/* the configuration's main file */
 	struct conf *conf;		/* by which the daemon starts */
+	struct origin origin;		/* of its files, where they were read */
+	bool is_unchanged;		/* they were not, since they are what they were: conf is what was kept of them, */
+	struct pack_known *known;	/* and this finds its definitions by their bytes */
+	char *dir;			/* state_dir of the daemon before; NULL: it is not known */
 	bool is_kept;			/* not by its files, which are not valid, but by what was in effect before */
 	char problem[START_PROBLEM_SIZE];	/* then: what is wrong with them, as a reload would have it; else "" */
 	struct inherited inherited;	/* what the service manager handed down */
 };
 
-#define START_NULL	{ .inherited = INHERITED_NULL }
+#define START_NULL	{ .inherited = INHERITED_NULL, .origin = ORIGIN_NULL }
+
+/*
+ * What the service manager handed down; and start->conf already, if the daemon before had segments in use by the same files: what it
+ * has kept of them need not be read and judged once more. Else it is NULL, and start_init() is to follow. 0, or not 0: the start fails,
+ * and why has been logged. deinit in any case.
+ */
+int start_begin(struct start *start, const char *file);
 
 /*
  * Of what conf_load returned for the file; consumes conf, which is NULL if that was not 0. 0: start->conf is there. Else the start
- * fails, and why has been logged. deinit in any case.
+ * fails, and why has been logged. After start_begin().
  */
-int start_init(struct start *start, const char *file, struct conf *conf, const struct conf_report *report);
+int start_init(struct start *start, struct conf *conf, const struct conf_report *report);
 void start_deinit(struct start *start);
 
 #endif

@@ -136,6 +136,8 @@ survival_give_holding(struct past_segment *past, struct holding *holding)
 		.ids_wrapped = row->flags & LEDGER_SEGMENT_IDS_WRAPPED,
 		.was_attached = row->flags & LEDGER_SEGMENT_WAS_ATTACHED,
 		.huge_bytes = row->huge_bytes,
+		.packed = past->packed,
+		.n_packed = past->n_packed,
 	};
 
 	holding->node_bytes = take_ptr(past->node_bytes);
@@ -332,7 +334,8 @@ survival_differs(const struct survival *survival, const struct conf *conf)
 		if (!segment)
 			continue;
 		/* One that somebody is removing stays so: a restart is no reload, which would take it back. */
-		if (!segment->is_declared || !plan_equal(segment->definition, conf->segments[i]))
+		if (!segment->is_declared || (segment->definition != conf->segments[i] &&
+		    !plan_equal(segment->definition, conf->segments[i])))
 			return true;
 		n_declared--;
 	}
@@ -512,7 +515,8 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 
 int
 survival_init(struct survival *survival, struct event_base *base, struct registry *registry, struct requests *requests,
-    struct leftovers *leftovers, struct inherited *inherited, const char *state_dir, char *text, size_t text_size)
+    struct leftovers *leftovers, struct inherited *inherited, const struct pack_known *known, const char *state_dir, char *text,
+    size_t text_size)
 {
 	int r;
 
@@ -533,7 +537,7 @@ survival_init(struct survival *survival, struct event_base *base, struct registr
 		(void)snprintf(text, text_size, "the box cannot be made: %s", strerror(-r));
 		return r;
 	}
-	r = ledger_open(&survival->ledger, state_dir, past_take_row, survival_on_tell, survival->past, text, text_size);
+	r = ledger_open(&survival->ledger, state_dir, known, past_take_row, survival_on_tell, survival->past, text, text_size);
 	if (r)
 		return r;
 	survival->box.spares_past = survival->ledger.is_newer;

@@ -37,7 +37,8 @@ struct survival {
  * from now on entered. 0, or a negative errno with a sentence.
  */
 int survival_init(struct survival *survival, struct event_base *base, struct registry *registry, struct requests *requests,
-    struct leftovers *leftovers, struct inherited *inherited, const char *state_dir, char *text, size_t text_size);
+    struct leftovers *leftovers, struct inherited *inherited, const struct pack_known *known, const char *state_dir, char *text,
+    size_t text_size);
 
 /*
  * Restores it: segments in use with who has them, and connections with what is in their queues. ret_differs: the configuration has

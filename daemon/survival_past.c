@@ -73,6 +73,8 @@ past_take_segment(struct past *past, const struct ledger_item *item)
 	segment->row = *item->segment;
 	if (texts->definition)
 		segment->definition = definition_ref(texts->definition);
+	segment->packed = texts->packed;
+	segment->n_packed = texts->n_packed;
 	past->n_segments++;
 	if (past_copy(texts->template_name, &segment->template_name) || past_copy(texts->reason, &segment->reason) ||
 	    past_copy(texts->growth_reason, &segment->growth_reason))

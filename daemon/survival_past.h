@@ -18,6 +18,8 @@ struct session;
 struct past_segment {
 	struct ledger_segment row;
 	struct definition *definition;	/* NULL: it could not be read */
+	const void *packed;		/* its definition's bytes, those of what was kept of the configuration; NULL: not known there */
+	uint32_t n_packed;
 	char *template_name;		/* these may be NULL */
 	char *reason;
 	char *growth_reason;

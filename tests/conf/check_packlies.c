@@ -285,6 +285,42 @@ START_TEST(reading_is_cut_in_slices)
 }
 END_TEST
 
+/* All bytes count: each one that is another makes it another definition. */
+START_TEST(definitions_are_found_by_their_bytes)
+{
+	struct pack_known *known = NULL;
+	struct pack pack = PACK_NULL;
+	struct conf *conf = NULL;
+	char why[PACK_WHY_SIZE];
+	const void *bytes;
+	struct run run;
+	int fd = packing_file();
+
+	expect_good(&run, packing_text);
+	ck_assert_int_eq(pack_write(fd, 0, run.conf, &run.report), 0);
+	ck_assert_int_eq(pack_read_conf(fd, why, &conf, &known), 0);
+	for (size_t i = 0; i < conf->n_segments; i++) {
+		pack.length = 0;
+		ck_assert_int_eq(pack_definition(&pack, run.conf->segments[i]), 0);
+		ck_assert_ptr_eq(pack_known_find(known, pack.bytes, pack.length, &bytes), conf->segments[i]);
+		ck_assert_mem_eq(bytes, pack.bytes, pack.length);
+		ck_assert_ptr_null(pack_known_find(known, pack.bytes, pack.length - 1, &bytes));
+		for (size_t at = 0; at < pack.length; at++) {
+			pack.bytes[at] ^= 1;
+			ck_assert_ptr_null(pack_known_find(known, pack.bytes, pack.length, &bytes));
+			pack.bytes[at] ^= 1;
+		}
+	}
+	ck_assert_ptr_null(pack_known_find(NULL, pack.bytes, pack.length, &bytes));
+	ck_assert_ptr_null(pack_known_find(known, pack.bytes, 0, &bytes));
+	(void)pack_known_free(known);
+	(void)conf_free(conf);
+	pack_deinit(&pack);
+	run_done(&run);
+	(void)close(fd);
+}
+END_TEST
+
 /* The largest that a definition can be: a thousand locks, and everybody allowed. */
 START_TEST(largest_definition_is_read_at_once)
 {
@@ -333,6 +369,7 @@ main(void)
 	tcase_add_test(tcase, spoiled_definitions_are_refused);
 	tcase_add_test(tcase, too_large_is_said);
 	tcase_add_test(tcase, reading_is_cut_in_slices);
+	tcase_add_test(tcase, definitions_are_found_by_their_bytes);
 	tcase_add_test(tcase, largest_definition_is_read_at_once);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);

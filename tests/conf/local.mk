@@ -3,7 +3,8 @@ noinst_HEADERS += tests/conf/suite.h tests/conf/facts.h tests/conf/packing.h
 if HAVE_CHECK
 check_PROGRAMS += tests/conf/check_units tests/conf/check_bad tests/conf/check_combinations tests/conf/check_load \
 	tests/conf/check_keys tests/conf/check_locks tests/conf/check_fuzz \
-	tests/conf/check_plan tests/conf/check_pack tests/conf/check_packlies tests/conf/check_gather
+	tests/conf/check_plan tests/conf/check_pack tests/conf/check_packlies tests/conf/check_gather \
+	tests/conf/check_origin
 endif
 conf_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_of_sources += tests/conf/check_load tests/conf/check_keys tests/conf/check_fuzz
@@ -53,6 +54,10 @@ tests_conf_check_pack_LDADD = $(conf_test_libs)
 tests_conf_check_packlies_SOURCES = tests/conf/check_packlies.c tests/conf/packing.c tests/conf/suite.c
 tests_conf_check_packlies_CFLAGS = $(conf_test_cflags)
 tests_conf_check_packlies_LDADD = $(conf_test_libs)
+
+tests_conf_check_origin_SOURCES = tests/conf/check_origin.c tests/conf/suite.c
+tests_conf_check_origin_CFLAGS = $(conf_test_cflags)
+tests_conf_check_origin_LDADD = $(conf_test_libs)
 
 tests_conf_check_gather_SOURCES = tests/conf/check_gather.c tests/conf/suite.c
 tests_conf_check_gather_CFLAGS = $(conf_test_cflags)

@@ -345,7 +345,7 @@ START_TEST(whatever_is_in_the_file_nobody_is_harmed)
 		memcpy(rows, good, sizeof(rows));
 		spoil(rows, n);
 		rig_poke(0, rows, n * sizeof(*rows));
-		ck_assert_int_eq(ledger_open(&ledger, rig.dir, take_anything, tell_nobody, &sum, text, sizeof(text)), 0);
+		ck_assert_int_eq(ledger_open(&ledger, rig.dir, NULL, take_anything, tell_nobody, &sum, text, sizeof(text)), 0);
 		ledger_close(&ledger);
 	}
 	ck_assert_uint_gt(sum, 0);

@@ -218,7 +218,7 @@ rig_open(void)
 {
 	memset(rig.n, 0, sizeof(rig.n));
 	rig.told[0] = '\0';
-	return ledger_open(&rig.ledger, rig.dir, on_item, on_tell, NULL, rig.text, sizeof(rig.text));
+	return ledger_open(&rig.ledger, rig.dir, NULL, on_item, on_tell, NULL, rig.text, sizeof(rig.text));
 }
 
 void

@@ -73,7 +73,7 @@ look(void)
 	int r;
 
 	memset(&seen, 0, sizeof(seen));
-	r = ledger_open(&ledger, daemon_.state, on_item, on_tell, NULL, text, sizeof(text));
+	r = ledger_open(&ledger, daemon_.state, NULL, on_item, on_tell, NULL, text, sizeof(text));
 	harness_assert(r == 0, "%s", text);
 	ledger_close(&ledger);
 }

@@ -109,6 +109,70 @@ START_TEST(files_that_are_not_valid_end_no_restart)
 }
 END_TEST
 
+static void
+restart_as_it_is(void)
+{
+	(void)harness_manager_end(&manager, SIGKILL);
+	harness_manager_launch(&manager);
+	harness_manager_await_ready(&manager);
+}
+
+/* What was changed a moment ago could be changed once more unseen: its state counts only when it has been that for a while. */
+static void
+restart_until_files_are_known(void)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	struct stat st;
+
+	while (stat(kept_file("configuration.origin"), &st) != 0) {
+		harness_assert(clock_monotonic_ns() < deadline_ns, "what the files were is never written down");
+		restart_as_it_is();
+	}
+}
+
+static ino_t
+kept_inode(void)
+{
+	struct stat st;
+
+	ck_assert_int_eq(stat(kept_file("configuration"), &st), 0);
+	return st.st_ino;
+}
+
+START_TEST(files_that_are_what_they_were_are_not_read_again)
+{
+	struct protocol_segment row;
+	ino_t inode;
+
+	begin(GOOD);
+	restart_until_files_are_known();
+	inode = kept_inode();
+	for (unsigned i = 0; i < 3; i++) {
+		restart_as_it_is();
+		lasting_expect_same(&guest);
+		ck_assert_uint_eq(kept_inode(), inode);
+	}
+	/* Neither where they have changed, nor where what was kept has. */
+	(void)lasting_restart(&manager, NULL, RELOADING_SEGMENTS(DESK ", " BOOK));
+	suite_ready(&guest.conn, "book");
+	ck_assert_uint_ne(kept_inode(), inode);
+	restart_until_files_are_known();
+	inode = kept_inode();
+	ck_assert_int_eq(truncate(kept_file("configuration"), 100), 0);
+	restart_as_it_is();
+	suite_ready(&guest.conn, "book");
+	lasting_expect_same(&guest);
+	ck_assert_uint_ne(kept_inode(), inode);
+	/* A reload keeps another one, of which nothing is known but by its files. */
+	restart_until_files_are_known();
+	(void)lasting_hangup(&manager, NULL, GOOD);
+	restart_as_it_is();
+	lasting_expect_same(&guest);
+	ck_assert_int_ne(harness_find(&guest.conn, "book", &row), 0);
+	end();
+}
+END_TEST
+
 START_TEST(no_file_can_be_read_at_all)
 {
 	struct stat st;
@@ -241,6 +305,7 @@ main(void)
 
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, files_that_are_not_valid_end_no_restart);
+	tcase_add_test(tcase, files_that_are_what_they_were_are_not_read_again);
 	tcase_add_test(tcase, no_file_can_be_read_at_all);
 	tcase_add_test(tcase, without_anything_to_lose_the_start_fails);
 	tcase_add_test(tcase, a_stop_leaves_no_configuration);
