@@ -438,6 +438,9 @@ survival_forget_past(struct survival *survival)
 	/* From here on they come and go. */
 	for (size_t i = 0; i < past->n_sessions; i++)
 		past->sessions[i].session = NULL;
+	/* What was kept of the configuration goes with the start. */
+	for (size_t i = 0; i < past->n_segments; i++)
+		past->segments[i].packed = NULL;
 	if (!survival_await_begin(survival))
 		survival->past = past_free(past);
 }
