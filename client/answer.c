@@ -147,6 +147,7 @@ segment_free(struct segment *segment, bool is_mapped)
 	if (segment->stand_in && is_mapped)
 		(void)munmap(segment->stand_in, (size_t)sysconf(_SC_PAGESIZE));
 	close_fd(&segment->fd);
+	close_fd(&segment->control_fd);
 	free(segment);
 }
 
@@ -177,7 +178,7 @@ make_segment(struct segment_client *client, const char *name, const struct answe
 		.generation = attached->generation, .epoch = answer->epoch, .forks = client_forks(),
 		.attachment = attached->attachment, .dontfork = mapping.dontfork, .is_shm = mapping.is_shm,
 		.shm_id = mapping.is_shm ? mapping.shm_id : -1, .fd = take_fd(answer->fd),
-		.is_file = attached->flags & PROTOCOL_ATTACHED_FILE,
+		.is_file = attached->flags & PROTOCOL_ATTACHED_FILE, .control_fd = -1,
 	};
 	r = move_fd(&segment->fd);
 	if (r < 0)
@@ -192,8 +193,13 @@ make_segment(struct segment_client *client, const char *name, const struct answe
 	r = lock_table_new(client, name, &locks, &mapping, segment, ret_fault);
 	if (r < 0)
 		goto fail_table;
-	if (segment->n_locks)
+	if (segment->n_locks) {
+		/* It works without. */
+		segment->control_fd = take_fd(answer->control_fd);
+		if (move_fd(&segment->control_fd) < 0)
+			close_fd(&segment->control_fd);
 		lock_list_add(segment);
+	}
 	growth_add(segment);
 	returns_add(segment);
 	*ret_segment = segment;
@@ -272,6 +278,7 @@ segment_detach(struct segment *segment)
 	if (segment->stand_in && is_mapped(segment))
 		(void)munmap(take_ptr(segment->stand_in), (size_t)sysconf(_SC_PAGESIZE));
 	close_fd(&segment->fd);
+	close_fd(&segment->control_fd);
 	/* Last, since the daemon asks the kernel when it hears of it. A child's attachment is its parent's. */
 	if (segment->forks == client_forks())
 		send_detach(segment->client, epoch, segment->attachment, segment->generation);

@@ -75,6 +75,7 @@ struct segment {
 	int shm_id;
 	bool is_file;
 	int fd;
+	int control_fd;			/* for a daemon that has lost it; -1: there are no locks */
 };
 
 /* A request, and where its reply goes. */

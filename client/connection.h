@@ -96,8 +96,8 @@ int connection_request(struct connection *connection, enum protocol_type type,
     void *reply, size_t reply_size, size_t *ret_size, int *fds, unsigned n_fds);
 
 /*
- * Says that an attachment is to be this session's: generation, attachment and flags of the request are set. fd: with DATA, a
- * descriptor of its memory; else -1. What is wanted of it then is in ret_wants. Results as connection_request.
+ * Says that an attachment is to be this session's: generation, attachment and flags of the request are set. fd: with DATA or
+ * CONTROL a descriptor of that memory; else -1. What is wanted of it then is in ret_wants. Results as connection_request.
  */
 int connection_return(struct connection *connection, struct protocol_return *request, int fd, uint32_t *ret_wants);
 

@@ -219,22 +219,23 @@ static_assert(sizeof(struct protocol_attached_many) + PROTOCOL_ATTACH_ROWS * siz
 /*
  * RETURN: an attachment of a connection that is gone, as the daemon knows it still, or one before it did: it is this session's from
  * now on, if this is the process that it was handed out to. Where the memory was lost with a daemon, the reply wants it: it comes
- * back with another RETURN, with DATA and one fd of it, if the kernel says that it is the same object. -ESTALE: there is no such
+ * back with a RETURN for each, with DATA or CONTROL and one fd of it, if the kernel says that it is the same object. -ESTALE: there is no such
  * attachment any more, or the memory is another.
  */
 #define PROTOCOL_RETURN_DATA	UINT32_C(0x1)
+#define PROTOCOL_RETURN_CONTROL	UINT32_C(0x2)	/* that of its locks */
 
 struct protocol_return {
 	struct protocol_header header;
 	uint64_t generation;
 	uint32_t attachment;
-	uint32_t flags;			/* PROTOCOL_RETURN_DATA: its fd comes with the message */
+	uint32_t flags;			/* one PROTOCOL_RETURN_*: its fd comes with the message; or 0 */
 };
 static_assert(sizeof(struct protocol_return) == 40, "wire");
 
 struct protocol_returned {
 	struct protocol_header header;
-	uint32_t wants;			/* 0: the attachment is the session's; PROTOCOL_RETURN_DATA */
+	uint32_t wants;			/* 0: the attachment is the session's; PROTOCOL_RETURN_*: these are still missing */
 	uint32_t zero;
 };
 static_assert(sizeof(struct protocol_returned) == 32, "wire");

@@ -88,9 +88,18 @@ returns_leave(struct segment_client *client)
 	(void)pthread_mutex_unlock(&mutex);
 }
 
-/* The next one that is not the connection's yet. ret_fd: a copy of its descriptor, or -1. */
+/* What is offered of a handle: copies, or -1. By the bits of PROTOCOL_RETURN_*. */
+enum {
+	OFFER_DATA,
+	OFFER_CONTROL,
+	OFFER_N
+};
+
+static const uint32_t offer_flags[OFFER_N] = { PROTOCOL_RETURN_DATA, PROTOCOL_RETURN_CONTROL };
+
+/* The next one that is not the connection's yet. */
 static bool
-take_next(struct segment_client *client, struct protocol_return *ret_request, int *ret_fd)
+take_next(struct segment_client *client, struct protocol_return *ret_request, int *ret_fds)
 {
 	struct segment *segment;
 
@@ -103,8 +112,9 @@ take_next(struct segment_client *client, struct protocol_return *ret_request, in
 		segment->epoch = client->epoch;
 		list_append(client, segment);
 		*ret_request = (struct protocol_return){ .generation = segment->generation, .attachment = segment->attachment };
+		ret_fds[OFFER_DATA] = fcntl(segment->fd, F_DUPFD_CLOEXEC, 3);
+		ret_fds[OFFER_CONTROL] = segment->control_fd < 0 ? -1 : fcntl(segment->control_fd, F_DUPFD_CLOEXEC, 3);
 		/* What is a forked child's by inheritance is its parent's attachment. */
-		*ret_fd = segment->forks == client_forks() ? fcntl(segment->fd, F_DUPFD_CLOEXEC, 3) : -1;
 		if (segment->forks != client_forks())
 			ret_request->generation = 0;
 	}
@@ -113,14 +123,16 @@ take_next(struct segment_client *client, struct protocol_return *ret_request, in
 }
 
 static int
-offer(struct connection *connection, struct protocol_return *request, int fd)
+offer(struct connection *connection, struct protocol_return *request, const int *fds)
 {
 	uint32_t wants = 0;
 	int r = connection_return(connection, request, -1, &wants);
 
-	if (r == 0 && wants & PROTOCOL_RETURN_DATA && fd >= 0) {
-		request->flags = PROTOCOL_RETURN_DATA;
-		r = connection_return(connection, request, fd, &wants);
+	for (unsigned i = 0; r == 0 && i < OFFER_N; i++) {
+		if (!(wants & offer_flags[i]) || fds[i] < 0)
+			continue;
+		request->flags = offer_flags[i];
+		r = connection_return(connection, request, fds[i], &wants);
 	}
 	return r;
 }
@@ -131,7 +143,7 @@ returns_offer(struct segment_client *client)
 	struct connection *connection = &client->connection;
 	struct protocol_return request;
 	bool has_some;
-	int fd, r = 0;
+	int fds[OFFER_N], r = 0;
 
 	/* Whoever has nothing to offer does not wait for HELLO's answer either. */
 	(void)pthread_mutex_lock(&mutex);
@@ -142,10 +154,11 @@ returns_offer(struct segment_client *client)
 	r = connection_greet(connection);
 	if (r < 0 || !(connection->features & PROTOCOL_FEATURE_RETURN))
 		return r;
-	while (connection->fd >= 0 && take_next(client, &request, &fd)) {
+	while (connection->fd >= 0 && take_next(client, &request, fds)) {
 		if (request.generation)
-			r = offer(connection, &request, fd);
-		close_fd(&fd);
+			r = offer(connection, &request, fds);
+		for (unsigned i = 0; i < OFFER_N; i++)
+			close_fd(&fds[i]);
 	}
 	return connection->fd < 0 ? r : 0;
 }

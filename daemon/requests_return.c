@@ -63,11 +63,13 @@ return_take(struct requests *requests, struct session *session, const struct pro
 		(void)snprintf(text, sizeof(text), "what was to be the memory of segment '%s' is not: %s", segment->definition->name,
 		    parcel->text);
 	else
-		r = survival_take_back(requests->survival, segment, parcel->fd, text, sizeof(text));
+		r = survival_take_back(requests->survival, segment, asked->flags, parcel->fd, text, sizeof(text));
 	parcels_forget(session);
-	if (r)
-		*ret_r = session_refuse(session, &asked->header, r, "%s", text);
-	return r == 0;
+	if (r == 0)
+		return true;
+	*ret_r = r < 0 ? session_refuse(session, &asked->header, r, "%s", text) : return_reply(requests, session, &asked->header,
+	    survival_misses(requests->survival, segment));
+	return false;
 }
 
 /* The segment waits for its memory. Results as above. */
@@ -80,10 +82,10 @@ return_take_back(struct requests *requests, struct session *session, const struc
 	int r;
 
 	*ret_r = SESSION_E_WAIT;
-	if (!survival_expects(requests->survival, segment, asked->attachment, &session->identity, &proof)) {
+	if (!survival_expects(requests->survival, segment, asked->attachment, &session->identity, asked->flags, &proof)) {
 		*ret_r = return_refuse_stale(session, asked);
 	} else if (!session->brings_fds) {
-		*ret_r = return_reply(requests, session, &asked->header, PROTOCOL_RETURN_DATA);
+		*ret_r = return_reply(requests, session, &asked->header, survival_misses(requests->survival, segment));
 	} else if (!parcel || parcel->serial != asked->header.serial) {
 		r = parcels_receive(&session->host->parcels, session, asked->header.serial, &proof);
 		if (r)
@@ -102,7 +104,7 @@ requests_return(struct requests *requests, struct session *session, const struct
 	struct attachment *attachment;
 	int r;
 
-	if ((asked->flags & ~PROTOCOL_RETURN_DATA) || (session->brings_fds && !asked->flags))
+	if (asked->flags > PROTOCOL_RETURN_CONTROL || (session->brings_fds && !asked->flags))
 		return session_refuse(session, request, -EINVAL, "the flags of a return must say what it brings");
 	if (segment && segment->is_awaited && !return_take_back(requests, session, asked, segment, &r))
 		return r;

@@ -41,15 +41,14 @@ await_find_holder(const struct past *past, uint64_t generation)
 	return NULL;
 }
 
-/* Locks are in memory of their own, which clients do not keep a descriptor of. */
 static bool
 await_can(const struct past_segment *past)
 {
 	unsigned backend = past->definition->backend;
 
 	return past->row.state == PROTOCOL_READY && backend_has(backend, BACKEND_SEALED | BACKEND_FD) &&
-	    !backend_has(backend, BACKEND_NAMED) && !backend_has(backend, BACKEND_DURABLE) && !past->row.control_bytes &&
-	    past->row.data_inode;
+	    !backend_has(backend, BACKEND_NAMED) && !backend_has(backend, BACKEND_DURABLE) && past->row.data_inode &&
+	    (!past->row.control_bytes || past->row.control_inode);
 }
 
 /* What a successor would need. That it would not be told is no reason to do less now. */
@@ -88,6 +87,7 @@ survival_await(struct survival *survival, struct past_segment *past)
 	(void)snprintf(reason, sizeof(reason), "waits for its memory, which was lost with the segmentd before and which pid %d has, "
 	    "until that one calls, %s at most", holder->pid, units_format_time(time, sizeof(time), survival->await_ms));
 	segment->is_awaited = past->awaits_memory = true;
+	past->data_fd = past->control_fd = -1;
 	segment_set_reason(segment, reason);
 	await_keep_rows(survival, past, segment);
 	survival->n_awaited++;
@@ -101,6 +101,16 @@ await_segment(const struct survival *survival, const struct past_segment *past)
 	struct segment *segment = past->awaits_memory ? registry_find(survival->registry, past->definition->name) : NULL;
 
 	return segment && segment->is_awaited && segment->generation == past->row.generation ? segment : NULL;
+}
+
+/* It has its memory, or will not have it. */
+static void
+await_end(struct survival *survival, struct past_segment *past)
+{
+	past->awaits_memory = false;
+	close_fd(&past->data_fd);
+	close_fd(&past->control_fd);
+	await_drop_rows(survival, past->row.generation);
 }
 
 /* Nobody has brought it. Its number was its memory's, which others may still have. */
@@ -132,7 +142,7 @@ survival_on_await(evutil_socket_t fd, short what, void *arg)
 
 		if (!past->segments[i].awaits_memory)
 			continue;
-		await_drop_rows(survival, past->segments[i].row.generation);
+		await_end(survival, &past->segments[i]);
 		if (segment)
 			await_give_up(survival, segment);
 	}
@@ -165,50 +175,60 @@ survival_set_await(struct survival *survival, uint64_t ms)
 		survival_on_await(-1, 0, survival);
 }
 
+uint32_t
+survival_misses(const struct survival *survival, const struct segment *segment)
+{
+	const struct past_segment *past = survival->past ? past_find_segment(survival->past, segment->generation) : NULL;
+
+	if (!past || !past->awaits_memory)
+		return 0;
+	return (past->data_fd < 0 ? PROTOCOL_RETURN_DATA : 0) |
+	    (past->row.control_bytes && past->control_fd < 0 ? PROTOCOL_RETURN_CONTROL : 0);
+}
+
 bool
 survival_expects(const struct survival *survival, const struct segment *segment, uint32_t id, const struct identity *identity,
-    struct parcels_proof *ret_proof)
+    uint32_t flags, struct parcels_proof *ret_proof)
 {
 	const struct past *past = survival->past;
 	const struct past_segment *lost = past ? past_find_segment(past, segment->generation) : NULL;
 	const struct past_attachment *at = lost ? past_first_attachment(past, segment->generation) : NULL;
+	const struct past_attachment *end = at ? past->attachments + past->n_attachments : NULL;
 
-	for (; at && at < past->attachments + past->n_attachments && at->row.generation == segment->generation; at++) {
-		if (at->row.id != id || !identity_is_process(identity, at->row.uid, at->row.pid, at->row.process))
-			continue;
-		*ret_proof = (struct parcels_proof) {
-			.device = lost->row.data_device, .inode = lost->row.data_inode, .size_bytes = lost->row.map_bytes,
-		};
-		return true;
-	}
-	return false;
+	while (at < end && at->row.generation == segment->generation && at->row.id != id)
+		at++;
+	if (at == end || at->row.generation != segment->generation || (flags & PROTOCOL_RETURN_CONTROL && !lost->row.control_bytes) ||
+	    !identity_is_process(identity, at->row.uid, at->row.pid, at->row.process))
+		return false;
+	*ret_proof = flags & PROTOCOL_RETURN_CONTROL ? (struct parcels_proof) {
+		.device = lost->row.control_device, .inode = lost->row.control_inode, .size_bytes = lost->row.control_bytes,
+	} : (struct parcels_proof) {
+		.device = lost->row.data_device, .inode = lost->row.data_inode, .size_bytes = lost->row.map_bytes,
+	};
+	return true;
 }
 
-/*
- * A worker has shown that it is the object. Another description of it, of our own: the client's has its mark. The open does not wait
- * for a lease that somebody has on it.
- */
+/* What is proved, and complete: data, the memory of its locks, and a mapping of that which they protect. */
 static int
-await_open(const struct past_segment *past, int fd, struct holding *holding, char *text, size_t text_size)
+await_revive(struct past_segment *past, struct holding *holding, char *text, size_t text_size)
 {
+	const struct backend *backend = backend_find(past->definition->backend);
 	struct backend_remains remains = {
 		.definition = past->definition,
-		.fds = { -1, -1 },
+		.fds = { take_fd(&past->data_fd), -1 },
 		.map_bytes = past->row.map_bytes,
 		.page_bytes = past->row.page_bytes,
 		.shm_id = -1,
 	};
-	const struct backend *backend = backend_find(past->definition->backend);
-	int r = procfd_reopen(fd, O_RDWR | O_NONBLOCK, &remains.fds[0]);
+	int r = backend->revive(&remains, &holding->object, text, text_size);
 
-	if (r == 0)
-		r = backend->revive(&remains, &holding->object, text, text_size);
 	close_fd(&remains.fds[0]);
-	if (r == 0) {
+	if (r == 0)
 		holding->backend = backend;
-		/* Of mutexes in it, and what they protect. */
-		r = past->definition->n_locks ? holding_map(holding) : 0;
-	}
+	if (r == 0 && past->row.control_bytes)
+		r = holding_revive_control(holding, &past->control_fd, past->row.control_bytes, text, text_size);
+	if (r == 0 && past->definition->n_locks)
+		r = holding_map(holding);
 	if (r == 0)
 		return 0;
 	if (holding->backend)
@@ -216,7 +236,8 @@ await_open(const struct past_segment *past, int fd, struct holding *holding, cha
 	if (r > 0)
 		(void)snprintf(text, text_size, "it is not the memory that segment '%s' had", past->definition->name);
 	else
-		(void)snprintf(text, text_size, "the memory of segment '%s' cannot be opened, or mapped: %s", past->definition->name, strerror(-r));
+		(void)snprintf(text, text_size, "the memory of segment '%s' cannot be opened, or mapped: %s", past->definition->name,
+		    strerror(-r));
 	return r > 0 ? -ESTALE : r;
 }
 
@@ -230,8 +251,23 @@ await_fits(const struct segment *segment, const struct past_segment *past)
 	    now->max_size_bytes == then->max_size_bytes && now->page_size == then->page_size && now->n_locks == then->n_locks;
 }
 
+/*
+ * A worker has shown that it is the object. Another description of it, of our own: the client's has its mark. The open does not wait
+ * for a lease that somebody has on it.
+ */
+static int
+await_keep(struct past_segment *past, uint32_t flags, int fd, char *text, size_t text_size)
+{
+	int *kept = flags & PROTOCOL_RETURN_CONTROL ? &past->control_fd : &past->data_fd;
+	int r = *kept < 0 ? procfd_reopen(fd, O_RDWR | O_NONBLOCK, kept) : 0;
+
+	if (r)
+		(void)snprintf(text, text_size, "the memory of segment '%s' cannot be opened: %s", past->definition->name, strerror(-r));
+	return r;
+}
+
 int
-survival_take_back(struct survival *survival, struct segment *segment, int fd, char *text, size_t text_size)
+survival_take_back(struct survival *survival, struct segment *segment, uint32_t flags, int fd, char *text, size_t text_size)
 {
 	struct past_segment *past = survival->past ? past_find_segment(survival->past, segment->generation) : NULL;
 	struct holding holding = HOLDING_NULL;
@@ -241,10 +277,14 @@ survival_take_back(struct survival *survival, struct segment *segment, int fd, c
 		(void)snprintf(text, text_size, "segment '%s' does not wait for its memory any more", segment->definition->name);
 		return -ESTALE;
 	}
-	r = await_open(past, fd, &holding, text, text_size);
+	r = await_keep(past, flags, fd, text, text_size);
+	if (r == 0 && survival_misses(survival, segment))
+		return SURVIVAL_E_MORE;
+	if (r == 0)
+		r = await_revive(past, &holding, text, text_size);
 	if (r)
 		return r;
-	segment->is_awaited = past->awaits_memory = false;
+	segment->is_awaited = false;
 	segment_set_reason(segment, NULL);
 	past->segment = segment;
 	/* The row that it has is the earlier daemon's, and stays if there is no room for a new one. */
@@ -253,7 +293,7 @@ survival_take_back(struct survival *survival, struct segment *segment, int fd, c
 	log_write(MESSAGE_TAKEN_OVER, &(struct log_about) { .segment = segment->definition->name }, "segment '%s' has its memory back from a "
 	    "client: it is as it was before segmentd was started anew", segment->definition->name);
 	survival_resume_returned(survival, past);
-	await_drop_rows(survival, past->row.generation);
+	await_end(survival, past);
 	segment = registry_find(survival->registry, past->definition->name);
 	if (!segment || segment != past->segment)
 		return 0;
@@ -272,7 +312,14 @@ survival_await_end(struct survival *survival, bool is_kept)
 		return;
 	if (event_initialized(&survival->await_event))
 		(void)event_del(&survival->await_event);
-	for (size_t i = 0; !is_kept && i < past->n_segments; i++)
-		if (past->segments[i].awaits_memory)
-			await_drop_rows(survival, past->segments[i].row.generation);
+	for (size_t i = 0; i < past->n_segments; i++) {
+		struct past_segment *segment = &past->segments[i];
+
+		if (!segment->awaits_memory)
+			continue;
+		close_fd(&segment->data_fd);
+		close_fd(&segment->control_fd);
+		if (!is_kept)
+			await_drop_rows(survival, segment->row.generation);
+	}
 }

@@ -23,15 +23,23 @@ bool survival_await_begin(struct survival *survival);
 /* So long from the start on, from now on. */
 void survival_set_await(struct survival *survival, uint64_t ms);
 
-/* Whether the process had this attachment of an awaited segment. *ret_proof: what that has to be shown to be. */
+/*
+ * Whether the process had this attachment of an awaited segment. flags: what of its memory it would
+ * bring, PROTOCOL_RETURN_*, and *ret_proof what that has to be shown to be.
+ */
 bool survival_expects(const struct survival *survival, const struct segment *segment, uint32_t id,
-    const struct identity *identity, struct parcels_proof *ret_proof);
+    const struct identity *identity, uint32_t flags, struct parcels_proof *ret_proof);
+
+/* What of it nobody has brought: PROTOCOL_RETURN_*. */
+uint32_t survival_misses(const struct survival *survival, const struct segment *segment);
+
+#define SURVIVAL_E_MORE	1
 
 /*
- * The memory of an awaited segment, which is proved, or not: fd stays the caller's. 0: it is ready, with those who have it; or it has
- * gone, where nobody has. -ESTALE, or another negative errno, with a sentence.
+ * Memory of an awaited segment, which is proved: fd stays the caller's. 0: it is ready, with those who have it; or it has gone, where
+ * nobody has. SURVIVAL_E_MORE: the rest is still missing. -ESTALE, or another negative errno, with a sentence.
  */
-int survival_take_back(struct survival *survival, struct segment *segment, int fd, char *text, size_t text_size);
+int survival_take_back(struct survival *survival, struct segment *segment, uint32_t flags, int fd, char *text, size_t text_size);
 
 /* is_kept: a successor is to find them awaited. */
 void survival_await_end(struct survival *survival, bool is_kept);

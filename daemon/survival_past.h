@@ -26,6 +26,7 @@ struct past_segment {
 	uint64_t *node_bytes;
 	unsigned n_nodes;
 	bool awaits_memory;		/* of a client; survival_await.h */
+	int data_fd, control_fd;	/* then: what has been brought of it, or -1 */
 	struct segment *segment;	/* once it is restored */
 	bool is_awaited;		/* the request that made it is still in its session's queue */
 	UT_hash_handle hh;

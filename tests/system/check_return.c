@@ -18,7 +18,9 @@
 
 static const char body[] =
     "segments = ( { name = \"s\"; size = \"64KiB\"; prefault = false; mlock = false; required = false; },\n"
-    "\t{ name = \"large\"; size = \"4MiB\"; mlock = false; required = false; } );\n"
+    "\t{ name = \"large\"; size = \"4MiB\"; mlock = false; required = false; },\n"
+    "\t{ name = \"locked\"; size = \"64KiB\"; mlock = false; required = false; locks = (\n"
+    "\t\t{ name = \"book\"; offset = \"0\"; length = \"4KiB\"; undo = \"1KiB\"; } ); } );\n"
     "templates = ( { name = \"t-\"; max_size = \"1MiB\"; max_count = 4; mlock = false; prefault = false; } );";
 
 /* Nothing is to depend on how fast this machine is. */
@@ -167,6 +169,59 @@ START_TEST(others_have_it_as_before)
 }
 END_TEST
 
+static void
+lock_and_stay(int control, void *arg)
+{
+	struct segment *segment = attach(connect_client(), "locked", SEGMENT_WRITE);
+	const char after = 2;
+
+	harness_assert(segment_lock(segment, 0) == 0, "%s", segment_error());
+	harness_assert(segment_set(segment, 0, (char *)segment_data(segment) + 100, &after, 1) == 0, "%s", segment_error());
+	harness_say(control, "attached");
+	harness_expect(control, "unlock");
+	harness_assert(segment_unlock(segment, 0) == 0, "%s", segment_error());
+	harness_say(control, "unlocked");
+	harness_expect(control, "end");
+}
+
+/* Locks come back with it, those of one who dies before, after it, and not at all; and also by one who can only read them. */
+START_TEST(locks_come_back)
+{
+	enum { DIES_BEFORE, DIES_AFTER, LIVES, ONLY_READER } which = (unsigned)_i;
+	struct harness_child owner = HARNESS_CHILD_NULL;
+	struct segment_client *client;
+	struct segment *segment, *again;
+
+	harness_daemon_start(&daemon_, patient, body);
+	client = connect_client();
+	segment = attach(client, "locked", which == ONLY_READER ? SEGMENT_READ : SEGMENT_WRITE);
+	harness_child_start(&owner, lock_and_stay, NULL);
+	harness_expect(owner.control, "attached");
+	harness_daemon_kill(&daemon_);
+	if (which == DIES_BEFORE)
+		harness_child_kill(&owner);
+	harness_daemon_launch(&daemon_);
+	harness_daemon_await_ready(&daemon_);
+	again = attach(client, "locked", SEGMENT_WRITE);
+	ck_assert_uint_eq(segment_generation(again), segment_generation(segment));
+	if (which == LIVES || which == ONLY_READER) {
+		ck_assert_int_eq(segment_trylock(again, 0), -EBUSY);
+		harness_say(owner.control, "unlock");
+		harness_expect(owner.control, "unlocked");
+	}
+	if (which != DIES_BEFORE)
+		harness_child_kill(&owner);
+	harness_assert(segment_lock(again, 0) == 0, "%s", segment_error());
+	ck_assert_int_eq(segment_recovered(again, 0), which < LIVES);
+	ck_assert_int_eq(((volatile char *)segment_data(segment))[100], which < LIVES ? 0 : 2);
+	ck_assert_int_eq(segment_unlock(again, 0), 0);
+	ck_assert_int_eq(segment_detach(again), 0);
+	ck_assert_int_eq(segment_detach(segment), 0);
+	segment_disconnect(client);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
 START_TEST(what_a_client_created_comes_back)
 {
 	struct segment_client *client;
@@ -299,6 +354,9 @@ START_TEST(nothing_else_is_taken_for_it)
 	ck_assert_uint_eq(wants, PROTOCOL_RETURN_DATA);
 	ck_assert_int_eq(ask_return(&conn, &attached, 0, &fd, 1, &wants), -EINVAL);
 	ck_assert_int_eq(ask_return(&conn, &attached, 8, &fd, 1, &wants), -EINVAL);
+	ck_assert_int_eq(ask_return(&conn, &attached, PROTOCOL_RETURN_DATA | PROTOCOL_RETURN_CONTROL, &fd, 1, &wants), -EINVAL);
+	/* It has no locks. */
+	ck_assert_int_eq(ask_return(&conn, &attached, PROTOCOL_RETURN_CONTROL, &fd, 1, &wants), -ESTALE);
 	/* And it is taken for itself, again and again. */
 	for (int i = 0; i < 3; i++) {
 		ck_assert_int_eq(ask_return(&conn, &attached, PROTOCOL_RETURN_DATA, &fd, 1, &wants), 0);
@@ -555,6 +613,7 @@ main(void)
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_loop_test(tcase, memory_comes_back_from_its_client, 0, 4);
 	tcase_add_test(tcase, others_have_it_as_before);
+	tcase_add_loop_test(tcase, locks_come_back, 0, 4);
 	tcase_add_test(tcase, what_a_client_created_comes_back);
 	tcase_add_loop_test(tcase, memory_that_nobody_brings_is_made_anew, 0, 2);
 	tcase_add_test(tcase, nothing_else_is_taken_for_it);
