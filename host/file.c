@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/* Small text files, read whole. */
+/* Small text files, read whole or by lines. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -45,6 +45,23 @@ file_read_process(const char *root, pid_t pid, const char *name, char *buf, size
 	else
 		(void)snprintf(path, sizeof(path), "/proc/self/%s", name);
 	return file_read_text(root, path, buf, size);
+}
+
+int
+file_open_text(const char *root, const char *path, FILE **ret_file)
+{
+	cleanup_free char *full = NULL;
+	FILE *f;
+
+	if (asprintf(&full, "%s%s", root, path) < 0) {
+		full = NULL;
+		return -ENOMEM;
+	}
+	f = fopen(full, "re");
+	if (!f)
+		return -errno;
+	*ret_file = f;
+	return 0;
 }
 
 int

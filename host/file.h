@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 /* The file's text, at most size - 1 bytes of it, as a string. 0, or the negative errno of opening or reading it. */
@@ -14,6 +15,9 @@ int file_read_text(const char *root, const char *path, char *buf, size_t size);
 
 /* The same of a file of a process in /proc; pid 0: of this one. */
 int file_read_process(const char *root, pid_t pid, const char *name, char *buf, size_t size);
+
+/* To be read line by line. 0 and a stream that the caller closes, or a negative errno. */
+int file_open_text(const char *root, const char *path, FILE **ret_file);
 
 /* A file that holds one number, or "max", which is UINT64_MAX. 0, or a negative errno: -EPROTO where it is neither. */
 int file_read_number(const char *root, const char *path, uint64_t *ret_value);

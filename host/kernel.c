@@ -108,17 +108,13 @@ kernel_read_lsm(const char *root, char *buf, size_t size)
 int
 kernel_has_profile(const char *root, const char *name, bool *ret_has)
 {
-	cleanup_free char *path = NULL, *line = NULL;
+	cleanup_free char *line = NULL;
 	cleanup_fclose FILE *f = NULL;
 	size_t len = strlen(name), size = 0;
+	int r = file_open_text(root, "/sys/kernel/security/apparmor/profiles", &f);
 
-	if (asprintf(&path, "%s/sys/kernel/security/apparmor/profiles", root) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	f = fopen(path, "re");
-	if (!f)
-		return -errno;
+	if (r)
+		return r;
 	*ret_has = false;
 	while (getline(&line, &size, f) > 0)
 		if (strncmp(line, name, len) == 0 && line[len] == ' ')

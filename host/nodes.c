@@ -126,17 +126,13 @@ node_value(const char *meminfo, unsigned node, const char *key)
 static uint64_t
 watermarks(const char *root, uint64_t nodes)
 {
-	cleanup_free char *path = NULL, *line = NULL;
+	cleanup_free char *line = NULL;
 	cleanup_fclose FILE *f = NULL;
 	uint64_t n_pages = 0, high;
 	unsigned node = NODES_MAX;
 	size_t size = 0;
 
-	if (asprintf(&path, "%s/proc/zoneinfo", root) < 0) {
-		path = NULL;
-		return 0;
-	}
-	f = fopen(path, "re");
+	(void)file_open_text(root, "/proc/zoneinfo", &f);
 	while (f && getline(&line, &size, f) > 0)
 		if (sscanf(line, "Node %u, zone", &node) != 1 && node < NODES_MAX && (nodes >> node & 1) &&
 		    sscanf(line, " high %" SCNu64, &high) == 1)

@@ -10,6 +10,7 @@
 #include <sys/vfs.h>
 
 #include "base/base.h"
+#include "host/file.h"
 #include "host/process.h"
 
 #ifndef PID_FS_MAGIC
@@ -174,15 +175,10 @@ process_lives(pid_t pid, uint64_t number)
 pid_t
 process_lock_holder(const char *root, const struct stat *st)
 {
-	cleanup_free char *path = NULL;
 	cleanup_fclose FILE *locks = NULL;
 	char line[256];
 
-	if (asprintf(&path, "%s/proc/locks", root) < 0) {
-		path = NULL;
-		return 0;
-	}
-	locks = fopen(path, "re");
+	(void)file_open_text(root, "/proc/locks", &locks);
 	while (locks && fgets(line, sizeof(line), locks)) {
 		unsigned long inode;
 		int pid;

@@ -19,18 +19,14 @@
 static int
 shm_count_used(const char *root, uint64_t page_bytes, struct shm_limits *limits)
 {
-	cleanup_free char *path = NULL, *line = NULL;
+	cleanup_free char *line = NULL;
 	cleanup_fclose FILE *f = NULL;
 	size_t size = 0;
 	uint64_t bytes;
+	int r = file_open_text(root, "/proc/sysvipc/shm", &f);
 
-	if (asprintf(&path, "%s/proc/sysvipc/shm", root) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	f = fopen(path, "re");
-	if (!f)
-		return -errno;
+	if (r)
+		return r;
 	while (getline(&line, &size, f) > 0)
 		if (sscanf(line, "%*s %*s %*s %" SCNu64, &bytes) == 1) {
 			limits->used_bytes += round_up(bytes, page_bytes);
@@ -113,17 +109,13 @@ shm_take_line(char *line, struct shm_mount *mount)
 static int
 shm_read_options(const char *root, struct shm_mount *mount)
 {
-	cleanup_free char *path = NULL, *line = NULL;
+	cleanup_free char *line = NULL;
 	cleanup_fclose FILE *f = NULL;
 	size_t size = 0;
+	int r = file_open_text(root, "/proc/self/mountinfo", &f);
 
-	if (asprintf(&path, "%s/proc/self/mountinfo", root) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	f = fopen(path, "re");
-	if (!f)
-		return -errno;
+	if (r)
+		return r;
 	while (getline(&line, &size, f) > 0)
 		shm_take_line(line, mount);
 	return 0;

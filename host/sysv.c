@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/base.h"
+#include "host/file.h"
 #include "host/sysv.h"
 
 #define TABLE_PATH	"/proc/sysvipc/shm"
@@ -67,20 +68,15 @@ sysv_add_row(struct sysv_table *table, const struct sysv_row *row)
 static int
 sysv_read(const char *root, struct sysv_table *table)
 {
-	cleanup_free char *path = NULL;
 	cleanup_fclose FILE *f = NULL;
 	struct sysv_row row;
 	char line[512];
-	int r = 0;
+	int r;
 
 	table->n = 0;
-	if (asprintf(&path, "%s" TABLE_PATH, root) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	f = fopen(path, "re");
-	if (!f)
-		return -errno;
+	r = file_open_text(root, TABLE_PATH, &f);
+	if (r)
+		return r;
 	while (r == 0 && fgets(line, sizeof(line), f))
 		if (sysv_parse_row(line, &row))
 			r = sysv_add_row(table, &row);
