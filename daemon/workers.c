@@ -194,6 +194,16 @@ job_patience_seconds(const struct workers_job *job)
 	return STUCK_SECONDS + (is_repair ? (unsigned)(job->job.length_bytes / SLOW_BYTES) : 0);
 }
 
+/* Its worker is of no use to it any more. */
+static void
+workers_give_up(struct workers *workers, struct workers_job *job, struct workers_outcome *outcome)
+{
+	workers->n_deaths++;
+	job->worker = NULL;
+	outcome->patience_seconds = job_patience_seconds(job);
+	job->done(job, outcome);
+}
+
 static void
 worker_on_death(evutil_socket_t fd, short what, void *arg)
 {
@@ -210,12 +220,8 @@ worker_on_death(evutil_socket_t fd, short what, void *arg)
 		outcome.signal = info.si_status;
 	job = worker->job;
 	worker_free(worker);
-	if (job) {
-		workers->n_deaths++;
-		job->worker = NULL;
-		outcome.patience_seconds = job_patience_seconds(job);
-		job->done(job, &outcome);
-	}
+	if (job)
+		workers_give_up(workers, job, &outcome);
 	workers_dispatch(workers);
 }
 
@@ -244,12 +250,8 @@ worker_lose(struct worker *worker)
 	worker->is_lost = true;
 	worker->is_retired = true;
 	workers->n--;
-	if (job) {
-		workers->n_deaths++;
-		job->worker = NULL;
-		outcome.patience_seconds = job_patience_seconds(job);
-		job->done(job, &outcome);
-	}
+	if (job)
+		workers_give_up(workers, job, &outcome);
 	workers_dispatch(workers);
 }
 
