@@ -307,6 +307,8 @@ registry_revive(struct registry *registry, struct definition *definition, const 
 		return r;
 	}
 	registry->last_generation = max_u64(registry->last_generation, past->generation);
+	if (past->cursor > registry->last_cursor)
+		registry->last_cursor = past->cursor - 1;
 	segment->is_declared = past->is_declared;
 	registry_start_soon(registry, segment);
 	*ret_segment = segment;

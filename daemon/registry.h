@@ -66,6 +66,7 @@ int registry_declare(struct registry *registry, const struct conf *conf);
  */
 struct registry_past {
 	uint64_t generation;
+	uint64_t cursor;		/* who is in the middle of a list goes on behind it; in their order */
 	bool is_declared;
 	const char *template_name;	/* or NULL */
 	uint64_t session, serial;	/* of its creator */

@@ -114,6 +114,7 @@ survival_register(struct survival *survival, const struct past_segment *past, st
 	const struct ledger_segment *row = &past->row;
 	const struct registry_past registry_past = {
 		.generation = row->generation,
+		.cursor = row->cursor,
 		.is_declared = row->flags & LEDGER_SEGMENT_DECLARED,
 		.template_name = past->template_name,
 		.session = row->created_session,

@@ -136,8 +136,7 @@ expect_same_row(const struct protocol_segment *before, const struct protocol_seg
 	harness_assert(one.state == other.state, "state %u was %u", other.state, one.state);
 	harness_assert(one.recoveries == other.recoveries, "%ju recoveries were %ju", (uintmax_t)other.recoveries,
 	    (uintmax_t)one.recoveries);
-	/* Its place in the list, and what is locked anew a moment later. */
-	one.cursor = other.cursor;
+	/* What is locked anew a moment later. */
 	one.resident_bytes = other.resident_bytes;
 	one.locked_bytes = other.locked_bytes;
 	one.progress_bytes = other.progress_bytes;
