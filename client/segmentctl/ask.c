@@ -15,6 +15,10 @@
 #include "client/segmentctl/report.h"
 #include "conf/definition.h"
 
+#define AWAY_NS		(10 * NS_PER_SEC)	/* that a daemon which has gone is waited for */
+#define AWAY_DELAY_NS	(50 * NS_PER_MS)	/* between two tries: nothing tells of its socket */
+#define LOST_MAX	3		/* connections that are lost over one request */
+
 /* The requests for rows are alike in where their cursor stands. */
 #define CURSOR_OFFSET	sizeof(struct protocol_header)
 static_assert(offsetof(struct protocol_list, cursor) == CURSOR_OFFSET, "cursor");
@@ -103,6 +107,7 @@ ask_try(struct ask *ask, enum protocol_type type, struct protocol_header *reques
 
 	while (was_open && connection_may_try_again(&ask->connection, &ask->tries, r)) {
 		r = connection_open(&ask->connection, ask->ctl->socket);
+		ask->n_opened += r == 0;
 		if (r == 0)
 			r = ask_once(ask, type, request, request_size);
 	}
@@ -117,6 +122,50 @@ ask_try(struct ask *ask, enum protocol_type type, struct protocol_header *reques
 		return -EPROTO;
 	}
 	return 0;
+}
+
+/* -ETIMEDOUT: it is not there in time; or a negative errno. */
+static int
+connect_again(struct ask *ask)
+{
+	const struct timespec delay = { .tv_nsec = AWAY_DELAY_NS };
+	uint64_t until_ns = clock_monotonic_ns() + AWAY_NS;
+	int r;
+
+	if (ask->deadline_ns)
+		until_ns = min_u64(until_ns, ask->deadline_ns);
+	ask->tries = (struct connection_tries) { 0 };
+	for (;;) {
+		r = connection_open(&ask->connection, ask->ctl->socket);
+		if (r != -ENOENT && r != -ECONNREFUSED)
+			break;
+		if (clock_monotonic_ns() >= until_ns)
+			return until_ns == ask->deadline_ns ? -ETIMEDOUT : r;
+		(void)nanosleep(&delay, NULL);
+	}
+	ask->n_opened += r == 0;
+	return r;
+}
+
+/* Whether the connection was lost, or what was tried in its place was, before there was an answer: and no daemon refused it. */
+static bool
+is_away(const struct ask *ask, int r)
+{
+	return ask->connection.fd < 0 && ((r == -ENOTCONN && ask->connection.version) || r == -ENOENT || r == -ECONNREFUSED);
+}
+
+int
+ask_look(struct ask *ask, enum protocol_type type, struct protocol_header *request, size_t request_size,
+    size_t reply_min)
+{
+	int r = ask_try(ask, type, request, request_size, reply_min);
+
+	for (unsigned i = 0; i < LOST_MAX && is_away(ask, r); i++) {
+		r = connect_again(ask);
+		if (r == 0)
+			r = ask_try(ask, type, request, request_size, reply_min);
+	}
+	return r;
 }
 
 int
@@ -136,56 +185,107 @@ ask_request(struct ask *ask, enum protocol_type type, struct protocol_header *re
 	return r < 0 ? ask_report(ask, r) : SEGMENTCTL_DONE;
 }
 
-/* Hands the rows of one page to fn. *cursor: the last row's, which each row has to exceed. */
+/* Rows of what has been taken so far, one behind the other. */
+struct gathered {
+	char *rows;
+	size_t row_size;
+	size_t n_rows, n_allocated;
+	uint64_t cursor;		/* the last row's, which each row has to exceed */
+};
+
 static int
-take_page(struct ask *ask, size_t row_size, uint64_t *cursor, ask_row_fn fn, void *arg)
+gather_row(const struct ask *ask, struct gathered *gathered, const char *row)
+{
+	uint64_t cursor;
+
+	memcpy(&cursor, row, sizeof(cursor));
+	if (cursor <= gathered->cursor)
+		return report_protocol(ask->ctl, "rows come in no order");
+	if (gathered->n_rows == gathered->n_allocated) {
+		size_t n = gathered->n_allocated ? 2 * gathered->n_allocated : 16;
+		char *rows = reallocarray(gathered->rows, n, gathered->row_size);
+
+		if (!rows)
+			return report_no_memory(ask->ctl);
+		gathered->rows = rows;
+		gathered->n_allocated = n;
+	}
+	memcpy(gathered->rows + gathered->n_rows++ * gathered->row_size, row, gathered->row_size);
+	gathered->cursor = cursor;
+	return 0;
+}
+
+/* The rows of one page. */
+static int
+gather_page(const struct ask *ask, struct gathered *gathered)
 {
 	const struct protocol_listed *listed = &ask->reply.listed;
 	size_t space = ask->reply_bytes - sizeof(*listed);
-	_Alignas(8) char row[ASK_ROW_MAX];
 	int r = 0;
 
 	/* Rows may have grown since our time; they never shrink. */
-	if (listed->row_size < row_size && listed->n_rows > 0)
+	if (listed->row_size < gathered->row_size && listed->n_rows > 0)
 		return report_protocol(ask->ctl, "rows are shorter than they may be");
 	if ((uint64_t)listed->n_rows * listed->row_size != space)
 		return report_protocol(ask->ctl, "a page has not as many rows as it says");
 	if (listed->n_rows == 0 && (listed->header.flags & PROTOCOL_MORE))
 		return report_protocol(ask->ctl, "an empty page is not the last one");
-	for (uint32_t i = 0; i < listed->n_rows && r == 0; i++) {
-		uint64_t next;
-
-		memcpy(row, ask->reply.bytes + sizeof(*listed) + (size_t)i * listed->row_size, row_size);
-		memcpy(&next, row, sizeof(next));
-		if (next <= *cursor)
-			return report_protocol(ask->ctl, "rows come in no order");
-		*cursor = next;
-		r = fn(row, arg);
-	}
+	for (uint32_t i = 0; i < listed->n_rows && r == 0; i++)
+		r = gather_row(ask, gathered, ask->reply.bytes + sizeof(*listed) + (size_t)i * listed->row_size);
+	if (r == 0 && gathered->n_rows > ASK_ROWS_MAX)
+		return report_protocol(ask->ctl, "its rows have no end");
 	return r;
+}
+
+static int
+gather_rows(struct ask *ask, enum protocol_type type, void *request, size_t request_size, struct gathered *gathered)
+{
+	unsigned n_opened = ask->n_opened, n_restarts = 0;
+	int r;
+
+	for (;;) {
+		memcpy((char *)request + CURSOR_OFFSET, &gathered->cursor, sizeof(gathered->cursor));
+		r = ask_look(ask, type, request, request_size, sizeof(struct protocol_listed));
+		if (r == -ENOENT && ask->may_be_gone) {
+			ask->is_gone = true;
+			gathered->n_rows = 0;
+			return 0;
+		}
+		ask->is_forgotten = r == -ENODATA && type == PROTOCOL_WHO_ROWS;
+		if (ask->is_forgotten) {
+			gathered->n_rows = 0;
+			return 0;
+		}
+		if (r < 0)
+			return ask_report(ask, r);
+		/* Asked with a cursor of another daemon's, it has answered something else. */
+		if (ask->n_opened != n_opened && gathered->cursor) {
+			if (++n_restarts > ASK_RESTARTS_MAX)
+				return report_failure(ask->ctl, SEGMENTCTL_NO_DAEMON, "segmentd is started anew again and again");
+			n_opened = ask->n_opened;
+			gathered->n_rows = 0;
+			gathered->cursor = 0;
+			continue;
+		}
+		r = gather_page(ask, gathered);
+		if (r != 0 || !(ask->reply.listed.header.flags & PROTOCOL_MORE))
+			return r;
+	}
 }
 
 int
 ask_rows(struct ask *ask, enum protocol_type type, void *request, size_t request_size, size_t row_size,
     ask_row_fn fn, void *arg)
 {
-	uint64_t cursor = 0, n_rows = 0;
-	int r;
+	struct gathered gathered = { .row_size = row_size };
+	_Alignas(8) char row[ASK_ROW_MAX];
+	int r = gather_rows(ask, type, request, request_size, &gathered);
 
-	do {
-		memcpy((char *)request + CURSOR_OFFSET, &cursor, sizeof(cursor));
-		r = ask_try(ask, type, request, request_size, sizeof(struct protocol_listed));
-		if (r == -ENOENT && ask->may_be_gone) {
-			ask->is_gone = true;
-			return 0;
-		}
-		r = r < 0 ? ask_report(ask, r) : 0;
-		if (r == 0)
-			r = take_page(ask, row_size, &cursor, fn, arg);
-		n_rows += ask->reply.listed.n_rows;
-		if (r == 0 && n_rows > ASK_ROWS_MAX)
-			r = report_protocol(ask->ctl, "its rows have no end");
-	} while (r == 0 && (ask->reply.listed.header.flags & PROTOCOL_MORE));
+	for (size_t i = 0; i < gathered.n_rows && r == 0; i++) {
+		memcpy(row, gathered.rows + i * row_size, row_size);
+		r = fn(row, arg);
+	}
+	free(gathered.rows);
 	return r;
 }
 

@@ -15,7 +15,9 @@ struct ask {
 	uint64_t deadline_ns;		/* of the monotonic clock; 0: none */
 	bool may_be_gone;		/* rows of a segment that is not there are none, and no failure; */
 	bool is_gone;			/* and this says that it was so */
+	bool is_forgotten;		/* of WHO_ROWS: the daemon that was asked for them is not there any more */
 	struct connection_tries tries;	/* of the connection, until it is answered */
+	unsigned n_opened;		/* anew, since the first */
 	size_t reply_bytes;		/* of the last good reply, which is */
 	union {
 		struct protocol_header header;
@@ -40,7 +42,13 @@ struct ask *ask_free(struct ask *ask);
  */
 int ask_try(struct ask *ask, enum protocol_type type, struct protocol_header *request, size_t request_size,
     size_t reply_min);
-/* The failure of ask_try, told. */
+/*
+ * The same of what changes nothing: where the connection is lost instead of an answer, the daemon is waited for, some seconds and
+ * until the deadline, and asked again.
+ */
+int ask_look(struct ask *ask, enum protocol_type type, struct protocol_header *request, size_t request_size,
+    size_t reply_min);
+/* The failure of either, told. */
 int ask_report(struct ask *ask, int r);
 int ask_request(struct ask *ask, enum protocol_type type, struct protocol_header *request, size_t request_size,
     size_t reply_min);
@@ -48,9 +56,14 @@ int ask_request(struct ask *ask, enum protocol_type type, struct protocol_header
 /* Called with each row, whole and aligned, its strings not yet looked at. An exit status other than 0 ends the asking. */
 typedef int (*ask_row_fn)(const void *row, void *arg);
 
-/* All rows of a LIST, HOLDERS, CLIENTS, LOCKS or WHO_ROWS, page by page. row_size: the size of a row as we know it, ASK_ROW_MAX at most. */
+/*
+ * All rows of a LIST, HOLDERS, CLIENTS, LOCKS or WHO_ROWS, asked for page by page. row_size: the size of a row as we know it,
+ * ASK_ROW_MAX at most. None is handed out before all are there: a daemon that was started anew, and knows nothing of the one before,
+ * may number them otherwise, and is asked from the first on.
+ */
 #define ASK_ROW_MAX	512
 #define ASK_ROWS_MAX	1000000		/* a daemon with more rows than this is lying */
+#define ASK_RESTARTS_MAX 64		/* and one that is away more often in the middle of one list */
 int ask_rows(struct ask *ask, enum protocol_type type, void *request, size_t request_size, size_t row_size,
     ask_row_fn fn, void *arg);
 

@@ -91,22 +91,38 @@ take_told(struct processes *processes, const struct ask *ask)
 	return processes->text ? 0 : report_no_memory(ask->ctl);
 }
 
-int
-processes_ask(struct processes *processes, struct ask *ask, const char *name)
+static int
+ask_once(struct processes *processes, struct ask *ask, const char *name)
 {
 	struct taking taking = { ask->ctl, processes };
 	struct protocol_who request = { 0 };
 	struct protocol_who_rows rows = { 0 };
 	int r;
 
-	processes->was_asked = true;
 	ask_set_name(request.name, name);
-	r = ask_try(ask, PROTOCOL_WHO, &request.header, sizeof(request), sizeof(struct protocol_told));
+	r = ask_look(ask, PROTOCOL_WHO, &request.header, sizeof(request), sizeof(struct protocol_told));
 	if (r == -EOPNOTSUPP || r == -EBUSY || r == -ENOMEM)
 		return take_refusal(processes, ask);
 	r = r < 0 ? ask_report(ask, r) : take_told(processes, ask);
 	if (r == 0 && processes->told.n_rows)
 		r = ask_rows(ask, PROTOCOL_WHO_ROWS, &rows, sizeof(rows), sizeof(struct protocol_process), take_row, &taking);
+	return r;
+}
+
+int
+processes_ask(struct processes *processes, struct ask *ask, const char *name)
+{
+	int r;
+
+	/* What was looked for is the daemon's as long as that lives. */
+	for (unsigned i = 0; i == 0 || (r == 0 && ask->is_forgotten); i++) {
+		processes_deinit(processes);
+		processes->was_asked = true;
+		ask->is_forgotten = false;
+		if (i == ASK_RESTARTS_MAX)
+			return report_protocol(ask->ctl, "it has forgotten what was asked, again and again");
+		r = ask_once(processes, ask, name);
+	}
 	if (r == 0 && (processes->told.n_hidden || processes->told.flags & PROTOCOL_TOLD_FAILED) && processes_look(processes) < 0)
 		r = report_no_memory(ask->ctl);
 	return r;

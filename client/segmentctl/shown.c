@@ -84,7 +84,8 @@ shown_ask(struct shown *shown, struct ask *ask, const char *name)
 	int r;
 
 	ask_set_name(request.name, name);
-	r = ask_request(ask, PROTOCOL_SHOW, &request.header, sizeof(request), sizeof(*reply));
+	r = ask_look(ask, PROTOCOL_SHOW, &request.header, sizeof(request), sizeof(*reply));
+	r = r < 0 ? ask_report(ask, r) : 0;
 	if (r != 0)
 		return r;
 	if (!row_is_sound(&reply->segment))

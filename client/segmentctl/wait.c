@@ -116,7 +116,7 @@ ask_once(struct waiting *waiting, uint64_t progress_bytes, const char **ret_reas
 	int r;
 
 	ask_set_name(request.name, waiting->name);
-	r = ask_try(waiting->ask, PROTOCOL_WAIT, &request.header, sizeof(request), sizeof(*reply));
+	r = ask_look(waiting->ask, PROTOCOL_WAIT, &request.header, sizeof(request), sizeof(*reply));
 	if (r < 0)
 		return r;
 	*ret_reason = ask_text(waiting->ask, sizeof(*reply), reply->reason_len);

@@ -15,6 +15,7 @@
 #include "client/segmentctl/segmentctl.h"
 #include "tests/harness_locks.h"
 #include "tests/segmentctl/fake.h"
+#include "tests/segmentctl/follower.h"
 #include "tests/segmentctl/run.h"
 
 #define N_DYING	1000
@@ -62,107 +63,8 @@ stop(void)
 
 #define RUN(...) run_segmentctl("--socket", daemon_.socket, __VA_ARGS__, NULL)
 
-/* A segmentctl that follows, and what it printed: standard output by lines, standard error as it is. */
-struct follower {
-	struct harness_child child;
-	int out[2];
-	int err[2];
-	char *args[8];
-	int n_args;
-	char lines[65536];
-	size_t n_bytes;
-	size_t taken;
-};
-
-static void
-follow(int control, void *arg)
-{
-	struct follower *follower = arg;
-
-	(void)dup2(follower->out[1], STDOUT_FILENO);
-	(void)dup2(follower->err[1], STDERR_FILENO);
-	(void)close(follower->out[0]);
-	(void)close(follower->out[1]);
-	exit(segmentctl_main(follower->n_args, follower->args));
-}
-
-/* The daemon sends events to this many. */
-static void
-await_subscribers(unsigned n)
-{
-	char line[64];
-
-	(void)snprintf(line, sizeof(line), "\nsegmentd_event_subscribers %u\n", n);
-	while (!strstr(RUN("metrics")->out, line))
-		;
-}
-
-/* The arguments of `events`, ended by NULL. */
-static void
-follower_start(struct follower *follower, const char *const *args)
-{
-	*follower = (struct follower){ .child = HARNESS_CHILD_NULL };
-	follower->args[follower->n_args++] = (char *)(uintptr_t)"segmentctl";
-	follower->args[follower->n_args++] = (char *)(uintptr_t)"--socket";
-	follower->args[follower->n_args++] = daemon_.socket;
-	follower->args[follower->n_args++] = (char *)(uintptr_t)"events";
-	for (; *args; args++)
-		follower->args[follower->n_args++] = (char *)(uintptr_t)*args;
-	ck_assert_int_eq(pipe2(follower->out, O_CLOEXEC), 0);
-	ck_assert_int_eq(pipe2(follower->err, O_CLOEXEC), 0);
-	harness_child_start(&follower->child, follow, follower);
-	(void)close(follower->out[1]);
-	(void)close(follower->err[1]);
-	await_subscribers(1);
-}
-
-#define FOLLOW(follower, ...) follower_start(follower, (const char *const []){ __VA_ARGS__ __VA_OPT__(,) NULL })
-
-/* The next line of its output, without its end. */
-static const char *
-next_line(struct follower *follower)
-{
-	for (;;) {
-		char *begin = follower->lines + follower->taken;
-		char *end = memchr(begin, '\n', follower->n_bytes - follower->taken);
-		ssize_t n;
-
-		if (end) {
-			*end = '\0';
-			follower->taken += (size_t)(end - begin) + 1;
-			return begin;
-		}
-		memmove(follower->lines, begin, follower->n_bytes - follower->taken);
-		follower->n_bytes -= follower->taken;
-		follower->taken = 0;
-		harness_await_readable(follower->out[0], "a line");
-		n = read(follower->out[0], follower->lines + follower->n_bytes,
-		    sizeof(follower->lines) - follower->n_bytes);
-		harness_assert(n > 0, "the follower ended where a line was expected");
-		follower->n_bytes += (size_t)n;
-	}
-}
-
-/* The next line is of this kind, and has these two. */
-static const char *
-expect(struct follower *follower, const char *kind, const char *a, const char *b)
-{
-	const char *line = next_line(follower);
-
-	assert_has(line, kind);
-	assert_has(line, a);
-	assert_has(line, b);
-	return line;
-}
-
-static void
-follower_stop(struct follower *follower, int sig)
-{
-	ck_assert_int_eq(kill(follower->child.pid, sig), 0);
-	harness_child_await_success(&follower->child);
-	(void)close(follower->out[0]);
-	(void)close(follower->err[0]);
-}
+#define FOLLOW(follower, ...) \
+	follower_start(follower, daemon_.socket, (const char *const []){ __VA_ARGS__ __VA_OPT__(,) NULL })
 
 static void
 lock_and_stay(int control, void *arg)
@@ -187,21 +89,21 @@ START_TEST(life_and_death_are_followed)
 	harness_child_start(&child, lock_and_stay, NULL);
 	harness_expect(child.control, "locked");
 	(void)snprintf(pid, sizeof(pid), "pid %d", (int)child.pid);
-	expect(&follower, "  attached   vault             pid ", pid, "20");
+	follower_expect(&follower, "  attached   vault             pid ", pid, "20");
 	harness_child_kill(&child);
-	expect(&follower, "  poisoned   vault             lock door  pid ", pid, "20");
+	follower_expect(&follower, "  poisoned   vault             lock door  pid ", pid, "20");
 	for (int i = 0; i < 2; i++) {
-		const char *line = next_line(&follower);
+		const char *line = follower_next_line(&follower);
 
 		assert_has(line, pid);
 		ck_assert(strstr(line, "  died  ") || strstr(line, "  detached  "));
 	}
 	(void)snprintf(name, sizeof(name), "scratch-%u-a", (unsigned)getuid());
 	ck_assert_int_eq(RUN("create", name, "64KiB")->status, 0);
-	while (!strstr(next_line(&follower), "  ready  "))
+	while (!strstr(follower_next_line(&follower), "  ready  "))
 		;
 	ck_assert_int_eq(RUN("remove", name, "--now")->status, 0);
-	while (!strstr(next_line(&follower), "  removed  "))
+	while (!strstr(follower_next_line(&follower), "  removed  "))
 		;
 	follower_stop(&follower, SIGINT);
 }
@@ -219,13 +121,13 @@ START_TEST(json_is_an_object_a_line)
 	harness_child_start(&child, lock_and_stay, NULL);
 	harness_expect(child.control, "locked");
 	(void)snprintf(pid, sizeof(pid), "\"pid\": %d", (int)child.pid);
-	line = expect(&follower, "\"event\": \"attached\"", pid, "\"segment\": \"vault\"");
+	line = follower_expect(&follower, "\"event\": \"attached\"", pid, "\"segment\": \"vault\"");
 	ck_assert(run_is_json(line, &known));
 	if (!known)
 		puts("skipped in part: neither python3 nor jq is here to judge JSON");
 	assert_has(line, "\"lock\": null");
 	harness_child_kill(&child);
-	line = expect(&follower, "\"event\": \"poisoned\"", pid, "\"lock\": \"door\"");
+	line = follower_expect(&follower, "\"event\": \"poisoned\"", pid, "\"lock\": \"door\"");
 	ck_assert(run_is_json(line, &known));
 	follower_stop(&follower, SIGTERM);
 }
@@ -240,17 +142,17 @@ START_TEST(a_reload_is_told_with_who_asked)
 	FOLLOW(&follower);
 	(void)snprintf(uid, sizeof(uid), " of uid %u", (unsigned)getuid());
 	ck_assert_int_eq(RUN("reload")->status, SEGMENTCTL_DONE);
-	expect(&follower, "  reload     -                 pid ", uid, "20");
+	follower_expect(&follower, "  reload     -                 pid ", uid, "20");
 	ck_assert_int_eq(kill(daemon_.pid, SIGHUP), 0);
-	expect(&follower, "  reload     -                 by signal SIGHUP", "20", "20");
+	follower_expect(&follower, "  reload     -                 by signal SIGHUP", "20", "20");
 	follower_stop(&follower, SIGINT);
 
 	FOLLOW(&follower, "--json");
 	(void)snprintf(uid, sizeof(uid), ", \"uid\": %u, \"lock\": null}", (unsigned)getuid());
 	ck_assert_int_eq(RUN("reload")->status, SEGMENTCTL_DONE);
-	expect(&follower, "\"event\": \"reload\", \"segment\": null", "\"pid\": ", uid);
+	follower_expect(&follower, "\"event\": \"reload\", \"segment\": null", "\"pid\": ", uid);
 	ck_assert_int_eq(kill(daemon_.pid, SIGHUP), 0);
-	expect(&follower, "\"event\": \"reload\", \"segment\": null", "\"pid\": 0, \"uid\": null",
+	follower_expect(&follower, "\"event\": \"reload\", \"segment\": null", "\"pid\": 0, \"uid\": null",
 	    ", \"signal\": \"SIGHUP\"");
 	follower_stop(&follower, SIGINT);
 }
@@ -277,7 +179,7 @@ START_TEST(only_what_is_wanted_is_shown)
 	ck_assert_int_eq(harness_attach(&conn, "side", PROTOCOL_ACCESS_READ, &side, &fd), 0);
 	(void)close(fd);
 	ck_assert_int_eq(harness_detach(&conn, &side), 0);
-	expect(&follower, "  detached  ", "  side  ", "pid");
+	follower_expect(&follower, "  detached  ", "  side  ", "pid");
 	harness_close(&conn);
 	follower_stop(&follower, SIGINT);
 }
@@ -306,13 +208,13 @@ START_TEST(a_restart_is_told_as_a_loss)
 	harness_daemon_launch(&daemon_);
 	harness_daemon_await_ready(&daemon_);
 	if (json)
-		expect(&follower, "\"event\": \"lost\"", "\"lost\": null", "\"time\": \"20");
+		follower_expect(&follower, "\"event\": \"lost\"", "\"lost\": null", "\"time\": \"20");
 	else
-		expect(&follower, "  lost  ", "is not known", "segmentd was away");
+		follower_expect(&follower, "  lost  ", "is not known", "segmentd was away");
 	harness_open(&conn, daemon_.socket);
 	ck_assert_int_eq(harness_attach(&conn, "desk", PROTOCOL_ACCESS_READ, &attached, &fd), 0);
 	/* Segments may have become ready since. */
-	while (!strstr(next_line(&follower), "attached"))
+	while (!strstr(follower_next_line(&follower), "attached"))
 		;
 	(void)close(fd);
 	harness_close(&conn);
@@ -327,7 +229,7 @@ START_TEST(it_ends_when_nobody_reads_any_more)
 	FOLLOW(&follower);
 	(void)close(follower.out[0]);
 	ck_assert_int_eq(harness_child_await(&follower.child), SEGMENTCTL_FAILED);
-	await_subscribers(0);
+	follower_await_subscribers(daemon_.socket, 0);
 	ck_assert_int_eq(read(follower.err[0], follower.lines, 1), 0);
 	(void)close(follower.err[0]);
 }
@@ -385,7 +287,7 @@ START_TEST(a_thousand_deaths_are_told_or_counted)
 		;
 	ck_assert_int_eq(kill(follower.child.pid, SIGCONT), 0);
 	while (n_told + n_lost < 3 * N_DYING) {
-		line = next_line(&follower);
+		line = follower_next_line(&follower);
 		if (sscanf(line, "%*s %*s lost %ju events: they came faster than they were read", &n) == 1)
 			n_lost += n;
 		else

@@ -241,6 +241,30 @@ START_TEST(show_names_who_has_it)
 }
 END_TEST
 
+/* By a daemon that has taken the place of the one that was asked. */
+static void
+answer_show_anew(const struct fake_request *request)
+{
+	static unsigned n_rows;
+
+	if (request->message.header.type == PROTOCOL_WHO_ROWS && n_rows++ < 2)
+		fake_refuse(request, -ENODATA, "nothing was asked");
+	else
+		answer_show(request);
+}
+
+START_TEST(show_asks_again_who_has_it)
+{
+	const struct run *run;
+
+	fake_start(&fake, answer_show_anew);
+	run = run_segmentctl("--socket", fake.socket, "show", "order-book", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	assert_has(run->out, "feed.service");
+	ck_assert_str_eq(run->err, "");
+}
+END_TEST
+
 START_TEST(show_names_who_has_it_in_json)
 {
 	const struct run *run;
@@ -318,6 +342,7 @@ main(void)
 	tcase_add_checked_fixture(tcase, NULL, stop_fake);
 	tcase_add_test(tcase, show_has_all_of_one);
 	tcase_add_test(tcase, show_names_who_has_it);
+	tcase_add_test(tcase, show_asks_again_who_has_it);
 	tcase_add_test(tcase, show_names_who_has_it_in_json);
 	tcase_add_test(tcase, show_says_how_far_a_file_is_on_the_disk);
 	tcase_add_test(tcase, show_says_how_each_lock_is);

@@ -15,6 +15,7 @@ check_PROGRAMS += \
 	tests/segmentctl/check_orphans \
 	tests/segmentctl/check_orphans_real \
 	tests/segmentctl/check_plan \
+	tests/segmentctl/check_restarts \
 	tests/segmentctl/check_planlies \
 	tests/segmentctl/check_segmentctl_manual \
 	tests/segmentctl/check_show \
@@ -25,6 +26,7 @@ check_PROGRAMS += \
 segmentctl_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
 segmentctl_test_libs = client/segmentctl/libsegmentctl.la $(CHECK_LIBS) -lutil
 segmentctl_run = tests/segmentctl/run.c tests/segmentctl/run.h
+segmentctl_follower = tests/segmentctl/follower.c tests/segmentctl/follower.h $(segmentctl_run)
 segmentctl_fake = tests/segmentctl/fake.c tests/segmentctl/fake.h
 segmentctl_lies = tests/segmentctl/lies.c tests/segmentctl/lies.h $(segmentctl_run) $(segmentctl_fake)
 
@@ -98,9 +100,13 @@ tests_segmentctl_check_plan_SOURCES = tests/segmentctl/check_plan.c $(segmentctl
 tests_segmentctl_check_plan_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_plan_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
 
-tests_segmentctl_check_follow_SOURCES = tests/segmentctl/check_follow.c $(segmentctl_run) $(segmentctl_fake)
+tests_segmentctl_check_follow_SOURCES = tests/segmentctl/check_follow.c $(segmentctl_follower) $(segmentctl_fake)
 tests_segmentctl_check_follow_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_follow_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
+
+tests_segmentctl_check_restarts_SOURCES = tests/segmentctl/check_restarts.c $(segmentctl_follower) $(segmentctl_fake)
+tests_segmentctl_check_restarts_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_restarts_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
 
 tests_segmentctl_check_tables_SOURCES = tests/segmentctl/check_tables.c $(segmentctl_run) $(segmentctl_fake)
 tests_segmentctl_check_tables_CFLAGS = $(segmentctl_test_cflags)
