@@ -162,6 +162,9 @@ struct segment_past {
 	uint64_t huge_bytes;
 	const void *packed;		/* its definition's bytes, as in struct ledger_texts */
 	uint32_t n_packed;
+	/* What its objects were found to be; inode 0: the kernel is asked. */
+	uint64_t data_device, data_inode;
+	uint64_t control_device, control_inode;
 };
 
 /*
@@ -254,7 +257,8 @@ void segment_admit_or_tell(struct segment *segment);
 
 /* Its row, with all that there is to say of it, as of one in that state. 0 or a negative errno. */
 int segment_enter_row(struct segment *segment, enum protocol_state state);
-int segment_enter_packed_row(struct segment *segment, enum protocol_state state, const void *packed, uint32_t n_packed);
+/* Likewise, of one that is being taken over: what of it is known already is neither packed nor asked again. */
+int segment_enter_past_row(struct segment *segment, const struct segment_past *past);
 /* What it has one for has changed, but not its texts; or those. Nothing where it has no row. */
 void segment_rewrite_row(struct segment *segment, enum protocol_state state);
 void segment_rewrite_texts(struct segment *segment);

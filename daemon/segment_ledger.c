@@ -12,6 +12,8 @@
 #include "daemon/log.h"
 #include "daemon/segment.h"
 
+static const struct segment_past no_past;
+
 static void
 read_identity(int fd, uint64_t *ret_device, uint64_t *ret_inode)
 {
@@ -25,19 +27,26 @@ read_identity(int fd, uint64_t *ret_device, uint64_t *ret_inode)
 
 /* Of files, which may be on a disk that hangs, the record knows the same. */
 static void
-describe_objects(const struct holding *holding, struct ledger_segment *body)
+describe_objects(const struct holding *holding, const struct segment_past *past, struct ledger_segment *body)
 {
 	body->map_bytes = holding->object.map_bytes;
 	body->page_bytes = holding->object.page_bytes;
 	body->huge_bytes = holding->huge_bytes;
 	body->locked_bytes = holding->locked_bytes;
 	body->shm_id = holding->object.shm_id;
-	if (!holding_may_wait(holding))
+	if (past->data_inode) {
+		body->data_device = past->data_device;
+		body->data_inode = past->data_inode;
+	} else if (!holding_may_wait(holding)) {
 		read_identity(holding->object.fd, &body->data_device, &body->data_inode);
+	}
 	if (!holding->control)
 		return;
 	body->control_bytes = holding->control->object.map_bytes;
-	read_identity(holding->control->object.fd, &body->control_device, &body->control_inode);
+	body->control_device = past->control_device;
+	body->control_inode = past->control_inode;
+	if (!past->control_inode)
+		read_identity(holding->control->object.fd, &body->control_device, &body->control_inode);
 }
 
 static void
@@ -50,7 +59,8 @@ describe_creation(const struct segment_creation *creation, struct ledger_segment
 }
 
 static void
-segment_describe_row(const struct segment *segment, enum protocol_state state, struct ledger_segment *ret_body)
+segment_describe_row(const struct segment *segment, enum protocol_state state, const struct segment_past *past,
+    struct ledger_segment *ret_body)
 {
 	*ret_body = (struct ledger_segment) {
 		.generation = segment->generation,
@@ -66,18 +76,18 @@ segment_describe_row(const struct segment *segment, enum protocol_state state, s
 		.n_readers = segment->n_readers,
 		.n_writers = segment->n_writers,
 	};
-	describe_objects(&segment->holding, ret_body);
+	describe_objects(&segment->holding, past, ret_body);
 	if (segment->creation)
 		describe_creation(segment->creation, ret_body);
 }
 
-int
-segment_enter_packed_row(struct segment *segment, enum protocol_state state, const void *packed, uint32_t n_packed)
+static int
+enter_row(struct segment *segment, enum protocol_state state, const struct segment_past *past)
 {
 	const struct ledger_texts texts = {
 		.definition = segment->definition,
-		.packed = packed,
-		.n_packed = n_packed,
+		.packed = past->packed,
+		.n_packed = past->n_packed,
 		.template_name = segment->creation ? (*segment->creation->template_)->name : NULL,
 		.reason = segment->reason,
 		.growth_reason = segment->growth_reason,
@@ -89,14 +99,20 @@ segment_enter_packed_row(struct segment *segment, enum protocol_state state, con
 
 	if (!segment->host->ledger)
 		return 0;
-	segment_describe_row(segment, state, &body);
+	segment_describe_row(segment, state, past, &body);
 	return ledger_put_segment(segment->host->ledger, &segment->row, &body, &texts);
 }
 
 int
 segment_enter_row(struct segment *segment, enum protocol_state state)
 {
-	return segment_enter_packed_row(segment, state, NULL, 0);
+	return enter_row(segment, state, &no_past);
+}
+
+int
+segment_enter_past_row(struct segment *segment, const struct segment_past *past)
+{
+	return enter_row(segment, past->state, past);
 }
 
 void
@@ -106,7 +122,7 @@ segment_rewrite_row(struct segment *segment, enum protocol_state state)
 
 	if (!segment->host->ledger || !segment->row.entry.index)
 		return;
-	segment_describe_row(segment, state, &body);
+	segment_describe_row(segment, state, &no_past, &body);
 	/* The row has its room. */
 	(void)ledger_put_segment(segment->host->ledger, &segment->row, &body, NULL);
 }

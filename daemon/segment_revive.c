@@ -62,7 +62,7 @@ segment_revive(struct segment *segment, const struct segment_past *past, struct 
 	if (segment_file_new(segment, ""))
 		log_write(MESSAGE_FILE_UNWRITTEN, &(struct log_about) { .segment = segment->definition->name }, "segment '%s' is not written back "
 		    "any more: the daemon is out of memory", segment->definition->name);
-	return segment_enter_packed_row(segment, past->state, past->packed, past->n_packed);
+	return segment_enter_past_row(segment, past);
 }
 
 /* What has to outlive us of it, into the box. What cannot be put there is lost if we are killed, and told. */

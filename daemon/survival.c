@@ -130,6 +130,8 @@ int
 survival_give_holding(struct past_segment *past, struct holding *holding)
 {
 	const struct ledger_segment *row = &past->row;
+	/* Its descriptors were taken because they are that; what has a name may be had by another. */
+	bool is_memfd = past->definition->backend == DEFINITION_MEMFD;
 	const struct segment_past segment_past = {
 		.state = (enum protocol_state)row->state,
 		.claim_id = row->claim_id,
@@ -139,6 +141,10 @@ survival_give_holding(struct past_segment *past, struct holding *holding)
 		.huge_bytes = row->huge_bytes,
 		.packed = past->packed,
 		.n_packed = past->n_packed,
+		.data_device = row->data_device,
+		.data_inode = is_memfd ? row->data_inode : 0,
+		.control_device = row->control_device,
+		.control_inode = row->control_inode,
 	};
 
 	holding->node_bytes = take_ptr(past->node_bytes);

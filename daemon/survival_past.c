@@ -166,10 +166,20 @@ compare_fds(const void *a, const void *b)
 	return r ? r : compare_u64(one->label.id, other->label.id);
 }
 
+/* As they are, as a rule: the daemon before entered them in this order when it took them over itself. */
+static bool
+segments_are_sorted(const struct past *past)
+{
+	for (size_t i = 1; i < past->n_segments; i++)
+		if (compare_segments(&past->segments[i - 1], &past->segments[i]) > 0)
+			return false;
+	return true;
+}
+
 void
 past_sort(struct past *past)
 {
-	if (past->n_segments)
+	if (!segments_are_sorted(past))
 		qsort(past->segments, past->n_segments, sizeof(*past->segments), compare_segments);
 	if (past->n_sessions)
 		qsort(past->sessions, past->n_sessions, sizeof(*past->sessions), compare_sessions);
