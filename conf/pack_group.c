@@ -381,7 +381,7 @@ get_row(struct cursor *cursor, const struct keys_row *row, void *base, char *why
 	return get_value(cursor, row, base, why);
 }
 
-/* The row that a key names; the one behind the last is the likely one. NULL: it is none of this group. */
+/* The row that a key names; one behind the last is the likely one. NULL: it is none of this group. */
 static const struct keys_row *
 find_row(struct cursor *cursor, enum keys_scope scope, unsigned where, const struct keys_row *likely, char *why)
 {
@@ -393,7 +393,10 @@ find_row(struct cursor *cursor, enum keys_scope scope, unsigned where, const str
 	memcpy(name, key.at, cursor_left(&key));
 	name[cursor_left(&key)] = '\0';
 	row = keys_rows(&n_rows);
-	if (likely && likely < row + n_rows && likely->scope == scope && streq(likely->key, name))
+	/* In the order of the table, without those that had nothing to say. */
+	while (likely && likely < row + n_rows && likely->scope == scope && !streq(likely->key, name))
+		likely++;
+	if (likely && likely < row + n_rows && likely->scope == scope)
 		row = likely;
 	else
 		row = keys_find(scope, name);
