@@ -9,12 +9,12 @@
  */
 #include "config.h"
 
-#include <dirent.h>
 #include <poll.h>
 #include <signal.h>
 
 #include "client/segment.h"
 #include "tests/system/killing.h"
+#include "tests/system/suite.h"
 
 #define N_PHASES	2		/* of a program: those from KILLS_PART on */
 #define N_MAX		140		/* stops of a start after a kill: behind them it only asks again whether somebody has gone */
@@ -184,23 +184,6 @@ await_cleared(struct killing *killing)
 	}
 }
 
-static void
-list_state(const struct killing *killing, char *text, size_t size)
-{
-	struct dirent **entries;
-	int n = scandir(killing->daemon.state, &entries, NULL, alphasort);
-	size_t length = 0;
-
-	harness_assert(n >= 0, "%s: %s", killing->daemon.state, strerror(errno));
-	text[0] = 0;
-	for (int i = 0; i < n; i++) {
-		if (!streq(entries[i]->d_name, ".") && !streq(entries[i]->d_name, "..") && length < size)
-			length += (size_t)snprintf(text + length, size - length, "%s ", entries[i]->d_name);
-		free(entries[i]);
-	}
-	free(entries);
-}
-
 /* An orderly end, after which nothing is left. */
 static void
 stop(struct killing *killing)
@@ -214,7 +197,7 @@ stop(struct killing *killing)
 	killing_expect(killing, r == 0, "the next one ended with %d", r);
 	world_await_empty(killing_describe(killing));
 	world_await_childless(killing_describe(killing));
-	list_state(killing, names, sizeof(names));
+	suite_list_state(&killing->daemon, names, sizeof(names));
 	if (!state_names[0])
 		(void)snprintf(state_names, sizeof(state_names), "%s", names);
 	killing_expect(killing, streq(names, state_names), "in its state_dir there are %s instead of %s", names, state_names);

@@ -94,7 +94,7 @@ kill_one(struct storm *storm)
 		come_and_go(storm);
 	}
 	harness_daemon_kill(&killing->daemon);
-	killing_note(killing, killing_describe(killing));
+	killing_note(&killing->daemon, killing_describe(killing));
 	expect_guests_whole(storm);
 }
 

@@ -18,7 +18,6 @@
 #define SEED		11
 #define CELL		3
 #define N_RESTARTS	(harness_is_full() ? 50 : 8)
-#define MAPS_MORE	6
 #define LARGE_BYTES	(UINT64_C(64) << 20)
 
 static struct harness_manager manager;
@@ -255,38 +254,6 @@ END_TEST
 
 /* What it uses */
 
-/* Each restart is to leave nothing; of mappings malloc has one more or less. */
-static void
-expect_no_more(const struct harness_usage *before, unsigned round)
-{
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
-	struct harness_usage now;
-
-	for (;;) {
-		harness_usage_read(manager.daemon.pid, &now);
-		if (now.fds <= before->fds && now.memfds <= before->memfds && now.sockets <= before->sockets &&
-		    now.maps <= before->maps + MAPS_MORE)
-			return;
-		harness_assert(clock_monotonic_ns() < deadline_ns, "after %u restarts: %zu fds, %zu memfds, %zu sockets, %zu maps; after "
-		    "the first %zu, %zu, %zu, %zu", round, now.fds, now.memfds, now.sockets, now.maps, before->fds, before->memfds,
-		    before->sockets, before->maps);
-		(void)poll(NULL, 0, 1);
-	}
-}
-
-/* A pair, and the state directory. */
-static void
-await_tidy(void)
-{
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
-
-	while (harness_manager_count(&manager, "") != 3) {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "%u entries stay in the store",
-		    harness_manager_count(&manager, ""));
-		(void)poll(NULL, 0, 1);
-	}
-}
-
 START_TEST(nothing_is_left_by_many_restarts)
 {
 	struct harness_usage before;
@@ -299,10 +266,10 @@ START_TEST(nothing_is_left_by_many_restarts)
 	open_session(&pulse);
 	for (unsigned round = 1; round <= (unsigned)N_RESTARTS; round++) {
 		surviving_restart(&manager, &pulse, round % 2 ? SIGKILL : SIGUSR2);
-		await_tidy();
+		surviving_await_tidy(&manager);
 		if (round == 1)
 			harness_usage_read(manager.daemon.pid, &before);
-		expect_no_more(&before, round);
+		surviving_expect_no_more(&manager, &before, round);
 	}
 	surviving_expect_quiet(&conn);
 	harness_await_counts(&conn, "s", 0, 2);

@@ -60,9 +60,9 @@ killing_find_memory(const struct killing *killing, const struct world *world)
 }
 
 void
-killing_note(const struct killing *killing, const char *text)
+killing_note(const struct harness_daemon *daemon, const char *text)
 {
-	cleanup_close int fd = open(killing->daemon.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+	cleanup_close int fd = open(daemon->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
 
 	(void)dprintf(fd, "=== %s\n", text);
 }
@@ -303,7 +303,7 @@ leave_behind(struct killing *killing)
 		let_go(killing);
 	harness_close(&killing->conn);
 	harness_daemon_kill(&killing->daemon);
-	killing_note(killing, "killed first when it was ready");
+	killing_note(&killing->daemon, "killed first when it was ready");
 }
 
 static bool
@@ -366,8 +366,8 @@ killing_do(struct killing *killing)
 	harness_daemon_kill(&killing->daemon);
 	harness_close(&killing->conn);
 	harness_close(&killing->events);
-	killing_note(killing, killing_describe(killing));
+	killing_note(&killing->daemon, killing_describe(killing));
 	world_look(&world);
-	killing_note(killing, world_describe(&world));
+	killing_note(&killing->daemon, world_describe(&world));
 	return is_stopped;
 }

@@ -75,7 +75,7 @@ const char *killing_describe(const struct killing *killing);
 /* The segment's, if it is System V memory. What is removed, or left to who has it, has no key any more. */
 const struct world_memory *killing_find_memory(const struct killing *killing, const struct world *world);
 /* Into the log, which is shown when the test fails. */
-void killing_note(const struct killing *killing, const char *text);
+void killing_note(const struct harness_daemon *daemon, const char *text);
 
 /* Writes the configuration, and launches: required, or it is ready without it. */
 void killing_launch(struct killing *killing, bool is_wanted, bool is_required);

@@ -5,7 +5,7 @@ SYSTEM_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 # What several programs have in common is compiled once, in the harness; each takes of it what it uses.
 tests_libharness_la_SOURCES += tests/system/suite.c tests/system/keeper.c tests/system/opener.c tests/system/stranger.c tests/system/reloading.c \
 	tests/system/telling.c tests/system/actor.c tests/system/world.c tests/system/lasting.c \
-	tests/system/surviving.c tests/system/killing.c tests/system/tracer.c tests/system/survivor.c
+	tests/system/surviving.c tests/system/killing.c tests/system/tracer.c tests/system/outliving.c tests/system/survivor.c
 SYSTEM_SUITE = tests/system/suite.h
 
 check_PROGRAMS += tests/system/check_claims
@@ -381,6 +381,11 @@ tests_system_check_survivaldeaths_SOURCES = tests/system/check_survivaldeaths.c 
 	$(SYSTEM_SURVIVING)
 tests_system_check_survivaldeaths_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_survivaldeaths_LDADD = host/libhost.la $(HARNESS_LIBS) client/libsegment.la
+
+check_PROGRAMS += tests/system/check_survivalkills
+tests_system_check_survivalkills_SOURCES = tests/system/check_survivalkills.c tests/system/outliving.h tests/system/surviving.h $(SYSTEM_KILLING)
+tests_system_check_survivalkills_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_survivalkills_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_survivalstorm
 tests_system_check_survivalstorm_SOURCES = tests/system/check_survivalstorm.c $(SYSTEM_SURVIVING)

@@ -3,6 +3,7 @@
 /* What several suites of the real daemon need beside the harness. */
 #include "config.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -264,4 +265,21 @@ suite_figure(const struct harness_daemon *daemon, const char *name)
 	at = strstr(reply.bytes + sizeof(struct protocol_header), line);
 	harness_assert(at, "there is no %s", name);
 	return strtoull(at + strlen(line), NULL, 10);
+}
+
+void
+suite_list_state(const struct harness_daemon *daemon, char *text, size_t size)
+{
+	struct dirent **entries;
+	int n = scandir(daemon->state, &entries, NULL, alphasort);
+	size_t length = 0;
+
+	harness_assert(n >= 0, "%s: %s", daemon->state, strerror(errno));
+	text[0] = 0;
+	for (int i = 0; i < n; i++) {
+		if (!streq(entries[i]->d_name, ".") && !streq(entries[i]->d_name, "..") && length < size)
+			length += (size_t)snprintf(text + length, size - length, "%s ", entries[i]->d_name);
+		free(entries[i]);
+	}
+	free(entries);
 }

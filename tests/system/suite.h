@@ -84,6 +84,9 @@ void suite_expect_reason(struct harness_conn *conn, const char *name, const char
 /* Attaches, and returns the fd. */
 int suite_attach(struct harness_conn *conn, const char *name, uint32_t access);
 
+/* The names in its state_dir, in order. */
+void suite_list_state(const struct harness_daemon *daemon, char *text, size_t size);
+
 /* A number of METRICS. */
 uint64_t suite_figure(const struct harness_daemon *daemon, const char *name);
 

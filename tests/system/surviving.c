@@ -11,6 +11,8 @@
 #include "tests/system/suite.h"
 #include "tests/system/surviving.h"
 
+#define MAPS_MORE	6
+
 const struct surviving_kind surviving_kinds[SURVIVING_KINDS] = {
 	{ "memfd", "mlock = false;", false },
 	{ "memfd, locked", "", false },
@@ -231,6 +233,37 @@ surviving_restart(struct harness_manager *manager, struct harness_conn *pulse, i
 	surviving_send(pulse, PROTOCOL_LIST, &request.header, sizeof(request));
 	ck_assert_int_eq(surviving_hear(pulse, &reply), 0);
 	harness_manager_restart(manager, signal);
+}
+
+/* Of mappings malloc has one more or less. */
+void
+surviving_expect_no_more(const struct harness_manager *manager, const struct harness_usage *before, unsigned round)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+	struct harness_usage now;
+
+	for (;;) {
+		harness_usage_read(manager->daemon.pid, &now);
+		if (now.fds <= before->fds && now.memfds <= before->memfds && now.sockets <= before->sockets &&
+		    now.maps <= before->maps + MAPS_MORE)
+			return;
+		harness_assert(clock_monotonic_ns() < deadline_ns, "after %u restarts: %zu fds, %zu memfds, %zu sockets, %zu maps; after "
+		    "the first %zu, %zu, %zu, %zu", round, now.fds, now.memfds, now.sockets, now.maps, before->fds, before->memfds,
+		    before->sockets, before->maps);
+		(void)poll(NULL, 0, 1);
+	}
+}
+
+void
+surviving_await_tidy(struct harness_manager *manager)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+
+	while (harness_manager_count(manager, "") != SURVIVING_STORED) {
+		harness_assert(clock_monotonic_ns() < deadline_ns, "%u entries stay in the store",
+		    harness_manager_count(manager, ""));
+		(void)poll(NULL, 0, 1);
+	}
 }
 
 static void

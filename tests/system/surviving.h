@@ -66,6 +66,12 @@ void surviving_close(struct harness_reply *reply);	/* its descriptors */
  */
 void surviving_restart(struct harness_manager *manager, struct harness_conn *pulse, int signal);
 
+/* What is in the store when no renewal is under way: a pair, and the state directory. Waits for that. */
+#define SURVIVING_STORED	3
+void surviving_await_tidy(struct harness_manager *manager);
+/* After so many restarts the daemon uses no more than before: waits for that. */
+void surviving_expect_no_more(const struct harness_manager *manager, const struct harness_usage *before, unsigned round);
+
 /* The daemon is told to stop, and nothing is left: in the store, of ledger and record; and the rest is removed. */
 void surviving_stop(struct harness_manager *manager);
 

@@ -105,18 +105,30 @@ begin(struct tracer *tracer, const struct harness_daemon *daemon, long begins_wi
 }
 
 void
-tracer_launch(struct tracer *tracer, struct harness_daemon *daemon, long begins_with)
+tracer_arm(struct harness_daemon *daemon)
+{
+	daemon->before_exec = let_trace;
+	daemon->before_exec_arg = daemon;
+}
+
+void
+tracer_take(struct tracer *tracer, struct harness_daemon *daemon, long begins_with)
 {
 	int status;
 
-	daemon->before_exec = let_trace;
-	daemon->before_exec_arg = daemon;
-	harness_daemon_launch(daemon);
 	daemon->before_exec_arg = NULL;
 	harness_assert(waitpid(daemon->pid, &status, __WALL) == daemon->pid && WIFSTOPPED(status),
 	    "the daemon did not stop at its exec, but ended with %#x", (unsigned)status);
 	harness_assert(ptrace(PTRACE_SETOPTIONS, daemon->pid, NULL, OPTIONS) == 0, "ptrace: %s", strerror(errno));
 	begin(tracer, daemon, begins_with);
+}
+
+void
+tracer_launch(struct tracer *tracer, struct harness_daemon *daemon, long begins_with)
+{
+	tracer_arm(daemon);
+	harness_daemon_launch(daemon);
+	tracer_take(tracer, daemon, begins_with);
 }
 
 void
@@ -177,21 +189,27 @@ static void
 take_stop(struct tracer *tracer)
 {
 	struct __ptrace_syscall_info info;
+	struct tracer_stop stop;
 
 	harness_assert(ptrace(PTRACE_GET_SYSCALL_INFO, tracer->pid, sizeof(info), &info) > 0, "ptrace: %s", strerror(errno));
 	tracer->is_in_call = info.op == PTRACE_SYSCALL_INFO_ENTRY;
 	if (tracer->is_in_call) {
 		tracer->call = info.entry.nr;
 		tracer->is_in_naming = is_naming(info.entry.nr, info.entry.args);
+		tracer->is_in_lease = info.entry.nr == SYS_fcntl && info.entry.args[1] == F_SETLEASE;
 	}
 	if (!tracer->is_begun && tracer->is_in_call && (uint64_t)tracer->begins_with == tracer->call)
 		tracer->is_begun = true;
 	if (!tracer->is_begun || is_silent(tracer))
 		return;
-	harness_assert(tracer->n_stops < TRACER_STOPS_MAX, "more than %d stops", TRACER_STOPS_MAX);
-	tracer->stops[tracer->n_stops++] = (struct tracer_stop) {
+	stop = (struct tracer_stop) {
 		.call = (uint16_t)tracer->call, .is_end = !tracer->is_in_call, .is_naming = tracer->is_in_naming,
+		.is_lease = tracer->is_in_lease,
 	};
+	if (tracer->counts && !tracer->counts(&stop))
+		return;
+	harness_assert(tracer->n_stops < TRACER_STOPS_MAX, "more than %d stops", TRACER_STOPS_MAX);
+	tracer->stops[tracer->n_stops++] = stop;
 }
 
 bool

@@ -19,6 +19,7 @@ struct tracer_stop {
 	uint16_t call;			/* its number */
 	bool is_end;
 	bool is_naming;			/* it makes, names, unnames or records what outlives the daemon */
+	bool is_lease;			/* it takes a lease, or gives it back: what somebody else keeps open keeps that, too */
 };
 
 struct tracer {
@@ -26,10 +27,11 @@ struct tracer {
 	int signals;			/* that say that it has stopped */
 	uint64_t call;			/* of the stop that it stands at, or was last let go from */
 	bool is_in_call;		/* which has begun, and has not ended */
-	bool is_in_naming;
+	bool is_in_naming, is_in_lease;
 	bool is_running;		/* it was let go, and has not stopped since, as far as is known */
 	bool is_begun;			/* stops count from now on */
 	long begins_with;		/* the system call with which they do; -1: at once */
+	bool (*counts)(const struct tracer_stop *stop);	/* of those that change something; NULL: all do */
 	size_t n_stops;
 	struct tracer_stop stops[TRACER_STOPS_MAX];	/* those that were counted */
 };
@@ -38,6 +40,9 @@ struct tracer {
 void tracer_prepare(struct tracer *tracer);
 /* Launches the daemon, with its stops counted from the first such system call on: it stands still at its first instruction. */
 void tracer_launch(struct tracer *tracer, struct harness_daemon *daemon, long begins_with);
+/* Likewise in two steps, for whom another one launches: before that, and after it. */
+void tracer_arm(struct harness_daemon *daemon);
+void tracer_take(struct tracer *tracer, struct harness_daemon *daemon, long begins_with);
 /* Stops one that runs. */
 void tracer_seize(struct tracer *tracer, struct harness_daemon *daemon);
 
