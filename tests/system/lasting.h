@@ -36,6 +36,8 @@ const char *lasting_restart(struct harness_manager *manager, const char *daemon_
 const char *lasting_hangup(struct harness_manager *manager, const char *daemon_keys, const char *body);
 /* What it logged from this length on. */
 const char *lasting_log(struct harness_manager *manager, size_t from);
+/* It has this text: waits for it. */
+void lasting_await_log(struct harness_manager *manager, size_t from, const char *text);
 size_t lasting_log_length(struct harness_manager *manager);
 
 #endif

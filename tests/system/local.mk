@@ -90,6 +90,11 @@ tests_system_check_survivalledger_SOURCES = tests/system/check_survivalledger.c 
 tests_system_check_survivalledger_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_survivalledger_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_survivalchanged
+tests_system_check_survivalchanged_SOURCES = tests/system/check_survivalchanged.c $(LASTING_SUITE)
+tests_system_check_survivalchanged_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_survivalchanged_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_survivalconf
 tests_system_check_survivalconf_SOURCES = tests/system/check_survivalconf.c $(LASTING_SUITE)
 tests_system_check_survivalconf_CFLAGS = $(SYSTEM_CFLAGS)
