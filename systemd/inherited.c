@@ -3,7 +3,8 @@
 /*
  * Takes over what the manager handed down. It trusts the manager's word for nothing: a socket of another kind is refused here,
  * and not found out by the first client. What is stored is told from what a socket unit made by its kind first, then by its
- * name: only one of a socket unit listens, or is called after it.
+ * name: only one of a socket unit listens, or is called after it. Whatever else the store has in it, no start may end for it: the
+ * next one would end in the same way, and so on.
  */
 #include "config.h"
 
@@ -20,10 +21,10 @@
 #define SOCKET_UNIT	".socket"	/* what it calls a socket after whose unit does not say */
 
 enum inherited_kind {
-	INHERITED_LISTENS,		/* what we serve on */
-	INHERITED_WRONG,		/* of a socket unit, and nothing to serve on */
-	INHERITED_NAMELESS,		/* nobody knows what it is for */
 	INHERITED_STORED,
+	INHERITED_NAMELESS,		/* nobody knows what it is for */
+	INHERITED_LISTENS,		/* what could be served on */
+	INHERITED_WRONG,		/* of a socket unit, and nothing to serve on */
 };
 
 static int
@@ -44,18 +45,11 @@ name_is_unit(const char *name)
 	return len >= end && streq(name + len - end, SOCKET_UNIT);
 }
 
-/* A negative errno, or what it is. */
-static int
+static enum inherited_kind
 entry_judge(const struct inherited_entry *entry)
 {
-	int r = sd_is_socket(entry->fd, AF_UNSPEC, 0, 1);
-
-	if (r > 0) {
-		r = sd_is_socket_unix(entry->fd, SOCK_SEQPACKET, 1, NULL, 0);
-		return r < 0 ? r : r ? INHERITED_LISTENS : INHERITED_WRONG;
-	}
-	if (r < 0)
-		return r;
+	if (sd_is_socket(entry->fd, AF_UNSPEC, 0, 1) > 0)
+		return sd_is_socket_unix(entry->fd, SOCK_SEQPACKET, 1, NULL, 0) > 0 ? INHERITED_LISTENS : INHERITED_WRONG;
 	if (name_is_unit(entry->name))
 		return INHERITED_WRONG;
 	return streq(entry->name, NAME_UNKNOWN) ? INHERITED_NAMELESS : INHERITED_STORED;
@@ -82,32 +76,55 @@ inherited_set_names(struct inherited *inherited, const char *names)
 	}
 }
 
-/* Keeps the entries but the listening socket, which becomes listen_fd. */
+/*
+ * Of several that listen the one that is called after a socket unit, else the first: a manager hands down what its socket units
+ * made before what it has stored.
+ */
+static void
+inherited_choose(struct inherited *inherited)
+{
+	unsigned chosen = inherited->n;
+
+	for (unsigned i = 0; i < inherited->n; i++) {
+		const struct inherited_entry *entry = &inherited->entries[i];
+
+		if (entry->kind != INHERITED_LISTENS)
+			continue;
+		if (chosen == inherited->n ||
+		    (name_is_unit(entry->name) && !name_is_unit(inherited->entries[chosen].name)))
+			chosen = i;
+	}
+	if (chosen == inherited->n)
+		return;
+	inherited->listen_fd = inherited->entries[chosen].fd;
+	inherited->n--;
+	memmove(&inherited->entries[chosen], &inherited->entries[chosen + 1],
+	    (inherited->n - chosen) * sizeof(*inherited->entries));
+}
+
+/*
+ * The listening socket is found first: beside it nothing that was handed down keeps us from serving. Without one, what may have been
+ * meant as that is an error, rather than that clients wait at it for ever. From the store it is gone at the next attempt.
+ */
 static int
 inherited_sort(struct inherited *inherited)
 {
-	unsigned n = inherited->n, n_nameless = 0;
+	int r = 0;
 
-	inherited->n = 0;
-	for (unsigned i = 0; i < n; i++) {
-		struct inherited_entry *entry = &inherited->entries[i];
-		int kind = entry_judge(entry);
+	for (unsigned i = 0; i < inherited->n; i++)
+		inherited->entries[i].kind = entry_judge(&inherited->entries[i]);
+	inherited_choose(inherited);
+	if (inherited->listen_fd >= 0)
+		return socket_set_nonblocking(inherited->listen_fd);
+	for (unsigned i = 0; i < inherited->n; i++) {
+		const struct inherited_entry *entry = &inherited->entries[i];
 
-		if (kind < 0)
-			return kind;
-		/* Serving one of several would leave the clients of the others waiting for ever. */
-		if (kind == INHERITED_WRONG || (kind == INHERITED_LISTENS && inherited->listen_fd >= 0))
-			return -EINVAL;
-		n_nameless += kind == INHERITED_NAMELESS;
-		if (kind == INHERITED_LISTENS)
-			inherited->listen_fd = entry->fd;
-		else
-			inherited->entries[inherited->n++] = *entry;
+		if (entry->kind == INHERITED_STORED)
+			continue;
+		(void)store_remove(entry->name);
+		r = -EINVAL;
 	}
-	/* Without a socket to serve on it may have been meant as one; beside that it is only unknown. */
-	if (inherited->listen_fd < 0)
-		return n_nameless ? -EINVAL : 0;
-	return socket_set_nonblocking(inherited->listen_fd);
+	return r;
 }
 
 int
@@ -154,27 +171,58 @@ inherited_take(struct inherited *inherited, const char *name)
 	return -1;
 }
 
+/* Somebody took one of that name: removed by it, that would go, too. */
+static bool
+inherited_is_taken(const struct inherited *inherited, const char *name)
+{
+	for (unsigned i = 0; i < inherited->n; i++)
+		if (inherited->entries[i].fd < 0 && streq(inherited->entries[i].name, name))
+			return true;
+	return false;
+}
+
+static bool
+inherited_had_before(const struct inherited *inherited, unsigned end, const char *name)
+{
+	for (unsigned i = 0; i < end; i++)
+		if (inherited->entries[i].fd >= 0 && streq(inherited->entries[i].name, name))
+			return true;
+	return false;
+}
+
+/* All of one name, by one message: the manager's queue has room for few. */
+static void
+inherited_forget(const struct inherited *inherited, const char *name, inherited_tell_fn tell, void *arg)
+{
+	char text[INHERITED_NAME_SIZE + 320];
+	const char *what = "";
+	int r;
+
+	for (unsigned i = 0; i < inherited->n; i++)
+		if (inherited->entries[i].fd >= 0 && inherited->entries[i].kind >= INHERITED_LISTENS &&
+		    streq(inherited->entries[i].name, name))
+			what = ", a socket that nobody serves: a socket unit is to have one ListenSequentialPacket=, and the service one "
+			    "socket unit";
+	if (inherited_is_taken(inherited, name)) {
+		(void)snprintf(text, sizeof(text), "the service manager handed down '%s' more than once, also as something else%s: that is "
+		    "let go, and removed from its store with the other", name, what);
+	} else {
+		r = store_remove(name);
+		(void)snprintf(text, sizeof(text), "the service manager handed down '%s', which is not known%s: %s%s", name, what,
+		    r ? "it could not be removed from its store: " : "removed from its store", r ? strerror(-r) : "");
+	}
+	tell(text, arg);
+}
+
 void
 inherited_drop(struct inherited *inherited, inherited_tell_fn tell, void *arg)
 {
-	char text[INHERITED_NAME_SIZE + 160];
-
-	for (unsigned i = 0; i < inherited->n; i++) {
-		struct inherited_entry *entry = &inherited->entries[i];
-		int r;
-
-		if (entry->fd < 0)
-			continue;
-		r = store_remove(entry->name);
-		if (r)
-			(void)snprintf(text, sizeof(text), "the service manager handed down '%s', which is not known, and it could "
-			    "not be removed from its store: %s", entry->name, strerror(-r));
-		else
-			(void)snprintf(text, sizeof(text), "the service manager handed down '%s', which is not known: removed "
-			    "from its store", entry->name);
-		tell(text, arg);
-		close_fd(&entry->fd);
-	}
+	for (unsigned i = 0; i < inherited->n; i++)
+		if (inherited->entries[i].fd >= 0 && !inherited_had_before(inherited, i, inherited->entries[i].name))
+			inherited_forget(inherited, inherited->entries[i].name, tell, arg);
+	/* Only now: what is closed looks as what was taken. */
+	for (unsigned i = 0; i < inherited->n; i++)
+		close_fd(&inherited->entries[i].fd);
 }
 
 void

@@ -17,7 +17,7 @@
 #include "tests/service/suite.h"
 
 static char directory[] = "/tmp/check_inherited.XXXXXX";
-static char path[sizeof(directory) + 16];
+static char path[sizeof(directory) + 16];	/* of a socket in it */
 
 static void
 setup(void)
@@ -29,6 +29,10 @@ setup(void)
 static void
 teardown(void)
 {
+	char notify[sizeof(path)];
+
+	(void)snprintf(notify, sizeof(notify), "%s/notify", directory);
+	(void)unlink(notify);
 	(void)unlink(path);
 	(void)rmdir(directory);
 }
@@ -186,20 +190,45 @@ START_TEST(file_is_refused)
 }
 END_TEST
 
-START_TEST(two_sockets_are_refused)
+START_TEST(of_several_sockets_one_is_served)
 {
-	int fds[2];
+	static const struct {
+		const char *names;
+		int listen_fd;
+		int type;		/* of the first */
+	} cases[] = {
+		{ NULL, 3, SOCK_SEQPACKET },
+		{ "door:window", 3, SOCK_SEQPACKET },
+		{ "segmentd.socket:segmentd.socket", 3, SOCK_SEQPACKET },
+		{ "segmentd.socket:box-1-a", 3, SOCK_SEQPACKET },
+		{ "box-1-a:segmentd.socket", 4, SOCK_SEQPACKET },
+		{ NULL, 4, SOCK_STREAM },
+		{ "other.socket:segmentd.socket", 4, SOCK_STREAM },
+		{ "other.socket:door", 4, SOCK_STREAM },
+	};
 	char other[sizeof(path) + 8];
 
 	(void)snprintf(other, sizeof(other), "%s.2", path);
-	fds[0] = suite_bind(path, SOCK_SEQPACKET);
-	fds[1] = suite_bind(other, SOCK_SEQPACKET);
-	ck_assert_int_eq(listen(fds[0], 8), 0);
-	ck_assert_int_eq(listen(fds[1], 8), 0);
-	(void)unlink(other);
-	assert_refused(fds, 2, NULL);
-	assert_refused(fds, 2, "segmentd.socket:segmentd.socket");
-	assert_refused(fds, 2, "segmentd.socket:box-1-a");
+	for (unsigned i = 0; i < BASE_ARRAY_SIZE(cases); i++) {
+		struct inherited inherited;
+		int fds[2] = { suite_bind(path, cases[i].type), suite_bind(other, SOCK_SEQPACKET) };
+
+		ck_assert_int_eq(listen(fds[0], 8), 0);
+		ck_assert_int_eq(listen(fds[1], 8), 0);
+		hand_down(fds, 2, cases[i].names);
+		ck_assert_int_eq(inherited_init(&inherited), 0);
+		ck_assert_int_eq(inherited.listen_fd, cases[i].listen_fd);
+		ck_assert_int_ne(fcntl(inherited.listen_fd, F_GETFL) & O_NONBLOCK, 0);
+		ck_assert_uint_eq(inherited.n, 1);
+		ck_assert_int_eq(inherited.entries[0].fd, 7 - cases[i].listen_fd);
+		inherited_deinit(&inherited);
+		ck_assert_int_eq(fcntl(3, F_GETFD), -1);
+		ck_assert_int_eq(fcntl(4, F_GETFD), -1);
+		(void)close(fds[0]);
+		(void)close(fds[1]);
+		(void)unlink(path);
+		(void)unlink(other);
+	}
 }
 END_TEST
 
@@ -331,34 +360,98 @@ on_tell(const char *text, void *arg)
 	n_told++;
 }
 
+/* Where the manager hears what is said, until the test's end. */
+static int
+bind_manager(void)
+{
+	static char notify[sizeof(path)];
+
+	(void)snprintf(notify, sizeof(notify), "%s/notify", directory);
+	ck_assert_int_eq(setenv("NOTIFY_SOCKET", notify, 1), 0);
+	return suite_bind(notify, SOCK_DGRAM);
+}
+
+static void
+expect_removal(int manager, const char *name)
+{
+	char heard[512], expected[512];
+
+	ck_assert(suite_receive(manager, heard, sizeof(heard)));
+	(void)snprintf(expected, sizeof(expected), "FDSTOREREMOVE=1\nFDNAME=%s", name);
+	ck_assert_str_eq(heard, expected);
+}
+
+static void
+expect_nothing(int manager)
+{
+	char heard[512];
+
+	ck_assert(!suite_receive(manager, heard, sizeof(heard)));
+}
+
 START_TEST(what_nobody_takes_is_removed)
 {
 	struct inherited inherited;
-	char notify[sizeof(path) + 8], heard[512];
-	int fds[4], manager, fd;
+	int fds[4], manager = bind_manager(), fd;
 
-	(void)snprintf(notify, sizeof(notify), "%s.n", path);
-	manager = suite_bind(notify, SOCK_DGRAM);
-	ck_assert_int_eq(setenv("NOTIFY_SOCKET", notify, 1), 0);
 	make_stored(fds);
 	hand_down(fds, 4, "strange:segmentd.socket:box:strange");
 	ck_assert_int_eq(inherited_init(&inherited), 0);
 	fd = inherited_take(&inherited, "box");
 	ck_assert_int_ge(fd, 0);
-	inherited_drop(&inherited, on_tell, (void *)"strange");
-	ck_assert_uint_eq(n_told, 2);
-	for (unsigned i = 0; i < 2; i++) {
-		ck_assert(suite_receive(manager, heard, sizeof(heard)));
-		ck_assert_str_eq(heard, "FDSTOREREMOVE=1\nFDNAME=strange");
-	}
-	ck_assert(!suite_receive(manager, heard, sizeof(heard)));
+	inherited_drop(&inherited, on_tell, (void *)"'strange', which is not known: removed from its store");
+	ck_assert_uint_eq(n_told, 1);
+	expect_removal(manager, "strange");
+	expect_nothing(manager);
 	ck_assert_int_eq(fcntl(3, F_GETFD), -1);
 	ck_assert_int_eq(fcntl(6, F_GETFD), -1);
 	ck_assert_int_ge(fcntl(fd, F_GETFD), 0);
 	/* The socket is no entry. */
 	ck_assert_int_eq(inherited.listen_fd, 4);
 	inherited_deinit(&inherited);
-	(void)unlink(notify);
+}
+END_TEST
+
+/* By its name what was taken would go, too, which is there until there is another. */
+START_TEST(what_has_the_name_of_another_is_not_removed)
+{
+	struct inherited inherited;
+	int fds[4], manager = bind_manager();
+
+	make_stored(fds);
+	hand_down(fds, 4, "box-1-a:segmentd.socket:box-1-a:box-1-b");
+	ck_assert_int_eq(inherited_init(&inherited), 0);
+	for (unsigned i = 0; i < inherited.n; i++) {
+		if (inherited.entries[i].fd == 3)
+			continue;
+		close_fd(&inherited.entries[i].fd);
+	}
+	inherited_drop(&inherited, on_tell, (void *)"'box-1-a' more than once, also as something else: that is let go");
+	ck_assert_uint_eq(n_told, 1);
+	expect_nothing(manager);
+	ck_assert_int_eq(fcntl(3, F_GETFD), -1);
+	inherited_deinit(&inherited);
+}
+END_TEST
+
+/* Else every start to come would end for it. */
+START_TEST(what_cannot_be_served_is_removed)
+{
+	struct inherited inherited;
+	int fds[4], other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), manager = bind_manager();
+
+	make_stored(fds);
+	ck_assert_int_eq(listen(other, 8), 0);
+	(void)close(fds[1]);
+	fds[1] = other;
+	hand_down(fds, 4, "state-dir:foreign:box-1-a:box-1-b");
+	ck_assert_int_eq(inherited_init(&inherited), -EINVAL);
+	expect_removal(manager, "foreign");
+	expect_nothing(manager);
+	hand_down(fds + 2, 2, "box-1-a:box-1-b");
+	ck_assert_int_eq(inherited_init(&inherited), 0);
+	ck_assert_uint_eq(inherited.n, 2);
+	inherited_deinit(&inherited);
 }
 END_TEST
 
@@ -378,13 +471,15 @@ main(void)
 	tcase_add_test(tcase, socket_that_does_not_listen_is_refused);
 	tcase_add_test(tcase, internet_socket_is_refused);
 	tcase_add_test(tcase, file_is_refused);
-	tcase_add_test(tcase, two_sockets_are_refused);
+	tcase_add_test(tcase, of_several_sockets_one_is_served);
 	tcase_add_test(tcase, nonsense_in_the_environment_is_an_error);
 	tcase_add_test(tcase, stored_entries_are_had_by_name);
 	tcase_add_test(tcase, stored_without_a_socket_is_no_error);
 	tcase_add_test(tcase, names_that_do_not_fit_are_none);
 	tcase_add_test(tcase, nameless_without_a_socket_is_refused);
 	tcase_add_test(tcase, what_nobody_takes_is_removed);
+	tcase_add_test(tcase, what_has_the_name_of_another_is_not_removed);
+	tcase_add_test(tcase, what_cannot_be_served_is_removed);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

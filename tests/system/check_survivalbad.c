@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "daemon/box_pair.h"
 #include "tests/system/lasting.h"
@@ -121,18 +122,28 @@ END_TEST
 START_TEST(names_of_others_and_names_twice)
 {
 	int memory = memfd_create("foreign", MFD_CLOEXEC), ends[2], pipes[2];
-	static const char *const names[] = { "of-somebody", "box-1-a", "box-1-b", "box-", "box-1", "box-99999999999999999999-a", "state-dir" };
+	static const char *const names[] = { "of-somebody", "box-", "box-1-a", "box-1-b", "box-1", "box-99999999999999999999-a", "state-dir",
+	    "segmentd.socket", "other.socket" };
+	int listens = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), streams = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const struct sockaddr_un unnamed = { .sun_family = AF_UNIX };
 	const char *log;
 
 	begin();
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
 	ck_assert_int_eq(pipe2(pipes, O_CLOEXEC), 0);
+	/* Wherever they listen: the kernel finds a name for them. */
+	ck_assert_int_eq(bind(listens, (const struct sockaddr *)&unnamed, sizeof(unnamed.sun_family)) | listen(listens, 1), 0);
+	ck_assert_int_eq(bind(streams, (const struct sockaddr *)&unnamed, sizeof(unnamed.sun_family)) | listen(streams, 1), 0);
 	for (int signal = SIGKILL, round = 0; round < 2; round++, signal = SIGUSR2) {
 		(void)harness_manager_end(&manager, signal);
 		for (unsigned i = 0; i < BASE_ARRAY_SIZE(names); i++) {
 			harness_manager_store(&manager, names[i], memory);
 			harness_manager_store(&manager, names[i], ends[0]);
 			harness_manager_store(&manager, names[i], pipes[1]);
+			if (i < 2)
+				continue;
+			harness_manager_store(&manager, names[i], listens);
+			harness_manager_store(&manager, names[i], streams);
 		}
 		harness_manager_launch(&manager);
 		harness_manager_await_ready(&manager);
@@ -140,6 +151,10 @@ START_TEST(names_of_others_and_names_twice)
 		log = harness_daemon_log(&manager.daemon);
 		reloading_expect(log, "'of-somebody', which is not known: removed");
 		reloading_expect(log, "'box-', which is not known: removed");
+		reloading_expect(log, "'other.socket', which is not known, a socket that nobody serves");
+		reloading_expect(log, "'segmentd.socket', which is not known, a socket that nobody serves");
+		ck_assert_uint_eq(harness_manager_count(&manager, "other."), 0);
+		ck_assert_uint_eq(harness_manager_count(&manager, "segmentd."), 0);
 		ck_assert_uint_eq(harness_manager_count(&manager, "of-"), 0);
 		(void)restart();
 		expect_both_same();
