@@ -218,7 +218,8 @@ segment_stop_growing(struct segment *segment, const char *why)
 {
 	segment->grow_to_bytes = 0;
 	segment->n_waits = 0;
-	if (segment->growth)
+	/* What it has is locked again by something that is no growth. */
+	if (segment->growth && segment->grown)
 		provision_cancel(segment->growth, why);
 }
 

@@ -136,8 +136,7 @@ segment_on_revived(struct provision *provision, int r)
 
 	memcpy(text, provision->text, sizeof(text));
 	segment->growth = provision_free(provision);
-	/* It is being removed: what it lacks is no matter any more. */
-	revive_done(segment, r == -ECANCELED ? 0 : r, r == -ECANCELED ? "" : text);
+	revive_done(segment, r, text);
 	segment_grow_on(segment);
 	if (!segment->growth && !segment_n_attached(segment))
 		segment_rest(segment);
@@ -154,7 +153,8 @@ segment_revive_on(struct segment *segment)
 	char text[FINDINGS_TEXT_SIZE] = "";
 	int r;
 
-	if (!segment->is_revived || segment->state != PROTOCOL_READY || segment->growth)
+	/* Also of one that drains: who has it is owed what they were given. */
+	if (!segment->is_revived || segment->growth || (segment->state != PROTOCOL_READY && segment->state != PROTOCOL_DRAINING))
 		return;
 	segment->is_revived = false;
 	if (!provision_must_revive(segment->definition, &segment->holding))
