@@ -19,23 +19,28 @@
 
 static sigjmp_buf guard_return;
 static volatile sig_atomic_t guard_is_armed;
+static struct sigaction guard_before;	/* what a crash comes to */
 
 static void
 guard_on_sigbus(int sig)
 {
 	if (guard_is_armed)
 		siglongjmp(guard_return, 1);
-	(void)signal(sig, SIG_DFL);
+	(void)sigaction(sig, &guard_before, NULL);
 	(void)raise(sig);
 }
 
 int
 guard_init(void)
 {
-	struct sigaction action = { .sa_handler = guard_on_sigbus, .sa_flags = SA_NODEFER };
+	struct sigaction action = { .sa_handler = guard_on_sigbus, .sa_flags = SA_NODEFER }, before;
 
 	(void)sigemptyset(&action.sa_mask);
-	return sigaction(SIGBUS, &action, NULL) ? -errno : 0;
+	if (sigaction(SIGBUS, &action, &before))
+		return -errno;
+	if (before.sa_handler != guard_on_sigbus)
+		guard_before = before;
+	return 0;
 }
 
 int

@@ -76,6 +76,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/requests_query.c daemon/requests_return.c \
 	daemon/requests_segment.c \
 	daemon/requests_who.c \
+	daemon/rest.c daemon/rest.h \
 	daemon/rowfile.c daemon/rowfile.h \
 	daemon/segment.c daemon/segment.h \
 	daemon/segment_count.c \

@@ -4,21 +4,18 @@
 #include "config.h"
 
 #include <getopt.h>
-#include <signal.h>
 
 #include "base/base.h"
 #include "conf/load.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
+#include "daemon/rest.h"
 #include "daemon/start.h"
 #include "daemon/worker/job.h"
-#include "systemd/notify.h"
 
 enum {
 	EXIT_USAGE = 2
 };
-
-#define REST_SECONDS	2
 
 static const char usage[] =
     "Usage: segmentd [-c FILE] [--check] [--version] [--help]\n"
@@ -92,27 +89,6 @@ main_run(const char *file)
 	return r;
 }
 
-/*
- * A manager with Restart=always starts us again at once, and what kept us from running will do so again. So that is tried at
- * intervals, at the end of which it may have been mended; nothing that the manager keeps for us is lost meanwhile.
- */
-static void
-main_rest(void)
-{
-	static const struct timespec interval = { .tv_sec = REST_SECONDS };
-	static const int ends[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR2 };
-	sigset_t set;
-
-	/* Of a unit of its own; others that have us tell them how we are have their own ways. */
-	if (!notify_present() || !getenv("INVOCATION_ID"))
-		return;
-	(void)sigemptyset(&set);
-	for (size_t i = 0; i < BASE_ARRAY_SIZE(ends); i++)
-		(void)sigaddset(&set, ends[i]);
-	(void)sigprocmask(SIG_BLOCK, &set, NULL);
-	(void)sigtimedwait(&set, NULL, &interval);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -157,8 +133,10 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	log_open();
+	if (!check_only)
+		rest_init();
 	r = check_only ? main_check(file) : main_run(file);
 	if (r && !check_only)
-		main_rest();
+		rest_before_failure();
 	return r ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -20,6 +20,7 @@
 #include "daemon/manager_parts.h"
 #include "daemon/survival_await.h"
 #include "daemon/privileges.h"
+#include "daemon/rest.h"
 #include "host/limits.h"
 #include "systemd/notify.h"
 
@@ -562,8 +563,10 @@ manager_run(struct start *start)
 	if (r)
 		log_write(MESSAGE_FAILED, &(struct log_about) { .error = r }, "cannot go on");
 	/* Who comes next finds what we had, as if we had been killed. */
-	if (r && manager->has_restored)
+	if (r && manager->has_restored) {
+		rest_before_failure();
 		_exit(EXIT_FAILURE);
+	}
 	manager_deinit(manager);
 	(void)munmap(manager, sizeof(*manager));
 	return r;

@@ -310,6 +310,7 @@ exec_daemon(const struct harness_daemon *daemon)
 	(void)setenv("NOTIFY_SOCKET", daemon->notify, 1);
 	(void)setenv("SEGMENTD_AUDIT", HARNESS_AUDIT_PROGRAM, 0);
 	(void)unsetenv("JOURNAL_STREAM");
+	(void)unsetenv("INVOCATION_ID");
 	(void)unsetenv("WATCHDOG_USEC");
 	(void)unsetenv("WATCHDOG_PID");
 	if (access(daemon->audit, F_OK) == 0)

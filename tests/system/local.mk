@@ -95,6 +95,16 @@ tests_system_check_survivalchanged_SOURCES = tests/system/check_survivalchanged.
 tests_system_check_survivalchanged_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_survivalchanged_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_survivalmidway
+tests_system_check_survivalmidway_SOURCES = tests/system/check_survivalmidway.c $(SYSTEM_ACTOR) $(LASTING_SUITE)
+tests_system_check_survivalmidway_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_survivalmidway_LDADD = $(HARNESS_LIBS) client/libsegment.la
+
+check_PROGRAMS += tests/system/check_survivalrest
+tests_system_check_survivalrest_SOURCES = tests/system/check_survivalrest.c $(LASTING_SUITE)
+tests_system_check_survivalrest_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_survivalrest_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_survivalconf
 tests_system_check_survivalconf_SOURCES = tests/system/check_survivalconf.c $(LASTING_SUITE)
 tests_system_check_survivalconf_CFLAGS = $(SYSTEM_CFLAGS)
