@@ -58,7 +58,8 @@ static const struct keys_row rows[] = {
 	  .range = "an absolute path",
 	  .help = "The daemon's own directory. It is made with mode 0755 when it does not exist (the socket is in it by "
 	      "default, and what is private in it has modes of its own), and locked while the daemon lives: two daemons never share one. "
-	      "A restart with segments in use does not move to another one: that takes a stop, which gives them back, and a start." },
+	      "A restart with segments in use does not move to another one: that takes a stop by SIGTERM, which gives them back, "
+	      "and a start." },
 	{ KEYS_DAEMON, "admin_group", KEYS_TYPE_ADMIN_GROUP, AT(conf_daemon, admin_group),
 	  .max = 255, .reload = KEYS_LIVE, .fallback = "\"segmentd\"",
 	  .range = "a group; \"\" for none",

@@ -31,7 +31,7 @@ ledger_tell(const struct ledger *ledger, const char *format, ...)
 const char *
 ledger_describe_error(const struct ledger *ledger, char *text, size_t text_size)
 {
-	const char *remedy = "make room where daemon.state_dir is, or name another one";
+	const char *remedy = "make room where daemon.state_dir is";
 
 	if (ledger->error == -ENOMEM)
 		remedy = "let the daemon have more memory";

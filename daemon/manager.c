@@ -289,7 +289,8 @@ manager_init_record(struct manager *manager)
 		return r;
 	r = record_open(&manager->record, state_dir, leftovers_take, leftovers_tell, &manager->leftovers, text, sizeof(text));
 	if (r) {
-		log_write(MESSAGE_STATE, NULL, "%s. Remedy: let the daemon's uid write there, make room, or name another state_dir", text);
+		log_write(MESSAGE_STATE, NULL, "%s. Remedy: let the daemon's uid write there, make room, or, where no segments are in use, name "
+		    "another state_dir", text);
 		return r;
 	}
 	provisioner->record = &manager->record;
@@ -312,8 +313,8 @@ manager_init_survival(struct manager *manager)
 	    &manager->start->inherited, manager->start->known, manager->conf->daemon.state_dir, text, sizeof(text));
 	if (r)
 		log_write(MESSAGE_STATE, NULL, "%s. Remedy: %s", text, r == -EMFILE ? "raise LimitNOFILE= of the service, as is said "
-		    "above; until then everything stays as it is" : "let the daemon's uid write there, make room, or name another "
-		    "state_dir");
+		    "above; until then everything stays as it is" : "let the daemon's uid write there, make room, or, where no "
+		    "segments are in use, name another state_dir");
 	return r;
 }
 

@@ -77,7 +77,7 @@ start_stay_in(struct start *start, char *dir)
 		return;
 	}
 	log_write(MESSAGE_RELOAD_REFUSED, NULL, "daemon.state_dir: \"%s\" -> \"%s\": not done, since the segmentd before this one has segments in "
-	    "use, of which the former tells; stop segmentd, so that they are given back, then start it", dir, daemon->state_dir);
+	    "use, of which the former tells. Remedy: stop segmentd by SIGTERM, so that they are given back", dir, daemon->state_dir);
 	free(daemon->state_dir);
 	daemon->state_dir = dir;
 	/* Not what the files say: the next start says so again. */
