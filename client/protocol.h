@@ -219,8 +219,8 @@ static_assert(sizeof(struct protocol_attached_many) + PROTOCOL_ATTACH_ROWS * siz
 /*
  * RETURN: an attachment of a connection that is gone, as the daemon knows it still, or one before it did: it is this session's from
  * now on, if this is the process that it was handed out to. Where the memory was lost with a daemon, the reply wants it: it comes
- * back with a RETURN for each, with DATA or CONTROL and one fd of it, if the kernel says that it is the same object. -ESTALE: there is no such
- * attachment any more, or the memory is another.
+ * back with a RETURN for each, with DATA or CONTROL and one fd of it, if the kernel says that it is the same object. -ESTALE: there
+ * is no such attachment any more, or the memory is another.
  */
 #define PROTOCOL_RETURN_DATA	UINT32_C(0x1)
 #define PROTOCOL_RETURN_CONTROL	UINT32_C(0x2)	/* that of its locks */

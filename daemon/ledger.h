@@ -208,7 +208,8 @@ typedef int (*ledger_take_fn)(const struct ledger_item *item, void *arg);
 /*
  * Begins a ledger beside an earlier daemon's, and gives take() the rows of that one: all segments, then locks, then sessions, then
  * attachments, each kind in the order of the file. take() may put rows already. What nobody puts again is lost with the commit.
- * A definition whose bytes are known, which may be NULL, is that one. Nobody else may have the directory: its lock is the caller's. 0, or a negative errno with a sentence, and there is no ledger.
+ * A definition whose bytes are known, which may be NULL, is that one. Nobody else may have the directory: its lock is the caller's.
+ * 0, or a negative errno with a sentence, and there is no ledger.
  */
 int ledger_open(struct ledger *ledger, const char *state_dir, const struct pack_known *known, ledger_take_fn take,
     ledger_tell_fn tell, void *arg, char *text, size_t text_size);

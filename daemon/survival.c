@@ -373,7 +373,8 @@ survival_put_back(struct survival *survival)
 
 /*
  * Its request is first in the queue still. Nobody but its peer, or the queue to it, can have its description, since ours has ended
- * with the earlier daemon: so it was answered, and that one was killed before it took the request from the queue. Likewise if it is given back already.
+ * with the earlier daemon: so it was answered, and that one was killed before it took the request from the queue. Likewise if it is
+ * given back already.
  */
 static void
 survival_resume_attachment(struct survival *survival, struct past_attachment *past)
@@ -514,8 +515,8 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 		n_sessions += past->sessions[i].session != NULL;
 	if (past->n_segments || past->n_sessions)
 		log_write(MESSAGE_TAKEN_OVER, NULL, "taken over from the segmentd before this one: %zu of %zu segments, %zu of %zu "
-		    "connections, %zu attachments", n_segments, past->n_segments, n_sessions, past->n_sessions,
-		    past->n_attachments);
+		    "connections, %zu attachments%s", n_segments, past->n_segments, n_sessions, past->n_sessions,
+		    past->n_attachments, survival->n_awaited ? "; the memory of others is awaited from clients" : "");
 	survival_tell_unknown(past);
 	past_close_fds(past);
 	survival_resume(survival);
