@@ -131,7 +131,7 @@ survival_give_holding(struct past_segment *past, struct holding *holding)
 {
 	const struct ledger_segment *row = &past->row;
 	/* Its descriptors were taken because they are that; what has a name may be had by another. */
-	bool is_memfd = past->definition->backend == DEFINITION_MEMFD;
+	bool is_only_ours = backend_has(past->definition->backend, BACKEND_FD | BACKEND_SEALED);
 	const struct segment_past segment_past = {
 		.state = (enum protocol_state)row->state,
 		.claim_id = row->claim_id,
@@ -142,7 +142,7 @@ survival_give_holding(struct past_segment *past, struct holding *holding)
 		.packed = past->packed,
 		.n_packed = past->n_packed,
 		.data_device = row->data_device,
-		.data_inode = is_memfd ? row->data_inode : 0,
+		.data_inode = is_only_ours ? row->data_inode : 0,
 		.control_device = row->control_device,
 		.control_inode = row->control_inode,
 	};
