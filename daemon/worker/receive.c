@@ -9,13 +9,16 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 
 #include "base/base.h"
 #include "daemon/worker/receive.h"
 
 #define SEALS	(F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define LINGER_US	1000
 
 static int
 receive_refuse(struct job_result *result, int r, const char *what)
@@ -90,6 +93,25 @@ receive_object(int socket_fd, const struct job_file *file, struct job_result *re
 	return r;
 }
 
+static void
+receive_on_alarm(int sig)
+{
+}
+
+/* The end of a socket that lingers waits for its peer, or for a signal, whichever comes first. */
+static void
+receive_hurry(bool hurries)
+{
+	const struct sigaction action = { .sa_handler = receive_on_alarm };
+	const struct itimerval interval = {
+		.it_value.tv_usec = hurries ? LINGER_US : 0, .it_interval.tv_usec = hurries ? LINGER_US : 0,
+	};
+
+	/* Without it whoever waits too long is killed. */
+	if (sigaction(SIGALRM, &action, NULL) == 0)
+		(void)setitimer(ITIMER_REAL, &interval, NULL);
+}
+
 int
 receive_discard(int socket_fd, bool all)
 {
@@ -100,9 +122,11 @@ receive_discard(int socket_fd, bool all)
 	/* For which there is no room either: so an empty message is told from the end of file. */
 	if (all && setsockopt(socket_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)))
 		return -errno;
+	receive_hurry(true);
 	do {
 		message = (struct msghdr) { 0 };
 		n = recvmsg(socket_fd, &message, MSG_DONTWAIT);
 	} while (n < 0 ? errno == EINTR : all && (n > 0 || message.msg_flags & MSG_CTRUNC));
+	receive_hurry(false);
 	return 0;
 }

@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -391,6 +392,8 @@ START_TEST(other_requests_bring_nothing)
 }
 END_TEST
 
+#define LINGERING_N	8
+
 /* A socket whose last reference keeps whoever lets go of it: what it was given is never read. */
 static int
 lingering(void)
@@ -474,6 +477,42 @@ START_TEST(nobody_waits_for_what_is_dropped)
 		harness_close(&conn);
 	}
 	suite_serves(&daemon_);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
+/* Nor does it keep a worker for longer than a moment each: a uid's connections are read away one after the other. */
+START_TEST(what_lingers_takes_a_moment)
+{
+	struct protocol_attached none = { .generation = 7, .attachment = 7 };
+	struct harness_conn hostile[LINGERING_N], conn = HARNESS_CONN_NULL;
+	union suite_request request = { .bytes = "" };
+	uint64_t since_ns;
+	uint32_t wants;
+	int fd;
+
+	harness_daemon_start(&daemon_, patient, body);
+	harness_open(&conn, daemon_.socket);
+	for (unsigned i = 0; i < LINGERING_N; i++) {
+		hostile[i] = (struct harness_conn) HARNESS_CONN_NULL;
+		harness_open(&hostile[i], daemon_.socket);
+	}
+	suite_fill(&request, PROTOCOL_LIST, sizeof(request.list), conn.serial + 1);
+	ck_assert_int_eq(kill(daemon_.pid, SIGSTOP), 0);
+	for (unsigned i = 0; i < LINGERING_N; i++) {
+		send_lingering(&hostile[i], &request, sizeof(request.list), 1);
+		harness_close(&hostile[i]);
+	}
+	ck_assert_int_eq(kill(daemon_.pid, SIGCONT), 0);
+	since_ns = clock_monotonic_ns();
+	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	/* It is behind those, as is what comes after it. */
+	ck_assert_int_eq(ask_return(&conn, &none, PROTOCOL_RETURN_DATA, &fd, 1, &wants), -ESTALE);
+	ck_assert_int_eq(ask_return(&conn, &none, 0, NULL, 0, &wants), -ESTALE);
+	harness_assert(clock_monotonic_ns() - since_ns < LINGERING_N / 2 * NS_PER_SEC, "%d sockets that linger took %" PRIu64 " ms",
+	    LINGERING_N, (clock_monotonic_ns() - since_ns) / NS_PER_MS);
+	(void)close(fd);
+	harness_close(&conn);
 	harness_daemon_stop(&daemon_);
 }
 END_TEST
@@ -619,6 +658,7 @@ main(void)
 	tcase_add_test(tcase, nothing_else_is_taken_for_it);
 	tcase_add_test(tcase, other_requests_bring_nothing);
 	tcase_add_loop_test(tcase, nobody_waits_for_what_is_dropped, 0, 4);
+	tcase_add_test(tcase, what_lingers_takes_a_moment);
 	tcase_add_test(tcase, one_that_hinders_keeps_it_from_nobody);
 	tcase_add_test(tcase, two_bring_it_at_once);
 	tcase_add_test(tcase, broken_connection_costs_no_attachment);
