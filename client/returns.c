@@ -52,8 +52,8 @@ returns_add(struct segment *segment)
 
 	(void)pthread_mutex_lock(&mutex);
 	list_append(client, segment);
-	/* Another thread may have connected anew since the daemon answered: those of older connections stand first. */
-	if (client->segments != segment && client->segments->epoch > segment->epoch) {
+	/* Another thread may have connected anew since the daemon answered, or be at it: those of older connections stand first. */
+	if (segment->client_previous->epoch > segment->epoch) {
 		segment->client_previous->client_next = NULL;
 		segment->client_next = client->segments;
 		client->segments = segment;
