@@ -233,7 +233,7 @@ parcels_take(struct parcels *parcels, struct session *session, enum job_kind kin
 	struct parcel *parcel;
 	int r;
 
-	parcels_forget(session);
+	(void)parcels_forget(session);
 	parcel = parcel_new(parcels, kind, session->identity.uid);
 	if (!parcel)
 		return -ENOMEM;
@@ -282,22 +282,23 @@ parcels_discards(const struct session *session)
 	return session->parcel && session->parcel->job.job.kind == JOB_DISCARD;
 }
 
-void
+bool
 parcels_forget(struct session *session)
 {
 	struct parcel *parcel = take_ptr(session->parcel);
 	struct parcels *parcels;
 
 	if (!parcel)
-		return;
+		return false;
 	parcel->session = NULL;
 	/* A worker that is at it has a duplicate of its own, and done comes to the rest. */
 	if (parcel->is_running && !workers_cancel(&parcel->job))
-		return;
+		return true;
 	parcels = parcel->parcels;
 	parcel_leave(parcel);
 	parcel_free(parcel);
 	parcels_start(parcels);
+	return false;
 }
 
 void

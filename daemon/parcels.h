@@ -68,8 +68,11 @@ int parcels_discard(struct parcels *parcels, struct session *session);
 /* Whether that is still to be done: what is first in the queue then is not known. */
 bool parcels_discards(const struct session *session);
 
-/* The session does not want session->parcel any more, or has ended. */
-void parcels_forget(struct session *session);
+/*
+ * The session does not want session->parcel any more, or has ended. True: a worker is at what is in its queue, and whoever reads
+ * that meanwhile may be left with the last reference to what it lets go of.
+ */
+bool parcels_forget(struct session *session);
 
 /*
  * Takes a connection that was shut down, and has descriptors in its queue, and closes it when they are read away. It goes on

@@ -64,7 +64,7 @@ return_take(struct requests *requests, struct session *session, const struct pro
 		    parcel->text);
 	else
 		r = survival_take_back(requests->survival, segment, asked->flags, parcel->fd, text, sizeof(text));
-	parcels_forget(session);
+	(void)parcels_forget(session);
 	if (r == 0)
 		return true;
 	*ret_r = r < 0 ? session_refuse(session, &asked->header, r, "%s", text) : return_reply(requests, session, &asked->header,

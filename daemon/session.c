@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "base/base.h"
 #include "daemon/log.h"
@@ -114,7 +115,7 @@ session_take_off(struct session *session)
 {
 	int r;
 
-	parcels_forget(session);
+	(void)parcels_forget(session);
 	if (!session->brings_fds) {
 		session_consume(session);
 		return session_set_mode(session, SESSION_READING);
@@ -352,6 +353,7 @@ struct session *
 session_free(struct session *session)
 {
 	struct session_host *host;
+	bool is_read;
 
 	if (!session)
 		return NULL;
@@ -362,9 +364,12 @@ session_free(struct session *session)
 		(void)event_del(&session->pidfd_event);
 	if (event_initialized(&session->retry_event))
 		(void)event_del(&session->retry_event);
-	parcels_forget(session);
-	if (session->fd >= 0 && !session_may_send_fds(session)) {
-		if (session_shut(session->fd))
+	/* What a worker reads away is no matter of ours, not even to be looked at; that of this uid which comes next has the rest. */
+	is_read = parcels_forget(session);
+	if (is_read)
+		(void)shutdown(session->fd, SHUT_RDWR);
+	if (session->fd >= 0 && (is_read || !session_may_send_fds(session))) {
+		if (!is_read && session_shut(session->fd))
 			flights_add(&host->flights, &session->fd, session->identity.uid, session->n_fds_in_flight);
 		else
 			parcels_end(&host->parcels, &session->fd, session->n_fds_in_flight);
