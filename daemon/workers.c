@@ -21,6 +21,7 @@
 
 #define STUCK_SECONDS	10	/* for one job, as daemon/patience.h counts them: a piece takes milliseconds */
 #define IDLE_SECONDS	2
+#define RETRY_MS	20	/* while the kernel has no room for a message */
 #define SLOW_BYTES	(64 * MIB)	/* a second, at the very least */
 #define LOST_SECONDS	5	/* from its being killed on: who is dead but for a disk that does not answer */
 #define END_MS		1000	/* of all that were killed at the daemon's end; who has none of a CPU ends after it */
@@ -384,11 +385,25 @@ workers_first(const struct workers *workers)
 	return TAILQ_FIRST(TAILQ_EMPTY(&workers->queue) ? &workers->waiting : &workers->queue);
 }
 
+static void
+workers_put_back(struct workers *workers, struct workers_job *job)
+{
+	TAILQ_INSERT_HEAD(workers_queue_of(workers, job), job, entry);
+	job->is_queued = true;
+}
+
+/* What a moment later may well go: whoever has too much in flight of our own uid, or too little memory, is not the worker. */
+static bool
+error_passes(int r)
+{
+	return r == -ETOOMANYREFS || r == -ENOBUFS || r == -ENOMEM || r == -EAGAIN;
+}
+
 /* Gives jobs to workers until either runs out. */
 static void
 workers_dispatch(struct workers *workers)
 {
-	static const struct timeval idle = { .tv_sec = IDLE_SECONDS };
+	static const struct timeval idle = { .tv_sec = IDLE_SECONDS }, later = { .tv_usec = RETRY_MS * 1000 };
 	struct workers_job *job;
 
 	while ((job = workers_first(workers))) {
@@ -406,12 +421,16 @@ workers_dispatch(struct workers *workers)
 		job->is_queued = false;
 		if (worker)
 			r = worker_give(worker, job);
-		if (worker && r) {
+		if (worker && (r == -EPIPE || r == -ECONNRESET)) {
 			/* It died idle, and its pidfd is about to say so: the job is another one's. */
 			worker->is_retired = true;
-			TAILQ_INSERT_HEAD(workers_queue_of(workers, job), job, entry);
-			job->is_queued = true;
+			workers_put_back(workers, job);
 			continue;
+		}
+		if (worker && error_passes(r)) {
+			workers_put_back(workers, job);
+			(void)evtimer_add(&workers->dispatch_event, &later);
+			break;
 		}
 		if (r) {
 			struct workers_outcome outcome = { .error = r };
