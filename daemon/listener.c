@@ -235,9 +235,14 @@ listener_on_accept(evutil_socket_t listen_fd, short what, void *arg)
 	struct listener *listener = arg;
 
 	for (int i = 0; i < TURN_ACCEPTS; i++) {
-		int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		int r;
+		int fd, r;
 
+		/* Else somebody who is refused could leave us with as many descriptors as it connects times. */
+		if (parcels_are_crowded(&listener->host->parcels)) {
+			listener_pause(listener);
+			return;
+		}
+		fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 				listener_refuse(listener, errno);

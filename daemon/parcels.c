@@ -11,6 +11,7 @@
 #include "daemon/session_parts.h"
 
 #define WORKERS_AT_ONCE		4
+#define ENDED_MAX		256	/* no client ends so unless it means to */
 #define PATIENCE_SECONDS	1	/* of what takes no time at all, unless somebody means it to */
 #define RETRY_MS		100	/* while there is no worker to be had */
 
@@ -20,6 +21,7 @@ parcel_free(struct parcel *parcel)
 	/* A duplicate of a session's, or one whose queue is empty; and proved memory, which others have as well. */
 	close_fd(&parcel->socket_fd);
 	close_fd(&parcel->fd);
+	parcel->parcels->n_ended -= !!(parcel->job.job.flags & JOB_DISCARD_ALL);
 	charge_deinit(&parcel->charge);
 	free(parcel);
 }
@@ -301,6 +303,12 @@ parcels_forget(struct session *session)
 	return false;
 }
 
+bool
+parcels_are_crowded(const struct parcels *parcels)
+{
+	return parcels->n_ended >= ENDED_MAX;
+}
+
 void
 parcels_end(struct parcels *parcels, int *fd, unsigned n_fds_in_flight)
 {
@@ -313,6 +321,7 @@ parcels_end(struct parcels *parcels, int *fd, unsigned n_fds_in_flight)
 	if (!parcel)
 		return;
 	parcel->job.job.flags = JOB_DISCARD_ALL;
+	parcels->n_ended++;
 	parcel->socket_fd = take_fd(fd);
 	parcel->n_fds_in_flight = n_fds_in_flight;
 	(void)accounts_charge_again(parcels->accounts, peer.uid, ACCOUNTS_CLIENTS, 1, &parcel->charge);

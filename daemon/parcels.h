@@ -41,6 +41,7 @@ struct parcels {
 	TAILQ_HEAD(parcels_queue, parcel) waiting;	/* for a worker, or for the one that their uid has */
 	struct parcels_queue running, done;
 	struct event retry_event;
+	unsigned n_ended;		/* connections */
 };
 
 void parcels_init(struct parcels *parcels, struct event_base *base, struct accounts *accounts, struct flights *flights);
@@ -73,6 +74,9 @@ bool parcels_discards(const struct session *session);
  * that meanwhile may be left with the last reference to what it lets go of.
  */
 bool parcels_forget(struct session *session);
+
+/* Whether so many have ended that no more are to be accepted for the moment: each has a descriptor until it was read away. */
+bool parcels_are_crowded(const struct parcels *parcels);
 
 /*
  * Takes a connection that was shut down, and has descriptors in its queue, and closes it when they are read away. It goes on

@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sched.h>
@@ -336,6 +337,35 @@ START_TEST(an_attachment_without_descriptors_is_refused_with_the_reason)
 }
 END_TEST
 
+/* Refused or not, what it left behind is read away by workers, and has a descriptor of the daemon's until then. */
+START_TEST(who_ends_with_descriptors_leaves_few_behind)
+{
+	enum { N = 1500, MOST = 400 };
+	struct suite_scene scene;
+	struct harness_usage usage;
+	uint64_t most = 0;
+	int memory = memfd_create("foreign", MFD_CLOEXEC);
+
+	suite_begin(&scene, "limits = { clients = 4; };", open_body);
+	for (int i = 0; i < N; i++) {
+		int fd = harness_dial(scene.daemon.socket);
+
+		harness_assert(fd >= 0, "connect: %s", strerror(-fd));
+		(void)harness_send(fd, "abc", 3, &memory, 1);
+		(void)close(fd);
+		if (i % 50 == 0) {
+			harness_usage_read(scene.daemon.pid, &usage);
+			most = max_u64(most, usage.fds);
+		}
+	}
+	harness_assert(most < MOST, "the daemon had %" PRIu64 " descriptors", most);
+	(void)close(memory);
+	/* They counted for this uid until they were gone. */
+	harness_usage_await(&scene.watcher, scene.daemon.pid, &scene.before);
+	suite_end(&scene);
+}
+END_TEST
+
 static void
 limit_descriptors(void *arg)
 {
@@ -411,6 +441,7 @@ main(void)
 	tcase_add_test(tcase, templates_limit_size_and_count);
 	tcase_add_test(tcase, without_descriptors_new_clients_are_told_and_old_ones_served);
 	tcase_add_test(tcase, an_attachment_without_descriptors_is_refused_with_the_reason);
+	tcase_add_test(tcase, who_ends_with_descriptors_leaves_few_behind);
 	tcase_add_test(tcase, segments_beyond_the_descriptors_fail_with_a_reason_that_names_them);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
