@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <poll.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -55,6 +56,14 @@ count_fds(pid_t pid, struct harness_usage *usage)
 		usage->sockets += strncmp(target, "socket:", 7) == 0;
 	}
 	(void)closedir(dir);
+}
+
+int
+harness_make_private(const char *path)
+{
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
+		return 0;
+	return mount(NULL, path, NULL, MS_REC | MS_PRIVATE, NULL);
 }
 
 size_t

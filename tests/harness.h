@@ -241,6 +241,11 @@ void harness_usage_read(pid_t pid, struct harness_usage *ret_usage);
 void harness_usage_await(struct harness_conn *conn, pid_t pid, const struct harness_usage *before);
 /* A figure of /proc/PID/status, as in "VmRSS:". */
 uint64_t harness_status_figure(pid_t pid, const char *key);
+/*
+ * What is mounted from here on is of this mount namespace alone: everywhere, or on path where "/" is no mount, as in a chroot.
+ * 0, or -1 with errno.
+ */
+int harness_make_private(const char *path);
 /* The children of a process; at most max. */
 size_t harness_children(pid_t pid, pid_t *pids, size_t max);
 

@@ -277,7 +277,7 @@ rig_enter_private_shm(void)
 {
 	if (unshare(CLONE_NEWNS | CLONE_NEWIPC))
 		harness_skip("no namespaces of our own: %s", strerror(errno));
-	harness_assert(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0, "mount: %s", strerror(errno));
+	harness_assert(harness_make_private("/dev/shm") == 0, "mount: %s", strerror(errno));
 	harness_assert(mount("tmpfs", "/dev/shm", "tmpfs", 0, "mode=1777") == 0, "mount: %s", strerror(errno));
 }
 

@@ -58,7 +58,7 @@ run_host(void (*body)(void))
 	pid = harness_fork();
 	if (pid == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		harness_assert(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+		harness_assert(harness_make_private("/proc") == 0 &&
 		    mount("proc", "/proc", "proc", 0, NULL) == 0, "/proc: %s", strerror(errno));
 		body();
 		_exit(0);
