@@ -43,6 +43,10 @@ accounts_get(struct accounts *accounts, uint32_t uid)
 		return NULL;
 	account->uid = uid;
 	HASH_ADD(hh, accounts->by_uid, uid, sizeof(account->uid), account);
+	if (!HASH_TAKES(account)) {
+		free(account);
+		return NULL;
+	}
 	return account;
 }
 

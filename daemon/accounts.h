@@ -7,9 +7,8 @@
 #ifndef DAEMON_ACCOUNTS_H
 #define DAEMON_ACCOUNTS_H
 
-#include <uthash.h>
-
 #include "conf/load.h"
+#include "daemon/hash.h"
 
 enum accounts_kind {
 	ACCOUNTS_CLIENTS,

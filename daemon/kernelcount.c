@@ -246,6 +246,11 @@ kernelcount_watch(struct kernelcount *kernelcount, struct kernelcount_watch *wat
 		return -errno;
 	*watch = (struct kernelcount_watch) { .wd = wd, .look = look, .kernelcount = kernelcount };
 	HASH_ADD_INT(kernelcount->by_wd, wd, watch);
+	if (!HASH_TAKES(watch)) {
+		(void)inotify_rm_watch(kernelcount->inotify_fd, wd);
+		watch->wd = -1;
+		return -ENOMEM;
+	}
 	return 0;
 }
 

@@ -13,7 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
-#include <uthash.h>
+
+#include "daemon/hash.h"
 
 struct kernelcount_watch;
 

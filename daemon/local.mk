@@ -23,6 +23,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/deaths.c daemon/deaths.h \
 	daemon/ending.c daemon/ending.h \
 	daemon/events.c daemon/events.h \
+	daemon/hash.h \
 	daemon/holding.c daemon/holding.h \
 	daemon/inquiry.c daemon/inquiry.h \
 	daemon/kept.c daemon/kept.h \

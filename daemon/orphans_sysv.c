@@ -9,9 +9,9 @@
 
 #include <event2/event_struct.h>
 #include <sys/shm.h>
-#include <uthash.h>
 
 #include "base/base.h"
+#include "daemon/hash.h"
 #include "daemon/orphans.h"
 
 #define TURN_NS		(NS_PER_MS / 2)		/* of work in one turn of the loop */
@@ -210,6 +210,23 @@ sysv_on_turn(evutil_socket_t fd, short what, void *arg)
 
 /* Answers. */
 
+/* NULL where there are as many already as may be, or memory is short: then what is said of it is said again. */
+static struct told *
+sysv_add(struct orphans_sysv *sysv, int shm_id)
+{
+	struct told *told;
+
+	if (HASH_COUNT(sysv->told) >= sysv->orphans->max_entries || !(told = calloc(1, sizeof(*told))))
+		return NULL;
+	told->shm_id = shm_id;
+	HASH_ADD_INT(sysv->told, shm_id, told);
+	if (!HASH_TAKES(told)) {
+		free(told);
+		return NULL;
+	}
+	return told;
+}
+
 /* Something is said of it, if that is news. */
 static struct told *
 sysv_say(struct orphans_sysv *sysv, size_t i)
@@ -218,10 +235,8 @@ sysv_say(struct orphans_sysv *sysv, size_t i)
 	uint32_t verdict = sysv->ask->strays[i].verdict;
 	struct told *told = sysv_find(sysv, candidate->shm_id);
 
-	if (!told && HASH_COUNT(sysv->told) < sysv->orphans->max_entries && (told = calloc(1, sizeof(*told)))) {
-		told->shm_id = candidate->shm_id;
-		HASH_ADD_INT(sysv->told, shm_id, told);
-	}
+	if (!told)
+		told = sysv_add(sysv, candidate->shm_id);
 	if (!told || told->verdict != verdict)
 		orphans_tell(sysv->ask, i);
 	if (!told)

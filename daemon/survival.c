@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/socket.h>
-#include <uthash.h>
 
 #include "base/base.h"
 #include "conf/plan.h"
@@ -488,7 +487,7 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 	survival->await_ms = conf->daemon.await_returns_ms;
 	if (!past)
 		return 0;
-	past_sort(past);
+	r = past_sort(past);
 	for (size_t i = 0; r == 0 && i < conf->n_templates; i++)
 		r = registry_set_template(survival->registry, conf->templates[i]);
 	/* Without a descriptor that was kept, what has a name is a leftover, and what has none its clients may have. */

@@ -176,7 +176,7 @@ segments_are_sorted(const struct past *past)
 	return true;
 }
 
-void
+int
 past_sort(struct past *past)
 {
 	if (!segments_are_sorted(past))
@@ -185,10 +185,17 @@ past_sort(struct past *past)
 		qsort(past->sessions, past->n_sessions, sizeof(*past->sessions), compare_sessions);
 	if (past->n_attachments)
 		qsort(past->attachments, past->n_attachments, sizeof(*past->attachments), compare_attachments);
-	for (size_t i = 0; i < past->n_segments; i++)
+	for (size_t i = 0; i < past->n_segments; i++) {
 		HASH_ADD(hh, past->by_generation, row.generation, sizeof(uint64_t), &past->segments[i]);
-	for (size_t i = 0; i < past->n_sessions; i++)
+		if (!HASH_TAKES(&past->segments[i]))
+			return -ENOMEM;
+	}
+	for (size_t i = 0; i < past->n_sessions; i++) {
 		HASH_ADD(hh, past->by_id, row.id, sizeof(uint64_t), &past->sessions[i]);
+		if (!HASH_TAKES(&past->sessions[i]))
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 struct past_segment *

@@ -4,9 +4,8 @@
 #ifndef DAEMON_SURVIVAL_PAST_H
 #define DAEMON_SURVIVAL_PAST_H
 
-#include <uthash.h>
-
 #include "daemon/box.h"
+#include "daemon/hash.h"
 #include "daemon/ledger.h"
 
 struct attachment;
@@ -70,8 +69,8 @@ struct past *past_free(struct past *past);
 int past_take_row(const struct ledger_item *item, void *arg);
 int past_take_fd(const struct box_label *label, int fd, void *arg);
 
-/* Each kind in its order; from here on they are found. */
-void past_sort(struct past *past);
+/* Each kind in its order; from here on they are found. 0 or -ENOMEM. */
+int past_sort(struct past *past);
 struct past_segment *past_find_segment(const struct past *past, uint64_t generation);
 struct past_session *past_find_session(const struct past *past, uint64_t id);
 
