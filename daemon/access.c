@@ -19,9 +19,15 @@ identity_deinit(struct identity *identity)
 }
 
 bool
+identity_is_uid(const struct identity *identity, uint32_t uid)
+{
+	return !identity->is_uid_unknown && identity->uid == uid;
+}
+
+bool
 identity_in_group(const struct identity *identity, uint32_t gid)
 {
-	if (identity->gid == gid)
+	if (!identity->is_gid_unknown && identity->gid == gid)
 		return true;
 	for (size_t i = 0; i < identity->n_groups; i++)
 		if (identity->groups[i] == gid)
@@ -87,7 +93,7 @@ static uint32_t
 access_judged(const struct definition *definition, const struct identity *identity)
 {
 	access_know_daemon();
-	if (identity->uid == access_daemon.uid)
+	if (identity_is_uid(identity, access_daemon.uid))
 		return access_of_bits(definition->mode >> 6);
 	if (identity_in_group(identity, access_group(definition)) || identity_in_group(identity, access_daemon.gid))
 		return access_of_bits(definition->mode >> 3);
@@ -99,11 +105,11 @@ access_allowed(const struct definition *definition, const struct identity *ident
 {
 	uint32_t access;
 
-	if (identity->uid == 0)
+	if (identity_is_uid(identity, 0))
 		return PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE;
 	if (backend_has(definition->backend, BACKEND_JUDGED))
 		return access_judged(definition, identity);
-	if (identity->uid == access_owner(definition))
+	if (identity_is_uid(identity, access_owner(definition)))
 		access = access_of_bits(definition->mode >> 6);
 	else if (identity_in_group(identity, access_group(definition)))
 		access = access_of_bits(definition->mode >> 3);
@@ -112,7 +118,7 @@ access_allowed(const struct definition *definition, const struct identity *ident
 	for (size_t i = 0; i < definition->n_allow; i++) {
 		const struct definition_allow *allow = &definition->allow[i];
 
-		if (allow->is_group ? identity_in_group(identity, allow->id) : identity->uid == allow->id)
+		if (allow->is_group ? identity_in_group(identity, allow->id) : identity_is_uid(identity, allow->id))
 			access |= access_of_bits(allow->write ? 6 : 4);
 	}
 	return access;

@@ -14,6 +14,11 @@
 struct identity {
 	uint32_t uid;
 	uint32_t gid;
+	/*
+	 * They have no number in the daemon's user namespace: what stands for them is the kernel's for all of those. Nobody is
+	 * taken for somebody by it.
+	 */
+	bool is_uid_unknown, is_gid_unknown;
 	int32_t pid;			/* 0 where its pid namespace hides it; a number to print */
 	uint64_t process;		/* as process_number() has it; 0: not known */
 	uint32_t *groups;		/* supplementary */
@@ -23,6 +28,7 @@ struct identity {
 #define IDENTITY_NULL	{ 0 }
 
 void identity_deinit(struct identity *identity);
+bool identity_is_uid(const struct identity *identity, uint32_t uid);
 bool identity_in_group(const struct identity *identity, uint32_t gid);
 /* Whether it is that process. A pid alone is not enough where it is 0: all whom their pid namespace hides have that one. */
 bool identity_is_process(const struct identity *identity, uint32_t uid, int32_t pid, uint64_t process);

@@ -16,6 +16,52 @@
 #endif
 
 #define GROUPS_MAX	65536
+#define OVERFLOW_ID	65534		/* unless an administrator has set another */
+
+/*
+ * What the kernel says in place of a uid or gid that our user namespace has no number for; UINT32_MAX: it has one for each, as the
+ * host's first has. Where the namespace has that number, too, nobody can tell the two apart.
+ */
+static uint32_t
+session_overflow_id(const char *map_path, const char *overflow_path)
+{
+	unsigned long first, outside, n = 0, overflow = OVERFLOW_ID;
+	cleanup_fclose FILE *map = fopen(map_path, "re"), *number = fopen(overflow_path, "re");
+
+	if (map && fscanf(map, "%lu %lu %lu", &first, &outside, &n) == 3 && n == UINT32_MAX)
+		return UINT32_MAX;
+	if (number && fscanf(number, "%lu", &overflow) != 1)
+		overflow = OVERFLOW_ID;
+	return (uint32_t)overflow;
+}
+
+/* Asked of the kernel once: maps are written once, and nobody but an administrator writes the other two. */
+static struct {
+	bool is_known;
+	uint32_t uid, gid;
+} session_overflow;
+
+static void
+session_know_overflow(void)
+{
+	if (session_overflow.is_known)
+		return;
+	session_overflow.uid = session_overflow_id("/proc/self/uid_map", "/proc/sys/kernel/overflowuid");
+	session_overflow.gid = session_overflow_id("/proc/self/gid_map", "/proc/sys/kernel/overflowgid");
+	session_overflow.is_known = true;
+}
+
+/* Groups that have no number are left out. */
+static void
+session_drop_unknown_groups(struct identity *identity)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < identity->n_groups; i++)
+		if (session_overflow.gid == UINT32_MAX || identity->groups[i] != session_overflow.gid)
+			identity->groups[n++] = identity->groups[i];
+	identity->n_groups = n;
+}
 
 static int
 session_identify_groups(struct session *session)
@@ -33,6 +79,7 @@ session_identify_groups(struct session *session)
 	if (getsockopt(session->fd, SOL_SOCKET, SO_PEERGROUPS, identity->groups, &size))
 		return -errno;
 	identity->n_groups = size / sizeof(gid_t);
+	session_drop_unknown_groups(identity);
 	return 0;
 }
 
@@ -86,7 +133,14 @@ session_identify(struct session *session)
 
 	if (getsockopt(session->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size))
 		return -errno;
-	session->identity = (struct identity) { .uid = peer.uid, .gid = peer.gid, .pid = peer.pid };
+	session_know_overflow();
+	session->identity = (struct identity) {
+		.uid = peer.uid,
+		.gid = peer.gid,
+		.is_uid_unknown = session_overflow.uid != UINT32_MAX && peer.uid == session_overflow.uid,
+		.is_gid_unknown = session_overflow.gid != UINT32_MAX && peer.gid == session_overflow.gid,
+		.pid = peer.pid,
+	};
 	size = sizeof(session->pidfd);
 	if (getsockopt(session->fd, SOL_SOCKET, SO_PEERPIDFD, &session->pidfd, &size)) {
 		session->pidfd = -1;

@@ -56,6 +56,33 @@ START_TEST(first_class_that_fits_decides)
 }
 END_TEST
 
+/* The kernel's number for all that have none in the daemon's user namespace: who has it is nobody in particular. */
+START_TEST(who_has_no_number_is_one_of_the_others)
+{
+	struct definition_allow allow[] = { { .id = OTHER, .write = true }, { .is_group = true, .id = GROUP, .write = true } };
+	struct definition definition = {
+		.has_owner = true, .owner = OTHER, .has_group = true, .group = GROUP, .mode = 0664,
+		.allow = allow, .n_allow = BASE_ARRAY_SIZE(allow),
+	};
+	struct identity identity = { .uid = OTHER, .gid = GROUP, .is_uid_unknown = true, .is_gid_unknown = true };
+
+	ck_assert_uint_eq(access_allowed(&definition, &identity), R);
+	definition.mode = 0660;
+	ck_assert_uint_eq(access_allowed(&definition, &identity), 0);
+	identity.uid = 0;
+	ck_assert_uint_eq(access_allowed(&definition, &identity), 0);
+	identity.is_uid_unknown = false;
+	ck_assert_uint_eq(access_allowed(&definition, &identity), RW);
+	identity.uid = OTHER;
+	ck_assert_uint_eq(access_allowed(&definition, &identity), RW);
+	definition.owner = OWNER;
+	definition.n_allow = 0;
+	ck_assert_uint_eq(access_allowed(&definition, &identity), 0);
+	identity.is_gid_unknown = false;
+	ck_assert_uint_eq(access_allowed(&definition, &identity), RW);
+}
+END_TEST
+
 START_TEST(allow_adds_and_never_takes)
 {
 	struct definition_allow allow[] = {
@@ -96,6 +123,7 @@ main(void)
 	TCase *tcase = tcase_create("access");
 
 	tcase_add_loop_test(tcase, first_class_that_fits_decides, 0, BASE_ARRAY_SIZE(modes));
+	tcase_add_test(tcase, who_has_no_number_is_one_of_the_others);
 	tcase_add_test(tcase, allow_adds_and_never_takes);
 	tcase_add_test(tcase, daemon_owns_what_nobody_does);
 	suite_add_tcase(suite, tcase);
