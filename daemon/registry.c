@@ -3,15 +3,41 @@
 /* The registry owns every segment: it enters them, and frees them when they are gone. */
 #include "config.h"
 
+#include <sys/random.h>
+
 #include "base/base.h"
 #include "daemon/registry.h"
 
 #define START_NS	(NS_PER_MS / 2)
+#define STEP_BITS	12
 
-static void
-registry_enter(struct registry *registry, struct segment *segment)
+/*
+ * From one number to the next. Clients see the numbers of what they may attach: a gap between two of them is there whether or
+ * not there is something that they may not attach.
+ */
+static uint64_t
+registry_step(void)
 {
-	segment->cursor = ++registry->last_cursor;
+	uint32_t random;
+
+	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
+		random = (uint32_t)clock_monotonic_ns();
+	return 1 + (random >> 8 & ((UINT32_C(1) << random % (STEP_BITS + 1)) - 1));
+}
+
+uint64_t
+registry_next_generation(struct registry *registry)
+{
+	registry->last_generation += registry_step();
+	return registry->last_generation;
+}
+
+/* cursor: what it had with an earlier daemon, or 0. */
+static void
+registry_enter(struct registry *registry, struct segment *segment, uint64_t cursor)
+{
+	segment->cursor = cursor > registry->last_cursor ? cursor : registry->last_cursor + registry_step();
+	registry->last_cursor = segment->cursor;
 	names_add(&registry->by_name, segment);
 	TAILQ_INSERT_TAIL(&registry->in_order, segment, entry);
 	milestones_add(&registry->milestones, segment);
@@ -32,11 +58,11 @@ registry_take_out(struct registry *registry, struct segment *segment)
 
 /* To be started from the loop, or revived: what is required first. */
 static void
-registry_start_soon(struct registry *registry, struct segment *segment)
+registry_start_soon(struct registry *registry, struct segment *segment, uint64_t cursor)
 {
 	static const struct timeval now = { 0 };
 
-	registry_enter(registry, segment);
+	registry_enter(registry, segment, cursor);
 	if (!registry->start_first)
 		registry->start_first = segment;
 	/* In the second pass, or at the first one's very end: all again, which costs only the looking. */
@@ -51,7 +77,7 @@ static void
 registry_start_declared(struct registry *registry, struct segment *segment)
 {
 	segment->is_declared = true;
-	registry_start_soon(registry, segment);
+	registry_start_soon(registry, segment, 0);
 }
 
 static void
@@ -220,11 +246,11 @@ static int
 registry_add(struct registry *registry, struct definition *definition, struct segment **ret_segment)
 {
 	struct segment *segment;
-	int r = segment_new(&registry->host, definition, ++registry->last_generation, &segment);
+	int r = segment_new(&registry->host, definition, registry_next_generation(registry), &segment);
 
 	if (r)
 		return r;
-	registry_enter(registry, segment);
+	registry_enter(registry, segment, 0);
 	*ret_segment = segment;
 	return 0;
 }
@@ -233,7 +259,7 @@ int
 registry_declare_one(struct registry *registry, struct definition *definition)
 {
 	struct segment *segment;
-	int r = segment_new(&registry->host, definition, ++registry->last_generation, &segment);
+	int r = segment_new(&registry->host, definition, registry_next_generation(registry), &segment);
 
 	if (r == 0)
 		registry_start_declared(registry, segment);
@@ -307,10 +333,8 @@ registry_revive(struct registry *registry, struct definition *definition, const 
 		return r;
 	}
 	registry->last_generation = max_u64(registry->last_generation, past->generation);
-	if (past->cursor > registry->last_cursor)
-		registry->last_cursor = past->cursor - 1;
 	segment->is_declared = past->is_declared;
-	registry_start_soon(registry, segment);
+	registry_start_soon(registry, segment, past->cursor);
 	*ret_segment = segment;
 	return 0;
 }
@@ -322,7 +346,7 @@ registry_replace(struct registry *registry, struct segment *segment, struct defi
 	int r;
 
 	/* Made now: when its turn comes, nothing is left that could fail. */
-	r = segment_new(&registry->host, definition, ++registry->last_generation, &successor);
+	r = segment_new(&registry->host, definition, registry_next_generation(registry), &successor);
 	if (r == 0)
 		segment_succeed(segment, successor);
 	return r;
@@ -392,6 +416,7 @@ int
 registry_create(struct registry *registry, const char *name, uint64_t size_bytes,
     const struct identity *identity, uint64_t session, uint64_t serial, struct segment **ret_segment)
 {
+	const struct segment *existing = registry_find(registry, name);
 	struct registry_template *template_;
 	struct definition *definition;
 	struct segment_creation *creation;
@@ -399,11 +424,14 @@ registry_create(struct registry *registry, const char *name, uint64_t size_bytes
 	struct segment *segment;
 	int r;
 
-	if (registry_find(registry, name))
+	/* Who may not attach it, and could not have its name either, is not told that there is one. */
+	if (existing && access_allowed(existing->definition, identity))
 		return REGISTRY_E_EXISTS;
-	template_ = registry_template_for(registry, name, identity->uid);
+	template_ = identity->is_uid_unknown ? NULL : registry_template_for(registry, name, identity->uid);
 	if (!template_)
 		return REGISTRY_E_NO_TEMPLATE;
+	if (existing)
+		return REGISTRY_E_EXISTS;
 	if (size_bytes == 0 || size_bytes > template_->definition->max_size_bytes)
 		return REGISTRY_E_SIZE;
 	if (template_->n_segments >= template_->definition->max_count)

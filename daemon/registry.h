@@ -100,6 +100,8 @@ int registry_create(struct registry *registry, const char *name, uint64_t size_b
 
 struct segment *registry_find(const struct registry *registry, const char *name);
 
+/* For a segment that is made: higher than all before. */
+uint64_t registry_next_generation(struct registry *registry);
 /* The first segment after a cursor, in the order of making, or NULL. */
 struct segment *registry_after(const struct registry *registry, uint64_t cursor);
 

@@ -127,7 +127,7 @@ await_give_up(struct survival *survival, struct segment *segment)
 		segment_remove(segment, true);
 		return;
 	}
-	segment->generation = ++survival->registry->last_generation;
+	segment->generation = registry_next_generation(survival->registry);
 	segment_start(segment);
 }
 
