@@ -11,17 +11,20 @@
 #define STRINGS_MAX	2
 #define END_NS		(NS_PER_MS / 2)	/* of asking the kernel at a session's end */
 
+#define REQUESTS_E_ANSWERED	1	/* *ret_r is what the dispatch returns */
+
 struct requests_row {
 	const char *name;
 	uint32_t size;			/* of the whole message, or of what precedes its rows */
 	uint32_t row_size;		/* 0: it has no rows; else a count of them follows the header */
 	uint32_t rows_max;
 	enum requests_privilege privilege;
-	const char *deed;		/* of what only administrators may: what it is, to people */
+	const char *deed;		/* of what not everybody may: what it is, to people */
 	bool sends_fds;			/* held back while an earlier reply with fds is unread */
 	bool awaits_fds;		/* likewise, though it sends none */
 	uint16_t flags;			/* of the header that it takes: PROTOCOL_QUIET, PROTOCOL_BRIEF */
 	bool is_done_once;		/* a repeated one gets its first answer's status, and is not done again */
+	bool ends_segment;		/* where an earlier daemon did it, the segment that is named is gone, or another */
 	requests_handler_fn handler;
 	uint16_t strings[STRINGS_MAX];	/* offsets of fields of PROTOCOL_NAME_SIZE, 0: none */
 	uint16_t zeros[STRINGS_MAX];	/* offsets of 32-bit fields that must be 0, 0: none */
@@ -34,12 +37,14 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 	[PROTOCOL_HELLO] = {
 		.name = "hello",
 		.size = sizeof(struct protocol_hello),
+		.privilege = REQUESTS_ANYONE,
 		.handler = requests_hello,
 		.zeros = { offsetof(struct protocol_hello, zero) },
 	},
 	[PROTOCOL_ATTACH] = {
 		.name = "attach",
 		.size = sizeof(struct protocol_attach),
+		.privilege = REQUESTS_ATTACHER,
 		.sends_fds = true,
 		.handler = requests_attach,
 		.strings = { offsetof(struct protocol_attach, name), offsetof(struct protocol_attach, layout) },
@@ -47,6 +52,7 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 	[PROTOCOL_DETACH] = {
 		.name = "detach",
 		.size = sizeof(struct protocol_detach),
+		.privilege = REQUESTS_ANYONE,
 		/*
 		 * Nobody knows of an attachment whose fds were not read yet. Given up then, it might be charged to nobody, where
 		 * the marks are disturbed, and its fds lie around all the same: they count against all that we send.
@@ -59,6 +65,7 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 	[PROTOCOL_CREATE] = {
 		.name = "create",
 		.size = sizeof(struct protocol_create),
+		.privilege = REQUESTS_INSTANTIATOR,
 		.sends_fds = true,
 		.handler = requests_create,
 		.strings = { offsetof(struct protocol_create, name) },
@@ -67,6 +74,9 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 	[PROTOCOL_REMOVE] = {
 		.name = "remove",
 		.size = sizeof(struct protocol_remove),
+		.privilege = REQUESTS_CREATOR,
+		.deed = "remove it",
+		.ends_segment = true,
 		.is_done_once = true,
 		.handler = requests_remove,
 		.strings = { offsetof(struct protocol_remove, name) },
@@ -75,17 +85,20 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 	[PROTOCOL_LIST] = {
 		.name = "list",
 		.size = sizeof(struct protocol_list),
+		.privilege = REQUESTS_ANYONE,
 		.handler = requests_list,
 	},
 	[PROTOCOL_SHOW] = {
 		.name = "show",
 		.size = sizeof(struct protocol_show),
+		.privilege = REQUESTS_READER,
 		.handler = requests_show,
 		.strings = { offsetof(struct protocol_show, name) },
 	},
 	[PROTOCOL_HOLDERS] = {
 		.name = "holders",
 		.size = sizeof(struct protocol_holders),
+		.privilege = REQUESTS_READER,
 		.flags = PROTOCOL_BRIEF,
 		.handler = requests_holders,
 		.strings = { offsetof(struct protocol_holders, name) },
@@ -93,34 +106,41 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 	[PROTOCOL_WHO] = {
 		.name = "who",
 		.size = sizeof(struct protocol_who),
+		.privilege = REQUESTS_READER,
 		.handler = requests_who,
 		.strings = { offsetof(struct protocol_who, name) },
 	},
 	[PROTOCOL_WHO_ROWS] = {
 		.name = "who rows",
 		.size = sizeof(struct protocol_who_rows),
+		.privilege = REQUESTS_ANYONE,
 		.handler = requests_who_rows,
 	},
 	[PROTOCOL_CLIENTS] = {
 		.name = "clients",
 		.size = sizeof(struct protocol_clients),
+		.privilege = REQUESTS_ANYONE,
 		.handler = requests_clients,
 	},
 	[PROTOCOL_WAIT] = {
 		.name = "wait",
 		.size = sizeof(struct protocol_wait),
+		.privilege = REQUESTS_READER,
 		.handler = requests_wait,
 		.strings = { offsetof(struct protocol_wait, name) },
 	},
 	[PROTOCOL_LOCKS] = {
 		.name = "locks",
 		.size = sizeof(struct protocol_locks),
+		.privilege = REQUESTS_READER,
 		.handler = requests_locks,
 		.strings = { offsetof(struct protocol_locks, name) },
 	},
 	[PROTOCOL_RECOVER] = {
 		.name = "recover",
 		.size = sizeof(struct protocol_recover),
+		.privilege = REQUESTS_WRITER,
+		.deed = "recover its locks",
 		.handler = requests_recover,
 		.strings = { offsetof(struct protocol_recover, name), offsetof(struct protocol_recover, lock) },
 		.zeros = { offsetof(struct protocol_recover, zero) },
@@ -130,6 +150,7 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 		.size = sizeof(struct protocol_attach_many),
 		.row_size = sizeof(struct protocol_attach_row),
 		.rows_max = PROTOCOL_ATTACH_ROWS,
+		.privilege = REQUESTS_ATTACHER,
 		.sends_fds = true,
 		.handler = requests_attach_many,
 		.zeros = { offsetof(struct protocol_attach_many, zero) },
@@ -177,11 +198,13 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 	[PROTOCOL_RETURN] = {
 		.name = "return",
 		.size = sizeof(struct protocol_return),
+		.privilege = REQUESTS_ANYONE,
 		.handler = requests_return,
 	},
 	[PROTOCOL_SUBSCRIBE] = {
 		.name = "subscribe",
 		.size = sizeof(struct protocol_subscribe),
+		.privilege = REQUESTS_ANYONE,
 		.handler = requests_subscribe,
 		.zeros = { offsetof(struct protocol_subscribe, zero) },
 	},
@@ -329,12 +352,98 @@ requests_do_once(const struct requests_row *row, struct requests *requests, stru
 	return r;
 }
 
+/* The daemon before this one had done it, and could not say so any more; what has its name since is another. */
+static bool
+requests_was_done(const struct requests_row *row, const struct requests *requests, const struct session *session,
+    const struct protocol_header *request)
+{
+	return row->ends_segment && request->serial == session->redone_serial &&
+	    (!requests->segment || requests->segment->generation > requests->registry->past_generation);
+}
+
+static bool
+requests_is_creator(const struct segment *segment, const struct identity *identity)
+{
+	return !segment->is_declared && identity_is_uid(identity, access_owner(segment->definition));
+}
+
+static int
+requests_refuse_privilege(const struct requests_row *row, const struct requests *requests, struct session *session,
+    const struct protocol_header *request)
+{
+	const char *name = requests->segment ? requests->segment->definition->name : "";
+
+	if (row->privilege == REQUESTS_WRITER)
+		return session_refuse(session, request, -EACCES,
+		    "only those who may write segment '%s', and administrators, may %s", name, row->deed);
+	if (row->privilege == REQUESTS_CREATOR)
+		return session_refuse(session, request, -EPERM,
+		    "only the creator of segment '%s', and administrators, may %s", name, row->deed);
+	return session_refuse(session, request, -EPERM,
+	    "only administrators may %s: root, and members of daemon.admin_group", row->deed);
+}
+
+/*
+ * Whether the session may, by the row: 0, or REQUESTS_E_ANSWERED, and *ret_r is what the dispatch returns. What concerns a
+ * segment is looked up and judged here and nowhere else; the handler finds it in requests->segment.
+ */
+static int
+requests_judge(const struct requests_row *row, struct requests *requests, struct session *session,
+    const struct protocol_header *request, int *ret_r)
+{
+	bool may = requests_is_administrator(requests, &session->identity);
+	const char *name = (const char *)request + row->strings[0];
+	struct protocol_header reply;
+
+	requests->segment = NULL;
+	switch (row->privilege) {
+	case REQUESTS_READER:
+	case REQUESTS_WRITER:
+	case REQUESTS_CREATOR:
+		requests->segment = requests_find(requests, session, name);
+		if (requests_was_done(row, requests, session, request)) {
+			*ret_r = session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
+			return REQUESTS_E_ANSWERED;
+		}
+		if (!requests->segment) {
+			/* It may be gone since it was asked about. */
+			if (session->who_serial == request->serial)
+				who_forget(&session->who);
+			*ret_r = requests_refuse_unknown(session, request, name);
+			return REQUESTS_E_ANSWERED;
+		}
+		if (row->privilege == REQUESTS_READER)
+			may = true;
+		else if (row->privilege == REQUESTS_CREATOR)
+			may = may || requests_is_creator(requests->segment, &session->identity);
+		else
+			may = may || access_allowed(requests->segment->definition, &session->identity) & PROTOCOL_ACCESS_WRITE;
+		break;
+	case REQUESTS_ADMINISTRATOR:
+		may = may || requests_owes_lines(session, request);
+		break;
+	default:
+		may = true;
+	}
+	if (may)
+		return 0;
+	*ret_r = requests_refuse_privilege(row, requests, session, request);
+	return REQUESTS_E_ANSWERED;
+}
+
+int
+requests_privilege_of(unsigned type)
+{
+	return type < PROTOCOL_TYPE_N && requests_table[type].handler ? (int)requests_table[type].privilege : -1;
+}
+
 int
 requests_dispatch(struct session *session, const struct protocol_header *request, void *arg)
 {
 	struct requests *requests = arg;
 	const struct requests_row *row = NULL;
 	const char *wrong = requests_check_header(session, request);
+	int r;
 
 	if (wrong)
 		return requests_violation(session, wrong);
@@ -348,12 +457,11 @@ requests_dispatch(struct session *session, const struct protocol_header *request
 	wrong = requests_check_form(row, request);
 	if (wrong)
 		return requests_violation(session, wrong);
-	if (row->privilege == REQUESTS_ADMINISTRATOR && !requests_is_administrator(requests, &session->identity) &&
-	    !requests_owes_lines(session, request))
-		return session_refuse(session, request, -EPERM,
-		    "only administrators may %s: root, and members of daemon.admin_group", row->deed);
+	/* Before it is judged: what it was about may be gone by it. */
 	if (row->is_done_once && request->serial == session->serial)
 		return requests_repeat(session, request);
+	if (requests_judge(row, requests, session, request, &r))
+		return r;
 	/* What it was sent is in its queue, or in its hands: a second answer would keep another attachment until it is read. */
 	if (row->sends_fds && request->serial == session->answered_serial)
 		return 0;
@@ -446,7 +554,7 @@ requests_set_administrators(struct requests *requests, bool has_admin_gid, uint3
 bool
 requests_is_administrator(const struct requests *requests, const struct identity *identity)
 {
-	if (identity->uid == 0 || identity->uid == (uint32_t)geteuid())
+	if (identity_is_uid(identity, 0) || identity_is_uid(identity, (uint32_t)geteuid()))
 		return true;
 	return requests->has_admin_gid && identity_in_group(identity, requests->admin_gid);
 }

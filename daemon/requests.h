@@ -16,10 +16,25 @@
 
 struct survival;
 
+/*
+ * Who may. A segment that one may not attach does not exist for one who does not administer: whatever is asked of it is answered
+ * as of a name that nobody has.
+ */
 enum requests_privilege {
-	REQUESTS_ANYONE,
+	REQUESTS_ANYONE,		/* who connects: what it tells or does is of one's own, or of what one may attach */
 	REQUESTS_ADMINISTRATOR,
+	/* Of the segment that the message names first, and administrators of any. */
+	REQUESTS_READER,		/* who may attach it in some way */
+	REQUESTS_WRITER,		/* who may attach it for writing */
+	REQUESTS_CREATOR,		/* who created it from a template */
+	/* What the message's rows or the template say, which the handler judges: administrators have no more than others. */
+	REQUESTS_ATTACHER,		/* who may attach each segment that is named in the way that is asked for */
+	REQUESTS_INSTANTIATOR,		/* whom a template lets have that name */
+	REQUESTS_PRIVILEGE_N
 };
+
+/* The row's, or -1: there is no such request. */
+int requests_privilege_of(unsigned type);
 
 /* What handlers work on. */
 struct requests {
@@ -38,6 +53,8 @@ struct requests {
 	bool has_admin_gid;
 	uint32_t admin_gid;
 	uint64_t started_ns;		/* monotonic */
+	/* Of the request under way: what it names, judged already, where its row has a privilege about that; else NULL. */
+	struct segment *segment;
 	/* The reply under construction: there is one at a time, since there is one thread. */
 	union {
 		struct protocol_header header;

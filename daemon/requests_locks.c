@@ -57,10 +57,8 @@ requests_locks(struct requests *requests, struct session *session, const struct 
 {
 	const struct protocol_locks *ask = (const void *)request;
 	struct requests_page page = { .requests = requests, .row_size = sizeof(struct protocol_lock) };
-	struct segment *segment = requests_find(requests, session, ask->name);
+	struct segment *segment = requests->segment;
 
-	if (!segment)
-		return requests_refuse_unknown(session, request, ask->name);
 	if (ask->generation && ask->generation != segment->generation)
 		return session_refuse(session, request, -ESTALE, "segment '%s' was removed and made anew", ask->name);
 	for (uint64_t i = ask->cursor; i < segment->locks->n; i++) {
@@ -138,19 +136,13 @@ int
 requests_recover(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
 	const struct protocol_recover *recover = (const void *)request;
-	struct segment *segment = requests_find(requests, session, recover->name);
+	struct segment *segment = requests->segment;
 	struct protocol_recovered reply = { .n_locks = 0 };
 	const struct lock *failed = NULL;
 	int r;
 
 	if (recover->flags & ~PROTOCOL_RECOVER_KEEP)
 		return session_refuse(session, request, -EINVAL, "recover was asked for with unknown flags");
-	if (!segment)
-		return requests_refuse_unknown(session, request, recover->name);
-	if (!(access_allowed(segment->definition, &session->identity) & PROTOCOL_ACCESS_WRITE) &&
-	    !requests_is_administrator(requests, &session->identity))
-		return session_refuse(session, request, -EACCES,
-		    "the locks of segment '%s' are recovered by those who may write it, and by administrators", recover->name);
 	segment_recover_strays(segment);
 	r = requests_recover_locks(segment, recover->lock, recover->flags & PROTOCOL_RECOVER_KEEP, &reply.n_locks,
 	    &failed);

@@ -201,16 +201,13 @@ requests_describe_file(const struct segment *segment, struct protocol_shown *rep
 int
 requests_show(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
-	const struct protocol_show *show = (const void *)request;
-	struct segment *segment = requests_find(requests, session, show->name);
+	struct segment *segment = requests->segment;
 	struct protocol_shown *reply = (void *)&requests->reply;
 	struct reload_text reason;
 	struct requests_keys keys;
 	size_t reason_len, size;
 	int r;
 
-	if (!segment)
-		return requests_refuse_unknown(session, request, show->name);
 	requests_describe(segment, &reply->segment);
 	requests_describe_file(segment, reply);
 	(void)segment_describe(segment, reason.bytes, sizeof(reason.bytes));
@@ -276,12 +273,9 @@ requests_holders(struct requests *requests, struct session *session, const struc
 		.row_size = is_brief ? PROTOCOL_BRIEF_SIZE : sizeof(struct protocol_holder),
 		.max_rows = is_brief ? 0 : SLOW_ROWS_MAX,
 	};
-	struct segment *segment = requests_find(requests, session, holders->name);
 	struct attachment *attachment;
 
-	if (!segment)
-		return requests_refuse_unknown(session, request, holders->name);
-	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry) {
+	TAILQ_FOREACH(attachment, &requests->segment->attachments, segment_entry) {
 		struct protocol_holder *row;
 
 		if (attachment->id <= holders->cursor)

@@ -122,14 +122,6 @@ requests_create(struct requests *requests, struct session *session, const struct
 	return 0;
 }
 
-static bool
-requests_may_remove(struct requests *requests, struct session *session, const struct segment *segment)
-{
-	if (requests_is_administrator(requests, &session->identity))
-		return true;
-	return !segment->is_declared && access_owner(segment->definition) == session->identity.uid;
-}
-
 /* Of what an administrator declared it is told who ends it; what clients make and remove is their own affair. */
 static void
 requests_log_remove(const struct session *session, const struct segment *segment, bool now)
@@ -146,20 +138,11 @@ int
 requests_remove(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
 	const struct protocol_remove *removal = (const void *)request;
-	struct segment *segment = requests_find(requests, session, removal->name);
+	struct segment *segment = requests->segment;
 	struct protocol_header reply;
 
 	if (removal->flags & ~PROTOCOL_REMOVE_NOW)
 		return session_refuse(session, request, -EINVAL, "remove was asked for with unknown flags");
-	/* The daemon before this one had done it, and could not say so any more; what has its name since is another. */
-	if (request->serial == session->redone_serial &&
-	    (!segment || segment->generation > requests->registry->past_generation))
-		return session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
-	if (!segment)
-		return requests_refuse_unknown(session, request, removal->name);
-	if (!requests_may_remove(requests, session, segment))
-		return session_refuse(session, request, -EPERM,
-		    "segment '%s' is removed by its creator or an administrator only", removal->name);
 	/* Whoever hears that it is done may rely on it, also where we die in between. */
 	if (!session_has_room(session))
 		return SESSION_E_FULL;
@@ -172,13 +155,11 @@ int
 requests_wait(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
 	const struct protocol_wait *wait = (const void *)request;
-	struct segment *segment = requests_find(requests, session, wait->name);
+	struct segment *segment = requests->segment;
 	struct protocol_waited *reply = (void *)&requests->reply;
 	bool is_settled, has_progress = false;
 	size_t reason_len;
 
-	if (!segment)
-		return requests_refuse_unknown(session, request, wait->name);
 	*reply = (struct protocol_waited) { .state = segment->state };
 	if (segment->provision) {
 		reply->progress_bytes = provision_progress_bytes(segment->provision);

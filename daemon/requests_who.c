@@ -75,18 +75,12 @@ requests_reply_who(struct requests *requests, struct session *session, const str
 int
 requests_who(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
-	const struct protocol_who *asked = (const void *)request;
-	struct segment *segment;
-
 	if (session->who_serial == request->serial && session->who.answer)
 		return requests_reply_who(requests, session, request);
 	if (session->who_serial == request->serial && session->who.entry)
 		return SESSION_E_WAIT;
-	segment = requests_find(requests, session, asked->name);
-	if (!segment)
-		return requests_refuse_unknown(session, request, asked->name);
 	session->who.wake = requests_on_who;
-	if (who_ask(requests->who, segment, requests_is_administrator(requests, &session->identity), &session->who))
+	if (who_ask(requests->who, requests->segment, requests_is_administrator(requests, &session->identity), &session->who))
 		return session_refuse(session, request, -ENOMEM, "the daemon is out of memory");
 	session->who_serial = request->serial;
 	return SESSION_E_WAIT;

@@ -172,7 +172,7 @@ create_and_own(int control, void *arg)
 	/* What may be attached may not for that be removed; and clients see themselves alone. */
 	request = (union suite_request){ .remove = { .flags = 0 } };
 	suite_refused(&conn, PROTOCOL_REMOVE, &request, set_name(request.remove.name, "plain", sizeof(request.remove)),
-	    -EPERM, "its creator or an administrator");
+	    -EPERM, "only the creator of segment");
 	harness_assert(harness_clients(&conn, clients, BASE_ARRAY_SIZE(clients)) == 1 && clients[0].uid == OWNER,
 	    "other uids' clients are shown");
 	request = (union suite_request){ .header = { 0 } };

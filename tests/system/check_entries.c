@@ -220,7 +220,7 @@ START_TEST(a_session_has_a_row_that_says_what_it_is)
 	look_after(&two);
 	ck_assert_uint_eq(find_session(&two)->flags, LEDGER_SESSION_GREETED);
 	/* What is to be done once was begun. */
-	ck_assert_int_eq(harness_remove(&two, "nothing", 0), -ENOENT);
+	ck_assert_int_eq(harness_remove(&two, "plain", ~PROTOCOL_REMOVE_NOW), -EINVAL);
 	look();
 	ck_assert_uint_eq(find_session(&two)->doing_serial, two.serial);
 	harness_close(&two);

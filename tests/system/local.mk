@@ -18,6 +18,11 @@ tests_system_check_return_SOURCES = tests/system/check_return.c $(SYSTEM_SUITE)
 tests_system_check_return_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_return_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_privileges
+tests_system_check_privileges_SOURCES = tests/system/check_privileges.c $(SYSTEM_SUITE)
+tests_system_check_privileges_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_privileges_LDADD = daemon/libdaemon.la $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_hidden
 tests_system_check_hidden_SOURCES = tests/system/check_hidden.c $(SYSTEM_SUITE)
 tests_system_check_hidden_CFLAGS = $(SYSTEM_CFLAGS)
