@@ -109,7 +109,7 @@ static_assert(sizeof(struct protocol_shown) == 304, "wire");
 
 /*
  * HOLDERS: a row an attachment of one segment; the reply is a struct protocol_listed with these rows. With PROTOCOL_BRIEF they end
- * ahead of the command, which takes a look in /proc for each: then a message has PROTOCOL_BRIEF_ROWS of them, in a hundredth of
+ * ahead of the command, which with the rest takes looks in /proc for each: then a message has PROTOCOL_BRIEF_ROWS of them, in a hundredth of
  * the time.
  */
 
@@ -134,9 +134,11 @@ struct protocol_holder {
 	uint32_t uid;
 	int32_t pid;			/* of who attached; 0 where its pid namespace hides it */
 	uint32_t zero;
-	char command[32];		/* empty where that process is gone */
+	char command[32];		/* empty where that process is gone; so are these */
+	char cgroup[192];
+	char container[80];		/* empty: none that is known */
 };
-static_assert(sizeof(struct protocol_holder) == 80, "wire");
+static_assert(sizeof(struct protocol_holder) == 352, "wire");
 
 #define PROTOCOL_BRIEF_SIZE	offsetof(struct protocol_holder, command)
 #define PROTOCOL_BRIEF_ROWS	((PROTOCOL_MESSAGE_MAX - sizeof(struct protocol_listed)) / PROTOCOL_BRIEF_SIZE)
@@ -241,9 +243,11 @@ struct protocol_client {
 	uint32_t gid;
 	int32_t pid;
 	uint32_t attachments;
-	char command[32];
+	char command[32];		/* empty where that process is gone, or hidden by its pid namespace; so are these */
+	char cgroup[192];
+	char container[80];		/* empty: none that is known */
 };
-static_assert(sizeof(struct protocol_client) == 72, "wire");
+static_assert(sizeof(struct protocol_client) == 344, "wire");
 
 /*
  * LOCKS: a row an entry of a segment's `locks`, in the configuration's order; the reply is a struct protocol_listed with

@@ -96,7 +96,7 @@ requests_describe(struct segment *segment, struct protocol_segment *row)
 }
 
 /* A page of rows that read /proc is short: each costs some microseconds. */
-#define SLOW_ROWS_MAX	48
+#define SLOW_ROWS_MAX	24
 
 void *
 requests_page_next(struct requests_page *page)
@@ -252,15 +252,16 @@ requests_describe_holder(const struct attachment *attachment, struct protocol_ho
 	row->zero = 0;
 }
 
-/* The one thing that takes a look in /proc. Where the process is gone, the pid may be another's by now. */
+/* What takes looks in /proc. Where the process is gone, the pid may be another's by now. */
 static void
 requests_name_holder(const struct attachment *attachment, struct protocol_holder *row)
 {
-	memset(row->command, 0, sizeof(row->command));
+	memset(row->command, 0, sizeof(*row) - offsetof(struct protocol_holder, command));
 	if (!attachment_process_lives(attachment))
 		return;
 	row->flags |= PROTOCOL_HOLDER_LIVES;
 	process_command(attachment->pid, row->command, sizeof(row->command));
+	process_cgroup(attachment->pid, row->cgroup, sizeof(row->cgroup), row->container, sizeof(row->container));
 }
 
 int
@@ -301,6 +302,18 @@ requests_count_attachments(const struct session *session)
 	return n;
 }
 
+/* Who connected; where it has died, others may have the socket still, and the pid. */
+static void
+requests_name_client(struct session *session, struct protocol_client *row)
+{
+	int32_t pid = session->identity.pid;
+
+	if (session_peer_has_ended(session))
+		return;
+	process_command(pid, row->command, sizeof(row->command));
+	process_cgroup(pid, row->cgroup, sizeof(row->cgroup), row->container, sizeof(row->container));
+}
+
 int
 requests_clients(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
@@ -311,7 +324,7 @@ requests_clients(struct requests *requests, struct session *session, const struc
 		.max_rows = SLOW_ROWS_MAX,
 	};
 	bool is_admin = requests_is_administrator(requests, &session->identity);
-	const struct session *other;
+	struct session *other;
 
 	TAILQ_FOREACH(other, &session->host->sessions, entry) {
 		struct protocol_client *row;
@@ -330,7 +343,7 @@ requests_clients(struct requests *requests, struct session *session, const struc
 			.pid = other->identity.pid,
 			.attachments = requests_count_attachments(other),
 		};
-		process_command(other->identity.pid, row->command, sizeof(row->command));
+		requests_name_client(other, row);
 	}
 	return requests_page_reply(&page, session, request);
 }

@@ -153,6 +153,23 @@ container_of_cgroup(const char *path, char *buf, size_t size)
 	return false;
 }
 
+bool
+container_find(char *text, char *buf, size_t size)
+{
+	buf[0] = '\0';
+	for (char *line = text, *rest; line && *line; line = rest) {
+		const char *path;
+
+		rest = strchr(line, '\n');
+		if (rest)
+			*rest++ = '\0';
+		path = strchr(line, '/');
+		if (path && container_of_cgroup(path, buf, size))
+			return true;
+	}
+	return false;
+}
+
 /* The path of a line "ID:CONTROLLERS:PATH", if it is better than what there is: 2 of version 2, 1 of systemd's, 0 of another. */
 static int
 line_rank(const char *line, const char **ret_path)

@@ -14,6 +14,9 @@
  */
 bool container_of_cgroup(const char *path, char *buf, size_t size);
 
+/* Likewise from the text of /proc/PID/cgroup, whose lines are ended: it may stand in all of them, or in one. */
+bool container_find(char *text, char *buf, size_t size);
+
 /*
  * The cgroup that is best shown of a process, from the text of /proc/PID/cgroup: of version 2 or of systemd's hierarchy, if it is
  * not the root there; cut at the front, marked with "...", where it is longer than there is room. "" where the text has none.

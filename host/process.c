@@ -10,12 +10,15 @@
 #include <sys/vfs.h>
 
 #include "base/base.h"
+#include "host/container.h"
 #include "host/file.h"
 #include "host/process.h"
 
 #ifndef PID_FS_MAGIC
 #define PID_FS_MAGIC	0x50494446	/* COMPAT(linux 6.9): older headers do not name it */
 #endif
+
+#define CGROUP_TEXT_MAX	8192		/* a dozen hierarchies of version 1, with the paths of containers */
 
 /* What there is of /proc/PID/NAME, at most size - 1 bytes, as a string. Its length, or -1. */
 static ssize_t
@@ -54,6 +57,18 @@ process_command(pid_t pid, char *buf, size_t size)
 	for (char *p = buf; *p; p++)
 		if (*p < 0x20 || *p > 0x7e)
 			*p = '?';
+}
+
+void
+process_cgroup(pid_t pid, char *cgroup, size_t cgroup_size, char *container, size_t container_size)
+{
+	char text[CGROUP_TEXT_MAX];
+
+	cgroup[0] = container[0] = '\0';
+	if (pid <= 0 || read_file(pid, "cgroup", text, sizeof(text)) < 0)
+		return;
+	container_cgroup(text, cgroup, cgroup_size);
+	(void)container_find(text, container, container_size);
 }
 
 /* Its state's letter, or 0: it has none, or /proc hides it. */

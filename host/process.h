@@ -13,6 +13,9 @@
 /* The command's name (/proc/PID/comm) with control characters replaced; "" when there is none. */
 void process_command(pid_t pid, char *buf, size_t size);
 
+/* Its cgroup, and the container that it runs in by that, as host/container.h has both; "" where there is none, or nobody says. */
+void process_cgroup(pid_t pid, char *cgroup, size_t cgroup_size, char *container, size_t container_size);
+
 enum process_thread {
 	PROCESS_THREAD_GONE,		/* no thread of our pid namespace has this id */
 	PROCESS_THREAD_ENDED,		/* one has it that will never run again: it waits to be reaped */

@@ -132,7 +132,8 @@ add_to_table(struct holders *holders, const struct protocol_holder *holder, cons
 		[ATTACHMENT] = attachment, [PID] = cells.pid, [USER] = cells.user,
 		[COMMAND] = process ? process->command : *holder->command ? holder->command : "-",
 		[ACCESS] = access_name(holder->access), [HOW] = cells.how, [SINCE] = cells.since,
-		[CGROUP] = process ? process->cgroup : "", [CONTAINER] = process ? process->container : "",
+		[CGROUP] = process ? process->cgroup : holder->cgroup,
+		[CONTAINER] = process ? process->container : holder->container,
 		[SESSION] = holder->session ? session : "-", [NOTE] = cells.note,
 	};
 
@@ -202,8 +203,12 @@ add_attachment_to_json(struct holders *holders, const struct protocol_holder *ho
 		json_add_bool(json, "lives", holder->flags & PROTOCOL_HOLDER_LIVES);
 		json_add_bool(json, "seen", row);
 	}
-	if (row)
+	if (row) {
 		processes_add_members(json, &row->process);
+	} else {
+		json_add_string(json, "cgroup", holder->cgroup);
+		json_add_string(json, "container", *holder->container ? holder->container : NULL);
+	}
 	json_close_object(json);
 }
 
@@ -254,8 +259,9 @@ take_row(const void *data, void *arg)
 	struct holders *holders = arg;
 	struct processes_row *process = NULL;
 
-	if (!text_field_ends(row->command, sizeof(row->command)))
-		return report_protocol(holders->ctl, "a command's name has no end");
+	if (!text_field_ends(row->command, sizeof(row->command)) || !text_field_ends(row->cgroup, sizeof(row->cgroup)) ||
+	    !text_field_ends(row->container, sizeof(row->container)))
+		return report_protocol(holders->ctl, "a text of a process has no end");
 	if (remember(holders, row) < 0)
 		return report_no_memory(holders->ctl);
 	if (row->flags & PROTOCOL_HOLDER_LIVES)

@@ -13,7 +13,7 @@
 #include "client/segmentctl/table.h"
 #include "client/segmentctl/text.h"
 
-enum { SESSION, PID, USER, COMMAND, ATTACHMENTS, REQUESTS, SINCE, N_COLUMNS };
+enum { SESSION, PID, USER, COMMAND, ATTACHMENTS, REQUESTS, SINCE, CGROUP, CONTAINER, N_COLUMNS };
 
 static const struct table_column columns[] = {
 	[SESSION] = { "SESSION", TABLE_RIGHT, 0 },
@@ -23,6 +23,8 @@ static const struct table_column columns[] = {
 	[ATTACHMENTS] = { "ATTACHMENTS", TABLE_RIGHT, 1 },
 	[REQUESTS] = { "REQUESTS", TABLE_RIGHT, 3 },
 	[SINCE] = { "SINCE", 0, 2 },
+	[CGROUP] = { "CGROUP", TABLE_TRUNCATE | TABLE_HIDE_EMPTY, 4 },
+	[CONTAINER] = { "CONTAINER", TABLE_TRUNCATE | TABLE_HIDE_EMPTY, 0 },
 };
 static_assert(BASE_ARRAY_SIZE(columns) == N_COLUMNS, "columns");
 
@@ -40,7 +42,7 @@ add_to_table(struct sessions *sessions, const struct protocol_client *row)
 	const char *cells[N_COLUMNS] = {
 		[SESSION] = session, [PID] = row->pid > 0 ? pid : "-", [USER] = user,
 		[COMMAND] = *row->command ? row->command : "-", [ATTACHMENTS] = attachments,
-		[REQUESTS] = requests, [SINCE] = since,
+		[REQUESTS] = requests, [SINCE] = since, [CGROUP] = row->cgroup, [CONTAINER] = row->container,
 	};
 
 	(void)snprintf(session, sizeof(session), "%" PRIu64, row->cursor);
@@ -69,6 +71,8 @@ add_to_json(struct json *json, const struct protocol_client *row)
 	json_add_number(json, "attachments", row->attachments);
 	json_add_number(json, "requests", row->requests);
 	json_add_string(json, "since", since);
+	json_add_string(json, "cgroup", row->cgroup);
+	json_add_string(json, "container", *row->container ? row->container : NULL);
 	json_close_object(json);
 }
 
@@ -78,8 +82,9 @@ take_row(const void *data, void *arg)
 	const struct protocol_client *row = data;
 	struct sessions *sessions = arg;
 
-	if (!text_field_ends(row->command, sizeof(row->command)))
-		return report_protocol(sessions->ctl, "a command's name has no end");
+	if (!text_field_ends(row->command, sizeof(row->command)) || !text_field_ends(row->cgroup, sizeof(row->cgroup)) ||
+	    !text_field_ends(row->container, sizeof(row->container)))
+		return report_protocol(sessions->ctl, "a text of a process has no end");
 	if (!sessions->ctl->json)
 		return add_to_table(sessions, row) < 0 ? report_no_memory(sessions->ctl) : 0;
 	add_to_json(&sessions->json, row);

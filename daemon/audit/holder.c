@@ -187,22 +187,6 @@ is_frozen(const char *text)
 	return path && path_says(CGROUP1_FREEZER, path, "freezer.state", "FROZEN");
 }
 
-/* Each hierarchy has a line; a container's stands in all of them, or in one. */
-static void
-find_container(char *text, char *buf, size_t size)
-{
-	for (char *line = text, *rest; line && *line; line = rest) {
-		char *path;
-
-		rest = strchr(line, '\n');
-		if (rest)
-			*rest++ = '\0';
-		path = strchr(line, '/');
-		if (path && container_of_cgroup(path, buf, size))
-			return;
-	}
-}
-
 /* Ends the text's lines. */
 static void
 cgroup_make(char *text, size_t length, struct holder_cgroup *ret_cgroup)
@@ -212,7 +196,7 @@ cgroup_make(char *text, size_t length, struct holder_cgroup *ret_cgroup)
 		memcpy(ret_cgroup->text, text, length);
 	container_cgroup(text, ret_cgroup->cgroup, sizeof(ret_cgroup->cgroup));
 	ret_cgroup->is_frozen = is_frozen(text);
-	find_container(text, ret_cgroup->container, sizeof(ret_cgroup->container));
+	(void)container_find(text, ret_cgroup->container, sizeof(ret_cgroup->container));
 }
 
 /* What the text came to when it was met, in this question, or comes to now. */

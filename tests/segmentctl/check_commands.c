@@ -153,7 +153,7 @@ static void
 answer_clients(const struct fake_request *request)
 {
 	struct protocol_client rows[1] = { { .cursor = 7, .since_ns = NS_PER_SEC, .requests = 12, .pid = 99,
-	    .attachments = 3, .command = "tail\nforged" } };
+	    .attachments = 3, .command = "tail\nforged", .cgroup = "/machine.slice/x\033", .container = "podman:0123" } };
 
 	fake_reply_rows(request, rows, 1, sizeof(rows[0]), 1, false);
 }
@@ -229,9 +229,12 @@ START_TEST(clients_are_rows)
 	run = run_segmentctl("--socket", fake.socket, "clients", NULL);
 	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
 	assert_has(run->out, "tail\\012forged");
+	assert_has(run->out, "/machine.slice/x\\033");
+	assert_has(run->out, "podman:0123");
 	run = run_segmentctl("clients", "--json", "--socket", fake.socket, NULL);
 	assert_json(run->out);
 	assert_has(run->out, "\"requests\": 12");
+	assert_has(run->out, "\"container\": \"podman:0123\"");
 }
 END_TEST
 

@@ -88,9 +88,29 @@ answer_endless_command(const struct fake_request *request)
 	fake_reply_rows(request, &row, 1, sizeof(row), 1, false);
 }
 
-START_TEST(commands_of_clients_are_checked)
+static void
+answer_endless_cgroup(const struct fake_request *request)
+{
+	struct protocol_client row = { .cursor = 1 };
+
+	memset(row.cgroup, 'a', sizeof(row.cgroup));
+	fake_reply_rows(request, &row, 1, sizeof(row), 1, false);
+}
+
+static void
+answer_endless_container(const struct fake_request *request)
+{
+	struct protocol_client row = { .cursor = 1 };
+
+	memset(row.container, 'a', sizeof(row.container));
+	fake_reply_rows(request, &row, 1, sizeof(row), 1, false);
+}
+
+START_TEST(texts_of_clients_are_checked)
 {
 	lies_assert_found_out(answer_endless_command, "clients", NULL, "no end");
+	lies_assert_found_out(answer_endless_cgroup, "clients", NULL, "no end");
+	lies_assert_found_out(answer_endless_container, "clients", NULL, "no end");
 }
 END_TEST
 
@@ -442,7 +462,7 @@ main(void)
 	tcase_set_timeout(tcase, 30);
 	tcase_add_checked_fixture(tcase, NULL, lies_stop);
 	tcase_add_loop_test(tcase, rows_are_checked, 0, 7);
-	tcase_add_test(tcase, commands_of_clients_are_checked);
+	tcase_add_test(tcase, texts_of_clients_are_checked);
 	tcase_add_loop_test(tcase, texts_are_checked, 0, 7);
 	tcase_add_loop_test(tcase, processes_are_checked, 0, 7);
 	tcase_add_loop_test(tcase, locks_are_checked, 0, 3);

@@ -91,7 +91,7 @@ answer_show(const struct fake_request *request)
 		{ .cursor = 1, .session = 9, .since_ns = SINCE_NS, .attachment = 41, .pid = 4242, .flags = PROTOCOL_HOLDER_LIVES,
 		    .access = PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE, .command = "feed" SCREEN },
 		{ .cursor = 2, .attachment = 42, .uid = 4000000000, .access = PROTOCOL_ACCESS_READ,
-		    .flags = PROTOCOL_HOLDER_UNSUPERVISED },
+		    .flags = PROTOCOL_HOLDER_UNSUPERVISED, .cgroup = "/unseen", .container = "lxc:unseen" },
 	};
 
 	if (request->message.header.type == PROTOCOL_HOLDERS) {
@@ -278,6 +278,9 @@ START_TEST(show_names_who_has_it_in_json)
 	assert_has(run->out, "\"fd_path_only\": true");
 	assert_has(run->out, "\"inner_pid\": 17");
 	assert_has(run->out, "\"other_ipc_namespace\": true");
+	/* Of who was not seen to have it, by the attachment. */
+	assert_has(run->out, "\"cgroup\": \"/unseen\"");
+	assert_has(run->out, "\"container\": \"lxc:unseen\"");
 	assert_has(run->out, "\"container\": \"docker:4f2e\\u001b]0;x\"");
 	assert_has(run->out, "\"hidden\": 5");
 	assert_has(run->out, "\"complete\": false");
