@@ -30,6 +30,8 @@ static char harness_base[64] = "/tmp";	/* of all directories */
 /* Those whose log is shown, and whose directory is removed, when the test fails. */
 static struct harness_daemon *daemons[DAEMONS_MAX];
 
+static void (*tell_failure)(const char *text);
+
 static void
 show_logs(void)
 {
@@ -70,8 +72,15 @@ remove_all(void)
 }
 
 void
+harness_on_failure(void (*tell)(const char *text))
+{
+	tell_failure = tell;
+}
+
+void
 harness_fail(const char *format, ...)
 {
+	void (*tell)(const char *text) = tell_failure;
 	char text[1024];
 	va_list ap;
 
@@ -82,6 +91,9 @@ harness_fail(const char *format, ...)
 		(void)fprintf(stderr, "client process %d: %s\n", (int)getpid(), text);
 		_exit(HARNESS_EXIT_FAILED);
 	}
+	tell_failure = NULL;
+	if (tell)
+		tell(text);
 	show_logs();
 	remove_all();
 	ck_abort_msg("%s", text);
@@ -227,13 +239,17 @@ unless_given(const char *keys, const char *key, const char *text)
 void
 harness_daemon_configure(struct harness_daemon *daemon, const char *daemon_keys, const char *body)
 {
-	FILE *f = fopen(daemon->config, "we");
+	char path[sizeof(daemon->config) + 8];
+	FILE *f;
 
-	harness_assert(f, "%s: %s", daemon->config, strerror(errno));
+	/* A daemon that reads it at this time finds the one before, or this one. */
+	(void)snprintf(path, sizeof(path), "%s.new", daemon->config);
+	f = fopen(path, "we");
+	harness_assert(f, "%s: %s", path, strerror(errno));
 	(void)fprintf(f, "daemon = {\n\tsocket = \"%s\";\n\tstate_dir = \"%s\";\n\taudit_socket = \"%s\";\n%s%s%s\n};\n%s\n",
 	    daemon->socket, daemon->state, daemon->audit, unless_given(daemon_keys, "admin_group", "\tadmin_group = \"\";\n"),
 	    unless_given(daemon_keys, "await_returns", "\tawait_returns = \"0s\";\n"), daemon_keys ? daemon_keys : "", body ? body : "");
-	harness_assert(fclose(f) == 0, "%s: %s", daemon->config, strerror(errno));
+	harness_assert(fclose(f) == 0 && rename(path, daemon->config) == 0, "%s: %s", daemon->config, strerror(errno));
 }
 
 void

@@ -41,6 +41,9 @@ void harness_fail_at(const char *file, int line, const char *condition, const ch
 			harness_fail_at(__FILE__, __LINE__, #condition, __VA_ARGS__); \
 	} while (0)
 
+/* Called with the sentence before a test fails in its own process, once: for what else is to be told. NULL: nothing. */
+void harness_on_failure(void (*tell)(const char *text));
+
 /* Ends the test as passed after printing what is missing here. */
 void harness_skip(const char *format, ...) BASE_PRINTF(1, 2) __attribute__((noreturn));
 void harness_need_root(void);			/* skips unless root */

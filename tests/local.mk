@@ -29,6 +29,7 @@ tests_libharness_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 endif
 
 include tests/system/local.mk
+include tests/soak/local.mk
 include tests/segmentctl/local.mk
 include tests/daemon/local.mk
 include tests/sweep/local.mk

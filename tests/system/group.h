@@ -16,6 +16,8 @@ struct group {
 
 /* A cgroup with a limit, or the test is skipped. */
 void group_make(struct group *group, uint64_t limit_bytes);
+/* Likewise; false: there can be none. */
+bool group_try(struct group *group, uint64_t limit_bytes);
 uint64_t group_usage(const struct group *group);
 /* How many processes the kernel killed in it for want of memory. */
 uint64_t group_kills(const struct group *group);
