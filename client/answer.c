@@ -7,14 +7,20 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "client/answer.h"
 #include "client/lock.h"
 
 #define ALIGNMENT_MAX		GIB
+
+#ifndef PIDFD_GET_IPC_NAMESPACE
+#define PIDFD_GET_IPC_NAMESPACE	_IO(0xff, 2)	/* COMPAT(linux 6.11): older kernels know no such request */
+#endif
 
 uint32_t
 answer_access(unsigned flags)
@@ -79,6 +85,35 @@ answer_fault(const struct answer *answer, uint32_t access)
 	return object_fault(answer);
 }
 
+/* The inode of this process's IPC namespace; 0: nobody says. Containers may have no /proc. */
+static uint64_t
+own_ipc_namespace(void)
+{
+	cleanup_close int pidfd = -1, fd = -1;
+	struct stat st;
+
+	if (stat("/proc/self/ns/ipc", &st) == 0)
+		return st.st_ino;
+	pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	fd = pidfd < 0 ? -1 : ioctl(pidfd, PIDFD_GET_IPC_NAMESPACE, 0);
+	return fd >= 0 && fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
+/* Whether an id means here what it means to the daemon. 0 or a negative errno with this thread's sentence set. */
+static int
+check_namespace(const struct protocol_attached *attached)
+{
+	uint64_t own;
+
+	if (!attached->ipc_namespace || (own = own_ipc_namespace()) == attached->ipc_namespace)
+		return 0;
+	if (!own)
+		return error_set(-EXDEV, "the segment is System V memory of the daemon's IPC namespace, and without /proc nobody can "
+		    "tell whether this process is in the same: mount it, or have the segment of another backend");
+	return error_set(-EXDEV, "the segment is System V memory of the daemon's IPC namespace, and this process is in another "
+	    "one: run it in the same (a container: --ipc=host), or have the segment of another backend");
+}
+
 /*
  * Whether System V memory is what the daemon means by its id, and can be had. Another IPC namespace has the same ids for
  * something else. It was made by who made its stand-in. 0 or a negative errno with this thread's sentence set; what is wrong with
@@ -91,10 +126,11 @@ check_shm(const struct answer *answer, struct mapping *mapping, const char **ret
 	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
 	struct shmid_ds shm;
 	struct stat st;
+	int r;
 
-	if (attached->ipc_namespace && stat("/proc/self/ns/ipc", &st) == 0 && st.st_ino != attached->ipc_namespace)
-		return error_set(-EXDEV, "the segment is System V memory of the daemon's IPC namespace, and this process is in another "
-		    "one: run it in the same (a container: --ipc=host), or have the segment of another backend");
+	r = check_namespace(attached);
+	if (r)
+		return r;
 	if (shmctl(attached->shm_id, IPC_STAT, &shm) < 0) {
 		if (errno == EACCES)
 			return error_set(-EACCES, "the kernel refuses System V memory %d: its group and mode do not let this process have "
