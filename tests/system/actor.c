@@ -25,6 +25,7 @@
 struct role {
 	int control;
 	const char *socket;
+	const struct jail *jail;	/* or NULL */
 	struct segment_client *client;
 	struct segment *segment;
 	bool is_inherited[FDS_MAX];	/* fds */
@@ -43,6 +44,22 @@ do_attach(struct role *role, const struct line *line)
 	int r = role->client ? 0 : segment_connect(&role->client, role->socket);
 
 	return r ? r : segment_attach(role->client, line->lock, NULL, (unsigned)line->a, &role->segment);
+}
+
+static long
+do_time(struct role *role, const struct line *line)
+{
+	uint64_t begun_ns = clock_monotonic_ns();
+	int r = role->client ? 0 : segment_connect(&role->client, role->socket);
+
+	for (long i = 0; r == 0 && i < line->a; i++) {
+		struct segment *segment;
+
+		r = segment_attach(role->client, line->lock, NULL, SEGMENT_WRITE, &segment);
+		if (r == 0)
+			r = segment_detach(segment);
+	}
+	return r ? r : (long)((clock_monotonic_ns() - begun_ns) / (uint64_t)line->a);
 }
 
 static long
@@ -277,7 +294,7 @@ static const struct {
 	{ "recovered", do_recovered }, { "set", do_set }, { "get", do_get }, { "unlock", do_unlock },
 	{ "rollback", do_rollback }, { "reading", do_reading }, { "disconnect", do_disconnect }, { "detach", do_detach },
 	{ "shutdown", do_shutdown }, { "fork", do_fork }, { "forked", do_forked }, { "thread", do_thread },
-	{ "namesake", do_namesake },	{ "exec", do_exec }, { "exit", do_exit },
+	{ "namesake", do_namesake },	{ "time", do_time }, { "exec", do_exec }, { "exit", do_exit },
 };
 
 static long
@@ -315,14 +332,21 @@ run_actor(int control, void *arg)
 static void
 run_in_namespace(int control, void *arg)
 {
+	struct role *role = arg;
 	char answer[32];
 	pid_t pid;
 
-	harness_assert(unshare(CLONE_NEWPID) == 0, "unshare: %s", strerror(errno));
+	if (role->jail)
+		jail_unshare(role->jail);
+	else
+		harness_assert(unshare(CLONE_NEWPID) == 0, "unshare: %s", strerror(errno));
 	pid = harness_fork();
 	if (pid == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		run_actor(control, arg);
+		if (role->jail)
+			jail_enter(role->jail, role->socket);
+		role->socket = role->jail ? JAIL_SOCKET : role->socket;
+		run_actor(control, role);
 		_exit(0);
 	}
 	(void)snprintf(answer, sizeof(answer), "%d", (int)pid);
@@ -372,6 +396,17 @@ actor_start_in_namespace(struct actor *actor, const char *socket, const char *se
 	harness_child_start(&actor->child, run_in_namespace, &role);
 	actor->pid = (pid_t)actor_hear(actor);
 	actor_must(actor, 0, "attach %s %u", segment, SEGMENT_WRITE);
+}
+
+void
+actor_start_in_jail(struct actor *actor, const struct jail *jail, const char *socket)
+{
+	struct role role = { .socket = socket, .jail = jail };
+
+	(void)fflush(NULL);
+	*actor = (struct actor) { .child = HARNESS_CHILD_NULL };
+	harness_child_start(&actor->child, run_in_namespace, &role);
+	actor->pid = (pid_t)actor_hear(actor);
 }
 
 static void

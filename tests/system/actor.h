@@ -7,7 +7,7 @@
 #ifndef TESTS_SYSTEM_ACTOR_H
 #define TESTS_SYSTEM_ACTOR_H
 
-#include "tests/harness.h"
+#include "tests/system/jail.h"
 
 struct actor {
 	struct harness_child child;
@@ -36,6 +36,7 @@ struct actor {
  *	forked LOCK		what segment_lock says in a forked child, which then ends
  *	namesake		forks a child with the thread id of its own in another pid namespace, and kills it: 0
  *	thread LOCK CELL VALUE	a thread that locks, sets and ends: 0
+ *	time SEGMENT N		attaches and detaches it so often: nanoseconds, each
  *	exec			another program: no answer
  *	exit			exit(3): no answer
  */
@@ -48,6 +49,9 @@ void actor_start(struct actor *actor, const char *socket, const char *segment);
 void actor_start_reading(struct actor *actor, const char *socket, const char *segment);
 /* Likewise for writing, as the first process of a pid namespace of its own. */
 void actor_start_in_namespace(struct actor *actor, const char *socket, const char *segment);
+
+/* As the first process of a container; nothing is attached yet. */
+void actor_start_in_jail(struct actor *actor, const struct jail *jail, const char *socket);
 
 void actor_tell(struct actor *actor, const char *format, ...) BASE_PRINTF(2, 3);
 /* The answer: waits for it. */

@@ -4,7 +4,7 @@ if HAVE_CHECK
 SYSTEM_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 # What several programs have in common is compiled once, in the harness; each takes of it what it uses.
 tests_libharness_la_SOURCES += tests/system/suite.c tests/system/keeper.c tests/system/opener.c tests/system/stranger.c tests/system/reloading.c \
-	tests/system/telling.c tests/system/actor.c tests/system/world.c tests/system/lasting.c \
+	tests/system/telling.c tests/system/actor.c tests/system/jail.c tests/system/world.c tests/system/lasting.c \
 	tests/system/surviving.c tests/system/killing.c tests/system/tracer.c tests/system/outliving.c tests/system/survivor.c
 SYSTEM_SUITE = tests/system/suite.h
 
@@ -200,7 +200,13 @@ tests_system_check_mutexstorm_SOURCES = tests/system/check_mutexstorm.c tests/cl
 tests_system_check_mutexstorm_CFLAGS = $(SYSTEM_CFLAGS) -pthread
 tests_system_check_mutexstorm_LDADD = client/libsegment.la client/libcontrol.la $(HARNESS_LIBS)
 
-SYSTEM_ACTOR = tests/system/actor.h
+SYSTEM_ACTOR = tests/system/actor.h tests/system/jail.h
+
+check_PROGRAMS += tests/system/check_containers
+tests_system_check_containers_SOURCES = tests/system/check_containers.c tests/system/group.c tests/system/group.h \
+	$(SYSTEM_ACTOR) $(SYSTEM_SUITE)
+tests_system_check_containers_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_containers_LDADD = host/libhost.la $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_lockdeaths
 tests_system_check_lockdeaths_SOURCES = tests/system/check_lockdeaths.c $(SYSTEM_ACTOR)
