@@ -4,7 +4,7 @@ sbin_PROGRAMS += daemon/segmentd
 noinst_LTLIBRARIES += daemon/libdaemon.la
 
 daemon_libdaemon_la_CPPFLAGS = $(AM_CPPFLAGS) $(EVENT_CFLAGS)
-daemon_libdaemon_la_CFLAGS = $(AM_CFLAGS) $(PIE_CFLAGS)
+daemon_libdaemon_la_CFLAGS = $(AM_CFLAGS)
 daemon_libdaemon_la_SOURCES = \
 	daemon/access.c daemon/access.h \
 	daemon/accounts.c daemon/accounts.h \
@@ -102,6 +102,6 @@ daemon_libdaemon_la_LIBADD = \
 
 daemon_segmentd_SOURCES = daemon/main.c
 daemon_segmentd_CPPFLAGS = $(AM_CPPFLAGS) -DSEGMENTD_CONF_FILE='"$(sysconfdir)/segmentd/segmentd.conf"'
-daemon_segmentd_CFLAGS = $(AM_CFLAGS) $(PIE_CFLAGS)
+daemon_segmentd_CFLAGS = $(AM_CFLAGS)
 daemon_segmentd_LDFLAGS = $(AM_LDFLAGS) $(PIE_LDFLAGS)
 daemon_segmentd_LDADD = daemon/libdaemon.la

@@ -39,6 +39,7 @@ include tests/audit/local.mk
 include tests/worker/local.mk
 include tests/client/local.mk
 include tests/conf/local.mk
+include tests/hardening/local.mk
 include tests/layers/local.mk
 include tests/manual/local.mk
 include tests/host/local.mk

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 bin_PROGRAMS += client/segmentctl/segmentctl
 client_segmentctl_segmentctl_SOURCES = client/segmentctl/main.c
+client_segmentctl_segmentctl_LDFLAGS = $(AM_LDFLAGS) $(PIE_LDFLAGS)
 client_segmentctl_segmentctl_LDADD = client/segmentctl/libsegmentctl.la
 
 noinst_LTLIBRARIES += client/segmentctl/libsegmentctl.la

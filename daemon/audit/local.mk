@@ -3,7 +3,7 @@
 libexec_PROGRAMS += daemon/audit/segmentd-audit
 noinst_LTLIBRARIES += daemon/audit/libaudit.la
 
-daemon_audit_libaudit_la_CFLAGS = $(AM_CFLAGS) $(PIE_CFLAGS)
+daemon_audit_libaudit_la_CFLAGS = $(AM_CFLAGS)
 daemon_audit_libaudit_la_SOURCES = \
 	daemon/audit/answer.c daemon/audit/answer.h \
 	daemon/audit/cpus.c daemon/audit/cpus.h \
@@ -23,6 +23,6 @@ daemon_audit_libaudit_la_SOURCES = \
 daemon_audit_libaudit_la_LIBADD = host/libhost.la
 
 daemon_audit_segmentd_audit_SOURCES = daemon/audit/main.c
-daemon_audit_segmentd_audit_CFLAGS = $(AM_CFLAGS) $(PIE_CFLAGS)
+daemon_audit_segmentd_audit_CFLAGS = $(AM_CFLAGS)
 daemon_audit_segmentd_audit_LDFLAGS = $(AM_LDFLAGS) $(PIE_LDFLAGS)
 daemon_audit_segmentd_audit_LDADD = daemon/audit/libaudit.la
