@@ -519,7 +519,7 @@ manager_deinit(struct manager *manager)
 }
 
 int
-manager_run(struct start *start)
+manager_open(struct start *start, struct manager **ret_manager)
 {
 	struct manager *manager;
 	int r;
@@ -531,6 +531,7 @@ manager_run(struct start *start)
 	manager = mmap(NULL, sizeof(*manager), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (manager == MAP_FAILED)
 		return -errno;
+	*ret_manager = manager;
 	manager->start = start;
 	manager->conf = start->conf;
 	manager->started_ns = clock_monotonic_ns();
@@ -557,8 +558,24 @@ manager_run(struct start *start)
 	(void)signal(SIGXFSZ, SIG_IGN);
 	(void)limits_raise_nofile();
 	r = manager_init(manager);
-	if (r == 0)
-		r = manager_start(manager);
+	return r ? r : manager_start(manager);
+}
+
+void
+manager_close(struct manager *manager)
+{
+	manager_deinit(manager);
+	(void)munmap(manager, sizeof(*manager));
+}
+
+int
+manager_run(struct start *start)
+{
+	struct manager *manager = NULL;
+	int r = manager_open(start, &manager);
+
+	if (!manager)
+		return r;
 	if (r == 0 && event_base_dispatch(manager->base) < 0)
 		r = -EIO;
 	if (r)
@@ -568,7 +585,6 @@ manager_run(struct start *start)
 		rest_before_failure();
 		_exit(EXIT_FAILURE);
 	}
-	manager_deinit(manager);
-	(void)munmap(manager, sizeof(*manager));
+	manager_close(manager);
 	return r;
 }

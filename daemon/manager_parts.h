@@ -64,6 +64,13 @@ struct manager {
 	uint64_t started_ns;
 };
 
+/*
+ * What manager_run() does before and after it runs the loop, which tests step through by themselves. Of open: 0, or a negative errno,
+ * and *ret_manager is to be closed as well; or it was left as it was.
+ */
+int manager_open(struct start *start, struct manager **ret_manager);
+void manager_close(struct manager *manager);
+
 /* How far the start has come. */
 struct manager_progress {
 	uint64_t n, n_ready, n_failed, n_required_left, n_required_failed;

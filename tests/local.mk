@@ -40,6 +40,7 @@ include tests/worker/local.mk
 include tests/client/local.mk
 include tests/conf/local.mk
 include tests/hardening/local.mk
+include tests/fuzz/local.mk
 include tests/layers/local.mk
 include tests/manual/local.mk
 include tests/host/local.mk

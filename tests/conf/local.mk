@@ -2,12 +2,12 @@
 noinst_HEADERS += tests/conf/suite.h tests/conf/facts.h tests/conf/packing.h
 if HAVE_CHECK
 check_PROGRAMS += tests/conf/check_units tests/conf/check_bad tests/conf/check_combinations tests/conf/check_load \
-	tests/conf/check_keys tests/conf/check_locks tests/conf/check_fuzz \
+	tests/conf/check_keys tests/conf/check_locks \
 	tests/conf/check_plan tests/conf/check_pack tests/conf/check_packlies tests/conf/check_gather \
 	tests/conf/check_origin
 endif
 conf_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_of_sources += tests/conf/check_load tests/conf/check_keys tests/conf/check_fuzz
+tests_of_sources += tests/conf/check_load tests/conf/check_keys
 conf_test_cppflags = $(AM_CPPFLAGS) -DSHIPPED_CONF='"$(abs_top_srcdir)/conf/segmentd.conf"' \
 	-DMANUAL_PAGE='"$(abs_top_srcdir)/doc/segmentd.conf.5"'
 conf_test_libs = conf/libconf.la $(CHECK_LIBS)
@@ -37,11 +37,6 @@ tests_conf_check_keys_LDADD = $(conf_test_libs)
 tests_conf_check_locks_SOURCES = tests/conf/check_locks.c tests/conf/suite.c
 tests_conf_check_locks_CFLAGS = $(conf_test_cflags)
 tests_conf_check_locks_LDADD = $(conf_test_libs)
-
-tests_conf_check_fuzz_SOURCES = tests/conf/check_fuzz.c tests/conf/suite.c
-tests_conf_check_fuzz_CPPFLAGS = $(conf_test_cppflags)
-tests_conf_check_fuzz_CFLAGS = $(conf_test_cflags)
-tests_conf_check_fuzz_LDADD = $(conf_test_libs)
 
 tests_conf_check_plan_SOURCES = tests/conf/check_plan.c tests/conf/suite.c
 tests_conf_check_plan_CFLAGS = $(conf_test_cflags)

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+#include "config.h"
+
+#include <inttypes.h>
+#include <sys/syscall.h>
+
+#include "client/mutex.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/wire_daemon.h"
+#include "tests/fuzz/wire_peer.h"
+
+#define SETTLE_SECONDS	30	/* of real time: a worker that is started on a machine with load */
+#define PASS_NS		(2 * NS_PER_MS)
+
+static uint64_t passed_ns;
+
+static const char configuration[] =
+    "daemon = { socket = \"%s/socket\"; socket_mode = \"0666\"; state_dir = \"%s/state\"; admin_group = \"\"; workers = 1;\n"
+    "  audit_socket = \"%s/nobody\"; memory_reserve = \"0\"; limits = { clients = 5; attachments = 40; bytes = \"1MiB\"; }; };\n"
+    "segments = (\n"
+    "  { name = \"plain\"; size = \"16KiB\"; mlock = false; mode = \"0666\"; page_size = \"base\"; },\n"
+    "  { name = \"" WIRE_LOCKED "\"; size = \"64KiB\"; mlock = false; mode = \"0666\"; page_size = \"base\"; layout = \"l/1\";\n"
+    "    locks = ( { name = \"roll\"; length = 4096; undo = 1024; }, { name = \"keep\"; offset = 4096; length = 4096; on_death = \"keep\"; },\n"
+    "      { name = \"zero\"; offset = 8192; length = 5000; undo = 0; on_death = \"zero\"; },\n"
+    "      { name = \"poison\"; offset = 16384; length = 100; undo = 64; on_death = \"poison\"; },\n"
+    "      { name = \"mutex\"; at = 20480; init = true; on_death = \"keep\"; },\n"
+    "      { name = \"mutex-zero\"; at = 20544; init = true; on_death = \"zero\"; offset = 24576; length = 4096; } ); },\n"
+    "  { name = \"" WIRE_HIDDEN "\"; size = \"4KiB\"; mlock = false; page_size = \"base\"; },\n"
+    "  { name = \"read\"; size = \"4KiB\"; max_size = \"1MiB\"; mlock = false; mode = \"0644\"; page_size = \"base\"; },\n"
+    "  { name = \"group\"; size = \"4KiB\"; mlock = false; group = \"4242\"; mode = \"0660\"; page_size = \"base\"; },\n"
+    "  { name = \"broken\"; size = \"4KiB\"; mlock = false; mode = \"0666\"; init = \"%s/nothing\"; required = false; } );\n"
+    "templates = ( { name = \"own-%%U-\"; max_size = \"256KiB\"; max_count = 8; mlock = false; lifetime = \"attached\"; page_size = \"base\"; },\n"
+    "  { name = \"any-\"; max_size = \"64KiB\"; max_count = 4; mlock = false; mode = \"0666\"; page_size = \"base\";\n"
+    "    locks = ( { name = \"l\"; length = 64; } ); } );\n";
+
+/* In the place of the C library's, for the daemon and libevent: time passes faster where nothing else would. */
+int
+clock_gettime(clockid_t clock, struct timespec *ret_time)
+{
+	int r = (int)syscall(SYS_clock_gettime, clock, ret_time);
+
+	if (r == 0 && passed_ns && (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE)) {
+		uint64_t ns = (uint64_t)ret_time->tv_nsec + passed_ns;
+
+		ret_time->tv_sec += (time_t)(ns / NS_PER_SEC);
+		ret_time->tv_nsec = (long)(ns % NS_PER_SEC);
+	}
+	return r;
+}
+
+void
+wire_daemon_pass(uint64_t ns)
+{
+	passed_ns += ns;
+}
+
+void
+wire_daemon_step(struct wire_daemon *daemon, unsigned n)
+{
+	while (n--)
+		fuzz_check(event_base_loop(daemon->manager->base, EVLOOP_NONBLOCK) >= 0);
+}
+
+/* What a worker, or another process, is at. */
+static const char *
+busy(const struct wire_daemon *daemon)
+{
+	const struct manager *manager = daemon->manager;
+	const struct segment *segment;
+
+	if (!TAILQ_EMPTY(&manager->sessions.parcels.running) || !TAILQ_EMPTY(&manager->sessions.parcels.waiting))
+		return "descriptors that were sent along";
+	if (manager->reload.current || !TAILQ_EMPTY(&manager->reload.queue) || !LIST_EMPTY(&manager->parser.parses))
+		return "a reload";
+	if (!LIST_EMPTY(&manager->provisioner.releases.list))
+		return "memory on its way back";
+	TAILQ_FOREACH(segment, &manager->registry.in_order, entry) {
+		if (segment->state == PROTOCOL_DECLARED || segment->state == PROTOCOL_PROVISIONING)
+			return "provisioning";
+		if (segment->locks->n_busy)
+			return "the repair of a lock";
+	}
+	return NULL;
+}
+
+void
+wire_daemon_await(struct wire_daemon *daemon, unsigned n_turns)
+{
+	for (; n_turns && busy(daemon); n_turns--)
+		fuzz_check(event_base_loop(daemon->manager->base, EVLOOP_ONCE) >= 0);
+	wire_daemon_step(daemon, 2);
+}
+
+/* A declared segment that is not there, or on its way out, comes back by a reload; what was created goes. Whether all is as it was. */
+static bool
+restore_segments(struct wire_daemon *daemon)
+{
+	static const char *const declared[] = { "plain", WIRE_LOCKED, WIRE_HIDDEN, "read", "group", "broken" };
+	struct registry *registry = &daemon->manager->registry;
+	struct segment *segment, *next;
+	bool is_whole = true;
+
+	for (segment = TAILQ_FIRST(&registry->in_order); segment; segment = next) {
+		next = TAILQ_NEXT(segment, entry);
+		if (!segment->is_declared) {
+			segment_remove(segment, true);
+			is_whole = false;
+			break;
+		}
+	}
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(declared); i++) {
+		segment = registry_find(registry, declared[i]);
+		if (segment && (segment->state == PROTOCOL_READY || segment->state == PROTOCOL_FAILED))
+			continue;
+		if (!segment && !daemon->manager->reload.current)
+			fuzz_check(reload_hangup(&daemon->manager->reload) == 0);
+		is_whole = false;
+	}
+	return is_whole;
+}
+
+/* What the daemon holds for clients that are gone; NULL: nothing. */
+static const char *
+held(const struct wire_daemon *daemon)
+{
+	const struct manager *manager = daemon->manager;
+	const struct segment *segment;
+
+	if (manager->sessions.n_sessions > 1)
+		return "sessions";
+	if (manager->sessions.parcels.n_ended || !TAILQ_EMPTY(&manager->sessions.parcels.done))
+		return "connections that have ended, for what was sent along";
+	if (!LIST_EMPTY(&manager->sessions.flights.list))
+		return "connections that have ended, for what was sent";
+	if (manager->sessions.burials.n)
+		return "connections of the dead";
+	if (recovery_n_waiting(&manager->recovery))
+		return "recoveries";
+	TAILQ_FOREACH(segment, &manager->registry.in_order, entry) {
+		if (!TAILQ_EMPTY(&segment->attachments) || segment->n_readers || segment->n_writers || segment->n_unsupervised)
+			return "attachments";
+		if (segment->successor)
+			return "a successor";
+	}
+	return NULL;
+}
+
+/* Sum of all charges: the one client's connection. */
+static void
+check_accounts(const struct wire_daemon *daemon)
+{
+	const struct accounts *accounts = &daemon->manager->accounts;
+	const struct account *account;
+	uint64_t n_clients = 0;
+
+	for (account = accounts->by_uid; account; account = account->hh.next) {
+		for (int kind = 0; kind < ACCOUNTS_KIND_N; kind++) {
+			if (kind == ACCOUNTS_CLIENTS)
+				n_clients += account->used[kind];
+			else
+				fuzz_check_msg(account->used[kind] == 0, "uid %u is charged with %" PRIu64 " of kind %d", account->uid,
+				    account->used[kind], kind);
+		}
+	}
+	fuzz_check_msg(n_clients == 1, "%" PRIu64 " clients are charged", n_clients);
+}
+
+/* Memory as it was made, so that the next input finds what this one found. */
+static void
+clean_memory(struct wire_daemon *daemon)
+{
+	struct segment *segment = registry_find(&daemon->manager->registry, WIRE_LOCKED);
+
+	memset(segment->holding.map, 0, segment->definition->size_bytes);
+	for (uint32_t i = 0; i < segment->locks->n; i++) {
+		struct lock *lock = &segment->locks->list[i];
+
+		if (lock_is_mutex(lock))
+			fuzz_check(mutex_make((unsigned char *)segment->holding.map + lock->definition->at_bytes) == 0);
+		else
+			memset(lock->place.lock, 0, sizeof(*lock->place.lock));
+		lock_note(lock);
+	}
+}
+
+void
+wire_daemon_settle(struct wire_daemon *daemon)
+{
+	struct timespec real;
+	const char *what = NULL;
+	time_t end = 0;
+
+	for (unsigned i = 0;; i++) {
+		wire_daemon_step(daemon, 1);
+		what = busy(daemon);
+		if (what) {
+			fuzz_check(event_base_loop(daemon->manager->base, EVLOOP_ONCE) >= 0);
+		} else if (!restore_segments(daemon)) {
+			what = "segments";
+			wire_daemon_pass(PASS_NS);
+		} else {
+			what = held(daemon);
+			if (!what)
+				break;
+			if (i > 4)
+				wire_daemon_pass(PASS_NS);
+		}
+		if (i % 64 != 63)
+			continue;
+		(void)syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &real);
+		if (!end)
+			end = real.tv_sec + SETTLE_SECONDS;
+		fuzz_check_msg(real.tv_sec < end, "the daemon does not come to rest: %s", what);
+	}
+	check_accounts(daemon);
+	clean_memory(daemon);
+}
+
+unsigned
+wire_daemon_count_fds(const struct wire_daemon *daemon)
+{
+	const struct manager *manager = daemon->manager;
+
+	return fuzz_count_fds(false) - 2 * (manager->workers.n + manager->io_workers.n + manager->sessions.parcels.workers.n);
+}
+
+void
+wire_daemon_start(struct wire_daemon *daemon)
+{
+	struct conf_report report = CONF_REPORT_NULL;
+	const char *dir = fuzz_dir();
+	static char path[96];
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "%s/segmentd.conf", dir);
+	(void)snprintf(daemon->socket, sizeof(daemon->socket), "%s/socket", dir);
+	file = fopen(path, "we");
+	fuzz_check(file && fprintf(file, configuration, dir, dir, dir, dir) > 0 && fclose(file) == 0);
+	daemon->start = (struct start) START_NULL;
+	daemon->start.file = path;
+	fuzz_check(conf_load(path, &report, &daemon->start.conf) == 0);
+	conf_report_deinit(&report);
+	daemon->pid = getpid();
+	fuzz_check(manager_open(&daemon->start, &daemon->manager) == 0);
+	fuzz_keep_reachable(daemon->manager, sizeof(*daemon->manager));
+	do
+		fuzz_check(event_base_loop(daemon->manager->base, EVLOOP_ONCE) >= 0);
+	while (busy(daemon) || !restore_segments(daemon));
+}
+
+void
+wire_daemon_stop(struct wire_daemon *daemon)
+{
+	manager_close(daemon->manager);
+	start_deinit(&daemon->start);
+}
