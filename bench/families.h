@@ -73,6 +73,9 @@ void scale_reload_whole(struct bench *bench, const struct bench_goal *goal);
 void scale_reload_change(struct bench *bench, const struct bench_goal *goal);
 void scale_work(struct bench *bench, const struct bench_goal *goal);
 
+/* bench_hostile.c: one operation beside another uid's thousands of connections, which do the goal's arg; NULL: all there is. */
+void hostile_beset(struct bench *bench, const struct bench_goal *goal);
+
 /* bench_idle.c: nothing at all. */
 void idle_wakeups(struct bench *bench, const struct bench_goal *goal);
 void idle_wakeups_rules(struct bench *bench, const struct bench_goal *goal);

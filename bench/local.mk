@@ -7,7 +7,7 @@ CLEANFILES += bench/segmentd-bench bench/results.jsonl
 bench_segmentd_bench_SOURCES = \
 	bench/baseline.c bench/baseline.h \
 	bench/bench.c bench/bench.h \
-	bench/bench_box.c bench/bench_death.c bench/bench_handout.c bench/bench_handover.c bench/bench_idle.c bench/bench_kinds.c \
+	bench/bench_box.c bench/bench_death.c bench/bench_handout.c bench/bench_handover.c bench/bench_hostile.c bench/bench_idle.c bench/bench_kinds.c \
 	bench/bench_load.c \
 	bench/bench_lock.c bench/bench_many.c bench/bench_mass.c bench/bench_provision.c bench/bench_restore.c \
 	bench/bench_scale.c bench/bench_survival.c bench/bench_sweep.c bench/bench_who.c \
