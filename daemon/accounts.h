@@ -8,6 +8,7 @@
 #define DAEMON_ACCOUNTS_H
 
 #include "conf/load.h"
+#include "daemon/turns.h"
 #include "daemon/hash.h"
 
 enum accounts_kind {
@@ -22,6 +23,7 @@ struct account {
 	uint32_t uid;
 	unsigned n_charges;		/* that point here */
 	uint64_t used[ACCOUNTS_KIND_N];
+	struct turns_uid turns;
 	UT_hash_handle hh;
 };
 

@@ -12,7 +12,7 @@
 #include "daemon/events.h"
 #include "daemon/segment.h"
 
-#define PUMP_NS		(NS_PER_MS / 4)	/* of sending in one turn of the loop */
+#define PUMP_NS		(NS_PER_MS / 20)	/* of sending in one turn of the loop */
 #define ENDS_MAX	16384		/* that are remembered in all */
 #define ENDS_NS		NS_PER_SEC	/* and how long: the end of a process takes its time where it holds much */
 #define FLUSH_REST_NS	NS_PER_MS	/* between two flushes: of many deaths at once the pump tells */

@@ -18,7 +18,7 @@
 #include "client/protocol.h"
 #include "daemon/kernelcount.h"
 
-#define LOOK_NS		(NS_PER_MS / 2)		/* of looking in one turn of the loop */
+#define LOOK_NS		(NS_PER_MS / 20)		/* of looking in one turn of the loop */
 #define CHEAP_NS	(NS_PER_MS / 20)	/* a look below it may come as often as it likes */
 #define REST_FACTOR	8
 #define REST_MAX_NS	(20 * NS_PER_MS)

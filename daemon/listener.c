@@ -16,7 +16,7 @@
 #include "daemon/log.h"
 
 #define BACKLOG		4096
-#define TURN_ACCEPTS	8
+#define TURN_ACCEPTS	2		/* each costs as much as some requests, which are heard of in between */
 #define REST_MS		100
 #define LOCK_TRIES	100		/* at the lock of a daemon that is gone, */
 #define LOCK_MS		10		/* one after the other */

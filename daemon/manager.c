@@ -272,6 +272,8 @@ manager_init_sessions(struct manager *manager)
 	};
 	flights_init(&manager->sessions.flights, manager->base, &manager->accounts);
 	parcels_init(&manager->sessions.parcels, manager->base, &manager->accounts, &manager->sessions.flights);
+	if (turns_init(&manager->sessions.turns, manager->base))
+		return -ENOMEM;
 	return burials_init(&manager->sessions.burials, manager->base, &manager->sessions.parcels);
 }
 
@@ -482,6 +484,7 @@ manager_deinit(struct manager *manager)
 	ending_deinit(&manager->ending);
 	listener_deinit(&manager->listener);
 	manager_end_sessions(manager);
+	turns_deinit(&manager->sessions.turns);
 	burials_deinit(&manager->sessions.burials);
 	parcels_deinit(&manager->sessions.parcels);
 	flights_deinit(&manager->sessions.flights);

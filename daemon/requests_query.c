@@ -96,7 +96,7 @@ requests_describe(struct segment *segment, struct protocol_segment *row)
 }
 
 /* A page of rows that read /proc is short: each costs some microseconds. */
-#define SLOW_ROWS_MAX	24
+#define SLOW_ROWS_MAX	8
 
 void *
 requests_page_next(struct requests_page *page)

@@ -17,7 +17,7 @@
 
 #define RETRY_MS	10
 
-/* A connection's requests in one turn of the loop: a pipelined HELLO and one more. */
+/* A connection's requests in one turn: a pipelined HELLO and one more. */
 #define TURN_REQUESTS	2
 #define LAST_TURNS_MAX	256	/* for requests of one that is dead: a queue of them takes no more */
 
@@ -42,6 +42,8 @@ session_events(const struct session *session)
 	};
 	short what = events[session->mode];
 
+	if (session->is_edge)
+		what |= EV_ET;
 	/* A level serves where no fd is awaited: it is writable again when three quarters of what it can hold were read. */
 	return session->awaits_room ? (short)((what & ~EV_ET) | EV_WRITE) : what;
 }
@@ -126,8 +128,39 @@ session_take_off(struct session *session)
 	return r ? r : 1;
 }
 
-/* One request from the queue. 0: it was consumed, and more may be handled; 1: nothing more now; the session may be freed. */
+/* What serving one comes to. */
+enum session_served {
+	SESSION_SERVED,			/* it was consumed, and there may be more */
+	SESSION_DRAINED,		/* there was none */
+	SESSION_STOPPED,		/* nothing more now */
+	SESSION_GONE,			/* it was freed */
+};
+
+/* What a request's handling came to, for the session. 0, or a negative errno that ends it. */
 static int
+session_conclude(struct session *session, int outcome)
+{
+	int r;
+
+	switch (outcome) {
+	case -EAGAIN:
+	case SESSION_E_AGAIN:
+		return session_set_mode(session, SESSION_READING);
+	case SESSION_E_WAIT:
+		return session_set_mode(session, SESSION_WAITING);
+	case SESSION_E_FULL:
+		return session_set_mode(session, SESSION_FULL);
+	case -ETOOMANYREFS:
+		/* Too many fds of ours are in flight, because of others who do not read: no fault of this one's. */
+		r = session_set_mode(session, SESSION_WAITING);
+		return r ? r : session_retry_soon(session);
+	default:
+		return outcome;
+	}
+}
+
+/* One request from the queue. */
+static enum session_served
 session_serve_one(struct session *session)
 {
 	union {
@@ -135,84 +168,44 @@ session_serve_one(struct session *session)
 		uint64_t align;
 		char bytes[PROTOCOL_REQUEST_MAX];
 	} request;
+	bool is_empty;
 	size_t n;
 	int r;
 
 	r = session_peek(session, &request, sizeof(request), &n);
+	is_empty = r == -EAGAIN;
 	if (r == 0)
 		r = session->host->dispatch(session, &request.header, session->host->arg);
-	switch (r) {
-	case 0:
+	if (r == SESSION_E_VIOLATION) {
+		session_violated(session, session->violation);
+		return SESSION_GONE;
+	}
+	if (r == 0) {
 		session->serial = request.header.serial;
 		session->n_requests++;
 		session->host->n_requests++;
 		r = session_take_off(session);
 		if (r == 0)
-			return 0;
+			return SESSION_SERVED;
 		if (r > 0)
-			return 1;
-		break;
-	case -EAGAIN:
-	case SESSION_E_AGAIN:
-		r = session_set_mode(session, SESSION_READING);
-		break;
-	case SESSION_E_WAIT:
-		r = session_set_mode(session, SESSION_WAITING);
-		break;
-	case SESSION_E_FULL:
-		r = session_set_mode(session, SESSION_FULL);
-		break;
-	case -ETOOMANYREFS:
-		/* Too many fds of ours are in flight, because of others who do not read: no fault of this one's. */
-		r = session_set_mode(session, SESSION_WAITING);
-		if (r == 0)
-			r = session_retry_soon(session);
-		break;
-	case SESSION_E_VIOLATION:
-		session_violated(session, session->violation);
-		return 1;
-	default:
-		break;
-	}
-	if (r)
-		session_end(session);
-	return 1;
+			return SESSION_STOPPED;
+	} else
+		r = session_conclude(session, r);
+	if (r == 0)
+		return is_empty ? SESSION_DRAINED : SESSION_STOPPED;
+	session_end(session);
+	return SESSION_GONE;
 }
 
 static void
-session_serve(struct session *session)
+session_enter(struct session *session)
 {
-	if (parcels_discards(session))
-		return;
-	for (int i = 0; i < TURN_REQUESTS; i++) {
-		bool was_greeted = session->is_greeted;
-
-		if (session_serve_one(session) || was_greeted)
-			return;
-	}
-}
-
-static void
-session_on_event(evutil_socket_t fd, short what, void *arg)
-{
-	struct session *session = arg;
-
-	if ((what & EV_CLOSED) && !(what & EV_READ)) {
-		session_end(session);
-		return;
-	}
-	if (what & EV_WRITE && session->awaits_room) {
-		session_await_room(session, false);
-		session->host->on_room(session, session->host->arg);
-		if (!(what & EV_READ) && session->mode != SESSION_FULL)
-			return;
-	}
-	session_serve(session);
+	turns_enter(&session->host->turns, &session->charge.account->turns, &session->turn);
 }
 
 /*
- * Who detached, and then ended, did not die with the segment: what it had asked for still counts, in the loop's next turns. They
- * are counted, since whoever has the socket from it could ask on, and its locks wait to be recovered.
+ * Who detached, and then ended, did not die with the segment: what it had asked for still counts, in its next turns. They are
+ * counted, since whoever has the socket from it could ask on, and its locks wait to be recovered.
  */
 static bool
 session_has_last_requests(struct session *session)
@@ -220,7 +213,67 @@ session_has_last_requests(struct session *session)
 	int n_bytes = 0;
 
 	return session->mode == SESSION_READING && session->n_last_turns++ < LAST_TURNS_MAX &&
-	    ioctl(session->fd, SIOCINQ, &n_bytes) == 0 && n_bytes > 0 && event_add(&session->pidfd_event, NULL) == 0;
+	    ioctl(session->fd, SIOCINQ, &n_bytes) == 0 && n_bytes > 0;
+}
+
+static void
+session_serve(struct session *session)
+{
+	enum session_served served = SESSION_STOPPED;
+
+	for (int i = 0; i < TURN_REQUESTS && !parcels_discards(session); i++) {
+		bool was_greeted = session->is_greeted;
+
+		served = session_serve_one(session);
+		if (served == SESSION_GONE)
+			return;
+		if (served != SESSION_SERVED || was_greeted)
+			break;
+	}
+	/* What is heard of once has to be read to its end. One that has ended has the rest of its turns. */
+	if (session->has_ended || (session->is_edge && session->mode == SESSION_READING && served != SESSION_DRAINED))
+		session_enter(session);
+}
+
+static void
+session_on_turn(struct turn *turn)
+{
+	struct session *session = BASE_CONTAINER_OF(turn, struct session, turn);
+
+	if (session->is_closed || (session->has_ended && !session_has_last_requests(session)))
+		session_end(session);
+	else
+		session_serve(session);
+}
+
+/* It had been heard of, and is again, since nothing could be done yet: from now on only when more comes. */
+static void
+session_hear_less(struct session *session)
+{
+	if (session->is_edge || session->mode == SESSION_OFF || !turns_have_time(&session->host->turns))
+		return;
+	session->is_edge = true;
+	(void)event_del(&session->event);
+	if (session_hear(session))
+		(void)session_retry_soon(session);
+}
+
+static void
+session_on_event(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *session = arg;
+
+	session->is_closed |= what & EV_CLOSED && !(what & EV_READ);
+	if (what & EV_WRITE && session->awaits_room && !session->is_closed) {
+		session_await_room(session, false);
+		session->host->on_room(session, session->host->arg);
+		if (!(what & EV_READ) && session->mode != SESSION_FULL)
+			return;
+	}
+	if (turn_waits(&session->turn))
+		session_hear_less(session);
+	else
+		session_enter(session);
 }
 
 static void
@@ -229,8 +282,7 @@ session_on_death(evutil_socket_t fd, short what, void *arg)
 	struct session *session = arg;
 
 	session->has_ended = true;
-	if (!session_has_last_requests(session))
-		session_end(session);
+	session_enter(session);
 }
 
 static int session_admit(struct session *session, bool is_last_word);
@@ -241,7 +293,7 @@ session_on_retry(evutil_socket_t fd, short what, void *arg)
 	struct session *session = arg;
 
 	if (session->charge.account)
-		session_serve(session);
+		session_enter(session);
 	else if (session_admit(session, true))
 		(void)session_free(session);
 }
@@ -294,8 +346,8 @@ session_admit(struct session *session, bool is_last_word)
 	session_write_row(session);
 	if (session->host->keeps)
 		session_box(session);
-	/* What it said right after connecting is here already, most often. The session may end in it. */
-	session_serve(session);
+	/* What it said right after connecting is here already, most often. */
+	session_enter(session);
 	return 0;
 }
 
@@ -314,6 +366,7 @@ session_make(struct session_host *host, int fd)
 	session->pidfd = -1;
 	session->upload = (struct parse_upload) PARSE_UPLOAD_NULL;
 	session->since_ns = clock_realtime_ns();
+	session->turn.take = session_on_turn;
 	session->waiter.wake = session_on_wake;
 	LIST_INIT(&session->attachments);
 	TAILQ_INIT(&session->ends);
@@ -360,6 +413,7 @@ session_free(struct session *session)
 	host = session->host;
 	segment_waiter_cancel(&session->waiter);
 	(void)session_set_mode(session, SESSION_OFF);
+	turns_leave(&host->turns, &session->turn);
 	if (event_initialized(&session->pidfd_event))
 		(void)event_del(&session->pidfd_event);
 	if (event_initialized(&session->retry_event))

@@ -22,6 +22,7 @@
 #include "daemon/parcels.h"
 #include "daemon/parse.h"
 #include "daemon/segment.h"
+#include "daemon/turns.h"
 #include "daemon/who.h"
 
 struct reload_request;
@@ -50,6 +51,7 @@ struct session_host {
 	struct burials burials;		/* of sessions whose process has ended */
 	struct flights flights;
 	struct parcels parcels;
+	struct turns turns;
 	/* Handles one whole request. 0: answered. SESSION_E_*; or a negative errno, which ends the session. */
 	int (*dispatch)(struct session *session, const struct protocol_header *request, void *arg);
 	void (*on_end)(struct session *session, void *arg);	/* before it is freed */
@@ -78,6 +80,9 @@ struct session {
 	struct event pidfd_event;
 	struct event retry_event;
 	enum session_mode mode;
+	struct turn turn;
+	bool is_edge;			/* it is heard of once for each message: it had more while it waited for its turn */
+	bool is_closed;			/* nobody else has the connection any more */
 	struct identity identity;
 	uint64_t since_ns;		/* since 1970 */
 	uint64_t n_requests;

@@ -160,4 +160,9 @@ check_PROGRAMS += tests/daemon/check_null
 tests_daemon_check_null_SOURCES = tests/daemon/check_null.c tests/daemon/null_table.c $(NULL_BACKEND) $(GROW_RIG)
 tests_daemon_check_null_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_null_LDADD = $(DAEMON_TEST_LIBS)
+
+check_PROGRAMS += tests/daemon/check_turns
+tests_daemon_check_turns_SOURCES = tests/daemon/check_turns.c
+tests_daemon_check_turns_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_turns_LDADD = $(DAEMON_TEST_LIBS) $(EVENT_LIBS)
 endif

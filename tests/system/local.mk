@@ -281,6 +281,11 @@ tests_system_check_inflight_SOURCES = tests/system/check_inflight.c $(SYSTEM_SUI
 tests_system_check_inflight_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_inflight_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_fair
+tests_system_check_fair_SOURCES = tests/system/check_fair.c
+tests_system_check_fair_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_fair_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_hostile
 tests_system_check_hostile_SOURCES = tests/system/check_hostile.c
 tests_system_check_hostile_CFLAGS = $(SYSTEM_CFLAGS)
