@@ -89,7 +89,7 @@ static const struct keys_row rows[] = {
 	  .help = "Nothing is provisioned that would leave less than this much of the host's memory available." },
 	{ KEYS_DAEMON, "limits", KEYS_TYPE_TABLE, NOWHERE, .reload = KEYS_LIVE,
 	  .fallback_words = "all of its keys at their defaults",
-	  .help = "What each user may have at once." },
+	  .help = "What each user may have at once, and all together." },
 
 	/* daemon.limits */
 	{ KEYS_LIMITS, "clients", KEYS_TYPE_UINT, AT(conf_limits, clients), .min = 1,
@@ -100,9 +100,26 @@ static const struct keys_row rows[] = {
 	{ KEYS_LIMITS, "subscriptions", KEYS_TYPE_UINT, AT(conf_limits, subscriptions), .min = 1,
 	  .max = COUNT_MAX, .reload = KEYS_LIVE, .fallback = "2048",
 	  .help = "Connections that are told of events; at most 64 of them of all events." },
+	{ KEYS_LIMITS, "segments", KEYS_TYPE_UINT, AT(conf_limits, segments), .max = COUNT_MAX,
+	  .reload = KEYS_LIVE, .fallback = "1024",
+	  .help = "Segments that the user created from templates; 0: nobody creates any. A template's max_count is for all users: below "
+	      "it, this leaves some of them to others." },
 	{ KEYS_LIMITS, "bytes", KEYS_TYPE_SIZE, AT(conf_limits, bytes), .max = UNITS_SIZE_MAX,
 	  .reload = KEYS_LIVE, .fallback = "\"1GiB\"",
 	  .help = "Memory of the segments that the user created from templates; 0: nobody creates any." },
+	{ KEYS_LIMITS, "total_clients", KEYS_TYPE_UINT, AT(conf_limits, total_clients), .min = 1, .max = COUNT_MAX,
+	  .reload = KEYS_LIVE, .fallback = "65536",
+	  .help = "Connections of all users together. Of this, as of the other totals, no user but root and the daemon's own gets more "
+	      "than half of what the others leave, and a sixteenth is for administrators alone." },
+	{ KEYS_LIMITS, "total_attachments", KEYS_TYPE_UINT, AT(conf_limits, total_attachments), .min = 1, .max = COUNT_MAX,
+	  .reload = KEYS_LIVE, .fallback = "262144", .help = "Attachments of all users together." },
+	{ KEYS_LIMITS, "total_subscriptions", KEYS_TYPE_UINT, AT(conf_limits, total_subscriptions), .min = 1, .max = COUNT_MAX,
+	  .reload = KEYS_LIVE, .fallback = "16384", .help = "Subscriptions to events of all users together." },
+	{ KEYS_LIMITS, "total_segments", KEYS_TYPE_UINT, AT(conf_limits, total_segments), .min = 1, .max = COUNT_MAX,
+	  .reload = KEYS_LIVE, .fallback = "16384", .help = "Segments that all users together created from templates." },
+	{ KEYS_LIMITS, "total_bytes", KEYS_TYPE_SIZE, AT(conf_limits, total_bytes), .max = UNITS_SIZE_MAX,
+	  .reload = KEYS_LIVE, .fallback = "\"0B\"",
+	  .help = "Memory of the segments that all users together created from templates; 0: half of the host's memory." },
 
 	/* a segment or a template */
 	{ KEYS_DEFINITION, "name", KEYS_TYPE_NAME, BOTH, AT(definition, name), .required = true,

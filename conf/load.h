@@ -15,12 +15,18 @@ const char *conf_default_file(void);
 #define CONF_DEFAULT_FILE	(conf_default_file())
 #define CONF_FILE_MAX_BYTES	(16u << 20)	/* a larger file is refused */
 
-/* Limits for each uid. */
+/* Limits for each uid, and for all together. */
 struct conf_limits {
 	uint32_t clients;
 	uint32_t attachments;
 	uint32_t subscriptions;		/* to events */
-	uint64_t bytes;			/* of segments that it created */
+	uint32_t segments;		/* that it created */
+	uint64_t bytes;			/* of them */
+	uint32_t total_clients;
+	uint32_t total_attachments;
+	uint32_t total_subscriptions;
+	uint32_t total_segments;
+	uint64_t total_bytes;		/* 0: half of the host's memory */
 };
 
 struct conf_daemon {

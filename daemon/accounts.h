@@ -3,33 +3,63 @@
 /*
  * What each uid makes the daemon hold, and its limits. A charge lives in the object that it pays for and is given back by
  * that object's deinit, so that it cannot leak. Charge first, then acquire.
+ *
+ * Of each kind there is a limit for a uid and one for all together. Of the latter nobody gets more than half of what the others
+ * leave: so several uids at their limit still leave room for one that comes, however many they are. A part of it is for the daemon's
+ * own user and root alone, and for who administers, since they are who can do something about the others.
  */
 #ifndef DAEMON_ACCOUNTS_H
 #define DAEMON_ACCOUNTS_H
 
 #include "conf/load.h"
-#include "daemon/turns.h"
 #include "daemon/hash.h"
+#include "daemon/turns.h"
 
+#define ACCOUNTS_UNLIMITED	UINT64_MAX
+#define ACCOUNTS_TEXT_SIZE	320
+
+/* Each is a row of accounts_rows. */
 enum accounts_kind {
-	ACCOUNTS_CLIENTS,
+	ACCOUNTS_CLIENTS,		/* sessions, and connections that have ended and are not read away yet */
 	ACCOUNTS_ATTACHMENTS,
-	ACCOUNTS_BYTES,			/* of segments that it created */
 	ACCOUNTS_SUBSCRIPTIONS,
+	ACCOUNTS_SEGMENTS,		/* that it created */
+	ACCOUNTS_BYTES,			/* of them */
+	ACCOUNTS_DESCRIPTORS,		/* of ours, for what is the uid's */
+	ACCOUNTS_IN_FLIGHT,		/* descriptors that were sent to it and that it has not read */
+	ACCOUNTS_UNREAD,		/* bytes that were sent to it, likewise, beyond a little for each connection */
+	ACCOUNTS_MEMORY,		/* bytes of ours that are kept for it, beyond a little for each thing */
+	ACCOUNTS_ENDED,			/* connections that have ended with descriptors in their queue */
+	ACCOUNTS_DEATHS,		/* processes whose end is awaited, and told to others */
+	ACCOUNTS_ENDS,			/* attachments that have ended, kept for that */
 	ACCOUNTS_KIND_N
 };
+
+struct accounts_row {
+	const char *name;		/* to administrators, as in metrics */
+	const char *what;		/* in sentences: so many what */
+	const char *remedy;		/* of who has too many: what it can do, "" where it can do nothing but wait */
+	const char *key;		/* whose the limit of a uid is; NULL: it is this daemon's own */
+	const char *key_all;		/* likewise of all together */
+};
+
+extern const struct accounts_row accounts_rows[ACCOUNTS_KIND_N];
 
 struct account {
 	uint32_t uid;
 	unsigned n_charges;		/* that point here */
 	uint64_t used[ACCOUNTS_KIND_N];
 	struct turns_uid turns;
+	uint64_t refreshed_ns;		/* monotonic */
 	UT_hash_handle hh;
 };
 
 struct accounts {
 	struct account *by_uid;
-	uint64_t limits[ACCOUNTS_KIND_N];
+	uint64_t limits[ACCOUNTS_KIND_N];	/* of each uid */
+	uint64_t limits_all[ACCOUNTS_KIND_N];
+	uint64_t used[ACCOUNTS_KIND_N];	/* by all */
+	uint64_t n_refused[ACCOUNTS_KIND_N];	/* counters, for metrics */
 };
 
 struct charge {
@@ -42,20 +72,42 @@ struct charge {
 #define CHARGE_NULL	{ 0 }
 
 enum {
-	ACCOUNTS_E_LIMIT = 1		/* the uid has as much as it may */
+	ACCOUNTS_E_LIMIT = 1		/* the uid has as much as it may, or the others leave no more: accounts_describe() */
 };
 
 void accounts_init(struct accounts *accounts, const struct conf_limits *limits);
 /* From now on; what is charged already stays, also beyond a limit. */
 void accounts_set_limits(struct accounts *accounts, const struct conf_limits *limits);
+/* What of a kind there can be in all, where that is not the configuration's to say. */
+void accounts_set_limit_all(struct accounts *accounts, enum accounts_kind kind, uint64_t limit);
 void accounts_deinit(struct accounts *accounts);
 
 /* Charges amount to uid. 0, ACCOUNTS_E_LIMIT, or -ENOMEM. */
 int accounts_charge(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount,
     struct charge *ret_charge);
-/* What it was charged with by an earlier daemon, whatever the limit is now. 0 or -ENOMEM. */
+/* Likewise, to somebody who administers: also from the part that is for those alone. */
+int accounts_charge_trusted(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount,
+    struct charge *ret_charge);
+/* What it has already, or was charged with by an earlier daemon, whatever the limit is. 0 or -ENOMEM. */
 int accounts_charge_again(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount,
     struct charge *ret_charge);
+/* More of the same, or less, as the amount is to be. 0 or ACCOUNTS_E_LIMIT: it is as it was. */
+int charge_resize(struct charge *charge, uint64_t amount);
 void charge_deinit(struct charge *charge);
+/* What the one pays for belongs to the other's object from now on. */
+struct charge charge_take(struct charge *charge);
+
+/* What uid has of a kind now. */
+uint64_t accounts_used(const struct accounts *accounts, uint32_t uid, enum accounts_kind kind);
+
+/* Whether it may be asked of all that is the uid's whether it is still there, which costs something: at most once in rest_ns. */
+bool accounts_may_refresh(struct accounts *accounts, uint32_t uid, uint64_t now_ns, uint64_t rest_ns);
+
+/*
+ * Why amount more was refused: the limit, what the uid has of it, and what helps. text: of ACCOUNTS_TEXT_SIZE; it is returned. Right
+ * after the refusal.
+ */
+const char *accounts_describe(const struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount,
+    char *text);
 
 #endif

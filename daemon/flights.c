@@ -13,7 +13,7 @@
 struct flight {
 	int fd;
 	struct event event;
-	struct charge charge;
+	struct charge charge, fd_charge;
 	LIST_ENTRY(flight) entry;
 };
 
@@ -30,6 +30,7 @@ flight_free(struct flight *flight)
 	(void)event_del(&flight->event);
 	close_fd(&flight->fd);
 	charge_deinit(&flight->charge);
+	charge_deinit(&flight->fd_charge);
 	LIST_REMOVE(flight, entry);
 	free(flight);
 }
@@ -65,21 +66,22 @@ flight_on_event(evutil_socket_t fd, short what, void *arg)
 }
 
 void
-flights_add(struct flights *flights, int *fd, uint32_t uid, unsigned n_fds)
+flights_add(struct flights *flights, int *fd, struct charge *charge)
 {
 	struct flight *flight = malloc(sizeof(*flight));
 
 	if (!flight)
 		return;
 	*flight = (struct flight) { .fd = -1 };
-	/* An attachment was charged for one, or two with control memory: as many as that have just been given back. */
-	if (accounts_charge(flights->accounts, uid, ACCOUNTS_ATTACHMENTS, (n_fds + 1) / 2, &flight->charge) ||
+	if ((charge->account && accounts_charge_again(flights->accounts, charge->account->uid, ACCOUNTS_DESCRIPTORS, 1,
+	    &flight->fd_charge)) ||
 	    event_assign(&flight->event, flights->base, *fd, EV_WRITE | EV_ET | EV_PERSIST, flight_on_event, flight) ||
 	    event_add(&flight->event, NULL)) {
-		charge_deinit(&flight->charge);
+		charge_deinit(&flight->fd_charge);
 		free(flight);
 		return;
 	}
 	flight->fd = take_fd(fd);
+	flight->charge = charge_take(charge);
 	LIST_INSERT_HEAD(&flights->list, flight, entry);
 }

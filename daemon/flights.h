@@ -26,9 +26,9 @@ void flights_deinit(struct flights *flights);
 bool flights_is_unread(int fd);
 
 /*
- * Takes a socket that was shut down and that nobody listens to any more, with a reply of n_fds unread. Where it cannot be
- * kept it stays the caller's.
+ * Takes a socket that was shut down and that nobody listens to any more, with what is charged for the descriptors in a reply that is
+ * unread. Where it cannot be kept both stay the caller's.
  */
-void flights_add(struct flights *flights, int *fd, uint32_t uid, unsigned n_fds);
+void flights_add(struct flights *flights, int *fd, struct charge *charge);
 
 #endif

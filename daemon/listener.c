@@ -184,6 +184,14 @@ listener_bind(struct listener *listener, const struct conf_daemon *conf)
 	return listener->path ? 0 : -ENOMEM;
 }
 
+/* There may be none to be had now: then it is tried again before the next one is accepted. */
+static void
+listener_open_reserve(struct listener *listener)
+{
+	if (listener->reserve_fd < 0)
+		listener->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static void
 listener_pause(struct listener *listener)
 {
@@ -196,6 +204,7 @@ listener_on_resume(evutil_socket_t fd, short what, void *arg)
 {
 	struct listener *listener = arg;
 
+	listener_open_reserve(listener);
 	(void)event_add(&listener->event, NULL);
 }
 
@@ -225,7 +234,7 @@ listener_refuse(struct listener *listener, int error)
 		(void)send(fd, &farewell, farewell.header.size, MSG_DONTWAIT | MSG_NOSIGNAL);
 		session_hang_up(&listener->host->parcels, &fd);
 	}
-	listener->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	listener_open_reserve(listener);
 	listener_pause(listener);
 }
 

@@ -23,6 +23,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/deaths.c daemon/deaths.h \
 	daemon/ending.c daemon/ending.h \
 	daemon/events.c daemon/events.h \
+	daemon/graves.c daemon/graves.h \
 	daemon/hash.h \
 	daemon/holding.c daemon/holding.h \
 	daemon/inquiry.c daemon/inquiry.h \
@@ -85,7 +86,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/segment_grow.c \
 	daemon/segment_ledger.c \
 	daemon/segment_revive.c \
-	daemon/session.c daemon/session.h daemon/session_identify.c daemon/session_io.c \
+	daemon/session.c daemon/session.h daemon/session_charges.c daemon/session_identify.c daemon/session_io.c \
 	daemon/session_parts.h daemon/session_revive.c \
 	daemon/slices.c daemon/slices.h \
 	daemon/start.c daemon/start.h \

@@ -251,6 +251,7 @@ manager_init_sessions(struct manager *manager)
 		.dispatch = requests_dispatch,
 		.on_end = requests_on_session_end,
 		.on_room = requests_on_room,
+		.is_trusted = requests_is_trusted,
 		.arg = &manager->requests,
 	};
 	manager->sessions.keeps = manager->conf->daemon.keep_sessions;

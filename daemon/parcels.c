@@ -11,7 +11,6 @@
 #include "daemon/session_parts.h"
 
 #define WORKERS_AT_ONCE		4
-#define ENDED_MAX		256	/* no client ends so unless it means to */
 #define PATIENCE_SECONDS	1	/* of what takes no time at all, unless somebody means it to */
 #define RETRY_MS		100	/* while there is no worker to be had */
 
@@ -21,8 +20,10 @@ parcel_free(struct parcel *parcel)
 	/* A duplicate of a session's, or one whose queue is empty; and proved memory, which others have as well. */
 	close_fd(&parcel->socket_fd);
 	close_fd(&parcel->fd);
-	parcel->parcels->n_ended -= !!(parcel->job.job.flags & JOB_DISCARD_ALL);
 	charge_deinit(&parcel->charge);
+	charge_deinit(&parcel->fd_charge);
+	charge_deinit(&parcel->ended_charge);
+	charge_deinit(&parcel->flight_charge);
 	free(parcel);
 }
 
@@ -137,8 +138,8 @@ parcel_has_ended(struct parcel *parcel)
 		parcel_await(parcel);
 		return;
 	}
-	if (parcel->n_fds_in_flight && flights_is_unread(parcel->socket_fd))
-		flights_add(parcel->parcels->flights, &parcel->socket_fd, parcel->uid, parcel->n_fds_in_flight);
+	if (parcel->flight_charge.account && flights_is_unread(parcel->socket_fd))
+		flights_add(parcel->parcels->flights, &parcel->socket_fd, &parcel->flight_charge);
 	parcel_free(parcel);
 }
 
@@ -169,6 +170,7 @@ parcels_init(struct parcels *parcels, struct event_base *base, struct accounts *
 	TAILQ_INIT(&parcels->running);
 	TAILQ_INIT(&parcels->done);
 	(void)evtimer_assign(&parcels->retry_event, base, parcels_on_retry, parcels);
+	graves_init(&parcels->graves, base);
 }
 
 static void
@@ -194,6 +196,7 @@ parcels_deinit(struct parcels *parcels)
 	parcels_drop(&parcels->waiting);
 	parcels_drop(&parcels->running);
 	parcels_drop(&parcels->done);
+	graves_deinit(&parcels->graves);
 }
 
 static struct parcel *
@@ -306,24 +309,45 @@ parcels_forget(struct session *session)
 bool
 parcels_are_crowded(const struct parcels *parcels)
 {
-	return parcels->n_ended >= ENDED_MAX;
+	return graves_are_full(&parcels->graves);
+}
+
+/* Where memory is short it is not counted. */
+static void
+parcel_charge(struct parcel *parcel)
+{
+	struct accounts *accounts = parcel->parcels->accounts;
+
+	(void)accounts_charge_again(accounts, parcel->uid, ACCOUNTS_CLIENTS, 1, &parcel->charge);
+	(void)accounts_charge_again(accounts, parcel->uid, ACCOUNTS_DESCRIPTORS, 1, &parcel->fd_charge);
 }
 
 void
-parcels_end(struct parcels *parcels, int *fd, unsigned n_fds_in_flight)
+parcels_end(struct parcels *parcels, int *fd, struct charge *charge)
 {
 	struct ucred peer = { .uid = UINT32_MAX };
 	socklen_t length = sizeof(peer);
+	struct charge ended = CHARGE_NULL;
 	struct parcel *parcel;
+	int r;
 
 	(void)getsockopt(*fd, SOL_SOCKET, SO_PEERCRED, &peer, &length);
-	parcel = parcel_new(parcels, JOB_DISCARD, peer.uid);
-	if (!parcel)
+	r = accounts_charge(parcels->accounts, peer.uid, ACCOUNTS_ENDED, 1, &ended);
+	/* What is in flight goes on counting by its connection: there are no more of those than that has a limit of its own. */
+	if (r == ACCOUNTS_E_LIMIT && !(charge && charge->account) && !graves_are_full(&parcels->graves)) {
+		graves_add(&parcels->graves, fd);
 		return;
+	}
+	parcel = parcel_new(parcels, JOB_DISCARD, peer.uid);
+	if (!parcel) {
+		charge_deinit(&ended);
+		return;
+	}
 	parcel->job.job.flags = JOB_DISCARD_ALL;
-	parcels->n_ended++;
 	parcel->socket_fd = take_fd(fd);
-	parcel->n_fds_in_flight = n_fds_in_flight;
-	(void)accounts_charge_again(parcels->accounts, peer.uid, ACCOUNTS_CLIENTS, 1, &parcel->charge);
+	parcel->ended_charge = ended;
+	if (charge)
+		parcel->flight_charge = charge_take(charge);
+	parcel_charge(parcel);
 	parcel_submit(parcel);
 }

@@ -10,6 +10,7 @@
 #define DAEMON_PARCELS_H
 
 #include "daemon/flights.h"
+#include "daemon/graves.h"
 #include "daemon/workers.h"
 
 struct session;
@@ -29,8 +30,8 @@ struct parcel {
 	int fd;				/* what came, once it is done and status is 0; or -1 */
 	char text[JOB_TEXT_SIZE];
 	/* Of a connection that has ended: */
-	unsigned n_fds_in_flight;	/* to the peer */
-	struct charge charge;
+	struct charge charge, fd_charge, ended_charge;
+	struct charge flight_charge;	/* for what is in flight to the peer */
 	TAILQ_ENTRY(parcel) entry;
 };
 
@@ -41,7 +42,7 @@ struct parcels {
 	TAILQ_HEAD(parcels_queue, parcel) waiting;	/* for a worker, or for the one that their uid has */
 	struct parcels_queue running, done;
 	struct event retry_event;
-	unsigned n_ended;		/* connections */
+	struct graves graves;
 };
 
 void parcels_init(struct parcels *parcels, struct event_base *base, struct accounts *accounts, struct flights *flights);
@@ -75,13 +76,14 @@ bool parcels_discards(const struct session *session);
  */
 bool parcels_forget(struct session *session);
 
-/* Whether so many have ended that no more are to be accepted for the moment: each has a descriptor until it was read away. */
+/* Whether nobody is to be accepted for the moment, since whoever ends then could not be taken. */
 bool parcels_are_crowded(const struct parcels *parcels);
 
 /*
  * Takes a connection that was shut down, and has descriptors in its queue, and closes it when they are read away. It goes on
- * counting for its uid until then, and what is in flight to the peer after it. Where memory is short it stays the caller's.
+ * counting for its uid until then, and what is in flight to the peer after it; charge is for that, or NULL. Of a uid that has as many
+ * as it may it is not read away, but left to the graves. Where memory is short it stays the caller's.
  */
-void parcels_end(struct parcels *parcels, int *fd, unsigned n_fds_in_flight);
+void parcels_end(struct parcels *parcels, int *fd, struct charge *charge);
 
 #endif

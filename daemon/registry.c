@@ -301,9 +301,13 @@ registry_revive_creation(struct registry *registry, struct segment *segment, con
 	int r = creation ? 0 : -ENOMEM;
 
 	if (r == 0)
+		r = accounts_charge_again(registry->accounts, past->charged_uid, ACCOUNTS_SEGMENTS, 1, &creation->charge);
+	if (r == 0)
 		r = accounts_charge_again(registry->accounts, past->charged_uid, ACCOUNTS_BYTES, past->charged_bytes,
 		    &creation->bytes_charge);
 	if (r) {
+		if (creation)
+			charge_deinit(&creation->charge);
 		free(creation);
 		registry_drop_templates(registry);
 		return r;
@@ -412,6 +416,21 @@ registry_template_for(struct registry *registry, const char *name, uint32_t uid)
 	return NULL;
 }
 
+/* 0, REGISTRY_E_SEGMENTS, REGISTRY_E_LIMIT or -ENOMEM. */
+static int
+registry_charge(struct registry *registry, uint32_t uid, uint64_t size_bytes, struct charge *ret_charge,
+    struct charge *ret_bytes_charge)
+{
+	int r = accounts_charge(registry->accounts, uid, ACCOUNTS_SEGMENTS, 1, ret_charge);
+
+	if (r)
+		return r == ACCOUNTS_E_LIMIT ? REGISTRY_E_SEGMENTS : r;
+	r = accounts_charge(registry->accounts, uid, ACCOUNTS_BYTES, size_bytes, ret_bytes_charge);
+	if (r)
+		charge_deinit(ret_charge);
+	return r == ACCOUNTS_E_LIMIT ? REGISTRY_E_LIMIT : r;
+}
+
 int
 registry_create(struct registry *registry, const char *name, uint64_t size_bytes,
     const struct identity *identity, uint64_t session, uint64_t serial, struct segment **ret_segment)
@@ -420,7 +439,7 @@ registry_create(struct registry *registry, const char *name, uint64_t size_bytes
 	struct registry_template *template_;
 	struct definition *definition;
 	struct segment_creation *creation;
-	struct charge charge = CHARGE_NULL;
+	struct charge charge = CHARGE_NULL, bytes_charge = CHARGE_NULL;
 	struct segment *segment;
 	int r;
 
@@ -438,21 +457,21 @@ registry_create(struct registry *registry, const char *name, uint64_t size_bytes
 		return REGISTRY_E_COUNT;
 	if (definition_lock_beyond(template_->definition, size_bytes))
 		return REGISTRY_E_LOCKS;
-	r = accounts_charge(registry->accounts, identity->uid, ACCOUNTS_BYTES,
-	    size_bytes + locks_control_bytes(template_->definition), &charge);
+	r = registry_charge(registry, identity->uid, size_bytes + locks_control_bytes(template_->definition), &charge,
+	    &bytes_charge);
 	if (r)
-		return r == ACCOUNTS_E_LIMIT ? REGISTRY_E_LIMIT : r;
-	r = registry_instantiate(template_->definition, name, size_bytes, identity, &definition);
-	if (r) {
-		charge_deinit(&charge);
 		return r;
+	creation = NULL;
+	r = registry_instantiate(template_->definition, name, size_bytes, identity, &definition);
+	if (r == 0) {
+		creation = malloc(sizeof(*creation));
+		r = creation ? registry_add(registry, definition, &segment) : -ENOMEM;
+		(void)definition_unref(definition);
 	}
-	creation = malloc(sizeof(*creation));
-	r = creation ? registry_add(registry, definition, &segment) : -ENOMEM;
-	(void)definition_unref(definition);
 	if (r) {
 		free(creation);
 		charge_deinit(&charge);
+		charge_deinit(&bytes_charge);
 		return r;
 	}
 	*creation = (struct segment_creation) {
@@ -460,7 +479,8 @@ registry_create(struct registry *registry, const char *name, uint64_t size_bytes
 		.serial = serial,
 		.template_count = &template_->n_segments,
 		.template_ = &template_->definition,
-		.bytes_charge = charge,
+		.charge = charge,
+		.bytes_charge = bytes_charge,
 	};
 	segment->creation = creation;
 	template_->n_segments++;

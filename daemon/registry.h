@@ -47,6 +47,7 @@ enum {
 	REGISTRY_E_LIMIT = 5,		/* the uid's limit of bytes is reached */
 	REGISTRY_E_LOCKS = 6,		/* smaller than what the template's locks protect */
 	REGISTRY_E_ACCESS = 7,		/* the kernel would not let the uid have what it created */
+	REGISTRY_E_SEGMENTS = 8,	/* the uid's limit of segments is reached */
 };
 
 int registry_init(struct registry *registry, struct event_base *base, struct kernelcount *kernelcount,

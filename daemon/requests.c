@@ -559,6 +559,12 @@ requests_is_administrator(const struct requests *requests, const struct identity
 	return requests->has_admin_gid && identity_in_group(identity, requests->admin_gid);
 }
 
+bool
+requests_is_trusted(const struct identity *identity, void *arg)
+{
+	return requests_is_administrator(arg, identity);
+}
+
 struct segment *
 requests_find(struct requests *requests, struct session *session, const char *name)
 {

@@ -67,10 +67,11 @@ struct requests {
 typedef int (*requests_handler_fn)(struct requests *requests, struct session *session,
     const struct protocol_header *request);
 
-/* session_host's dispatch, on_end and on_room, with struct requests as arg. */
+/* session_host's dispatch, on_end, on_room and is_trusted, with struct requests as arg. */
 int requests_dispatch(struct session *session, const struct protocol_header *request, void *arg);
 void requests_on_session_end(struct session *session, void *arg);
 void requests_on_room(struct session *session, void *arg);
+bool requests_is_trusted(const struct identity *identity, void *arg);
 
 /* struct events' way to a session. */
 int requests_send_event(struct events_subscriber *subscriber, const struct protocol_event *event);

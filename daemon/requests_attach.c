@@ -7,7 +7,6 @@
 #include "config.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
 
 #include "base/base.h"
 #include "daemon/procfd.h"
@@ -166,17 +165,11 @@ static int
 handout_refuse_error(const struct handout *handout, int r)
 {
 	const struct session *session = handout->session;
+	char text[ACCOUNTS_TEXT_SIZE];
 
-	if (r == ACCOUNTS_E_LIMIT && handout->n_rows > 1)
-		return handout_refuse(handout, -EDQUOT,
-		    "uid %u may have %" PRIu64 " attachments by limits.attachments, and not all %u that were asked for at once "
-		    "beside those that it has; detach some, or have the administrator raise it", session->identity.uid,
-		    session->host->accounts->limits[ACCOUNTS_ATTACHMENTS], handout->n_rows);
 	if (r == ACCOUNTS_E_LIMIT)
-		return handout_refuse(handout, -EDQUOT,
-		    "uid %u has %" PRIu64 " attachments already, as many as limits.attachments allows each uid; "
-		    "detach some, or have the administrator raise it", session->identity.uid,
-		    session->host->accounts->limits[ACCOUNTS_ATTACHMENTS]);
+		return handout_refuse(handout, -EDQUOT, "%s", accounts_describe(session->host->accounts, session->identity.uid,
+		    ACCOUNTS_ATTACHMENTS, handout->n_rows, text));
 	if (r == ATTACHMENT_E_LEDGER)
 		return handout_refuse_unwritten(handout);
 	if (r == -EMFILE || r == -ENFILE)
@@ -311,6 +304,7 @@ static int
 handout_carry_out(struct handout *handout, const struct protocol_attach_row *rows, uint32_t access)
 {
 	struct session *session = handout->session;
+	char text[ACCOUNTS_TEXT_SIZE];
 	int r = 0;
 
 	handout->size = handout_is_many(handout) ? sizeof(struct protocol_attached_many) : 0;
@@ -324,6 +318,11 @@ handout_carry_out(struct handout *handout, const struct protocol_attach_row *row
 		if (r == ACCOUNTS_E_LIMIT && attachment_prune(&session->attachments))
 			return SESSION_E_AGAIN;
 		return handout_refuse_error(handout, r);
+	}
+	r = session_charge_flight(session, handout->n_fds, text);
+	if (r) {
+		handout_undo(handout);
+		return r == ACCOUNTS_E_LIMIT ? handout_refuse(handout, -EDQUOT, "%s", text) : handout_refuse_error(handout, r);
 	}
 	r = handout_send(handout);
 	/* It was not sent: nobody has it, and the request will come again or the session ends. */

@@ -129,10 +129,11 @@ requests_unsubscribe(struct session *session, const struct protocol_header *requ
 static int
 requests_refuse_subscription(struct session *session, const struct protocol_header *request, int r)
 {
+	char text[ACCOUNTS_TEXT_SIZE];
+
 	if (r == ACCOUNTS_E_LIMIT)
-		return session_refuse(session, request, -EDQUOT, "uid %u has %" PRIu64 " subscriptions to events already, as "
-		    "many as limits.subscriptions allows each uid; close some, or have the administrator raise it",
-		    session->identity.uid, session->host->accounts->limits[ACCOUNTS_SUBSCRIPTIONS]);
+		return session_refuse(session, request, -EDQUOT, "%s", accounts_describe(session->host->accounts,
+		    session->identity.uid, ACCOUNTS_SUBSCRIPTIONS, 1, text));
 	return session_refuse(session, request, r, "the daemon is out of memory");
 }
 
@@ -141,6 +142,8 @@ static void
 subscription_begin(const struct requests *requests, struct session *session, struct subscription *subscription,
     struct session *watched, struct charge charge)
 {
+	static const int buffer_bytes = PROTOCOL_MESSAGE_MAX / 2 + 1024;
+
 	*subscription = (struct subscription) {
 		.subscriber = {
 			.identity = &session->identity,
@@ -150,6 +153,11 @@ subscription_begin(const struct requests *requests, struct session *session, str
 		.session = session,
 		.charge = charge,
 	};
+	/*
+	 * The kernel doubles it: room for the longest reply. Who reads late has what is kept for all, and events in the queues of
+	 * thousands of subscribers would be memory that is counted for nobody.
+	 */
+	(void)setsockopt(session->fd, SOL_SOCKET, SO_SNDBUF, &buffer_bytes, sizeof(buffer_bytes));
 	session->subscription = subscription;
 	session->sees_all = !watched;
 	session->watched_session = watched ? watched->id : 0;

@@ -14,6 +14,8 @@
 #include "daemon/reload.h"
 #include "daemon/requests.h"
 
+#define REFRESH_NS	(NS_PER_MS / 4)		/* of asking who has read; what is not asked then is told as it was known */
+
 struct metrics_sums {
 	uint64_t by_state[PROTOCOL_STATE_N];
 	uint64_t readers, writers, unsupervised;
@@ -86,6 +88,7 @@ METRICS_VALUE(box_live, requests->box ? box_n_live(requests->box) : 0)
 METRICS_VALUE(box_dead, requests->box ? requests->box->n_dead : 0)
 METRICS_VALUE(box_renewals, requests->box ? requests->box->n_renewals : 0)
 METRICS_VALUE(box_lost, requests->box ? requests->box->n_lost : 0)
+METRICS_VALUE(uids, HASH_COUNT(requests->sessions->accounts->by_uid))
 METRICS_VALUE(uptime, (clock_monotonic_ns() - requests->started_ns) / NS_PER_SEC)
 
 static const struct metrics_row metrics_table[] = {
@@ -133,10 +136,11 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_box_dead", METRICS_GAUGE, NULL, "Put aside and needless, until the box is renewed.", metrics_box_dead },
 	{ "segmentd_box_renewals", METRICS_COUNTER, NULL, "Times that all was put aside anew.", metrics_box_renewals },
 	{ "segmentd_box_lost", METRICS_COUNTER, NULL, "Descriptors that could not be put aside.", metrics_box_lost },
+	{ "segmentd_charged_uids", METRICS_GAUGE, NULL, "Users who make the daemon hold anything.", metrics_uids },
 	{ "segmentd_uptime_seconds", METRICS_GAUGE, "seconds", "Since the daemon started.", metrics_uptime },
 };
 
-/* Nothing here asks the kernel: with thousands of segments that would hold up the loop. */
+/* Nothing in this asks the kernel: with thousands of segments that would hold up the loop. */
 static void
 metrics_sum(const struct requests *requests, struct metrics_sums *ret_sums)
 {
@@ -153,6 +157,24 @@ metrics_sum(const struct requests *requests, struct metrics_sums *ret_sums)
 	}
 }
 
+/* What peers make the daemon hold: when all have gone, zero. The labels are accounts_rows', not anybody's to choose. */
+static size_t
+metrics_add_charges(const struct accounts *accounts, char *text, size_t size)
+{
+	size_t len = (size_t)snprintf(text, size, "# TYPE segmentd_charged gauge\n"
+	    "# HELP segmentd_charged What users make the daemon hold, of each kind.\n");
+
+	for (size_t i = 0; i < ACCOUNTS_KIND_N; i++)
+		len += (size_t)snprintf(text + len, size - len, "segmentd_charged{kind=\"%s\"} %" PRIu64 "\n", accounts_rows[i].name,
+		    accounts->used[i]);
+	len += (size_t)snprintf(text + len, size - len, "# TYPE segmentd_charges_refused counter\n"
+	    "# HELP segmentd_charges_refused Times that a user or all had as much of it as they may.\n");
+	for (size_t i = 0; i < ACCOUNTS_KIND_N; i++)
+		len += (size_t)snprintf(text + len, size - len, "segmentd_charges_refused_total{kind=\"%s\"} %" PRIu64 "\n",
+		    accounts_rows[i].name, accounts->n_refused[i]);
+	return len;
+}
+
 int
 requests_metrics(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
@@ -162,6 +184,7 @@ requests_metrics(struct requests *requests, struct session *session, const struc
 	struct metrics_sums sums;
 
 	metrics_sum(requests, &sums);
+	session_refresh_charges(session->host, clock_monotonic_ns() + REFRESH_NS);
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(metrics_table); i++) {
 		const struct metrics_row *row = &metrics_table[i];
 		bool is_counter = row->type == METRICS_COUNTER;
@@ -173,6 +196,7 @@ requests_metrics(struct requests *requests, struct session *session, const struc
 		len += (size_t)snprintf(text + len, size - len, "# HELP %s %s\n%s%s %" PRIu64 "\n", row->name, row->help,
 		    row->name, is_counter ? "_total" : "", row->value(requests, &sums));
 	}
+	len += metrics_add_charges(session->host->accounts, text + len, size - len);
 	len += (size_t)snprintf(text + len, size - len, "# EOF\n");
 	return session_reply(session, request, &requests->reply.header, sizeof(struct protocol_header) + len + 1, 0,
 	    NULL, 0);

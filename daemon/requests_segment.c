@@ -3,8 +3,6 @@
 /* Requests about one segment: detach, create, remove, wait. */
 #include "config.h"
 
-#include <inttypes.h>
-
 #include "base/base.h"
 #include "conf/units.h"
 #include "daemon/log.h"
@@ -40,7 +38,7 @@ requests_refuse_create(struct requests *requests, struct session *session, const
 	const char *name = create->name;
 	const struct registry_template *template_ = registry_template_for(requests->registry, name, session->identity.uid);
 	const struct definition *definition = template_ ? template_->definition : NULL;
-	char asked[32], max[32];
+	char asked[32], max[32], text[ACCOUNTS_TEXT_SIZE];
 
 	switch (r) {
 	case REGISTRY_E_EXISTS:
@@ -64,11 +62,12 @@ requests_refuse_create(struct requests *requests, struct session *session, const
 		    "max_count allows; remove some, or have the administrator raise it",
 		    template_->n_segments == 1 ? "is" : "are", template_->n_segments,
 		    template_->n_segments == 1 ? "" : "s", definition->name);
+	case REGISTRY_E_SEGMENTS:
+		return session_refuse(session, request, -EDQUOT, "%s", accounts_describe(session->host->accounts,
+		    session->identity.uid, ACCOUNTS_SEGMENTS, 1, text));
 	case REGISTRY_E_LIMIT:
-		return session_refuse(session, request, -EDQUOT,
-		    "uid %u would have created more than the %" PRIu64 " bytes that limits.bytes allows each uid; "
-		    "remove some, or have the administrator raise it",
-		    session->identity.uid, session->host->accounts->limits[ACCOUNTS_BYTES]);
+		return session_refuse(session, request, -EDQUOT, "%s", accounts_describe(session->host->accounts,
+		    session->identity.uid, ACCOUNTS_BYTES, create->size_bytes + locks_control_bytes(definition), text));
 	default:
 		return session_refuse(session, request, r, "the segment cannot be created: %s", strerror(-r));
 	}

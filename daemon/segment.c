@@ -192,6 +192,7 @@ segment_free_creation(struct segment *segment)
 {
 	if (!segment->creation)
 		return;
+	charge_deinit(&segment->creation->charge);
 	charge_deinit(&segment->creation->bytes_charge);
 	--*segment->creation->template_count;
 	free(segment->creation);

@@ -62,6 +62,7 @@ struct segment_creation {
 	uint64_t serial;
 	uint32_t *template_count;	/* how many there are of its template */
 	struct definition *const *template_;	/* that, as it is now */
+	struct charge charge;		/* for the segment itself */
 	struct charge bytes_charge;
 };
 

@@ -6,7 +6,6 @@
  */
 #include "config.h"
 
-#include <inttypes.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -329,16 +328,13 @@ static int
 session_admit(struct session *session, bool is_last_word)
 {
 	static const struct timeval next_turn = { 0 };
-	struct accounts *accounts = session->host->accounts;
-	uint32_t uid = session->identity.uid;
-	int r = accounts_charge(accounts, uid, ACCOUNTS_CLIENTS, 1, &session->charge);
+	char text[ACCOUNTS_TEXT_SIZE];
+	int r = session_charge(session, text);
 
 	if (r == ACCOUNTS_E_LIMIT && !is_last_word)
 		return evtimer_add(&session->retry_event, &next_turn) ? -ENOMEM : 0;
 	if (r == ACCOUNTS_E_LIMIT)
-		session_farewell(session, -EDQUOT,
-		    "uid %u has %" PRIu64 " connections already, as many as limits.clients allows each uid; "
-		    "close some, or have the administrator raise it", uid, accounts->limits[ACCOUNTS_CLIENTS]);
+		session_farewell(session, -EDQUOT, "%s", text);
 	if (r == 0)
 		r = session_listen(session);
 	if (r)
@@ -424,9 +420,9 @@ session_free(struct session *session)
 		(void)shutdown(session->fd, SHUT_RDWR);
 	if (session->fd >= 0 && (is_read || !session_may_send_fds(session))) {
 		if (!is_read && session_shut(session->fd))
-			flights_add(&host->flights, &session->fd, session->identity.uid, session->n_fds_in_flight);
+			flights_add(&host->flights, &session->fd, &session->flight_charge);
 		else
-			parcels_end(&host->parcels, &session->fd, session->n_fds_in_flight);
+			parcels_end(&host->parcels, &session->fd, &session->flight_charge);
 	}
 	if (session->fd < 0 || !session->has_ended || !burials_add(&host->burials, &session->fd, &session->pidfd)) {
 		session_hang_up(&host->parcels, &session->fd);
@@ -438,7 +434,8 @@ session_free(struct session *session)
 	if (session->is_boxed)
 		box_dead(host->box, false);
 	identity_deinit(&session->identity);
-	charge_deinit(&session->charge);
+	session_discharge(session);
+	charge_deinit(&session->kept_charge);
 	free(session);
 	return NULL;
 }

@@ -56,6 +56,7 @@ struct session_host {
 	int (*dispatch)(struct session *session, const struct protocol_header *request, void *arg);
 	void (*on_end)(struct session *session, void *arg);	/* before it is freed */
 	void (*on_room)(struct session *session, void *arg);	/* after session_await_room() */
+	bool (*is_trusted)(const struct identity *identity, void *arg);	/* who administers; NULL: nobody */
 	void *arg;
 	uint64_t last_id;
 	uint64_t n_requests;		/* counters, for metrics */
@@ -97,6 +98,7 @@ struct session {
 	struct ledger_entry row;
 	bool is_boxed;
 	unsigned n_fds_in_flight;	/* that were sent, and may be unread */
+	uint32_t unread_bytes;		/* at most, of what was sent, as the kernel counts them */
 	bool awaits_room;		/* something that was pushed did not fit */
 	uint64_t created_serial;	/* of a CREATE under way; 0: none */
 	char created_name[PROTOCOL_NAME_SIZE];
@@ -115,7 +117,10 @@ struct session {
 	struct who_request who;		/* what it asked for last */
 	uint64_t who_serial;		/* of the request for it */
 	struct parcel *parcel;		/* a worker looks at what its request brings, or has; or reads it away. Or NULL */
-	struct charge charge;
+	struct charge charge;		/* for its place: it is served from then on */
+	struct charge fds_charge, groups_charge;
+	struct charge flight_charge, unread_charge;	/* until it is known that it has read */
+	struct charge kept_charge;	/* for rows that it asked for, and has not had all of */
 	TAILQ_ENTRY(session) entry;
 };
 
@@ -195,9 +200,18 @@ int session_push(struct session *session, const struct protocol_header *message)
 void session_await_room(struct session *session, bool awaits_room);
 
 /* Whether a reply without fds can be sent now. Asked before what cannot be undone, and is said to be done. */
-bool session_has_room(const struct session *session);
+bool session_has_room(struct session *session);
 
 /* Whether a reply with fds may be sent now: the peer has read the one before. */
 bool session_may_send_fds(struct session *session);
+
+/* Asks the kernel, until until_ns of the monotonic clock, who has read what it is charged for as unread. */
+void session_refresh_charges(struct session_host *host, uint64_t until_ns);
+
+/*
+ * Charges what the next reply will bring; right before it. 0, -ENOMEM, or ACCOUNTS_E_LIMIT: text, of ACCOUNTS_TEXT_SIZE, says why.
+ * Where the reply is not sent it is given back.
+ */
+int session_charge_flight(struct session *session, unsigned n_fds, char *text);
 
 #endif

@@ -47,18 +47,13 @@ session_send(struct session *session, const void *message, size_t size, const in
 }
 
 bool
-session_may_send_fds(struct session *session)
-{
-	if (session->n_fds_in_flight && !flights_is_unread(session->fd))
-		session->n_fds_in_flight = 0;
-	return !session->n_fds_in_flight;
-}
-
-bool
-session_has_room(const struct session *session)
+session_has_room(struct session *session)
 {
 	struct pollfd poll_fd = { .fd = session->fd, .events = POLLOUT };
+	char text[ACCOUNTS_TEXT_SIZE];
 
+	if (session_charge_unread(session, sizeof(struct protocol_header), text) == SESSION_E_FULL)
+		return false;
 	/* One that has hung up finds out when it is sent to. */
 	return poll(&poll_fd, 1, 0) != 0;
 }
@@ -73,8 +68,15 @@ int
 session_reply(struct session *session, const struct protocol_header *request, struct protocol_header *reply,
     size_t size, uint16_t flags, const int *fds, unsigned n_fds)
 {
+	char text[ACCOUNTS_TEXT_SIZE];
 	int r;
 
+	/* With fds there is one at most, and they are charged. */
+	r = n_fds ? 0 : session_charge_unread(session, size, text);
+	if (r == SESSION_E_AGAIN)
+		return session_refuse(session, request, -EDQUOT, "%s", text);
+	if (r)
+		return r;
 	*reply = (struct protocol_header) {
 		.size = (uint32_t)size,
 		.type = request->type,
@@ -85,7 +87,8 @@ session_reply(struct session *session, const struct protocol_header *request, st
 	if (r == 0) {
 		session->status = 0;
 		session->n_fds_in_flight += n_fds;
-	}
+	} else if (n_fds)
+		charge_deinit(&session->flight_charge);
 	return r;
 }
 
@@ -98,8 +101,12 @@ session_refuse_va(struct session *session, const struct protocol_header *about, 
 	} reply;
 	int n = vsnprintf(reply.text, sizeof(reply.text), format, args);
 	size_t len = n < 0 ? 0 : min_u64((uint64_t)n, sizeof(reply.text) - 1);
+	char why[ACCOUNTS_TEXT_SIZE];
 	int r;
 
+	/* It is small: others of the uid do not keep it back. */
+	if (session_charge_unread(session, sizeof(reply.header) + len + 1, why) == SESSION_E_FULL)
+		return SESSION_E_FULL;
 	reply.text[len] = '\0';
 	reply.header = (struct protocol_header) {
 		.size = (uint32_t)(sizeof(reply.header) + len + 1),
@@ -221,6 +228,6 @@ void
 session_hang_up(struct parcels *parcels, int *fd)
 {
 	if (*fd >= 0 && !session_shut(*fd) && parcels)
-		parcels_end(parcels, fd, 0);
+		parcels_end(parcels, fd, NULL);
 	close_fd(fd);
 }

@@ -12,6 +12,19 @@ struct session *session_make(struct session_host *host, int fd);
 /* Its peer, with its pidfd, if the kernel has one. 0 or a negative errno. */
 int session_identify(struct session *session);
 
+/*
+ * Charges it for as long as it is there. 0, -ENOMEM, or ACCOUNTS_E_LIMIT: text, of ACCOUNTS_TEXT_SIZE, says why. Again: to one that an
+ * earlier daemon had.
+ */
+int session_charge(struct session *session, char *text);
+int session_charge_again(struct session *session);
+void session_discharge(struct session *session);
+/*
+ * Charges a message that is about to be sent. 0; SESSION_E_FULL: the uid has as much unread as it may, and this session some of it;
+ * SESSION_E_AGAIN: the same, but only others of its sessions, and text, of ACCOUNTS_TEXT_SIZE, says so.
+ */
+int session_charge_unread(struct session *session, size_t size, char *text);
+
 /* Peeks one message. 0: a whole one is in *ret_n. SESSION_E_VIOLATION; -EAGAIN: none; -EPIPE: the peer is gone. */
 int session_peek(struct session *session, void *buf, size_t size, size_t *ret_n);
 void session_consume(struct session *session);

@@ -121,7 +121,7 @@ session_revive(struct session_host *host, const struct session_past *past, int f
 	if (r == 0)
 		session_compare_process(session, past->process);
 	if (r == 0)
-		r = accounts_charge_again(host->accounts, session->identity.uid, ACCOUNTS_CLIENTS, 1, &session->charge);
+		r = session_charge_again(session);
 	if (r) {
 		(void)session_free(session);
 		return r;

@@ -74,8 +74,8 @@ worker_environment(void)
 	return kept;
 }
 
-static int
-worker_spawn(int socket, pid_t *ret_pid)
+int
+workers_spawn(int socket, pid_t *ret_pid)
 {
 	static char argv0[] = JOB_ARGV0;
 	char *argv[] = { argv0, NULL };
@@ -299,7 +299,7 @@ worker_new(struct workers *workers)
 		free(worker);
 		return r;
 	}
-	r = worker_spawn(pair[1], &worker->pid);
+	r = workers_spawn(pair[1], &worker->pid);
 	close_fd(&pair[1]);
 	if (r) {
 		close_fd(&pair[0]);

@@ -71,6 +71,12 @@ bool workers_cancel(struct workers_job *job);
 /* Tells the worker that has a job, if one has it, that it is of no use any more: done is called soon, with whatever result. */
 void workers_hurry(struct workers_job *job);
 
+/*
+ * Starts a process that is in no pool, with one end of a pair of sockets as its standard input: it does what it is told there, and ends
+ * at end of file. Who starts it reaps it. 0 or a negative errno.
+ */
+int workers_spawn(int socket, pid_t *ret_pid);
+
 /* Copies the pids of the workers there are, max at most. How many. */
 size_t workers_pids(const struct workers *workers, pid_t *pids, size_t max);
 

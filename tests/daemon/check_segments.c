@@ -66,7 +66,7 @@ define(const char *name, uint64_t size_bytes)
 static void
 setup(void)
 {
-	static const struct conf_limits limits = { .clients = 9, .attachments = 2, .bytes = 4 * MIB };
+	static const struct conf_limits limits = { .clients = 9, .segments = 100, .attachments = 2, .bytes = 4 * MIB };
 	struct definition *template_ = define("t-%U-", 3 * MIB);
 
 	template_->is_template = true;

@@ -68,7 +68,7 @@ define(void)
 void
 grow_setup(void)
 {
-	static const struct conf_limits limits = { .clients = 9, .attachments = 9, .bytes = MIB };
+	static const struct conf_limits limits = { .clients = 9, .segments = 100, .attachments = 9, .bytes = MIB };
 
 	test.definition = define();
 	test.conf = (struct conf) { .segments = &test.definition, .n_segments = 1 };

@@ -71,7 +71,7 @@ turn(void)
 void
 setup(void)
 {
-	static const struct conf_limits limits = { .clients = 9, .attachments = 100, .bytes = MIB };
+	static const struct conf_limits limits = { .clients = 9, .segments = 100, .attachments = 100, .bytes = MIB };
 
 	test.definition = define();
 	test.conf = (struct conf) { .segments = &test.definition, .n_segments = 1 };

@@ -7,7 +7,9 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -135,6 +137,7 @@ START_TEST(descriptors_left_unread_hold_up_nobody)
 	struct harness_conn conn;
 	union suite_request request;
 	struct pollfd ready;
+	uint64_t in_flight;
 	size_t size;
 
 	harness_need_root();
@@ -146,9 +149,14 @@ START_TEST(descriptors_left_unread_hold_up_nobody)
 	ck_assert_int_eq(harness_send(conn.fd, &request, size, NULL, 0), (int)size);
 	ready = (struct pollfd) { .fd = conn.fd, .events = POLLIN };
 	harness_assert(poll(&ready, 1, PATIENCE_MS) == 1, "another uid is not served");
+	/* Two for each attachment that it might have, and ours. Who only detaches is not heard before it has read. */
+	in_flight = suite_figure(&daemon, "segmentd_charged{kind=\"in_flight\"}");
+	harness_assert(in_flight > (_i == 0 ? 0 : 256) && in_flight <= 513, "%" PRIu64 " are in flight", in_flight);
 	harness_say(child.control, "end");
 	harness_child_await_success(&child);
 	harness_close(&conn);
+	while (suite_figure(&daemon, "segmentd_charged{kind=\"in_flight\"}"))
+		(void)sched_yield();
 	harness_daemon_stop(&daemon);
 }
 END_TEST

@@ -38,6 +38,11 @@ tests_system_check_hung_SOURCES = tests/system/check_hung.c tests/disk.c tests/d
 tests_system_check_hung_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_hung_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
+check_PROGRAMS += tests/system/check_charges
+tests_system_check_charges_SOURCES = tests/system/check_charges.c $(SYSTEM_SUITE)
+tests_system_check_charges_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_charges_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_limits
 tests_system_check_limits_SOURCES = tests/system/check_limits.c $(SYSTEM_SUITE)
 tests_system_check_limits_CFLAGS = $(SYSTEM_CFLAGS)

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * What a session's uid is charged with for it: its place, its descriptors, what is kept of its identity, and what it was sent and has
+ * not read. That it has read the kernel says when it is asked, which is done when it is sent more, or when its uid's limit is in the
+ * way: so who reads is never refused for it, and costs a question in many replies.
+ */
+#include "config.h"
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
+#include "base/base.h"
+#include "daemon/session_parts.h"
+#include "host/limits.h"
+
+#define FDS		2		/* the socket and the pidfd */
+#define FREE_GROUPS	256		/* of a list of them, which costs nothing: more have few */
+#define FREE_UNREAD	8192		/* bytes of what was sent, likewise */
+#define MESSAGE_BYTES	512		/* of the kernel's for a message, at least, besides what is in it */
+#define OWN_FDS		64		/* that may be in flight for workers, and on their way into the box */
+#define REFRESH_NS	(10 * NS_PER_MS)	/* between two looks at all sessions of one uid */
+
+static bool
+session_is_trusted(const struct session *session)
+{
+	const struct session_host *host = session->host;
+
+	return host->is_trusted && host->is_trusted(&session->identity, host->arg);
+}
+
+/*
+ * A new descriptor has the lowest number that is free: so many are in use at least. What is not the clients' is the daemon's own, and
+ * the rest is theirs.
+ */
+static void
+session_limit_descriptors(const struct session *session)
+{
+	struct accounts *accounts = session->host->accounts;
+	uint64_t most = limits_nofile(), fd = (uint64_t)session->fd, used = accounts->used[ACCOUNTS_DESCRIPTORS];
+	uint64_t own = fd > used ? fd - used : 0;
+
+	accounts_set_limit_all(accounts, ACCOUNTS_DESCRIPTORS, most > own ? most - own : 0);
+}
+
+static uint64_t
+session_groups_bytes(const struct session *session)
+{
+	const struct identity *identity = &session->identity;
+
+	return identity->n_groups > FREE_GROUPS ? identity->n_groups * sizeof(*identity->groups) : 0;
+}
+
+int
+session_charge(struct session *session, char *text)
+{
+	struct accounts *accounts = session->host->accounts;
+	uint64_t groups_bytes = session_groups_bytes(session);
+	enum accounts_kind kind = ACCOUNTS_CLIENTS;
+	uint32_t uid = session->identity.uid;
+	bool is_trusted = session_is_trusted(session);
+	uint64_t amount = 1;
+	int r;
+
+	r = (is_trusted ? accounts_charge_trusted : accounts_charge)(accounts, uid, kind, amount, &session->charge);
+	if (r == 0) {
+		kind = ACCOUNTS_DESCRIPTORS;
+		amount = FDS;
+		session_limit_descriptors(session);
+		/* Who administers is refused only by the kernel. */
+		r = (is_trusted ? accounts_charge_again : accounts_charge)(accounts, uid, kind, amount, &session->fds_charge);
+	}
+	if (r == 0 && groups_bytes) {
+		kind = ACCOUNTS_MEMORY;
+		amount = groups_bytes;
+		r = accounts_charge(accounts, uid, kind, amount, &session->groups_charge);
+	}
+	if (r)
+		session_discharge(session);
+	if (r == ACCOUNTS_E_LIMIT)
+		(void)accounts_describe(accounts, uid, kind, amount, text);
+	return r;
+}
+
+int
+session_charge_again(struct session *session)
+{
+	struct accounts *accounts = session->host->accounts;
+	uint64_t groups_bytes = session_groups_bytes(session);
+	uint32_t uid = session->identity.uid;
+	int r = accounts_charge_again(accounts, uid, ACCOUNTS_CLIENTS, 1, &session->charge);
+
+	if (r == 0)
+		r = accounts_charge_again(accounts, uid, ACCOUNTS_DESCRIPTORS, FDS, &session->fds_charge);
+	if (r == 0 && groups_bytes)
+		r = accounts_charge_again(accounts, uid, ACCOUNTS_MEMORY, groups_bytes, &session->groups_charge);
+	if (r == 0 && session->n_fds_in_flight)
+		r = accounts_charge_again(accounts, uid, ACCOUNTS_IN_FLIGHT, session->n_fds_in_flight, &session->flight_charge);
+	return r;
+}
+
+void
+session_discharge(struct session *session)
+{
+	charge_deinit(&session->charge);
+	charge_deinit(&session->fds_charge);
+	charge_deinit(&session->groups_charge);
+	charge_deinit(&session->flight_charge);
+	charge_deinit(&session->unread_charge);
+}
+
+/* What of it the peer has not read, by the kernel's word. */
+static void
+session_refresh(struct session *session)
+{
+	int unread = 0;
+
+	/* One byte of the last message may still be counted when it was read: see flights_is_unread(). */
+	if (ioctl(session->fd, SIOCOUTQ, &unread) || unread > 1) {
+		session->unread_bytes = (uint32_t)max_u64((uint64_t)unread, 2);
+		return;
+	}
+	session->unread_bytes = 0;
+	session->n_fds_in_flight = 0;
+	charge_deinit(&session->flight_charge);
+	charge_deinit(&session->unread_charge);
+}
+
+void
+session_refresh_charges(struct session_host *host, uint64_t until_ns)
+{
+	struct session *session;
+
+	TAILQ_FOREACH(session, &host->sessions, entry) {
+		if (!session->flight_charge.account && !session->unread_charge.account)
+			continue;
+		session_refresh(session);
+		if (clock_monotonic_ns() >= until_ns)
+			break;
+	}
+}
+
+/* All of the uid's: one of them is refused something. False: that was done a moment ago. */
+static bool
+session_refresh_all(struct session *session, enum accounts_kind kind)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+	struct session *other;
+
+	if (!accounts_may_refresh(session->host->accounts, session->identity.uid, now_ns, REFRESH_NS))
+		return false;
+	TAILQ_FOREACH(other, &session->host->sessions, entry)
+		if (other->identity.uid == session->identity.uid &&
+		    (kind == ACCOUNTS_IN_FLIGHT ? other->flight_charge.account : other->unread_charge.account))
+			session_refresh(other);
+	return true;
+}
+
+/* Charged by the first attempt, or when it is known who of the uid has read meanwhile. */
+static int
+session_charge_sent(struct session *session, enum accounts_kind kind, uint64_t amount, struct charge *charge)
+{
+	struct accounts *accounts = session->host->accounts;
+	uint32_t uid = session->identity.uid;
+	int r;
+
+	if (charge->account)
+		r = charge_resize(charge, amount);
+	else
+		r = accounts_charge(accounts, uid, kind, amount, charge);
+	if (r != ACCOUNTS_E_LIMIT || !session_refresh_all(session, kind))
+		return r;
+	if (charge->account)
+		return charge_resize(charge, amount);
+	return accounts_charge(accounts, uid, kind, amount, charge);
+}
+
+bool
+session_may_send_fds(struct session *session)
+{
+	if (session->n_fds_in_flight)
+		session_refresh(session);
+	return !session->n_fds_in_flight;
+}
+
+int
+session_charge_flight(struct session *session, unsigned n_fds, char *text)
+{
+	struct accounts *accounts = session->host->accounts;
+	uint64_t most = limits_nofile(), own = OWN_FDS + (session->host->box ? box_n_live(session->host->box) : 0);
+	int r;
+
+	/* By the kernel's rule each uid of ours, and not each process, has so many. */
+	accounts_set_limit_all(accounts, ACCOUNTS_IN_FLIGHT, most - min_u64(own, most / 2));
+	r = session_charge_sent(session, ACCOUNTS_IN_FLIGHT, n_fds, &session->flight_charge);
+	if (r == ACCOUNTS_E_LIMIT)
+		(void)accounts_describe(accounts, session->identity.uid, ACCOUNTS_IN_FLIGHT, n_fds, text);
+	return r;
+}
+
+int
+session_charge_unread(struct session *session, size_t size, char *text)
+{
+	struct accounts *accounts = session->host->accounts;
+	uint64_t amount = size + MESSAGE_BYTES;
+	int r = 0;
+
+	if (session->unread_bytes + amount > FREE_UNREAD)
+		session_refresh(session);
+	if (session->unread_bytes + amount > FREE_UNREAD)
+		r = session_charge_sent(session, ACCOUNTS_UNREAD, session->unread_bytes + amount, &session->unread_charge);
+	if (r == ACCOUNTS_E_LIMIT && session->unread_bytes)
+		return SESSION_E_FULL;
+	if (r == ACCOUNTS_E_LIMIT) {
+		(void)accounts_describe(accounts, session->identity.uid, ACCOUNTS_UNREAD, amount, text);
+		return SESSION_E_AGAIN;
+	}
+	/* Without memory to count it, it is sent all the same. */
+	session->unread_bytes += (uint32_t)amount;
+	return 0;
+}
