@@ -276,7 +276,7 @@ events_post_orphan(struct events *events, const struct events_orphan *orphan)
 		(void)snprintf(draft.event.segment, sizeof(draft.event.segment), "%s", orphan->segment);
 	/* What is somebody else's is no matter of one's, as with segments. */
 	LIST_FOREACH(subscriber, &events->all, all_entry)
-		if (subscriber->is_administrator || subscriber->identity->uid == orphan->uid)
+		if (subscriber->is_administrator || identity_is_uid(subscriber->identity, orphan->uid))
 			events_queue(&draft, subscriber);
 }
 

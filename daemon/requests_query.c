@@ -329,7 +329,8 @@ requests_clients(struct requests *requests, struct session *session, const struc
 	TAILQ_FOREACH(other, &session->host->sessions, entry) {
 		struct protocol_client *row;
 
-		if (other->id <= clients->cursor || (!is_admin && other->identity.uid != session->identity.uid))
+		if (other->id <= clients->cursor ||
+		    (!is_admin && other != session && !identity_is_uid(&session->identity, other->identity.uid)))
 			continue;
 		row = requests_page_next(&page);
 		if (!row)

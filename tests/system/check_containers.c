@@ -24,9 +24,9 @@
 #include "tests/system/suite.h"
 
 #define USER		4001u
-#define N_TIMES		2000L
-#define ROUNDS		5
-#define SLOWER		3		/* at most: others are at work, too */
+#define N_TIMES		200L
+#define ROUNDS		40
+#define SLOWER		4		/* at most: others are at work, too */
 
 static const char body[] =
     "segments = ( { name = \"book\"; size = \"1MiB\"; mode = \"0666\"; mlock = false;"
@@ -361,10 +361,15 @@ contain_uids(void *arg BASE_UNUSED)
 static void
 attach_as_nobody(int control, void *arg)
 {
-	struct harness_conn conn;
+	struct harness_conn conn, other;
+	struct protocol_client clients[4];
 
 	harness_become(USER, USER, NULL, 0);
+	harness_open(&other, arg);
 	harness_open(&conn, arg);
+	/* Even of its own kind it sees itself alone. */
+	harness_assert(harness_clients(&conn, clients, 4) == 1 && clients[0].cursor == conn.session, "others' sessions");
+	harness_close(&other);
 	harness_assert(harness_attach(&conn, "nobodys", SUITE_READ, NULL, NULL) == -ENOENT, "as the owner");
 	harness_assert(harness_attach(&conn, "groups", SUITE_READ, NULL, NULL) == -ENOENT, "as the group");
 	harness_assert(harness_attach(&conn, "allowed", SUITE_READ, NULL, NULL) == -ENOENT, "by allow");
