@@ -429,6 +429,13 @@ provision_new(struct provisioner *provisioner, struct definition *definition, st
 	return provision;
 }
 
+static void
+provision_drop(struct provisioner *provisioner, struct holding *holding)
+{
+	provisioner_uncount_locked(provisioner, holding);
+	holding_release(holding, &provisioner->releases, false);
+}
+
 int
 provision_start(struct provisioner *provisioner, struct definition *definition, struct holding *holding,
     bool is_scrub, provision_done_fn done, provision_progress_fn progress, void *owner,
@@ -439,6 +446,9 @@ provision_start(struct provisioner *provisioner, struct definition *definition, 
 
 	if (!provision) {
 		(void)snprintf(text, text_size, "the daemon is out of memory");
+		/* Who fails has nothing, and what was there is somebody's secret. */
+		if (is_scrub)
+			provision_drop(provisioner, holding);
 		return -ENOMEM;
 	}
 	provision->is_scrub = is_scrub;
@@ -465,10 +475,8 @@ provision_start(struct provisioner *provisioner, struct definition *definition, 
 	}
 	if (r) {
 		(void)snprintf(text, text_size, "%s", provision->text);
-		if (is_scrub || (r < 0 && holding->is_adopted)) {
-			provisioner_uncount_locked(provisioner, holding);
-			holding_release(holding, &provisioner->releases, false);
-		}
+		if (is_scrub || (r < 0 && holding->is_adopted))
+			provision_drop(provisioner, holding);
 		provision_keep_promises(provision);
 		(void)provision_free(provision);
 		return r;
