@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "daemon/auditor.h"
+#include "daemon/timer.h"
 
 #define IDLE_MS		2000	/* until a connection that nobody uses is closed */
 #define CHILDREN_MAX	4	/* more that do not end, even killed, wait for what no new one would get past */
@@ -26,7 +27,7 @@ auditor_set_timer(struct auditor *auditor, unsigned ms)
 {
 	const struct timeval delay = { .tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
 
-	(void)evtimer_add(&auditor->timer, &delay);
+	timer_add(&auditor->timer, &delay);
 }
 
 /* What is next: a question, or nothing for a while. */

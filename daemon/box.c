@@ -18,6 +18,7 @@
 #include "daemon/box.h"
 #include "daemon/box_pair.h"
 #include "daemon/log.h"
+#include "daemon/timer.h"
 #include "systemd/notify.h"
 #include "systemd/store.h"
 
@@ -80,7 +81,7 @@ box_add_timer(struct event *event, uint64_t ns)
 	struct timeval wait = { .tv_sec = (time_t)(ns / NS_PER_SEC), .tv_usec = (suseconds_t)(ns % NS_PER_SEC / 1000) };
 
 	if (!evtimer_pending(event, NULL))
-		(void)evtimer_add(event, &wait);
+		timer_add(event, &wait);
 }
 
 static void
@@ -161,13 +162,14 @@ box_on_closed(evutil_socket_t fd, short what, void *arg)
 }
 
 /* From here on A tells whether somebody has B. By edges only, since A's queue may be full for ever. */
-static void
+static int
 pair_give_b_away(struct box_pair *pair)
 {
-	close_fd(&pair->ends[BOX_B]);
 	if (event_assign(&pair->closed_event, pair->box->base, pair->ends[BOX_A], EV_READ | EV_CLOSED | EV_ET | EV_PERSIST,
-	    box_on_closed, pair) == 0)
-		(void)event_add(&pair->closed_event, NULL);
+	    box_on_closed, pair) || event_add(&pair->closed_event, NULL))
+		return -ENOMEM;
+	close_fd(&pair->ends[BOX_B]);
+	return 0;
 }
 
 static int
@@ -332,8 +334,7 @@ box_say_pair(struct box *box, struct box_pair *pair)
 			return 0;
 		}
 	}
-	pair_give_b_away(pair);
-	return 0;
+	return pair_give_b_away(pair);
 }
 
 /* 0: the manager has nothing of it any more, or was told. */

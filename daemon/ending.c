@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "daemon/ending.h"
 #include "daemon/log.h"
+#include "daemon/timer.h"
 #include "systemd/notify.h"
 
 #define LIMIT_SECONDS	600
@@ -33,7 +34,7 @@ ending_on_tick(evutil_socket_t fd, short what, void *arg)
 	}
 	notify_extend(EXTEND_SECONDS);
 	notify_status("writing the contents of files to the disk");
-	(void)evtimer_add(&ending->tick, &delay);
+	timer_add(&ending->tick, &delay);
 }
 
 /* Something was given back. */

@@ -11,6 +11,7 @@
 #include "daemon/access.h"
 #include "daemon/events.h"
 #include "daemon/segment.h"
+#include "daemon/timer.h"
 
 #define PUMP_NS		(NS_PER_MS / 20)	/* of sending in one turn of the loop */
 #define ENDS_MAX	16384		/* that are remembered in all */
@@ -79,7 +80,7 @@ events_pump_soon(struct events *events)
 	static const struct timeval now = { 0 };
 
 	if (!evtimer_pending(&events->pump_event, NULL))
-		(void)evtimer_add(&events->pump_event, &now);
+		timer_add(&events->pump_event, &now);
 }
 
 static void

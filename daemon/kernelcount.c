@@ -17,6 +17,7 @@
 #include "base/base.h"
 #include "client/protocol.h"
 #include "daemon/kernelcount.h"
+#include "daemon/timer.h"
 
 #define LOOK_NS		(NS_PER_MS / 20)		/* of looking in one turn of the loop */
 #define CHEAP_NS	(NS_PER_MS / 20)	/* a look below it may come as often as it likes */
@@ -127,7 +128,7 @@ kernelcount_set_timer(struct kernelcount *kernelcount)
 		delay.tv_sec = (time_t)((next_ns - now_ns) / NS_PER_SEC);
 		delay.tv_usec = (suseconds_t)((next_ns - now_ns) % NS_PER_SEC / 1000);
 	}
-	(void)event_add(&kernelcount->due_event, &delay);
+	timer_add(&kernelcount->due_event, &delay);
 }
 
 /* Works on what is due in one queue. The time is up: false. */
@@ -262,7 +263,7 @@ kernelcount_look_soon(struct kernelcount_watch *watch)
 	if (watch->wd < 0)
 		return;
 	kernelcount_make_dirty(watch);
-	(void)event_add(&watch->kernelcount->due_event, &now);
+	timer_add(&watch->kernelcount->due_event, &now);
 }
 
 void

@@ -13,6 +13,7 @@
 #include "daemon/leftovers.h"
 #include "daemon/log.h"
 #include "daemon/registry.h"
+#include "daemon/timer.h"
 
 #define LOOK_NS		(NS_PER_MS / 2)
 #define FRESH_NS	(NS_PER_SEC / 2)
@@ -30,7 +31,7 @@ leftovers_set_wait(struct leftovers *leftovers, unsigned ms)
 	if (evtimer_pending(&leftovers->wait_event, NULL) && leftovers->wait_until_ns <= until_ns)
 		return;
 	leftovers->wait_until_ns = until_ns;
-	(void)evtimer_add(&leftovers->wait_event, &delay);
+	timer_add(&leftovers->wait_event, &delay);
 }
 
 void
@@ -258,7 +259,7 @@ leftovers_on_look(evutil_socket_t fd, short what, void *arg)
 		leftover_look(leftover);
 	}
 	if (leftovers->look_next)
-		(void)evtimer_add(&leftovers->look_event, &next_turn);
+		timer_add(&leftovers->look_event, &next_turn);
 	else if (leftovers->is_counted)
 		leftovers_set_wait(leftovers, COUNT_MS);
 }
@@ -339,7 +340,7 @@ leftovers_look_soon(struct leftovers *leftovers)
 		return;
 	leftovers->look_next = TAILQ_FIRST(&leftovers->list);
 	if (!evtimer_pending(&leftovers->look_event, NULL))
-		(void)evtimer_add(&leftovers->look_event, &now);
+		timer_add(&leftovers->look_event, &now);
 }
 
 /* Why the definition cannot have it as it is; or NULL. A clause. */

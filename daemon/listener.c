@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
+#include "daemon/timer.h"
 
 #define BACKLOG		4096
 #define TURN_ACCEPTS	2		/* each costs as much as some requests, which are heard of in between */
@@ -196,7 +197,7 @@ static void
 listener_pause(struct listener *listener)
 {
 	(void)event_del(&listener->event);
-	(void)evtimer_add(&listener->resume_event, &listener_rest);
+	timer_add(&listener->resume_event, &listener_rest);
 }
 
 static void
@@ -205,7 +206,8 @@ listener_on_resume(evutil_socket_t fd, short what, void *arg)
 	struct listener *listener = arg;
 
 	listener_open_reserve(listener);
-	(void)event_add(&listener->event, NULL);
+	if (event_add(&listener->event, NULL))
+		timer_add(&listener->resume_event, &listener_rest);
 }
 
 /* With the descriptor in reserve one peer is accepted, told, and closed; the others wait in the backlog. */

@@ -88,7 +88,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/segment_revive.c \
 	daemon/session.c daemon/session.h daemon/session_charges.c daemon/session_identify.c daemon/session_io.c \
 	daemon/session_parts.h daemon/session_revive.c \
-	daemon/slices.c daemon/slices.h \
+	daemon/slices.c daemon/slices.h daemon/timer.h \
 	daemon/start.c daemon/start.h \
 	daemon/survival.c daemon/survival.h \
 	daemon/survival_await.c daemon/survival_await.h daemon/survival_steps.h \

@@ -21,6 +21,7 @@
 #include "daemon/survival_await.h"
 #include "daemon/privileges.h"
 #include "daemon/rest.h"
+#include "daemon/timer.h"
 #include "host/limits.h"
 #include "systemd/notify.h"
 
@@ -121,7 +122,7 @@ manager_on_watchdog(evutil_socket_t fd, short what, void *arg)
 	struct manager *manager = arg;
 
 	notify_watchdog();
-	(void)evtimer_add(&manager->watchdog_event, &manager->watchdog_interval);
+	timer_add(&manager->watchdog_event, &manager->watchdog_interval);
 }
 
 static unsigned

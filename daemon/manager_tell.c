@@ -12,6 +12,7 @@
 #include "daemon/log.h"
 #include "daemon/manager_parts.h"
 #include "daemon/recoverylog.h"
+#include "daemon/timer.h"
 #include "systemd/notify.h"
 
 #define STATUS_MS	200		/* between two lines of status, at the least */
@@ -109,7 +110,7 @@ manager_tell(struct manager *manager)
 	manager_tell_status(manager, &progress);
 	/* Segments tell what they become; how far they are on the way is asked for as long as any of them is. */
 	if (progress.is_under_way && !evtimer_pending(&manager->status_event, NULL))
-		(void)evtimer_add(&manager->status_event, &status_later);
+		timer_add(&manager->status_event, &status_later);
 	if (manager->is_ready)
 		return;
 	manager_extend_start(manager, &progress);
@@ -123,7 +124,7 @@ manager_tell(struct manager *manager)
 		return;
 	}
 	if (!notify_ready()) {
-		(void)evtimer_add(&manager->status_event, &status_later);
+		timer_add(&manager->status_event, &status_later);
 		return;
 	}
 	manager->is_ready = true;
@@ -135,7 +136,7 @@ manager_tell(struct manager *manager)
 void
 manager_tell_later(struct manager *manager)
 {
-	(void)evtimer_add(&manager->status_event, &status_later);
+	timer_add(&manager->status_event, &status_later);
 }
 
 void
@@ -214,9 +215,9 @@ manager_on_change(struct segment *segment, void *arg)
 		leftovers_look_soon(&manager->leftovers);
 	/* Status is counted seldom, since there may be thousands; readiness is told at once when it may have come. */
 	if (manager_may_be_ready(manager, segment))
-		(void)evtimer_add(&manager->status_event, &now);
+		timer_add(&manager->status_event, &now);
 	else if (!evtimer_pending(&manager->status_event, NULL))
-		(void)evtimer_add(&manager->status_event, &status_later);
+		timer_add(&manager->status_event, &status_later);
 }
 
 void

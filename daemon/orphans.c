@@ -5,6 +5,7 @@
 
 #include "base/base.h"
 #include "daemon/orphans.h"
+#include "daemon/timer.h"
 
 #define BACKOFF_MIN_NS	NS_PER_SEC
 #define BACKOFF_MAX_NS	(24 * 3600 * NS_PER_SEC)
@@ -45,7 +46,7 @@ orphans_set_timer(struct event *event, uint64_t delay_ns)
 	uint64_t us = (delay_ns + 999) / 1000;
 	const struct timeval delay = { .tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000) };
 
-	(void)evtimer_add(event, &delay);
+	timer_add(event, &delay);
 }
 
 /* Questions. */

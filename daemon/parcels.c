@@ -9,6 +9,7 @@
 #include "daemon/parcels.h"
 #include "daemon/session.h"
 #include "daemon/session_parts.h"
+#include "daemon/timer.h"
 
 #define WORKERS_AT_ONCE		4
 #define PATIENCE_SECONDS	1	/* of what takes no time at all, unless somebody means it to */
@@ -91,7 +92,7 @@ parcel_try_later(struct parcel *parcel)
 	static const struct timeval later = { .tv_usec = RETRY_MS * 1000 };
 
 	parcel_await(parcel);
-	(void)evtimer_add(&parcel->parcels->retry_event, &later);
+	timer_add(&parcel->parcels->retry_event, &later);
 }
 
 static void

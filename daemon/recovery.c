@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "daemon/guard.h"
 #include "daemon/recovery_lock.h"
+#include "daemon/timer.h"
 
 #define TURN_NS		(NS_PER_MS / 2)
 #define LOCKS_A_LOOK	16		/* at the clock */
@@ -140,7 +141,7 @@ recovery_arm(struct recovery *recovery, uint64_t at_ns)
 		.tv_sec = (time_t)(wait_ns / NS_PER_SEC),
 		.tv_usec = (suseconds_t)(wait_ns % NS_PER_SEC / 1000),
 	};
-	(void)evtimer_add(&recovery->turn_event, &delay);
+	timer_add(&recovery->turn_event, &delay);
 }
 
 static void

@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "daemon/registry.h"
+#include "daemon/timer.h"
 
 #define START_NS	(NS_PER_MS / 2)
 #define STEP_BITS	12
@@ -70,7 +71,7 @@ registry_start_soon(struct registry *registry, struct segment *segment, uint64_t
 		registry->start_next = registry->start_first;
 	registry->starts_required = true;
 	if (!evtimer_pending(&registry->start_event, NULL))
-		(void)evtimer_add(&registry->start_event, &now);
+		timer_add(&registry->start_event, &now);
 }
 
 static void
@@ -171,7 +172,7 @@ registry_on_start(evutil_socket_t fd, short what, void *arg)
 		registry->start_next = registry->start_first;
 	}
 	if (registry->start_next)
-		(void)evtimer_add(&registry->start_event, &next_turn);
+		timer_add(&registry->start_event, &next_turn);
 	else
 		registry->start_first = NULL;
 }
@@ -188,7 +189,7 @@ registry_on_room(void *arg)
 	registry->starts_required = true;
 	registry->start_first = registry->start_next = TAILQ_FIRST(&registry->in_order);
 	if (!evtimer_pending(&registry->start_event, NULL))
-		(void)evtimer_add(&registry->start_event, &now);
+		timer_add(&registry->start_event, &now);
 }
 
 int

@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "daemon/log.h"
 #include "daemon/reload_phases.h"
+#include "daemon/timer.h"
 
 #define LOGGED_MAX	50		/* lines of one reload in the log */
 
@@ -19,7 +20,7 @@ reload_turn_soon(struct reload *reload)
 {
 	static const struct timeval now = { 0 };
 
-	(void)evtimer_add(&reload->turn_event, &now);
+	timer_add(&reload->turn_event, &now);
 }
 
 static void
@@ -171,7 +172,7 @@ reload_on_garbage(evutil_socket_t fd, short what, void *arg)
 	struct reload *reload = arg;
 
 	if (!reload_lines_free_some(&reload->garbage, clock_monotonic_ns() + RELOAD_TURN_NS))
-		(void)evtimer_add(&reload->garbage_event, &now);
+		timer_add(&reload->garbage_event, &now);
 }
 
 /* One is given back at once, and of many the rest later. */

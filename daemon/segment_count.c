@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "daemon/log.h"
 #include "daemon/segment.h"
+#include "daemon/timer.h"
 
 #define ASK_MS	100
 
@@ -32,7 +33,7 @@ segment_ask_again(struct segment *segment)
 		segment->count = evtimer_new(segment->host->base, segment_on_count, segment);
 	/* Without memory for a timer it stays until something else asks: that loses nobody anything. */
 	if (segment->count && !evtimer_pending(segment->count, NULL))
-		(void)evtimer_add(segment->count, &delay);
+		timer_add(segment->count, &delay);
 }
 
 int

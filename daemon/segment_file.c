@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "daemon/log.h"
 #include "daemon/segment.h"
+#include "daemon/timer.h"
 
 #define TELL_AGAIN_NS	(60 * NS_PER_SEC)
 #define SYNC_SECONDS	600		/* of a disk to which much is to be written */
@@ -89,7 +90,7 @@ file_set_timer(struct segment_file *file)
 
 	/* A reload may have made it another one. */
 	if (definition->sync && (!evtimer_pending(&file->timer, NULL) || file->timer_ms != ms))
-		(void)evtimer_add(&file->timer, &delay);
+		timer_add(&file->timer, &delay);
 	file->timer_ms = ms;
 }
 

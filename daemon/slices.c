@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "daemon/slices.h"
+#include "daemon/timer.h"
 
 #define SLICE_MIN	SLICES_UNIT
 #define SLICE_FIRST	(4 * MIB)
@@ -38,7 +39,7 @@ slices_on_turn(evutil_socket_t fd, short what, void *arg)
 	else if (took_ns < SHORT_NS && slices->slice_bytes < SLICE_MAX)
 		slices->slice_bytes *= 2;
 	/* A timer of nothing, and not event_active(): the loop asks the kernel for other events first. */
-	(void)evtimer_add(&slices->event, &now);
+	timer_add(&slices->event, &now);
 }
 
 void
@@ -55,7 +56,7 @@ slices_start(struct slices *slices, uint64_t offset_bytes, uint64_t end_bytes)
 
 	slices->offset_bytes = offset_bytes;
 	slices->end_bytes = end_bytes;
-	(void)evtimer_add(&slices->event, &now);
+	timer_add(&slices->event, &now);
 }
 
 void

@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/base.h"
+#include "daemon/timer.h"
 #include "daemon/who.h"
 
 #define LOOKS		2
@@ -187,7 +188,7 @@ who_schedule(struct who *who)
 	delay = (struct timeval) {
 		.tv_sec = (time_t)(wait_ns / NS_PER_SEC), .tv_usec = (suseconds_t)(wait_ns % NS_PER_SEC / 1000),
 	};
-	(void)evtimer_add(&who->timer, &delay);
+	timer_add(&who->timer, &delay);
 }
 
 static void

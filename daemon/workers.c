@@ -17,6 +17,7 @@
 
 #include "base/base.h"
 #include "daemon/patience.h"
+#include "daemon/timer.h"
 #include "daemon/workers.h"
 
 #define STUCK_SECONDS	10	/* for one job, as daemon/patience.h counts them: a piece takes milliseconds */
@@ -234,7 +235,7 @@ worker_look_in(struct worker *worker, uint64_t ns)
 		.tv_usec = (suseconds_t)(ns % NS_PER_SEC / 1000),
 	};
 
-	(void)evtimer_add(&worker->stuck_event, &delay);
+	timer_add(&worker->stuck_event, &delay);
 }
 
 /*
@@ -284,6 +285,18 @@ worker_limit(struct worker *worker, unsigned seconds)
 	worker_look_in(worker, patience_begin(&worker->patience, seconds * NS_PER_SEC, worker->pid));
 }
 
+/* One that nobody hears, or whose death nobody hears of, is none. */
+static int
+worker_listen(struct worker *worker)
+{
+	struct event_base *base = worker->workers->base;
+
+	(void)event_assign(&worker->socket_event, base, worker->socket, EV_READ | EV_PERSIST, worker_on_socket, worker);
+	(void)event_assign(&worker->pidfd_event, base, worker->pidfd, EV_READ | EV_PERSIST, worker_on_death, worker);
+	(void)evtimer_assign(&worker->stuck_event, base, worker_on_look, worker);
+	return event_add(&worker->socket_event, NULL) || event_add(&worker->pidfd_event, NULL) ? -ENOMEM : 0;
+}
+
 static int
 worker_new(struct workers *workers)
 {
@@ -310,21 +323,14 @@ worker_new(struct workers *workers)
 	LIST_INSERT_HEAD(&workers->list, worker, entry);
 	workers->n++;
 	worker->pidfd = (int)syscall(SYS_pidfd_open, worker->pid, 0);
-	if (worker->pidfd < 0) {
-		r = -errno;
+	r = worker->pidfd < 0 ? -errno : worker_listen(worker);
+	if (r) {
 		(void)kill(worker->pid, SIGKILL);
-		(void)waitpid(worker->pid, NULL, 0);
+		while (waitpid(worker->pid, NULL, 0) < 0 && errno == EINTR)
+			;
 		worker_free(worker);
-		return r;
 	}
-	(void)event_assign(&worker->socket_event, workers->base, worker->socket, EV_READ | EV_PERSIST,
-	    worker_on_socket, worker);
-	(void)event_assign(&worker->pidfd_event, workers->base, worker->pidfd, EV_READ | EV_PERSIST,
-	    worker_on_death, worker);
-	(void)evtimer_assign(&worker->stuck_event, workers->base, worker_on_look, worker);
-	(void)event_add(&worker->socket_event, NULL);
-	(void)event_add(&worker->pidfd_event, NULL);
-	return 0;
+	return r;
 }
 
 static int
@@ -429,7 +435,7 @@ workers_dispatch(struct workers *workers)
 		}
 		if (worker && error_passes(r)) {
 			workers_put_back(workers, job);
-			(void)evtimer_add(&workers->dispatch_event, &later);
+			timer_add(&workers->dispatch_event, &later);
 			break;
 		}
 		if (r) {
@@ -439,7 +445,7 @@ workers_dispatch(struct workers *workers)
 		}
 	}
 	if (workers->n && !evtimer_pending(&workers->idle_event, NULL))
-		(void)evtimer_add(&workers->idle_event, &idle);
+		timer_add(&workers->idle_event, &idle);
 }
 
 static void
@@ -460,7 +466,7 @@ workers_on_idle(evutil_socket_t fd, short what, void *arg)
 	LIST_FOREACH(worker, &workers->list, entry)
 		is_busy = is_busy || worker->job;
 	if (is_busy) {
-		(void)evtimer_add(&workers->idle_event, &idle);
+		timer_add(&workers->idle_event, &idle);
 		return;
 	}
 	LIST_FOREACH(worker, &workers->list, entry) {
@@ -491,7 +497,7 @@ workers_set_max(struct workers *workers, unsigned n_max)
 
 	workers->n_max = n_max;
 	if (workers_first(workers) && !evtimer_pending(&workers->dispatch_event, NULL))
-		(void)evtimer_add(&workers->dispatch_event, &now);
+		timer_add(&workers->dispatch_event, &now);
 }
 
 /*
@@ -544,7 +550,7 @@ workers_submit(struct workers *workers, struct workers_job *job, bool first)
 		TAILQ_INSERT_TAIL(workers_queue_of(workers, job), job, entry);
 	/* From the loop, so that done is never called before submit has returned. */
 	if (!evtimer_pending(&workers->dispatch_event, NULL))
-		(void)evtimer_add(&workers->dispatch_event, &now);
+		timer_add(&workers->dispatch_event, &now);
 }
 
 bool
