@@ -124,6 +124,8 @@ harness_ask(struct harness_conn *conn, unsigned type, struct protocol_header *re
 	harness_assert(n >= (ssize_t)sizeof(reply->header), "no reply to request %u: %zd", type, n);
 	harness_assert(reply->header.size == (uint32_t)n, "%u bytes announced, %zd came", reply->header.size, n);
 	harness_assert(reply->header.flags & PROTOCOL_REPLY, "flags %#x", reply->header.flags);
+	if (conn->takes_farewell && reply->header.serial == 0 && reply->header.type == 0 && reply->header.status < 0)
+		return -ENOTCONN;
 	harness_assert(reply->header.serial == conn->serial && reply->header.type == type,
 	    "reply to serial %ju type %u where %ju, %u was asked: status %d, '%s'", (uintmax_t)reply->header.serial,
 	    reply->header.type, (uintmax_t)conn->serial, type, reply->header.status,

@@ -170,6 +170,7 @@ struct harness_conn {
 	uint64_t serial;		/* of the last request */
 	uint64_t session;
 	bool is_lasting;		/* replies that it has had already may come again, from another daemon: dropped */
+	bool takes_farewell;		/* a refusal of no request, before the daemon hangs up, is -ENOTCONN */
 };
 
 #define HARNESS_CONN_NULL	{ .fd = -1 }

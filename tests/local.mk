@@ -30,6 +30,7 @@ endif
 
 include tests/system/local.mk
 include tests/soak/local.mk
+include tests/faults/local.mk
 include tests/segmentctl/local.mk
 include tests/daemon/local.mk
 include tests/sweep/local.mk

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Every allocation, or every system call, of the library fails once: its caller gets what was asked for, or an error with a sentence;
+ * the same call works when it is made again; and when all is given back nothing is left in the process, and nothing in the daemon.
+ */
+#include "config.h"
+
+#include <dirent.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "client/segment.h"
+#include "tests/faults/calls.h"
+#include "tests/faults/injector.h"
+#include "tests/system/suite.h"
+
+#define QUICK_S		1
+#define FULL_S		25
+#define HELD_MS		8
+#define N_DECLARED	3
+#define EVENT_MS	10000
+
+static const char body[] =
+    "segments = (\n"
+    "{ name = \"m\"; size = \"64KiB\"; page_size = \"base\"; mlock = false; locks = ( { name = \"all\"; length = \"4KiB\"; "
+    "undo = \"4KiB\"; } ); },\n"
+    "{ name = \"y\"; size = \"64KiB\"; page_size = \"base\"; backend = \"sysv\"; mlock = false; locks = ( { name = \"all\"; "
+    "length = \"4KiB\"; undo = \"4KiB\"; } ); },\n"
+    "{ name = \"f\"; size = \"64KiB\"; page_size = \"base\"; backend = \"file\"; path = \"%s/data\"; mlock = false; } );\n"
+    "templates = ( { name = \"t-\"; max_size = \"64KiB\"; page_size = \"base\"; mlock = false; } );\n";
+
+struct row {
+	const char *name;
+	int (*run)(void);
+	uint64_t n_points[CALLS_VARIANTS], next[CALLS_VARIANTS];
+};
+
+static struct harness_daemon daemon_under_test;
+static struct injector injector;
+static struct harness_conn watcher;
+static uint64_t n_points, n_failed, n_errors;
+
+/* In the client. */
+
+/* From the first error on nothing more is asked, but for giving back. */
+static int
+must_say(int r)
+{
+	harness_assert(r >= 0 || (r > -4096 && segment_error()[0]), "%d without a sentence", r);
+	return r;
+}
+
+static int
+use(struct segment *segment)
+{
+	int lock = must_say(segment_find_lock(segment, "all")), r;
+	long *cell = segment_data(segment), value = *cell + 1;
+
+	if (lock < 0)
+		return lock;
+	r = must_say(segment_lock(segment, lock));
+	if (r)
+		return r;
+	(void)segment_recovered(segment, lock);
+	r = must_say(segment_set(segment, lock, cell, &value, sizeof(value)));
+	if (r) {
+		harness_assert(segment_rollback(segment, lock) == 0, "rollback after %d: %s", r, segment_error());
+		return r;
+	}
+	harness_assert(*cell == value, "%ld was stored, and %ld is there", value, *cell);
+	return must_say(segment_unlock(segment, lock));
+}
+
+static int
+attach(const char *name, int (*then)(struct segment *))
+{
+	struct segment_client *client = NULL;
+	struct segment *segment = NULL;
+	int r = must_say(segment_connect(&client, NULL)), end;
+
+	if (r) {
+		harness_assert(!client, "a client came with %d", r);
+		return r;
+	}
+	r = must_say(segment_attach(client, name, NULL, SEGMENT_WRITE | SEGMENT_POPULATE, &segment));
+	harness_assert(!r == !!segment, "%d came with a segment, or none", r);
+	if (r == 0 && then)
+		r = then(segment);
+	end = must_say(segment_detach(segment));
+	segment_disconnect(client);
+	return r ? r : end;
+}
+
+static int
+run_attach(void)
+{
+	return attach("m", NULL);
+}
+
+static int
+run_lock(void)
+{
+	return attach("m", use);
+}
+
+static int
+run_sysv(void)
+{
+	return attach("y", use);
+}
+
+static int
+run_file(void)
+{
+	return attach("f", segment_sync);
+}
+
+static int
+run_many(void)
+{
+	struct segment_request requests[] = {
+		{ .name = "m", .flags = SEGMENT_READ }, { .name = "y", .flags = SEGMENT_WRITE }, { .name = "m", .flags = SEGMENT_WRITE },
+	};
+	struct segment_client *client = NULL;
+	int r = must_say(segment_connect(&client, NULL)), end = 0;
+
+	if (r)
+		return r;
+	r = must_say(segment_attach_many(client, requests, BASE_ARRAY_SIZE(requests)));
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(requests); i++) {
+		int one;
+
+		harness_assert(!r == !!requests[i].segment && !r == !requests[i].error, "%d, and of one %d", r, requests[i].error);
+		one = must_say(segment_detach(requests[i].segment));
+		end = end ? end : one;
+	}
+	segment_disconnect(client);
+	return r ? r : end;
+}
+
+static int
+run_create(void)
+{
+	static unsigned n;
+	struct segment_client *client = NULL;
+	struct segment *segment = NULL;
+	int r = must_say(segment_connect(&client, NULL)), end;
+	char name[32];
+
+	if (r)
+		return r;
+	/* Those before are perhaps on their way still. */
+	(void)snprintf(name, sizeof(name), "t-%d-%u", (int)getpid(), n++);
+	r = must_say(segment_create(client, name, 4096, 0, &segment));
+	/* It was made, and its maker was told something else. */
+	if (r == -EEXIST)
+		r = must_say(segment_attach(client, name, NULL, SEGMENT_WRITE, &segment));
+	end = must_say(segment_detach(segment));
+	segment_disconnect(client);
+	return r ? r : end;
+}
+
+static void
+ignore(const struct segment_event *event, void *arg)
+{
+	(void)event, (void)arg;
+}
+
+static int
+run_events(void)
+{
+	struct segment_client *client = NULL;
+	struct segment *segment = NULL;
+	int r = must_say(segment_connect(&client, NULL));
+	struct pollfd fd = { .events = POLLIN };
+
+	if (r)
+		return r;
+	fd.fd = must_say(segment_event_fd(client));
+	r = fd.fd < 0 ? fd.fd : must_say(segment_attach(client, "m", NULL, SEGMENT_READ, &segment));
+	/* Another client's is told. */
+	r = r ? r : attach("m", NULL);
+	if (r == 0) {
+		harness_assert(poll(&fd, 1, EVENT_MS) != 0, "nothing was told; failed: %s", injector_describe(&injector));
+		r = must_say(segment_dispatch(client, ignore, NULL));
+	}
+	(void)segment_detach(segment);
+	segment_disconnect(client);
+	return r < 0 ? r : 0;
+}
+
+/* The other side of run_wait: it dies in a section while somebody waits for the lock. */
+static void
+die_holding(int control, void *arg)
+{
+	struct segment_client *client;
+	struct segment *segment;
+
+	(void)arg;
+	if (segment_connect(&client, NULL) || segment_attach(client, "m", NULL, SEGMENT_WRITE, &segment) || segment_lock(segment, 0))
+		_exit(HARNESS_EXIT_FAILED);
+	harness_say(control, "held");
+	(void)poll(NULL, 0, HELD_MS);
+	(void)kill(getpid(), SIGKILL);
+}
+
+static int
+wait_for_dead(struct segment *segment)
+{
+	struct harness_child child = HARNESS_CHILD_NULL;
+	unsigned armed = atomic_exchange(&injector.page->is_armed, 0);
+	int r;
+
+	harness_child_start(&child, die_holding, NULL);
+	harness_expect(child.control, "held");
+	atomic_store(&injector.page->is_armed, armed);
+	r = must_say(segment_lock(segment, 0));
+	if (r == 0)
+		r = must_say(segment_unlock(segment, 0));
+	atomic_store(&injector.page->is_armed, 0);
+	harness_child_kill(&child);
+	return r;
+}
+
+static int
+run_wait(void)
+{
+	return attach("m", wait_for_dead);
+}
+
+static struct row rows[] = {
+	{ .name = "attach", .run = run_attach },
+	{ .name = "lock", .run = run_lock },
+	{ .name = "wait for the dead", .run = run_wait },
+	{ .name = "sysv", .run = run_sysv },
+	{ .name = "file", .run = run_file },
+	{ .name = "attach many", .run = run_many },
+	{ .name = "create", .run = run_create },
+	{ .name = "events", .run = run_events },
+};
+
+/* What a process has of the world: descriptors, and mappings of what is not its own. */
+static void
+count(size_t *ret_fds, size_t *ret_maps)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	cleanup_fclose FILE *f = fopen("/proc/self/maps", "re");
+	char line[512];
+
+	harness_assert(dir && f, "/proc/self: %s", strerror(errno));
+	*ret_fds = *ret_maps = 0;
+	while (readdir(dir))
+		++*ret_fds;
+	(void)closedir(dir);
+	while (fgets(line, sizeof(line), f))
+		*ret_maps += strstr(line, "memfd:") || strstr(line, "SYSV") || strstr(line, "/data");
+}
+
+#ifdef WITH_SANITIZERS
+extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
+#endif
+
+static void
+expect_no_leak(void)
+{
+#ifdef WITH_SANITIZERS
+	if (injector.kind == FAULTS_ALLOCATIONS && __lsan_do_recoverable_leak_check)
+		harness_assert(__lsan_do_recoverable_leak_check() == 0, "memory is leaked");
+#endif
+}
+
+struct errand {
+	struct row *row;
+	unsigned variant;
+	uint64_t at;
+};
+
+static void
+run_client(int control, void *arg)
+{
+	const struct errand *errand = arg;
+	size_t fds, maps, fds_after, maps_after;
+	int r;
+
+	(void)control;
+	if (injector.kind == FAULTS_CALLS)
+		(void)raise(SIGSTOP);
+	else
+		injector.page->pid = getpid();
+	/* What is kept for the life of the process is there then. */
+	r = errand->row->run();
+	harness_assert(r == 0, "before anything failed: %d, %s", r, segment_error());
+	count(&fds, &maps);
+	injector_arm(&injector, FAULTS_CLIENT, errand->variant, errand->at);
+	r = errand->row->run();
+	injector_disarm(&injector);
+	harness_assert(r == 0 || injector_has_failed(&injector), "nothing failed, and %d came of it: %s", r, segment_error());
+	n_errors = r != 0;
+	r = errand->row->run();
+	harness_assert(r == 0, "again, after %s: %d, %s", injector_describe(&injector), r, segment_error());
+	count(&fds_after, &maps_after);
+	harness_assert(fds == fds_after && maps == maps_after, "after %s there are %zu descriptors and %zu mappings instead of %zu and %zu",
+	    injector_describe(&injector), fds_after, maps_after, fds, maps);
+	expect_no_leak();
+	if (n_errors)
+		_exit(1);
+}
+
+/* In the test. */
+
+static bool
+fail_at(struct row *row, unsigned variant, uint64_t at)
+{
+	struct errand errand = { .row = row, .variant = variant, .at = at };
+	struct harness_child client = HARNESS_CHILD_NULL;
+	int status;
+
+	injector.page->pid = 0;
+	atomic_store(&injector.page->n_failed, 0);
+	harness_child_start(&client, run_client, &errand);
+	if (injector.kind == FAULTS_CALLS)
+		injector_take_client(&injector, client.pid);
+	status = harness_child_await(&client);
+	harness_assert(status == 0 || status == 1, "%s, %ju, errors %u: the client ended with %d; failed: %s", row->name, (uintmax_t)at,
+	    variant, status, injector_has_failed(&injector) ? injector_describe(&injector) : "nothing");
+	n_errors += status == 1;
+	return injector_has_failed(&injector);
+}
+
+static bool
+is_all(void)
+{
+	const char *text = getenv("FAULTS_ALL");
+
+	return text && text[0];
+}
+
+static void
+fail_all(void)
+{
+	uint64_t shift = clock_realtime_ns() / NS_PER_MS, until_ns = clock_monotonic_ns() +
+	    (harness_is_full() ? FULL_S : QUICK_S) * harness_scale() * NS_PER_SEC;
+	unsigned n_variants = injector.kind == FAULTS_CALLS ? CALLS_VARIANTS : 1;
+	bool is_left = true;
+
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(rows); i++) {
+		for (unsigned variant = 0; variant < n_variants; variant++) {
+			(void)fail_at(&rows[i], variant, FAULTS_NEVER);
+			rows[i].n_points[variant] = injector_n_seen(&injector);
+			n_points += rows[i].n_points[variant];
+		}
+	}
+	while (is_left) {
+		is_left = false;
+		for (size_t i = 0; i < BASE_ARRAY_SIZE(rows) * n_variants; i++) {
+			struct row *row = &rows[i / n_variants];
+			unsigned variant = (unsigned)(i % n_variants);
+			uint64_t n = row->n_points[variant];
+
+			if (row->next[variant] == n)
+				continue;
+			if (!is_all() && clock_monotonic_ns() > until_ns)
+				return;
+			n_failed += fail_at(row, variant, (row->next[variant]++ + shift) % n);
+			is_left = true;
+		}
+	}
+}
+
+START_TEST(one_fails_in_the_library)
+{
+	struct harness_daemon *daemon = &daemon_under_test;
+	struct protocol_segment list[256];
+	struct harness_usage before;
+	uint64_t deadline_ns;
+	char text[2048];
+
+	harness_daemon_prepare(daemon, "", "");
+	(void)snprintf(text, sizeof(text), body, daemon->dir);
+	harness_daemon_configure(daemon, "", text);
+	harness_daemon_launch(daemon);
+	harness_daemon_await_ready(daemon);
+	(void)setenv("SEGMENTD_SOCKET", daemon->socket, 1);
+	harness_open(&watcher, daemon->socket);
+	injector_init(&injector, FAULTS_KIND, daemon->dir);
+	if (FAULTS_KIND == FAULTS_ALLOCATIONS) {
+		harness_assert(faults_set_page, "%s was not loaded", FAULTS_PRELOAD);
+		faults_set_page(injector.page);
+	}
+	harness_usage_read(daemon->pid, &before);
+	fail_all();
+	deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	harness_await_counts(&watcher, "m", 0, 0);
+	harness_await_counts(&watcher, "y", 0, 0);
+	harness_await_counts(&watcher, "f", 0, 0);
+	while (harness_list(&watcher, list, BASE_ARRAY_SIZE(list)) > N_DECLARED)
+		harness_assert(clock_monotonic_ns() < deadline_ns, "'%s' is left", list[N_DECLARED].name);
+	harness_usage_await(&watcher, daemon->pid, &before);
+	injector_deinit(&injector);
+	harness_daemon_stop(daemon);
+	printf("the library: %ju of %ju points failed, and %ju of these calls\n", (uintmax_t)n_failed, (uintmax_t)n_points,
+	    (uintmax_t)n_errors);
+	if (n_failed < n_points)
+		printf("LEFT OUT: the others; FAULTS_ALL=1 has all of them\n");
+	(void)fflush(stdout);
+}
+END_TEST
+
+/* Allocations of this very program are to fail: it is started once more, with what does it. */
+static void
+load(char **argv)
+{
+	const char *options = getenv("ASAN_OPTIONS");
+	char text[1024];
+
+	if (FAULTS_KIND != FAULTS_ALLOCATIONS || getenv(FAULTS_ENVIRONMENT))
+		return;
+	(void)snprintf(text, sizeof(text), "%s%sverify_asan_link_order=0", options ? options : "", options ? ":" : "");
+	(void)setenv("ASAN_OPTIONS", text, 1);
+	(void)setenv("LD_PRELOAD", FAULTS_PRELOAD, 1);
+	(void)setenv(FAULTS_ENVIRONMENT, "", 1);
+	(void)execv("/proc/self/exe", argv);
+	perror("exec");
+	exit(EXIT_FAILURE);
+}
+
+int
+main(int argc, char **argv)
+{
+	Suite *suite = suite_create("library");
+	TCase *tcase = tcase_create("library");
+
+	(void)argc;
+	load(argv);
+	(void)unsetenv("LD_PRELOAD");
+	tcase_set_timeout(tcase, is_all() ? 0 : HARNESS_TEST_TIMEOUT_S);
+	tcase_add_test(tcase, one_fails_in_the_library);
+	suite_add_tcase(suite, tcase);
+	return harness_run(suite);
+}

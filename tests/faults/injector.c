@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* The page, and who is started with it: see injector.h. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+#include "tests/faults/injector.h"
+#include "tests/faults/tracing.h"
+
+void
+injector_init(struct injector *injector, enum faults_kind kind, const char *dir)
+{
+	cleanup_close int fd = -1;
+
+	*injector = (struct injector) { .kind = kind, .tracer = HARNESS_CHILD_NULL };
+	(void)snprintf(injector->path, sizeof(injector->path), "%s/faults", dir);
+	fd = open(injector->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	harness_assert(fd >= 0 && ftruncate(fd, FAULTS_PAGE_BYTES) == 0, "%s: %s", injector->path, strerror(errno));
+	injector->page = mmap(NULL, FAULTS_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	harness_assert(injector->page != MAP_FAILED, "mmap: %s", strerror(errno));
+	if (kind == FAULTS_CALLS)
+		tracing_start(&injector->tracer, injector->page);
+}
+
+void
+injector_deinit(struct injector *injector)
+{
+	if (injector->kind == FAULTS_CALLS)
+		harness_child_kill(&injector->tracer);
+	if (faults_set_page)
+		faults_set_page(NULL);
+	(void)munmap(injector->page, FAULTS_PAGE_BYTES);
+	injector->page = NULL;
+}
+
+void
+injector_prepare(void *arg)
+{
+	const struct injector *injector = arg;
+
+	if (injector->kind == FAULTS_ALLOCATIONS) {
+		const char *options = getenv("ASAN_OPTIONS");
+		char text[1024];
+
+		(void)snprintf(text, sizeof(text), "%s%sverify_asan_link_order=0", options ? options : "", options ? ":" : "");
+		(void)setenv("ASAN_OPTIONS", text, 1);
+		(void)setenv(FAULTS_ENVIRONMENT, injector->path, 1);
+		(void)setenv("LD_PRELOAD", FAULTS_PRELOAD, 1);
+		return;
+	}
+	/* It goes on when it is traced. */
+	(void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+	(void)raise(SIGSTOP);
+}
+
+void
+injector_take(struct injector *injector, pid_t pid)
+{
+	if (injector->kind == FAULTS_CALLS)
+		tracing_take(&injector->tracer, pid);
+}
+
+void
+injector_take_client(struct injector *injector, pid_t pid)
+{
+	injector->page->pid = pid;
+	if (injector->kind == FAULTS_CALLS)
+		tracing_take(&injector->tracer, pid);
+}
+
+void
+injector_let_go(struct injector *injector)
+{
+	injector_disarm(injector);
+	if (injector->kind == FAULTS_CALLS)
+		tracing_let_go(&injector->tracer);
+}
+
+void
+injector_arm(struct injector *injector, enum faults_target target, unsigned variant, uint64_t at)
+{
+	struct faults_page *page = injector->page;
+
+	page->kind = injector->kind;
+	page->target = target;
+	page->variant = variant;
+	page->at = at;
+	page->what[0] = '\0';
+	atomic_store(&page->n_seen, 0);
+	atomic_store(&page->n_failed, 0);
+	atomic_store(&page->is_foreign, 0);
+	atomic_store(&page->is_armed, 1);
+}
+
+void
+injector_disarm(struct injector *injector)
+{
+	atomic_store(&injector->page->is_armed, 0);
+}
+
+uint64_t
+injector_n_seen(const struct injector *injector)
+{
+	return atomic_load(&injector->page->n_seen);
+}
+
+bool
+injector_has_failed(const struct injector *injector)
+{
+	return atomic_load(&injector->page->n_failed);
+}
+
+const char *
+injector_describe(const struct injector *injector)
+{
+	return injector->page->what;
+}

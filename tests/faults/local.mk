@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+# What fails once: each system call and each allocation.
+if HAVE_CHECK
+FAULTS_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+FAULTS_CPPFLAGS = $(AM_CPPFLAGS) -DFAULTS_PRELOAD='"$(abs_top_builddir)/tests/faults/.libs/preload.so"'
+
+# What is loaded before the C library; -rpath, or libtool makes no module of it.
+check_LTLIBRARIES += tests/faults/preload.la
+tests_faults_preload_la_SOURCES = tests/faults/preload.c tests/faults/page.h
+# A sanitizer is not there yet when it is asked first, and looks at who calls it: to the loader it does not count leaks.
+tests_faults_preload_la_CFLAGS = $(AM_CFLAGS) -fno-builtin -fno-sanitize=all -foptimize-sibling-calls
+tests_faults_preload_la_LDFLAGS = -module -avoid-version -shared -rpath $(abs_top_builddir)
+tests_faults_preload_la_LIBADD = -ldl
+
+FAULTS_INJECTOR = tests/faults/injector.c tests/faults/injector.h tests/faults/tracing.c tests/faults/tracing.h \
+	tests/faults/calls.c tests/faults/calls.h tests/faults/page.h
+FAULTS_SCENE = tests/faults/scene.c tests/faults/scene.h tests/faults/operations.c $(FAULTS_INJECTOR)
+
+check_PROGRAMS += tests/faults/check_allocations
+tests_faults_check_allocations_SOURCES = tests/faults/check_faults.c $(FAULTS_SCENE)
+tests_faults_check_allocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_ALLOCATIONS
+tests_faults_check_allocations_CFLAGS = $(FAULTS_CFLAGS)
+tests_faults_check_allocations_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la
+
+check_PROGRAMS += tests/faults/check_calls
+tests_faults_check_calls_SOURCES = tests/faults/check_faults.c $(FAULTS_SCENE)
+tests_faults_check_calls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
+tests_faults_check_calls_CFLAGS = $(FAULTS_CFLAGS)
+tests_faults_check_calls_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la
+
+check_PROGRAMS += tests/faults/check_libraryallocations
+tests_faults_check_libraryallocations_SOURCES = tests/faults/check_library.c $(FAULTS_INJECTOR)
+tests_faults_check_libraryallocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_ALLOCATIONS
+tests_faults_check_libraryallocations_CFLAGS = $(FAULTS_CFLAGS)
+tests_faults_check_libraryallocations_LDADD = $(HARNESS_LIBS) client/libsegment.la
+
+check_PROGRAMS += tests/faults/check_librarycalls
+tests_faults_check_librarycalls_SOURCES = tests/faults/check_library.c $(FAULTS_INJECTOR)
+tests_faults_check_librarycalls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
+tests_faults_check_librarycalls_CFLAGS = $(FAULTS_CFLAGS)
+tests_faults_check_librarycalls_LDADD = $(HARNESS_LIBS) client/libsegment.la
+endif

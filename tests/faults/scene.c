@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* What is as before when one thing has failed: see scene.h. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+
+#include "tests/faults/scene.h"
+#include "tests/system/suite.h"
+
+#define N_CLIENTS	4			/* besides the watcher */
+#define N_ATTACHMENTS	5
+#define BYTES		(64 * KIB)
+#define N_ASLEEP	3
+#define LOOK_NS		150000
+#define ROWS		32
+
+/* All that a uid may have is had once in a while: a charge that is not given back is missing then. */
+static const char daemon_keys[] = "workers = 1; limits = { clients = 5; attachments = 5; bytes = \"64KiB\"; };";
+
+static const char *const names[] = { "m", "p", "y", "f", "c" };
+
+static const char segments[] =
+    "segments = (\n"
+    "{ name = \"m\"; size = \"64KiB\"; page_size = \"base\"; placement = \"prefer\"; locks = ( { name = \"all\"; length = \"4KiB\"; "
+    "undo = \"4KiB\"; } ); },\n"
+    "{ name = \"p\"; size = \"64KiB\"; page_size = \"base\"; backend = \"posix\"; object = \"/p\"; mlock = false; },\n"
+    "{ name = \"y\"; size = \"64KiB\"; page_size = \"base\"; backend = \"sysv\"; key = 0x5e6a1d; mlock = false; locks = ( "
+    "{ name = \"all\"; length = \"4KiB\"; undo = \"4KiB\"; } ); },\n"
+    "{ name = \"f\"; size = \"64KiB\"; page_size = \"base\"; backend = \"file\"; path = \"%s/data\"; mlock = false; },\n"
+    "{ name = \"c\"; size = \"64KiB\"; page_size = \"base\"; scrub = true; mlock = false; }%s );\n"
+    "templates = ( { name = \"t-\"; max_size = \"64KiB\"; page_size = \"base\"; lifetime = \"persistent\"; mlock = false; },\n"
+    "{ name = \"ty-\"; backend = \"sysv\"; mode = \"0660\"; max_size = \"64KiB\"; page_size = \"base\"; lifetime = \"persistent\"; "
+    "mlock = false; } );\n";
+
+void
+scene_configure(struct faults_scene *scene, const char *more)
+{
+	(void)snprintf(scene->body, sizeof(scene->body), segments, scene->manager.daemon.dir, more);
+	harness_daemon_configure(&scene->manager.daemon, daemon_keys, scene->body);
+}
+
+static int
+reload(struct harness_conn *conn)
+{
+	struct protocol_plan request = { .flags = PROTOCOL_PLAN_RELOAD };
+	struct harness_reply reply;
+
+	return harness_ask(conn, PROTOCOL_PLAN, &request.header, sizeof(request), &reply);
+}
+
+void
+scene_reload(struct faults_scene *scene, const char *more)
+{
+	int r;
+
+	scene_configure(scene, more);
+	r = reload(&scene->watcher);
+	harness_assert(r == 0, "reload: %s", strerror(-r));
+}
+
+int
+scene_dial(struct faults_scene *scene, struct harness_conn *conn)
+{
+	struct protocol_hello hello = {
+		.magic = PROTOCOL_MAGIC, .version_min = PROTOCOL_VERSION, .version_max = PROTOCOL_VERSION,
+	};
+	struct harness_reply reply;
+	int r;
+
+	*conn = (struct harness_conn) { .fd = harness_dial(scene->manager.daemon.socket), .takes_farewell = true, .is_lasting = true };
+	if (conn->fd < 0)
+		return conn->fd;
+	r = harness_ask(conn, PROTOCOL_HELLO, &hello.header, sizeof(hello), &reply);
+	conn->session = r ? 0 : reply.welcome.session;
+	return r;
+}
+
+void
+scene_await_gone(struct faults_scene *scene, const char *name)
+{
+	struct protocol_segment row;
+
+	if (harness_find(&scene->watcher, name, &row) == -ENOENT)
+		return;
+	if (row.state != PROTOCOL_DRAINING)
+		(void)harness_remove(&scene->watcher, name, 0);
+	harness_await_gone(&scene->watcher, name);
+}
+
+static char
+state_of(pid_t pid)
+{
+	char path[64], text[256] = "", *at;
+	cleanup_close int fd = -1;
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	at = strrchr(text, ')');
+	return at && at[1] ? at[2] : 'X';
+}
+
+static bool
+is_asleep(pid_t pid)
+{
+	pid_t children[16];
+	size_t n = harness_children(pid, children, BASE_ARRAY_SIZE(children));
+
+	for (size_t i = 0; i < n; i++)
+		if (state_of(children[i]) != 'S')
+			return false;
+	return state_of(pid) == 'S';
+}
+
+/* What has begun goes on until the daemon and its workers wait for others. */
+static void
+await_sleep(const struct faults_scene *scene)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+
+	for (unsigned n = 0; n < N_ASLEEP; n = is_asleep(scene->manager.daemon.pid) ? n + 1 : 0) {
+		harness_assert(clock_monotonic_ns() < deadline_ns, "the daemon does not come to rest");
+		harness_assert(state_of(scene->manager.daemon.pid) != 'Z', "the daemon has died");
+		(void)ppoll(NULL, 0, &(struct timespec) { .tv_nsec = LOOK_NS }, NULL);
+	}
+}
+
+static void
+expect_rows(struct faults_scene *scene)
+{
+	struct protocol_segment rows[ROWS];
+	size_t n = harness_list(&scene->watcher, rows, ROWS);
+
+	harness_assert(n == BASE_ARRAY_SIZE(names), "%zu segments, '%s' is the last", n, n ? rows[n - 1].name : "");
+	for (size_t i = 0; i < n; i++) {
+		struct harness_reply shown;
+		int r = harness_show(&scene->watcher, rows[i].name, &shown);
+
+		harness_assert(r == 0 && streq(rows[i].name, names[i]), "'%s' instead of '%s': %s", rows[i].name, names[i], strerror(-r));
+		harness_assert(rows[i].state == PROTOCOL_READY && rows[i].readers == 0 && rows[i].writers == 0 && !rows[i].others &&
+		    !rows[i].differs, "'%s': state %u, %u readers, %u writers, %u others, differs %#x, '%s'", rows[i].name, rows[i].state,
+		    rows[i].readers, rows[i].writers, rows[i].others, rows[i].differs, harness_reason(&shown));
+	}
+}
+
+static void
+await_ready(struct faults_scene *scene)
+{
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(names); i++) {
+		suite_ready(&scene->watcher, names[i]);
+		harness_await_counts(&scene->watcher, names[i], 0, 0);
+		suite_ready(&scene->watcher, names[i]);
+	}
+}
+
+/* Another client has all that a uid may have. */
+static void
+serve(struct faults_scene *scene)
+{
+	struct harness_conn conns[N_CLIENTS];
+	struct harness_segment segments_had[N_ATTACHMENTS];
+	struct protocol_attached attached;
+	int fd, r;
+
+	for (size_t i = 0; i < N_CLIENTS; i++) {
+		conns[i] = (struct harness_conn)HARNESS_CONN_NULL;
+		r = scene_dial(scene, &conns[i]);
+		harness_assert(r == 0, "client %zu: %s", i, strerror(-r));
+	}
+	for (size_t i = 0; i < N_ATTACHMENTS; i++)
+		harness_segment_open(&conns[i % N_CLIENTS], names[i], &segments_had[i]);
+	for (size_t i = 0; i < N_ATTACHMENTS; i++)
+		harness_segment_close(&segments_had[i]);
+	for (size_t i = 0; i < N_CLIENTS - 1; i++)
+		harness_close(&conns[i]);
+	await_ready(scene);
+	r = harness_create(&conns[N_CLIENTS - 1], "t-honest", BYTES, &attached, &fd);
+	harness_assert(r == 0, "create: %s", strerror(-r));
+	(void)close(fd);
+	scene_await_gone(scene, "t-honest");
+	harness_close(&conns[N_CLIENTS - 1]);
+}
+
+static void
+await_world(const struct faults_scene *scene)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+	struct world world;
+
+	for (;;) {
+		world_look(&world);
+		if (world.n_objects == scene->world.n_objects && world.n_memories == scene->world.n_memories &&
+		    world.used_blocks == scene->world.used_blocks && world.used_inodes == scene->world.used_inodes)
+			return;
+		harness_assert(clock_monotonic_ns() < deadline_ns, "there is %s", world_describe(&world));
+		(void)poll(NULL, 0, 1);
+	}
+}
+
+static void
+expect_whole(struct faults_scene *scene)
+{
+	await_ready(scene);
+	serve(scene);
+	expect_rows(scene);
+	harness_usage_await(&scene->watcher, scene->manager.daemon.pid, &scene->usage);
+	await_world(scene);
+}
+
+static void
+note(const struct faults_scene *scene, const char *format, ...) BASE_PRINTF(2, 3);
+
+/* Into the daemon's log, which is shown when the test fails. */
+static void
+note(const struct faults_scene *scene, const char *format, ...)
+{
+	cleanup_close int fd = open(scene->manager.daemon.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vdprintf(fd, format, ap);
+	va_end(ap);
+}
+
+static void
+count_outcome(struct faults_scene *scene, int r)
+{
+	if (r == 0)
+		scene->n_done++;
+	else if (r == -ENOTCONN || r == -ECONNRESET)
+		scene->n_hung_up++;
+	else
+		scene->n_refused++;
+}
+
+bool
+scene_fail_at(struct faults_scene *scene, const struct faults_operation *operation, uint64_t at)
+{
+	bool has_failed;
+	int r;
+
+	if (ftruncate(open(scene->manager.daemon.log, O_WRONLY | O_CLOEXEC), 0))
+		return false;
+	note(scene, "=== %s, %s %ju of %s\n", operation->name, scene->injector.kind == FAULTS_CALLS ? "call" : "allocation", (uintmax_t)at,
+	    scene->target == FAULTS_DAEMON ? "the daemon" : "its worker");
+	if (operation->prepare)
+		operation->prepare(scene);
+	await_sleep(scene);
+	injector_arm(&scene->injector, scene->target, scene->variant, at);
+	r = operation->run(scene);
+	await_sleep(scene);
+	injector_disarm(&scene->injector);
+	has_failed = injector_has_failed(&scene->injector);
+	note(scene, "=== it was answered with %d (%s); failed: %s\n", r, strerror(-r), has_failed ?
+	    injector_describe(&scene->injector) : "nothing");
+	if (operation->settle)
+		operation->settle(scene);
+	expect_whole(scene);
+	if (has_failed)
+		count_outcome(scene, r);
+	else
+		harness_assert(r == 0, "nothing failed, and it was answered with %d", r);
+	return has_failed;
+}
+
+void
+scene_begin(struct faults_scene *scene, enum faults_kind kind)
+{
+	*scene = (struct faults_scene) { .watcher = HARNESS_CONN_NULL };
+	world_enter();
+	harness_manager_prepare(&scene->manager, daemon_keys, "");
+	scene_configure(scene, "");
+	injector_init(&scene->injector, kind, scene->manager.daemon.dir);
+	scene->manager.daemon.before_exec = injector_prepare;
+	scene->manager.daemon.before_exec_arg = &scene->injector;
+	harness_manager_launch(&scene->manager);
+	injector_take(&scene->injector, scene->manager.daemon.pid);
+	harness_manager_await_ready(&scene->manager);
+	harness_open(&scene->watcher, scene->manager.daemon.socket);
+	await_ready(scene);
+	serve(scene);
+	/* With its workers, which come and go, and after the first of all that is kept. */
+	world_look(&scene->world);
+	harness_usage_read(scene->manager.daemon.pid, &scene->usage);
+}
+
+void
+scene_end(struct faults_scene *scene)
+{
+	injector_let_go(&scene->injector);
+	harness_close(&scene->watcher);
+	harness_manager_stop(&scene->manager);
+	injector_deinit(&scene->injector);
+	/* Names, keys, and what a file is left with are the daemon's own. */
+	world_await_empty("after its stop");
+	world_await_childless("after its stop");
+}
