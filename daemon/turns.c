@@ -7,6 +7,8 @@
 #include "daemon/turns.h"
 
 #define RUN_NS		(NS_PER_MS / 20)	/* of serving in one turn of the loop */
+#define RUN_ALONE_NS	(NS_PER_MS / 5)		/* while there is one uid: whoever comes waits for it once */
+#define COMPANY_NS	(10 * NS_PER_MS)	/* after another uid was served it may come again any time */
 #define FAVOURS		32
 
 /* The first of the uid that has waited longest, which goes behind all others. */
@@ -24,12 +26,25 @@ turns_next(struct turns *turns)
 	return turn;
 }
 
+/* As long as a uid is alone each turn of the loop that it does not take is time lost. */
+static uint64_t
+turns_run_ns(struct turns *turns, uint64_t now_ns)
+{
+	const struct turns_uid *uid = TAILQ_FIRST(&turns->uids);
+
+	if (uid && (uid != turns->last_uid || TAILQ_NEXT(uid, entry)))
+		turns->company_ns = now_ns;
+	turns->last_uid = uid;
+	return now_ns < turns->company_ns + COMPANY_NS ? RUN_NS : RUN_ALONE_NS;
+}
+
 static void
 turns_on_run(evutil_socket_t fd, short what, void *arg)
 {
 	static const struct timeval next_turn = { 0 };
 	struct turns *turns = arg;
-	uint64_t until_ns = clock_monotonic_ns() + RUN_NS;
+	uint64_t now_ns = clock_monotonic_ns();
+	uint64_t until_ns = now_ns + turns_run_ns(turns, now_ns);
 
 	turns->n_favours = 0;
 	turns->is_running = true;

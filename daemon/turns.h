@@ -11,6 +11,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 struct turn;
@@ -34,6 +35,8 @@ struct turn {
 struct turns {
 	TAILQ_HEAD(, turns_uid) uids;
 	struct event event;
+	const struct turns_uid *last_uid;	/* that was first in a run; it may be gone */
+	uint64_t company_ns;		/* when another one was */
 	bool is_running;
 	unsigned n_favours;
 };
