@@ -59,7 +59,10 @@ base_cleanup_close(int *fd)
 static inline void
 base_cleanup_free(void *p)
 {
-	free(*(void **)p);
+	void *owned;
+
+	memcpy(&owned, p, sizeof(owned));	/* a pointer of any type */
+	free(owned);
 }
 
 static inline void

@@ -59,7 +59,7 @@ units_quote(char *buf, size_t size, const char *text)
 		return buf;
 	}
 	buf[n++] = '"';
-	for (i = 0; text[i] && i < QUOTE_MAX && n + 10 < size; i++) {
+	for (i = 0; i < QUOTE_MAX && text[i] && n + 10 < size; i++) {
 		unsigned char c = (unsigned char)text[i];
 
 		if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')

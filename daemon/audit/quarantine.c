@@ -192,7 +192,7 @@ say(const char *name, const char *what)
 	char shown[NAME_MAX + 1];
 	size_t i;
 
-	for (i = 0; name[i] && i < NAME_MAX; i++)
+	for (i = 0; i < NAME_MAX && name[i]; i++)
 		shown[i] = name[i] < 0x20 || name[i] > 0x7e ? '?' : name[i];
 	shown[i] = '\0';
 	(void)fprintf(stderr, "segmentd-audit: '%s', whose removal was not finished, %s\n", shown, what);
