@@ -46,3 +46,4 @@ include tests/layers/local.mk
 include tests/manual/local.mk
 include tests/host/local.mk
 include tests/service/local.mk
+include tests/static/local.mk
