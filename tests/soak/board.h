@@ -58,6 +58,7 @@ struct soak_board {
 	uint64_t seed, begun_ns;
 	bool has_uids;				/* clients are of other users than the daemon */
 	_Atomic unsigned phase;
+	_Atomic int daemon_pid;
 	_Atomic uint64_t n_starts;			/* of daemons that became ready */
 	_Atomic uint64_t until_ns[SOAK_TROUBLE_N];	/* the trouble lasts until then; UINT64_MAX: it lasts */
 	_Atomic uint64_t figures[SOAK_FIGURE_N];
@@ -65,6 +66,7 @@ struct soak_board {
 	_Atomic uint64_t refused[SOAK_ERRNOS];		/* those who misbehave */
 	struct soak_seat seats[SOAK_SEATS];
 	struct soak_times beats;			/* a question each 10 ms, to one daemon */
+	struct soak_times busy;				/* the daemon's own time on a CPU during each of those */
 	struct soak_times beats_over;			/* and to two: it was killed meanwhile, or handed over */
 	struct soak_times attaches;			/* an attach and a detach of the same client, each tenth time */
 };

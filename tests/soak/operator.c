@@ -64,7 +64,7 @@ configure(struct operator *operator, const struct plan *plan)
 	    operator->manager.daemon.dir, growths[plan->growth]);
 
 	for (unsigned i = 0; i < plan->n_extra; i++)
-		n += (size_t)snprintf(body + n, sizeof(body) - n, ",\n{ name = \"extra-%u\"; size = \"%uKiB\"; " SMALL "}", i, 64 * (i + 1));
+		n += (size_t)snprintf(body + n, sizeof(body) - n, ",\n{ name = \"extra-%u\"; size = \"%uKiB\"; required = false; " SMALL "}", i, 64 * (i + 1));
 	n += (size_t)snprintf(body + n, sizeof(body) - n, "%s );\n%s%s", plan->is_broken ? ", { name = 7; size = \"much\"; bogus = 1; }" : "",
 	    templates, operator->has_own_world ? rules : "");
 	harness_assert(n < sizeof(body), "the configuration is too long");
@@ -101,8 +101,10 @@ operator_prepare(struct operator *operator, bool has_own_world, uint64_t seed)
 }
 
 static void
-forget_watchdog(struct operator *operator)
+note_start(struct operator *operator)
 {
+	atomic_store(&soak_board->daemon_pid, (int)operator->manager.daemon.pid);
+	atomic_fetch_add(&soak_board->n_starts, 1);
 	operator->watchdog_ns = clock_monotonic_ns();
 }
 
@@ -114,7 +116,7 @@ operator_start(struct operator *operator)
 	configure(operator, &(struct plan) { 0 });
 	harness_manager_launch(manager);
 	harness_manager_await_ready(manager);
-	forget_watchdog(operator);
+	note_start(operator);
 	(void)snprintf(soak_board->socket, sizeof(soak_board->socket), "%s", manager->daemon.socket);
 	harness_open(&operator->conn, manager->daemon.socket);
 	operator->conn.is_lasting = true;
@@ -150,8 +152,7 @@ operator_restart(struct operator *operator, int signal)
 		harness_manager_launch(&operator->manager);
 	}
 	harness_manager_await_ready(&operator->manager);
-	atomic_fetch_add(&soak_board->n_starts, 1);
-	forget_watchdog(operator);
+	note_start(operator);
 }
 
 /* Deeds */
