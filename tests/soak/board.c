@@ -218,6 +218,7 @@ soak_board_print(void)
 	print_errnos("honest, refused in a trouble", soak_board->excused);
 	print_times("heartbeat", &soak_board->beats);
 	print_times("of a heartbeat the daemon's own time on a CPU", &soak_board->busy);
+	print_times("of a heartbeat neither side ran, or waited to", &soak_board->unexplained);
 	print_times("heartbeat over a restart", &soak_board->beats_over);
 	print_times("attach and detach", &soak_board->attaches);
 	for (unsigned i = 0; i < SOAK_TROUBLE_N; i++)

@@ -67,6 +67,7 @@ struct soak_board {
 	struct soak_seat seats[SOAK_SEATS];
 	struct soak_times beats;			/* a question each 10 ms, to one daemon */
 	struct soak_times busy;				/* the daemon's own time on a CPU during each of those */
+	struct soak_times unexplained;			/* and when neither it nor who asks had a CPU, or waited for one */
 	struct soak_times beats_over;			/* and to two: it was killed meanwhile, or handed over */
 	struct soak_times attaches;			/* an attach and a detach of the same client, each tenth time */
 };

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "tests/soak/board.h"
 #include "tests/soak/honest.h"
@@ -184,6 +185,18 @@ expect_no_zombie(const struct operator *operator)
 	} while (is_found);
 }
 
+/* What a daemon that was killed, or a rogue, has left as children is the soak's. */
+static void
+reap_strays(const struct operator *operator)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid && info.si_pid != operator->manager.daemon.pid) {
+		(void)waitpid(info.si_pid, NULL, 0);
+		info.si_pid = 0;
+	}
+}
+
 static void
 note(struct quiet *quiet, struct operator *operator)
 {
@@ -225,6 +238,7 @@ quiet_look(struct quiet *quiet, struct operator *operator, struct crowd *crowd)
 	await_baseline(quiet, operator);
 	await_tidy_world(operator);
 	expect_no_zombie(operator);
+	reap_strays(operator);
 	note(quiet, operator);
 	soak_count(SOAK_QUIET_POINTS);
 }
