@@ -29,7 +29,8 @@
 #define DEAD_SHARE	8		/* or this part of what may lie in flight, where that is less: replies have to, too */
 #define LOST_MAX	64		/* that cannot be sent are passed over before it is asked whether anything can */
 #define REST_FACTOR	10		/* a renewal's time, in which there is no other */
-#define SHUN_NS		(60 * NS_PER_SEC)	/* no renewal after one that the manager did not keep; nobody wakes up for it */
+#define SHUN_NS		(60 * NS_PER_SEC)	/* no renewal after one that the manager did not keep; nobody wakes up for that alone */
+#define SHORT_NS	(1 * NS_PER_SEC)	/* after one for which we had not enough ourselves, at first; then doubled up to SHUN_NS */
 #define AGAIN_MS	10		/* until what the manager's queue had no room for is said again, at first; then doubled */
 #define AGAIN_MAX_MS	10000
 #define FORGET_TRIES	20		/* at the end, AGAIN_MS each */
@@ -84,18 +85,28 @@ box_add_timer(struct event *event, uint64_t ns)
 		timer_add(event, &wait);
 }
 
+/* As soon as it may be. A wish is never dropped: it may be the last, of a segment whose memory the box alone keeps. */
 static void
 box_want_renewal(struct box *box)
 {
-	uint64_t now = clock_monotonic_ns();
+	uint64_t now = clock_monotonic_ns(), due = max_u64(box->rest_until_ns, box->shun_until_ns);
 
-	if (!box->is_begun || now < box->shun_until_ns)
+	if (!box->is_begun)
 		return;
 	if (box->batch || box_is_renewing(box)) {
 		box->renews = true;
 		return;
 	}
-	box_add_timer(&box->renew_event, now < box->rest_until_ns ? box->rest_until_ns - now : 0);
+	box_add_timer(&box->renew_event, now < due ? due - now : 0);
+}
+
+/* Nothing but a want of descriptors, or of memory, was in the way: what there was before holds, and it is tried again. */
+static void
+box_run_short(struct box *box)
+{
+	box->short_ns = box->short_ns ? min_u64(2 * box->short_ns, SHUN_NS) : SHORT_NS;
+	box->shun_until_ns = clock_monotonic_ns() + box->short_ns;
+	box_want_renewal(box);
 }
 
 /* Its ends are not ours any more; what the manager may have of it is to be removed. */
@@ -138,10 +149,13 @@ box_lose_pair(struct box *box, struct box_pair *pair, int error)
 		box_want_renewal(box);
 		return;
 	}
-	box->shun_until_ns = clock_monotonic_ns() + SHUN_NS;
+	if (error)
+		box_run_short(box);
+	else
+		box->shun_until_ns = clock_monotonic_ns() + SHUN_NS;
 	if (may_log && error)
 		log_write(MESSAGE_UNSAVED, &(struct log_about) { .error = error }, "what is to outlive the daemon could not be "
-		    "given to the service manager%s; it is tried again with the first change a minute from now", box_remedy(error));
+		    "given to the service manager%s; it is tried again within a minute", box_remedy(error));
 	else if (may_log)
 		log_write(MESSAGE_UNSAVED, NULL, "the service manager does not keep what is to outlive the daemon: its store is full, "
 		    "or it has none; set FileDescriptorStoreMax=%u in the service's unit; it is tried again with the "
@@ -329,10 +343,11 @@ box_say_pair(struct box *box, struct box_pair *pair)
 		r = box_fill(box, pair);
 		/* It goes without a further word. */
 		if (r) {
-			box->shun_until_ns = clock_monotonic_ns() + SHUN_NS;
 			pair_leave(pair);
+			box_run_short(box);
 			return 0;
 		}
+		box->short_ns = 0;
 	}
 	return pair_give_b_away(pair);
 }
@@ -430,12 +445,16 @@ box_on_send(evutil_socket_t fd, short what, void *arg)
 static void
 box_renew(struct box *box)
 {
+	static struct log_limit limit = LOG_LIMIT(3);
 	int r = box_add_pair(box, true);
 
-	if (r)
-		log_write(MESSAGE_NOT_SAVED, &(struct log_about) { .error = r }, "what is to outlive the daemon cannot be put aside anew");
-	else
+	if (r == 0) {
 		box_advance(box, true);
+		return;
+	}
+	if (log_allowed(&limit))
+		log_write(MESSAGE_NOT_SAVED, &(struct log_about) { .error = r }, "what is to outlive the daemon cannot be put aside anew");
+	box_run_short(box);
 }
 
 static void

@@ -71,7 +71,8 @@ struct box {
 	bool spares_past;		/* what is handed down stays in the store, whatever is read of it */
 	bool renews;			/* another one is to be filled when that in hand is stored */
 	uint64_t rest_until_ns;		/* not before then; */
-	uint64_t shun_until_ns;		/* nor before then, and not of itself */
+	uint64_t shun_until_ns;		/* nor before then */
+	uint64_t short_ns;		/* how long it was shunned the last time that we had not enough ourselves; 0: we had */
 	uint64_t n_items;		/* in the newest that was filled, and put since; the dead, too: for metrics */
 	uint64_t n_dead;
 	uint64_t dead_more;		/* than what lives, and it is renewed */

@@ -112,7 +112,9 @@ has_work(const struct box_rig *rig)
 {
 	const struct box *box = &rig->box;
 
-	return box->barrier_fd >= 0 || evtimer_pending(&box->send_event, NULL) || evtimer_pending(&box->renew_event, NULL);
+	/* A renewal that is shunned is for much later. */
+	return box->barrier_fd >= 0 || evtimer_pending(&box->send_event, NULL) ||
+	    (evtimer_pending(&box->renew_event, NULL) && box->shun_until_ns <= clock_monotonic_ns());
 }
 
 void

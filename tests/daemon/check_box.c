@@ -249,6 +249,35 @@ START_TEST(what_is_dead_is_given_back)
 }
 END_TEST
 
+/* Nothing else happens afterwards: it is the box that comes back to it. */
+START_TEST(what_died_in_a_shortage_is_given_back_after_it)
+{
+	struct box_rig_item *item = box_rig_make(&rig, BOX_SEGMENT_DATA, 1);
+	struct pollfd end = { 0 };
+	int ends[2];
+
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	ck_assert_int_eq(dup2(ends[1], item->fd), item->fd);
+	(void)close(ends[1]);
+	end.fd = ends[0];
+	(void)box_rig_make(&rig, BOX_SEGMENT_DATA, 2);
+	box_begin(&rig.box);
+	box_rig_settle(&rig);
+	is_flight_closed = true;
+	box_rig_end(&rig, item, true);
+	box_rig_settle(&rig);
+	is_flight_closed = false;
+	ck_assert_int_eq(poll(&end, 1, 0), 0);
+	while (poll(&end, 1, 0) == 0) {
+		ck_assert(evtimer_pending(&rig.box.renew_event, NULL) || rig.box.barrier_fd >= 0);
+		(void)event_base_loop(rig.base, EVLOOP_ONCE);
+		box_rig_settle(&rig);
+	}
+	ck_assert_uint_eq(rig.box.short_ns, 0);
+	expect_stored(2);
+}
+END_TEST
+
 START_TEST(the_dead_that_keep_nothing_wait_for_others)
 {
 	box_rig_make_many(&rig, 1, 1000);
@@ -550,6 +579,7 @@ add_tests(Suite *suite, const char *name, SFun begin)
 		what_is_put_one_by_one_is_there,
 		a_full_queue_is_extended,
 		what_is_dead_is_given_back,
+		what_died_in_a_shortage_is_given_back_after_it,
 		the_dead_that_keep_nothing_wait_for_others,
 		a_deaf_manager_loses_nothing,
 		a_full_manager_queue_is_tried_again,
