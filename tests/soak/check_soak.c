@@ -20,6 +20,7 @@
 #include "tests/soak/board.h"
 #include "tests/soak/honest.h"
 #include "tests/soak/quiet.h"
+#include "tests/soak/stalls.h"
 #include "tests/system/surviving.h"
 #include "tests/system/world.h"
 
@@ -98,6 +99,7 @@ work_until(uint64_t until_ns)
 	while (clock_monotonic_ns() < until_ns) {
 		crowd_tend(&crowd, TURN_MS);
 		operator_work(&operator, &crowd);
+		stalls_look(operator.manager.daemon.pid);
 		if (clock_monotonic_ns() - watched_ns < 200 * NS_PER_MS)
 			continue;
 		watched_ns = clock_monotonic_ns();
@@ -158,6 +160,7 @@ START_TEST(everything_at_once)
 	live(end_ns);
 	end();
 	soak_board_print();
+	stalls_print();
 	quiet_print(&quiet);
 	(void)printf("%14.1f  s: the longest that the watchdog waited, of %d s\n", (double)operator.longest_watchdog_ns / 1e9, 20);
 	quiet_expect_level(&quiet);
