@@ -18,10 +18,11 @@
 #define MEMORY_BYTES_ALL	(256 * MIB)
 #define ENDED_MAX	128		/* no client ends so unless it means to */
 #define ENDED_MAX_ALL	4096
-#define DEATHS_MAX	1024
-#define DEATHS_MAX_ALL	4096
-#define ENDS_MAX	4096		/* two for each of 1,000 that die at once, and some */
-#define ENDS_MAX_ALL	16384
+#define DEATHS_MAX	4096		/* each for a second */
+#define DEATHS_MAX_ALL	16384
+#define ENDS_MAX	4096		/* of a uid, at least */
+#define ENDS_OF_ATTACHMENT	2	/* one that has ended, and one that came after it */
+#define ENDS_USERS	4		/* who may have as many as one */
 #define FDS_OF_ATTACHMENT	2	/* data, and control */
 #define IN_FLIGHT_MIN	256		/* a reply or two with as many as there can be */
 
@@ -59,8 +60,6 @@ accounts_init(struct accounts *accounts, const struct conf_limits *limits)
 	accounts->limits_all[ACCOUNTS_ENDED] = ENDED_MAX_ALL;
 	accounts->limits[ACCOUNTS_DEATHS] = DEATHS_MAX;
 	accounts->limits_all[ACCOUNTS_DEATHS] = DEATHS_MAX_ALL;
-	accounts->limits[ACCOUNTS_ENDS] = ENDS_MAX;
-	accounts->limits_all[ACCOUNTS_ENDS] = ENDS_MAX_ALL;
 	accounts_set_limits(accounts, limits);
 }
 
@@ -93,6 +92,8 @@ accounts_set_limits(struct accounts *accounts, const struct conf_limits *limits)
 	of_uid[ACCOUNTS_SEGMENTS] = limits->segments;
 	of_uid[ACCOUNTS_BYTES] = limits->bytes;
 	of_uid[ACCOUNTS_IN_FLIGHT] = max_u64(FDS_OF_ATTACHMENT * (uint64_t)limits->attachments, IN_FLIGHT_MIN);
+	of_uid[ACCOUNTS_ENDS] = max_u64(ENDS_OF_ATTACHMENT * (uint64_t)limits->attachments, ENDS_MAX);
+	of_all[ACCOUNTS_ENDS] = ENDS_USERS * of_uid[ACCOUNTS_ENDS];
 	of_all[ACCOUNTS_CLIENTS] = limit_or_none(limits->total_clients);
 	of_all[ACCOUNTS_ATTACHMENTS] = limit_or_none(limits->total_attachments);
 	of_all[ACCOUNTS_SUBSCRIPTIONS] = limit_or_none(limits->total_subscriptions);

@@ -9,7 +9,6 @@
 #include "daemon/deaths.h"
 #include "daemon/events.h"
 
-#define WATCHES_MAX	4096
 #define WAIT_S		1		/* from the socket's end to the process's: microseconds, on a machine at rest */
 #define POST_NS		(NS_PER_MS / 4)	/* in one turn of the loop */
 
@@ -19,6 +18,7 @@ struct deaths_watch {
 	int pidfd;
 	int32_t pid;
 	struct events_ends ends;	/* still to be told */
+	struct charge charge, fd_charge;
 	LIST_ENTRY(deaths_watch) entry;
 };
 
@@ -29,8 +29,9 @@ deaths_watch_free(struct deaths_watch *watch)
 		(void)event_del(&watch->event);
 	close_fd(&watch->pidfd);
 	events_forget_ends(&watch->ends);
+	charge_deinit(&watch->charge);
+	charge_deinit(&watch->fd_charge);
 	LIST_REMOVE(watch, entry);
-	watch->deaths->n--;
 	free(watch);
 	return NULL;
 }
@@ -96,21 +97,29 @@ deaths_deinit(struct deaths *deaths)
 static void
 deaths_watch(struct deaths *deaths, struct session *session)
 {
-	struct deaths_watch *watch = malloc(sizeof(*watch));
+	struct accounts *accounts = session->host->accounts;
+	struct charge charge = CHARGE_NULL;
+	struct deaths_watch *watch;
 
-	if (!watch)
+	/* Who connects, attaches and hangs up as often as it can uses up what is its own. */
+	if (accounts_charge(accounts, session->identity.uid, ACCOUNTS_DEATHS, 1, &charge))
 		return;
-	*watch = (struct deaths_watch) { .deaths = deaths, .pidfd = -1, .pid = session->identity.pid };
+	watch = malloc(sizeof(*watch));
+	if (!watch) {
+		charge_deinit(&charge);
+		return;
+	}
+	*watch = (struct deaths_watch) { .deaths = deaths, .pidfd = -1, .pid = session->identity.pid, .charge = charge };
 	TAILQ_INIT(&watch->ends);
 	TAILQ_CONCAT(&watch->ends, &session->ends, entry);
 	LIST_INSERT_HEAD(&deaths->list, watch, entry);
-	deaths->n++;
 	/* Most often its end is here before we have come to look. */
 	if (session_peer_has_ended(session) && deaths_tell_some(watch)) {
 		(void)deaths_watch_free(watch);
 		return;
 	}
 	/* A copy: who recovers its locks waits for it, too. */
+	(void)accounts_charge_again(accounts, session->identity.uid, ACCOUNTS_DESCRIPTORS, 1, &watch->fd_charge);
 	watch->pidfd = fcntl(session->pidfd, F_DUPFD_CLOEXEC, 3);
 	if (watch->pidfd < 0 || event_assign(&watch->event, deaths->base, watch->pidfd, EV_READ, deaths_on_event, watch) ||
 	    deaths_listen(watch))
@@ -132,7 +141,7 @@ deaths_expect(struct deaths *deaths, struct session *session)
 void
 deaths_conclude(struct deaths *deaths, struct session *session)
 {
-	if (!TAILQ_EMPTY(&session->ends) && session->pidfd >= 0 && deaths->n < WATCHES_MAX)
+	if (!TAILQ_EMPTY(&session->ends) && session->pidfd >= 0)
 		deaths_watch(deaths, session);
 	events_forget_ends(&session->ends);
 }

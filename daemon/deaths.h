@@ -19,7 +19,6 @@ struct deaths_watch;
 struct deaths {
 	struct event_base *base;
 	struct registry *registry;
-	unsigned n;
 	LIST_HEAD(, deaths_watch) list;
 };
 

@@ -14,8 +14,7 @@
 #include "daemon/timer.h"
 
 #define PUMP_NS		(NS_PER_MS / 20)	/* of sending in one turn of the loop */
-#define ENDS_MAX	16384		/* that are remembered in all */
-#define ENDS_NS		NS_PER_SEC	/* and how long: the end of a process takes its time where it holds much */
+#define ENDS_NS		NS_PER_SEC	/* how long ends are remembered: the end of a process takes its time where it holds much */
 #define FLUSH_REST_NS	NS_PER_MS	/* between two flushes: of many deaths at once the pump tells */
 #define PUMP_SENDS	16		/* for one subscriber, before the next one's turn */
 
@@ -372,7 +371,7 @@ events_init(struct events *events, struct event_base *base, events_send_fn send)
 {
 	/* Not what is kept, which costs no memory before it is used. */
 	events->send = send;
-	events->n_subscribers = events->n_ends = 0;
+	events->n_subscribers = 0;
 	events->flushed_ns = 0;
 	events->n_posted = events->n_sent = events->n_lost = 0;
 	LIST_INIT(&events->subscribers);
@@ -440,8 +439,8 @@ struct events_end *
 events_end_free(struct events_ends *ends, struct events_end *end)
 {
 	TAILQ_REMOVE(ends, end, entry);
-	end->events->n_ends--;
 	(void)definition_unref(end->definition);
+	charge_deinit(&end->charge);
 	free(end);
 	return NULL;
 }
@@ -472,13 +471,21 @@ events_add_end(struct events_ends *ends, const struct attachment *attachment)
 {
 	struct events *events = attachment->segment->host->events;
 	uint64_t now_ns = clock_monotonic_ns();
+	struct charge charge = CHARGE_NULL;
 	struct events_end *end;
 
 	while ((end = TAILQ_FIRST(ends)) && now_ns - end->ended_ns > ENDS_NS)
 		(void)events_end_free(ends, end);
-	/* Beyond the limit, or without memory, a death is not told; that the attachment ended is, all the same. */
-	if (!events || !events->n_subscribers || events->n_ends >= ENDS_MAX || !(end = malloc(sizeof(*end))))
+	if (!events || !events->n_subscribers)
 		return;
+	/* Beyond the uid's limit, or without memory, a death is not told; that the attachment ended is, all the same. */
+	if (accounts_charge(attachment->charge.accounts, attachment->uid, ACCOUNTS_ENDS, 1, &charge))
+		return;
+	end = malloc(sizeof(*end));
+	if (!end) {
+		charge_deinit(&charge);
+		return;
+	}
 	*end = (struct events_end) {
 		.definition = definition_ref(attachment->segment->definition),
 		.generation = attachment->segment->generation,
@@ -486,9 +493,9 @@ events_add_end(struct events_ends *ends, const struct attachment *attachment)
 		.uid = attachment->uid,
 		.ended_ns = now_ns,
 		.events = events,
+		.charge = charge,
 	};
 	TAILQ_INSERT_TAIL(ends, end, entry);
-	events->n_ends++;
 }
 
 void

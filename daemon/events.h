@@ -18,6 +18,7 @@
 
 #include "client/protocol.h"
 #include "conf/definition.h"
+#include "daemon/accounts.h"
 
 #define EVENTS_KEPT	2048		/* a power of two; two events for each of 1,000 that die at once */
 
@@ -57,6 +58,7 @@ struct events_end {
 	uint32_t uid;			/* of who was attached */
 	uint64_t ended_ns;		/* monotonic */
 	struct events *events;
+	struct charge charge;
 	TAILQ_ENTRY(events_end) entry;
 };
 
@@ -72,7 +74,6 @@ struct events {
 	struct events_list subscribers;
 	struct events_list all;		/* those of them that see all */
 	TAILQ_HEAD(, events_subscriber) due;	/* have something that may be sent */
-	unsigned n_ends;
 	uint64_t flushed_ns;		/* when the pump was last made to run before its turn */
 	uint64_t n_posted;		/* the number of the newest that is kept; the first is 1 */
 	uint64_t n_sent;		/* counters, for metrics */

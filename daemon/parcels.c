@@ -14,6 +14,8 @@
 #define WORKERS_AT_ONCE		4
 #define PATIENCE_SECONDS	1	/* of what takes no time at all, unless somebody means it to */
 #define RETRY_MS		100	/* while there is no worker to be had */
+#define LOST_MAX		2	/* workers that were killed at a uid's and do not die: it gets no more of them until one does */
+#define LOST_RETRY_SECONDS	1
 
 static void
 parcel_free(struct parcel *parcel)
@@ -64,6 +66,7 @@ parcels_has_running(const struct parcels *parcels, uint32_t uid)
 static void
 parcels_start(struct parcels *parcels)
 {
+	static const struct timeval later = { .tv_sec = LOST_RETRY_SECONDS };
 	struct parcel *parcel, *next;
 
 	if (evtimer_pending(&parcels->retry_event, NULL))
@@ -72,6 +75,10 @@ parcels_start(struct parcels *parcels)
 		next = TAILQ_NEXT(parcel, entry);
 		if (parcels_has_running(parcels, parcel->uid))
 			continue;
+		if (parcel->uid && workers_n_lost(&parcels->workers, parcel->uid) >= LOST_MAX) {
+			(void)evtimer_add(&parcels->lost_event, &later);
+			continue;
+		}
 		parcel_leave(parcel);
 		parcel->is_running = true;
 		TAILQ_INSERT_TAIL(&parcels->running, parcel, entry);
@@ -171,6 +178,7 @@ parcels_init(struct parcels *parcels, struct event_base *base, struct accounts *
 	TAILQ_INIT(&parcels->running);
 	TAILQ_INIT(&parcels->done);
 	(void)evtimer_assign(&parcels->retry_event, base, parcels_on_retry, parcels);
+	(void)evtimer_assign(&parcels->lost_event, base, parcels_on_retry, parcels);
 	graves_init(&parcels->graves, base);
 }
 
@@ -194,6 +202,7 @@ parcels_deinit(struct parcels *parcels)
 		return;
 	workers_deinit(&parcels->workers);
 	(void)event_del(&parcels->retry_event);
+	(void)event_del(&parcels->lost_event);
 	parcels_drop(&parcels->waiting);
 	parcels_drop(&parcels->running);
 	parcels_drop(&parcels->done);
@@ -213,6 +222,7 @@ parcel_new(struct parcels *parcels, enum job_kind kind, uint32_t uid)
 			.fd = -1,
 			.control_fd = -1,
 			.third_fd = -1,
+			.uid = uid,
 			.patience_seconds = PATIENCE_SECONDS,
 			.done = parcel_done,
 		},

@@ -42,6 +42,7 @@ struct parcels {
 	TAILQ_HEAD(parcels_queue, parcel) waiting;	/* for a worker, or for the one that their uid has */
 	struct parcels_queue running, done;
 	struct event retry_event;
+	struct event lost_event;	/* while somebody has too many workers that do not die */
 	struct graves graves;
 };
 

@@ -32,8 +32,31 @@ struct recovery_pass {
 	bool needs_round;		/* something was left in this one */
 	bool was_costly;		/* the last lock: the clock is looked at before the next one */
 	uint64_t at_ns;			/* when it goes on */
+	uint64_t round;			/* in which it has its turn: each uid that died has one in each */
 	TAILQ_ENTRY(recovery_pass) entry;
 };
+
+/*
+ * Passes wait by rounds. Who has thousands of attachments to segments of many locks, and dies with all of them, has as many passes:
+ * one of another uid is served after one of those, and not after all.
+ */
+static void
+recovery_insert(struct recovery *recovery, struct recovery_pass *pass)
+{
+	struct recovery_pass *other, *before = NULL;
+
+	pass->round = max_u64(pass->round, recovery->round);
+	TAILQ_FOREACH(other, &recovery->passes, entry)
+		if (other->dead.uid == pass->dead.uid)
+			pass->round = max_u64(pass->round, other->round + 1);
+	TAILQ_FOREACH_REVERSE(before, &recovery->passes, recovery_queue, entry)
+		if (before->round <= pass->round)
+			break;
+	if (before)
+		TAILQ_INSERT_AFTER(&recovery->passes, before, pass, entry);
+	else
+		TAILQ_INSERT_HEAD(&recovery->passes, pass, entry);
+}
 
 /* The dead had this lock, or had it not. True: it has to be gone over again. */
 static bool
@@ -151,15 +174,19 @@ recovery_on_turn(evutil_socket_t fd, short what, void *arg)
 	uint64_t now_ns = clock_monotonic_ns(), until_ns = now_ns + TURN_NS;
 	struct recovery_pass *pass, *next;
 	uint64_t next_ns = UINT64_MAX;
+	bool is_done;
 
 	for (pass = TAILQ_FIRST(&recovery->passes); pass; pass = next) {
 		next = TAILQ_NEXT(pass, entry);
 		if (pass->at_ns > now_ns)
 			continue;
-		if (recovery_walk(recovery, pass, until_ns)) {
-			TAILQ_REMOVE(&recovery->passes, pass, entry);
+		recovery->round = max_u64(recovery->round, pass->round);
+		is_done = recovery_walk(recovery, pass, until_ns);
+		TAILQ_REMOVE(&recovery->passes, pass, entry);
+		if (is_done)
 			free(pass);
-		}
+		else
+			recovery_insert(recovery, pass);
 		if (clock_monotonic_ns() > until_ns)
 			break;
 	}
@@ -200,7 +227,7 @@ recovery_enqueue(struct recovery *recovery, const struct recovery_pass *pass)
 		if (!queued)
 			return -ENOMEM;
 		*queued = *pass;
-		TAILQ_INSERT_TAIL(&recovery->passes, queued, entry);
+		recovery_insert(recovery, queued);
 	}
 	recovery_arm(recovery, queued->at_ns);
 	return 0;

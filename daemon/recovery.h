@@ -45,7 +45,8 @@ struct recovery {
 	recovery_attached_fn is_attached;
 	struct event turn_event;
 	uint64_t armed_ns;		/* when the next turn is; UINT64_MAX: none */
-	TAILQ_HEAD(, recovery_pass) passes;
+	TAILQ_HEAD(recovery_queue, recovery_pass) passes;	/* by rounds */
+	uint64_t round;
 	LIST_HEAD(, recovery_job) jobs;
 	uint64_t n_recoveries;
 	uint64_t n_poisonings;

@@ -41,6 +41,7 @@ struct worker {
 	struct event stuck_event;
 	struct patience patience;	/* while that is pending */
 	struct workers_job *job;
+	uint32_t uid;			/* of the last one */
 	bool was_stuck;			/* it was killed, and did not die yet */
 	bool is_lost;			/* likewise for long: it waits in the kernel for what may never come, and is not counted */
 	bool is_retired;		/* takes no job any more: it ends, or has ended */
@@ -358,6 +359,7 @@ worker_give(struct worker *worker, struct workers_job *job)
 	if (sendmsg(worker->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		return -errno;
 	worker->job = job;
+	worker->uid = job->uid;
 	job->worker = worker;
 	worker_limit(worker, job_patience_seconds(job));
 	return 0;
@@ -571,6 +573,17 @@ workers_hurry(struct workers_job *job)
 	/* One that is dying does not hear of it, and need not; a second one to the same job is dropped. */
 	if (job->worker)
 		(void)send(job->worker->socket, &cancel, sizeof(cancel), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+unsigned
+workers_n_lost(const struct workers *workers, uint32_t uid)
+{
+	const struct worker *worker;
+	unsigned n = 0;
+
+	LIST_FOREACH(worker, &workers->list, entry)
+		n += worker->is_lost && worker->uid == uid;
+	return n;
 }
 
 size_t

@@ -35,6 +35,7 @@ struct workers_job {
 	int fd;				/* what it is about: the submitter's, kept open until done */
 	int control_fd;			/* the second, likewise, of kinds that have two */
 	int third_fd;			/* likewise */
+	uint32_t uid;			/* whose doing it is if it comes to no end; 0: nobody's */
 	unsigned patience_seconds;	/* until its worker counts as stuck; 0: as long as its kind may take */
 	workers_done_fn done;
 	struct workers *workers;	/* in whose queue it is, or was; NULL: it was never submitted */
@@ -70,6 +71,9 @@ void workers_submit(struct workers *workers, struct workers_job *job, bool first
 bool workers_cancel(struct workers_job *job);
 /* Tells the worker that has a job, if one has it, that it is of no use any more: done is called soon, with whatever result. */
 void workers_hurry(struct workers_job *job);
+
+/* How many were killed at jobs of that uid, and have not died: the kernel is at something for them that does not end. */
+unsigned workers_n_lost(const struct workers *workers, uint32_t uid);
 
 /*
  * Starts a process that is in no pool, with one end of a pair of sockets as its standard input: it does what it is told there, and ends

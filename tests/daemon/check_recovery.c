@@ -325,6 +325,36 @@ START_TEST(deaths_do_not_make_the_queue_longer)
 }
 END_TEST
 
+/* Thousands of one uid's deaths wait, and then one of another's: that is served after one of those, and not after all. */
+START_TEST(many_deaths_of_one_uid_delay_no_others)
+{
+	enum { N = 12000 };	/* more than a turn can do */
+	unsigned n;
+
+	for (uint32_t i = 0; i < N; i++) {
+		struct locks_dead dead = { .id = STRANGER + 1 + i, .uid = 7 };
+
+		die_within(KEEP, dead.id, 100);
+		recovery_owner_gone(&test.recovery, test.segment->locks, &dead, 0);
+	}
+	ck_assert_uint_ge(n_passes(), N);
+	/* The first lock is put right at once, and the other is left to later turns. */
+	die_within(ROLL, STRANGER, 100);
+	die_within(ZERO, STRANGER, 100);
+	recovery_owner_gone(&test.recovery, test.segment->locks, &(struct locks_dead) { .id = STRANGER, .uid = 8 }, 0);
+	ck_assert_uint_eq(word_of(ZERO), STRANGER);
+	n = n_passes();
+	while (n_passes() == n)
+		turn();
+	ck_assert_uint_gt(n_passes(), 0);
+	ck_assert_uint_ne(word_of(ZERO), STRANGER);
+	while (n_passes())
+		turn();
+	expect_free(ROLL, 0xaa, PAGE);
+	expect_free(ZERO, 0, PAGE + 5);
+}
+END_TEST
+
 /* The daemon could not mark it, since a writer was in the way; then the client did. It lives, though its connection ended. */
 START_TEST(who_has_marked_itself_is_not_robbed)
 {
@@ -503,6 +533,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, ids_are_not_reused_while_a_word_has_them);
 	tcase_add_test(tcase, what_is_undone_on_the_loop_is_what_was_judged);
 	tcase_add_test(tcase, deaths_do_not_make_the_queue_longer);
+	tcase_add_test(tcase, many_deaths_of_one_uid_delay_no_others);
 	tcase_add_test(tcase, who_has_marked_itself_is_not_robbed);
 	tcase_add_test(tcase, what_waiters_put_right_is_counted);
 	tcase_add_test(tcase, what_a_waiter_only_meant_to_take_is_counted_once);

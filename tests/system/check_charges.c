@@ -327,6 +327,53 @@ START_TEST(who_leaves_descriptors_behind_holds_up_nobody)
 }
 END_TEST
 
+/* Comes and goes with others' segments as often as it can, on a connection that stays, and hangs up where it lives on. */
+static void
+end_often(int control, void *arg)
+{
+	const struct suite_scene *scene = arg;
+	struct protocol_attached attached;
+	struct harness_conn conn;
+
+	be(HARNESS_NOBODY);
+	harness_open(&conn, scene->daemon.socket);
+	for (unsigned i = 0; i < 5000; i++) {
+		int fd;
+
+		ck_assert_int_eq(harness_attach(&conn, "desk", SUITE_READ, &attached, &fd), 0);
+		(void)close(fd);
+		/* Either it is heard of that nobody has it any more, or it is given back: the former is remembered. */
+		if (i % 64 == 63)
+			ck_assert_int_ge(harness_list(&conn, (struct protocol_segment[8]){ 0 }, 8), 1);
+	}
+	harness_say(control, "ended");
+	harness_expect(control, "end");
+	harness_close(&conn);
+}
+
+START_TEST(ends_are_remembered_for_each_uid)
+{
+	union suite_request request = { .subscribe = { .flags = PROTOCOL_SUBSCRIBE_ON | PROTOCOL_SUBSCRIBE_ALL } };
+	struct harness_child child = HARNESS_CHILD_NULL;
+	struct harness_conn listener;
+	struct suite_scene scene;
+	struct harness_reply reply;
+
+	harness_need_root();
+	suite_begin(&scene, NULL, jobs);
+	harness_open(&listener, scene.daemon.socket);
+	ck_assert_int_eq(harness_ask(&listener, PROTOCOL_SUBSCRIBE, &request.header, sizeof(request.subscribe), &reply), 0);
+	harness_child_start(&child, end_often, &scene);
+	harness_expect(child.control, "ended");
+	harness_assert(charged(&scene.daemon, "ends") <= 4096, "%" PRIu64 " are remembered", charged(&scene.daemon, "ends"));
+	harness_say(child.control, "end");
+	harness_child_await_success(&child);
+	harness_close(&listener);
+	await_nothing_charged(&scene);
+	suite_end(&scene);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -338,6 +385,7 @@ main(void)
 	tcase_add_test(tcase, one_uid_does_not_use_up_a_template);
 	tcase_add_test(tcase, who_does_not_read_has_a_limit);
 	tcase_add_test(tcase, who_leaves_descriptors_behind_holds_up_nobody);
+	tcase_add_test(tcase, ends_are_remembered_for_each_uid);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }
