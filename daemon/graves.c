@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "daemon/graves.h"
+#include "daemon/timer.h"
 #include "daemon/workers.h"
 
 #define GRAVES_AT_ONCE	4
@@ -36,7 +37,7 @@ graves_dig_later(struct graves *graves)
 	static const struct timeval later = { .tv_usec = GATHER_MS * 1000 };
 
 	if (!evtimer_pending(&graves->event, NULL))
-		(void)evtimer_add(&graves->event, &later);
+		timer_add(&graves->event, &later);
 }
 
 static void

@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include "base/base.h"
+#include "daemon/timer.h"
 #include "daemon/turns.h"
 
 #define RUN_NS		(NS_PER_MS / 20)	/* of serving in one turn of the loop */
@@ -53,7 +54,7 @@ turns_on_run(evutil_socket_t fd, short what, void *arg)
 
 		turn->take(turn);
 		if (!TAILQ_EMPTY(&turns->uids) && clock_monotonic_ns() >= until_ns) {
-			(void)evtimer_add(&turns->event, &next_turn);
+			timer_add(&turns->event, &next_turn);
 			break;
 		}
 	}
