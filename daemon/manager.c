@@ -534,8 +534,11 @@ manager_open(struct start *start, struct manager **ret_manager)
 	 * ring of events takes no memory then before it is used.
 	 */
 	manager = mmap(NULL, sizeof(*manager), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (manager == MAP_FAILED)
-		return -errno;
+	if (manager == MAP_FAILED) {
+		r = -errno;
+		log_write(MESSAGE_FAILED, &(struct log_about) { .error = r }, "cannot go on");
+		return r;
+	}
 	*ret_manager = manager;
 	manager->start = start;
 	manager->conf = start->conf;

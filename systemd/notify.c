@@ -52,6 +52,24 @@ notify_address(struct sockaddr_un *address)
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + (socket[0] == '/'));
 }
 
+/* What a moment later may well go. A word that is lost for good would be waited for: that it is ready, of all. */
+static int
+notify_error(void)
+{
+	switch (errno) {
+	case EWOULDBLOCK:
+	case EINTR:
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+	case ETOOMANYREFS:
+		return -EAGAIN;
+	default:
+		return -errno;
+	}
+}
+
 /*
  * Not by sd_notify(), which waits for ever for a manager that does not read, and the loop with it.
  */
@@ -75,7 +93,7 @@ notify_post(const char *message, int fd)
 	if (socket_fd < 0)
 		socket_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (socket_fd < 0)
-		return -errno;
+		return notify_error();
 	if (fd >= 0) {
 		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
 		msg.msg_control = &control;
@@ -83,11 +101,11 @@ notify_post(const char *message, int fd)
 	}
 	if (sendmsg(socket_fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 		return 0;
-	return errno == EWOULDBLOCK || errno == ENOBUFS ? -EAGAIN : -errno;
+	return notify_error();
 }
 
 /*
- * False: the manager's queue is full, and the message was left out. Other failures are nobody's to mend, least of all this
+ * False: the manager's queue is full, or the kernel has no room, and the message was left out. Other failures are nobody's to mend, least of all this
  * process's.
  */
 static bool
