@@ -24,15 +24,32 @@ identity_is_uid(const struct identity *identity, uint32_t uid)
 	return !identity->is_uid_unknown && identity->uid == uid;
 }
 
+static int
+compare_groups(const void *a, const void *b)
+{
+	uint32_t one = *(const uint32_t *)a, another = *(const uint32_t *)b;
+
+	return (one > another) - (one < another);
+}
+
 bool
 identity_in_group(const struct identity *identity, uint32_t gid)
 {
 	if (!identity->is_gid_unknown && identity->gid == gid)
 		return true;
-	for (size_t i = 0; i < identity->n_groups; i++)
-		if (identity->groups[i] == gid)
-			return true;
-	return false;
+	return identity->n_groups && bsearch(&gid, identity->groups, identity->n_groups, sizeof(gid), compare_groups);
+}
+
+void
+identity_order_groups(struct identity *identity)
+{
+	size_t i = 1;
+
+	/* The kernel has them so, but where a user namespace turns them round. */
+	while (i < identity->n_groups && identity->groups[i - 1] <= identity->groups[i])
+		i++;
+	if (i < identity->n_groups)
+		qsort(identity->groups, identity->n_groups, sizeof(identity->groups[0]), compare_groups);
 }
 
 bool

@@ -21,7 +21,7 @@ struct identity {
 	bool is_uid_unknown, is_gid_unknown;
 	int32_t pid;			/* 0 where its pid namespace hides it; a number to print */
 	uint64_t process;		/* as process_number() has it; 0: not known */
-	uint32_t *groups;		/* supplementary */
+	uint32_t *groups;		/* supplementary, in order: who is root of a container has up to 65,536 */
 	size_t n_groups;
 };
 
@@ -29,6 +29,8 @@ struct identity {
 
 void identity_deinit(struct identity *identity);
 bool identity_is_uid(const struct identity *identity, uint32_t uid);
+/* After groups were set. */
+void identity_order_groups(struct identity *identity);
 bool identity_in_group(const struct identity *identity, uint32_t gid);
 /* Whether it is that process. A pid alone is not enough where it is 0: all whom their pid namespace hides have that one. */
 bool identity_is_process(const struct identity *identity, uint32_t uid, int32_t pid, uint64_t process);

@@ -80,6 +80,7 @@ session_identify_groups(struct session *session)
 		return -errno;
 	identity->n_groups = size / sizeof(gid_t);
 	session_drop_unknown_groups(identity);
+	identity_order_groups(identity);
 	return 0;
 }
 

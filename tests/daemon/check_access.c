@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <check.h>
+#include <time.h>
 
 #include "base/base.h"
 #include "client/protocol.h"
@@ -24,6 +25,7 @@ allowed(const struct definition *definition, uint32_t uid, uint32_t gid, uint32_
 	uint32_t groups[] = { ELSEWHERE, supplementary };
 	struct identity identity = { .uid = uid, .gid = gid, .groups = groups, .n_groups = 2 };
 
+	identity_order_groups(&identity);
 	return access_allowed(definition, &identity);
 }
 
@@ -116,6 +118,41 @@ START_TEST(daemon_owns_what_nobody_does)
 }
 END_TEST
 
+/* Root of a container may have as many groups as there are, and a list asks about each segment. */
+START_TEST(many_groups_cost_little)
+{
+	enum { N_GROUPS = 65536, N_ALLOW = 256, N_SEGMENTS = 1000 };
+	static uint32_t groups[N_GROUPS];
+	static struct definition_allow allow[N_ALLOW];
+	struct definition definition = {
+		.has_owner = true, .owner = OWNER, .has_group = true, .group = 1, .mode = 0660, .allow = allow, .n_allow = N_ALLOW,
+	};
+	struct identity identity = { .uid = OTHER, .gid = 1u << 30, .groups = groups, .n_groups = N_GROUPS };
+	uint64_t begin_ns;
+	struct timespec now;
+
+	/* All that are even, in the order that a user namespace may turn them to. */
+	for (uint32_t i = 0; i < N_GROUPS; i++)
+		groups[i] = 2 * ((i + N_GROUPS / 3) % N_GROUPS);
+	identity_order_groups(&identity);
+	for (uint32_t i = 0; i < N_GROUPS; i++) {
+		ck_assert(identity_in_group(&identity, 2 * i));
+		ck_assert(!identity_in_group(&identity, 2 * i + 1));
+	}
+	for (uint32_t i = 0; i < N_ALLOW; i++)
+		allow[i] = (struct definition_allow) { .is_group = true, .id = 2 * i + 1 };
+	ck_assert_int_eq(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), 0);
+	begin_ns = (uint64_t)now.tv_sec * NS_PER_SEC + (uint64_t)now.tv_nsec;
+	for (int i = 0; i < N_SEGMENTS; i++)
+		ck_assert_uint_eq(access_allowed(&definition, &identity), 0);
+	ck_assert_int_eq(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), 0);
+	/* 256,000 questions; to go over all groups for each takes ten times as long, and more. */
+	ck_assert_uint_lt((uint64_t)now.tv_sec * NS_PER_SEC + (uint64_t)now.tv_nsec - begin_ns, NS_PER_SEC);
+	allow[N_ALLOW - 1].id = 2 * (N_GROUPS - 1);
+	ck_assert_uint_eq(access_allowed(&definition, &identity), R);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -126,6 +163,7 @@ main(void)
 	tcase_add_test(tcase, who_has_no_number_is_one_of_the_others);
 	tcase_add_test(tcase, allow_adds_and_never_takes);
 	tcase_add_test(tcase, daemon_owns_what_nobody_does);
+	tcase_add_test(tcase, many_groups_cost_little);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
