@@ -112,11 +112,15 @@ excuse(bool is_excused, int r)
 	return is_excused;
 }
 
-/* Without other uids all share the limits of one, which those who misbehave exhaust. */
+/*
+ * Where descriptors are short each uid gets its share of what is left, and no more. Without other uids all share the limits of one,
+ * which those who misbehave exhaust.
+ */
 bool
 soak_excuse(int r, uint64_t begun_ns)
 {
-	return excuse((r == -ENFILE && is_in(SOAK_TROUBLE_FDS, begun_ns)) || (r == -EDQUOT && !soak_board->has_uids), r);
+	return excuse(((r == -ENFILE || r == -EDQUOT) && is_in(SOAK_TROUBLE_FDS, begun_ns)) ||
+	    (r == -EDQUOT && !soak_board->has_uids), r);
 }
 
 bool
