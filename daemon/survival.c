@@ -423,7 +423,7 @@ void
 survival_resume_returned(struct survival *survival, struct past_segment *past)
 {
 	struct past_attachment *first = past_first_attachment(survival->past, past->row.generation);
-	struct past_attachment *end = survival->past->attachments + survival->past->n_attachments, *at;
+	struct past_attachment *end = past_attachments_end(survival->past), *at;
 
 	for (at = first; at && at < end && at->row.generation == past->row.generation; at++)
 		/* Whoever it is of keeps its memory, which is counted as somebody's whom no attachment shows. */

@@ -32,7 +32,7 @@ await_process_lives(const struct ledger_attachment *row)
 static const struct ledger_attachment *
 await_find_holder(const struct past *past, uint64_t generation)
 {
-	const struct past_attachment *end = past->attachments + past->n_attachments;
+	const struct past_attachment *end = past_attachments_end(past);
 
 	for (const struct past_attachment *at = past_first_attachment(past, generation);
 	    at && at < end && at->row.generation == generation; at++)
@@ -56,7 +56,7 @@ static void
 await_keep_rows(struct survival *survival, struct past_segment *past, struct segment *segment)
 {
 	const struct ledger_texts texts = { .definition = past->definition, .template_name = past->template_name };
-	struct past_attachment *end = survival->past->attachments + survival->past->n_attachments;
+	struct past_attachment *end = past_attachments_end(survival->past);
 
 	(void)ledger_put_segment(&survival->ledger, &segment->row, &past->row, &texts);
 	for (struct past_attachment *at = past_first_attachment(survival->past, past->row.generation);
@@ -67,7 +67,7 @@ await_keep_rows(struct survival *survival, struct past_segment *past, struct seg
 static void
 await_drop_rows(struct survival *survival, uint64_t generation)
 {
-	struct past_attachment *end = survival->past->attachments + survival->past->n_attachments;
+	struct past_attachment *end = past_attachments_end(survival->past);
 
 	for (struct past_attachment *at = past_first_attachment(survival->past, generation);
 	    at && at < end && at->row.generation == generation; at++)
@@ -193,7 +193,7 @@ survival_expects(const struct survival *survival, const struct segment *segment,
 	const struct past *past = survival->past;
 	const struct past_segment *lost = past ? past_find_segment(past, segment->generation) : NULL;
 	const struct past_attachment *at = lost ? past_first_attachment(past, segment->generation) : NULL;
-	const struct past_attachment *end = at ? past->attachments + past->n_attachments : NULL;
+	const struct past_attachment *end = at ? past_attachments_end(past) : NULL;
 
 	while (at < end && at->row.generation == segment->generation && at->row.id != id)
 		at++;

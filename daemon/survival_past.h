@@ -77,6 +77,13 @@ struct past_session *past_find_session(const struct past *past, uint64_t id);
 /* The first of a segment's in the list, which has all of them behind one another; or NULL. */
 struct past_attachment *past_first_attachment(const struct past *past, uint64_t generation);
 
+/* Behind the last one of all; NULL: there is none. */
+static inline struct past_attachment *
+past_attachments_end(const struct past *past)
+{
+	return past->attachments ? past->attachments + past->n_attachments : NULL;
+}
+
 /* What was kept of that label, if nobody has taken it; or NULL. */
 struct past_fd *past_find_fd(const struct past *past, enum box_kind kind, uint64_t id);
 /* The descriptor, the caller's from now on; -1: there is none (any more). */

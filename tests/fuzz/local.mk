@@ -8,8 +8,10 @@ FUZZ_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer
 EXTRA_DIST += tests/fuzz/corpus
 dist_noinst_SCRIPTS += tests/fuzz/run
 
-fuzz_tests = tests/fuzz/check_conf tests/fuzz/check_control tests/fuzz/check_pack tests/fuzz/check_wire
-fuzz_fuzzers = tests/fuzz/fuzz_conf tests/fuzz/fuzz_control tests/fuzz/fuzz_pack tests/fuzz/fuzz_wire
+fuzz_tests = tests/fuzz/check_conf tests/fuzz/check_control tests/fuzz/check_pack tests/fuzz/check_reply tests/fuzz/check_state \
+	tests/fuzz/check_wire
+fuzz_fuzzers = tests/fuzz/fuzz_conf tests/fuzz/fuzz_control tests/fuzz/fuzz_pack tests/fuzz/fuzz_reply tests/fuzz/fuzz_state \
+	tests/fuzz/fuzz_wire
 check_PROGRAMS += $(fuzz_tests)
 tests_of_sources += $(fuzz_tests)
 EXTRA_PROGRAMS += $(fuzz_fuzzers)
@@ -49,6 +51,24 @@ tests_fuzz_fuzz_wire_SOURCES = $(FUZZ_WIRE) $(FUZZ_COMMON)
 tests_fuzz_fuzz_wire_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS)
 tests_fuzz_fuzz_wire_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_wire_LDADD = daemon/libdaemon.la
+
+FUZZ_REPLIES = tests/fuzz/fuzz_reply.c tests/fuzz/reply_daemon.c tests/fuzz/reply_daemon.h $(FUZZ_STEPS)
+tests_fuzz_check_reply_SOURCES = $(FUZZ_REPLIES) $(FUZZ_REPLAY)
+tests_fuzz_check_reply_CPPFLAGS = $(FUZZ_REPLAY_DEFINES)
+tests_fuzz_check_reply_LDADD = client/libclient.la
+tests_fuzz_fuzz_reply_SOURCES = $(FUZZ_REPLIES) $(FUZZ_COMMON)
+tests_fuzz_fuzz_reply_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_reply_LDADD = client/libclient.la
+
+FUZZ_STATE = tests/fuzz/fuzz_state.c tests/fuzz/state_past.c tests/fuzz/state_past.h $(FUZZ_STEPS)
+tests_fuzz_check_state_SOURCES = $(FUZZ_STATE) $(FUZZ_REPLAY)
+tests_fuzz_check_state_CPPFLAGS = $(FUZZ_REPLAY_DEFINES)
+tests_fuzz_check_state_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS)
+tests_fuzz_check_state_LDADD = daemon/libdaemon.la
+tests_fuzz_fuzz_state_SOURCES = $(FUZZ_STATE) $(FUZZ_COMMON)
+tests_fuzz_fuzz_state_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS)
+tests_fuzz_fuzz_state_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_state_LDADD = daemon/libdaemon.la
 
 # As long for each target; what is found is below $(FUZZ_DIR), and fails it.
 FUZZ_SECONDS = 60
