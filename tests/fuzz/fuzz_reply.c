@@ -12,8 +12,8 @@
 
 #include <signal.h>
 
+#include "client/client.h"
 #include "client/control.h"
-#include "client/segment.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/reply_daemon.h"
 #include "tests/fuzz/steps.h"
@@ -57,7 +57,6 @@ struct attached {
 
 static struct segment_client *client;
 static struct attached attached[SEGMENTS_MAX];
-static const struct segment *newest;	/* whose memory is the one that the daemon stores into */
 static unsigned n_fds_before;
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
@@ -103,7 +102,6 @@ take(struct attached *at, struct segment *segment, bool is_writer)
 	if (is_writer)
 		data[0] = data[size - 1] = 0x77;
 	*at = (struct attached) { .segment = segment, .is_writer = is_writer };
-	newest = segment;
 }
 
 static void
@@ -155,10 +153,11 @@ change(const struct attached *at, const struct step *step)
 static void
 read_locked(const struct attached *at, int lock)
 {
+	const struct control_lock *records = at->segment->control;
 	uint32_t begun;
 
 	/* It waits while a section changes bytes, for as long as that takes: with a writer that never ends, for ever. */
-	if (at->segment != newest || lock >= REPLY_LOCKS || reply_sequence((unsigned)lock) & 1)
+	if ((uint32_t)lock < at->segment->n_locks && atomic_load(&records[lock].sequence) & 1)
 		return;
 	begun = segment_read_begin(at->segment, lock);
 	(void)segment_read_retry(at->segment, lock, begun);

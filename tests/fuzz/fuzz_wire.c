@@ -554,6 +554,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	}
 	serve_honest();
 	wire_daemon_settle(&wire);
+	wire_daemon_note(&wire);
 	n_fds_before = wire_daemon_count_fds(&wire);
 	(void)atexit(end);
 	return 0;

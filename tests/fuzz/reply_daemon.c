@@ -470,17 +470,6 @@ reply_store(unsigned which, uint64_t at, const void *bytes, size_t length)
 		(void)!pwrite(fd, bytes, length, (off_t)at);
 }
 
-uint32_t
-reply_sequence(unsigned lock)
-{
-	uint32_t sequence = 0;
-
-	if (control_fd >= 0)
-		(void)!pread(control_fd, &sequence, sizeof(sequence),
-		    (off_t)(lock * CONTROL_RECORD_BYTES + offsetof(struct control_lock, sequence)));
-	return sequence;
-}
-
 void
 reply_push(const struct reply_lie *lie)
 {

@@ -39,7 +39,6 @@ void reply_reset(void);
 void reply_lie(const struct reply_lie *lie);
 /* Stores into what it has handed out last: which 0 data, 1 control memory. */
 void reply_store(unsigned which, uint64_t at, const void *bytes, size_t length);
-uint32_t reply_sequence(unsigned lock);		/* of a lock's record there */
 /* Pushes an event to the connection that was subscribed, or the last one. */
 void reply_push(const struct reply_lie *lie);
 /* All that it has is closed. */

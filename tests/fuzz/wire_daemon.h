@@ -18,6 +18,7 @@ struct wire_daemon {
 	struct manager *manager;
 	char socket[96];
 	pid_t pid;			/* this process, and no child of it */
+	uint64_t used[ACCOUNTS_KIND_N];	/* what is charged in all, for the one client that stays */
 };
 
 /* Starts it, by a configuration of its own; its segments are there afterwards. */
@@ -38,6 +39,9 @@ void wire_daemon_await(struct wire_daemon *daemon, unsigned n_turns);
  * Ends the process where something of the others does not come back.
  */
 void wire_daemon_settle(struct wire_daemon *daemon);
+
+/* What is charged now is what the one client's connection costs. */
+void wire_daemon_note(struct wire_daemon *daemon);
 
 /* Descriptors that this process has, but for those of workers, who come and go. */
 unsigned wire_daemon_count_fds(const struct wire_daemon *daemon);
