@@ -35,7 +35,7 @@ void session_farewell(struct session *session, int status, const char *format, .
 /*
  * Ends a connection for both sides, and reads away what the peer has sent: as nothing can come any more, and unread it would be
  * ECONNRESET to the peer before the farewell that it has not read yet. False: descriptors are with what is first in the queue now,
- * which is no matter of the loop's: parcels_end().
+ * or there is more of it than a turn has time for, which is no matter of the loop's: parcels_end().
  */
 bool session_shut(int fd);
 

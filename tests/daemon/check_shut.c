@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* How a connection is ended whose peer has sent what nobody reads any more: what is little is read away, all else left to workers. */
+#include "config.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "daemon/session_parts.h"
+#include "tests/suite_run.h"
+
+#define FEW	20		/* requests of one that is honest, and dies */
+#define MOST	100		/* that are read away in a turn, by far */
+
+static void
+dial(int fds[2])
+{
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+}
+
+static void
+say(int to, const char *text, int fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { .bytes = "" };
+	struct iovec io = { .iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text) };
+	struct msghdr message = { .msg_iov = &io, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+		CMSG_FIRSTHDR(&message)->cmsg_level = SOL_SOCKET;
+		CMSG_FIRSTHDR(&message)->cmsg_type = SCM_RIGHTS;
+		CMSG_FIRSTHDR(&message)->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &fd, sizeof(fd));
+	}
+	ck_assert_int_eq(sendmsg(to, &message, MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+static unsigned
+say_all(int to)
+{
+	unsigned n = 0;
+
+	while (send(to, "x", 1, MSG_NOSIGNAL) == 1)
+		n++;
+	return n;
+}
+
+/* What is in the queue still; empty messages end it. */
+static unsigned
+count(int fd)
+{
+	unsigned n = 0;
+	char byte;
+
+	while (recv(fd, &byte, sizeof(byte), 0) > 0)
+		n++;
+	return n;
+}
+
+START_TEST(little_is_read_away)
+{
+	int fds[2];
+
+	dial(fds);
+	for (unsigned i = 0; i < FEW; i++)
+		say(fds[1], i % 2 ? "x" : "", -1);
+	ck_assert(session_shut(fds[0]));
+	ck_assert_uint_eq(count(fds[0]), 0);
+	/* For both sides. */
+	ck_assert_int_eq(send(fds[1], "x", 1, MSG_NOSIGNAL), -1);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+}
+END_TEST
+
+/* A sender may have as large a buffer as it likes, in thousands of messages. */
+START_TEST(much_is_no_matter_of_the_loops)
+{
+	const int size = 4 * (int)MIB;
+	unsigned n;
+	int fds[2];
+
+	dial(fds);
+	(void)setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	n = say_all(fds[1]);
+	ck_assert_uint_gt(n, 2 * MOST);
+	ck_assert(!session_shut(fds[0]));
+	ck_assert_uint_ge(count(fds[0]), n - MOST);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+}
+END_TEST
+
+START_TEST(what_brings_descriptors_is_left_there)
+{
+	int fds[2], null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	dial(fds);
+	say(fds[1], "x", -1);
+	say(fds[1], "x", null);
+	say(fds[1], "x", -1);
+	ck_assert(!session_shut(fds[0]));
+	ck_assert_uint_eq(count(fds[0]), 2);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+	(void)close(null);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("shut");
+	TCase *tcase = tcase_create("shut");
+
+	tcase_add_test(tcase, little_is_read_away);
+	tcase_add_test(tcase, much_is_no_matter_of_the_loops);
+	tcase_add_test(tcase, what_brings_descriptors_is_left_there);
+	suite_add_tcase(suite, tcase);
+	return suite_run(suite);
+}
