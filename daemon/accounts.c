@@ -133,6 +133,7 @@ accounts_get(struct accounts *accounts, uint32_t uid)
 	if (!account)
 		return NULL;
 	account->uid = uid;
+	TAILQ_INIT(&account->sessions);
 	HASH_ADD(hh, accounts->by_uid, uid, sizeof(account->uid), account);
 	if (!HASH_TAKES(account)) {
 		free(account);

@@ -15,6 +15,8 @@
 #include "daemon/hash.h"
 #include "daemon/turns.h"
 
+struct session;
+
 #define ACCOUNTS_UNLIMITED	UINT64_MAX
 #define ACCOUNTS_TEXT_SIZE	320
 
@@ -50,6 +52,7 @@ struct account {
 	unsigned n_charges;		/* that point here */
 	uint64_t used[ACCOUNTS_KIND_N];
 	struct turns_uid turns;
+	TAILQ_HEAD(account_sessions, session) sessions;	/* that are charged, in the order of ids; whose file enters them */
 	uint64_t refreshed_ns;		/* monotonic */
 	UT_hash_handle hh;
 };

@@ -90,16 +90,16 @@ subscription_hang_up(struct subscription *subscription)
 	(void)shutdown(subscription->session->fd, SHUT_RDWR);
 }
 
-/* Another session of the same process. The newest are most likely to be asked for. */
+/* Another session of the same process, and so of the same uid. The newest are most likely to be asked for. */
 static struct session *
 requests_find_sibling(const struct session *session, uint64_t id)
 {
 	struct session *other;
 
-	TAILQ_FOREACH_REVERSE(other, &session->host->sessions, session_queue, entry)
-		if (other->id == id)
+	TAILQ_FOREACH_REVERSE(other, session_of_uid(session), account_sessions, account_entry)
+		if (other->id <= id)
 			break;
-	return other && other != session && session_is_sibling(session, other) ? other : NULL;
+	return other && other->id == id && other != session && session_is_sibling(session, other) ? other : NULL;
 }
 
 static unsigned

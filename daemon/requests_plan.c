@@ -121,8 +121,8 @@ requests_uploads(const struct session *session)
 {
 	const struct session *other;
 
-	TAILQ_FOREACH(other, &session->host->sessions, entry)
-		if (other != session && other->upload.fd >= 0 && other->identity.uid == session->identity.uid)
+	TAILQ_FOREACH(other, session_of_uid(session), account_entry)
+		if (other != session && other->upload.fd >= 0)
 			return true;
 	return false;
 }

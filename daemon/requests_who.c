@@ -25,8 +25,8 @@ requests_count_kept(const struct session *session)
 	const struct session *other;
 	unsigned n = 0;
 
-	TAILQ_FOREACH(other, &session->host->sessions, entry)
-		n += other != session && other->who.answer && other->identity.uid == session->identity.uid;
+	TAILQ_FOREACH(other, session_of_uid(session), account_entry)
+		n += other != session && other->who.answer;
 	return n;
 }
 

@@ -122,6 +122,7 @@ struct session {
 	struct charge flight_charge, unread_charge;	/* until it is known that it has read */
 	struct charge kept_charge;	/* for rows that it asked for, and has not had all of */
 	TAILQ_ENTRY(session) entry;
+	TAILQ_ENTRY(session) account_entry;	/* while it is charged */
 };
 
 /*
@@ -186,6 +187,13 @@ int session_refuse(struct session *session, const struct protocol_header *reques
 
 /* Whether the peer's process has ended, as far as the kernel tells. */
 bool session_peer_has_ended(struct session *session);
+
+/* The sessions of its uid, this one among them; as long as it is served. */
+static inline struct account_sessions *
+session_of_uid(const struct session *session)
+{
+	return &session->charge.account->sessions;
+}
 
 /* Whether two sessions' peers are one process, as far as the kernel tells them apart; in doubt they are not. */
 bool session_is_sibling(const struct session *session, const struct session *other);

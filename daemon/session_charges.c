@@ -51,6 +51,22 @@ session_groups_bytes(const struct session *session)
 	return identity->n_groups > FREE_GROUPS ? identity->n_groups * sizeof(*identity->groups) : 0;
 }
 
+/* Among those of its uid. One that had to wait for its place comes after some that connected later. */
+static void
+session_enter_account(struct session *session)
+{
+	struct account_sessions *sessions = session_of_uid(session);
+	struct session *other;
+
+	TAILQ_FOREACH_REVERSE(other, sessions, account_sessions, account_entry)
+		if (other->id < session->id)
+			break;
+	if (other)
+		TAILQ_INSERT_AFTER(sessions, other, session, account_entry);
+	else
+		TAILQ_INSERT_HEAD(sessions, session, account_entry);
+}
+
 int
 session_charge(struct session *session, char *text)
 {
@@ -64,6 +80,7 @@ session_charge(struct session *session, char *text)
 
 	r = (is_trusted ? accounts_charge_trusted : accounts_charge)(accounts, uid, kind, amount, &session->charge);
 	if (r == 0) {
+		session_enter_account(session);
 		kind = ACCOUNTS_DESCRIPTORS;
 		amount = FDS;
 		session_limit_descriptors(session);
@@ -90,8 +107,10 @@ session_charge_again(struct session *session)
 	uint32_t uid = session->identity.uid;
 	int r = accounts_charge_again(accounts, uid, ACCOUNTS_CLIENTS, 1, &session->charge);
 
-	if (r == 0)
+	if (r == 0) {
+		session_enter_account(session);
 		r = accounts_charge_again(accounts, uid, ACCOUNTS_DESCRIPTORS, FDS, &session->fds_charge);
+	}
 	if (r == 0 && groups_bytes)
 		r = accounts_charge_again(accounts, uid, ACCOUNTS_MEMORY, groups_bytes, &session->groups_charge);
 	if (r == 0 && session->n_fds_in_flight)
@@ -102,6 +121,8 @@ session_charge_again(struct session *session)
 void
 session_discharge(struct session *session)
 {
+	if (session->charge.account)
+		TAILQ_REMOVE(session_of_uid(session), session, account_entry);
 	charge_deinit(&session->charge);
 	charge_deinit(&session->fds_charge);
 	charge_deinit(&session->groups_charge);
@@ -149,9 +170,8 @@ session_refresh_all(struct session *session, enum accounts_kind kind)
 
 	if (!accounts_may_refresh(session->host->accounts, session->identity.uid, now_ns, REFRESH_NS))
 		return false;
-	TAILQ_FOREACH(other, &session->host->sessions, entry)
-		if (other->identity.uid == session->identity.uid &&
-		    (kind == ACCOUNTS_IN_FLIGHT ? other->flight_charge.account : other->unread_charge.account))
+	TAILQ_FOREACH(other, session_of_uid(session), account_entry)
+		if (kind == ACCOUNTS_IN_FLIGHT ? other->flight_charge.account : other->unread_charge.account)
 			session_refresh(other);
 	return true;
 }
