@@ -428,7 +428,8 @@ box_advance(struct box *box, bool may_fill)
 
 	if (r == 0)
 		r = box_ask(box);
-	if (r != -EAGAIN) {
+	/* Also where there is no descriptor to ask with: who never asks never lets go of what was before. */
+	if (r == 0) {
 		box->n_refusals = 0;
 		return;
 	}

@@ -278,6 +278,37 @@ START_TEST(what_died_in_a_shortage_is_given_back_after_it)
 }
 END_TEST
 
+/* There are descriptors for a pair, and none for the question whether it is kept. */
+START_TEST(what_could_not_be_asked_is_asked_later)
+{
+	struct box_rig_item *item = box_rig_make(&rig, BOX_SEGMENT_DATA, 1);
+	struct rlimit before, low;
+	int last[2];
+
+	(void)box_rig_make(&rig, BOX_SEGMENT_DATA, 2);
+	box_begin(&rig.box);
+	box_rig_settle(&rig);
+	box_rig_end(&rig, item, true);
+	ck_assert_int_eq(pipe2(last, O_CLOEXEC), 0);
+	(void)close(last[0]);
+	(void)close(last[1]);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	low = (struct rlimit) { .rlim_cur = (rlim_t)(last[0] > last[1] ? last[0] : last[1]) + 1, .rlim_max = before.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	while (!rig.box.n_refusals && !rig.box.short_ns)
+		(void)event_base_loop(rig.base, EVLOOP_ONCE);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	while (rig.box.n_dead || rig.box.n_pairs > 1) {
+		(void)event_base_loop(rig.base, EVLOOP_ONCE);
+		box_rig_settle(&rig);
+	}
+	box_rig_settle(&rig);
+	expect_stored(2);
+	succeed();
+	box_rig_expect_all(&rig, false);
+}
+END_TEST
+
 START_TEST(the_dead_that_keep_nothing_wait_for_others)
 {
 	box_rig_make_many(&rig, 1, 1000);
@@ -580,6 +611,7 @@ add_tests(Suite *suite, const char *name, SFun begin)
 		a_full_queue_is_extended,
 		what_is_dead_is_given_back,
 		what_died_in_a_shortage_is_given_back_after_it,
+		what_could_not_be_asked_is_asked_later,
 		the_dead_that_keep_nothing_wait_for_others,
 		a_deaf_manager_loses_nothing,
 		a_full_manager_queue_is_tried_again,
