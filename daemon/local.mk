@@ -82,6 +82,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/rowfile.c daemon/rowfile.h \
 	daemon/segment.c daemon/segment.h \
 	daemon/segment_count.c \
+	daemon/segment_ends.c daemon/segment_parts.h \
 	daemon/segment_file.c daemon/segment_file.h \
 	daemon/segment_grow.c \
 	daemon/segment_ledger.c \

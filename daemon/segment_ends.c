@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * What happens to a segment that is ready, as attachments come and go, until it ends. Everything that would take memory away asks
+ * the lease first: marks are the count, the lease is the proof, and where it says no the next close of somebody's last description
+ * asks it again.
+ */
+#include "config.h"
+
+#include "base/base.h"
+#include "daemon/segment_parts.h"
+
+static bool
+segment_ends_unattached(const struct segment *segment)
+{
+	return segment->definition->lifetime == DEFINITION_ATTACHED;
+}
+
+static void
+segment_on_linger(evutil_socket_t fd, short what, void *arg)
+{
+	struct segment *segment = arg;
+
+	if (segment->state != PROTOCOL_READY || segment_n_attached(segment))
+		return;
+	/* Somebody maps it whom no mark shows: the end of that one's last description asks again. */
+	if (holding_is_alone(&segment->holding))
+		segment_enter(segment, PROTOCOL_GONE);
+	else
+		segment_ask_again(segment);
+}
+
+static void
+segment_linger(struct segment *segment)
+{
+	uint64_t ms = segment->definition->linger_ms;
+	struct timeval delay = { .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000) };
+
+	/* Since its last attachment ended, and not since somebody looked again. */
+	if (segment->linger && evtimer_pending(segment->linger, NULL))
+		return;
+	if (!segment->linger)
+		segment->linger = evtimer_new(segment->host->base, segment_on_linger, segment);
+	/* Without memory for a timer it ends at once, which is the safe side of keeping it for ever. */
+	if (!segment->linger || evtimer_add(segment->linger, &delay))
+		segment_on_linger(-1, 0, segment);
+}
+
+/* To who comes without us. Where it cannot be closed, what is due comes all the same, only later perhaps. */
+static void
+segment_close(struct segment *segment)
+{
+	char text[FINDINGS_TEXT_SIZE];
+
+	(void)segment_admit(segment, NULL, text, sizeof(text));
+}
+
+/* Who comes by its key or name in this moment finds it closed; who was faster is left alone. */
+static void
+segment_scrub(struct segment *segment)
+{
+	segment_close(segment);
+	if (holding_is_alone(&segment->holding)) {
+		segment_provision(segment, true);
+		return;
+	}
+	segment_admit_or_tell(segment);
+	(void)segment_watch(segment);
+	segment_ask_again(segment);
+}
+
+void
+segment_rest(struct segment *segment)
+{
+	bool is_draining = segment->state == PROTOCOL_DRAINING;
+	bool has_ended = segment->state == PROTOCOL_READY && segment->was_attached;
+	bool ends = has_ended && segment_ends_unattached(segment);
+	bool scrubs = has_ended && segment->definition->scrub;
+	bool is_followed = segment->state == PROTOCOL_READY && segment->successor;
+
+	if (segment_n_attached(segment) || (!is_draining && !ends && !scrubs && !is_followed))
+		return;
+	/* A worker still puts its bytes right: it goes on when that is done. */
+	if (segment->locks->n_busy)
+		return;
+	/* Its new memory is on the way in, or out: it is scrubbed when that is done. */
+	if (scrubs && !ends && segment->growth)
+		return;
+	if (!holding_is_alone(&segment->holding)) {
+		/* Also of one that we never handed out: else nobody would ask again. */
+		(void)segment_watch(segment);
+		segment_ask_again(segment);
+		return;
+	}
+	if (is_draining || is_followed)
+		segment_enter(segment, PROTOCOL_GONE);
+	else if (ends)
+		segment_linger(segment);
+	else
+		segment_scrub(segment);
+}
+
+void
+segment_on_more(struct segment *segment)
+{
+	if (!segment->was_attached) {
+		segment->was_attached = true;
+		segment_rewrite_row(segment, segment->state);
+	}
+	if (segment->linger)
+		(void)evtimer_del(segment->linger);
+	segment_file_look(segment);
+}
+
+void
+segment_on_fewer(struct segment *segment)
+{
+	segment_file_look(segment);
+	if (!segment_n_attached(segment))
+		segment_rest(segment);
+}
+
+/* Asks the kernel for each attachment, some at a time. The segment may be freed. */
+static bool
+segment_look(struct kernelcount_watch *kernel_watch, uint64_t until_ns)
+{
+	struct segment_watch *watch = BASE_CONTAINER_OF(kernel_watch, struct segment_watch, watch);
+	struct segment *segment = watch->segment;
+	struct attachment *attachment;
+
+	if (!watch->look_next)
+		watch->look_next = TAILQ_FIRST(&segment->attachments);
+	while ((attachment = watch->look_next)) {
+		watch->look_next = TAILQ_NEXT(attachment, segment_entry);
+		if (!attachment_is_held(attachment))
+			attachment_end(attachment);
+		if (watch->look_next && clock_monotonic_ns() > until_ns)
+			return false;
+	}
+	segment_file_look(segment);
+	segment_rest(segment);
+	return true;
+}
+
+int
+segment_watch(struct segment *segment)
+{
+	struct segment_watch *watch;
+	int r;
+
+	if (segment->watch)
+		return 0;
+	r = backend_object_settle(&segment->holding.object);
+	if (r)
+		return r;
+	watch = malloc(sizeof(*watch));
+	if (!watch)
+		return -ENOMEM;
+	*watch = (struct segment_watch) { .segment = segment };
+	r = kernelcount_watch(segment->host->kernelcount, &watch->watch, segment->holding.object.fd, segment_look);
+	if (r)
+		free(watch);
+	else
+		segment->watch = watch;
+	return r;
+}
+
+void
+segment_look_soon(struct segment *segment)
+{
+	if (segment->watch)
+		kernelcount_look_soon(&segment->watch->watch);
+}
+
+void
+segment_remove(struct segment *segment, bool now)
+{
+	/* Its name goes at once; what workers are at follows when they are done, or were killed. */
+	if (segment->state == PROTOCOL_PROVISIONING && segment->provision) {
+		segment_unwatch(segment);
+		provision_abandon(segment->provision);
+		segment->provision = NULL;
+		segment_enter(segment, PROTOCOL_GONE);
+		return;
+	}
+	if (now || segment->state == PROTOCOL_FAILED || segment->state == PROTOCOL_DECLARED) {
+		segment_enter(segment, PROTOCOL_GONE);
+		return;
+	}
+	if (segment->state == PROTOCOL_READY) {
+		segment_stop_growing(segment, "it is being removed");
+		segment_close(segment);
+		/* What was let go of before this was asked for keeps it no longer. */
+		attachment_prune_segment(segment);
+		segment_enter(segment, PROTOCOL_DRAINING);
+	}
+	segment_rest(segment);
+}
+
+void
+segment_restore(struct segment *segment)
+{
+	if (segment->state != PROTOCOL_DRAINING)
+		return;
+	segment_admit_or_tell(segment);
+	segment_rewrite_row(segment, PROTOCOL_READY);
+	segment_enter(segment, PROTOCOL_READY);
+	segment_grow_on(segment);
+	segment_rest(segment);
+}
+
+void
+segment_change(struct segment *segment, struct definition *definition)
+{
+	const struct definition *old = segment->definition;
+
+	/* How long it lingers, or whether at all, is another matter now. */
+	if (segment->linger && (old->lifetime != definition->lifetime || old->linger_ms != definition->linger_ms))
+		(void)evtimer_del(segment->linger);
+	segment_redefine(segment, definition);
+	/* Before it is ready nobody is let in yet, and on its way out nobody any more. */
+	if (segment->state == PROTOCOL_READY)
+		segment_admit_or_tell(segment);
+	segment_file_look(segment);
+	segment_rest(segment);
+}
+
+void
+segment_succeed(struct segment *segment, struct segment *successor)
+{
+	(void)segment_free(segment->successor);
+	segment->successor = successor;
+	if (!successor || segment->state == PROTOCOL_DRAINING)
+		return;
+	if (segment->state == PROTOCOL_READY)
+		segment_rest(segment);
+	else
+		segment_remove(segment, true);
+}
+
+bool
+segment_is_held(struct segment *segment)
+{
+	if (segment_n_attached(segment))
+		return true;
+	return !holding_is_alone(&segment->holding);
+}
