@@ -322,6 +322,8 @@ handout_carry_out(struct handout *handout, const struct protocol_attach_row *row
 	r = session_charge_flight(session, handout->n_fds, text);
 	if (r) {
 		handout_undo(handout);
+		if (r == -ETOOMANYREFS)
+			return r;
 		return r == ACCOUNTS_E_LIMIT ? handout_refuse(handout, -EDQUOT, "%s", text) : handout_refuse_error(handout, r);
 	}
 	r = handout_send(handout);

@@ -213,8 +213,12 @@ session_charge_flight(struct session *session, unsigned n_fds, char *text)
 	/* By the kernel's rule each uid of ours, and not each process, has so many. */
 	accounts_set_limit_all(accounts, ACCOUNTS_IN_FLIGHT, most - min_u64(own, most / 2));
 	r = session_charge_sent(session, ACCOUNTS_IN_FLIGHT, n_fds, &session->flight_charge);
-	if (r == ACCOUNTS_E_LIMIT)
-		(void)accounts_describe(accounts, session->identity.uid, ACCOUNTS_IN_FLIGHT, n_fds, text);
+	if (r != ACCOUNTS_E_LIMIT)
+		return r;
+	/* It is others who do not read: that is waited out, as where the kernel says so. */
+	if (accounts_used(accounts, session->identity.uid, ACCOUNTS_IN_FLIGHT) + n_fds <= accounts->limits[ACCOUNTS_IN_FLIGHT])
+		return -ETOOMANYREFS;
+	(void)accounts_describe(accounts, session->identity.uid, ACCOUNTS_IN_FLIGHT, n_fds, text);
 	return r;
 }
 

@@ -115,8 +115,8 @@ session_revive(struct session_host *host, const struct session_past *past, int f
 	session->doing_serial = session->redone_serial = past->doing_serial;
 	session->is_greeted = past->is_greeted;
 	host->last_id = max_u64(host->last_id, past->id);
-	/* How many it has not read is not known, and no matter: whether there are any is. */
-	session->n_fds_in_flight = flights_is_unread(fd) ? PROTOCOL_FDS_MAX : 0;
+	/* How many it has not read is not known: whether there are any is. Charged as the most they may be they would leave others none. */
+	session->n_fds_in_flight = flights_is_unread(fd) ? PROTOCOL_ATTACH_FDS : 0;
 	r = session_identify(session);
 	if (r == 0)
 		session_compare_process(session, past->process);

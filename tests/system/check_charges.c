@@ -8,8 +8,10 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "tests/system/suite.h"
@@ -374,6 +376,73 @@ START_TEST(ends_are_remembered_for_each_uid)
 }
 END_TEST
 
+/* Asks for 8 at once on each connection, and reads none before it is told to. */
+static void
+leave_unread(int control, void *arg)
+{
+	enum { SESSIONS = 60, ROWS = 8 };
+	const struct suite_scene *scene = arg;
+	struct harness_conn conns[SESSIONS];
+	struct pollfd poll_fd;
+
+	be(HARNESS_NOBODY);
+	for (unsigned i = 0; i < SESSIONS; i++) {
+		union suite_request request;
+		size_t size = sizeof(request.many) + ROWS * sizeof(struct protocol_attach_row);
+		struct protocol_attach_row *rows = (void *)(&request.many + 1);
+
+		harness_open(&conns[i], scene->daemon.socket);
+		(void)suite_fill(&request, PROTOCOL_ATTACH_MANY, size, ++conns[i].serial);
+		request.many.n_rows = ROWS;
+		for (unsigned k = 0; k < ROWS; k++) {
+			rows[k].access = SUITE_READ;
+			(void)snprintf(rows[k].name, sizeof(rows[k].name), "desk");
+		}
+		ck_assert_int_eq(harness_send(conns[i].fd, request.bytes, size, NULL, 0), (ssize_t)size);
+		poll_fd = (struct pollfd) { .fd = conns[i].fd, .events = POLLIN };
+		ck_assert_int_eq(poll(&poll_fd, 1, HARNESS_TIMEOUT_MS), 1);
+	}
+	harness_say(control, "unread");
+	harness_expect(control, "end");
+}
+
+START_TEST(who_reads_waits_for_those_who_do_not)
+{
+	struct harness_child child = HARNESS_CHILD_NULL;
+	struct suite_scene scene;
+	union suite_request request;
+	struct harness_reply reply;
+	struct pollfd poll_fd;
+	struct rlimit limit;
+	size_t size;
+
+	harness_need_root();
+	suite_begin(&scene, NULL, "segments = ( { name = \"desk\"; size = \"64KiB\"; mode = \"0666\"; } );");
+	harness_child_start(&child, leave_unread, &scene);
+	harness_expect(child.control, "unread");
+	ck_assert_uint_eq(charged(&scene.daemon, "in_flight"), 480);
+	/* From now on there may be fewer in all than one uid has not read. */
+	ck_assert_int_eq(prlimit(scene.daemon.pid, RLIMIT_NOFILE, NULL, &limit), 0);
+	limit.rlim_cur = 400;
+	ck_assert_int_eq(prlimit(scene.daemon.pid, RLIMIT_NOFILE, &limit, NULL), 0);
+	size = suite_fill_attach(&request, ++scene.watcher.serial);
+	ck_assert_int_eq(harness_send(scene.watcher.fd, request.bytes, size, NULL, 0), (ssize_t)size);
+	/* It has been looked at when others that were sent later are answered. */
+	(void)charged(&scene.daemon, "in_flight");
+	(void)charged(&scene.daemon, "in_flight");
+	poll_fd = (struct pollfd) { .fd = scene.watcher.fd, .events = POLLIN };
+	ck_assert_int_eq(poll(&poll_fd, 1, 0), 0);
+	harness_say(child.control, "end");
+	harness_child_await_success(&child);
+	ck_assert_int_gt(harness_receive(scene.watcher.fd, &reply), 0);
+	ck_assert_int_eq(reply.header.status, 0);
+	ck_assert_uint_eq(reply.n_fds, 1);
+	(void)close(reply.fds[0]);
+	await_nothing_charged(&scene);
+	suite_end(&scene);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -384,6 +453,7 @@ main(void)
 	tcase_add_test(tcase, what_all_may_have_is_nobodys_alone);
 	tcase_add_test(tcase, one_uid_does_not_use_up_a_template);
 	tcase_add_test(tcase, who_does_not_read_has_a_limit);
+	tcase_add_test(tcase, who_reads_waits_for_those_who_do_not);
 	tcase_add_test(tcase, who_leaves_descriptors_behind_holds_up_nobody);
 	tcase_add_test(tcase, ends_are_remembered_for_each_uid);
 	suite_add_tcase(suite, tcase);
