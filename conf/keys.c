@@ -119,7 +119,7 @@ static const struct keys_row rows[] = {
 	  .reload = KEYS_LIVE, .fallback = "16384", .help = "Segments that all users together created from templates." },
 	{ KEYS_LIMITS, "total_bytes", KEYS_TYPE_SIZE, AT(conf_limits, total_bytes), .max = UNITS_SIZE_MAX,
 	  .reload = KEYS_LIVE, .fallback = "\"0B\"",
-	  .help = "Memory of the segments that all users together created from templates; 0: half of the host's memory." },
+	  .help = "Memory of the segments that all users together created from templates; 0: half of the host's memory, or bytes where that is more." },
 
 	/* a segment or a template */
 	{ KEYS_DEFINITION, "name", KEYS_TYPE_NAME, BOTH, AT(definition, name), .required = true,

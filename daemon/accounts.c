@@ -70,15 +70,17 @@ limit_or_none(uint64_t limit)
 	return limit ? limit : ACCOUNTS_UNLIMITED;
 }
 
-/* 0: half of what the host has. */
+/* 0: half of what the host has, or what each uid was given where that is more. */
 static uint64_t
-accounts_bytes_in_all(uint64_t bytes)
+accounts_bytes_in_all(uint64_t bytes, uint64_t bytes_of_uid)
 {
 	long n_pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
 
 	if (bytes)
 		return bytes;
-	return n_pages > 0 && page_bytes > 0 ? (uint64_t)n_pages / 2 * (uint64_t)page_bytes : ACCOUNTS_UNLIMITED;
+	if (n_pages <= 0 || page_bytes <= 0)
+		return ACCOUNTS_UNLIMITED;
+	return max_u64((uint64_t)n_pages / 2 * (uint64_t)page_bytes, bytes_of_uid);
 }
 
 void
@@ -98,7 +100,7 @@ accounts_set_limits(struct accounts *accounts, const struct conf_limits *limits)
 	of_all[ACCOUNTS_ATTACHMENTS] = limit_or_none(limits->total_attachments);
 	of_all[ACCOUNTS_SUBSCRIPTIONS] = limit_or_none(limits->total_subscriptions);
 	of_all[ACCOUNTS_SEGMENTS] = limit_or_none(limits->total_segments);
-	of_all[ACCOUNTS_BYTES] = accounts_bytes_in_all(limits->total_bytes);
+	of_all[ACCOUNTS_BYTES] = accounts_bytes_in_all(limits->total_bytes, limits->bytes);
 }
 
 void

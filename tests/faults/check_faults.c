@@ -11,7 +11,7 @@
 #include "tests/faults/scene.h"
 
 #define QUICK_S		1		/* of each target */
-#define FULL_S		25
+#define FULL_S		8
 #define QUICK_ROWS	8		/* which are others the next time */
 
 static bool

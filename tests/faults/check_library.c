@@ -18,7 +18,7 @@
 #include "tests/system/suite.h"
 
 #define QUICK_S		1
-#define FULL_S		25
+#define FULL_S		8
 #define HELD_MS		8
 #define N_DECLARED	3
 #define EVENT_MS	10000
