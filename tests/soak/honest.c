@@ -312,9 +312,16 @@ run_newcomer(int control, void *arg)
 {
 	struct visitor visitor = { .number = SOAK_SEATS + (unsigned)(uintptr_t)arg, .random = soak_board->seed ^ (uint64_t)getpid() };
 
+	uint64_t begun_ns = clock_monotonic_ns();
+	int r;
+
 	(void)control;
 	become_honest(visitor.number);
-	must(&visitor, segment_connect(&visitor.client, soak_board->socket), "connect");
+	r = segment_connect(&visitor.client, soak_board->socket);
+	/* Who comes while there are too few descriptors has to come again. */
+	if (soak_excuse(r, begun_ns))
+		return;
+	must(&visitor, r, "connect");
 	visit_hall(&visitor);
 	segment_disconnect(visitor.client);
 	soak_count(SOAK_NEWCOMERS);
