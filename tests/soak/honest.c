@@ -9,6 +9,7 @@
 #include "client/segment.h"
 #include "tests/soak/board.h"
 #include "tests/soak/honest.h"
+#include "tests/system/surviving.h"
 
 #define RANGE		4096		/* of a lock of the ledger */
 #define WORDS		64		/* that a section changes, behind its counter */
@@ -175,20 +176,6 @@ take_down(struct visitor *visitor, const char *name, uint32_t flags)
 	soak_count(SOAK_REMOVED);
 }
 
-static void
-await_gone(struct visitor *visitor, const char *name)
-{
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
-	struct protocol_show request = { 0 };
-	struct harness_reply reply;
-
-	(void)snprintf(request.name, sizeof(request.name), "%s", name);
-	while (ask(visitor, PROTOCOL_SHOW, &request.header, sizeof(request), &reply) != -ENOENT)
-		harness_assert(clock_monotonic_ns() < deadline_ns, "honest client %u: '%s' does not go: state %u, %u writers, %u of them "
-		    "unsupervised", visitor->number, name, reply.shown.segment.state, reply.shown.segment.writers,
-		    reply.shown.segment.unsupervised);
-}
-
 /* One that failed for a trouble keeps its name. */
 static void
 clear_failed(struct visitor *visitor, const char *name)
@@ -198,7 +185,7 @@ clear_failed(struct visitor *visitor, const char *name)
 
 	(void)snprintf(request.name, sizeof(request.name), "%s", name);
 	if (ask(visitor, PROTOCOL_REMOVE, &request.header, sizeof(request), &reply) == 0)
-		await_gone(visitor, name);
+		surviving_await_gone(&visitor->conn, name);
 }
 
 /* A name that only this client has: it is free when it was removed. */
@@ -229,7 +216,7 @@ build_and_remove(struct visitor *visitor)
 	if (is_early)
 		return;
 	take_down(visitor, name, 0);
-	await_gone(visitor, name);
+	surviving_await_gone(&visitor->conn, name);
 }
 
 /* All that have no end in the soak are always there. */

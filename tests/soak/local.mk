@@ -7,7 +7,7 @@ tests_soak_check_soak_SOURCES = tests/soak/check_soak.c tests/soak/board.c tests
 	tests/soak/crowd.c tests/soak/crowd.h tests/soak/honest.c tests/soak/honest.h tests/soak/operator.c tests/soak/operator.h \
 	tests/soak/quiet.c tests/soak/quiet.h tests/soak/rogue.c tests/soak/rogue.h tests/soak/rogue_memory.c \
 	tests/soak/rogue_wire.c tests/soak/stalls.c tests/soak/stalls.h tests/system/bank.c tests/system/bank.h tests/system/group.c tests/system/group.h \
-	tests/system/vandal.c tests/system/vandal.h $(SYSTEM_SUITE)
+	tests/system/vandal.c tests/system/vandal.h tests/system/surviving.h $(SYSTEM_SUITE)
 tests_soak_check_soak_CPPFLAGS = $(AM_CPPFLAGS) -DSOAK_SEGMENTCTL='"$(abs_top_builddir)/client/segmentctl/segmentctl"'
 tests_soak_check_soak_CFLAGS = $(SYSTEM_CFLAGS)
 tests_soak_check_soak_LDADD = $(HARNESS_LIBS) client/libsegment.la host/libhost.la client/libcontrol.la

@@ -145,20 +145,6 @@ take_down(struct visitor *visitor, const char *name, uint32_t flags)
 	harness_assert(r == 0, "client %u: remove: %s", visitor->number, strerror(-r));
 }
 
-static void
-await_gone(struct visitor *visitor, const char *name)
-{
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
-	struct protocol_show request = { 0 };
-	struct harness_reply reply;
-
-	(void)snprintf(request.name, sizeof(request.name), "%s", name);
-	while (ask(visitor, PROTOCOL_SHOW, &request.header, sizeof(request), &reply) != -ENOENT)
-		harness_assert(clock_monotonic_ns() < deadline_ns, "client %u: '%s' does not go: state %u, %u writers, %u of them "
-		    "unsupervised", visitor->number, name, reply.shown.segment.state, reply.shown.segment.writers,
-		    reply.shown.segment.unsupervised);
-}
-
 /* A name that only this client has: it is free when it was removed. */
 static void
 build_and_remove(struct visitor *visitor)
@@ -180,7 +166,7 @@ build_and_remove(struct visitor *visitor)
 	if (is_early)
 		return;
 	take_down(visitor, name, 0);
-	await_gone(visitor, name);
+	surviving_await_gone(&visitor->conn, name);
 }
 
 /* All that have no end in the storm are always there. */

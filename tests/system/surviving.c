@@ -225,6 +225,23 @@ surviving_hear(struct harness_conn *conn, struct harness_reply *ret_reply)
 }
 
 void
+surviving_await_gone(struct harness_conn *conn, const char *name)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	struct protocol_show request = { 0 };
+	struct harness_reply reply;
+
+	(void)snprintf(request.name, sizeof(request.name), "%s", name);
+	for (;;) {
+		surviving_send(conn, PROTOCOL_SHOW, &request.header, sizeof(request));
+		if (surviving_hear(conn, &reply) == -ENOENT)
+			return;
+		harness_assert(clock_monotonic_ns() < deadline_ns, "'%s' does not go: state %u, %u writers, %u of them unsupervised", name,
+		    reply.shown.segment.state, reply.shown.segment.writers, reply.shown.segment.unsupervised);
+	}
+}
+
+void
 surviving_restart(struct harness_manager *manager, struct harness_conn *pulse, int signal)
 {
 	struct protocol_list request = { 0 };

@@ -60,6 +60,9 @@ int surviving_hear(struct harness_conn *conn, struct harness_reply *ret_reply);
 
 void surviving_close(struct harness_reply *reply);	/* its descriptors */
 
+/* A segment that was told to go is gone, whichever daemon says so. */
+void surviving_await_gone(struct harness_conn *conn, const char *name);
+
 /*
  * As harness_manager_restart(), once all that was answered has been taken from the queues: it is not answered twice then. But for
  * the pulse's own request, on which nothing is asked but in this way.
