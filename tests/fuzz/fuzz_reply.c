@@ -340,7 +340,6 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	segment_disconnect(client);
 	client = NULL;
 	reply_end();
-	n_fds_before = fuzz_count_fds(false);
 	return 0;
 }
 
@@ -351,6 +350,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct step step;
 	unsigned n;
 
+	if (!n_fds_before)
+		n_fds_before = fuzz_count_fds(false);
 	reply_reset();
 	fuzz_check(segment_connect(&client, REPLY_PATH) == 0);
 	for (unsigned i = 0; i < STEPS_MAX && input.left; i++) {

@@ -18,8 +18,8 @@
 #include <sys/socket.h>
 
 #include "client/mutex.h"
-#include "daemon/worker/job.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/nursery.h"
 #include "tests/fuzz/steps.h"
 #include "tests/fuzz/wire_daemon.h"
 #include "tests/fuzz/wire_peer.h"
@@ -540,8 +540,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	static const struct step connect = { .a = PEER_ADMINISTRATOR, .b = 1 };
 
-	if (streq((*argv)[0], JOB_ARGV0))
-		exit(worker_main());
+	nursery_open();
 	fuzz_quiet();
 	fuzz_check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair_fds) == 0);
 	for (unsigned i = 0; i < PEERS; i++)
@@ -555,7 +554,6 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	serve_honest();
 	wire_daemon_settle(&wire);
 	wire_daemon_note(&wire);
-	n_fds_before = wire_daemon_count_fds(&wire);
 	(void)atexit(end);
 	return 0;
 }
@@ -566,6 +564,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_input input = { .at = data, .left = size };
 	struct step step;
 
+	/* Not before: libFuzzer's merge has a file of its own by then. */
+	if (!n_fds_before)
+		n_fds_before = wire_daemon_count_fds(&wire);
 	n_patches = 0;
 	for (unsigned i = 0; i < STEPS_MAX && input.left; i++) {
 		(void)fuzz_bytes(&input, &step, sizeof(step));
