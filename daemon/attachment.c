@@ -3,11 +3,14 @@
 /* An attachment keeps its segment's counts and its uid's charge, and gives both back in its own end. */
 #include "config.h"
 
+#include <inttypes.h>
+
 #include "base/base.h"
 #include "client/protocol.h"
 #include "daemon/attachment.h"
 #include "daemon/events.h"
 #include "daemon/kernelcount.h"
+#include "daemon/log.h"
 #include "daemon/segment.h"
 #include "daemon/vigil.h"
 #include "host/process.h"
@@ -73,6 +76,29 @@ attachment_rewrite_row(struct attachment *attachment)
 		(void)attachment_enter_row(attachment);
 }
 
+/* Whoever has its memory open can make marking it slow, and is to be found. */
+static void
+attachment_pay(const struct segment *segment, uint64_t begun_ns)
+{
+	const struct log_about about = { .segment = segment->definition->name };
+	uint64_t cost_ns;
+
+	switch (toll_end(&segment->watch->toll, &segment->host->kernelcount->tolls, begun_ns, segment_n_attached(segment), &cost_ns)) {
+	case TOLL_SLOW:
+		log_write(MESSAGE_SEGMENT_CROWDED, &about, "segment '%s': an attach takes %" PRIu64 " us of the daemon's time, most often since "
+		    "somebody has laid thousands of locks on its memory: it is handed out seldom until they have gone; `segmentctl "
+		    "show %s` says who has it, and /proc/PID/fdinfo which of them has locks", segment->definition->name, cost_ns / 1000,
+		    segment->definition->name);
+		break;
+	case TOLL_QUICK:
+		log_write(MESSAGE_SEGMENT_UNCROWDED, &about, "segment '%s': an attach takes as little time as it should again",
+		    segment->definition->name);
+		break;
+	case TOLL_NOTHING:
+		break;
+	}
+}
+
 int
 attachment_new(struct segment *segment, const struct identity *identity, uint64_t session, uint64_t serial,
     uint32_t access, struct accounts *accounts, struct attachment_list *session_list,
@@ -81,6 +107,7 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 	cleanup_close int fd = -1;
 	struct attachment *attachment;
 	struct charge charge = CHARGE_NULL;
+	uint64_t begun_ns;
 	int r;
 
 	r = segment_watch(segment);
@@ -89,6 +116,7 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 	r = accounts_charge(accounts, identity->uid, ACCOUNTS_ATTACHMENTS, 1, &charge);
 	if (r)
 		return r;
+	begun_ns = toll_begin(&segment->watch->toll);
 	r = segment->holding.backend->open(&segment->holding.object, access & PROTOCOL_ACCESS_WRITE, &fd);
 	attachment = r ? NULL : malloc(sizeof(*attachment));
 	if (!attachment) {
@@ -113,6 +141,7 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 	 * marking it itself, which the library does for a writer of locks: so the kernel is asked also where we did not.
 	 */
 	attachment->is_marked = kernelcount_mark(fd, attachment->id) == 0;
+	attachment_pay(segment, begun_ns);
 	attachment->is_foreign = access & PROTOCOL_ACCESS_WRITE && locks_have_mutexes(segment->locks) &&
 	    process_pid_namespace(identity->pid) != PROCESS_NAMESPACE_OURS;
 	if (attachment_enter_row(attachment)) {

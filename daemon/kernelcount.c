@@ -219,7 +219,7 @@ kernelcount_init(struct kernelcount *kernelcount, struct event_base *base)
 	    evtimer_assign(&kernelcount->due_event, base, kernelcount_on_due, kernelcount) ||
 	    event_add(&kernelcount->inotify_event, NULL))
 		return -ENOMEM;
-	return 0;
+	return tolls_init(&kernelcount->tolls, base);
 }
 
 void
@@ -231,6 +231,7 @@ kernelcount_deinit(struct kernelcount *kernelcount)
 		(void)event_del(&kernelcount->inotify_event);
 	if (event_initialized(&kernelcount->due_event))
 		(void)event_del(&kernelcount->due_event);
+	tolls_deinit(&kernelcount->tolls);
 	close_fd(&kernelcount->inotify_fd);
 }
 

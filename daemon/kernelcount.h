@@ -15,6 +15,7 @@
 #include <sys/queue.h>
 
 #include "daemon/hash.h"
+#include "daemon/toll.h"
 
 struct kernelcount_watch;
 
@@ -37,6 +38,7 @@ struct kernelcount {
 	struct kernelcount_watch *by_wd;
 	uint64_t n_events;
 	uint64_t n_overflows;
+	struct tolls tolls;		/* of what is marked */
 };
 
 /* Embedded in what is watched. */

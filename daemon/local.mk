@@ -94,6 +94,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/survival.c daemon/survival.h \
 	daemon/survival_await.c daemon/survival_await.h daemon/survival_steps.h \
 	daemon/survival_past.c daemon/survival_past.h daemon/survival_tell.c daemon/survival_tell.h \
+	daemon/toll.c daemon/toll.h \
 	daemon/turns.c daemon/turns.h \
 	daemon/vigil.c daemon/vigil.h \
 	daemon/who.c daemon/who.h \

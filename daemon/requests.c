@@ -526,6 +526,7 @@ requests_on_session_end(struct session *session, void *arg)
 
 	requests_end_subscriptions(session);
 	requests_end_plan(requests, session);
+	requests_end_handout(requests, session);
 	who_forget(&session->who);
 	deaths_expect(requests->deaths, session);
 	segment_waiter_cancel(&session->waiter);

@@ -84,6 +84,8 @@ void requests_on_return(struct session *session, struct attachment *attachment);
 void requests_revive_subscription(struct requests *requests, struct session *session, struct session *watched);
 /* The session's own, and the one that names it. */
 void requests_end_subscriptions(struct session *session);
+/* What of its request under way is attached, and was not told. */
+void requests_end_handout(struct requests *requests, struct session *session);
 /* The session's own. */
 void requests_end_plan(struct requests *requests, struct session *session);
 

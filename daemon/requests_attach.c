@@ -2,7 +2,8 @@
 /* Copyright the segmentd authors */
 /*
  * Handing out: one segment or many, by one code. All of a message's rows are judged before the first is touched, and until
- * the reply is sent nobody is told and nothing is begun that an undone attachment would leave behind.
+ * the reply is sent nobody is told and nothing is begun that an undone attachment would leave behind. Many go in turns: what is
+ * attached when the time is up is kept until the session's next turn, in which all rows are judged anew.
  */
 #include "config.h"
 
@@ -16,7 +17,27 @@
 #define ALIGNMENT_HUGE	(2 * MIB)
 #define ALIGNMENT_BASE	4096
 
+#define TURN_NS		(NS_PER_MS / 4)		/* of attaching in one turn of the session */
+#define ROW_FDS		2		/* of ours for each, at most */
+
 #define HANDOUT_E_REFUSED	1	/* *ret_r is what the dispatch returns */
+
+/* What has been had, of so many rows. */
+struct handout_fds {
+	unsigned n;			/* to be sent */
+	unsigned n_own;			/* of them: to be closed afterwards */
+	uint8_t rows[PROTOCOL_FDS_MAX];	/* of the own ones, whose segments they are */
+	int own[PROTOCOL_FDS_MAX];
+	int list[PROTOCOL_FDS_MAX];
+};
+
+/* From turn to turn. The attachments themselves are the session's last ones. */
+struct handout_kept {
+	uint64_t serial;
+	uint32_t n;
+	struct handout_fds fds;
+	struct charge charge;
+};
 
 /* What a message asks for, and how far that is. Large, and not cleared: the counts say what of it is set. */
 struct handout {
@@ -26,14 +47,11 @@ struct handout {
 	struct protocol_header about;	/* the same with the row that is looked at, for a refusal */
 	uint32_t n_rows;
 	uint32_t n;			/* attachments so far */
-	unsigned n_fds;			/* to be sent */
-	unsigned n_own;			/* of them: to be closed afterwards */
 	uint16_t flags;			/* of the last answer */
 	size_t size;			/* of the reply so far */
 	struct segment *segments[PROTOCOL_ATTACH_ROWS];
 	struct attachment *attachments[PROTOCOL_ATTACH_ROWS];
-	int fds[PROTOCOL_FDS_MAX];
-	int own_fds[PROTOCOL_FDS_MAX];
+	struct handout_fds fds;
 };
 
 #define handout_refuse(handout, ...) \
@@ -49,8 +67,8 @@ handout_init(struct handout *handout, struct requests *requests, struct session 
 	handout->about = *request;
 	handout->n_rows = n_rows;
 	handout->n = 0;
-	handout->n_fds = 0;
-	handout->n_own = 0;
+	handout->fds.n = 0;
+	handout->fds.n_own = 0;
 	handout->flags = 0;
 	handout->size = 0;
 }
@@ -198,14 +216,16 @@ requests_open_control(const struct segment *segment, uint32_t access, int *ret_f
 
 /* Adds the attachment's answer to the reply; with the rows of its locks, if all answers to come fit behind them. */
 static void
-handout_add_answer(struct handout *handout, const struct segment *segment, const struct attachment *attachment)
+handout_add_answer(struct handout *handout, uint32_t index)
 {
+	const struct attachment *attachment = handout->attachments[index];
+	const struct segment *segment = attachment->segment;
 	struct protocol_attached *answer = (void *)(handout->requests->reply.bytes + handout->size);
 	struct protocol_lock *rows = (void *)(answer + 1);
 	const struct locks *locks = segment->locks;
 	uint64_t map_bytes = segment->holding.object.map_bytes;
 	uint64_t alignment_bytes = map_bytes >= ALIGNMENT_HUGE ? ALIGNMENT_HUGE : ALIGNMENT_BASE;
-	size_t to_come = (handout->n_rows - handout->n) * sizeof(*answer);
+	size_t to_come = (handout->n_rows - index) * sizeof(*answer);
 	size_t size = sizeof(*answer);
 
 	*answer = (struct protocol_attached) {
@@ -242,6 +262,13 @@ handout_add_answer(struct handout *handout, const struct segment *segment, const
 	handout->size += size;
 }
 
+static void
+handout_add_own(struct handout *handout, int fd)
+{
+	handout->fds.rows[handout->fds.n_own] = (uint8_t)handout->n;
+	handout->fds.own[handout->fds.n_own++] = fd;
+}
+
 /* Attaches one. 0, ACCOUNTS_E_LIMIT or a negative errno; whatever is held by then, handout_undo() gives back. */
 static int
 handout_add(struct handout *handout, struct segment *segment, uint32_t access)
@@ -254,25 +281,41 @@ handout_add(struct handout *handout, struct segment *segment, uint32_t access)
 	if (r)
 		return r;
 	if (control_fd >= 0)
-		handout->own_fds[handout->n_own++] = control_fd;
+		handout_add_own(handout, control_fd);
 	r = attachment_new(segment, &session->identity, session->id, handout->request->serial, access, session->host->accounts,
 	    &session->attachments, &handout->attachments[handout->n], &fd);
 	if (r)
 		return r;
-	handout_add_answer(handout, segment, handout->attachments[handout->n]);
+	handout_add_own(handout, fd);
 	handout->n++;
-	handout->own_fds[handout->n_own++] = fd;
-	handout->fds[handout->n_fds++] = fd;
+	handout->fds.list[handout->fds.n++] = fd;
 	if (segment->holding.control)
-		handout->fds[handout->n_fds++] = control_fd >= 0 ? control_fd : segment->holding.control->read_fd;
+		handout->fds.list[handout->fds.n++] = control_fd >= 0 ? control_fd : segment->holding.control->read_fd;
 	return 0;
+}
+
+static void
+handout_forget_kept(struct session *session)
+{
+	struct handout_kept *kept = take_ptr(session->handout);
+
+	if (kept)
+		charge_deinit(&kept->charge);
+	free(kept);
 }
 
 static void
 handout_close(struct handout *handout)
 {
-	while (handout->n_own)
-		(void)close(handout->own_fds[--handout->n_own]);
+	struct tolls *tolls = &handout->requests->kernelcount->tolls;
+	struct handout_fds *fds = &handout->fds;
+
+	while (fds->n_own) {
+		const struct segment *segment = handout->segments[fds->rows[--fds->n_own]];
+
+		toll_close(segment->watch ? &segment->watch->toll : NULL, tolls, segment_n_attached(segment), fds->own[fds->n_own]);
+	}
+	handout_forget_kept(handout->session);
 }
 
 /* Nobody has them: out of all books, the last first. */
@@ -284,60 +327,180 @@ handout_undo(struct handout *handout)
 	handout_close(handout);
 }
 
+/* The next one of those that the session has from turns before, beginning with the last. */
+static struct attachment *
+handout_kept_next(const struct session *session, struct attachment *attachment)
+{
+	attachment = attachment ? LIST_NEXT(attachment, session_entry) : LIST_FIRST(&session->attachments);
+	return attachment && !attachment->is_told && attachment->serial == session->handout->serial ? attachment : NULL;
+}
+
+void
+requests_end_handout(struct requests *requests, struct session *session)
+{
+	struct tolls *tolls = &requests->kernelcount->tolls;
+	struct handout_kept *kept = session->handout;
+	struct attachment *attachment;
+
+	if (!kept)
+		return;
+	while ((attachment = handout_kept_next(session, NULL)))
+		attachment_free(attachment);
+	/* Their segments may have gone, whose toll would say what closing costs. */
+	while (kept->fds.n_own)
+		toll_close(NULL, tolls, 0, kept->fds.own[--kept->fds.n_own]);
+	handout_forget_kept(session);
+}
+
+/* Goes on where the last turn ended. What of it went with its segment meanwhile has it begin anew. */
+static void
+handout_resume(struct handout *handout)
+{
+	struct session *session = handout->session;
+	const struct handout_kept *kept = session->handout;
+	struct attachment *attachment = NULL;
+	uint32_t n = kept ? kept->n : 0;
+
+	while (n && (attachment = handout_kept_next(session, attachment)) && attachment->segment == handout->segments[n - 1])
+		handout->attachments[--n] = attachment;
+	if (!kept)
+		return;
+	if (n) {
+		requests_end_handout(handout->requests, session);
+		return;
+	}
+	handout->n = kept->n;
+	handout->fds = kept->fds;
+}
+
+/* 0: what was attached so far stays until the next turn. ACCOUNTS_E_LIMIT: that is too many descriptors; or -ENOMEM. */
+static int
+handout_keep(struct handout *handout)
+{
+	struct session *session = handout->session;
+	struct handout_kept *kept = session->handout;
+	int r;
+
+	if (!kept) {
+		kept = malloc(sizeof(*kept));
+		if (!kept)
+			return -ENOMEM;
+		kept->charge = (struct charge) CHARGE_NULL;
+		r = accounts_charge(session->host->accounts, session->identity.uid, ACCOUNTS_DESCRIPTORS, ROW_FDS * handout->n_rows,
+		    &kept->charge);
+		if (r) {
+			free(kept);
+			return r;
+		}
+		session->handout = kept;
+	}
+	kept->serial = handout->request->serial;
+	kept->n = handout->n;
+	kept->fds = handout->fds;
+	return 0;
+}
+
+/* The segment that is next rests: it is answered later. */
+static int
+handout_wait(struct handout *handout)
+{
+	struct session *session = handout->session;
+	char text[ACCOUNTS_TEXT_SIZE];
+	int r = handout->n ? handout_keep(handout) : 0;
+
+	if (r == 0)
+		return SESSION_E_LATER;
+	if (r == ACCOUNTS_E_LIMIT)
+		(void)accounts_describe(session->host->accounts, session->identity.uid, ACCOUNTS_DESCRIPTORS,
+		    ROW_FDS * handout->n_rows, text);
+	handout_undo(handout);
+	return r == ACCOUNTS_E_LIMIT ? handout_refuse(handout, -EDQUOT, "%s", text) : handout_refuse_error(handout, r);
+}
+
+/* It was not sent: nobody has it, and the request will come again or the session ends. */
+static int
+handout_put_off(struct handout *handout, int r)
+{
+	/* What took turns is not done again. */
+	if (!handout->session->handout || handout_keep(handout))
+		handout_undo(handout);
+	return r;
+}
+
+static bool
+handout_admits(const struct handout *handout, const struct segment *segment)
+{
+	return !segment->watch ||
+	    toll_admits(&segment->watch->toll, &handout->requests->kernelcount->tolls, handout->session->identity.uid);
+}
+
 static int
 handout_send(struct handout *handout)
 {
 	struct protocol_attached_many *many = (void *)&handout->requests->reply;
-	uint16_t flags = handout->flags;
+	uint16_t flags;
 
+	handout->size = handout_is_many(handout) ? sizeof(*many) : 0;
+	for (uint32_t i = 0; i < handout->n; i++)
+		handout_add_answer(handout, i);
+	flags = handout->flags;
 	if (handout_is_many(handout)) {
 		many->n_rows = handout->n;
-		many->n_fds = handout->n_fds;
+		many->n_fds = handout->fds.n;
 		flags = 0;
 	}
 	return session_reply(handout->session, handout->request, &handout->requests->reply.header, handout->size, flags,
-	    handout->fds, handout->n_fds);
+	    handout->fds.list, handout->fds.n);
 }
 
-/* Attaches all segments, or none, and answers. rows: NULL, where access is that of all. */
+/* All are attached. */
 static int
-handout_carry_out(struct handout *handout, const struct protocol_attach_row *rows, uint32_t access)
+handout_answer(struct handout *handout)
 {
 	struct session *session = handout->session;
 	char text[ACCOUNTS_TEXT_SIZE];
-	int r = 0;
+	int r = session_charge_flight(session, handout->fds.n, text);
 
-	handout->size = handout_is_many(handout) ? sizeof(struct protocol_attached_many) : 0;
-	for (uint32_t i = 0; r == 0 && i < handout->n_rows; i++) {
-		handout_look_at(handout, i);
-		r = handout_add(handout, handout->segments[i], rows ? rows[i].access : access);
-	}
+	if (r == -ETOOMANYREFS)
+		return handout_put_off(handout, r);
 	if (r) {
 		handout_undo(handout);
-		/* What it closed just now may not have been looked at yet: nobody is refused for that. */
-		if (r == ACCOUNTS_E_LIMIT && attachment_prune(&session->attachments))
-			return SESSION_E_AGAIN;
-		return handout_refuse_error(handout, r);
-	}
-	r = session_charge_flight(session, handout->n_fds, text);
-	if (r) {
-		handout_undo(handout);
-		if (r == -ETOOMANYREFS)
-			return r;
 		return r == ACCOUNTS_E_LIMIT ? handout_refuse(handout, -EDQUOT, "%s", text) : handout_refuse_error(handout, r);
 	}
 	r = handout_send(handout);
-	/* It was not sent: nobody has it, and the request will come again or the session ends. */
-	if (r) {
-		handout_undo(handout);
-		return r;
-	}
+	if (r)
+		return handout_put_off(handout, r);
 	for (uint32_t i = 0; i < handout->n; i++) {
 		segment_on_more(handout->attachments[i]->segment);
 		requests_on_attach(session, handout->attachments[i]);
 	}
 	handout_close(handout);
 	return 0;
+}
+
+/* Attaches all segments, or none, and answers. rows: NULL, where access is that of all. */
+static int
+handout_carry_out(struct handout *handout, const struct protocol_attach_row *rows, uint32_t access)
+{
+	uint64_t until_ns = clock_monotonic_ns() + TURN_NS;
+	int r = 0;
+
+	for (uint32_t i = handout->n; r == 0 && i < handout->n_rows; i++) {
+		handout_look_at(handout, i);
+		if (!handout_admits(handout, handout->segments[i]))
+			return handout_wait(handout);
+		r = handout_add(handout, handout->segments[i], rows ? rows[i].access : access);
+		/* Who may not have it kept has it in one go, as long as nothing rests. */
+		if (r == 0 && handout->n < handout->n_rows && clock_monotonic_ns() >= until_ns && handout_keep(handout) == 0)
+			return SESSION_E_AGAIN;
+	}
+	if (r == 0)
+		return handout_answer(handout);
+	handout_undo(handout);
+	/* What it closed just now may not have been looked at yet: nobody is refused for that. */
+	if (r == ACCOUNTS_E_LIMIT && attachment_prune(&handout->session->attachments))
+		return SESSION_E_AGAIN;
+	return handout_refuse_error(handout, r);
 }
 
 static int
@@ -351,13 +514,18 @@ requests_attach_rows(struct requests *requests, struct session *session, const s
 	handout_init(&handout, requests, session, request, n_rows);
 	for (uint32_t i = 0; i < n_rows; i++) {
 		handout_look_at(&handout, i);
-		if (handout_check_row(&handout, &rows[i], &handout.segments[i], &r))
+		if (handout_check_row(&handout, &rows[i], &handout.segments[i], &r)) {
+			requests_end_handout(requests, session);
 			return r;
+		}
 		if (unready == n_rows && handout_must_wait(handout.segments[i]))
 			unready = i;
 	}
-	if (unready == n_rows)
+	if (unready == n_rows) {
+		handout_resume(&handout);
 		return handout_carry_out(&handout, rows, 0);
+	}
+	requests_end_handout(requests, session);
 	handout_look_at(&handout, unready);
 	return handout_refuse_unready(&handout, handout.segments[unready]);
 }

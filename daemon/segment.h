@@ -23,6 +23,7 @@
 #include "daemon/provision.h"
 #include "daemon/recovery.h"
 #include "daemon/segment_file.h"
+#include "daemon/toll.h"
 
 struct segment;
 
@@ -70,6 +71,7 @@ struct segment_watch {
 	struct kernelcount_watch watch;
 	struct segment *segment;
 	struct attachment *look_next;	/* where a look goes on */
+	struct toll toll;		/* of handing it out */
 };
 
 /* There may be thousands that nobody holds: what only others need is apart from it. */

@@ -151,6 +151,7 @@ session_conclude(struct session *session, int outcome)
 		return session_set_mode(session, SESSION_FULL);
 	case -ETOOMANYREFS:
 		/* Too many fds of ours are in flight, because of others who do not read: no fault of this one's. */
+	case SESSION_E_LATER:
 		r = session_set_mode(session, SESSION_WAITING);
 		return r ? r : session_retry_soon(session);
 	default:

@@ -25,6 +25,7 @@
 #include "daemon/turns.h"
 #include "daemon/who.h"
 
+struct handout_kept;
 struct reload_request;
 struct session;
 struct subscription;
@@ -38,7 +39,8 @@ enum {
 	SESSION_E_WAIT = 1,		/* answered later, when the session's waiter is woken */
 	SESSION_E_FULL = 2,		/* the reply must wait until the peer has read what it has */
 	SESSION_E_VIOLATION = 3,	/* the peer broke the rules; session->violation says how */
-	SESSION_E_AGAIN = 4,		/* to be looked at again in the next turn: what it met has changed */
+	SESSION_E_AGAIN = 4,		/* to be looked at again in the next turn: what it met has changed, or its time is up */
+	SESSION_E_LATER = 5,		/* likewise after a while, which nothing tells the end of */
 };
 
 /* What sessions share, and call. */
@@ -111,6 +113,7 @@ struct session {
 	struct subscription *watched_by;	/* another session's, to what this one is attached to; or NULL */
 	struct events_ends ends;	/* of its attachments, a moment ago */
 	struct segment_waiter waiter;
+	struct handout_kept *handout;	/* what of the request under way is attached already; or NULL */
 	struct reload_request *plan;	/* its last one, under way or done; or NULL */
 	uint64_t plan_serial;		/* of the request that asked for it */
 	struct parse_upload upload;

@@ -13,6 +13,11 @@ tests_system_check_claims_SOURCES = tests/system/check_claims.c $(SYSTEM_SUITE)
 tests_system_check_claims_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_claims_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_crowded
+tests_system_check_crowded_SOURCES = tests/system/check_crowded.c $(SYSTEM_SUITE)
+tests_system_check_crowded_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_crowded_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_return
 tests_system_check_return_SOURCES = tests/system/check_return.c $(SYSTEM_SUITE)
 tests_system_check_return_CFLAGS = $(SYSTEM_CFLAGS)
