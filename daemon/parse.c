@@ -123,6 +123,8 @@ upload_put(struct parse_upload *upload, enum job_text kind, const void *bytes, s
 
 	if (at + sizeof(piece) + length > UPLOAD_MAX_BYTES)
 		return PARSE_E_TOO_LARGE;
+	if (upload->charge.account && charge_resize(&upload->charge, at + sizeof(piece) + length))
+		return PARSE_E_LIMIT;
 	r = file_append(upload->fd, &at, &piece, sizeof(piece));
 	if (r == 0)
 		r = file_append(upload->fd, &at, bytes, length);
@@ -183,6 +185,7 @@ parse_upload_deinit(struct parse_upload *upload, struct parser *parser)
 {
 	if (upload->fd >= 0)
 		file_release(parser, upload->fd);
+	charge_deinit(&upload->charge);
 	*upload = (struct parse_upload) PARSE_UPLOAD_NULL;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/queue.h>
 
 #include "conf/pack.h"
+#include "daemon/accounts.h"
 #include "daemon/workers.h"
 
 #define PARSE_TEXT_SIZE		1280	/* of a failure's sentence */
@@ -22,7 +23,8 @@ enum {
 	PARSE_E_TOO_LARGE = 2,		/* CONF_FILE_MAX_BYTES in all, or PARSE_TEXTS_MAX or PARSE_NAME_MAX, would be passed */
 	PARSE_E_INVALID = 3,		/* bytes of no text, or a name that is none */
 	PARSE_E_MORE = 4,		/* not all was taken yet */
-	PARSE_E_REFUSED = 5		/* the configuration is not valid: parse->report names all that is wrong */
+	PARSE_E_REFUSED = 5,		/* the configuration is not valid: parse->report names all that is wrong */
+	PARSE_E_LIMIT = 6		/* who is charged for an upload may have no more */
 };
 
 struct parse;
@@ -45,13 +47,14 @@ struct parse_upload {
 	uint64_t length_bytes;		/* of what was written */
 	uint64_t text_bytes;		/* of it bytes of texts */
 	unsigned n_texts;
+	struct charge charge;		/* for length_bytes; of no account: nobody is charged */
 };
 
 #define PARSE_UPLOAD_NULL	{ .fd = -1 }
 
 /* The name of the next text, of length bytes: the main file's first, then those of segments.d in their order. */
 int parse_upload_begin(struct parse_upload *upload, const char *name, size_t length);
-/* More bytes of it. 0, PARSE_E_TOO_LARGE, PARSE_E_INVALID or a negative errno. */
+/* More bytes of it. Both: 0, PARSE_E_TOO_LARGE, PARSE_E_INVALID, PARSE_E_LIMIT or a negative errno. */
 int parse_upload_append(struct parse_upload *upload, const void *bytes, size_t length);
 /* Gives it back; there is none then. */
 void parse_upload_deinit(struct parse_upload *upload, struct parser *parser);

@@ -60,11 +60,19 @@ reload_lines_init(struct reload_lines *lines)
  * whatever else is freed after them.
  */
 static struct reload_block *
-block_new(void)
+block_new(struct charge *charge)
 {
-	void *block = mmap(NULL, sizeof(struct reload_block), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *block;
 
-	return block == MAP_FAILED ? NULL : block;
+	if (charge->account && charge_resize(charge, charge->amount + sizeof(struct reload_block)))
+		return NULL;
+	block = mmap(NULL, sizeof(struct reload_block), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (block != MAP_FAILED)
+		return block;
+	if (charge->account)
+		(void)charge_resize(charge, charge->amount - sizeof(struct reload_block));
+	return NULL;
 }
 
 bool
@@ -85,6 +93,7 @@ void
 reload_lines_move(struct reload_lines *lines, struct reload_lines *to)
 {
 	TAILQ_CONCAT(&to->blocks, &lines->blocks, entry);
+	charge_deinit(&lines->charge);
 	lines->n = 0;
 }
 
@@ -92,6 +101,7 @@ void
 reload_lines_deinit(struct reload_lines *lines)
 {
 	(void)reload_lines_free_some(lines, UINT64_MAX);
+	charge_deinit(&lines->charge);
 }
 
 /* Room for a row of size, in the last block or a new one. */
@@ -102,7 +112,7 @@ lines_take(struct reload_lines *lines, size_t size)
 	char *row;
 
 	if (!block || size > sizeof(block->rows) - block->size) {
-		block = block_new();
+		block = block_new(&lines->charge);
 		if (!block)
 			return NULL;
 		block->first = lines->n + 1;

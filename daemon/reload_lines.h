@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "client/protocol.h"
+#include "daemon/accounts.h"
 
 #define RELOAD_TEXT_SIZE	4096	/* of one line's sentence; a longer one is cut, and says so */
 
@@ -39,16 +40,17 @@ struct reload_lines {
 	TAILQ_HEAD(reload_blocks, reload_block) blocks;
 	uint32_t n;
 	uint32_t counts[PROTOCOL_PLAN_COUNTS];	/* by action */
+	struct charge charge;		/* for the blocks; of no account: nobody is charged */
 };
 
 void reload_lines_init(struct reload_lines *lines);
 void reload_lines_deinit(struct reload_lines *lines);
 /* Some of it: until until_ns of the monotonic clock, at least a block. True: that was all. */
 bool reload_lines_free_some(struct reload_lines *lines, uint64_t until_ns);
-/* Puts what there is behind what another has, only to be given back there. */
+/* Puts what there is behind what another has, only to be given back there: nobody is charged for it any more. */
 void reload_lines_move(struct reload_lines *lines, struct reload_lines *to);
 
-/* Adds a line, and counts it. name: "" for none. 0 or -ENOMEM. */
+/* Adds a line, and counts it. name: "" for none. 0, or -ENOMEM, also where who is charged may have no more. */
 int reload_lines_add(struct reload_lines *lines, enum protocol_plan_subject subject, const char *name,
     const struct reload_step *step);
 

@@ -71,6 +71,10 @@ requests_plan(struct requests *requests, struct session *session, const struct p
 	    requests_on_planned, session);
 	if (!session->plan)
 		return session_refuse(session, request, -ENOMEM, "the daemon is out of memory");
+	if (accounts_charge_again(session->host->accounts, identity->uid, ACCOUNTS_MEMORY, 0, &session->plan->lines.charge)) {
+		session->plan = reload_request_free(session->plan);
+		return session_refuse(session, request, -ENOMEM, "the daemon is out of memory");
+	}
 	session->plan->may_begin = requests_may_plan;
 	if (plan->flags & PROTOCOL_PLAN_UPLOADED)
 		session->plan->upload = &session->upload;
@@ -130,6 +134,13 @@ requests_uploads(const struct session *session)
 static int
 requests_refuse_upload(struct session *session, const struct protocol_header *request, int r)
 {
+	const struct protocol_upload *upload = (const void *)request;
+	uint32_t uid = session->identity.uid;
+	char text[ACCOUNTS_TEXT_SIZE];
+
+	if (r == PARSE_E_LIMIT)
+		return session_refuse(session, request, -EDQUOT, "%s", accounts_describe(session->host->accounts, uid,
+		    ACCOUNTS_MEMORY, upload->length, text));
 	if (r == PARSE_E_TOO_LARGE)
 		return session_refuse(session, request, -E2BIG, "the configuration is too large: %u bytes and %u files at most",
 		    CONF_FILE_MAX_BYTES, PARSE_TEXTS_MAX);
@@ -156,6 +167,9 @@ requests_upload(struct requests *requests, struct session *session, const struct
 		    "one at a time", session->identity.uid);
 	if (begins)
 		parse_upload_deinit(&session->upload, requests->reload->host.parser);
+	if (!session->upload.charge.account && accounts_charge_again(session->host->accounts, session->identity.uid, ACCOUNTS_MEMORY,
+	    0, &session->upload.charge))
+		return requests_refuse_upload(session, request, -ENOMEM);
 	if (is_name)
 		r = parse_upload_begin(&session->upload, upload->bytes, upload->length);
 	else

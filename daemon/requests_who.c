@@ -8,8 +8,6 @@
 #include "host/process.h"
 #include "host/sysv.h"
 
-#define KEPT_MAX	4		/* answers whose rows were not all read yet, of one uid: each takes memory */
-
 /* It is there: the request, which waits in the session's queue, is looked at again. */
 static void
 requests_on_who(struct who_request *who)
@@ -17,17 +15,6 @@ requests_on_who(struct who_request *who)
 	struct session *session = BASE_CONTAINER_OF(who, struct session, who);
 
 	session->waiter.wake(&session->waiter);
-}
-
-static unsigned
-requests_count_kept(const struct session *session)
-{
-	const struct session *other;
-	unsigned n = 0;
-
-	TAILQ_FOREACH(other, session_of_uid(session), account_entry)
-		n += other != session && other->who.answer;
-	return n;
 }
 
 /* The reply. Its size. */
@@ -60,15 +47,27 @@ requests_reply_who(struct requests *requests, struct session *session, const str
 	const struct who_answer *answer = session->who.answer;
 	int r;
 
-	if (answer->n_rows && !requests_is_administrator(requests, &session->identity) &&
-	    requests_count_kept(session) >= KEPT_MAX) {
-		who_forget(&session->who);
-		return session_refuse(session, request, -EBUSY, "%d other connections of uid %u have not read all of what they "
-		    "asked about holders: read it, or close them", KEPT_MAX, session->identity.uid);
-	}
 	r = session_reply(session, request, &reply->header, requests_describe_who(requests, answer), 0, NULL, 0);
 	if (r == 0 && !answer->n_rows)
 		who_forget(&session->who);
+	return r;
+}
+
+/* Its uid keeps as much as it may already. */
+static int
+requests_refuse_who(struct session *session, const struct protocol_header *request)
+{
+	struct who_request *who = &session->who;
+	char text[ACCOUNTS_TEXT_SIZE];
+	int r;
+
+	if (who->refusal == ACCOUNTS_E_LIMIT)
+		r = session_refuse(session, request, -EDQUOT, "%s", accounts_describe(who->accounts, who->uid, ACCOUNTS_MEMORY,
+		    who->refused_bytes, text));
+	else
+		r = session_refuse(session, request, -ENOMEM, "the daemon is out of memory");
+	if (r == 0)
+		who_forget(who);
 	return r;
 }
 
@@ -77,10 +76,15 @@ requests_who(struct requests *requests, struct session *session, const struct pr
 {
 	if (session->who_serial == request->serial && session->who.answer)
 		return requests_reply_who(requests, session, request);
+	if (session->who_serial == request->serial && session->who.refusal)
+		return requests_refuse_who(session, request);
 	if (session->who_serial == request->serial && session->who.entry)
 		return SESSION_E_WAIT;
 	session->who.wake = requests_on_who;
-	if (who_ask(requests->who, requests->segment, requests_is_administrator(requests, &session->identity), &session->who))
+	session->who.accounts = session->host->accounts;
+	session->who.uid = session->identity.uid;
+	session->who.is_trusted = requests_is_administrator(requests, &session->identity);
+	if (who_ask(requests->who, requests->segment, &session->who))
 		return session_refuse(session, request, -ENOMEM, "the daemon is out of memory");
 	session->who_serial = request->serial;
 	return SESSION_E_WAIT;

@@ -436,7 +436,6 @@ session_free(struct session *session)
 		box_dead(host->box, false);
 	identity_deinit(&session->identity);
 	session_discharge(session);
-	charge_deinit(&session->kept_charge);
 	free(session);
 	return NULL;
 }

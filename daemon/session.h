@@ -123,7 +123,6 @@ struct session {
 	struct charge charge;		/* for its place: it is served from then on */
 	struct charge fds_charge, groups_charge;
 	struct charge flight_charge, unread_charge;	/* until it is known that it has read */
-	struct charge kept_charge;	/* for rows that it asked for, and has not had all of */
 	TAILQ_ENTRY(session) entry;
 	TAILQ_ENTRY(session) account_entry;	/* while it is charged */
 };

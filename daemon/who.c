@@ -26,6 +26,7 @@ struct who_entry {
 	struct who_answer *answer;	/* in the making */
 	LIST_HEAD(, who_request) requests;
 	bool at_once;
+	bool has_no_payer;		/* nobody who asked may have more rows */
 	unsigned n_looks;
 	uint32_t first;			/* of its objects */
 	uint32_t n_objects;
@@ -51,7 +52,7 @@ who_entry_new(struct who *who, const struct segment *segment)
 	struct who_entry *entry = calloc(1, sizeof(*entry));
 
 	if (entry)
-		entry->answer = who_answer_new(&who->n_rows);
+		entry->answer = who_answer_new();
 	if (!entry || !entry->answer) {
 		free(entry);
 		return NULL;
@@ -61,6 +62,26 @@ who_entry_new(struct who *who, const struct segment *segment)
 	(void)snprintf(entry->name, sizeof(entry->name), "%s", segment->definition->name);
 	TAILQ_INSERT_TAIL(&who->waiting, entry, link);
 	return entry;
+}
+
+/* What it is given is its own to pay for from now on, however many others have it, too. */
+static void
+who_give(struct who_request *request, struct who_answer *answer)
+{
+	size_t n_bytes = who_answer_bytes(answer);
+	int r = 0;
+
+	if (n_bytes)
+		r = (request->is_trusted ? accounts_charge_trusted : accounts_charge)(request->accounts, request->uid,
+		    ACCOUNTS_MEMORY, n_bytes, &request->charge);
+	if (r) {
+		request->refusal = r;
+		request->refused_bytes = n_bytes;
+	} else {
+		request->answer = answer;
+		answer->n_users++;
+	}
+	request->wake(request);
 }
 
 /* Hands answers out, to so many in one turn of the loop. */
@@ -79,9 +100,7 @@ who_hand_out(struct who *who)
 		}
 		LIST_REMOVE(request, link);
 		request->entry = NULL;
-		request->answer = entry->answer;
-		entry->answer->n_users++;
-		request->wake(request);
+		who_give(request, entry->answer);
 	}
 }
 
@@ -92,6 +111,32 @@ who_entry_segment(const struct who_entry *entry)
 	struct segment *segment = registry_find(entry->who->registry, entry->name);
 
 	return segment && segment->holding.object.fd >= 0 && segment->generation == entry->answer->told.generation ? segment : NULL;
+}
+
+/*
+ * Rows that are gathered are charged to one who asked; where that uid has as much as it may, to another that waits for the same: it is
+ * not to have less of an answer because somebody else asked first. False: there is none.
+ */
+static bool
+who_entry_find_payer(struct who_entry *entry, size_t n_bytes)
+{
+	struct who_answer *answer = entry->answer;
+	struct charge charge = CHARGE_NULL;
+	const struct who_request *request;
+
+	if (entry->has_no_payer)
+		return false;
+	LIST_FOREACH(request, &entry->requests, link) {
+		if (answer->charge.account && request->uid == answer->charge.account->uid)
+			continue;
+		if (accounts_charge(request->accounts, request->uid, ACCOUNTS_MEMORY, n_bytes, &charge))
+			continue;
+		charge_deinit(&answer->charge);
+		answer->charge = charge_take(&charge);
+		return true;
+	}
+	entry->has_no_payer = true;
+	return false;
 }
 
 /* Looking. */
@@ -157,7 +202,12 @@ who_look(struct who *who)
 	who->question.n_rows = 0;
 	for (unsigned n = 0; n < WHO_SEGMENTS && (entry = TAILQ_FIRST(&who->waiting)); n++) {
 		TAILQ_REMOVE(&who->waiting, entry, link);
+		if (LIST_EMPTY(&entry->requests)) {
+			who_entry_free(entry);
+			continue;
+		}
 		TAILQ_INSERT_TAIL(&who->asked, entry, link);
+		entry->has_no_payer = false;
 		entry->n_looks++;
 		entry->answer->told.looked_ns = clock_realtime_ns();
 		who_add_segment(entry);
@@ -227,6 +277,22 @@ who_is_own(const struct who *who, pid_t pid)
 	return who_has_pid(who->pids, who->n_pids, pid) || who_has_pid(pids, who_own_pids(who, pids, WHO_PIDS), pid);
 }
 
+/* False: there is no room for it. */
+static bool
+who_entry_take(struct who_entry *entry, enum protocol_object_kind kind, const struct audit_holder *holder)
+{
+	struct who_answer *answer = entry->answer;
+	int r = 0;
+
+	/* Nobody pays for what there is none of yet. */
+	if (!answer->charge.account && !who_entry_find_payer(entry, who_answer_next_bytes(answer)))
+		return false;
+	r = who_answer_take(answer, kind, holder);
+	if (r == ACCOUNTS_E_LIMIT && who_entry_find_payer(entry, who_answer_next_bytes(answer)))
+		r = who_answer_take(answer, kind, holder);
+	return r == 0;
+}
+
 static int
 who_take(struct auditor_question *question, const void *row)
 {
@@ -240,7 +306,7 @@ who_take(struct auditor_question *question, const void *row)
 	/* Our own mappings are not among those that the kernel's count is held against. */
 	if (is_counted && holder->pid != getpid())
 		entry->n_maps += holder->n_maps;
-	if (!who_is_own(who, holder->pid) && !who_answer_take(answer, kind, holder))
+	if (!who_is_own(who, holder->pid) && !who_entry_take(entry, kind, holder))
 		answer->told.flags |= PROTOCOL_TOLD_INCOMPLETE;
 	return 0;
 }
@@ -306,6 +372,7 @@ who_conclude(struct who_entry *entry, const struct auditor_end *end)
 	    (entry->who->auditor->has_other_pids ? PROTOCOL_TOLD_OTHER_PIDS : 0);
 	if (*end->text)
 		entry->answer->text = strdup(end->text);
+	charge_deinit(&entry->answer->charge);
 	return true;
 }
 
@@ -341,7 +408,7 @@ who_own_pids(const struct who *who, pid_t *pids, size_t max)
 }
 
 int
-who_ask(struct who *who, struct segment *segment, bool at_once, struct who_request *request)
+who_ask(struct who *who, struct segment *segment, struct who_request *request)
 {
 	struct who_entry *entry;
 
@@ -354,7 +421,7 @@ who_ask(struct who *who, struct segment *segment, bool at_once, struct who_reque
 		entry = who_entry_new(who, segment);
 	if (!entry)
 		return -ENOMEM;
-	entry->at_once |= at_once;
+	entry->at_once |= request->is_trusted;
 	request->entry = entry;
 	LIST_INSERT_HEAD(&entry->requests, request, link);
 	who_schedule(who);
@@ -368,7 +435,9 @@ who_forget(struct who_request *request)
 	if (request->entry)
 		LIST_REMOVE(request, link);
 	request->entry = NULL;
+	request->refusal = 0;
 	who_answer_unref(take_ptr(request->answer));
+	charge_deinit(&request->charge);
 }
 
 int

@@ -19,8 +19,14 @@ struct who_entry;
 
 /* Embedded in who asks. */
 struct who_request {
-	void (*wake)(struct who_request *request);	/* answer is there */
+	void (*wake)(struct who_request *request);	/* answer is there, or why there is none */
+	struct accounts *accounts;	/* in which uid is charged for what it keeps */
+	uint32_t uid;
+	bool is_trusted;		/* it administers: it does not wait for a rest, and has its part of what all may have */
 	struct who_answer *answer;	/* what was asked for last; or NULL */
+	struct charge charge;		/* for that */
+	int refusal;			/* it may not keep what there is: ACCOUNTS_E_LIMIT, or -ENOMEM; or 0 */
+	size_t refused_bytes;
 	struct who_entry *entry;	/* it waits for the answer; or NULL */
 	LIST_ENTRY(who_request) link;
 };
@@ -43,7 +49,6 @@ struct who {
 	struct event timer;		/* while entries wait, or end */
 	uint64_t begun_ns;		/* monotonic: of the look */
 	uint64_t rest_until_ns;
-	size_t n_rows;			/* that are kept, of all answers */
 };
 
 /* 0 or -ENOMEM. */
@@ -52,8 +57,8 @@ int who_init(struct who *who, struct event_base *base, struct auditor *auditor, 
 /* After all who asked have forgotten. One that is zero may be deinitialised. */
 void who_deinit(struct who *who);
 
-/* at_once: without the rest. 0 or -ENOMEM; wake is called from the loop. What it asked for before is forgotten. */
-int who_ask(struct who *who, struct segment *segment, bool at_once, struct who_request *request);
+/* 0 or -ENOMEM; wake is called from the loop. What it asked for before is forgotten. */
+int who_ask(struct who *who, struct segment *segment, struct who_request *request);
 /* Copies the pids of our own processes, max at most. How many. */
 size_t who_own_pids(const struct who *who, pid_t *pids, size_t max);
 /* Gives the answer up, or does not wait any more. */

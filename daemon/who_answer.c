@@ -7,7 +7,7 @@
 #include "daemon/who_answer.h"
 
 #define ROWS_MAX	8192		/* of one answer */
-#define ROWS_TOTAL	(UINT64_C(1) << 18)	/* of all that are kept */
+#define ROWS_FIRST	8
 
 static_assert(PROTOCOL_HAS_MAP_READ == AUDIT_MAPS_READ && PROTOCOL_HAS_MAP_WRITE == AUDIT_MAPS_WRITE &&
     PROTOCOL_HAS_FD_READ == AUDIT_FD_READ && PROTOCOL_HAS_FD_WRITE == AUDIT_FD_WRITE &&
@@ -18,24 +18,24 @@ static_assert(PROTOCOL_HAS_MAP_READ == AUDIT_MAPS_READ && PROTOCOL_HAS_MAP_WRITE
 #define OF_PROCESS	(PROTOCOL_HAS_PID_NAMESPACE | PROTOCOL_HAS_IPC_NAMESPACE | PROTOCOL_HAS_STOPPED)
 
 struct who_answer *
-who_answer_new(size_t *n_total)
+who_answer_new(void)
 {
 	struct who_answer *answer = calloc(1, sizeof(*answer));
 
 	if (!answer)
 		return NULL;
 	answer->n_users = 1;
-	answer->n_total = n_total;
 	return answer;
 }
 
 void
 who_answer_clear(struct who_answer *answer)
 {
-	*answer->n_total -= answer->n_rows;
 	free(take_ptr(answer->rows));
 	free(take_ptr(answer->text));
 	answer->n_rows = answer->rows_size = 0;
+	if (answer->charge.account)
+		(void)charge_resize(&answer->charge, 0);
 }
 
 void
@@ -44,25 +44,49 @@ who_answer_unref(struct who_answer *answer)
 	if (!answer || --answer->n_users)
 		return;
 	who_answer_clear(answer);
+	charge_deinit(&answer->charge);
 	free(answer);
 }
 
-/* Room for one more, zero but for its place; or NULL. */
+static size_t
+who_answer_next_size(const struct who_answer *answer)
+{
+	if (answer->n_rows < answer->rows_size)
+		return answer->rows_size;
+	return max_u64(ROWS_FIRST, answer->rows_size * 2);
+}
+
+size_t
+who_answer_next_bytes(const struct who_answer *answer)
+{
+	return who_answer_next_size(answer) * sizeof(*answer->rows);
+}
+
+/* Room for more, charged before it is there. 0, ACCOUNTS_E_LIMIT or -ENOMEM. */
+static int
+who_answer_grow(struct who_answer *answer)
+{
+	size_t size = who_answer_next_size(answer);
+	struct protocol_process *rows;
+
+	if (answer->n_rows == ROWS_MAX)
+		return -ENOMEM;
+	if (size == answer->rows_size)
+		return 0;
+	if (answer->charge.account && charge_resize(&answer->charge, size * sizeof(*rows)))
+		return ACCOUNTS_E_LIMIT;
+	rows = reallocarray(answer->rows, size, sizeof(*rows));
+	if (!rows)
+		return -ENOMEM;
+	answer->rows = rows;
+	answer->rows_size = size;
+	return 0;
+}
+
+/* One more, zero but for its place. */
 static struct protocol_process *
 who_answer_add(struct who_answer *answer)
 {
-	if (answer->n_rows == ROWS_MAX || *answer->n_total == ROWS_TOTAL)
-		return NULL;
-	if (answer->n_rows == answer->rows_size) {
-		size_t size = max_u64(8, answer->rows_size * 2);
-		struct protocol_process *rows = reallocarray(answer->rows, size, sizeof(*rows));
-
-		if (!rows)
-			return NULL;
-		answer->rows = rows;
-		answer->rows_size = size;
-	}
-	++*answer->n_total;
 	answer->rows[answer->n_rows] = (struct protocol_process) { .cursor = answer->n_rows + 1 };
 	return &answer->rows[answer->n_rows++];
 }
@@ -80,26 +104,28 @@ who_answer_describe(struct protocol_process *row, const struct audit_holder *hol
 	(void)snprintf(row->container, sizeof(row->container), "%s", holder->container);
 }
 
-bool
+int
 who_answer_take(struct who_answer *answer, enum protocol_object_kind kind, const struct audit_holder *holder)
 {
 	struct protocol_process *row = answer->n_rows ? &answer->rows[answer->n_rows - 1] : NULL;
 
 	if (!row || row->pid != holder->pid) {
+		int r = who_answer_grow(answer);
+
+		if (r)
+			return r;
 		row = who_answer_add(answer);
-		if (!row)
-			return false;
 		who_answer_describe(row, holder);
 	}
 	if (kind != PROTOCOL_OBJECT_DATA) {
 		row->how |= kind == PROTOCOL_OBJECT_CONTROL ? PROTOCOL_HAS_CONTROL : PROTOCOL_HAS_STAND_IN;
-		return true;
+		return 0;
 	}
 	row->how |= holder->how;
 	row->n_maps = holder->n_maps;
 	row->n_fds = holder->n_fds;
 	row->mapped_bytes = holder->mapped_bytes;
-	return true;
+	return 0;
 }
 
 bool
@@ -132,6 +158,5 @@ who_answer_drop_doubtful(struct who_answer *answer)
 		}
 		n++;
 	}
-	*answer->n_total -= answer->n_rows - n;
 	answer->n_rows = n;
 }

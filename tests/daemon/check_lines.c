@@ -10,6 +10,7 @@
 #include "daemon/reload_lines.h"
 #include "tests/suite_run.h"
 
+#define UID	1000
 #define N_LINES		60000
 #define PIECE_NS	(NS_PER_MS / 2)
 
@@ -68,6 +69,36 @@ START_TEST(many_lines_are_given_back_in_pieces)
 }
 END_TEST
 
+START_TEST(lines_are_charged_as_long_as_they_are_kept)
+{
+	static struct reload_step step = { .action = PROTOCOL_PLAN_ADDED };
+	const struct conf_limits limits = { .clients = 1 };
+	struct reload_lines lines, garbage;
+	struct accounts accounts;
+	uint32_t n = 0;
+
+	accounts_init(&accounts, &limits);
+	reload_lines_init(&lines);
+	reload_lines_init(&garbage);
+	ck_assert_int_eq(accounts_charge_again(&accounts, UID, ACCOUNTS_MEMORY, 0, &lines.charge), 0);
+	reload_text_clear(&step.text);
+	reload_text_add(&step.text, "size");
+	while (reload_lines_add(&lines, PROTOCOL_PLAN_SEGMENT, "desk", &step) == 0)
+		n++;
+	(void)printf("%u lines may be kept, in %ju bytes\n", n, (uintmax_t)lines.charge.amount);
+	ck_assert_uint_eq(lines.n, n);
+	ck_assert_uint_gt(lines.charge.amount, 31 * MIB);
+	ck_assert_uint_le(lines.charge.amount, 32 * MIB);
+	ck_assert_uint_eq(accounts_used(&accounts, UID, ACCOUNTS_MEMORY), lines.charge.amount);
+	/* Those of others are others' matter. */
+	reload_lines_move(&lines, &garbage);
+	ck_assert_uint_eq(accounts_used(&accounts, UID, ACCOUNTS_MEMORY), 0);
+	reload_lines_deinit(&garbage);
+	reload_lines_deinit(&lines);
+	accounts_deinit(&accounts);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -75,6 +106,7 @@ main(void)
 	TCase *tcase = tcase_create("lines");
 
 	tcase_add_test(tcase, many_lines_are_given_back_in_pieces);
+	tcase_add_test(tcase, lines_are_charged_as_long_as_they_are_kept);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

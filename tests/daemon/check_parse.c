@@ -19,6 +19,7 @@
 #include "daemon/parse.h"
 #include "tests/suite_run.h"
 
+#define UID		1000
 #define KIND_VARIABLE	"CHECK_PARSE_WORKER"
 #define SLICE_NS	(NS_PER_MS / 2)
 
@@ -299,6 +300,37 @@ START_TEST(uploaded_texts_are_read)
 	ck_assert_str_eq(outcome_of(parse), "");
 	ck_assert_int_eq(parse->reader.summary.result, 0);
 	(void)parse_free(parse);
+}
+END_TEST
+
+START_TEST(uploads_are_charged)
+{
+	static char bytes[64 * 1024];
+	const struct conf_limits limits = { .clients = 1 };
+	struct parse_upload upload = PARSE_UPLOAD_NULL, second = PARSE_UPLOAD_NULL;
+	struct accounts accounts;
+	uint64_t length;
+	int r;
+
+	accounts_init(&accounts, &limits);
+	ck_assert_int_eq(accounts_charge_again(&accounts, UID, ACCOUNTS_MEMORY, 0, &upload.charge), 0);
+	ck_assert_int_eq(accounts_charge_again(&accounts, UID, ACCOUNTS_MEMORY, 0, &second.charge), 0);
+	ck_assert_int_eq(parse_upload_begin(&upload, "a.conf", 6), 0);
+	ck_assert_int_eq(parse_upload_begin(&second, "a.conf", 6), 0);
+	while ((r = parse_upload_append(&upload, bytes, sizeof(bytes))) == 0)
+		ck_assert_uint_eq(upload.charge.amount, upload.length_bytes);
+	ck_assert_int_eq(r, PARSE_E_TOO_LARGE);
+	/* All that one may be is beyond the limit of a uid twice. What was refused has not been kept. */
+	while ((r = parse_upload_append(&second, bytes, sizeof(bytes))) == 0)
+		length = second.length_bytes;
+	ck_assert_int_eq(r, PARSE_E_LIMIT);
+	ck_assert_uint_eq(second.length_bytes, length);
+	ck_assert_uint_eq(second.charge.amount, length);
+	parse_upload_deinit(&upload, &parser);
+	ck_assert_int_eq(parse_upload_append(&second, bytes, sizeof(bytes)), 0);
+	parse_upload_deinit(&second, &parser);
+	ck_assert_uint_eq(accounts_used(&accounts, UID, ACCOUNTS_MEMORY), 0);
+	accounts_deinit(&accounts);
 }
 END_TEST
 
@@ -586,6 +618,7 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, strange_files_do_not_block);
 	tcase_add_test(tcase, main_file_that_is_gone_is_a_problem);
 	tcase_add_test(tcase, uploaded_texts_are_read);
+	tcase_add_test(tcase, uploads_are_charged);
 	tcase_add_test(tcase, uploads_are_bounded);
 	tcase_add_test(tcase, ten_mib_are_read_in_slices);
 	tcase_add_test(tcase, items_are_put_together);

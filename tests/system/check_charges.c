@@ -443,6 +443,40 @@ START_TEST(who_reads_waits_for_those_who_do_not)
 }
 END_TEST
 
+/* What an administrator has uploaded, and the lines of the plan of it. */
+START_TEST(uploads_and_plans_are_charged)
+{
+	enum { LENGTH = 800 };
+	struct suite_scene scene;
+	struct harness_conn conn;
+	struct harness_reply reply;
+	union suite_request request = { .header = { 0 } };
+	struct protocol_upload *upload = (void *)&request;
+	struct protocol_plan *plan = (void *)&request;
+
+	suite_begin(&scene, NULL, suite_desk);
+	harness_open(&conn, scene.daemon.socket);
+	upload->flags = PROTOCOL_UPLOAD_BEGIN | PROTOCOL_UPLOAD_NAME;
+	upload->length = 6;
+	memcpy(upload->bytes, "a.conf", 6);
+	ck_assert_int_eq(harness_ask(&conn, PROTOCOL_UPLOAD, &upload->header, sizeof(*upload), &reply), 0);
+	memset(&request, 0, sizeof(request));
+	upload->length = LENGTH;
+	memset(upload->bytes, '\n', LENGTH);
+	ck_assert_int_eq(harness_ask(&conn, PROTOCOL_UPLOAD, &upload->header, sizeof(*upload), &reply), 0);
+	ck_assert_uint_ge(charged(&scene.daemon, "memory"), 6 + LENGTH);
+	ck_assert_uint_lt(charged(&scene.daemon, "memory"), 2 * LENGTH);
+	memset(&request, 0, sizeof(request));
+	plan->flags = PROTOCOL_PLAN_UPLOADED;
+	ck_assert_int_eq(harness_ask(&conn, PROTOCOL_PLAN, &plan->header, sizeof(*plan), &reply), 0);
+	/* A page of lines. */
+	ck_assert_uint_ge(charged(&scene.daemon, "memory"), 6 + LENGTH + PROTOCOL_MESSAGE_MAX / 2);
+	harness_close(&conn);
+	await_nothing_charged(&scene);
+	suite_end(&scene);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -456,6 +490,7 @@ main(void)
 	tcase_add_test(tcase, who_reads_waits_for_those_who_do_not);
 	tcase_add_test(tcase, who_leaves_descriptors_behind_holds_up_nobody);
 	tcase_add_test(tcase, ends_are_remembered_for_each_uid);
+	tcase_add_test(tcase, uploads_and_plans_are_charged);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }

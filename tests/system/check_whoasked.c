@@ -3,12 +3,15 @@
 /* Asking who has a segment: without rights, without segmentd-audit, by many, and by those who do not read the answer. */
 #include "config.h"
 
+#include <inttypes.h>
 #include <signal.h>
 
 #include "tests/system/looking.h"
 #include "tests/system/stranger.h"
 
-#define KEPT	4		/* answers that a user may leave unread */
+#define CROWD		300
+#define ANSWER_BYTES	(512 * sizeof(struct protocol_process))	/* of one about so many */
+#define ANSWERS		((int)(32 * MIB / ANSWER_BYTES))	/* that a uid may leave unread */
 
 /* The daemon's own rights are not enough: what it is not shown it counts, and says what would show it. */
 LOOKING_TEST(without_rights_there_are_numbers)
@@ -88,41 +91,83 @@ LOOKING_TEST(many_may_ask_at_once)
 	looking_end();
 }
 
-/* Rows that are not read take memory: of an ordinary user few answers are kept. */
+/* Rows that are not read are charged: more than a uid may have in all are none of its. */
 static void
 leave_unread(int control, void *arg)
 {
-	struct harness_conn conns[KEPT + 1];
+	static struct harness_conn conns[ANSWERS + 1];
 	struct protocol_who request = { .name = "book" };
 	struct protocol_who_rows next = { 0 };
 	struct harness_reply reply;
+	int n_refused = 0, refused = 0;
 
 	harness_become(HARNESS_NOBODY, HARNESS_NOBODY, NULL, 0);
-	for (int i = 0; i <= KEPT; i++) {
-		int wanted = i < KEPT ? 0 : -EBUSY;
-
+	for (int i = 0; i <= ANSWERS; i++) {
 		harness_open(&conns[i], looking.daemon.socket);
-		harness_assert(harness_ask(&conns[i], PROTOCOL_WHO, &request.header, sizeof(request), &reply) == wanted,
-		    "the %dth is answered with %d", i, reply.header.status);
+		harness_fill(&conns[i], &request.header, PROTOCOL_WHO, sizeof(request));
+		ck_assert_int_eq(harness_send(conns[i].fd, &request, sizeof(request), NULL, 0), sizeof(request));
 	}
+	for (int i = 0; i <= ANSWERS; i++) {
+		ck_assert_int_gt(harness_receive(conns[i].fd, &reply), 0);
+		if (reply.header.status == 0) {
+			ck_assert_uint_eq(((struct protocol_told *)(void *)&reply)->n_rows, CROWD + 2);
+			continue;
+		}
+		n_refused++;
+		refused = i;
+		ck_assert_int_eq(reply.header.status, -EDQUOT);
+		harness_assert(strstr(reply.bytes + sizeof(reply.header), "bytes that are kept for its connections"), "it says: %s",
+		    reply.bytes + sizeof(reply.header));
+	}
+	ck_assert_int_eq(n_refused, 1);
+	harness_say(control, "full");
+	harness_expect(control, "read");
 	/* Read, and there is room again. */
-	harness_assert(harness_ask(&conns[0], PROTOCOL_WHO_ROWS, &next.header, sizeof(next), &reply) == 0, "rows");
-	harness_assert(harness_ask(&conns[0], PROTOCOL_WHO_ROWS, &next.header, sizeof(next), &reply) == -ENODATA, "rows once");
-	harness_assert(harness_ask(&conns[KEPT], PROTOCOL_WHO, &request.header, sizeof(request), &reply) == 0, "%s",
+	for (int status = 0; status == 0;) {
+		status = harness_ask(&conns[!refused], PROTOCOL_WHO_ROWS, &next.header, sizeof(next), &reply);
+		if (status == 0 && !(reply.header.flags & PROTOCOL_MORE))
+			break;
+		ck_assert_int_eq(status, 0);
+		next.cursor += reply.listed.n_rows;
+	}
+	harness_assert(harness_ask(&conns[!refused], PROTOCOL_WHO_ROWS, &next.header, sizeof(next), &reply) == -ENODATA, "rows once");
+	harness_assert(harness_ask(&conns[refused], PROTOCOL_WHO, &request.header, sizeof(request), &reply) == 0, "%s",
 	    reply.bytes + sizeof(reply.header));
+	harness_say(control, "asked");
+	harness_expect(control, "end");
 }
 
-LOOKING_TEST(answers_that_are_not_read_are_few)
+static uint64_t
+memory_charged(void)
 {
+	return suite_figure(&looking.daemon, "segmentd_charged{kind=\"memory\"}");
+}
+
+LOOKING_TEST(answers_that_are_not_read_are_charged)
+{
+	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct harness_child child;
+	struct keeper keeper;
 	int fd;
 
 	harness_need_root();
 	looking_begin(looking_book, true);
 	fd = suite_attach(&looking.conn, "book", SUITE_READ);
+	keeper_start(&keeper, looking.daemon.socket, -1);
+	keeper_must(&keeper, 0, "attach book %u", SUITE_WRITE);
+	keeper_must(&keeper, 0, "crowd %d", CROWD - 1);
 	harness_child_start(&child, leave_unread, NULL);
+	harness_expect(child.control, "full");
+	ck_assert_uint_eq(memory_charged(), ANSWERS * ANSWER_BYTES);
+	/* Others are told all the same. */
+	looking_expect(CROWD + 2);	/* with the test and its child */
+	harness_say(child.control, "read");
+	harness_expect(child.control, "asked");
+	ck_assert_uint_eq(memory_charged(), ANSWERS * ANSWER_BYTES);
+	harness_say(child.control, "end");
 	harness_child_await_success(&child);
-	looking_expect(1);
+	while (memory_charged())
+		harness_assert(clock_monotonic_ns() < until_ns, "%" PRIu64 " bytes are charged", memory_charged());
 	(void)close(fd);
 	looking_end();
 }
@@ -193,7 +238,7 @@ main(void)
 	tcase_add_test(tcase, without_rights_there_are_numbers);
 	tcase_add_test(tcase, without_the_program_a_sentence_says_so);
 	tcase_add_test(tcase, many_may_ask_at_once);
-	tcase_add_test(tcase, answers_that_are_not_read_are_few);
+	tcase_add_test(tcase, answers_that_are_not_read_are_charged);
 	tcase_add_test(tcase, what_cannot_be_asked_is_refused);
 	tcase_add_test(tcase, pids_of_another_namespace_are_told_as_such);
 	suite_add_tcase(suite, tcase);
