@@ -80,6 +80,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/requests_who.c \
 	daemon/rest.c daemon/rest.h \
 	daemon/rowfile.c daemon/rowfile.h \
+	daemon/rounds.c daemon/rounds.h \
 	daemon/segment.c daemon/segment.h \
 	daemon/segment_count.c \
 	daemon/segment_ends.c daemon/segment_parts.h \

@@ -49,6 +49,8 @@ struct lock {
 	struct ledger_entry row;	/* once it was recovered */
 };
 
+#define LOCKS_PASSES	3		/* kinds of what recovery has to do with a segment's locks */
+
 struct locks {
 	struct recovery *recovery;
 	const struct holding *holding;
@@ -60,6 +62,8 @@ struct locks {
 	uint32_t n_foreign_writers;	/* attached, and not certainly of our own pid namespace */
 	uint32_t n_poisoned;		/* when they were last looked at: at a death, or when somebody asked */
 	uint64_t n_recoveries;
+	LIST_HEAD(, recovery_pass) passes;	/* that wait; recovery's */
+	struct recovery_pass *waiting[LOCKS_PASSES];	/* of those kinds of which one serves for all; or NULL */
 };
 
 /* Bytes of control memory that the definition needs; 0: none. */

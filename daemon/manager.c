@@ -556,7 +556,6 @@ manager_open(struct start *start, struct manager **ret_manager)
 	TAILQ_INIT(&manager->leftovers.list);
 	manager->record = (struct record) RECORD_NULL;
 	manager->survival = (struct survival) SURVIVAL_NULL;
-	TAILQ_INIT(&manager->recovery.passes);
 	LIST_INIT(&manager->recovery.jobs);
 
 	/* A write to a peer that has gone is an error, and a broken lease no reason to end. */

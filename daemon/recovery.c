@@ -8,6 +8,8 @@
  */
 #include "config.h"
 
+#include <assert.h>
+
 #include "base/base.h"
 #include "daemon/guard.h"
 #include "daemon/recovery_lock.h"
@@ -17,11 +19,21 @@
 #define LOCKS_A_LOOK	16		/* at the clock */
 #define SMALL_SWEEP	16		/* locks: swept at each death, without waiting for others */
 
+#define DUE_MAX		256		/* passes whose delay is over, that are heard of in one turn */
+
+static const uint64_t delays_ns[RECOVERY_DELAY_N] = {
+	[RECOVERY_AFTER_1MS] = NS_PER_MS,
+	[RECOVERY_AFTER_10MS] = 10 * NS_PER_MS,
+	[RECOVERY_AFTER_100MS] = 100 * NS_PER_MS,
+	[RECOVERY_AFTER_1S] = NS_PER_SEC,
+	[RECOVERY_AFTER_10S] = 10 * NS_PER_SEC,
+};
+
 /*
- * When a lock is gone over again whose word a writer keeps changing, which is that writer's to ruin after these; or a mutex
- * whose owner is on its way out, or simply somebody else.
+ * How often a lock is gone over again whose word a writer keeps changing, which is that writer's to ruin after these; or a mutex
+ * whose owner is on its way out, or simply somebody else: after 1 ms, 10, 100, and 1 s.
  */
-static const uint64_t again_ns[] = { NS_PER_MS, 10 * NS_PER_MS, 100 * NS_PER_MS, NS_PER_SEC };
+#define ROUNDS_MAX	RECOVERY_AFTER_1S
 
 struct recovery_pass {
 	struct locks *locks;
@@ -31,31 +43,47 @@ struct recovery_pass {
 	unsigned n_rounds;
 	bool needs_round;		/* something was left in this one */
 	bool was_costly;		/* the last lock: the clock is looked at before the next one */
-	uint64_t at_ns;			/* when it goes on */
-	uint64_t round;			/* in which it has its turn: each uid that died has one in each */
-	TAILQ_ENTRY(recovery_pass) entry;
+	bool is_running;		/* and in no queue */
+	enum recovery_delay delay;	/* until it goes on */
+	uint64_t at_ns;			/* when that is, where it is not now */
+	struct round round;
+	TAILQ_ENTRY(recovery_pass) later_entry;
+	LIST_ENTRY(recovery_pass) entry;	/* of its locks */
 };
 
 /*
- * Passes wait by rounds. Who has thousands of attachments to segments of many locks, and dies with all of them, has as many passes:
- * one of another uid is served after one of those, and not after all.
+ * Passes wait by the uids that died. Who has thousands of attachments to segments of many locks, and dies with all of them, has as many
+ * passes: one of another uid is served after one of those, and not after all. It costs the same to put one of them there.
  */
 static void
 recovery_insert(struct recovery *recovery, struct recovery_pass *pass)
 {
-	struct recovery_pass *other, *before = NULL;
+	if (pass->delay == RECOVERY_NOW) {
+		rounds_enter(&recovery->passes, &pass->round, pass->dead.uid);
+		return;
+	}
+	pass->at_ns = clock_monotonic_ns() + delays_ns[pass->delay];
+	TAILQ_INSERT_TAIL(&recovery->later[pass->delay], pass, later_entry);
+}
 
-	pass->round = max_u64(pass->round, recovery->round);
-	TAILQ_FOREACH(other, &recovery->passes, entry)
-		if (other->dead.uid == pass->dead.uid)
-			pass->round = max_u64(pass->round, other->round + 1);
-	TAILQ_FOREACH_REVERSE(before, &recovery->passes, recovery_queue, entry)
-		if (before->round <= pass->round)
-			break;
-	if (before)
-		TAILQ_INSERT_AFTER(&recovery->passes, before, pass, entry);
+static void
+recovery_remove(struct recovery *recovery, struct recovery_pass *pass)
+{
+	if (pass->round.is_waiting)
+		rounds_leave(&recovery->passes, &pass->round);
 	else
-		TAILQ_INSERT_HEAD(&recovery->passes, pass, entry);
+		TAILQ_REMOVE(&recovery->later[pass->delay], pass, later_entry);
+}
+
+/* Of one that is in no queue. */
+static void
+recovery_free_pass(struct recovery *recovery, struct recovery_pass *pass)
+{
+	LIST_REMOVE(pass, entry);
+	if (pass->locks->waiting[pass->kind] == pass)
+		pass->locks->waiting[pass->kind] = NULL;
+	recovery->n_passes--;
+	free(pass);
 }
 
 /* The dead had this lock, or had it not. True: it has to be gone over again. */
@@ -140,11 +168,11 @@ recovery_walk(struct recovery *recovery, struct recovery_pass *pass, uint64_t un
 		pass->needs_round |= recovery_step(recovery, pass, lock);
 		lock_note(lock);
 	}
-	if (!pass->needs_round || pass->n_rounds++ == BASE_ARRAY_SIZE(again_ns))
+	if (!pass->needs_round || pass->n_rounds++ == ROUNDS_MAX)
 		return true;
 	pass->next = 0;
 	pass->needs_round = false;
-	pass->at_ns = clock_monotonic_ns() + again_ns[pass->n_rounds - 1];
+	pass->delay = (enum recovery_delay)pass->n_rounds;
 	return false;
 }
 
@@ -167,82 +195,105 @@ recovery_arm(struct recovery *recovery, uint64_t at_ns)
 	timer_add(&recovery->turn_event, &delay);
 }
 
+/* Those whose delay is over go on now. */
+static void
+recovery_wake(struct recovery *recovery, uint64_t now_ns)
+{
+	struct recovery_pass *pass;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < RECOVERY_DELAY_N; i++)
+		while ((pass = TAILQ_FIRST(&recovery->later[i])) && pass->at_ns <= now_ns && n++ < DUE_MAX) {
+			recovery_remove(recovery, pass);
+			pass->delay = RECOVERY_NOW;
+			recovery_insert(recovery, pass);
+		}
+}
+
+static uint64_t
+recovery_next_ns(const struct recovery *recovery)
+{
+	const struct recovery_pass *pass;
+	uint64_t next_ns = UINT64_MAX;
+
+	if (rounds_first(&recovery->passes))
+		return 0;
+	for (unsigned i = 0; i < RECOVERY_DELAY_N; i++)
+		if ((pass = TAILQ_FIRST(&recovery->later[i])))
+			next_ns = min_u64(next_ns, pass->at_ns);
+	return next_ns;
+}
+
 static void
 recovery_on_turn(evutil_socket_t fd, short what, void *arg)
 {
 	struct recovery *recovery = arg;
 	uint64_t now_ns = clock_monotonic_ns(), until_ns = now_ns + TURN_NS;
-	struct recovery_pass *pass, *next;
-	uint64_t next_ns = UINT64_MAX;
+	struct round *round;
 	bool is_done;
 
-	for (pass = TAILQ_FIRST(&recovery->passes); pass; pass = next) {
-		next = TAILQ_NEXT(pass, entry);
-		if (pass->at_ns > now_ns)
-			continue;
-		recovery->round = max_u64(recovery->round, pass->round);
+	recovery_wake(recovery, now_ns);
+	while ((round = rounds_take(&recovery->passes))) {
+		struct recovery_pass *pass = BASE_CONTAINER_OF(round, struct recovery_pass, round);
+
+		pass->is_running = true;
 		is_done = recovery_walk(recovery, pass, until_ns);
-		TAILQ_REMOVE(&recovery->passes, pass, entry);
+		pass->is_running = false;
 		if (is_done)
-			free(pass);
+			recovery_free_pass(recovery, pass);
 		else
 			recovery_insert(recovery, pass);
 		if (clock_monotonic_ns() > until_ns)
 			break;
 	}
-	TAILQ_FOREACH(pass, &recovery->passes, entry)
-		next_ns = min_u64(next_ns, pass->at_ns);
 	recovery->armed_ns = UINT64_MAX;
-	recovery_arm(recovery, next_ns);
+	recovery_arm(recovery, recovery_next_ns(recovery));
 }
 
-/* One that waits already, and serves for this one as well; or NULL. */
-static struct recovery_pass *
-recovery_find_same(struct recovery *recovery, const struct recovery_pass *pass)
+/* One that waits already serves for this one as well. */
+static void
+recovery_join(struct recovery *recovery, struct recovery_pass *queued, const struct recovery_pass *pass)
 {
-	struct recovery_pass *other;
-
-	if (pass->kind == RECOVERY_OWNER)
-		return NULL;
-	TAILQ_FOREACH(other, &recovery->passes, entry)
-		if (other->kind == pass->kind && other->locks == pass->locks)
-			return other;
-	return NULL;
+	/* One that is under way has passed some locks by, and goes round once more. */
+	queued->needs_round |= queued->next > 0;
+	queued->dead = pass->dead;
+	queued->n_rounds = (unsigned)min_u64(queued->n_rounds, pass->n_rounds);
+	if (queued->is_running || pass->delay >= queued->delay)
+		return;
+	recovery_remove(recovery, queued);
+	queued->delay = pass->delay;
+	recovery_insert(recovery, queued);
 }
 
 /* Puts a pass in the queue. -ENOMEM: it was not. */
 static int
 recovery_enqueue(struct recovery *recovery, const struct recovery_pass *pass)
 {
-	struct recovery_pass *queued = recovery_find_same(recovery, pass);
+	struct recovery_pass **waiting = &pass->locks->waiting[pass->kind], *queued = *waiting;
 
 	if (queued) {
-		/* One that is under way has passed some locks by, and goes round once more. */
-		queued->needs_round |= queued->next > 0;
-		queued->dead = pass->dead;
-		queued->at_ns = min_u64(queued->at_ns, pass->at_ns);
-		queued->n_rounds = (unsigned)min_u64(queued->n_rounds, pass->n_rounds);
+		recovery_join(recovery, queued, pass);
 	} else {
 		queued = malloc(sizeof(*queued));
 		if (!queued)
 			return -ENOMEM;
 		*queued = *pass;
+		recovery->n_passes++;
+		LIST_INSERT_HEAD(&pass->locks->passes, queued, entry);
+		/* Of what each owner had there is a pass for each. */
+		if (pass->kind != RECOVERY_OWNER)
+			*waiting = queued;
 		recovery_insert(recovery, queued);
 	}
-	recovery_arm(recovery, queued->at_ns);
+	recovery_arm(recovery, queued->delay == RECOVERY_NOW ? 0 : queued->at_ns);
 	return 0;
 }
 
 int
 recovery_again(struct recovery *recovery, struct locks *locks, const struct locks_dead *dead, enum recovery_kind kind,
-    uint64_t delay_ns)
+    enum recovery_delay delay)
 {
-	struct recovery_pass pass = {
-		.locks = locks,
-		.dead = *dead,
-		.kind = kind,
-		.at_ns = clock_monotonic_ns() + delay_ns,
-	};
+	struct recovery_pass pass = { .locks = locks, .dead = *dead, .kind = kind, .delay = delay };
 
 	return recovery_enqueue(recovery, &pass);
 }
@@ -297,25 +348,17 @@ recovery_strays(struct recovery *recovery, struct locks *locks, uint64_t until_n
 unsigned
 recovery_n_waiting(const struct recovery *recovery)
 {
-	const struct recovery_pass *pass;
-	unsigned n = 0;
-
-	TAILQ_FOREACH(pass, &recovery->passes, entry)
-		n++;
-	return n;
+	return recovery->n_passes;
 }
 
 void
 recovery_forget(struct recovery *recovery, struct locks *locks)
 {
-	struct recovery_pass *pass, *next;
+	struct recovery_pass *pass;
 
-	for (pass = TAILQ_FIRST(&recovery->passes); pass; pass = next) {
-		next = TAILQ_NEXT(pass, entry);
-		if (pass->locks != locks)
-			continue;
-		TAILQ_REMOVE(&recovery->passes, pass, entry);
-		free(pass);
+	while ((pass = LIST_FIRST(&locks->passes))) {
+		recovery_remove(recovery, pass);
+		recovery_free_pass(recovery, pass);
 	}
 	recovery_forget_jobs(recovery, locks);
 }
@@ -333,7 +376,9 @@ recovery_init(struct recovery *recovery, struct event_base *base, struct workers
 		.on_event_arg = on_event_arg,
 		.armed_ns = UINT64_MAX,
 	};
-	TAILQ_INIT(&recovery->passes);
+	rounds_init(&recovery->passes);
+	for (unsigned i = 0; i < RECOVERY_DELAY_N; i++)
+		TAILQ_INIT(&recovery->later[i]);
 	LIST_INIT(&recovery->jobs);
 	if (evtimer_assign(&recovery->turn_event, base, recovery_on_turn, recovery))
 		return -ENOMEM;
@@ -343,13 +388,9 @@ recovery_init(struct recovery *recovery, struct event_base *base, struct workers
 void
 recovery_deinit(struct recovery *recovery)
 {
-	struct recovery_pass *pass;
-
+	/* Passes went with their locks. */
+	assert(!recovery->n_passes);
 	if (event_initialized(&recovery->turn_event))
 		(void)evtimer_del(&recovery->turn_event);
-	while ((pass = TAILQ_FIRST(&recovery->passes))) {
-		TAILQ_REMOVE(&recovery->passes, pass, entry);
-		free(pass);
-	}
 	recovery_free_jobs(recovery);
 }

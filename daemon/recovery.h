@@ -13,6 +13,7 @@
 #include <sys/queue.h>
 
 #include "daemon/locks.h"
+#include "daemon/rounds.h"
 #include "daemon/workers.h"
 
 enum recovery_outcome {
@@ -34,6 +35,17 @@ typedef bool (*recovery_attached_fn)(const struct locks *locks, uint32_t id);
 
 struct recovery_pass;
 
+/* When a pass goes on. */
+enum recovery_delay {
+	RECOVERY_NOW,
+	RECOVERY_AFTER_1MS,
+	RECOVERY_AFTER_10MS,
+	RECOVERY_AFTER_100MS,
+	RECOVERY_AFTER_1S,
+	RECOVERY_AFTER_10S,
+	RECOVERY_DELAY_N
+};
+
 struct recovery {
 	struct event_base *base;
 	struct workers *workers;
@@ -45,8 +57,10 @@ struct recovery {
 	recovery_attached_fn is_attached;
 	struct event turn_event;
 	uint64_t armed_ns;		/* when the next turn is; UINT64_MAX: none */
-	TAILQ_HEAD(recovery_queue, recovery_pass) passes;	/* by rounds */
-	uint64_t round;
+	struct rounds passes;		/* that go on now */
+	/* The others, of each delay those that began it first are first. */
+	TAILQ_HEAD(recovery_later, recovery_pass) later[RECOVERY_DELAY_N];
+	unsigned n_passes;
 	LIST_HEAD(, recovery_job) jobs;
 	uint64_t n_recoveries;
 	uint64_t n_poisonings;

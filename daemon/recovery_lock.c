@@ -14,7 +14,6 @@
 #include "daemon/recovery_lock.h"
 
 #define FAILURES_MAX	3		/* of workers at one lock */
-#define STUCK_NS	(10 * NS_PER_SEC)	/* between workers at a mutex that defeats them all */
 
 /* On the loop: some microseconds, and no page has to be found for it. */
 #define SMALL_LOG_BYTES		(64 * KIB)
@@ -190,7 +189,8 @@ recovery_mutex_done(struct recovery *recovery, struct lock *lock, const struct r
 	if (lock->n_failures < FAILURES_MAX)
 		lock->n_failures++;
 	lock->is_stuck = lock->n_failures == FAILURES_MAX;
-	(void)recovery_again(recovery, lock->locks, &job->dead, RECOVERY_SWEEP, lock->is_stuck ? STUCK_NS : NS_PER_SEC);
+	/* One that defeats all workers has them seldom. */
+	(void)recovery_again(recovery, lock->locks, &job->dead, RECOVERY_SWEEP, lock->is_stuck ? RECOVERY_AFTER_10S : RECOVERY_AFTER_1S);
 }
 
 /* The end of a worker's part. The lock is claimed. */
@@ -220,7 +220,7 @@ recovery_job_done(struct recovery *recovery, struct lock *lock, const struct rec
 		recovery_tell(recovery, lock, &job->dead, RECOVERY_FREED);
 	}
 	if ((r == -EAGAIN || r == CONTROL_E_BUSY) &&
-	    recovery_again(recovery, lock->locks, &claim, RECOVERY_OWNER, NS_PER_SEC))
+	    recovery_again(recovery, lock->locks, &claim, RECOVERY_OWNER, RECOVERY_AFTER_1S))
 		(void)control_poison(lock->place.lock, claim_id);
 }
 
@@ -273,6 +273,7 @@ recovery_submit_mutex(struct recovery *recovery, struct lock *lock, uint32_t thr
 			.object = backend_object_of_job(&lock->locks->holding->object),
 		},
 		.fd = lock->locks->holding->object.fd,
+		.uid = dead->uid,
 		.done = recovery_on_job,
 	};
 	mutexes_fill_job(lock, thread, &job->job.job);
@@ -308,6 +309,7 @@ recovery_submit(struct recovery *recovery, struct lock *lock, const struct locks
 		},
 		.fd = holding->object.fd,
 		.control_fd = holding->control ? holding->control->object.fd : -1,
+		.uid = dead->uid,
 		.done = recovery_on_job,
 	};
 	recovery_begin(recovery, lock, job);

@@ -4,13 +4,17 @@
 #ifndef DAEMON_RECOVERY_LOCK_H
 #define DAEMON_RECOVERY_LOCK_H
 
+#include "base/base.h"
 #include "daemon/recovery.h"
 
 enum recovery_kind {
 	RECOVERY_OWNER,			/* those that the dead had */
 	RECOVERY_STRAYS,		/* those that nobody has who is attached */
 	RECOVERY_SWEEP,			/* all, for what any death asks for */
+	RECOVERY_KIND_N
 };
+
+static_assert(RECOVERY_KIND_N == LOCKS_PASSES, "a place each");
 
 /*
  * A lock whose word named `id`, which is dead, when it was looked at. It is not looked at again: a waiter may have taken it
@@ -33,6 +37,6 @@ void recovery_free_jobs(struct recovery *recovery);
 
 /* Goes over the segment's locks once more, after a while. 0 or -ENOMEM. */
 int recovery_again(struct recovery *recovery, struct locks *locks, const struct locks_dead *dead, enum recovery_kind kind,
-    uint64_t delay_ns);
+    enum recovery_delay delay);
 
 #endif

@@ -338,6 +338,8 @@ START_TEST(many_deaths_of_one_uid_delay_no_others)
 		recovery_owner_gone(&test.recovery, test.segment->locks, &dead, 0);
 	}
 	ck_assert_uint_ge(n_passes(), N);
+	/* Nobody was gone past for it but uids. */
+	ck_assert_uint_le(test.recovery.passes.n_steps, n_passes() + 1);
 	/* The first lock is put right at once, and the other is left to later turns. */
 	die_within(ROLL, STRANGER, 100);
 	die_within(ZERO, STRANGER, 100);

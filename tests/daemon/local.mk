@@ -161,6 +161,11 @@ tests_daemon_check_null_SOURCES = tests/daemon/check_null.c tests/daemon/null_ta
 tests_daemon_check_null_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_null_LDADD = $(DAEMON_TEST_LIBS)
 
+check_PROGRAMS += tests/daemon/check_rounds
+tests_daemon_check_rounds_SOURCES = tests/daemon/check_rounds.c
+tests_daemon_check_rounds_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_rounds_LDADD = $(DAEMON_TEST_LIBS)
+
 check_PROGRAMS += tests/daemon/check_turns
 tests_daemon_check_turns_SOURCES = tests/daemon/check_turns.c
 tests_daemon_check_turns_CFLAGS = $(DAEMON_TEST_CFLAGS)
