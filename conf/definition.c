@@ -206,6 +206,7 @@ definition_instantiate(const struct definition *template_, const char *name, uin
 	definition->size_bytes = size_bytes;
 	definition->max_size_bytes = size_bytes;	/* no reload grows it, so nobody else may either */
 	definition->required = false;
+	definition->creator = uid;
 	if (!definition->has_owner) {
 		definition->has_owner = true;
 		definition->owner = uid;

@@ -124,6 +124,7 @@ struct definition {
 	uint32_t owner;
 	uint32_t group;
 	uint32_t key;
+	uint32_t creator;		/* whose doing it is, by uid; 0: the configuration's */
 	uint16_t n_allow;
 	uint16_t n_locks;
 	uint16_t mode;			/* permission bits, 0777 at most */

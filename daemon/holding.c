@@ -285,6 +285,7 @@ release_run_errand(struct release *release)
 		.fd = errand.fds[0],
 		.control_fd = errand.fds[1],
 		.third_fd = errand.fds[2],
+		.uid = release->holding.creator,
 		.patience_seconds = CLOSE_SECONDS,
 		.done = release_closed,
 	};
@@ -351,6 +352,7 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 			.limit_bytes = release->holding.object.map_bytes,
 		},
 		.fd = release->holding.object.fd,
+		.uid = release->holding.creator,
 		.done = release_freed,
 	};
 	workers_submit(releases->workers, &release->job, first);

@@ -32,6 +32,7 @@ struct holding {
 	bool is_elsewhere;		/* not on the nodes that were asked for, or not spread over them so */
 	bool is_adopted;		/* an earlier daemon's, and not ready here yet: if that fails it is kept, and not given back */
 	uint64_t generation;		/* of its segment; what was adopted has brought its own */
+	uint32_t creator;		/* likewise, by uid; 0: the configuration */
 };
 
 #define HOLDING_NULL	{ .object = BACKEND_OBJECT_NULL }

@@ -373,6 +373,7 @@ provision_scrub(struct provision *provision)
 			.limit_bytes = provision->holding->object.map_bytes,
 		},
 		.fd = provision->holding->object.fd,
+		.uid = provision->definition->creator,
 		.done = provision_scrubbed,
 	};
 	provision->n_busy++;

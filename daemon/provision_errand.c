@@ -63,6 +63,7 @@ provision_run_errands(struct provision *provision, enum backend_stage stage)
 		.control_fd = errand.fds[1],
 		.third_fd = errand.fds[2],
 		.patience_seconds = stage == BACKEND_STAGE_USE ? USE_SECONDS : PATIENCE_SECONDS,
+		.uid = provision->definition->creator,
 		.done = provision_errand_done,
 	};
 	provision->n_busy++;

@@ -60,6 +60,7 @@ provision_unlocked(struct slices *slices, int r)
 			.object = backend_object_of_job(&provision->holding->object),
 		},
 		.fd = provision->holding->object.fd,
+		.uid = provision->definition->creator,
 		.done = provision_undone,
 	};
 	provision->n_busy++;

@@ -70,6 +70,7 @@ provision_copy_piece(struct provision *provision)
 		.fd = provision->holding->object.fd,
 		.control_fd = provision->path_fd,
 		.can_wait = !provision->definition->required,
+		.uid = provision->definition->creator,
 		.done = provision_piece_copied,
 	};
 	provision->n_busy++;

@@ -206,6 +206,7 @@ provision_reserve(struct provision *provision)
 			.object = backend_object_of_job(&holding->object),
 		},
 		.fd = holding->object.fd,
+		.uid = provision->definition->creator,
 		.done = provision_reserved,
 	};
 	provision->n_busy++;

@@ -379,6 +379,7 @@ provision_fill(struct provision *provision)
 			.fd = is_data ? holding->object.fd : holding->control->object.fd,
 			.can_wait = !provision->definition->required,
 			.patience_seconds = provision->page_bytes == GIB ? GIB_SECONDS : 0,
+			.uid = provision->definition->creator,
 			.done = provision_piece_done,
 		};
 		provision->next_bytes += length;

@@ -313,6 +313,7 @@ registry_revive_creation(struct registry *registry, struct segment *segment, con
 		registry_drop_templates(registry);
 		return r;
 	}
+	segment->definition->creator = past->charged_uid;
 	creation->session = past->session;
 	creation->serial = past->serial;
 	creation->template_count = &template_->n_segments;

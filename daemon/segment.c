@@ -433,6 +433,7 @@ segment_provision(struct segment *segment, bool is_scrub)
 	segment->is_revived = false;
 	segment_enter(segment, PROTOCOL_PROVISIONING);
 	segment->holding.generation = segment->generation;
+	segment->holding.creator = segment->definition->creator;
 	r = provision_start(segment->host->provisioner, segment->definition, &segment->holding, is_scrub,
 	    segment_on_provisioned, segment_on_progress, segment, &segment->provision, text, sizeof(text));
 	/* What was adopted is what its clients know: it stays the same to them. */

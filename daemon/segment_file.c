@@ -109,6 +109,7 @@ file_sync(struct segment_file *file, bool has_writers)
 		.fd = errand.fds[0],
 		.control_fd = errand.fds[1],
 		.third_fd = errand.fds[2],
+		.uid = segment->definition->creator,
 		.patience_seconds = SYNC_SECONDS,
 		.done = file_synced,
 	};

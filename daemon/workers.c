@@ -365,38 +365,97 @@ worker_give(struct worker *worker, struct workers_job *job)
 	return 0;
 }
 
-/* NULL also when as many are busy as may be at once: there may be more of them, since before a reload. */
-static struct worker *
-workers_idle_one(struct workers *workers)
+/* What those who work are at. */
+struct workers_load {
+	struct worker *idle;		/* one that is; or NULL */
+	unsigned n_busy;
+	uint32_t uid;			/* of their jobs, where that is one and the same */
+	bool is_shared;			/* it is not */
+};
+
+static struct workers_load
+workers_load(const struct workers *workers)
 {
-	struct worker *worker, *idle = NULL;
-	unsigned n_busy = 0;
+	struct workers_load load = { 0 };
+	struct worker *worker;
 
 	LIST_FOREACH(worker, &workers->list, entry) {
-		if (worker->job)
-			n_busy++;
-		else if (!worker->is_retired && !idle)
-			idle = worker;
+		if (worker->job) {
+			load.is_shared |= load.n_busy && worker->job->uid != load.uid;
+			load.uid = worker->job->uid;
+			load.n_busy++;
+		} else if (!worker->is_retired && !load.idle)
+			load.idle = worker;
 	}
-	return n_busy < workers->n_max ? idle : NULL;
+	return load;
 }
 
-static struct workers_queue *
+static struct rounds *
 workers_queue_of(struct workers *workers, const struct workers_job *job)
 {
 	return job->can_wait ? &workers->waiting : &workers->queue;
 }
 
 static struct workers_job *
+job_of(struct round *round)
+{
+	return round ? BASE_CONTAINER_OF(round, struct workers_job, round) : NULL;
+}
+
+/* Of both queues, the one that is served first. */
+static const struct rounds *
+workers_queue_first(const struct workers *workers)
+{
+	if (workers->owes_waiting && rounds_first(&workers->waiting))
+		return &workers->waiting;
+	return rounds_first(&workers->queue) ? &workers->queue : &workers->waiting;
+}
+
+static struct workers_job *
 workers_first(const struct workers *workers)
 {
-	return TAILQ_FIRST(TAILQ_EMPTY(&workers->queue) ? &workers->waiting : &workers->queue);
+	return job_of(rounds_first(workers_queue_first(workers)));
+}
+
+/* The first that is another uid's. */
+static struct workers_job *
+rounds_first_of_others(const struct rounds *rounds, uint32_t uid)
+{
+	struct round *round = rounds_first(rounds);
+
+	return job_of(round && round->uid == uid ? rounds_next_uid(round) : round);
+}
+
+/*
+ * The job that may be begun now; or NULL. There may be more workers than there are to be, since before a reload. Where all are busy
+ * with one uid's jobs, which may come to no end for long, another's has one more.
+ */
+static struct workers_job *
+workers_next(const struct workers *workers, const struct workers_load *load)
+{
+	struct workers_job *job;
+
+	if (load->n_busy < workers->n_max)
+		return workers_first(workers);
+	if (load->n_busy > workers->n_max || load->is_shared)
+		return NULL;
+	job = rounds_first_of_others(&workers->queue, load->uid);
+	return job ? job : rounds_first_of_others(&workers->waiting, load->uid);
+}
+
+/* Those who die or give memory back over and over do not keep what can wait waiting. */
+static void
+workers_serve(struct workers *workers, struct workers_job *job)
+{
+	workers->owes_waiting = !job->can_wait && job->uid;
+	rounds_serve(workers_queue_of(workers, job), &job->round);
+	job->is_queued = false;
 }
 
 static void
 workers_put_back(struct workers *workers, struct workers_job *job)
 {
-	TAILQ_INSERT_HEAD(workers_queue_of(workers, job), job, entry);
+	rounds_enter_first(workers_queue_of(workers, job), &job->round, job->uid);
 	job->is_queued = true;
 }
 
@@ -407,6 +466,17 @@ error_passes(int r)
 	return r == -ETOOMANYREFS || r == -ENOBUFS || r == -ENOMEM || r == -EAGAIN;
 }
 
+/* One more, where there may be. NULL: the next one to finish, or to end and make room, takes it; or *ret_r says why there is none. */
+static struct worker *
+workers_start_one(struct workers *workers, const struct workers_load *load, int *ret_r)
+{
+	if (workers->n < max_u64(workers->n_max, load->n_busy + 1))
+		*ret_r = worker_new(workers);
+	else
+		return NULL;
+	return *ret_r ? NULL : LIST_FIRST(&workers->list);
+}
+
 /* Gives jobs to workers until either runs out. */
 static void
 workers_dispatch(struct workers *workers)
@@ -414,19 +484,19 @@ workers_dispatch(struct workers *workers)
 	static const struct timeval idle = { .tv_sec = IDLE_SECONDS }, later = { .tv_usec = RETRY_MS * 1000 };
 	struct workers_job *job;
 
-	while ((job = workers_first(workers))) {
-		struct worker *worker = workers_idle_one(workers);
+	for (;;) {
+		struct workers_load load = workers_load(workers);
+		struct worker *worker = load.idle;
 		int r = 0;
 
-		if (!worker && workers->n < workers->n_max) {
-			r = worker_new(workers);
-			worker = workers_idle_one(workers);
-		}
-		/* Where there are some, the next one to finish, or to end and make room, takes it. */
+		job = workers_next(workers, &load);
+		if (!job)
+			break;
+		if (!worker)
+			worker = workers_start_one(workers, &load, &r);
 		if (!worker && workers->n)
 			return;
-		TAILQ_REMOVE(workers_queue_of(workers, job), job, entry);
-		job->is_queued = false;
+		workers_serve(workers, job);
 		if (worker)
 			r = worker_give(worker, job);
 		if (worker && (r == -EPIPE || r == -ECONNRESET)) {
@@ -486,8 +556,8 @@ workers_init(struct workers *workers, struct event_base *base, unsigned n_max)
 {
 	*workers = (struct workers) { .base = base, .n_max = n_max, .next_id = 1 };
 	LIST_INIT(&workers->list);
-	TAILQ_INIT(&workers->queue);
-	TAILQ_INIT(&workers->waiting);
+	rounds_init(&workers->queue);
+	rounds_init(&workers->waiting);
 	(void)evtimer_assign(&workers->idle_event, base, workers_on_idle, workers);
 	(void)evtimer_assign(&workers->dispatch_event, base, workers_on_dispatch, workers);
 }
@@ -545,11 +615,9 @@ workers_submit(struct workers *workers, struct workers_job *job, bool first)
 	job->workers = workers;
 	job->worker = NULL;
 	job->is_queued = true;
+	job->round = (struct round) { 0 };
 	workers->n_jobs++;
-	if (first)
-		TAILQ_INSERT_HEAD(workers_queue_of(workers, job), job, entry);
-	else
-		TAILQ_INSERT_TAIL(workers_queue_of(workers, job), job, entry);
+	(first ? rounds_enter_first : rounds_enter)(workers_queue_of(workers, job), &job->round, job->uid);
 	/* From the loop, so that done is never called before submit has returned. */
 	if (!evtimer_pending(&workers->dispatch_event, NULL))
 		timer_add(&workers->dispatch_event, &now);
@@ -560,7 +628,7 @@ workers_cancel(struct workers_job *job)
 {
 	if (!job->is_queued)
 		return false;
-	TAILQ_REMOVE(workers_queue_of(job->workers, job), job, entry);
+	rounds_leave(workers_queue_of(job->workers, job), &job->round);
 	job->is_queued = false;
 	return true;
 }

@@ -3,6 +3,7 @@
 /*
  * Worker processes and the queue of their jobs. A worker may be killed at any moment (that is what it is for): its job
  * fails with the signal, nothing else does. Workers are started when there is work, and end when there was none for a while.
+ * Uids take turns; and while all workers are busy with one uid's jobs there is one more for the others.
  */
 #ifndef DAEMON_WORKERS_H
 #define DAEMON_WORKERS_H
@@ -12,6 +13,7 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
+#include "daemon/rounds.h"
 #include "daemon/worker/job.h"
 
 struct workers_job;
@@ -35,14 +37,14 @@ struct workers_job {
 	int fd;				/* what it is about: the submitter's, kept open until done */
 	int control_fd;			/* the second, likewise, of kinds that have two */
 	int third_fd;			/* likewise */
-	uint32_t uid;			/* whose doing it is if it comes to no end; 0: nobody's */
+	uint32_t uid;			/* whose doing it is, also if it comes to no end; 0: nobody's */
 	unsigned patience_seconds;	/* until its worker counts as stuck; 0: as long as its kind may take */
 	workers_done_fn done;
 	struct workers *workers;	/* in whose queue it is, or was; NULL: it was never submitted */
 	struct worker *worker;		/* that works on it, or NULL */
 	bool is_queued;
 	bool can_wait;			/* what others wait for goes first: it is given to workers that have nothing else */
-	TAILQ_ENTRY(workers_job) entry;
+	struct round round;
 };
 
 struct workers {
@@ -50,8 +52,9 @@ struct workers {
 	unsigned n_max;			/* at once */
 	unsigned n;
 	LIST_HEAD(, worker) list;
-	TAILQ_HEAD(workers_queue, workers_job) queue;
-	struct workers_queue waiting;	/* of jobs that can */
+	struct rounds queue;
+	struct rounds waiting;		/* of jobs that can; one of them after each of the former that is a user's doing */
+	bool owes_waiting;
 	struct event idle_event;	/* ends idle workers, once */
 	struct event dispatch_event;
 	uint64_t next_id;

@@ -296,6 +296,72 @@ START_TEST(workers_killed_at_random_leave_nothing)
 }
 END_TEST
 
+enum { QUEUED = 20 };
+
+/* Another uid's segments: as many as there are are made one after the other. */
+static void
+create_as_nobody(int control, void *arg)
+{
+	const struct scene *scene = arg;
+	struct harness_conn conn;
+
+	harness_become(HARNESS_NOBODY, HARNESS_NOBODY, NULL, 0);
+	harness_open(&conn, scene->daemon.socket);
+	for (int i = 0; i < 3; i++) {
+		char name[32];
+		int fd;
+
+		(void)snprintf(name, sizeof(name), "job-nobody-%d", i);
+		ck_assert_int_eq(harness_create(&conn, name, SIZE, NULL, &fd), 0);
+		(void)close(fd);
+	}
+	harness_say(control, "created");
+	harness_expect(control, "end");
+	harness_close(&conn);
+}
+
+/* All workers are at one uid's job, which comes to no end, and more of its jobs wait: another's are done all the same. */
+START_TEST(uid_that_has_all_workers_delays_no_other)
+{
+	struct harness_child child = HARNESS_CHILD_NULL;
+	struct harness_conn conns[QUEUED];
+	struct protocol_segment row;
+	struct harness_reply reply;
+	struct scene scene;
+	char name[32];
+
+	harness_need_root();
+	set_scene(&scene);
+	for (int i = 0; i < QUEUED; i++) {
+		harness_open(&conns[i], scene.daemon.socket);
+		(void)snprintf(name, sizeof(name), "job-more-%d", i);
+		send_create(&conns[i], name);
+		while (harness_find(&scene.conn, name, &row) == -ENOENT)
+			;
+	}
+	harness_child_start(&child, create_as_nobody, &scene);
+	harness_expect(child.control, "created");
+	/* The extra one does nothing for who has the others. */
+	for (int i = 0; i < QUEUED; i++) {
+		(void)snprintf(name, sizeof(name), "job-more-%d", i);
+		ck_assert_int_eq(harness_find(&scene.conn, name, &row), 0);
+		ck_assert_uint_eq(row.state, PROTOCOL_PROVISIONING);
+	}
+	ck_assert_int_eq(kill(scene.worker, SIGCONT), 0);
+	for (int i = 0; i < QUEUED; i++) {
+		ck_assert_int_gt(harness_receive(conns[i].fd, &reply), 0);
+		ck_assert_int_eq(reply.header.status, 0);
+		(void)close(reply.fds[0]);
+		harness_close(&conns[i]);
+	}
+	harness_say(child.control, "end");
+	harness_child_await_success(&child);
+	harness_close(&scene.creator);
+	harness_close(&scene.conn);
+	harness_daemon_stop(&scene.daemon);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -311,6 +377,7 @@ main(void)
 	tcase_add_test(tcase, daemon_stops_with_its_worker_stuck);
 	tcase_add_test(tcase, worker_ends_with_its_daemon);
 	tcase_add_test(tcase, workers_killed_at_random_leave_nothing);
+	tcase_add_test(tcase, uid_that_has_all_workers_delays_no_other);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }
