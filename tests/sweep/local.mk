@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The sweep is of what compilers make of the code: so it is built by each of them and at more than one level, whichever this
 # build is configured for. A compiler that is missing makes a script that says so, and so do all but one of these programs
-# where this is not the full check.
+# where this is not the full check, or those that SWEEP_BY does not name (SWEEP_BY="gcc-O2 clang-O3").
 sweep_sources = tests/sweep/common.c tests/sweep/field.c tests/sweep/judge.c tests/sweep/library.c \
 	tests/sweep/path.c tests/sweep/pieces.c tests/sweep/recoveries.c tests/sweep/states.c tests/sweep/step.c tests/sweep/sweep.c \
 	tests/sweep/third.c tests/sweep/trap.c tests/sweep/waiting.c
@@ -17,19 +17,20 @@ EXTRA_DIST += $(sweep_sources) $(sweep_headers) tests/sweep/build
 sweep_programs = tests/sweep/check_sweep-gcc-O2 tests/sweep/check_sweep-gcc-O3 \
 	tests/sweep/check_sweep-clang-O2 tests/sweep/check_sweep-clang-O3
 check_SCRIPTS += $(sweep_programs)
-CLEANFILES += $(sweep_programs) tests/sweep/full.kind tests/sweep/daily.kind
+CLEANFILES += $(sweep_programs) tests/sweep/full.kind tests/sweep/some.kind tests/sweep/daily.kind
 
 if SANITIZERS
 sweep_reason = it is of code without sanitizers, which a build without them has tested
 endif
 $(sweep_programs): $(sweep_sources) $(sweep_headers) $(sweep_tested) $(sweep_included) tests/sweep/build config.h
 	@$(MKDIR_P) $(@D)
-	$(AM_V_GEN)SKIP_REASON='$(sweep_reason)' CHECK_FULL='$(CHECK_FULL)' sh $(srcdir)/tests/sweep/build $@ $(DEFS) $(AM_CPPFLAGS) -- \
+	$(AM_V_GEN)SKIP_REASON='$(sweep_reason)' CHECK_FULL='$(CHECK_FULL)' SWEEP_BY='$(SWEEP_BY)' \
+		sh $(srcdir)/tests/sweep/build $@ $(DEFS) $(AM_CPPFLAGS) -- \
 		$(patsubst %,$(srcdir)/%,$(sweep_sources) $(sweep_tested))
 
 # What was made for the one kind of check is made anew for the other.
-sweep_kind = tests/sweep/$(if $(CHECK_FULL),full,daily).kind
+sweep_kind = tests/sweep/$(if $(CHECK_FULL),$(if $(SWEEP_BY),some,full),daily).kind
 $(sweep_programs): $(sweep_kind)
-tests/sweep/full.kind tests/sweep/daily.kind:
+tests/sweep/full.kind tests/sweep/some.kind tests/sweep/daily.kind:
 	@$(MKDIR_P) $(@D)
-	$(AM_V_at)rm -f $(@D)/full.kind $(@D)/daily.kind && touch $@
+	$(AM_V_at)rm -f $(@D)/full.kind $(@D)/some.kind $(@D)/daily.kind && touch $@
