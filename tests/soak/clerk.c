@@ -52,11 +52,12 @@ run_command(const struct command *command, int out)
 	harness_fail("%s: %s", SOAK_SEGMENTCTL, strerror(errno));
 }
 
-/* What it printed; it has ended, or has been told to. */
+/* What it printed; it has ended, or has been told to. What follows events has no end: some of that is kept, and all is read. */
 static size_t
 read_output(const struct command *command, pid_t pid, int in)
 {
-	uint64_t until_ns = clock_monotonic_ns() + (command->is_endless ? FOLLOW_MS : 2 * HARNESS_TIMEOUT_MS) * NS_PER_MS;
+	uint64_t end_ns = clock_monotonic_ns() + 2 * HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = command->is_endless ? clock_monotonic_ns() + FOLLOW_MS * NS_PER_MS : end_ns;
 	size_t len = 0;
 
 	for (;;) {
@@ -65,12 +66,14 @@ read_output(const struct command *command, pid_t pid, int in)
 		ssize_t n;
 
 		if (now_ns >= until_ns) {
-			harness_assert(command->is_endless, "segmentctl %s hangs", command->words[0]);
+			harness_assert(now_ns < end_ns, "segmentctl %s hangs", command->words[0]);
 			(void)kill(pid, SIGTERM);
-			until_ns = UINT64_MAX;
+			until_ns = now_ns + FOLLOW_MS * NS_PER_MS;
 		}
-		if (poll(&poll_fd, 1, until_ns == UINT64_MAX ? -1 : (int)((until_ns - now_ns) / NS_PER_MS) + 1) <= 0)
+		if (poll(&poll_fd, 1, (int)((until_ns - now_ns) / NS_PER_MS) + 1) <= 0)
 			continue;
+		if (command->is_endless && len == OUTPUT_MAX)
+			len = 0;
 		n = read(in, output + len, OUTPUT_MAX - len);
 		if (n <= 0)
 			break;
@@ -104,7 +107,8 @@ run(const struct command *command)
 	/* Refused for want of descriptors; a plan whose worker was killed, or that has found a problem. */
 	if (code == 1 && (soak_excuse(-ENFILE, begun_ns) || streq(what, "plan")))
 		return;
-	harness_assert(code == 0, "segmentctl %s ended with %d, %.1f s after the beginning", what, code, soak_clock());
+	harness_assert(code == 0, "segmentctl %s ended with %d, %.1f s after the beginning, having printed %zu bytes", what, code,
+	    soak_clock(), len);
 	harness_assert(!streq(command->words[0], "--json") || (len > 2 && output[0] == '{' && output[len - 2] == '}'),
 	    "segmentctl %s has printed: %s", what, output);
 }
