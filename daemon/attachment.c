@@ -150,7 +150,7 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 		return ATTACHMENT_E_LEDGER;
 	}
 	segment->locks->n_foreign_writers += attachment->is_foreign;
-	TAILQ_INSERT_TAIL(&segment->attachments, attachment, segment_entry);
+	segment_enter_attachment(segment, attachment);
 	LIST_INSERT_HEAD(session_list, attachment, session_entry);
 	attachment_count(attachment, 1);
 	*ret_attachment = attachment;
@@ -190,7 +190,7 @@ attachment_revive(struct segment *segment, const struct attachment_past *past, u
 	};
 	*past->row = (struct ledger_entry) { 0 };
 	segment->locks->n_foreign_writers += attachment->is_foreign;
-	TAILQ_INSERT_TAIL(&segment->attachments, attachment, segment_entry);
+	segment_enter_attachment(segment, attachment);
 	if (session)
 		LIST_INSERT_HEAD(session_list, attachment, session_entry);
 	attachment_count(attachment, 1);
@@ -376,9 +376,7 @@ attachment_free(struct attachment *attachment)
 	attachment_count(attachment, -1);
 	if (attachment->session)
 		LIST_REMOVE(attachment, session_entry);
-	if (segment->watch && segment->watch->look_next == attachment)
-		segment->watch->look_next = TAILQ_NEXT(attachment, segment_entry);
-	TAILQ_REMOVE(&segment->attachments, attachment, segment_entry);
+	segment_take_attachment(segment, attachment);
 	ledger_drop(segment->host->ledger, &attachment->row);
 	charge_deinit(&attachment->charge);
 	free(attachment);

@@ -4,7 +4,6 @@
 
 #include "base/base.h"
 #include "daemon/milestones.h"
-#include "daemon/segment.h"
 
 #define DISTANCE	32		/* of cursors */
 #define FIRST		64
@@ -17,12 +16,12 @@ milestones_deinit(struct milestones *milestones)
 }
 
 void
-milestones_add(struct milestones *milestones, struct segment *segment)
+milestones_add(struct milestones *milestones, uint64_t cursor, void *item)
 {
 	size_t n = milestones->n;
 	void *list;
 
-	if (n && segment->cursor - milestones->list[n - 1].cursor < DISTANCE)
+	if (n && cursor < milestones->list[n - 1].cursor + DISTANCE)
 		return;
 	if (n == milestones->n_allocated) {
 		list = realloc(milestones->list, (n ? 2 * n : FIRST) * sizeof(struct milestone));
@@ -31,7 +30,7 @@ milestones_add(struct milestones *milestones, struct segment *segment)
 		milestones->list = list;
 		milestones->n_allocated = n ? 2 * n : FIRST;
 	}
-	milestones->list[milestones->n++] = (struct milestone) { segment->cursor, segment };
+	milestones->list[milestones->n++] = (struct milestone) { cursor, item };
 }
 
 /* How many there are at or before the cursor. */
@@ -52,28 +51,27 @@ milestones_count(const struct milestones *milestones, uint64_t cursor)
 }
 
 void
-milestones_remove(struct milestones *milestones, const struct segment *segment)
+milestones_remove(struct milestones *milestones, uint64_t cursor, const void *item, uint64_t next_cursor, void *next)
 {
-	size_t after = milestones_count(milestones, segment->cursor);
-	struct segment *next = TAILQ_NEXT(segment, entry);
+	size_t after = milestones_count(milestones, cursor);
 	struct milestone *at;
 
-	if (!after || milestones->list[after - 1].segment != segment)
+	if (!after || milestones->list[after - 1].item != item)
 		return;
 	at = &milestones->list[after - 1];
-	/* Its neighbour takes its place, unless that has one of its own. */
-	if (next && (after == milestones->n || at[1].segment != next)) {
-		*at = (struct milestone) { next->cursor, next };
+	/* Its neighbour takes its place, unless that has one of its own, or comes first by its number. */
+	if (next && next_cursor > cursor && (after == milestones->n || at[1].item != next)) {
+		*at = (struct milestone) { next_cursor, next };
 		return;
 	}
 	memmove(at, at + 1, (milestones->n - after) * sizeof(*at));
 	milestones->n--;
 }
 
-struct segment *
+void *
 milestones_before(const struct milestones *milestones, uint64_t cursor)
 {
 	size_t n = milestones_count(milestones, cursor);
 
-	return n ? milestones->list[n - 1].segment : NULL;
+	return n ? milestones->list[n - 1].item : NULL;
 }

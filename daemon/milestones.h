@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * Places in the order of making: about every 32nd segment, so that whoever asks for the next page of thousands is led to it,
- * and the list is not walked from its start for each page.
+ * Places in a list by rising numbers: about every 32nd item, so that whoever asks for the next page of thousands, or for one of them,
+ * is led to it, and the list is not walked from its start each time.
  */
 #ifndef DAEMON_MILESTONES_H
 #define DAEMON_MILESTONES_H
@@ -10,11 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct segment;
-
 struct milestone {
 	uint64_t cursor;
-	struct segment *segment;
+	void *item;
 };
 
 /* All zero at first. */
@@ -25,13 +23,13 @@ struct milestones {
 
 void milestones_deinit(struct milestones *milestones);
 
-/* A segment is the last in the order. Without memory for it, ways are longer. */
-void milestones_add(struct milestones *milestones, struct segment *segment);
+/* An item is the last in the order. Without memory for it, ways are longer. */
+void milestones_add(struct milestones *milestones, uint64_t cursor, void *item);
 
-/* A segment is about to be taken out of the order. */
-void milestones_remove(struct milestones *milestones, const struct segment *segment);
+/* An item is about to be taken out of the order; next: the one behind it, or NULL. */
+void milestones_remove(struct milestones *milestones, uint64_t cursor, const void *item, uint64_t next_cursor, void *next);
 
 /* The nearest one at or before the cursor; NULL: there is none. */
-struct segment *milestones_before(const struct milestones *milestones, uint64_t cursor);
+void *milestones_before(const struct milestones *milestones, uint64_t cursor);
 
 #endif

@@ -41,19 +41,20 @@ registry_enter(struct registry *registry, struct segment *segment, uint64_t curs
 	registry->last_cursor = segment->cursor;
 	names_add(&registry->by_name, segment);
 	TAILQ_INSERT_TAIL(&registry->in_order, segment, entry);
-	milestones_add(&registry->milestones, segment);
+	milestones_add(&registry->milestones, segment->cursor, segment);
 }
 
 static void
 registry_take_out(struct registry *registry, struct segment *segment)
 {
+	struct segment *next = TAILQ_NEXT(segment, entry);
 	struct segment **places[] = { &registry->start_first, &registry->start_next, &registry->walk_next };
 
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(places); i++)
 		if (*places[i] == segment)
 			*places[i] = TAILQ_NEXT(segment, entry);
 	names_remove(&registry->by_name, segment);
-	milestones_remove(&registry->milestones, segment);
+	milestones_remove(&registry->milestones, segment->cursor, segment, next ? next->cursor : 0, next);
 	TAILQ_REMOVE(&registry->in_order, segment, entry);
 }
 

@@ -104,6 +104,23 @@ struct segment *requests_find(struct requests *requests, struct session *session
 /* Answers that there is none. */
 int requests_refuse_unknown(struct session *session, const struct protocol_header *request, const char *name);
 
+/*
+ * Going over all segments, from the one behind the cursor on, for one request of a session; a part of them in a turn. Whoever was
+ * given NULL asks requests_walk_ends(): false: the handler returns SESSION_E_AGAIN, and what it looked at so far is not looked at
+ * again.
+ */
+struct requests_walk {
+	struct session *session;
+	uint64_t serial;
+	struct segment *at;
+	unsigned n;
+};
+
+void requests_walk_begin(struct requests_walk *walk, struct requests *requests, struct session *session,
+    const struct protocol_header *request, uint64_t cursor);
+struct segment *requests_walk_next(struct requests_walk *walk);
+bool requests_walk_ends(struct requests_walk *walk);
+
 /* Rows of a reply under construction, from one that a cursor says on. */
 struct requests_page {
 	struct requests *requests;

@@ -2,7 +2,8 @@
 /* Copyright the segmentd authors */
 /*
  * Requests that only look: list, show, holders, clients. Rows come in pages of one message; a page's cursor is the last
- * row's, so that nothing is remembered between pages and the bound on a turn of the loop holds for any number of rows.
+ * row's, so that nothing is remembered between pages and the bound on a turn of the loop holds for any number of rows. Where
+ * there may be thousands between two rows, of what is not shown, that is gone over in several turns.
  */
 #include "config.h"
 
@@ -122,15 +123,51 @@ requests_page_reply(struct requests_page *page, struct session *session, const s
 	    sizeof(*reply) + (size_t)page->n_rows * page->row_size, page->has_more ? PROTOCOL_MORE : 0, NULL, 0);
 }
 
+#define WALK_MAX	512		/* segments in a turn of one session: 20 us */
+
+void
+requests_walk_begin(struct requests_walk *walk, struct requests *requests, struct session *session,
+    const struct protocol_header *request, uint64_t cursor)
+{
+	*walk = (struct requests_walk) { .session = session, .serial = request->serial };
+	if (session->walk_serial == request->serial && session->walk_cursor > cursor)
+		cursor = session->walk_cursor;
+	walk->at = registry_after(requests->registry, cursor);
+}
+
+struct segment *
+requests_walk_next(struct requests_walk *walk)
+{
+	struct segment *segment = walk->at;
+
+	if (!segment || walk->n == WALK_MAX)
+		return NULL;
+	walk->n++;
+	walk->at = TAILQ_NEXT(segment, entry);
+	return segment;
+}
+
+bool
+requests_walk_ends(struct requests_walk *walk)
+{
+	if (!walk->at)
+		return true;
+	walk->session->walk_serial = walk->serial;
+	walk->session->walk_cursor = walk->at->cursor - 1;
+	return false;
+}
+
 int
 requests_list(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
 	const struct protocol_list *list = (const void *)request;
 	struct requests_page page = { .requests = requests, .row_size = sizeof(struct protocol_segment) };
 	bool is_admin = requests_is_administrator(requests, &session->identity);
-	struct segment *segment = registry_after(requests->registry, list->cursor);
+	struct requests_walk walk;
+	struct segment *segment;
 
-	for (; segment; segment = TAILQ_NEXT(segment, entry)) {
+	requests_walk_begin(&walk, requests, session, request, list->cursor);
+	while ((segment = requests_walk_next(&walk))) {
 		struct protocol_segment *row;
 
 		if (!is_admin && !access_allowed(segment->definition, &session->identity))
@@ -140,6 +177,11 @@ requests_list(struct requests *requests, struct session *session, const struct p
 			break;
 		requests_describe(segment, row);
 	}
+	/* Who has some rows asks on behind the last one. */
+	if (page.n_rows)
+		page.has_more |= walk.at != NULL;
+	else if (!requests_walk_ends(&walk))
+		return SESSION_E_AGAIN;
 	return requests_page_reply(&page, session, request);
 }
 
@@ -276,7 +318,8 @@ requests_holders(struct requests *requests, struct session *session, const struc
 	};
 	struct attachment *attachment;
 
-	TAILQ_FOREACH(attachment, &requests->segment->attachments, segment_entry) {
+	attachment = segment_attachment_after(requests->segment, (uint32_t)min_u64(holders->cursor, UINT32_MAX));
+	for (; attachment; attachment = TAILQ_NEXT(attachment, segment_entry)) {
 		struct protocol_holder *row;
 
 		if (attachment->id <= holders->cursor)

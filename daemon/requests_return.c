@@ -12,25 +12,29 @@
 #include "daemon/requests.h"
 #include "daemon/survival_await.h"
 
-static struct segment *
-return_find_segment(const struct requests *requests, uint64_t generation)
+/* 0: it was found, or there is none. SESSION_E_AGAIN: thousands were looked at, and more are to be in the next turn. */
+static int
+return_find_segment(struct requests *requests, struct session *session, const struct protocol_return *asked,
+    struct segment **ret_segment)
 {
-	struct segment *segment;
+	struct requests_walk walk;
 
-	TAILQ_FOREACH(segment, &requests->registry->in_order, entry)
-		if (segment->generation == generation)
-			return segment;
-	return NULL;
+	requests_walk_begin(&walk, requests, session, &asked->header, 0);
+	while ((*ret_segment = requests_walk_next(&walk)))
+		if ((*ret_segment)->generation == asked->generation) {
+			/* It may be asked for again, when it has been waited for. */
+			walk.at = *ret_segment;
+			(void)requests_walk_ends(&walk);
+			return 0;
+		}
+	return requests_walk_ends(&walk) ? 0 : SESSION_E_AGAIN;
 }
 
 static struct attachment *
 return_find_attachment(const struct segment *segment, uint32_t id, const struct identity *identity)
 {
-	struct attachment *attachment;
+	struct attachment *attachment = segment_find_attachment(segment, id);
 
-	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry)
-		if (attachment->id == id)
-			break;
 	return attachment && identity_is_process(identity, attachment->uid, attachment->pid, attachment->process) ? attachment : NULL;
 }
 
@@ -100,16 +104,20 @@ int
 requests_return(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
 	const struct protocol_return *asked = (const void *)request;
-	struct segment *segment = return_find_segment(requests, asked->generation);
 	struct attachment *attachment;
-	int r;
+	struct segment *segment;
+	int r = return_find_segment(requests, session, asked, &segment);
 
+	if (r)
+		return r;
 	if (asked->flags > PROTOCOL_RETURN_CONTROL || (session->brings_fds && !asked->flags))
 		return session_refuse(session, request, -EINVAL, "the flags of a return must say what it brings");
 	if (segment && segment->is_awaited && !return_take_back(requests, session, asked, segment, &r))
 		return r;
 	/* It may have ended while it was taken back. */
-	segment = return_find_segment(requests, asked->generation);
+	r = return_find_segment(requests, session, asked, &segment);
+	if (r)
+		return r;
 	attachment = segment ? return_find_attachment(segment, asked->attachment, &session->identity) : NULL;
 	if (!attachment)
 		return return_refuse_stale(session, asked);

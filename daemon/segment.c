@@ -170,6 +170,7 @@ segment_unwatch(struct segment *segment)
 	if (!segment->watch)
 		return;
 	kernelcount_unwatch(&segment->watch->watch);
+	milestones_deinit(&segment->watch->milestones);
 	free(take_ptr(segment->watch));
 }
 
@@ -230,12 +231,7 @@ segment_free(struct segment *segment)
 bool
 segment_has_attachment(const struct segment *segment, uint32_t id)
 {
-	const struct attachment *attachment;
-
-	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry)
-		if (attachment->id == id)
-			return true;
-	return id == segment->locks->claim_id;
+	return segment_find_attachment(segment, id) || id == segment->locks->claim_id;
 }
 
 void
@@ -250,13 +246,9 @@ segment_recover_strays(struct segment *segment)
 bool
 segment_has_owner(const struct locks *locks, uint32_t id)
 {
-	const struct segment *segment = segment_of_locks(locks);
-	const struct attachment *attachment;
+	const struct attachment *attachment = segment_find_attachment(segment_of_locks(locks), id);
 
-	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry)
-		if (attachment->id == id)
-			return !attachment->is_owner_gone;
-	return false;
+	return attachment && !attachment->is_owner_gone;
 }
 
 void

@@ -20,6 +20,7 @@
 #include "daemon/kernelcount.h"
 #include "daemon/ledger.h"
 #include "daemon/locks.h"
+#include "daemon/milestones.h"
 #include "daemon/provision.h"
 #include "daemon/recovery.h"
 #include "daemon/segment_file.h"
@@ -72,6 +73,7 @@ struct segment_watch {
 	struct segment *segment;
 	struct attachment *look_next;	/* where a look goes on */
 	struct toll toll;		/* of handing it out */
+	struct milestones milestones;	/* of its attachments, by their ids */
 };
 
 /* There may be thousands that nobody holds: what only others need is apart from it. */
@@ -217,6 +219,13 @@ int segment_watch(struct segment *segment);
 void segment_look_soon(struct segment *segment);
 
 bool segment_has_attachment(const struct segment *segment, uint32_t id);
+/* The attachment or NULL. */
+struct attachment *segment_find_attachment(const struct segment *segment, uint32_t id);
+/* The first one in their order with a higher id, or NULL. */
+struct attachment *segment_attachment_after(const struct segment *segment, uint32_t id);
+/* It is the last in their order, or is about to be taken out. */
+void segment_enter_attachment(struct segment *segment, struct attachment *attachment);
+void segment_take_attachment(struct segment *segment, struct attachment *attachment);
 
 /* Recovers the locks whose words name nobody that is attached: what was left by an earlier daemon's clients. */
 void segment_recover_strays(struct segment *segment);

@@ -142,9 +142,62 @@ segment_look(struct kernelcount_watch *kernel_watch, uint64_t until_ns)
 	return true;
 }
 
+/* Where to begin to look for an id: they rise, until they have come round. */
+static struct attachment *
+segment_attachment_near(const struct segment *segment, uint32_t id)
+{
+	struct attachment *attachment = NULL;
+
+	if (segment->watch && !segment->ids_wrapped)
+		attachment = milestones_before(&segment->watch->milestones, id);
+	return attachment ? attachment : TAILQ_FIRST(&segment->attachments);
+}
+
+struct attachment *
+segment_find_attachment(const struct segment *segment, uint32_t id)
+{
+	struct attachment *attachment = segment_attachment_near(segment, id);
+
+	while (attachment && attachment->id != id && (attachment->id < id || segment->ids_wrapped))
+		attachment = TAILQ_NEXT(attachment, segment_entry);
+	return attachment && attachment->id == id ? attachment : NULL;
+}
+
+struct attachment *
+segment_attachment_after(const struct segment *segment, uint32_t id)
+{
+	struct attachment *attachment = segment_attachment_near(segment, id);
+
+	while (attachment && attachment->id <= id)
+		attachment = TAILQ_NEXT(attachment, segment_entry);
+	return attachment;
+}
+
+void
+segment_enter_attachment(struct segment *segment, struct attachment *attachment)
+{
+	TAILQ_INSERT_TAIL(&segment->attachments, attachment, segment_entry);
+	if (segment->watch)
+		milestones_add(&segment->watch->milestones, attachment->id, attachment);
+}
+
+void
+segment_take_attachment(struct segment *segment, struct attachment *attachment)
+{
+	struct attachment *next = TAILQ_NEXT(attachment, segment_entry);
+
+	if (segment->watch) {
+		milestones_remove(&segment->watch->milestones, attachment->id, attachment, next ? next->id : 0, next);
+		if (segment->watch->look_next == attachment)
+			segment->watch->look_next = next;
+	}
+	TAILQ_REMOVE(&segment->attachments, attachment, segment_entry);
+}
+
 int
 segment_watch(struct segment *segment)
 {
+	struct attachment *attachment;
 	struct segment_watch *watch;
 	int r;
 
@@ -158,11 +211,14 @@ segment_watch(struct segment *segment)
 		return -ENOMEM;
 	*watch = (struct segment_watch) { .segment = segment };
 	r = kernelcount_watch(segment->host->kernelcount, &watch->watch, segment->holding.object.fd, segment_look);
-	if (r)
+	if (r) {
 		free(watch);
-	else
-		segment->watch = watch;
-	return r;
+		return r;
+	}
+	segment->watch = watch;
+	TAILQ_FOREACH(attachment, &segment->attachments, segment_entry)
+		milestones_add(&watch->milestones, attachment->id, attachment);
+	return 0;
 }
 
 void

@@ -113,6 +113,7 @@ struct session {
 	struct subscription *watched_by;	/* another session's, to what this one is attached to; or NULL */
 	struct events_ends ends;	/* of its attachments, a moment ago */
 	struct segment_waiter waiter;
+	uint64_t walk_serial, walk_cursor;	/* of a request that goes over all segments: how far it is */
 	struct handout_kept *handout;	/* what of the request under way is attached already; or NULL */
 	struct reload_request *plan;	/* its last one, under way or done; or NULL */
 	uint64_t plan_serial;		/* of the request that asked for it */

@@ -18,6 +18,11 @@ tests_system_check_crowded_SOURCES = tests/system/check_crowded.c $(SYSTEM_SUITE
 tests_system_check_crowded_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_crowded_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_walks
+tests_system_check_walks_SOURCES = tests/system/check_walks.c $(SYSTEM_SUITE)
+tests_system_check_walks_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_walks_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_return
 tests_system_check_return_SOURCES = tests/system/check_return.c $(SYSTEM_SUITE)
 tests_system_check_return_CFLAGS = $(SYSTEM_CFLAGS)
