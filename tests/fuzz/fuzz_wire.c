@@ -21,6 +21,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/nursery.h"
 #include "tests/fuzz/steps.h"
+#include "tests/fuzz/wire_auditor.h"
 #include "tests/fuzz/wire_daemon.h"
 #include "tests/fuzz/wire_peer.h"
 
@@ -46,7 +47,10 @@ enum step_kind {
 	STEP_SECTION,			/* a lock is taken, a log written */
 	STEP_MUTEX,
 	STEP_DROP,			/* closes a descriptor of an attachment */
-	STEP_HANGUP,
+	STEP_HANGUP,			/* a: which configuration is there by then */
+	STEP_PUNCH,			/* takes pages away */
+	STEP_MARK,			/* locks bytes where the daemon's own marks are */
+	STEP_AUDIT,			/* whoever listens at the audit socket answers */
 	STEP_N
 };
 
@@ -73,7 +77,7 @@ static int pair_fds[2];
 
 static const char *const names[] = { "plain", WIRE_LOCKED, WIRE_HIDDEN, "read", "group", "broken", "nobody", "own-70002-a",
 	"own-70002-b", "own-70003-a", "any-a", "any-b", "any-c", "own-%U-", "", "roll", "keep", "zero", "poison", "mutex", "l/1", "l/2",
-	"main", "seg/ment" };
+	"main", "seg/ment", "scrub", "file", "posix", "sysv", "shm-a", "shm-b", "fresh" };
 
 static const char *const texts[] = {
 	"segments = ( { name = \"plain\"; size = \"16KiB\"; } );", "segments = ( ", "{ name = \"up\"; size = 1; }, ", " );\n",
@@ -147,6 +151,13 @@ held_of(const struct peer *peer, unsigned which)
 	static const struct peer_held none = { .fds = { -1, -1 } };
 
 	return peer->n_held ? &peer->held[which % peer->n_held] : &none;
+}
+
+/* Numbers go on from input to input, so a small one says whose. */
+static uint64_t
+session_of(uint64_t number)
+{
+	return number == 0 || number > PEERS ? number : peers[number - 1].session;
 }
 
 static uint32_t
@@ -243,7 +254,7 @@ fill(union request *message, const struct peer *peer, const struct step *step)
 		break;
 	case PROTOCOL_SUBSCRIBE:
 		message->subscribe.flags = (uint32_t)step->y;
-		message->subscribe.session = step->y >> 32;
+		message->subscribe.session = session_of(step->y >> 32);
 		break;
 	case PROTOCOL_UPLOAD:
 		fill_upload(message, step);
@@ -418,6 +429,28 @@ mutex_step(const struct peer *peer, const struct step *step)
 }
 
 static void
+punch(int fd, const struct step *step)
+{
+	off_t at = step->b & 1 ? (off_t)(step->y % 65536) : (off_t)(step->y % 16) * 4096;
+
+	if (fd >= 0)
+		(void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, 1 + step->x % 65536);
+}
+
+static void
+mark(int fd, const struct step *step)
+{
+	static const short types[] = { F_RDLCK, F_WRLCK, F_UNLCK };
+	struct flock lock = {
+		.l_type = types[step->b % 3], .l_whence = SEEK_SET, .l_start = ((off_t)1 << 40) + (off_t)(step->y % 256),
+		.l_len = (off_t)(step->x % 64),
+	};
+
+	if (fd >= 0)
+		(void)fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+static void
 run(const struct step *step)
 {
 	struct peer *peer = &peers[step->peer % PEERS];
@@ -477,9 +510,18 @@ run(const struct step *step)
 		if (held)
 			close_fd(&held->fds[step->a & 1]);
 		break;
+	case STEP_PUNCH:
+		punch(held ? held->fds[step->a & 1] : -1, step);
+		break;
+	case STEP_AUDIT:
+		wire_auditor_answer(step->a, step->b, step->x, step->y);
+		break;
+	case STEP_MARK:
+		mark(held ? held->fds[step->a & 1] : -1, step);
+		break;
 	default:
-		if (step->a == 1)
-			fuzz_check(reload_hangup(&wire.manager->reload) == 0);
+		if (step->a <= WIRE_VARIANTS)
+			wire_daemon_change(&wire, step->a);
 		break;
 	}
 }
@@ -540,7 +582,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	static const struct step connect = { .a = PEER_ADMINISTRATOR, .b = 1 };
 
-	nursery_open();
+	nursery_open(wire_daemon_sweep);
 	fuzz_quiet();
 	fuzz_check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair_fds) == 0);
 	for (unsigned i = 0; i < PEERS; i++)

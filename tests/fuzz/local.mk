@@ -42,7 +42,7 @@ tests_fuzz_fuzz_control_LDADD = client/libcontrol.la
 
 FUZZ_STEPS = tests/fuzz/steps.c tests/fuzz/steps.h
 FUZZ_WIRE = tests/fuzz/fuzz_wire.c tests/fuzz/wire_daemon.c tests/fuzz/wire_daemon.h tests/fuzz/wire_peer.c tests/fuzz/wire_peer.h \
-	tests/fuzz/nursery.c tests/fuzz/nursery.h $(FUZZ_STEPS)
+	tests/fuzz/wire_auditor.c tests/fuzz/wire_auditor.h tests/fuzz/nursery.c tests/fuzz/nursery.h $(FUZZ_STEPS)
 tests_fuzz_check_wire_SOURCES = $(FUZZ_WIRE) $(FUZZ_REPLAY)
 tests_fuzz_check_wire_CPPFLAGS = $(FUZZ_REPLAY_DEFINES)
 tests_fuzz_check_wire_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS)

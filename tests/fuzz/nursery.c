@@ -69,7 +69,7 @@ bear(int own, const int *fds, unsigned n)
 }
 
 _Noreturn static void
-serve(int own)
+serve(int own, pid_t whose, void (*sweep)(pid_t))
 {
 	union fds_control control;
 	int fds[FDS_MAX];
@@ -83,8 +83,10 @@ serve(int own)
 		const struct cmsghdr *cmsg;
 		unsigned n;
 
-		if (recvmsg(own, &message, 0) <= 0)
+		if (recvmsg(own, &message, 0) <= 0) {
+			sweep(whose);
 			_exit(0);
+		}
 		cmsg = CMSG_FIRSTHDR(&message);
 		fuzz_check(cmsg && cmsg->cmsg_type == SCM_RIGHTS);
 		n = (unsigned)((cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int));
@@ -94,10 +96,10 @@ serve(int own)
 }
 
 void
-nursery_open(void)
+nursery_open(void (*sweep)(pid_t))
 {
+	pid_t own = getpid(), pid;
 	int pair[2];
-	pid_t pid;
 
 	born = mmap(NULL, sizeof(*born), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	fuzz_check(born != MAP_FAILED);
@@ -107,7 +109,7 @@ nursery_open(void)
 	fuzz_check(pid >= 0);
 	if (pid == 0) {
 		(void)close(pair[0]);
-		serve(pair[1]);
+		serve(pair[1], own, sweep);
 	}
 	(void)close(pair[1]);
 	nursery_fd = pair[0];

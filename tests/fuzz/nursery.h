@@ -10,7 +10,9 @@
 #ifndef TESTS_FUZZ_NURSERY_H
 #define TESTS_FUZZ_NURSERY_H
 
-/* Before anything else is opened or allocated. */
-void nursery_open(void);
+#include <sys/types.h>
+
+/* Before anything else is opened or allocated. sweep: what is to be done when this process has ended, however it did. */
+void nursery_open(void (*sweep)(pid_t));
 
 #endif

@@ -2,10 +2,13 @@
 /* Copyright the segmentd authors */
 #include "config.h"
 
+#include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 
 #include "client/mutex.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/wire_auditor.h"
 #include "tests/fuzz/wire_daemon.h"
 #include "tests/fuzz/wire_peer.h"
 
@@ -15,11 +18,23 @@
 
 static uint64_t passed_ns;
 
+/* What a reload may find: the first is what is there in the beginning, and after each input. */
+static const struct variant {
+	const char *clients, *plain_mode, *read_bytes, *group_name, *more;
+} variants[WIRE_VARIANTS] = {
+	{ "5", "0666", "4KiB", "group", "" },
+	{ "5", "0666", "64KiB", "group", "" },
+	{ "5", "0600", "4KiB", "group", "" },
+	{ "3", "0666", "2MiB", "group", "" },
+	{ "5", "0666", "16KiB", "fresh", "orphans = ( { posix = \"/segment-fuzz-*\"; after = \"1s\"; action = \"report\"; } );\n" },
+	{ "5", "0640", "4KiB", "group", "segments = (" },
+};
+
 static const char configuration[] =
     "daemon = { socket = \"%s/socket\"; socket_mode = \"0666\"; state_dir = \"%s/state\"; admin_group = \"\"; workers = 1;\n"
-    "  audit_socket = \"%s/nobody\"; memory_reserve = \"0\"; limits = { clients = 5; attachments = 40; bytes = \"1MiB\"; }; };\n"
+    "  audit_socket = \"%s/audit\"; memory_reserve = \"0\"; limits = { clients = %s; attachments = 40; bytes = \"1MiB\"; }; };\n"
     "segments = (\n"
-    "  { name = \"plain\"; size = \"16KiB\"; mlock = false; mode = \"0666\"; page_size = \"base\"; },\n"
+    "  { name = \"plain\"; size = \"16KiB\"; mlock = false; mode = \"%s\"; page_size = \"base\"; },\n"
     "  { name = \"" WIRE_LOCKED "\"; size = \"64KiB\"; mlock = false; mode = \"0666\"; page_size = \"base\"; layout = \"l/1\";\n"
     "    locks = ( { name = \"roll\"; length = 4096; undo = 1024; }, { name = \"keep\"; offset = 4096; length = 4096; on_death = \"keep\"; },\n"
     "      { name = \"zero\"; offset = 8192; length = 5000; undo = 0; on_death = \"zero\"; },\n"
@@ -27,12 +42,19 @@ static const char configuration[] =
     "      { name = \"mutex\"; at = 20480; init = true; on_death = \"keep\"; },\n"
     "      { name = \"mutex-zero\"; at = 20544; init = true; on_death = \"zero\"; offset = 24576; length = 4096; } ); },\n"
     "  { name = \"" WIRE_HIDDEN "\"; size = \"4KiB\"; mlock = false; page_size = \"base\"; },\n"
-    "  { name = \"read\"; size = \"4KiB\"; max_size = \"1MiB\"; mlock = false; mode = \"0644\"; page_size = \"base\"; },\n"
-    "  { name = \"group\"; size = \"4KiB\"; mlock = false; group = \"4242\"; mode = \"0660\"; page_size = \"base\"; },\n"
-    "  { name = \"broken\"; size = \"4KiB\"; mlock = false; mode = \"0666\"; init = \"%s/nothing\"; required = false; } );\n"
+    "  { name = \"read\"; size = \"%s\"; max_size = \"1MiB\"; mlock = false; mode = \"0644\"; page_size = \"base\"; },\n"
+    "  { name = \"%s\"; size = \"4KiB\"; mlock = false; group = \"4242\"; mode = \"0660\"; page_size = \"base\"; },\n"
+    "  { name = \"broken\"; size = \"4KiB\"; mlock = false; mode = \"0666\"; init = \"%s/nothing\"; required = false; },\n"
+    "  { name = \"scrub\"; size = \"8KiB\"; mlock = false; mode = \"0666\"; page_size = \"base\"; scrub = true; },\n"
+    "  { name = \"file\"; size = \"16KiB\"; mlock = false; mode = \"0666\"; backend = \"file\"; path = \"%s/data\"; sync = \"5s\";\n"
+    "    required = false; },\n"
+    "  { name = \"posix\"; size = \"16KiB\"; mlock = false; mode = \"0666\"; backend = \"posix\"; object = \"/segment-fuzz-%d\"; required = false; },\n"
+    "  { name = \"sysv\"; size = \"16KiB\"; mlock = false; mode = \"0666\"; backend = \"sysv\"; key = %d; required = false; } );\n"
     "templates = ( { name = \"own-%%U-\"; max_size = \"256KiB\"; max_count = 8; mlock = false; lifetime = \"attached\"; page_size = \"base\"; },\n"
     "  { name = \"any-\"; max_size = \"64KiB\"; max_count = 4; mlock = false; mode = \"0666\"; page_size = \"base\";\n"
-    "    locks = ( { name = \"l\"; length = 64; } ); } );\n";
+    "    locks = ( { name = \"l\"; length = 64; } ); },\n"
+    "  { name = \"shm-\"; max_size = \"64KiB\"; max_count = 2; mlock = false; mode = \"0660\"; backend = \"sysv\"; lifetime = \"attached\";\n"
+    "    linger = \"5ms\"; } );\n%s";
 
 /* In the place of the C library's, for the daemon and libevent: time passes faster where nothing else would. */
 int
@@ -92,15 +114,61 @@ wire_daemon_await(struct wire_daemon *daemon, unsigned n_turns)
 	wire_daemon_step(daemon, 2);
 }
 
+static key_t
+shm_key(pid_t pid)
+{
+	return 0x7a000000 | (pid & 0xffffff);
+}
+
+void
+wire_daemon_sweep(pid_t pid)
+{
+	int id = shmget(shm_key(pid), 0, 0);
+	char name[32];
+
+	if (id >= 0)
+		(void)shmctl(id, IPC_RMID, NULL);
+	(void)snprintf(name, sizeof(name), "/segment-fuzz-%d", (int)pid);
+	(void)shm_unlink(name);
+}
+
+/* Where it is. */
+static const char *
+write_configuration(const struct variant *variant)
+{
+	const char *dir = fuzz_dir();
+	static char path[96];
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "%s/segmentd.conf", dir);
+	file = fopen(path, "we");
+	fuzz_check(file);
+	(void)fprintf(file, configuration, dir, dir, dir, variant->clients, variant->plain_mode, variant->read_bytes, variant->group_name,
+	    dir, dir, (int)getpid(), shm_key(getpid()), variant->more);
+	fuzz_check(fclose(file) == 0);
+	return path;
+}
+
+void
+wire_daemon_change(struct wire_daemon *daemon, unsigned variant)
+{
+	daemon->variant = variant % WIRE_VARIANTS;
+	(void)write_configuration(&variants[daemon->variant]);
+	fuzz_check(reload_hangup(&daemon->manager->reload) == 0);
+}
+
 /* A declared segment that is not there, or on its way out, comes back by a reload; what was created goes. Whether all is as it was. */
 static bool
 restore_segments(struct wire_daemon *daemon)
 {
-	static const char *const declared[] = { "plain", WIRE_LOCKED, WIRE_HIDDEN, "read", "group", "broken" };
+	static const char *const declared[] = { "plain", WIRE_LOCKED, WIRE_HIDDEN, "read", "group", "broken", "scrub", "file", "posix",
+		"sysv" };
 	struct registry *registry = &daemon->manager->registry;
 	struct segment *segment, *next;
 	bool is_whole = true;
 
+	if (daemon->variant)
+		wire_daemon_change(daemon, 0);
 	for (segment = TAILQ_FIRST(&registry->in_order); segment; segment = next) {
 		next = TAILQ_NEXT(segment, entry);
 		if (!segment->is_declared) {
@@ -111,7 +179,10 @@ restore_segments(struct wire_daemon *daemon)
 	}
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(declared); i++) {
 		segment = registry_find(registry, declared[i]);
-		if (segment && (segment->state == PROTOCOL_READY || segment->state == PROTOCOL_FAILED))
+		/* Nothing that has grown becomes small again. */
+		if (segment && streq(declared[i], "read") && segment->definition->size_bytes != 4096 && !daemon->manager->reload.current)
+			segment_remove(segment, true);
+		else if (segment && (segment->state == PROTOCOL_READY || segment->state == PROTOCOL_FAILED))
 			continue;
 		if (!segment && !daemon->manager->reload.current)
 			fuzz_check(reload_hangup(&daemon->manager->reload) == 0);
@@ -176,6 +247,7 @@ wire_daemon_settle(struct wire_daemon *daemon)
 	time_t end = 0;
 
 	for (unsigned i = 0;; i++) {
+		wire_auditor_hang_up();
 		wire_daemon_step(daemon, 1);
 		what = busy(daemon);
 		if (what) {
@@ -219,16 +291,15 @@ wire_daemon_start(struct wire_daemon *daemon)
 {
 	struct conf_report report = CONF_REPORT_NULL;
 	const char *dir = fuzz_dir();
-	static char path[96];
-	FILE *file;
+	char audit[96];
 
-	(void)snprintf(path, sizeof(path), "%s/segmentd.conf", dir);
+	(void)snprintf(audit, sizeof(audit), "%s/audit", dir);
+	wire_auditor_open(audit);
+
 	(void)snprintf(daemon->socket, sizeof(daemon->socket), "%s/socket", dir);
-	file = fopen(path, "we");
-	fuzz_check(file && fprintf(file, configuration, dir, dir, dir, dir) > 0 && fclose(file) == 0);
 	daemon->start = (struct start) START_NULL;
-	daemon->start.file = path;
-	fuzz_check(conf_load(path, &report, &daemon->start.conf) == 0);
+	daemon->start.file = write_configuration(&variants[0]);
+	fuzz_check(conf_load(daemon->start.file, &report, &daemon->start.conf) == 0);
 	conf_report_deinit(&report);
 	daemon->pid = getpid();
 	memset(daemon->used, 0xff, sizeof(daemon->used));

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -109,6 +110,9 @@ give_back(struct peer_held *held)
 {
 	for (unsigned i = 0; i < PROTOCOL_ATTACH_FDS; i++)
 		close_fd(&held->fds[i]);
+	if (held->shm)
+		(void)shmdt(held->shm);
+	held->shm = NULL;
 }
 
 static void
@@ -189,6 +193,11 @@ keep(struct peer *peer, const struct protocol_attached *attached, const int *fds
 	*held = (struct peer_held) { .fds = { -1, -1 }, .attachment = attached->attachment, .generation = attached->generation };
 	for (unsigned i = 0; i < n; i++)
 		held->fds[i] = fds[i];
+	if (attached->flags & PROTOCOL_ATTACHED_SHM)
+		held->shm = shmat(attached->shm_id, NULL, attached->access & PROTOCOL_ACCESS_WRITE ? 0 : SHM_RDONLY);
+	/* It may be gone already. */
+	if (held->shm == (void *)-1)
+		held->shm = NULL;
 	return n;
 }
 
@@ -258,6 +267,8 @@ peer_receive(struct peer *peer, void *bytes, size_t size)
 	memcpy(&header, bytes, sizeof(header));
 	check_message(peer, &header, bytes, (size_t)n);
 	peer->n_replies++;
+	if (header.type == PROTOCOL_HELLO && header.status == 0)
+		memcpy(&peer->session, (char *)bytes + offsetof(struct protocol_welcome, session), sizeof(peer->session));
 	/* What brings descriptors says how many, and nothing else does. */
 	if (header.status == 0 && !(header.flags & PROTOCOL_PUSHED) &&
 	    (header.type == PROTOCOL_ATTACH || header.type == PROTOCOL_CREATE || header.type == PROTOCOL_ATTACH_MANY))

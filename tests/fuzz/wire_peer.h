@@ -31,12 +31,14 @@ struct peer_held {
 	int fds[PROTOCOL_ATTACH_FDS];	/* -1: none, or closed */
 	uint32_t attachment;
 	uint64_t generation;
+	void *shm;			/* NULL: it is not System V's */
 };
 
 struct peer {
 	int fd;				/* -1: not connected */
 	int death_fd;			/* what stands for its pidfd: readable once it is dead */
 	enum peer_identity identity;
+	uint64_t session;		/* as its HELLO was answered */
 	uint64_t serial;		/* of its last request */
 	uint64_t highest_serial;	/* that it has sent, in whatever message */
 	struct peer_held held[PEER_HELD_MAX];
