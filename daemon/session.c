@@ -29,6 +29,16 @@ session_end(struct session *session)
 	(void)session_free(session);
 }
 
+/*
+ * A connection that lies in its own queue is closed by nobody. Who sends itself so behind a request that waits keeps its session until
+ * its process ends; of one without a process that we know, that would be never.
+ */
+static bool
+session_must_look_behind(const struct session *session)
+{
+	return session->pidfd < 0 && !session->parcel && (session->mode == SESSION_WAITING || session->mode == SESSION_FULL);
+}
+
 static short
 session_events(const struct session *session)
 {
@@ -41,10 +51,17 @@ session_events(const struct session *session)
 	};
 	short what = events[session->mode];
 
+	if (session_must_look_behind(session))
+		what |= EV_READ | EV_ET;
 	if (session->is_edge)
 		what |= EV_ET;
-	/* A level serves where no fd is awaited: it is writable again when three quarters of what it can hold were read. */
-	return session->awaits_room ? (short)((what & ~EV_ET) | EV_WRITE) : what;
+	if (!session->awaits_room)
+		return what;
+	/*
+	 * A level serves where no fd is awaited: it is writable again when three quarters of what it can hold were read. What waits in
+	 * the queue would be heard of without end.
+	 */
+	return (short)((session_must_look_behind(session) ? what : what & ~EV_ET) | EV_WRITE);
 }
 
 static int
@@ -66,6 +83,7 @@ session_set_mode(struct session *session, enum session_mode mode)
 	if (session->mode != SESSION_OFF)
 		(void)event_del(&session->event);
 	session->mode = mode;
+	session->behind_bytes = 0;
 	return mode == SESSION_OFF ? 0 : session_hear(session);
 }
 
@@ -242,6 +260,8 @@ session_on_turn(struct turn *turn)
 
 	if (session->is_closed || (session->has_ended && !session_has_last_requests(session)))
 		session_end(session);
+	else if (session->sent_behind)
+		session_violated(session, session->violation);
 	else
 		session_serve(session);
 }
@@ -263,7 +283,12 @@ session_on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct session *session = arg;
 
-	session->is_closed |= what & EV_CLOSED && !(what & EV_READ);
+	session->is_closed |= what & EV_CLOSED && (!(what & EV_READ) || session_must_look_behind(session));
+	if (what & EV_READ && session_must_look_behind(session) && !session->is_closed) {
+		session->sent_behind = !session_look_behind(session);
+		if (!session->sent_behind && !(what & EV_WRITE))
+			return;
+	}
 	if (what & EV_WRITE && session->awaits_room && !session->is_closed) {
 		session_await_room(session, false);
 		session->host->on_room(session, session->host->arg);

@@ -86,6 +86,8 @@ struct session {
 	struct turn turn;
 	bool is_edge;			/* it is heard of once for each message: it had more while it waited for its turn */
 	bool is_closed;			/* nobody else has the connection any more */
+	bool sent_behind;		/* violation says what, behind a request that waits */
+	uint32_t behind_bytes;		/* of the queue that were looked at, while one waits */
 	struct identity identity;
 	uint64_t since_ns;		/* since 1970 */
 	uint64_t n_requests;

@@ -17,6 +17,7 @@
 #define SENTENCE_SIZE	1024
 /* What a queue holds its sender decides: ten thousand small ones with a buffer of net.core.wmem_max, which took 12 ms to read away. */
 #define SHUT_MESSAGES	32
+#define BEHIND_MESSAGES	64	/* behind a request that waits, at once */
 
 static int
 session_send(struct session *session, const void *message, size_t size, const int *fds, unsigned n_fds)
@@ -188,6 +189,42 @@ void
 session_consume(struct session *session)
 {
 	(void)recv(session->fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC);
+}
+
+/* One message from there on. Its size, or a negative errno. */
+static ssize_t
+session_peek_behind(struct session *session, bool *ret_brings_fds)
+{
+	struct msghdr message = { 0 };
+	int offset = (int)session->behind_bytes;
+	ssize_t n;
+
+	if (setsockopt(session->fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)))
+		return -errno;
+	do
+		n = recvmsg(session->fd, &message, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+	while (n < 0 && errno == EINTR);
+	*ret_brings_fds = message.msg_flags & MSG_CTRUNC;
+	return n < 0 ? -errno : n;
+}
+
+bool
+session_look_behind(struct session *session)
+{
+	const int none = -1;
+	bool brings_fds = false;
+	unsigned n_messages = 0;
+	ssize_t n;
+
+	while ((n = session_peek_behind(session, &brings_fds)) > 0 && n_messages++ < BEHIND_MESSAGES &&
+	    (!brings_fds || !session->behind_bytes))
+		session->behind_bytes += (uint32_t)n;
+	(void)setsockopt(session->fd, SOL_SOCKET, SO_PEEK_OFF, &none, sizeof(none));
+	/* Those with the request itself are its own matter. */
+	if (n > 0)
+		session->violation = n_messages > BEHIND_MESSAGES ? "too many requests were sent behind one that waits" :
+		    "file descriptors were sent behind a request that waits";
+	return n <= 0;
 }
 
 /* Whether there is a message in the queue; *ret_brings_fds: with descriptors. An end of file is none, an empty message is one. */

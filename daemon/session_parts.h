@@ -28,6 +28,11 @@ int session_charge_unread(struct session *session, size_t size, char *text);
 /* Peeks one message. 0: a whole one is in *ret_n. SESSION_E_VIOLATION; -EAGAIN: none; -EPIPE: the peer is gone. */
 int session_peek(struct session *session, void *buf, size_t size, size_t *ret_n);
 void session_consume(struct session *session);
+/*
+ * A request that waits is first in the queue: looks at what else has come. False: there are descriptors, or too much; violation says
+ * which.
+ */
+bool session_look_behind(struct session *session);
 
 /* Tells the peer why it is being disconnected, as well as can be. */
 void session_farewell(struct session *session, int status, const char *format, ...) BASE_PRINTF(3, 4);

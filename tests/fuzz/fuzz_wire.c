@@ -292,11 +292,6 @@ gather_fds(const struct peer *peer, const struct step *step, int *fds)
 {
 	const struct peer_held *held = held_of(peer, step->b >> 4);
 	const int choices[] = { pair_fds[0], held->fds[0], held->fds[1], peer->fd, peers[0].fd, peer->death_fd, honest.death_fd, pair_fds[1] };
-	/*
-	 * A connection that lies in its own queue, unread behind a request that waits, ends with its process alone: so who has no
-	 * pidfd keeps one of its connections for good, which goes on counting for its uid.
-	 */
-	bool is_hidden = peer->identity == PEER_HIDDEN;
 	unsigned n = 0, wanted = 1 + (step->x >> 24) % FDS_SENT_MAX;
 
 	if (!(step->b & 4))
@@ -309,7 +304,7 @@ gather_fds(const struct peer *peer, const struct step *step, int *fds)
 	for (unsigned i = 0; i < wanted; i++) {
 		int fd = choices[(step->x >> 16 & 0xff) + i < BASE_ARRAY_SIZE(choices) ? (step->x >> 16 & 0xff) + i : i];
 
-		if (fd >= 0 && !(is_hidden && (fd == peer->fd || fd == peers[0].fd)))
+		if (fd >= 0)
 			fds[n++] = fd;
 	}
 	return n;

@@ -7,11 +7,16 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "tests/system/suite.h"
 
+#define PEERPIDFD	77		/* SO_PEERPIDFD */
 #define PIPELINED	400		/* more requests than a socket takes in */
 #define MANY_ROWS	100		/* of segments: a reply of some 25 KB */
 
@@ -231,6 +236,144 @@ START_TEST(clients_that_die_while_they_wait_leave_nothing)
 }
 END_TEST
 
+#define LIARS		8
+
+/* In the daemon's process: the kernel tells it no peer's process. */
+static void
+hide_processes(void *arg BASE_UNUSED)
+{
+	/* The low half of the argument, on a little-endian machine. */
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getsockopt, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 8 * 2),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PEERPIDFD, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENODATA),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = BASE_ARRAY_SIZE(filter), .filter = filter };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		_exit(98);
+}
+
+/* A request that waits for long, and behind it the connection itself, of which nobody has anything else. */
+static void
+lie_in_own_queue(const struct harness_daemon *daemon)
+{
+	union suite_request request;
+	struct harness_conn conn;
+	size_t size;
+
+	harness_open(&conn, daemon->socket);
+	size = suite_fill(&request, PROTOCOL_WAIT, sizeof(request.wait), ++conn.serial);
+	request.wait.progress_bytes = PROTOCOL_WAIT_STATE;
+	(void)snprintf(request.wait.name, sizeof(request.wait.name), "slow-a");
+	ck_assert_int_eq(harness_send(conn.fd, request.bytes, size, NULL, 0), (ssize_t)size);
+	/* It has been looked at by then. */
+	suite_serves(daemon);
+	size = suite_fill(&request, PROTOCOL_LIST, sizeof(request.list), ++conn.serial);
+	ck_assert_int_eq(harness_send(conn.fd, request.bytes, size, &conn.fd, 1), (ssize_t)size);
+	(void)close(conn.fd);
+}
+
+static const char slow[] =
+    "templates = ( { name = \"slow-\"; max_size = \"4MiB\"; max_count = 9; mode = \"0666\"; mlock = false; linger = \"0s\"; } );";
+
+/* Stops the only worker while it is idle, and has slow-a wait for it. */
+static pid_t
+begin_to_wait(struct suite_scene *scene, struct harness_conn *creator)
+{
+	union suite_request request = { .create = { .size_bytes = 4 * MIB, .name = "slow-a" } };
+	struct protocol_segment row;
+	pid_t worker;
+	int fd;
+
+	harness_open(&scene->watcher, scene->daemon.socket);
+	harness_open(creator, scene->daemon.socket);
+	ck_assert_int_eq(harness_create(&scene->watcher, "slow-first", 4 * MIB, NULL, &fd), 0);
+	(void)close(fd);
+	harness_await_gone(&scene->watcher, "slow-first");
+	worker = suite_worker_stop(&scene->daemon);
+	harness_fill(creator, &request.header, PROTOCOL_CREATE, sizeof(request.create));
+	ck_assert_int_eq(harness_send(creator->fd, &request, sizeof(request.create), NULL, 0), sizeof(request.create));
+	while (harness_find(&scene->watcher, "slow-a", &row) == -ENOENT)
+		;
+	ck_assert_uint_eq(row.state, PROTOCOL_PROVISIONING);
+	harness_usage_read(scene->daemon.pid, &scene->before);
+	return worker;
+}
+
+static void
+end_to_wait(struct suite_scene *scene, struct harness_conn *creator, pid_t worker)
+{
+	struct harness_reply reply;
+
+	ck_assert_int_eq(kill(worker, SIGCONT), 0);
+	ck_assert_int_gt(harness_receive(creator->fd, &reply), 0);
+	ck_assert_int_eq(reply.header.status, 0);
+	(void)close(reply.fds[0]);
+	harness_close(creator);
+	harness_await_gone(&scene->watcher, "slow-a");
+	harness_close(&scene->watcher);
+	harness_daemon_stop(&scene->daemon);
+}
+
+START_TEST(who_is_no_process_does_not_stay_in_its_own_queue)
+{
+	struct harness_conn creator;
+	struct suite_scene scene;
+	pid_t worker;
+
+	harness_daemon_prepare(&scene.daemon, "workers = 1;", slow);
+	scene.daemon.before_exec = hide_processes;
+	harness_daemon_launch(&scene.daemon);
+	harness_daemon_await_ready(&scene.daemon);
+	worker = begin_to_wait(&scene, &creator);
+	for (int i = 0; i < LIARS; i++)
+		lie_in_own_queue(&scene.daemon);
+	suite_expect_clean(&scene);
+	end_to_wait(&scene, &creator, worker);
+}
+END_TEST
+
+/* As many as it may have connections; then it is told so as anybody is. */
+static void
+lie_and_stay(int control, void *arg)
+{
+	const struct harness_daemon *daemon = arg;
+	struct harness_conn conn;
+
+	harness_become(HARNESS_NOBODY, HARNESS_NOBODY, NULL, 0);
+	/* One is for who looks whether the others have been. */
+	for (int i = 0; i < LIARS - 1; i++)
+		lie_in_own_queue(daemon);
+	harness_open(&conn, daemon->socket);
+	suite_farewell(harness_dial(daemon->socket), -EDQUOT, "limits.clients", "one more");
+	harness_say(control, "full");
+	harness_expect(control, "end");
+}
+
+START_TEST(who_lies_in_its_own_queue_counts_until_its_process_ends)
+{
+	struct harness_child child = HARNESS_CHILD_NULL;
+	struct harness_conn creator;
+	struct suite_scene scene;
+	pid_t worker;
+
+	harness_need_root();
+	harness_daemon_start(&scene.daemon, "workers = 1; limits = { clients = 8; };", slow);
+	worker = begin_to_wait(&scene, &creator);
+	harness_child_start(&child, lie_and_stay, &scene.daemon);
+	harness_expect(child.control, "full");
+	ck_assert_uint_eq(suite_figure(&scene.daemon, "segmentd_charged{kind=\"clients\"}"), LIARS + 3);
+	suite_serves(&scene.daemon);
+	harness_child_kill(&child);
+	suite_expect_clean(&scene);
+	end_to_wait(&scene, &creator, worker);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -243,6 +386,8 @@ main(void)
 	tcase_add_test(tcase, who_reads_nothing_and_dies_leaves_nothing);
 	tcase_add_test(tcase, half_closed_sockets_end_their_sessions);
 	tcase_add_test(tcase, clients_that_die_while_they_wait_leave_nothing);
+	tcase_add_test(tcase, who_is_no_process_does_not_stay_in_its_own_queue);
+	tcase_add_test(tcase, who_lies_in_its_own_queue_counts_until_its_process_ends);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }
