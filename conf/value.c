@@ -393,40 +393,57 @@ parse_id(const char *text, uint32_t *ret_id)
 	return true;
 }
 
-/* Looks a user or group up, by name first as chown does. */
+/* Looks a user or group up, by name first as chown does. False: there is none, or errno says why that is not known. */
 static bool
 find_account(bool is_group, const char *name, uint32_t *ret_id)
 {
+	bool is_found;
+
+	errno = 0;
 	if (is_group) {
 		const struct group *group = getgrnam(name);
 
 		if (group)
 			*ret_id = group->gr_gid;
-		return group || parse_id(name, ret_id);
+		is_found = group;
 	} else {
 		const struct passwd *user = getpwnam(name);
 
 		if (user)
 			*ret_id = user->pw_uid;
-		return user || parse_id(name, ret_id);
+		is_found = user;
 	}
+	return is_found || parse_id(name, ret_id);
+}
+
+/* After that, with its errno: there is none, or it cannot be told now. The C library has many an errno for the former. */
+static int
+refuse_account(const struct keys_row *row, bool is_group, const char *name, char *why)
+{
+	const char *kind = is_group ? "group" : "user";
+	char found[QUOTE_SIZE];
+	int error = errno;
+
+	(void)units_quote(found, sizeof(found), name);
+	if (error == ENOMEM)
+		return -ENOMEM;
+	if (error == EMFILE || error == ENFILE || error == EIO || error == EINTR)
+		(void)snprintf(why, VALUE_WHY_SIZE, "the %s %s cannot be looked up: %s", kind, found, strerror(error));
+	else
+		(void)snprintf(why, VALUE_WHY_SIZE, "there is no %s %s on this host; expected %s", kind, found, row->range);
+	return VALUE_E_INVALID;
 }
 
 static int
 set_account(const struct keys_row *row, const struct value *value, void *base, char *why)
 {
 	bool is_group = row->type != KEYS_TYPE_USER;
-	char found[QUOTE_SIZE];
 	uint32_t id;
 
 	if (value->kind != VALUE_STRING)
 		return refuse_kind(row, value, why);
-	if (!find_account(is_group, value->string, &id)) {
-		(void)snprintf(why, VALUE_WHY_SIZE, "there is no %s %s on this host; expected %s",
-		    is_group ? "group" : "user",
-		    units_quote(found, sizeof(found), value->string), row->range);
-		return VALUE_E_INVALID;
-	}
+	if (!find_account(is_group, value->string, &id))
+		return refuse_account(row, is_group, value->string, why);
 	*(uint32_t *)field(base, row->offset) = id;
 	set_flag(row, base, true);
 	return row->name_offset == KEYS_NO_FIELD ? 0 :
@@ -438,7 +455,6 @@ static int
 set_admin_group(const struct keys_row *row, const struct value *value, void *base, char *why)
 {
 	struct conf_daemon *daemon = base;
-	char found[QUOTE_SIZE];
 
 	if (value->kind != VALUE_STRING)
 		return refuse_kind(row, value, why);
@@ -448,10 +464,11 @@ set_admin_group(const struct keys_row *row, const struct value *value, void *bas
 	if (!value->string[0])
 		return 0;
 	daemon->has_admin_gid = find_account(true, value->string, &daemon->admin_gid);
-	if (!daemon->has_admin_gid && !streq(value->string, "segmentd")) {
-		(void)snprintf(why, VALUE_WHY_SIZE, "there is no group %s on this host; expected %s",
-		    units_quote(found, sizeof(found), value->string), row->range);
-		return VALUE_E_INVALID;
+	if (!daemon->has_admin_gid) {
+		int r = refuse_account(row, true, value->string, why);
+
+		if (r < 0 || !streq(value->string, "segmentd"))
+			return r;
 	}
 	return set_string(base, row->offset, value->string);
 }

@@ -3,6 +3,9 @@
 /* Bad configurations, a row each: every one is refused for exactly one reason, at its line and key, in its words. */
 #include "config.h"
 
+#include <errno.h>
+#include <grp.h>
+
 #include "tests/conf/suite.h"
 
 /* A segment with something in it; the something is on line 2. */
@@ -151,6 +154,9 @@ static const struct {
 	{ DAEMON("state_dir = \"\";"), 2, "daemon.state_dir", "empty" },
 	{ DAEMON("socket_mode = \"0999\";"), 2, "daemon.socket_mode", "octal" },
 	{ DAEMON("socket_mode = 0666;"), 2, "daemon.socket_mode", "with quotes" },
+	{ SEGMENT("group = \"looked-up-in-vain\";"), 2, "segments[0].group",
+	    "the group \"looked-up-in-vain\" cannot be looked up: Too many open files" },
+	{ DAEMON("admin_group = \"looked-up-in-vain\";"), 2, "daemon.admin_group", "cannot be looked up: Too many open files" },
 	{ DAEMON("admin_group = \"no-such-group-x\";"), 2, "daemon.admin_group", "there is no group" },
 	{ DAEMON("memory_reserve = \"lots\";"), 2, "daemon.memory_reserve", "not a size" },
 	/* contradictions */
@@ -190,6 +196,20 @@ static const struct {
 	{ "orphans = ( { posix = \"/a\"; action = \"kill\"; } );", 1, "orphans[0].action", "expected \"report\"" },
 	{ "orphans = ( { posix = \"/a\"; afer = \"1s\"; } );", 1, "orphans[0].afer", "did you mean \"after\"?" },
 };
+
+/* The C library's, but for one that it has no descriptor left to look for. */
+struct group *
+getgrnam(const char *name)
+{
+	static struct group group;
+	static char text[65536];
+	struct group *found = NULL;
+
+	errno = EMFILE;
+	if (!streq(name, "looked-up-in-vain"))
+		errno = getgrnam_r(name, &group, text, sizeof(text), &found);
+	return found;
+}
 
 START_TEST(is_refused_for_one_reason)
 {
