@@ -280,12 +280,16 @@ posix_next_ns(const struct orphans_posix *posix)
 void
 orphans_posix_plan(struct orphans_posix *posix)
 {
-	uint64_t now_ns = clock_monotonic_ns(), next_ns = posix_next_ns(posix);
+	uint64_t now_ns = clock_monotonic_ns(), next_ns;
 
-	if (!posix->is_resting && !posix->is_lost)
-		(void)event_add(&posix->read_event, NULL);
-	else
+	if (posix->is_resting || posix->is_lost) {
 		(void)event_del(&posix->read_event);
+	} else if (event_add(&posix->read_event, NULL)) {
+		/* The kernel had no room for it: until it has, the clock says when to read. */
+		posix->is_resting = true;
+		posix->read_at_ns = now_ns + REWATCH_NS;
+	}
+	next_ns = posix_next_ns(posix);
 	if (next_ns == UINT64_MAX)
 		(void)evtimer_del(&posix->turn_event);
 	else
