@@ -408,6 +408,20 @@ posix_reset(const struct backend_object *object)
 		(void)!ftruncate(object->fd, (off_t)object->map_bytes);
 }
 
+/* 1: the name leads to our object; 0: to none, or to another one; or a negative errno: that cannot be told. */
+static int
+posix_is_named(const struct posix *posix, int fd)
+{
+	struct stat named, ours;
+	int r = object_stat(AT_FDCWD, posix->path, &named);
+
+	if (r)
+		return r == -ENOENT ? 0 : r;
+	if (fstat(fd, &ours))
+		return -errno;
+	return named.st_dev == ours.st_dev && named.st_ino == ours.st_ino;
+}
+
 /*
  * By the same inode: root may have put another in its place, which is not ours to remove. The directory is sticky, so nobody
  * else can, and nobody comes between the look and the removal.
@@ -416,24 +430,25 @@ static void
 posix_unname(struct backend_object *object)
 {
 	struct posix *posix = object->own;
-	struct stat named, ours;
+	int r;
 
 	if (posix->fd < 0)
 		return;
 	posix_keep(posix);
 	LIST_REMOVE(posix, named_entry);
 	posix->fd = -1;
-	if (object_stat(AT_FDCWD, posix->path, &named) || fstat(object->fd, &ours) || named.st_dev != ours.st_dev ||
-	    named.st_ino != ours.st_ino)
+	r = posix_is_named(posix, object->fd);
+	if (r == 0)
 		log_write(MESSAGE_REPLACED, &(struct log_about) { 0 }, "%s is not the object that was made there any more, and was left "
 		    "alone: somebody removed or replaced it", posix->path);
-	else if (unlink(posix->path)) {
-		/* Its row stays: the next start tries again. */
-		log_write(MESSAGE_NOT_REMOVED, &(struct log_about) { .error = -errno }, "%s cannot be removed: %s; remove it by hand",
-		    posix->path, strerror(errno));
-		return;
-	}
-	record_remove(&posix->entry);
+	else if (r == 1 && unlink(posix->path))
+		r = -errno;
+	if (r >= 0)
+		record_remove(&posix->entry);
+	/* Its row stays: the next start tries again. */
+	else
+		log_write(MESSAGE_NOT_REMOVED, &(struct log_about) { .error = r }, "%s cannot be removed: %s; remove it by hand",
+		    posix->path, strerror(-r));
 }
 
 static void
