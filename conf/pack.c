@@ -55,7 +55,7 @@ get_definition(struct cursor *cursor, struct definition *definition, char *why)
 {
 	uint8_t is_template = cursor_u8(cursor);
 	cleanup_free char *file = NULL;
-	const char *fault;
+	const char *fault = NULL;
 	int r = cursor_text(cursor, &file);
 
 	if (r == 0 && file)
@@ -71,8 +71,8 @@ get_definition(struct cursor *cursor, struct definition *definition, char *why)
 		return r;
 	if (cursor_left(cursor))
 		return pack_refuse(why, "a definition has bytes beyond its keys");
-	fault = pack_check(definition);
-	return fault ? pack_refuse(why, "a definition cannot be: %s", fault) : 0;
+	r = pack_check(definition, &fault);
+	return fault ? pack_refuse(why, "a definition cannot be: %s", fault) : r;
 }
 
 int

@@ -9,6 +9,7 @@
 #include "conf/pack_check.h"
 
 #include "base/base.h"
+#include "conf/pack.h"
 
 static bool
 name_is_good(const struct definition *definition)
@@ -90,50 +91,57 @@ names_meet(const struct definition *definition, const char **names)
 	return false;
 }
 
-static const char *
-check_locks_together(const struct definition *definition)
+static int
+refuse(const char **ret_fault, const char *fault)
+{
+	*ret_fault = fault;
+	return PACK_E_INVALID;
+}
+
+static int
+check_locks_together(const struct definition *definition, const char **ret_fault)
 {
 	cleanup_free struct span *spans = calloc(2 * definition->n_locks, sizeof(*spans));
 	cleanup_free const char **names = calloc(definition->n_locks, sizeof(*names));
 
 	if (!spans || !names)
-		return "memory is too short to look at its locks";
+		return -ENOMEM;
 	if (spans_overlap(definition, spans))
-		return "two of its locks have a byte in common";
+		return refuse(ret_fault, "two of its locks have a byte in common");
 	if (names_meet(definition, names))
-		return "two of its locks have one name";
-	return NULL;
+		return refuse(ret_fault, "two of its locks have one name");
+	return 0;
 }
 
-static const char *
-check_locks(const struct definition *definition)
+static int
+check_locks(const struct definition *definition, const char **ret_fault)
 {
 	uint64_t undo = 0;
 
 	for (size_t i = 0; i < definition->n_locks; i++) {
 		if (!lock_is_good(&definition->locks[i], definition))
-			return "one of its locks is none";
+			return refuse(ret_fault, "one of its locks is none");
 		undo += definition->locks[i].undo_bytes;	/* at most 1024 times 1 GiB */
 	}
 	if (undo > DEFINITION_UNDO_TOTAL_MAX)
-		return "its locks have more undo than a segment may have";
+		return refuse(ret_fault, "its locks have more undo than a segment may have");
 	if (definition_lock_beyond(definition, definition->is_template ? definition->max_size_bytes : definition->size_bytes))
-		return "one of its locks reaches beyond it";
-	return definition->n_locks ? check_locks_together(definition) : NULL;
+		return refuse(ret_fault, "one of its locks reaches beyond it");
+	return definition->n_locks ? check_locks_together(definition, ret_fault) : 0;
 }
 
-const char *
-pack_check(const struct definition *definition)
+int
+pack_check(const struct definition *definition, const char **ret_fault)
 {
 	if (!definition->name || !name_is_good(definition))
-		return "its name is none";
+		return refuse(ret_fault, "its name is none");
 	if (definition->max_size_bytes < (definition->is_template ? 1 : definition->size_bytes))
-		return "its max_size is less than its size";
+		return refuse(ret_fault, "its max_size is less than its size");
 	if (definition->mlock && !definition->prefault)
-		return "it is to be locked without being there";
+		return refuse(ret_fault, "it is to be locked without being there");
 	if (definition->linger_ms && definition->lifetime != DEFINITION_ATTACHED)
-		return "it lingers, and never ends";
+		return refuse(ret_fault, "it lingers, and never ends");
 	if (definition->backend == DEFINITION_FILE && (!definition->path || definition->path[0] != '/' || definition->is_template))
-		return "it is a file, and has no path";
-	return check_locks(definition);
+		return refuse(ret_fault, "it is a file, and has no path");
+	return check_locks(definition, ret_fault);
 }

@@ -6,7 +6,7 @@
 
 #include "conf/definition.h"
 
-/* What is wrong with a definition whose keys are each in order, as a sentence that lives for ever; NULL: nothing. */
-const char *pack_check(const struct definition *definition);
+/* Of a definition whose keys are each in order. 0, -ENOMEM, or PACK_E_INVALID with what is wrong, a sentence that lives for ever. */
+int pack_check(const struct definition *definition, const char **ret_fault);
 
 #endif

@@ -125,7 +125,7 @@ message_peek(int fd, uint64_t *offset, struct box_message *ret_message)
 		return *offset > INT32_MAX ? -EOVERFLOW : -errno;
 	n = recvmsg(fd, &msg, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	/* What a peer's end has left as an error is said once, before what is in the queue. */
-	if (n < 0 && errno == ECONNRESET)
+	if (n < 0 && (errno == ECONNRESET || errno == EINTR))
 		n = recvmsg(fd, &msg, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
@@ -255,6 +255,9 @@ peek_end(struct box_peek *peek, struct box_pair *pair, enum box_side side, int f
 		if (r)
 			return r;
 	}
+	/* What the kernel has no room for now the next start may find. */
+	if (r == -ENOMEM || r == -ENOBUFS || r == -EINTR)
+		return r;
 	if (r < 0)
 		peek_tell(peek, "'%s' cannot be read: %s", name, strerror(-r));
 	if (faults.n_missing && !fds_are_left(fd))
@@ -292,15 +295,17 @@ box_find_pair(struct box *box, uint64_t n)
 	return pair;
 }
 
-static bool
+/* 1; 0: it is none; or a negative errno. */
+static int
 is_end(int fd)
 {
 	int domain = -1, type = -1, listens = 1;
 	socklen_t len = sizeof(int);
 
-	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX &&
-	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET &&
-	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && !listens;
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len))
+		return errno == ENOMEM || errno == ENOBUFS ? -errno : 0;
+	return domain == AF_UNIX && type == SOCK_SEQPACKET && !listens;
 }
 
 /* Consumes *fd. A second end of the same name is read as the first is. */
@@ -333,8 +338,11 @@ peek_inherited(struct box *box, struct box_peek *peek, struct inherited *inherit
 
 		if (entry->fd < 0 || !box_pair_parse_name(entry->name, &n, &side))
 			continue;
+		r = is_end(entry->fd);
+		if (r < 0)
+			return r;
 		/* Left to whoever removes what is not known. */
-		if (!is_end(entry->fd)) {
+		if (r == 0) {
 			peek_tell(peek, "'%s' is no end of a box", entry->name);
 			continue;
 		}

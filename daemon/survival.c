@@ -155,6 +155,13 @@ survival_give_holding(struct past_segment *past, struct holding *holding)
 	return segment_revive(past->segment, &segment_past, holding);
 }
 
+/* Then rather nobody is served than it is lost: the next start may have what this one had not. */
+static bool
+is_passing(int r)
+{
+	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -EAGAIN || r == -EINTR;
+}
+
 static int
 survival_revive_segment(struct survival *survival, struct past_segment *past)
 {
@@ -178,12 +185,14 @@ survival_revive_segment(struct survival *survival, struct past_segment *past)
 		return survival_give_holding(past, &holding);
 	if (holding.backend)
 		holding_leave(&holding);
+	if (is_passing(r))
+		return r;
 	if (r == BACKEND_E_GONE && survival_await(survival, past))
 		return 0;
 	/* By its name or key it may be found again: whoever provisions it says what comes of that. */
 	if (!survival_may_find(past))
 		survival_tell_lost(survival->past, past, r == BACKEND_E_OTHER ? "what was kept of it is something else" : text);
-	return r == -ENOMEM ? r : 0;
+	return 0;
 }
 
 static void

@@ -104,10 +104,12 @@ read_rows(struct reading *reading)
 	for (size_t i = 1; r == 0; i++) {
 		ssize_t n = rows_read(reading->fd, &row, sizeof(row), i * RECORD_ROW_BYTES);
 
+		if (n < 0)
+			return (int)n;
 		if (n == 0)
 			break;
-		if (n < 0 || i > RECORD_ROWS_MAX) {
-			tell(reading, "row %zu and what follows cannot be read: %s", i, n < 0 ? strerror((int)-n) : "there are too many");
+		if (i > RECORD_ROWS_MAX) {
+			tell(reading, "row %zu and what follows cannot be read: there are too many", i);
 			reading->n_damaged++;
 			break;
 		}
@@ -129,8 +131,9 @@ read_file(struct reading *reading)
 	struct record_header header = { .sum = 0 };
 	ssize_t n = rows_read(reading->fd, &header, sizeof(header), 0);
 
-	if (n == 0)
-		return 0;
+	/* What cannot be read now is not spoilt: whoever asks has to ask again. */
+	if (n <= 0)
+		return (int)n;
 	reading->found->is_spoilt = true;
 	if (n != sizeof(header) || memcmp(header.magic, RECORD_MAGIC, sizeof(header.magic)) != 0)
 		tell(reading, "it is none that segmentd writes");
