@@ -20,6 +20,7 @@ struct row {
 	int errors[CALLS_VARIANTS];
 	bool is_done;
 	bool (*counts)(const uint64_t *args);	/* NULL: always */
+	int otherwise;			/* what it has then, in the first variant; 0: nothing */
 };
 
 /* The others ask for, or change, what is there: they cannot fail. */
@@ -56,11 +57,25 @@ changes_memory(const uint64_t *args)
 	return args[1] != IPC_RMID;
 }
 
+/* A byte that wakes its own writer, as libevent's signal handler sends: the kernel refuses it only where there is one already. */
+static bool
+is_no_wakeup(const uint64_t *args)
+{
+	return args[2] > 1;
+}
+
 /* PR_SET_NAME and the like cannot; what raises or gives up rights can be forbidden. */
 static bool
 is_option(const uint64_t *args)
 {
 	return args[0] > 22;
+}
+
+/* Of a descriptor it is fstat(2). */
+static bool
+is_path(const uint64_t *args)
+{
+	return !(args[3] & AT_EMPTY_PATH);
 }
 
 static const struct row rows[] = {
@@ -121,7 +136,7 @@ static const struct row rows[] = {
 	{ SYS_mprotect, "mprotect", { ENOMEM } },
 	{ SYS_mremap, "mremap", { ENOMEM } },
 	{ SYS_msync, "msync", { EIO, ENOMEM } },
-	{ SYS_newfstatat, "newfstatat", { ENOMEM, EACCES } },
+	{ SYS_newfstatat, "newfstatat", { ENOMEM, EACCES }, .counts = is_path, .otherwise = EIO },
 	{ SYS_openat, "openat", { EMFILE, ENOMEM, EACCES } },
 	{ SYS_pidfd_open, "pidfd_open", { EMFILE, ESRCH } },
 	{ SYS_pidfd_send_signal, "pidfd_send_signal", { ESRCH } },
@@ -160,7 +175,7 @@ static const struct row rows[] = {
 	{ SYS_unlinkat, "unlinkat", { EIO, EACCES } },
 	{ SYS_wait4, "wait4", { EINTR } },
 	{ SYS_waitid, "waitid", { EINTR } },
-	{ SYS_write, "write", { ENOSPC, EIO, EINTR } },
+	{ SYS_write, "write", { ENOSPC, EIO, EINTR }, .counts = is_no_wakeup },
 	{ SYS_writev, "writev", { ENOSPC, EIO, EINTR } },
 #ifdef SYS_open
 	/* Those that other machines have no more. */
@@ -209,7 +224,7 @@ calls_judge(uint64_t number, const uint64_t *args, unsigned variant)
 
 		if ((uint64_t)row->number == number)
 			return (struct calls_fault) { .name = row->name, .is_done = row->is_done,
-			    .error = !row->counts || row->counts(args) ? row->errors[variant] : 0 };
+			    .error = !row->counts || row->counts(args) ? row->errors[variant] : variant ? 0 : row->otherwise };
 	}
 	return (struct calls_fault) { .name = "one of no row", .error = variant == 0 ? EIO : 0 };
 }

@@ -14,23 +14,6 @@
 #define FULL_S		8
 #define QUICK_ROWS	8		/* which are others the next time */
 
-static bool
-is_all(void)
-{
-	const char *text = getenv("FAULTS_ALL");
-
-	return text && text[0];
-}
-
-/* $FAULTS_ONLY: whoever looks for the cause of a failure wants that operation alone. */
-static bool
-is_wanted(size_t i)
-{
-	const char *text = getenv("FAULTS_ONLY");
-
-	return !text || streq(faults_operations[i].name, text);
-}
-
 /* An operation with one kind of errors: how many could fail in it, and how many did. */
 struct row {
 	const struct faults_operation *operation;
@@ -56,30 +39,10 @@ add_row(const struct faults_operation *operation, unsigned variant)
 	row->n_points = injector_n_seen(&scene.injector);
 }
 
-/* The points of a row in an order that spreads them: by a step that has no factor in common with their number. */
-static uint64_t
-step_of(uint64_t n)
-{
-	uint64_t step = n * 5 / 8 + 1;
-
-	for (;; step++) {
-		uint64_t a = n, b = step;
-
-		while (b) {
-			uint64_t rest = a % b;
-
-			a = b;
-			b = rest;
-		}
-		if (a == 1)
-			return step;
-	}
-}
-
 static void
 fail_next(struct row *row, uint64_t shift)
 {
-	uint64_t at = (shift + row->next++ * step_of(row->n_points)) % row->n_points;
+	uint64_t at = injector_spread(row->next++, row->n_points, shift);
 
 	scene.variant = row->variant;
 	row->n_failed += scene_fail_at(&scene, row->operation, at);
@@ -96,7 +59,7 @@ fail_all(uint64_t until_ns, uint64_t shift)
 		for (size_t i = 0; i < n_rows; i++) {
 			struct row *row = &rows[(i + shift) % n_rows];
 
-			if (!is_all() && clock_monotonic_ns() > until_ns)
+			if (!injector_is_all() && clock_monotonic_ns() > until_ns)
 				return;
 			if (row->next < row->n_points)
 				fail_next(row, shift);
@@ -115,13 +78,13 @@ tell(const char *whose)
 
 		n_points += row->n_points;
 		n_failed += row->n_failed;
-		if (is_all())
+		if (injector_is_all())
 			printf("%s, %s, errors %u: %ju points, %ju failed\n", whose, row->operation->name, row->variant,
 			    (uintmax_t)row->n_points, (uintmax_t)row->n_failed);
 	}
 	printf("%s: %ju of %ju points failed: of these operations %u were done, %u refused, %u hung up on; %u segments had failed\n", whose,
 	    (uintmax_t)n_failed, (uintmax_t)n_points, scene.n_done, scene.n_refused, scene.n_hung_up, scene.n_failed_segments);
-	if (!is_all() && n_failed < n_points)
+	if (!injector_is_all() && n_failed < n_points)
 		printf("LEFT OUT: the others; FAULTS_ALL=1 has all of them\n");
 	(void)fflush(stdout);
 }
@@ -130,9 +93,9 @@ static void
 add_rows(size_t i, uint64_t shift)
 {
 	unsigned n_variants = FAULTS_KIND == FAULTS_CALLS ? CALLS_VARIANTS : 1;
-	size_t n = faults_n_operations * n_variants, one_of = is_all() || harness_is_full() ? 1 : n / QUICK_ROWS;
+	size_t n = faults_n_operations * n_variants, one_of = injector_is_all() || harness_is_full() ? 1 : n / QUICK_ROWS;
 
-	for (unsigned variant = 0; is_wanted(i) && variant < n_variants; variant++)
+	for (unsigned variant = 0; injector_is_wanted(faults_operations[i].name) && variant < n_variants; variant++)
 		if ((i * n_variants + variant + shift) % one_of == 0)
 			add_row(&faults_operations[i], variant);
 }
@@ -156,13 +119,13 @@ run(enum faults_target target, size_t first, size_t n)
 /* All of an operation's have a daemon of their own. */
 START_TEST(one_fails_in_the_daemon)
 {
-	run(FAULTS_DAEMON, (size_t)_i, is_all() ? 1 : faults_n_operations);
+	run(FAULTS_DAEMON, (size_t)_i, injector_is_all() ? 1 : faults_n_operations);
 }
 END_TEST
 
 START_TEST(one_fails_in_its_worker)
 {
-	run(FAULTS_WORKER, (size_t)_i, is_all() ? 1 : faults_n_operations);
+	run(FAULTS_WORKER, (size_t)_i, injector_is_all() ? 1 : faults_n_operations);
 }
 END_TEST
 
@@ -171,9 +134,9 @@ main(void)
 {
 	Suite *suite = suite_create("faults");
 	TCase *tcase = tcase_create("faults");
-	int n = is_all() ? (int)faults_n_operations : 1;
+	int n = injector_is_all() ? (int)faults_n_operations : 1;
 
-	tcase_set_timeout(tcase, is_all() ? 0 : HARNESS_TEST_TIMEOUT_S);
+	tcase_set_timeout(tcase, injector_is_all() ? 0 : HARNESS_TEST_TIMEOUT_S);
 	tcase_add_loop_test(tcase, one_fails_in_the_daemon, 0, n);
 	tcase_add_loop_test(tcase, one_fails_in_its_worker, 0, n);
 	suite_add_tcase(suite, tcase);

@@ -330,14 +330,6 @@ fail_at(struct row *row, unsigned variant, uint64_t at)
 	return injector_has_failed(&injector);
 }
 
-static bool
-is_all(void)
-{
-	const char *text = getenv("FAULTS_ALL");
-
-	return text && text[0];
-}
-
 static void
 fail_all(void)
 {
@@ -362,7 +354,7 @@ fail_all(void)
 
 			if (row->next[variant] == n)
 				continue;
-			if (!is_all() && clock_monotonic_ns() > until_ns)
+			if (!injector_is_all() && clock_monotonic_ns() > until_ns)
 				return;
 			n_failed += fail_at(row, variant, (row->next[variant]++ + shift) % n);
 			is_left = true;
@@ -436,7 +428,7 @@ main(int argc, char **argv)
 	(void)argc;
 	load(argv);
 	(void)unsetenv("LD_PRELOAD");
-	tcase_set_timeout(tcase, is_all() ? 0 : HARNESS_TEST_TIMEOUT_S);
+	tcase_set_timeout(tcase, injector_is_all() ? 0 : HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, one_fails_in_the_library);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);

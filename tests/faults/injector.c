@@ -11,6 +11,12 @@
 #include "tests/faults/injector.h"
 #include "tests/faults/tracing.h"
 
+static const char *const left_out[FAULTS_LEFT_OUT_N] = {
+	[FAULTS_LIBCONFIG] = "libconfig's own: 1.5 uses them without a look, later ones abort",
+	[FAULTS_NAMES] = "within getgrnam(3) and getpwnam(3), which fail as a whole instead: the C library's first look at "
+	    "nsswitch.conf uses them without a look",
+};
+
 void
 injector_init(struct injector *injector, enum faults_kind kind, const char *dir)
 {
@@ -92,14 +98,19 @@ injector_arm(struct injector *injector, enum faults_target target, unsigned vari
 	page->what[0] = '\0';
 	atomic_store(&page->n_seen, 0);
 	atomic_store(&page->n_failed, 0);
-	atomic_store(&page->is_foreign, 0);
+	for (size_t i = 0; i < FAULTS_LEFT_OUT_N; i++)
+		atomic_store(&page->n_left_out[i], 0);
 	atomic_store(&page->is_armed, 1);
 }
 
 void
 injector_disarm(struct injector *injector)
 {
-	atomic_store(&injector->page->is_armed, 0);
+	if (!atomic_exchange(&injector->page->is_armed, 0))
+		return;
+	injector->n_last = atomic_load(&injector->page->n_seen);
+	for (size_t i = 0; i < FAULTS_LEFT_OUT_N; i++)
+		injector->n_left_out[i] = atomic_load(&injector->page->n_left_out[i]);
 }
 
 uint64_t
@@ -118,4 +129,52 @@ const char *
 injector_describe(const struct injector *injector)
 {
 	return injector->page->what;
+}
+
+void
+injector_tell_left_out(const struct injector *injector)
+{
+	for (size_t i = 0; i < FAULTS_LEFT_OUT_N; i++) {
+		if (injector->n_left_out[i])
+			printf("LEFT OUT: %u allocations, %s\n", injector->n_left_out[i], left_out[i]);
+	}
+}
+
+bool
+injector_is_all(void)
+{
+	const char *text = getenv("FAULTS_ALL");
+
+	return text && text[0];
+}
+
+bool
+injector_is_wanted(const char *name)
+{
+	const char *text = getenv("FAULTS_ONLY");
+
+	return !text || streq(name, text);
+}
+
+static uint64_t
+common_factor(uint64_t a, uint64_t b)
+{
+	while (b) {
+		uint64_t rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+/* By a step that has no factor in common with their number. */
+uint64_t
+injector_spread(uint64_t i, uint64_t n, uint64_t shift)
+{
+	uint64_t step = n * 5 / 8 + 1;
+
+	while (common_factor(n, step) != 1)
+		step++;
+	return (shift + i * step) % n;
 }

@@ -15,6 +15,8 @@ struct injector {
 	enum faults_kind kind;
 	struct faults_page *page;
 	char path[96];			/* of the page */
+	uint64_t n_last;		/* how many there were when it was disarmed last */
+	unsigned n_left_out[FAULTS_LEFT_OUT_N];	/* likewise */
 	struct harness_child tracer;
 };
 
@@ -38,5 +40,14 @@ uint64_t injector_n_seen(const struct injector *injector);
 bool injector_has_failed(const struct injector *injector);
 /* What failed; valid until it is armed again. */
 const char *injector_describe(const struct injector *injector);
+/* Of those that were seen at last: a line for each kind of what is left out. */
+void injector_tell_left_out(const struct injector *injector);
+
+/* $FAULTS_ALL: each point, however long that takes. */
+bool injector_is_all(void);
+/* $FAULTS_ONLY: whoever looks for the cause of a failure wants that operation alone. */
+bool injector_is_wanted(const char *name);
+/* The i-th of n points in an order that spreads them, and is another one by each shift. */
+uint64_t injector_spread(uint64_t i, uint64_t n, uint64_t shift);
 
 #endif

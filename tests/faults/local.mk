@@ -39,4 +39,16 @@ tests_faults_check_librarycalls_SOURCES = tests/faults/check_library.c $(FAULTS_
 tests_faults_check_librarycalls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
 tests_faults_check_librarycalls_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_librarycalls_LDADD = $(HARNESS_LIBS) client/libsegment.la
+
+check_PROGRAMS += tests/faults/check_startallocations
+tests_faults_check_startallocations_SOURCES = tests/faults/check_starts.c $(FAULTS_INJECTOR)
+tests_faults_check_startallocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_ALLOCATIONS
+tests_faults_check_startallocations_CFLAGS = $(FAULTS_CFLAGS)
+tests_faults_check_startallocations_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la
+
+check_PROGRAMS += tests/faults/check_startcalls
+tests_faults_check_startcalls_SOURCES = tests/faults/check_starts.c $(FAULTS_INJECTOR)
+tests_faults_check_startcalls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
+tests_faults_check_startcalls_CFLAGS = $(FAULTS_CFLAGS)
+tests_faults_check_startcalls_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la
 endif

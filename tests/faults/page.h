@@ -28,6 +28,13 @@ enum faults_target {
 	FAULTS_TARGET_N
 };
 
+/* Allocations which nobody lives through that asks for more: the rows of injector.c say why. */
+enum faults_left_out {
+	FAULTS_LIBCONFIG,
+	FAULTS_NAMES,
+	FAULTS_LEFT_OUT_N
+};
+
 struct faults_page {
 	atomic_uint is_armed;
 	uint32_t kind;			/* written while it is not armed, like what follows up to `at` */
@@ -37,7 +44,7 @@ struct faults_page {
 	uint64_t at;			/* the one that fails, from 0; FAULTS_NEVER: they are counted */
 	atomic_ullong n_seen;
 	atomic_uint n_failed;
-	atomic_uint is_foreign;		/* what failed was a library's, which ends the process at that */
+	atomic_uint n_left_out[FAULTS_LEFT_OUT_N];
 	char what[2048];
 };
 _Static_assert(sizeof(struct faults_page) <= FAULTS_PAGE_BYTES, "one page");

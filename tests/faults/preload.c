@@ -2,16 +2,17 @@
 /* Copyright the segmentd authors */
 /*
  * Loaded before the C library into the daemon, its workers or a client: one allocation, by its number, fails as if there were no
- * memory. All others are the C library's, or the sanitizer's. What the C library allocates for itself counts as well.
- *
- * What libconfig 1.5 allocates for itself it does not look at before it uses it, and later ones abort: nobody can go on then. It
- * counts in a worker, which may die at any time.
+ * memory. All others are the C library's, or the sanitizer's. What the C library allocates for itself counts as well; that of
+ * others which nobody lives through is left out and counted apart (faults_left_out of page.h), but in a worker, which may die at
+ * any time. getgrnam(3) and getpwnam(3) fail as a whole instead.
  */
 #include "config.h"
 
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,12 +35,15 @@ static void *(*next_realloc)(void *, size_t);
 static void (*next_free)(void *);
 static int (*next_posix_memalign)(void **, size_t, size_t);
 static void *(*next_aligned_alloc)(size_t, size_t);
+static struct group *(*next_getgrnam)(const char *);
+static struct passwd *(*next_getpwnam)(const char *);
 
 /* What dlsym(3) itself allocates, before there is anybody to ask; never given back. */
 static _Alignas(16) char early[EARLY_BYTES];
 static size_t n_early;
 
 static __thread unsigned busy __attribute__((tls_model("initial-exec")));
+static __thread bool is_in_names __attribute__((tls_model("initial-exec")));
 
 static void *
 early_take(size_t size)
@@ -68,6 +72,8 @@ find_next(void)
 	*(void **)&next_posix_memalign = dlsym(RTLD_NEXT, "posix_memalign");
 	*(void **)&next_aligned_alloc = dlsym(RTLD_NEXT, "aligned_alloc");
 	*(void **)&next_free = dlsym(RTLD_NEXT, "free");
+	*(void **)&next_getgrnam = dlsym(RTLD_NEXT, "getgrnam");
+	*(void **)&next_getpwnam = dlsym(RTLD_NEXT, "getpwnam");
 	busy--;
 }
 
@@ -98,7 +104,26 @@ begin(int argc, char **argv)
 		page = frame;
 }
 
-static void
+static const char *
+library_of(const void *frame)
+{
+	Dl_info info;
+	const char *name;
+
+	if (!dladdr(frame, &info) || !info.dli_fname)
+		return "";
+	name = strrchr(info.dli_fname, '/');
+	return name ? name + 1 : info.dli_fname;
+}
+
+static bool
+is_libconfig(const void *frame)
+{
+	return strncmp(library_of(frame), "libconfig", 9) == 0;
+}
+
+/* Of who asks. False: libconfig asked the C library for what allocates. */
+static __attribute__((noinline)) bool
 describe(const char *function)
 {
 	void *frames[FRAMES];
@@ -107,39 +132,44 @@ describe(const char *function)
 
 	for (int i = 3; i < n && at < sizeof(page->what); i++) {
 		Dl_info info;
-		const char *name;
 
-		if (!dladdr(frames[i], &info) || !info.dli_fname)
+		if (self != FAULTS_WORKER && is_libconfig(frames[i]))
+			return false;
+		if (!dladdr(frames[i], &info))
 			continue;
-		name = strrchr(info.dli_fname, '/');
-		at += (size_t)snprintf(page->what + at, sizeof(page->what) - at, " %s+%#lx", name ? name + 1 : info.dli_fname,
+		at += (size_t)snprintf(page->what + at, sizeof(page->what) - at, " %s+%#lx", library_of(frames[i]),
 		    (unsigned long)((char *)frames[i] - (char *)info.dli_fbase));
 	}
+	return true;
 }
 
-/* Not to be lived through, see above. */
-static bool
-is_of_libconfig(const void *caller)
+static enum faults_left_out
+judge(const void *caller)
 {
-	Dl_info info;
-
-	return dladdr(caller, &info) && info.dli_fname && strstr(info.dli_fname, "/libconfig");
+	if (self == FAULTS_WORKER)
+		return FAULTS_LEFT_OUT_N;
+	return is_in_names ? FAULTS_NAMES : is_libconfig(caller) ? FAULTS_LIBCONFIG : FAULTS_LEFT_OUT_N;
 }
 
 static bool
 is_to_fail(const char *function, const void *caller)
 {
-	bool is_libconfig, fails;
+	enum faults_left_out why;
+	bool fails;
 
 	if (!page || busy || !atomic_load(&page->is_armed) || page->kind != FAULTS_ALLOCATIONS || page->target != self ||
 	    (page->pid && page->pid != getpid()))
 		return false;
 	busy++;
-	is_libconfig = is_of_libconfig(caller);
-	fails = (!is_libconfig || self == FAULTS_WORKER) && atomic_fetch_add(&page->n_seen, 1) == page->at;
+	why = judge(caller);
+	fails = why == FAULTS_LEFT_OUT_N && atomic_fetch_add(&page->n_seen, 1) == page->at;
+	if (fails && !describe(function)) {
+		why = FAULTS_LIBCONFIG;
+		fails = false;
+	}
+	if (why != FAULTS_LEFT_OUT_N)
+		atomic_fetch_add(&page->n_left_out[why], 1);
 	if (fails) {
-		atomic_store(&page->is_foreign, is_libconfig);
-		describe(function);
 		atomic_fetch_add(&page->n_failed, 1);
 		errno = ENOMEM;
 	}
@@ -229,4 +259,44 @@ char *
 strdup(const char *text)
 {
 	return is_to_fail("strdup", __builtin_return_address(0)) ? NULL : copy_text(text, strlen(text));
+}
+
+/* The names by which libraries that were compiled with older headers call it. */
+extern char *__strdup(const char *text);
+
+char *
+__strdup(const char *text)
+{
+	return is_to_fail("strdup", __builtin_return_address(0)) ? NULL : copy_text(text, strlen(text));
+}
+
+/* With what it needs of nsswitch.conf, and of the files that this names. */
+struct group *
+getgrnam(const char *name)
+{
+	struct group *group;
+
+	if (!next_getgrnam)
+		find_next();
+	if (is_to_fail("getgrnam", __builtin_return_address(0)))
+		return NULL;
+	is_in_names = true;
+	group = next_getgrnam(name);
+	is_in_names = false;
+	return group;
+}
+
+struct passwd *
+getpwnam(const char *name)
+{
+	struct passwd *user;
+
+	if (!next_getpwnam)
+		find_next();
+	if (is_to_fail("getpwnam", __builtin_return_address(0)))
+		return NULL;
+	is_in_names = true;
+	user = next_getpwnam(name);
+	is_in_names = false;
+	return user;
 }

@@ -33,6 +33,7 @@ struct traced {
 static struct traced traced[TRACED_MAX];
 static struct faults_page *page;
 static volatile sig_atomic_t is_asked;		/* the test has said something */
+static bool is_leaving;				/* whoever stops is let go */
 
 static struct traced *
 find(pid_t pid)
@@ -147,20 +148,30 @@ take_syscall(struct traced *one)
 	}
 }
 
+/* It may have stopped already, and be another program by now, or have ended, or have been let go. */
+static void
+note_child(const struct traced *one, int event)
+{
+	siginfo_t info;
+	unsigned long child;
+
+	if ((event != PTRACE_EVENT_FORK && event != PTRACE_EVENT_VFORK && event != PTRACE_EVENT_CLONE) ||
+	    ptrace(PTRACE_GETEVENTMSG, one->pid, NULL, &child) != 0 ||
+	    waitid(P_PID, (id_t)child, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL) != 0)
+		return;
+	if (!find((pid_t)child) || find((pid_t)child)->target == FAULTS_TARGET_N)
+		(void)add((pid_t)child, one->target, one->is_begun);
+}
+
 /* Of a group stop it is told where it is seized; all others are its own. */
 static void
 take_stop(struct traced *one, int status)
 {
 	int signal = WSTOPSIG(status), event = status >> 16;
-	unsigned long child;
 
+	note_child(one, event);
 	if (signal == SYSCALL_STOP) {
 		take_syscall(one);
-	} else if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE) {
-		/* It may have stopped already, and even be another program by now. */
-		if (ptrace(PTRACE_GETEVENTMSG, one->pid, NULL, &child) == 0 &&
-		    (!find((pid_t)child) || find((pid_t)child)->target == FAULTS_TARGET_N))
-			(void)add((pid_t)child, one->target, one->is_begun);
 	} else if (event == PTRACE_EVENT_EXEC) {
 		take_exec(one);
 	} else if (event == PTRACE_EVENT_STOP) {
@@ -179,38 +190,6 @@ on_word(int signal)
 	is_asked = 1;
 }
 
-static int
-await(pid_t pid, int *ret_status)
-{
-	pid_t got;
-
-	do
-		got = waitpid(pid, ret_status, __WALL);
-	while (got < 0 && errno == EINTR);
-	return got == pid;
-}
-
-/* It stops, and is let go from where it stands; what is to fail has failed. Who was forked meanwhile comes later in the table. */
-static void
-let_go(struct traced *one)
-{
-	int status;
-
-	(void)ptrace(PTRACE_INTERRUPT, one->pid, NULL, NULL);
-	while (await(one->pid, &status) && WIFSTOPPED(status)) {
-		int event = status >> 16, signal = WSTOPSIG(status);
-
-		if (signal == SYSCALL_STOP && one->error)
-			take_syscall(one);
-		if ((event == PTRACE_EVENT_STOP || event == 0) && !one->error) {
-			(void)ptrace(PTRACE_DETACH, one->pid, NULL, event || signal == SYSCALL_STOP ? 0 : signal);
-			break;
-		}
-		take_stop(one, status);
-	}
-	one->pid = 0;
-}
-
 static bool
 has_any(void)
 {
@@ -220,13 +199,60 @@ has_any(void)
 	return false;
 }
 
+/* Is let go from where it stands, unless a call that failed has still to return that. */
+static bool
+let_go(struct traced *one, int status)
+{
+	int event = status >> 16, signal = WSTOPSIG(status);
+
+	if (signal == SYSCALL_STOP && one->error)
+		take_syscall(one);
+	if (one->error)
+		return false;
+	note_child(one, event);
+	(void)ptrace(PTRACE_DETACH, one->pid, NULL, signal == SYSCALL_STOP || event ? 0 : signal);
+	one->pid = 0;
+	return true;
+}
+
+/* The next one that has stopped, or ended; -1: there is none, or the test has said something. */
+static int
+reap_one(void)
+{
+	struct traced *one;
+	int status;
+	pid_t pid = waitpid(-1, &status, __WALL);
+
+	if (pid < 0) {
+		if (errno == ECHILD)
+			(void)memset(traced, 0, sizeof(traced));
+		return -1;
+	}
+	one = find(pid);
+	if (!WIFSTOPPED(status)) {
+		if (one)
+			one->pid = 0;
+		return 0;
+	}
+	/* It may stop before its parent tells of it. */
+	if (!one)
+		one = add(pid, FAULTS_TARGET_N, false);
+	if (!is_leaving || !let_go(one, status))
+		take_stop(one, status);
+	return 0;
+}
+
+/* All together: one that waits for a child of its own, as vfork(2) does, stops only when that one has gone on. */
 static void
 let_all_go(void)
 {
+	is_leaving = true;
+	for (size_t i = 0; i < TRACED_MAX; i++)
+		if (traced[i].pid)
+			(void)ptrace(PTRACE_INTERRUPT, traced[i].pid, NULL, NULL);
 	while (has_any())
-		for (size_t i = 0; i < TRACED_MAX; i++)
-			if (traced[i].pid)
-				let_go(&traced[i]);
+		(void)reap_one();
+	is_leaving = false;
 }
 
 static void
@@ -253,28 +279,6 @@ obey(int control)
 	harness_say(control, "done");
 }
 
-static bool
-reap_one(int options)
-{
-	struct traced *one;
-	int status;
-	pid_t pid = waitpid(-1, &status, __WALL | options);
-
-	if (pid <= 0)
-		return false;
-	one = find(pid);
-	if (!WIFSTOPPED(status)) {
-		if (one)
-			one->pid = 0;
-		return true;
-	}
-	/* It may stop before its parent tells of it. */
-	if (!one)
-		one = add(pid, FAULTS_TARGET_N, false);
-	take_stop(one, status);
-	return true;
-}
-
 static void
 serve(int control, void *arg)
 {
@@ -289,7 +293,7 @@ serve(int control, void *arg)
 		if (is_asked || poll(&fd, 1, has_any() ? 0 : -1) > 0)
 			obey(control);
 		if (has_any())
-			(void)reap_one(0);
+			(void)reap_one();
 	}
 }
 

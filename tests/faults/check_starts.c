@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Every allocation, or every system call, of a start fails once; of the first one, and of one that takes over from a daemon that was
+ * killed or has handed over. It becomes ready, or says which segment is not, or ends: not with 0, and with a sentence. Likewise of an
+ * end. The next start then becomes ready in full, with what clients have written, and its stop leaves nothing.
+ */
+#include "config.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/shm.h>
+
+#include "tests/faults/calls.h"
+#include "tests/faults/injector.h"
+#include "tests/harness_locks.h"
+#include "tests/harness_manager.h"
+#include "tests/system/suite.h"
+#include "tests/system/world.h"
+
+#define QUICK_S		1
+#define FULL_S		12
+#define ROWS		8
+#define WRITTEN		0x5e
+
+static const char body[] =
+    "segments = (\n"
+    "{ name = \"m\"; size = \"64KiB\"; page_size = \"base\"; mlock = false; locks = ( { name = \"all\"; length = \"4KiB\"; "
+    "undo = \"4KiB\"; } ); },\n"
+    "{ name = \"p\"; size = \"64KiB\"; page_size = \"base\"; backend = \"posix\"; object = \"/p\"; mlock = false; },\n"
+    "{ name = \"y\"; size = \"64KiB\"; page_size = \"base\"; backend = \"sysv\"; key = 0x5e6a1d; mlock = false; } );\n";
+static const char *const names[] = { "m", "p", "y" };
+
+struct kind {
+	const char *name;
+	int ended_by;			/* how the one before it ended; 0: there was none */
+	enum faults_target target;
+	bool is_end;			/* it fails in that very end, and not in the start after it */
+};
+
+static const struct kind kinds[] = {
+	{ "the daemon's first start", 0, FAULTS_DAEMON },
+	{ "the worker's first start", 0, FAULTS_WORKER },
+	{ "the start after a kill", SIGKILL, FAULTS_DAEMON },
+	{ "the start after a handover", SIGUSR2, FAULTS_DAEMON },
+	{ "the handover", SIGUSR2, FAULTS_DAEMON, .is_end = true },
+	{ "the stop", SIGTERM, FAULTS_DAEMON, .is_end = true },
+};
+
+static struct harness_manager manager;
+static struct injector injector;
+static unsigned n_ready, n_degraded, n_ended, n_lost;
+
+static void
+launch(void)
+{
+	manager.daemon.before_exec = injector_prepare;
+	manager.daemon.before_exec_arg = &injector;
+	harness_manager_launch(&manager);
+	injector_take(&injector, manager.daemon.pid);
+}
+
+/* What it has come to: 'r'eady, 'f'ailed in part, or 'e'nded. */
+static char
+await_outcome(uint64_t before)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	struct pollfd fd = { .fd = manager.daemon.pidfd, .events = POLLIN };
+	bool is_ready, has_failed;
+
+	for (;;) {
+		if (poll(&fd, 1, 1) > 0)
+			return 'e';
+		harness_manager_lock(&manager);
+		is_ready = manager.n_ready > before;
+		has_failed = strstr(manager.daemon.status, "failed");
+		harness_manager_unlock(&manager);
+		if (is_ready || has_failed)
+			return is_ready ? 'r' : 'f';
+		harness_assert(clock_monotonic_ns() < deadline_ns, "it does not become ready, and does not end; failed: %s",
+		    injector_describe(&injector));
+	}
+}
+
+static void
+expect_sentence(int status)
+{
+	harness_assert(status == 1, "it ended with %d; failed: %s", status, injector_describe(&injector));
+	harness_assert(strstr(harness_daemon_log(&manager.daemon), "rror"), "it ended without a sentence; failed: %s",
+	    injector_describe(&injector));
+}
+
+/* The next one is ready. Whoever is stopped takes a first start's memory with it; after a kill it is there still. */
+static void
+settle_start(const struct kind *kind, char outcome)
+{
+	int status, signal = kind->ended_by ? SIGKILL : SIGTERM;
+
+	if (outcome == 'r') {
+		n_ready++;
+		return;
+	}
+	if (outcome == 'f') {
+		n_degraded++;
+		injector_let_go(&injector);
+		status = harness_manager_end(&manager, signal);
+		harness_assert(status == (signal == SIGKILL ? -SIGKILL : 0), "it was ended, with %d; failed: %s", status,
+		    injector_describe(&injector));
+	} else {
+		n_ended++;
+		expect_sentence(harness_daemon_await_exit(&manager.daemon));
+	}
+	launch();
+	harness_manager_await_ready(&manager);
+}
+
+static bool
+fail_in_start(const struct kind *kind, unsigned variant, uint64_t at)
+{
+	uint64_t before = manager.n_ready;
+	char outcome;
+
+	injector_arm(&injector, kind->target, variant, at);
+	launch();
+	outcome = await_outcome(before);
+	injector_disarm(&injector);
+	harness_assert(injector_has_failed(&injector) || outcome == 'r', "nothing failed, and it came to '%c'", outcome);
+	settle_start(kind, outcome);
+	return injector_has_failed(&injector);
+}
+
+static bool
+fail_in_end(const struct kind *kind, unsigned variant, uint64_t at)
+{
+	struct pollfd fd = { .fd = manager.daemon.pidfd, .events = POLLIN };
+	int status;
+
+	injector_arm(&injector, kind->target, variant, at);
+	(void)kill(manager.daemon.pid, kind->ended_by);
+	harness_assert(poll(&fd, 1, HARNESS_TIMEOUT_MS) == 1, "it does not end; failed: %s", injector_describe(&injector));
+	status = harness_daemon_await_exit(&manager.daemon);
+	harness_manager_hear(&manager);
+	injector_disarm(&injector);
+	harness_assert(injector_has_failed(&injector) || status == 0, "nothing failed, and it ended with %d", status);
+	n_ended++;
+	if (status)
+		expect_sentence(status);
+	launch();
+	harness_manager_await_ready(&manager);
+	return injector_has_failed(&injector);
+}
+
+/* Of System V memory a segment of the harness has only the page that stands in for it. */
+static unsigned char *
+reach(const struct harness_segment *segment)
+{
+	void *bytes = segment->data;
+
+	if (segment->attached.flags & PROTOCOL_ATTACHED_SHM)
+		bytes = shmat(segment->attached.shm_id, NULL, 0);
+	harness_assert(bytes != (void *)-1, "shmat: %s; failed: %s", strerror(errno), injector_describe(&injector));
+	return bytes;
+}
+
+static void
+leave(struct harness_segment *segment, unsigned char *bytes)
+{
+	if (segment->attached.flags & PROTOCOL_ATTACHED_SHM)
+		(void)shmdt(bytes);
+	harness_segment_close(segment);
+}
+
+/* One that is attached while all that happens. */
+struct client {
+	struct harness_conn conn;
+	struct harness_segment segments[BASE_ARRAY_SIZE(names)];
+	unsigned char *bytes[BASE_ARRAY_SIZE(names)];
+};
+
+static void
+hold(struct client *client)
+{
+	harness_open(&client->conn, manager.daemon.socket);
+	client->conn.is_lasting = client->conn.takes_farewell = true;
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(names); i++) {
+		harness_segment_open(&client->conn, names[i], &client->segments[i]);
+		client->bytes[i] = reach(&client->segments[i]);
+		memset(client->bytes[i], WRITTEN, 4096);
+	}
+}
+
+/* What the kernel refuses for good is lost by that, and the log says so; what it has no room for now is not. */
+static bool
+is_lost(const char *name)
+{
+	static const char *const lasting[] = { "EACCES", "EPERM", "EIO", "ENOTTY", "EINVAL", "EFAULT", "ESRCH" };
+	char sentence[64];
+	bool is_lasting = false;
+
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(lasting); i++)
+		is_lasting = is_lasting || strstr(injector_describe(&injector), lasting[i]);
+	(void)snprintf(sentence, sizeof(sentence), "segment '%s' of the segmentd before this one", name);
+	return is_lasting && strstr(harness_daemon_log(&manager.daemon), sentence);
+}
+
+static void
+expect_same(struct harness_conn *watcher, const char *name, unsigned char *bytes)
+{
+	struct harness_segment segment;
+	unsigned char *again;
+
+	harness_segment_open(watcher, name, &segment);
+	again = reach(&segment);
+	harness_assert(again[0] == WRITTEN && again[4095] == WRITTEN, "'%s' is not as it was; failed: %s", name,
+	    injector_describe(&injector));
+	again[1] = WRITTEN + 1;
+	harness_assert(bytes[1] == WRITTEN + 1, "'%s' is another one; failed: %s", name, injector_describe(&injector));
+	leave(&segment, again);
+	(void)harness_detach(watcher, &segment.attached);
+}
+
+/* It has lost nothing but perhaps its connection. */
+static void
+release(struct client *client, struct harness_conn *watcher)
+{
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(names); i++) {
+		if (is_lost(names[i]))
+			n_lost++;
+		else
+			expect_same(watcher, names[i], client->bytes[i]);
+		leave(&client->segments[i], client->bytes[i]);
+	}
+	harness_close(&client->conn);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(names); i++)
+		harness_await_counts(watcher, names[i], 0, 0);
+}
+
+/* What came before; one that is stopped has no clients. */
+static void
+begin(const struct kind *kind, struct client *client)
+{
+	harness_manager_prepare(&manager, "workers = 1;", body);
+	injector_init(&injector, FAULTS_KIND, manager.daemon.dir);
+	if (!kind->ended_by)
+		return;
+	launch();
+	harness_manager_await_ready(&manager);
+	if (kind->ended_by != SIGTERM)
+		hold(client);
+	if (kind->is_end)
+		return;
+	injector_let_go(&injector);
+	(void)harness_manager_end(&manager, kind->ended_by);
+}
+
+/* With that one failing. Whether it came so far. */
+static bool
+run_once(const struct kind *kind, unsigned variant, uint64_t at)
+{
+	struct protocol_segment rows[ROWS];
+	struct harness_conn watcher;
+	struct client client;
+	bool has_failed;
+
+	begin(kind, &client);
+	has_failed = kind->is_end ? fail_in_end(kind, variant, at) : fail_in_start(kind, variant, at);
+	harness_open(&watcher, manager.daemon.socket);
+	harness_assert(harness_list(&watcher, rows, ROWS) == BASE_ARRAY_SIZE(names), "not all are there");
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(names); i++)
+		harness_assert(rows[i].state == PROTOCOL_READY, "'%s' is in state %u; failed: %s", rows[i].name, rows[i].state,
+		    injector_describe(&injector));
+	if (kind->ended_by && kind->ended_by != SIGTERM)
+		release(&client, &watcher);
+	harness_close(&watcher);
+	injector_let_go(&injector);
+	harness_manager_stop(&manager);
+	injector_deinit(&injector);
+	world_await_empty("after its stop");
+	world_await_childless("after its stop");
+	return has_failed;
+}
+
+static void
+tell(const struct kind *kind, uint64_t n_points, uint64_t n_failed)
+{
+	printf("%s: %ju of %ju points failed: %u became ready, %u in part, %u ended; %u segments lost, and told of\n", kind->name,
+	    (uintmax_t)n_failed, (uintmax_t)n_points, n_ready, n_degraded, n_ended, n_lost);
+	if (!injector_is_all() && n_failed < n_points)
+		printf("LEFT OUT: the others; FAULTS_ALL=1 has all of them\n");
+	(void)fflush(stdout);
+}
+
+START_TEST(one_fails_in_a_start_or_an_end)
+{
+	const struct kind *kind = &kinds[_i];
+	uint64_t shift = clock_realtime_ns() / NS_PER_MS, n_points = 0, n_failed = 0, until_ns;
+	unsigned n_variants = FAULTS_KIND == FAULTS_CALLS ? CALLS_VARIANTS : 1;
+	uint64_t n[CALLS_VARIANTS];
+	bool is_left = true;
+
+	if (!injector_is_wanted(kind->name))
+		return;
+	world_enter();
+	for (unsigned variant = 0; variant < n_variants; variant++) {
+		(void)run_once(kind, variant, FAULTS_NEVER);
+		n_points += n[variant] = injector.n_last;
+		if (injector_is_all())
+			printf("%s, errors %u: %ju points\n", kind->name, variant, (uintmax_t)n[variant]);
+	}
+	injector_tell_left_out(&injector);
+	n_ready = n_ended = 0;
+	until_ns = clock_monotonic_ns() + (harness_is_full() ? FULL_S : QUICK_S) * harness_scale() * NS_PER_SEC;
+	for (uint64_t i = 0; is_left; i++) {
+		is_left = false;
+		for (unsigned variant = 0; variant < n_variants; variant++) {
+			if (i >= n[variant] || (!injector_is_all() && clock_monotonic_ns() > until_ns))
+				continue;
+			n_failed += run_once(kind, variant, injector_spread(i, n[variant], shift));
+			is_left = true;
+		}
+	}
+	tell(kind, n_points, n_failed);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("starts");
+	TCase *tcase = tcase_create("starts");
+
+	/* Who is traced is not looked at for leaks, and says so with its exit status. */
+	if (FAULTS_KIND == FAULTS_CALLS)
+		(void)setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+	tcase_set_timeout(tcase, injector_is_all() ? 0 : HARNESS_TEST_TIMEOUT_S);
+	tcase_add_loop_test(tcase, one_fails_in_a_start_or_an_end, 0, BASE_ARRAY_SIZE(kinds));
+	suite_add_tcase(suite, tcase);
+	return harness_run(suite);
+}
