@@ -54,6 +54,7 @@ struct account {
 	struct turns_uid turns;
 	TAILQ_HEAD(account_sessions, session) sessions;	/* that are charged, in the order of ids; whose file enters them */
 	uint64_t refreshed_ns;		/* monotonic */
+	struct session *refresh_next;	/* while they are asked, in several turns, whether they have read; or NULL */
 	UT_hash_handle hh;
 };
 

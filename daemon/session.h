@@ -222,7 +222,8 @@ bool session_may_send_fds(struct session *session);
 void session_refresh_charges(struct session_host *host, uint64_t until_ns);
 
 /*
- * Charges what the next reply will bring; right before it. 0, -ENOMEM, or ACCOUNTS_E_LIMIT: text, of ACCOUNTS_TEXT_SIZE, says why.
+ * Charges what the next reply will bring; right before it. 0, -ENOMEM, -ETOOMANYREFS: not now; or ACCOUNTS_E_LIMIT: text, of
+ * ACCOUNTS_TEXT_SIZE, says why.
  * Where the reply is not sent it is given back.
  */
 int session_charge_flight(struct session *session, unsigned n_fds, char *text);

@@ -19,7 +19,8 @@
 #define FREE_UNREAD	8192		/* bytes of what was sent, likewise */
 #define MESSAGE_BYTES	512		/* of the kernel's for a message, at least, besides what is in it */
 #define OWN_FDS		64		/* that may be in flight for workers, and on their way into the box */
-#define REFRESH_NS	(10 * NS_PER_MS)	/* between two looks at all sessions of one uid */
+#define REFRESH_NS	(10 * NS_PER_MS)	/* between two looks at sessions of one uid */
+#define REFRESH_TURN_NS	(NS_PER_MS / 20)	/* of such a look, which goes on with the next one */
 
 static bool
 session_is_trusted(const struct session *session)
@@ -121,7 +122,11 @@ session_charge_again(struct session *session)
 void
 session_discharge(struct session *session)
 {
-	if (session->charge.account)
+	struct account *account = session->charge.account;
+
+	if (account && account->refresh_next == session)
+		account->refresh_next = TAILQ_NEXT(session, account_entry);
+	if (account)
 		TAILQ_REMOVE(session_of_uid(session), session, account_entry);
 	charge_deinit(&session->charge);
 	charge_deinit(&session->fds_charge);
@@ -161,38 +166,53 @@ session_refresh_charges(struct session_host *host, uint64_t until_ns)
 	}
 }
 
-/* All of the uid's: one of them is refused something. False: that was done a moment ago. */
-static bool
-session_refresh_all(struct session *session, enum accounts_kind kind)
+static int
+session_try_charge(struct session *session, enum accounts_kind kind, uint64_t amount, struct charge *charge)
 {
-	uint64_t now_ns = clock_monotonic_ns();
-	struct session *other;
-
-	if (!accounts_may_refresh(session->host->accounts, session->identity.uid, now_ns, REFRESH_NS))
-		return false;
-	TAILQ_FOREACH(other, session_of_uid(session), account_entry)
-		if (kind == ACCOUNTS_IN_FLIGHT ? other->flight_charge.account : other->unread_charge.account)
-			session_refresh(other);
-	return true;
+	if (charge->account)
+		return charge_resize(charge, amount);
+	return accounts_charge(session->host->accounts, session->identity.uid, kind, amount, charge);
 }
 
-/* Charged by the first attempt, or when it is known who of the uid has read meanwhile. */
+enum refreshed {
+	REFRESHED_ALL,			/* a moment ago, too */
+	REFRESHED_SOME,			/* the others later */
+};
+
+/* All of the uid's, as one of them is refused something: there may be thousands. */
+static enum refreshed
+session_refresh_all(struct session *session)
+{
+	uint64_t now_ns = clock_monotonic_ns(), until_ns = now_ns + REFRESH_TURN_NS;
+	struct account *account = session->charge.account;
+	struct session *other;
+
+	if (!account)
+		return REFRESHED_ALL;
+	if (accounts_may_refresh(session->host->accounts, account->uid, now_ns, REFRESH_NS)) {
+		other = account->refresh_next ? account->refresh_next : TAILQ_FIRST(session_of_uid(session));
+		for (; other && clock_monotonic_ns() < until_ns; other = TAILQ_NEXT(other, account_entry))
+			if (other->flight_charge.account || other->unread_charge.account)
+				session_refresh(other);
+		account->refresh_next = other;
+	}
+	return account->refresh_next ? REFRESHED_SOME : REFRESHED_ALL;
+}
+
+/*
+ * Charged by the first attempt, or when it is known who of the uid has read meanwhile. SESSION_E_LATER: that is not known of all.
+ */
 static int
 session_charge_sent(struct session *session, enum accounts_kind kind, uint64_t amount, struct charge *charge)
 {
-	struct accounts *accounts = session->host->accounts;
-	uint32_t uid = session->identity.uid;
-	int r;
+	int r = session_try_charge(session, kind, amount, charge);
+	enum refreshed refreshed;
 
-	if (charge->account)
-		r = charge_resize(charge, amount);
-	else
-		r = accounts_charge(accounts, uid, kind, amount, charge);
-	if (r != ACCOUNTS_E_LIMIT || !session_refresh_all(session, kind))
+	if (r != ACCOUNTS_E_LIMIT)
 		return r;
-	if (charge->account)
-		return charge_resize(charge, amount);
-	return accounts_charge(accounts, uid, kind, amount, charge);
+	refreshed = session_refresh_all(session);
+	r = session_try_charge(session, kind, amount, charge);
+	return r == ACCOUNTS_E_LIMIT && refreshed == REFRESHED_SOME ? SESSION_E_LATER : r;
 }
 
 bool
@@ -214,7 +234,7 @@ session_charge_flight(struct session *session, unsigned n_fds, char *text)
 	accounts_set_limit_all(accounts, ACCOUNTS_IN_FLIGHT, most - min_u64(own, most / 2));
 	r = session_charge_sent(session, ACCOUNTS_IN_FLIGHT, n_fds, &session->flight_charge);
 	if (r != ACCOUNTS_E_LIMIT)
-		return r;
+		return r == SESSION_E_LATER ? -ETOOMANYREFS : r;
 	/* It is others who do not read: that is waited out, as where the kernel says so. */
 	if (accounts_used(accounts, session->identity.uid, ACCOUNTS_IN_FLIGHT) + n_fds <= accounts->limits[ACCOUNTS_IN_FLIGHT])
 		return -ETOOMANYREFS;
@@ -233,8 +253,11 @@ session_charge_unread(struct session *session, size_t size, char *text)
 		session_refresh(session);
 	if (session->unread_bytes + amount > FREE_UNREAD)
 		r = session_charge_sent(session, ACCOUNTS_UNREAD, session->unread_bytes + amount, &session->unread_charge);
-	if (r == ACCOUNTS_E_LIMIT && session->unread_bytes)
+	/* It is heard of when this one reads. */
+	if ((r == ACCOUNTS_E_LIMIT || r == SESSION_E_LATER) && session->unread_bytes)
 		return SESSION_E_FULL;
+	if (r == SESSION_E_LATER)
+		return r;
 	if (r == ACCOUNTS_E_LIMIT) {
 		(void)accounts_describe(accounts, session->identity.uid, ACCOUNTS_UNREAD, amount, text);
 		return SESSION_E_AGAIN;

@@ -21,7 +21,8 @@ int session_charge_again(struct session *session);
 void session_discharge(struct session *session);
 /*
  * Charges a message that is about to be sent. 0; SESSION_E_FULL: the uid has as much unread as it may, and this session some of it;
- * SESSION_E_AGAIN: the same, but only others of its sessions, and text, of ACCOUNTS_TEXT_SIZE, says so.
+ * SESSION_E_AGAIN: the same, but only others of its sessions, and text, of ACCOUNTS_TEXT_SIZE, says so. SESSION_E_LATER: it is not
+ * known yet which of those have read.
  */
 int session_charge_unread(struct session *session, size_t size, char *text);
 

@@ -171,6 +171,11 @@ tests_daemon_check_turns_SOURCES = tests/daemon/check_turns.c
 tests_daemon_check_turns_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_turns_LDADD = $(DAEMON_TEST_LIBS) $(EVENT_LIBS)
 
+check_PROGRAMS += tests/daemon/check_refresh
+tests_daemon_check_refresh_SOURCES = tests/daemon/check_refresh.c
+tests_daemon_check_refresh_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_refresh_LDADD = $(DAEMON_TEST_LIBS) $(EVENT_LIBS)
+
 check_PROGRAMS += tests/daemon/check_shut
 tests_daemon_check_shut_SOURCES = tests/daemon/check_shut.c
 tests_daemon_check_shut_CFLAGS = $(DAEMON_TEST_CFLAGS)
