@@ -24,7 +24,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/ending.c daemon/ending.h \
 	daemon/events.c daemon/events.h \
 	daemon/graves.c daemon/graves.h \
-	daemon/hash.h \
+	daemon/hash.c daemon/hash.h \
 	daemon/holding.c daemon/holding.h \
 	daemon/inquiry.c daemon/inquiry.h \
 	daemon/kept.c daemon/kept.h \

@@ -3,20 +3,16 @@
 #include "config.h"
 
 #include "base/base.h"
+#include "daemon/hash.h"
 #include "daemon/names.h"
 #include "daemon/segment.h"
 
 #define BUCKETS_FIRST	64
 
-/* FNV-1a, from the seed on, and its upper half on the lower, which alone chooses the bucket. */
 static uint32_t
-names_hash(const struct names *names, const char *name)
+names_hash(const char *name)
 {
-	uint64_t hash = UINT64_C(14695981039346656037) ^ names->seed;
-
-	for (; *name; name++)
-		hash = (hash ^ (unsigned char)*name) * UINT64_C(1099511628211);
-	return (uint32_t)(hash ^ hash >> 32);
+	return hash_bytes(name, strlen(name));
 }
 
 static struct segment **
@@ -55,9 +51,9 @@ names_grow(struct names *names)
 }
 
 int
-names_init(struct names *names, uint32_t seed)
+names_init(struct names *names)
 {
-	*names = (struct names) { .n_buckets = BUCKETS_FIRST, .seed = seed };
+	*names = (struct names) { .n_buckets = BUCKETS_FIRST };
 	names->buckets = calloc(names->n_buckets, sizeof(struct segment *));
 	return names->buckets ? 0 : -ENOMEM;
 }
@@ -75,7 +71,7 @@ names_add(struct names *names, struct segment *segment)
 	if (names->n == names->n_buckets)
 		names_grow(names);
 	names->n++;
-	segment->name_hash = names_hash(names, segment->definition->name);
+	segment->name_hash = names_hash(segment->definition->name);
 	names_chain(names, segment);
 }
 
@@ -93,7 +89,7 @@ names_remove(struct names *names, struct segment *segment)
 struct segment *
 names_find(const struct names *names, const char *name)
 {
-	uint32_t hash = names_hash(names, name);
+	uint32_t hash = names_hash(name);
 	struct segment *segment = *names_bucket(names, hash);
 
 	while (segment && (segment->name_hash != hash || !streq(segment->definition->name, name)))

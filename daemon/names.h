@@ -2,7 +2,8 @@
 /* Copyright the segmentd authors */
 /*
  * Segments by name. Not uthash, whose handle of 56 bytes would be an eighth of all that the daemon keeps for a segment: two
- * fields of the segment do, and the order of making is the registry's anyway.
+ * fields of the segment do, and the order of making is the registry's anyway. Clients choose names, and are not to choose buckets:
+ * daemon/hash.h sees to that.
  */
 #ifndef DAEMON_NAMES_H
 #define DAEMON_NAMES_H
@@ -16,11 +17,10 @@ struct names {
 	struct segment **buckets;	/* a power of two of them; chained by names_next */
 	size_t n_buckets;
 	size_t n;
-	uint32_t seed;			/* clients choose names, and are not to choose buckets */
 };
 
 /* 0 or -ENOMEM. */
-int names_init(struct names *names, uint32_t seed);
+int names_init(struct names *names);
 void names_deinit(struct names *names);
 
 /* By its definition's name, which nobody else has, and which is the same in every definition that takes that one's place. */

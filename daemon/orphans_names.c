@@ -3,30 +3,22 @@
 /* A chained table, and a binary heap of those that are due. Room in the heap is made with each name, so that sorting cannot fail. */
 #include "config.h"
 
-#include <sys/random.h>
-
 #include "base/base.h"
+#include "daemon/hash.h"
 #include "daemon/orphans_names.h"
 
 #define BUCKETS_FIRST	64
 
-/* FNV-1a, from the seed on, with its upper half folded onto the lower, which chooses the bucket. */
 static uint32_t
-names_hash(const struct orphans_names *names, const char *text)
+names_hash(const char *text)
 {
-	uint64_t hash = UINT64_C(14695981039346656037) ^ names->seed;
-
-	for (; *text; text++)
-		hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
-	return (uint32_t)(hash ^ hash >> 32);
+	return hash_bytes(text, strlen(text));
 }
 
 int
 orphans_names_init(struct orphans_names *names)
 {
 	*names = (struct orphans_names) { .n_buckets = BUCKETS_FIRST };
-	if (getrandom(&names->seed, sizeof(names->seed), GRND_NONBLOCK) != (ssize_t)sizeof(names->seed))
-		names->seed = clock_realtime_ns() ^ clock_monotonic_ns() << 32;
 	names->buckets = calloc(names->n_buckets, sizeof(struct orphans_name *));
 	if (names->buckets)
 		return 0;
@@ -97,7 +89,7 @@ names_make_room(struct orphans_names *names)
 struct orphans_name *
 orphans_names_find(const struct orphans_names *names, const char *text)
 {
-	uint32_t hash = names_hash(names, text);
+	uint32_t hash = names_hash(text);
 	struct orphans_name *name = names->buckets[hash & (names->n_buckets - 1)];
 
 	while (name && (name->hash != hash || !streq(name->text, text)))
@@ -113,7 +105,7 @@ orphans_names_add(struct orphans_names *names, const char *text)
 
 	if (!names_make_room(names) || !(name = malloc(sizeof(*name) + size)))
 		return NULL;
-	*name = (struct orphans_name) { .hash = names_hash(names, text) };
+	*name = (struct orphans_name) { .hash = names_hash(text) };
 	memcpy(name->text, text, size);
 	bucket = &names->buckets[name->hash & (names->n_buckets - 1)];
 	name->next = *bucket;

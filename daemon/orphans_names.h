@@ -2,7 +2,7 @@
 /* Copyright the segmentd authors */
 /*
  * The names of objects that a rule is about: found by their text, and in the order in which they are due. Strangers choose the
- * names, so the table's hash has a seed that they do not know.
+ * names, so the table's hash (daemon/hash.h) has a key that they do not know.
  */
 #ifndef DAEMON_ORPHANS_NAMES_H
 #define DAEMON_ORPHANS_NAMES_H
@@ -34,7 +34,6 @@ struct orphans_names {
 	struct orphans_name **buckets;	/* a power of two of them */
 	size_t n_buckets;
 	size_t n;
-	uint64_t seed;
 	struct orphans_name **heap;	/* the earliest at 1 */
 	size_t n_heap, n_heap_allocated;
 };

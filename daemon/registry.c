@@ -219,7 +219,7 @@ registry_init(struct registry *registry, struct event_base *base, struct kernelc
 	};
 	TAILQ_INIT(&registry->in_order);
 	TAILQ_INIT(&registry->templates);
-	if (names_init(&registry->by_name, (uint32_t)clock_realtime_ns()) ||
+	if (names_init(&registry->by_name) ||
 	    evtimer_assign(&registry->start_event, base, registry_on_start, registry))
 		return -ENOMEM;
 	return 0;
