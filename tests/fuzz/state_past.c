@@ -12,6 +12,7 @@
 #include "client/protocol.h"
 #include "conf/pack.h"
 #include "daemon/box_pair.h"
+#include "daemon/kept.h"
 #include "daemon/ledger_rows.h"
 #include "host/mark.h"
 #include "host/process.h"
@@ -24,6 +25,8 @@
 #define FDS_MAX		128
 #define PAIRS_MAX	6
 #define CHANGES_MAX	8
+#define N_FILES		3
+#define N_FILES		3	/* ledger, record, configuration */
 #define SEALS		(F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 struct message {
@@ -34,9 +37,10 @@ struct message {
 static struct {
 	const struct conf *conf;
 	const char *state_dir;
-	struct past_change changes[CHANGES_MAX], spoils[2][CHANGES_MAX];
-	unsigned n_changes, n_spoils[2];
-	uint64_t cuts[2];
+	struct past_change changes[CHANGES_MAX], spoils[N_FILES][CHANGES_MAX];
+	unsigned n_changes, n_spoils[N_FILES];
+	uint64_t cuts[N_FILES];
+	bool is_kept, is_unchanged;
 	struct ledger_row rows[ROWS_MAX];
 	uint32_t n_rows;
 	struct record_row records[RECORDS_MAX];
@@ -64,8 +68,12 @@ past_begin(const struct conf *conf, const char *state_dir)
 	}
 	past.conf = conf;
 	past.state_dir = state_dir;
-	past.n_changes = past.n_spoils[0] = past.n_spoils[1] = 0;
-	past.cuts[0] = past.cuts[1] = UINT64_MAX;
+	past.n_changes = 0;
+	for (unsigned i = 0; i < N_FILES; i++) {
+		past.n_spoils[i] = 0;
+		past.cuts[i] = UINT64_MAX;
+	}
+	past.is_kept = past.is_unchanged = false;
 	past.n_rows = 1;
 	past.n_records = past.n_items = past.n_own = past.n_pairs = 0;
 	past.last_chain = 0;
@@ -351,9 +359,16 @@ past_end_message(unsigned flags)
 }
 
 void
+past_keep(unsigned flags)
+{
+	past.is_kept = true;
+	past.is_unchanged = flags & 1;
+}
+
+void
 past_spoil(unsigned which, const struct past_change *spoil)
 {
-	which %= 2;
+	which %= N_FILES;
 	if (past.n_spoils[which] < CHANGES_MAX)
 		past.spoils[which][past.n_spoils[which]++] = *spoil;
 }
@@ -361,7 +376,18 @@ past_spoil(unsigned which, const struct past_change *spoil)
 void
 past_cut(unsigned which, uint64_t size)
 {
-	past.cuts[which % 2] = size;
+	past.cuts[which % N_FILES] = size;
+}
+
+/* size: as it is. */
+static void
+damage(unsigned which, int fd, size_t size)
+{
+	for (unsigned i = 0; i < past.n_spoils[which]; i++)
+		(void)!pwrite(fd, &past.spoils[which][i].value, (size_t)1 << (past.spoils[which][i].at >> 30),
+		    (off_t)(past.spoils[which][i].at % (size + 64)));
+	if (past.cuts[which] != UINT64_MAX)
+		(void)!ftruncate(fd, (off_t)(past.cuts[which] % (size + 600)));
 }
 
 static void
@@ -373,12 +399,53 @@ write_file(unsigned which, const char *name, const void *header, size_t header_s
 	(void)snprintf(path, sizeof(path), "%s/%s", past.state_dir, name);
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	fuzz_check(fd >= 0 && write(fd, header, header_size) == (ssize_t)header_size && write(fd, rows, size) == (ssize_t)size);
-	for (unsigned i = 0; i < past.n_spoils[which]; i++)
-		(void)!pwrite(fd, &past.spoils[which][i].value, (size_t)1 << (past.spoils[which][i].at >> 30),
-		    (off_t)(past.spoils[which][i].at % (header_size + size + 64)));
-	if (past.cuts[which] != UINT64_MAX)
-		(void)!ftruncate(fd, (off_t)(past.cuts[which] % (header_size + size + 600)));
+	damage(which, fd, header_size + size);
 	(void)close(fd);
+}
+
+static int
+open_kept(void)
+{
+	char path[128];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/" KEPT_FILE, past.state_dir);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	fuzz_check(fd >= 0);
+	return fd;
+}
+
+static void
+write_kept(void)
+{
+	static const struct origin vague = { .is_vague = true };
+	cleanup_close int fd = -1;
+	struct stat status;
+
+	fuzz_check(kept_write(past.state_dir, past.conf, &vague) == 0);
+	fd = open_kept();
+	fuzz_check(fstat(fd, &status) == 0);
+	damage(2, fd, (size_t)status.st_size);
+}
+
+int
+past_take_kept(struct start *start)
+{
+	const struct conf_report none = CONF_REPORT_NULL;
+	cleanup_close int fd = -1;
+	char why[PACK_WHY_SIZE];
+	int r;
+
+	if (!past.is_kept)
+		return 0;
+	start->conf = conf_free(start->conf);
+	past.conf = NULL;
+	if (!past.is_unchanged)
+		return start_init(start, NULL, &none);
+	fd = open_kept();
+	r = pack_read_conf(fd, why, &start->conf, &start->known);
+	start->is_unchanged = r == 0;
+	return r;
 }
 
 static void
@@ -393,6 +460,8 @@ write_files(void)
 	record.sum = record_sum(&record);
 	write_file(0, LEDGER_FILE, &ledger, sizeof(ledger), past.rows + 1, (past.n_rows - 1) * sizeof(past.rows[0]));
 	write_file(1, RECORD_FILE, &record, sizeof(record), past.records, past.n_records * sizeof(past.records[0]));
+	if (past.is_kept)
+		write_kept();
 }
 
 void

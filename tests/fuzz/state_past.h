@@ -9,6 +9,7 @@
 #define TESTS_FUZZ_STATE_PAST_H
 
 #include "conf/load.h"
+#include "daemon/start.h"
 #include "systemd/inherited.h"
 
 struct past_change {
@@ -35,12 +36,20 @@ void past_add_item(uint32_t kind, uint64_t id, unsigned what);
 /* What was added so far is a message; flags & 1: another pair begins; & 2: it is filled; & 4: to the other queue. */
 void past_end_message(unsigned flags);
 
-/* A byte range of a file as it will be; which 0: the ledger, 1: the record. */
+/* The configuration in effect is kept; flags & 1: the files are as they were. Without it nothing of it is there. */
+void past_keep(unsigned flags);
+
+/* A byte range of a file as it will be; which 0: the ledger, 1: the record, 2: the configuration that is kept. */
 void past_spoil(unsigned which, const struct past_change *change);
 void past_cut(unsigned which, uint64_t size);
 
 /* Writes the files, and hands down the pairs. */
 void past_hand_down(struct inherited *inherited);
+/*
+ * After that: the start that goes on with what was kept, if anything was: with that in the place of the files', which are not valid, or
+ * because they have not changed. Not 0: it fails, which it may, if what is kept is damaged; then start has no configuration.
+ */
+int past_take_kept(struct start *start);
 /* Gives back what is left of it here. */
 void past_end(void);
 
