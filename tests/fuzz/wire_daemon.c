@@ -304,6 +304,8 @@ wire_daemon_start(struct wire_daemon *daemon)
 	daemon->pid = getpid();
 	memset(daemon->used, 0xff, sizeof(daemon->used));
 	fuzz_check(manager_open(&daemon->start, &daemon->manager) == 0);
+	/* SIGTERM and SIGINT end whoever drives, and not the daemon in the middle of an input. */
+	fuzz_check(event_del(daemon->manager->signals[0]) == 0 && event_del(daemon->manager->signals[1]) == 0);
 	fuzz_keep_reachable(daemon->manager, sizeof(*daemon->manager));
 	do
 		fuzz_check(event_base_loop(daemon->manager->base, EVLOOP_ONCE) >= 0);
