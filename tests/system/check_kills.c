@@ -5,7 +5,7 @@
  * from outside: what the configuration wants is ready, as the same object where somebody could have seen it; what somebody maps
  * is as it was; and of all else nothing is left, named or not.
  *
- * Most of that is waiting. So there are three programs of it, which run beside each other: each has two of the phases.
+ * Most of that is waiting. So there are four programs of it, which run beside each other: each has one or two of the phases.
  */
 #include "config.h"
 
@@ -16,7 +16,6 @@
 #include "tests/system/killing.h"
 #include "tests/system/suite.h"
 
-#define N_PHASES	2		/* of a program: those from KILLS_PART on */
 #define N_MAX		140		/* stops of a start after a kill: behind them it only asks again whether somebody has gone */
 #define N_QUICK		3		/* kills of a phase that the quick check does */
 #define N_LAST		40		/* stops of a start that clears what nobody has: the removal */
@@ -364,7 +363,7 @@ main(void)
 	};
 	Suite *suite = suite_create("kills");
 
-	for (size_t i = KILLS_PART; i < KILLS_PART + N_PHASES; i++) {
+	for (size_t i = KILLS_PART; i < KILLS_PART + KILLS_N; i++) {
 		TCase *tcase = tcase_create(killing_phase_names[i]);
 
 		tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);

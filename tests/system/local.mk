@@ -400,18 +400,23 @@ SYSTEM_KILLING = tests/system/killing.h tests/system/tracer.h $(SYSTEM_WORLD) \
 
 check_PROGRAMS += tests/system/check_kills
 tests_system_check_kills_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
-tests_system_check_kills_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_CREATE
+tests_system_check_kills_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_CREATE -DKILLS_N=2
 tests_system_check_kills_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_killsend
 tests_system_check_killsend_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
-tests_system_check_killsend_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_DRAIN
+tests_system_check_killsend_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_DRAIN -DKILLS_N=2
 tests_system_check_killsend_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_killsnext
 tests_system_check_killsnext_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
-tests_system_check_killsnext_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_TAKE_OVER
+tests_system_check_killsnext_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_TAKE_OVER -DKILLS_N=1
 tests_system_check_killsnext_LDADD = $(HARNESS_LIBS) client/libsegment.la
+
+check_PROGRAMS += tests/system/check_killsclear
+tests_system_check_killsclear_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
+tests_system_check_killsclear_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_CLEAR -DKILLS_N=1
+tests_system_check_killsclear_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/system/check_killstorm
 tests_system_check_killstorm_SOURCES = tests/system/check_killstorm.c $(SYSTEM_KILLING)
