@@ -12,6 +12,7 @@
 
 #define LOOKS		4
 #define LOOK_MIN_NS	(10 * NS_PER_MS)
+#define BEHIND_TIMES	6
 
 /* How long it cannot be stuck yet, for want of CPU time used. */
 static uint64_t
@@ -30,6 +31,7 @@ patience_start(struct patience *patience, uint64_t limit_ns, const struct patien
 		.begun_cpu_ns = sight->cpu_ns,
 		.cpu_ns = sight->cpu_ns,
 		.moved_ns = sight->now_ns,
+		.went_on_ns = sight->now_ns,
 	};
 }
 
@@ -41,6 +43,8 @@ patience_judge(struct patience *patience, const struct patience_sight *sight)
 	if (has_moved)
 		patience->cpu_ns = sight->cpu_ns;
 	if (has_moved || sight->is_runnable)
+		patience->moved_ns = patience->went_on_ns = sight->now_ns;
+	else if (sight->is_behind_others && sight->now_ns - patience->went_on_ns < BEHIND_TIMES * patience->limit_ns)
 		patience->moved_ns = sight->now_ns;
 	if (patience->cpu_ns - patience->begun_cpu_ns >= patience->limit_ns ||
 	    sight->now_ns - patience->moved_ns >= patience->limit_ns)
@@ -65,6 +69,7 @@ patience_look(struct patience *patience, pid_t pid)
 		.now_ns = clock_monotonic_ns(),
 		.cpu_ns = process_cpu_ns(pid),
 		.is_runnable = process_is_runnable(pid),
+		.is_behind_others = process_is_in_kernel(pid) && process_cpus_are_short(),
 	};
 
 	return patience_judge(patience, &sight);

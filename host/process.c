@@ -106,6 +106,27 @@ process_is_runnable(pid_t pid)
 	return read_state(pid) == 'R';
 }
 
+bool
+process_is_in_kernel(pid_t pid)
+{
+	return read_state(pid) == 'D';
+}
+
+bool
+process_cpus_are_short(void)
+{
+	cleanup_close int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+	char text[128];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	long n_runnable;
+
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	/* Three averages, and then how many there are at this instant, of all. */
+	return sscanf(text, "%*f %*f %*f %ld/", &n_runnable) == 1 && n_runnable - 1 >= sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 uint64_t
 process_cpu_ns(pid_t pid)
 {

@@ -31,6 +31,12 @@ enum process_thread process_tid_state(pid_t tid);
 /* Whether a process runs, or lacks nothing but a CPU. False also where that cannot be told. */
 bool process_is_runnable(pid_t pid);
 
+/* Whether it waits in the kernel for what no signal ends. False also where that cannot be told. */
+bool process_is_in_kernel(pid_t pid);
+
+/* Whether as many threads of the host as it has CPUs, or more, want one besides the caller (proc_loadavg(5)); false: not, or not told. */
+bool process_cpus_are_short(void);
+
 /* The CPU time that a process has used, all its threads together; 0 where that cannot be told. */
 uint64_t process_cpu_ns(pid_t pid);
 

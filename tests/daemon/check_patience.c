@@ -23,6 +23,7 @@
 #define LIMIT		(8 * NS_PER_SEC)
 #define START		(100 * NS_PER_SEC)
 #define HOGS		6
+#define CPUS_MAX	1024
 #define NICE_MOST	19
 
 /* One look after the other: what is seen so many milliseconds after the start, and whether that is stuck. */
@@ -31,6 +32,7 @@ struct look {
 	unsigned cpu_ms;		/* used since the start */
 	bool is_runnable;
 	bool is_stuck;
+	bool is_behind_others;
 };
 
 static const struct {
@@ -44,6 +46,11 @@ static const struct {
 	{ "worked, then stopped", { { 2000, 1900, false, false }, { 9999, 1900, false, false }, { 10000, 1900, false, true } } },
 	{ "spins", { { 2000, 2000, true, false }, { 7990, 7990, true, false }, { 8000, 8000, true, true } } },
 	{ "spins in its turn", { { 8000, 800, true, false }, { 79000, 7900, true, false }, { 80000, 8000, true, true } } },
+	{ "waits behind others", { { 8000, 0, false, false, true }, { 47999, 0, false, false, true }, { 56000, 0, false, true, true } } },
+	{ "waits behind others, then for itself", { { 20000, 0, false, false, true }, { 27999, 0, false, false, false },
+	    { 28000, 0, false, true, false } } },
+	{ "waits behind others in its turn", { { 40000, 1, false, false, true }, { 87999, 1, false, false, true },
+	    { 96000, 1, false, true, true } } },
 	{ "spins and sleeps", { { 8000, 4000, false, false }, { 16000, 8000, false, true } } },
 };
 
@@ -58,6 +65,7 @@ START_TEST(what_is_seen_is_judged)
 			.now_ns = START + look->at_ms * NS_PER_MS,
 			.cpu_ns = begun.cpu_ns + look->cpu_ms * NS_PER_MS,
 			.is_runnable = look->is_runnable,
+			.is_behind_others = look->is_behind_others,
 		};
 		uint64_t again_ns = patience_judge(&patience, &sight);
 
@@ -115,6 +123,7 @@ START_TEST(processes_are_seen_as_they_are)
 	ck_assert(process_is_runnable(pid));
 	while (process_cpu_ns(pid) == cpu_ns)
 		(void)sched_yield();
+	ck_assert(!process_is_in_kernel(pid));
 	ck_assert_int_eq(kill(pid, SIGSTOP), 0);
 	ck_assert_int_eq(waitpid(pid, &status, WUNTRACED), pid);
 	ck_assert(!process_is_runnable(pid));
@@ -126,6 +135,50 @@ START_TEST(processes_are_seen_as_they_are)
 	ck_assert_uint_eq(process_cpu_ns(pid), 0);
 	ck_assert(!process_is_runnable(0));
 	ck_assert_uint_eq(process_cpu_ns(0), 0);
+}
+END_TEST
+
+/* Who spawns by vfork waits in the kernel until the child is another program, or gone. */
+START_TEST(who_waits_in_the_kernel_is_seen)
+{
+	int go[2];
+	pid_t pid;
+
+	ck_assert_int_eq(pipe(go), 0);
+	pid = fork();
+	if (pid == 0) {
+		(void)close(go[1]);
+		if (vfork() == 0) {
+			char byte;
+
+			(void)!read(go[0], &byte, 1);
+			_exit(0);
+		}
+		(void)pause();
+	}
+	while (!process_is_in_kernel(pid))
+		(void)sched_yield();
+	ck_assert(!process_is_runnable(pid));
+	(void)close(go[1]);
+	while (process_is_in_kernel(pid))
+		(void)sched_yield();
+	end(pid);
+	(void)close(go[0]);
+}
+END_TEST
+
+START_TEST(short_cpus_are_seen)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN) + 1;
+	pid_t pids[CPUS_MAX];
+
+	ck_assert_int_le(n, CPUS_MAX);
+	for (long i = 0; i < n; i++)
+		pids[i] = spawn_hog();
+	while (!process_cpus_are_short())
+		(void)sched_yield();
+	for (long i = 0; i < n; i++)
+		end(pids[i]);
 }
 END_TEST
 
@@ -299,6 +352,8 @@ main(int argc, char **argv)
 	tcase_add_loop_test(tcase, what_is_seen_is_judged, 0, BASE_ARRAY_SIZE(rows));
 	tcase_add_test(tcase, without_a_cpu_clock_its_time_is_the_walls);
 	tcase_add_test(tcase, processes_are_seen_as_they_are);
+	tcase_add_test(tcase, who_waits_in_the_kernel_is_seen);
+	tcase_add_test(tcase, short_cpus_are_seen);
 	tcase_add_test(tcase, who_spins_is_found);
 	tcase_add_test(tcase, starved_worker_is_not_stuck);
 	tcase_add_test(tcase, stopped_worker_is_stuck);
