@@ -17,6 +17,7 @@
 #include "daemon/orphans_posix.h"
 
 #define READ_REST_NS	(100 * NS_PER_MS)	/* between two bursts of events that are read, at least */
+#define READ_AGAIN_NS	NS_PER_SEC		/* between two reads while the kernel does not tell of anything */
 #define REWATCH_NS	(30 * NS_PER_SEC)	/* until a directory that went away is looked for again */
 
 #define EVENTS		(IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR)
@@ -287,7 +288,7 @@ orphans_posix_plan(struct orphans_posix *posix)
 	} else if (event_add(&posix->read_event, NULL)) {
 		/* The kernel had no room for it: until it has, the clock says when to read. */
 		posix->is_resting = true;
-		posix->read_at_ns = now_ns + REWATCH_NS;
+		posix->read_at_ns = now_ns + READ_AGAIN_NS;
 	}
 	next_ns = posix_next_ns(posix);
 	if (next_ns == UINT64_MAX)

@@ -107,6 +107,8 @@ run(enum faults_target target, size_t first, size_t n)
 	uint64_t seconds = harness_is_full() ? FULL_S : QUICK_S, shift = clock_realtime_ns() / NS_PER_MS;
 
 	n_rows = 0;
+	if (n == 1 && !injector_is_wanted(faults_operations[first].name))
+		return;
 	scene_begin(&scene, FAULTS_KIND);
 	scene.target = target;
 	for (size_t i = first; i < first + n; i++)

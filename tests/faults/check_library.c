@@ -9,7 +9,10 @@
 #include <dirent.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "client/segment.h"
@@ -22,6 +25,7 @@
 #define HELD_MS		8
 #define N_DECLARED	3
 #define EVENT_MS	10000
+#define FDS_MAX		64
 
 static const char body[] =
     "segments = (\n"
@@ -231,6 +235,48 @@ run_wait(void)
 	return attach("m", wait_for_dead);
 }
 
+/* Its connection has gone, as with a daemon: what it has comes back by another one. */
+static void
+hang_up(void)
+{
+	unsigned armed = atomic_exchange(&injector.page->is_armed, 0), n = 0;
+
+	for (int fd = 3; fd < FDS_MAX; fd++) {
+		struct sockaddr_un peer = { .sun_family = AF_UNSPEC };
+		socklen_t length = sizeof(peer);
+
+		if (fd == watcher.fd || getpeername(fd, (struct sockaddr *)&peer, &length) || peer.sun_family != AF_UNIX ||
+		    length <= offsetof(struct sockaddr_un, sun_path) || !streq(peer.sun_path, getenv("SEGMENTD_SOCKET")))
+			continue;
+		(void)shutdown(fd, SHUT_RDWR);
+		n++;
+	}
+	harness_assert(n == 1, "%u connections", n);
+	atomic_store(&injector.page->is_armed, armed);
+}
+
+static int
+run_reconnect(void)
+{
+	struct segment_client *client = NULL;
+	struct segment *segment = NULL, *other = NULL;
+	int r = must_say(segment_connect(&client, NULL)), end;
+
+	if (r)
+		return r;
+	r = must_say(segment_attach(client, "m", NULL, SEGMENT_WRITE, &segment));
+	if (r == 0) {
+		hang_up();
+		r = must_say(segment_attach(client, "y", NULL, SEGMENT_READ, &other));
+	}
+	r = r ? r : use(segment);
+	end = must_say(segment_detach(other));
+	r = r ? r : end;
+	end = must_say(segment_detach(segment));
+	segment_disconnect(client);
+	return r ? r : end;
+}
+
 static struct row rows[] = {
 	{ .name = "attach", .run = run_attach },
 	{ .name = "lock", .run = run_lock },
@@ -240,6 +286,7 @@ static struct row rows[] = {
 	{ .name = "attach many", .run = run_many },
 	{ .name = "create", .run = run_create },
 	{ .name = "events", .run = run_events },
+	{ .name = "reconnect", .run = run_reconnect },
 };
 
 /* What a process has of the world: descriptors, and mappings of what is not its own. */
@@ -339,7 +386,7 @@ fail_all(void)
 	bool is_left = true;
 
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(rows); i++) {
-		for (unsigned variant = 0; variant < n_variants; variant++) {
+		for (unsigned variant = 0; injector_is_wanted(rows[i].name) && variant < n_variants; variant++) {
 			(void)fail_at(&rows[i], variant, FAULTS_NEVER);
 			rows[i].n_points[variant] = injector_n_seen(&injector);
 			n_points += rows[i].n_points[variant];

@@ -3,13 +3,16 @@
 /* What clients and administrators do: each row is an operation in which something fails. See scene.h. */
 #include "config.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 
 #include "tests/faults/scene.h"
 #include "tests/system/suite.h"
 
-#define ROWS	32
+#define ROWS		32
+#define STRAY_MS	3000			/* longer it is looked again by the clock */
 
 static int
 connect_only(struct faults_scene *scene)
@@ -349,6 +352,194 @@ settle_reload(struct faults_scene *scene)
 	harness_await_gone(&scene->watcher, "g");
 }
 
+/* A segment whose name another object has, until just now. */
+#define TAKEN	", { name = \"g\"; size = \"64KiB\"; backend = \"posix\"; object = \"/taken\"; page_size = \"base\"; mlock = false; }"
+
+static void
+prepare_retry(struct faults_scene *scene)
+{
+	int fd = shm_open("/taken", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), state;
+
+	harness_assert(fd >= 0, "shm_open: %s", strerror(errno));
+	(void)close(fd);
+	scene_reload(scene, TAKEN);
+	state = harness_wait(&scene->watcher, "g");
+	harness_assert(state == PROTOCOL_FAILED, "its name is another's, and it is in state %d", state);
+	(void)shm_unlink("/taken");
+}
+
+/* Until it is ready, or has failed. */
+static int
+wait_for(struct harness_conn *conn, const char *name)
+{
+	int state = harness_wait(conn, name);
+
+	return state < 0 ? state : state == PROTOCOL_READY ? 0 : -ECANCELED;
+}
+
+static int
+retry(struct faults_scene *scene)
+{
+	struct protocol_retry request = { .name = "g" };
+	struct harness_reply reply;
+	struct harness_conn conn;
+	int r = scene_dial(scene, &conn);
+
+	r = r ? r : harness_ask(&conn, PROTOCOL_RETRY, &request.header, sizeof(request), &reply);
+	r = r ? r : wait_for(&conn, "g");
+	harness_close(&conn);
+	return r;
+}
+
+/* It is asked for while it is being made. */
+static int
+await_new(struct faults_scene *scene)
+{
+	struct harness_conn conn;
+	int r = ask_plan(scene, PROTOCOL_PLAN_RELOAD);
+
+	r = r ? r : scene_dial(scene, &conn);
+	if (r)
+		return r;
+	r = wait_for(&conn, "g");
+	harness_close(&conn);
+	return r;
+}
+
+static int
+ask_who(struct faults_scene *scene)
+{
+	struct protocol_who request = { .name = "m" };
+	struct protocol_who_rows rows = { .cursor = 0 };
+	struct harness_reply reply;
+	struct harness_conn conn;
+	int r = scene_dial(scene, &conn);
+
+	r = r ? r : harness_ask(&conn, PROTOCOL_WHO, &request.header, sizeof(request), &reply);
+	if (r == 0 && ((struct protocol_told *)(void *)reply.bytes)->n_rows)
+		r = harness_ask(&conn, PROTOCOL_WHO_ROWS, &rows.header, sizeof(rows), &reply);
+	harness_close(&conn);
+	return r;
+}
+
+/* What nobody has goes by a rule, or is left to a later look. */
+static const char first_path[] = "/dev/shm/stray-1", next_path[] = "/dev/shm/stray-2";
+
+static void
+prepare_stray(struct faults_scene *scene)
+{
+	scene->rules = "orphans = ( { posix = \"/stray-*\"; after = \"1ms\"; action = \"remove\"; } );\n";
+	scene_reload(scene, "");
+}
+
+static bool
+is_stray_gone(const char *path, uint64_t ms)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + ms * NS_PER_MS;
+
+	while (access(path, F_OK) == 0 && clock_monotonic_ns() < deadline_ns)
+		(void)poll(NULL, 0, 1);
+	return access(path, F_OK) != 0;
+}
+
+static bool
+leave_stray(const char *path, uint64_t ms)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	harness_assert(fd >= 0, "%s: %s", path, strerror(errno));
+	(void)close(fd);
+	return is_stray_gone(path, ms);
+}
+
+static int
+sweep(struct faults_scene *scene)
+{
+	return leave_stray(first_path, STRAY_MS) ? 0 : -ETIMEDOUT;
+}
+
+/* The next one is seen all the same; with new rules the directory is looked at anew. */
+static void
+settle_stray(struct faults_scene *scene)
+{
+	harness_assert(leave_stray(next_path, HARNESS_TIMEOUT_MS), "%s is not seen; failed: %s", next_path,
+	    injector_describe(&scene->injector));
+	if (!is_stray_gone(first_path, 0))
+		scene_reload(scene, "");
+	harness_assert(is_stray_gone(first_path, HARNESS_TIMEOUT_MS), "%s is still there", first_path);
+	scene->rules = "";
+	scene_reload(scene, "");
+}
+
+/* An attachment whose connection has gone is another one's of the same process. */
+static int
+return_to(struct harness_conn *conn, const struct protocol_attached *attached)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	struct harness_reply reply;
+	int r;
+
+	do {
+		struct protocol_return request = { .generation = attached->generation, .attachment = attached->attachment };
+
+		r = harness_ask(conn, PROTOCOL_RETURN, &request.header, sizeof(request), &reply);
+		harness_assert(r != -EBUSY || clock_monotonic_ns() < deadline_ns, "its connection has gone, and has it still");
+	} while (r == -EBUSY);
+	return r;
+}
+
+static int
+bring_back(struct faults_scene *scene)
+{
+	struct harness_segment segment;
+	struct harness_conn conn;
+	int r = scene_dial(scene, &conn);
+
+	r = r ? r : harness_segment_attach(&conn, "m", SUITE_WRITE, &segment);
+	harness_close(&conn);
+	if (r)
+		return r;
+	r = scene_dial(scene, &conn);
+	r = r ? r : return_to(&conn, &segment.attached);
+	harness_segment_close(&segment);
+	harness_close(&conn);
+	return r;
+}
+
+/* A file is written back before its segment goes. */
+static void
+prepare_writeback(struct faults_scene *scene)
+{
+	struct harness_segment segment;
+	char more[256];
+
+	(void)snprintf(more, sizeof(more), ", { name = \"g\"; size = \"64KiB\"; backend = \"file\"; path = \"%s/more\"; "
+	    "sync = \"1h\"; page_size = \"base\"; mlock = false; }", scene->manager.daemon.dir);
+	scene_reload(scene, more);
+	suite_ready(&scene->watcher, "g");
+	harness_segment_open(&scene->watcher, "g", &segment);
+	memset(segment.data, 'w', segment.attached.map_bytes);
+	harness_segment_close(&segment);
+	(void)harness_detach(&scene->watcher, &segment.attached);
+	harness_await_counts(&scene->watcher, "g", 0, 0);
+	scene_configure(scene, "");
+}
+
+static void
+settle_writeback(struct faults_scene *scene)
+{
+	char path[128], bytes[4] = "";
+	int fd;
+
+	settle_reload(scene);
+	(void)snprintf(path, sizeof(path), "%s/more", scene->manager.daemon.dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	harness_assert(fd >= 0 && read(fd, bytes, sizeof(bytes)) == sizeof(bytes) && memcmp(bytes, "wwww", 4) == 0,
+	    "the file has lost what was in it");
+	(void)close(fd);
+	(void)unlink(path);
+}
+
 const struct faults_operation faults_operations[] = {
 	{ "connect", .run = connect_only },
 	{ "attach memfd", .run = attach_memfd },
@@ -368,5 +559,11 @@ const struct faults_operation faults_operations[] = {
 	{ "add by reload", .prepare = configure_more, .run = add, .settle = settle_reload },
 	{ "grow by reload", .prepare = prepare_growth, .run = add, .settle = settle_reload },
 	{ "remove by reload", .prepare = prepare_removal, .run = add, .settle = settle_reload },
+	{ "retry", .prepare = prepare_retry, .run = retry, .settle = settle_reload },
+	{ "wait", .prepare = configure_more, .run = await_new, .settle = settle_reload },
+	{ "who", .run = ask_who },
+	{ "orphans", .prepare = prepare_stray, .run = sweep, .settle = settle_stray },
+	{ "return", .run = bring_back },
+	{ "write back", .prepare = prepare_writeback, .run = add, .settle = settle_writeback },
 };
 const size_t faults_n_operations = BASE_ARRAY_SIZE(faults_operations);

@@ -38,7 +38,9 @@ static const char segments[] =
 void
 scene_configure(struct faults_scene *scene, const char *more)
 {
-	(void)snprintf(scene->body, sizeof(scene->body), segments, scene->manager.daemon.dir, more);
+	size_t length = (size_t)snprintf(scene->body, sizeof(scene->body), segments, scene->manager.daemon.dir, more);
+
+	(void)snprintf(scene->body + length, sizeof(scene->body) - length, "%s", scene->rules);
 	harness_daemon_configure(&scene->manager.daemon, daemon_keys, scene->body);
 }
 
@@ -271,7 +273,7 @@ scene_fail_at(struct faults_scene *scene, const struct faults_operation *operati
 void
 scene_begin(struct faults_scene *scene, enum faults_kind kind)
 {
-	*scene = (struct faults_scene) { .watcher = HARNESS_CONN_NULL };
+	*scene = (struct faults_scene) { .watcher = HARNESS_CONN_NULL, .rules = "" };
 	world_enter();
 	harness_manager_prepare(&scene->manager, daemon_keys, "");
 	scene_configure(scene, "");

@@ -20,6 +20,7 @@ struct faults_scene {
 	struct world world;
 	struct injector injector;
 	char body[4096];			/* of the configuration */
+	const char *rules;			/* what stands behind all segments and templates in it */
 	uint64_t reloads;
 	/* What became of the operation that was meant. */
 	unsigned n_done, n_refused, n_hung_up, n_failed_segments;
