@@ -220,7 +220,7 @@ attachment_watch_owner(struct attachment *attachment)
 		attachment_owner_gone(attachment, clock_monotonic_ns() + END_NS);
 		return;
 	}
-	vigil = vigil_new(attachment->segment->host->base, &pidfd);
+	vigil = vigil_new(attachment->segment->host->base, attachment->charge.accounts, attachment->uid, &pidfd);
 	if (vigil)
 		vigil_add(vigil, attachment);
 }

@@ -259,6 +259,8 @@ parcels_take(struct parcels *parcels, struct session *session, enum job_kind kin
 		parcel_free(parcel);
 		return r;
 	}
+	/* Whatever the limit is: a session has one at most. */
+	(void)accounts_charge_again(parcels->accounts, parcel->uid, ACCOUNTS_DESCRIPTORS, 1, &parcel->fd_charge);
 	parcel->session = session;
 	session->parcel = parcel;
 	*ret_parcel = parcel;

@@ -511,7 +511,7 @@ requests_give_up_locks(struct session *session, uint64_t until_ns)
 		if (clock_monotonic_ns() < until_ns && !attachment_is_held(attachment))
 			continue;
 		if (!vigil && session->pidfd >= 0)
-			vigil = vigil_new(session->host->base, &session->pidfd);
+			vigil = vigil_new(session->host->base, session->host->accounts, session->identity.uid, &session->pidfd);
 		if (vigil)
 			vigil_add(vigil, attachment);
 	}

@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include <inttypes.h>
+#include <poll.h>
 
 #include "base/base.h"
 #include "daemon/requests.h"
@@ -100,6 +101,26 @@ return_take_back(struct requests *requests, struct session *session, const struc
 	return false;
 }
 
+/*
+ * Another connection of the same process has it. Where that was closed, and is only not read to its end yet, it gives the attachment up in
+ * its turn: whoever has lost a connection, and made a new one, is faster than that.
+ */
+static bool
+return_is_over(const struct session *session, uint64_t id)
+{
+	struct pollfd poll_fd = { .events = POLLRDHUP };
+	const struct session *other;
+
+	TAILQ_FOREACH(other, session_of_uid(session), account_entry)
+		if (other->id == id)
+			break;
+	/* What a worker is at there may take it long. */
+	if (!other || other->parcel)
+		return false;
+	poll_fd.fd = other->fd;
+	return poll(&poll_fd, 1, 0) == 1 && poll_fd.revents & (POLLRDHUP | POLLHUP);
+}
+
 int
 requests_return(struct requests *requests, struct session *session, const struct protocol_header *request)
 {
@@ -121,6 +142,8 @@ requests_return(struct requests *requests, struct session *session, const struct
 	attachment = segment ? return_find_attachment(segment, asked->attachment, &session->identity) : NULL;
 	if (!attachment)
 		return return_refuse_stale(session, asked);
+	if (attachment->session && attachment->session != session->id && return_is_over(session, attachment->session))
+		return SESSION_E_AGAIN;
 	if (attachment->session && attachment->session != session->id)
 		return session_refuse(session, request, -EBUSY, "another connection of process %d has this attachment",
 		    session->identity.pid);

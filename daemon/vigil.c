@@ -15,6 +15,7 @@ struct vigil {
 	int pidfd;
 	struct event event;
 	LIST_HEAD(, attachment) attachments;
+	struct charge charge;
 };
 
 static void
@@ -22,6 +23,7 @@ vigil_free(struct vigil *vigil)
 {
 	(void)event_del(&vigil->event);
 	close_fd(&vigil->pidfd);
+	charge_deinit(&vigil->charge);
 	free(vigil);
 }
 
@@ -41,14 +43,17 @@ vigil_on_death(evutil_socket_t fd, short what, void *arg)
 }
 
 struct vigil *
-vigil_new(struct event_base *base, int *pidfd)
+vigil_new(struct event_base *base, struct accounts *accounts, uint32_t uid, int *pidfd)
 {
 	struct vigil *vigil = calloc(1, sizeof(*vigil));
 
 	if (!vigil)
 		return NULL;
 	LIST_INIT(&vigil->attachments);
-	if (event_assign(&vigil->event, base, *pidfd, EV_READ, vigil_on_death, vigil) || event_add(&vigil->event, NULL)) {
+	/* Whatever the limit is: without it locks would stay with the dead. There are no more of them than attachments. */
+	if (accounts_charge_again(accounts, uid, ACCOUNTS_DESCRIPTORS, 1, &vigil->charge) ||
+	    event_assign(&vigil->event, base, *pidfd, EV_READ, vigil_on_death, vigil) || event_add(&vigil->event, NULL)) {
+		charge_deinit(&vigil->charge);
 		free(vigil);
 		return NULL;
 	}

@@ -11,8 +11,11 @@
 
 struct vigil;
 
-/* Waits for the process of pidfd, which is consumed. NULL when memory is short: the marks alone will tell then. */
-struct vigil *vigil_new(struct event_base *base, int *pidfd);
+/*
+ * Waits for the process of pidfd, which is consumed, and counts for uid as a descriptor. NULL when memory is short: the marks alone
+ * will tell then.
+ */
+struct vigil *vigil_new(struct event_base *base, struct accounts *accounts, uint32_t uid, int *pidfd);
 
 /* The attachment's locks are due when that process has ended. It leaves in its own end; the last one ends the vigil. */
 void vigil_add(struct vigil *vigil, struct attachment *attachment);

@@ -116,6 +116,11 @@ tests_daemon_check_conformdeaths_SOURCES = tests/daemon/check_conformdeaths.c $(
 tests_daemon_check_conformdeaths_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_conformdeaths_LDADD = $(DAEMON_TEST_LIBS) $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/daemon/check_deaths
+tests_daemon_check_deaths_SOURCES = tests/daemon/check_deaths.c
+tests_daemon_check_deaths_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_deaths_LDADD = $(DAEMON_TEST_LIBS) $(EVENT_LIBS)
+
 check_PROGRAMS += tests/daemon/check_lost
 tests_daemon_check_lost_SOURCES = tests/daemon/check_lost.c tests/disk.c tests/disk.h
 tests_daemon_check_lost_CFLAGS = $(DAEMON_TEST_CFLAGS)

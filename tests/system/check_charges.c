@@ -443,6 +443,54 @@ START_TEST(who_reads_waits_for_those_who_do_not)
 }
 END_TEST
 
+static void
+await_charged(const struct suite_scene *scene, const char *kind, uint64_t wanted)
+{
+	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+
+	for (uint64_t n; (n = charged(&scene->daemon, kind)) != wanted;)
+		harness_assert(clock_monotonic_ns() < until_ns, "%" PRIu64 " %s are charged, not %" PRIu64, n, kind, wanted);
+}
+
+/* May own locks, has closed its connection, and lives. */
+static void
+hold_on(int control, void *arg)
+{
+	union suite_request request = { .attach = { .access = SUITE_WRITE, .name = "ledger" } };
+	const struct suite_scene *scene = arg;
+	struct harness_reply reply;
+	struct harness_conn conn;
+
+	be(HARNESS_NOBODY);
+	harness_open(&conn, scene->daemon.socket);
+	ck_assert_int_eq(harness_ask(&conn, PROTOCOL_ATTACH, &request.header, sizeof(request.attach), &reply), 0);
+	ck_assert_uint_eq(reply.n_fds, 2);
+	harness_close(&conn);
+	harness_say(control, "closed");
+	harness_expect(control, "end");
+}
+
+START_TEST(watch_over_who_has_locks_is_charged)
+{
+	struct harness_child child = HARNESS_CHILD_NULL;
+	struct suite_scene scene;
+
+	harness_need_root();
+	suite_begin(&scene, NULL, "segments = ( { name = \"ledger\"; size = \"64KiB\"; mode = \"0666\"; mlock = false; locks = ( "
+	    "{ name = \"page\"; offset = \"0\"; length = \"4KiB\"; undo = \"1KiB\"; } ); } );");
+	harness_child_start(&child, hold_on, &scene);
+	harness_expect(child.control, "closed");
+	/* The two of its session are given back, and its pidfd stays. */
+	await_charged(&scene, "clients", 2);
+	await_charged(&scene, "descriptors", 5);
+	ck_assert_uint_eq(charged(&scene.daemon, "attachments"), 1);
+	harness_say(child.control, "end");
+	harness_child_await_success(&child);
+	await_nothing_charged(&scene);
+	suite_end(&scene);
+}
+END_TEST
+
 /* What an administrator has uploaded, and the lines of the plan of it. */
 START_TEST(uploads_and_plans_are_charged)
 {
@@ -490,6 +538,7 @@ main(void)
 	tcase_add_test(tcase, who_reads_waits_for_those_who_do_not);
 	tcase_add_test(tcase, who_leaves_descriptors_behind_holds_up_nobody);
 	tcase_add_test(tcase, ends_are_remembered_for_each_uid);
+	tcase_add_test(tcase, watch_over_who_has_locks_is_charged);
 	tcase_add_test(tcase, uploads_and_plans_are_charged);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);

@@ -304,6 +304,40 @@ START_TEST(without_descriptors_new_clients_are_told_and_old_ones_served)
 }
 END_TEST
 
+/*
+ * The one in reserve could not be had again when it had been given up: it is, as soon as there are some, and then the next one who comes
+ * without any is told again.
+ */
+START_TEST(the_reserve_comes_back)
+{
+	struct harness_conn waiting, other;
+	union suite_request request;
+	struct harness_reply reply;
+	struct suite_scene scene;
+	struct rlimit before, none;
+
+	suite_begin(&scene, NULL, suite_desk);
+	ck_assert_int_eq(prlimit(scene.daemon.pid, RLIMIT_NOFILE, NULL, &before), 0);
+	none = before;
+	none.rlim_cur = 1;
+	ck_assert_int_eq(prlimit(scene.daemon.pid, RLIMIT_NOFILE, &none, NULL), 0);
+	/* Not even what is given up can be had: nobody is told, and nobody is lost. */
+	suite_dial(&scene, &waiting, false);
+	(void)harness_send(waiting.fd, request.bytes, suite_fill_hello(&request, 1), NULL, 0);
+	harness_daemon_await_log(&scene.daemon, "cannot accept a client");
+	ck_assert_int_eq(prlimit(scene.daemon.pid, RLIMIT_NOFILE, &before, NULL), 0);
+	ck_assert_int_gt(harness_receive(waiting.fd, &reply), 0);
+	ck_assert_int_eq(reply.header.status, 0);
+	squeeze(&scene.daemon, 0);
+	ck_assert(!ask_for_a_place(&scene, &other));
+	ck_assert(!ask_for_a_place(&scene, &other));
+	ck_assert_int_eq(prlimit(scene.daemon.pid, RLIMIT_NOFILE, &before, NULL), 0);
+	harness_close(&waiting);
+	suite_expect_clean(&scene);
+	suite_end(&scene);
+}
+END_TEST
+
 static void
 await_log(struct harness_daemon *daemon, const char *text)
 {
@@ -440,6 +474,7 @@ main(void)
 	tcase_add_test(tcase, bytes_of_a_uid_are_limited);
 	tcase_add_test(tcase, templates_limit_size_and_count);
 	tcase_add_test(tcase, without_descriptors_new_clients_are_told_and_old_ones_served);
+	tcase_add_test(tcase, the_reserve_comes_back);
 	tcase_add_test(tcase, an_attachment_without_descriptors_is_refused_with_the_reason);
 	tcase_add_test(tcase, who_ends_with_descriptors_leaves_few_behind);
 	tcase_add_test(tcase, segments_beyond_the_descriptors_fail_with_a_reason_that_names_them);

@@ -614,12 +614,19 @@ START_TEST(two_bring_it_at_once)
 }
 END_TEST
 
-/* The connection alone was lost: the same daemon has the attachment, and gives it to the next connection. */
+/*
+ * The connection alone was lost: the same daemon has the attachment, and gives it to the next connection, also where it hears of that
+ * one sooner than of the end.
+ */
 START_TEST(broken_connection_costs_no_attachment)
 {
 	struct harness_conn conn = HARNESS_CONN_NULL, watcher = HARNESS_CONN_NULL;
+	struct protocol_hello hello = {
+		.magic = PROTOCOL_MAGIC, .version_min = PROTOCOL_VERSION, .version_max = PROTOCOL_VERSION,
+	};
 	struct protocol_attached attached;
-	uint32_t wants;
+	struct protocol_return asked;
+	struct harness_reply reply;
 	int fd;
 
 	harness_daemon_start(&daemon_, patient, body);
@@ -627,12 +634,26 @@ START_TEST(broken_connection_costs_no_attachment)
 	harness_open(&watcher, daemon_.socket);
 	suite_ready(&conn, "s");
 	ck_assert_int_eq(harness_attach(&conn, "s", SUITE_WRITE, &attached, &fd), 0);
+	ck_assert_int_eq(kill(daemon_.pid, SIGSTOP), 0);
+	for (int i = 0; i < 50; i++) {
+		struct protocol_list list = { .cursor = 0 };
+
+		harness_fill(&conn, &list.header, PROTOCOL_LIST, sizeof(list));
+		ck_assert_int_eq(harness_send(conn.fd, &list, sizeof(list), NULL, 0), sizeof(list));
+	}
 	harness_close(&conn);
 	conn = (struct harness_conn) HARNESS_CONN_NULL;
-	harness_open(&conn, daemon_.socket);
-	while (ask_return(&conn, &attached, 0, NULL, 0, &wants) == -EBUSY)
-		;
-	ck_assert_uint_eq(wants, 0);
+	conn.fd = harness_dial(daemon_.socket);
+	harness_fill(&conn, &hello.header, PROTOCOL_HELLO, sizeof(hello));
+	ck_assert_int_eq(harness_send(conn.fd, &hello, sizeof(hello), NULL, 0), sizeof(hello));
+	asked = (struct protocol_return) { .generation = attached.generation, .attachment = attached.attachment };
+	harness_fill(&conn, &asked.header, PROTOCOL_RETURN, sizeof(asked));
+	ck_assert_int_eq(harness_send(conn.fd, &asked, sizeof(asked), NULL, 0), sizeof(asked));
+	ck_assert_int_eq(kill(daemon_.pid, SIGCONT), 0);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_gt(harness_receive(conn.fd, &reply), 0);
+		harness_assert(reply.header.status == 0, "status %d: %s", reply.header.status, reply.bytes + sizeof(reply.header));
+	}
 	harness_await_counts(&watcher, "s", 0, 1);
 	ck_assert_int_eq(harness_detach(&conn, &attached), 0);
 	(void)close(fd);
