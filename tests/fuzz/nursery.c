@@ -82,9 +82,13 @@ serve(int own, pid_t whose, void (*sweep)(pid_t))
 			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
 		};
 		const struct cmsghdr *cmsg;
+		ssize_t n_read;
 		unsigned n;
 
-		if (recvmsg(own, &message, 0) <= 0) {
+		do
+			n_read = recvmsg(own, &message, 0);
+		while (n_read < 0 && errno == EINTR);
+		if (n_read <= 0) {
 			sweep(whose);
 			_exit(0);
 		}
@@ -136,6 +140,7 @@ posix_spawn(pid_t *restrict ret_pid, const char *restrict path, const posix_spaw
 	int fds[FDS_MAX] = { input_fd };
 	unsigned n = 1;
 	pid_t pid;
+	ssize_t n_sent, n_read;
 
 	fuzz_check(streq(argv[0], JOB_ARGV0) && nursery_fd >= 0);
 	for (int fd = STDERR_FILENO + 1; fd < FDS_LOOKED_AT && n < FDS_MAX; fd++)
@@ -146,9 +151,16 @@ posix_spawn(pid_t *restrict ret_pid, const char *restrict path, const posix_spaw
 	control.align.cmsg_len = CMSG_LEN(n * sizeof(int));
 	memcpy(CMSG_DATA(&control.align), fds, n * sizeof(int));
 	message.msg_controllen = CMSG_SPACE(n * sizeof(int));
-	if (sendmsg(nursery_fd, &message, MSG_NOSIGNAL) != 1)
+	/* libFuzzer looks at the time by a signal. */
+	do
+		n_sent = sendmsg(nursery_fd, &message, MSG_NOSIGNAL);
+	while (n_sent < 0 && errno == EINTR);
+	if (n_sent != 1)
 		return errno;
-	fuzz_check(read(nursery_fd, &pid, sizeof(pid)) == sizeof(pid));
+	do
+		n_read = read(nursery_fd, &pid, sizeof(pid));
+	while (n_read < 0 && errno == EINTR);
+	fuzz_check(n_read == sizeof(pid));
 	if (pid <= 0)
 		return EAGAIN;
 	*ret_pid = pid;
