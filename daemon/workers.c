@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -16,13 +17,16 @@
 #include <sys/wait.h>
 
 #include "base/base.h"
+#include "daemon/log.h"
 #include "daemon/patience.h"
 #include "daemon/timer.h"
 #include "daemon/workers.h"
+#include "host/limits.h"
 
 #define STUCK_SECONDS	10	/* for one job, as daemon/patience.h counts them: a piece takes milliseconds */
 #define IDLE_SECONDS	2
 #define RETRY_MS	20	/* while the kernel has no room for a message */
+#define HINDERED_TRIES	10	/* until administrators hear of it */
 #define SLOW_BYTES	(64 * MIB)	/* a second, at the very least */
 #define LOST_SECONDS	5	/* from its being killed on: who is dead but for a disk that does not answer */
 #define END_MS		1000	/* of all that were killed at the daemon's end; who has none of a CPU ends after it */
@@ -466,6 +470,24 @@ error_passes(int r)
 	return r == -ETOOMANYREFS || r == -ENOBUFS || r == -ENOMEM || r == -EAGAIN;
 }
 
+/* Nobody else would say why all stands still: no worker is at fault, and no job. r: of giving it one. */
+static void
+workers_tell_hindrance(struct workers *workers, int r)
+{
+	const struct log_about about = { .error = r };
+
+	if (r == -ETOOMANYREFS && ++workers->n_hindered == HINDERED_TRIES)
+		log_write(MESSAGE_UNREACHED, &about, "uid %u has more descriptors in flight than the %" PRIu64 " that the kernel allows it, and "
+		    "no worker can be sent any: segments wait for that; processes of this uid that send descriptors which nobody "
+		    "reads are to be ended, or LimitNOFILE of the service raised; it is tried again every %u ms", (unsigned)geteuid(),
+		    limits_nofile(), RETRY_MS);
+	if (r == -ETOOMANYREFS)
+		return;
+	if (workers->n_hindered >= HINDERED_TRIES)
+		log_write(MESSAGE_REACHED, &(struct log_about) { 0 }, "workers can be sent descriptors again");
+	workers->n_hindered = 0;
+}
+
 /* One more, where there may be. NULL: the next one to finish, or to end and make room, takes it; or *ret_r says why there is none. */
 static struct worker *
 workers_start_one(struct workers *workers, const struct workers_load *load, int *ret_r)
@@ -499,6 +521,8 @@ workers_dispatch(struct workers *workers)
 		workers_serve(workers, job);
 		if (worker)
 			r = worker_give(worker, job);
+		if (worker)
+			workers_tell_hindrance(workers, r);
 		if (worker && (r == -EPIPE || r == -ECONNRESET)) {
 			/* It died idle, and its pidfd is about to say so: the job is another one's. */
 			worker->is_retired = true;

@@ -57,6 +57,7 @@ struct workers {
 	bool owes_waiting;
 	struct event idle_event;	/* ends idle workers, once */
 	struct event dispatch_event;
+	unsigned n_hindered;		/* tries, one after the other, in which the kernel let nothing be sent */
 	uint64_t next_id;
 	uint64_t n_jobs;		/* counters, for metrics */
 	uint64_t n_deaths;

@@ -161,6 +161,60 @@ START_TEST(descriptors_left_unread_hold_up_nobody)
 }
 END_TEST
 
+#define FEW_FDS		4096	/* that the daemon may have, and its uid in flight */
+#define MANY_FDS	(FEW_FDS + 400)
+#define FDS_A_MESSAGE	200
+
+static void
+limit_fds(void *arg)
+{
+	const struct rlimit limit = { FEW_FDS, FEW_FDS };
+
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Another program of the daemon's uid, which lets them lie. The socket that has them. */
+static int
+put_in_flight(int pair[2])
+{
+	const int size = 1 << 20;
+	int fds[FDS_A_MESSAGE];
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	ck_assert_int_ge(null, 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	(void)setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	for (unsigned i = 0; i < FDS_A_MESSAGE; i++)
+		fds[i] = null;
+	for (unsigned i = 0; i < MANY_FDS / FDS_A_MESSAGE; i++)
+		harness_assert(harness_send(pair[0], "?", 1, fds, FDS_A_MESSAGE) == 1, "send: %s", strerror(errno));
+	return close(null);
+}
+
+START_TEST(a_daemon_that_can_send_nothing_says_so)
+{
+	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
+	struct harness_conn conn;
+	int pair[2];
+
+	harness_daemon_prepare(&daemon, NULL, "templates = ( { name = \"t-\"; max_size = \"1MiB\"; max_count = 4; mlock = false; } );");
+	daemon.before_exec = limit_fds;
+	harness_daemon_launch(&daemon);
+	harness_daemon_await_ready(&daemon);
+	harness_open(&conn, daemon.socket);
+	ck_assert_int_eq(put_in_flight(pair), 0);
+	suite_send_create(&conn, "t-a", MIB);
+	harness_daemon_await_log(&daemon, " has more descriptors in flight than the 4096 that the kernel allows it");
+	ck_assert_ptr_null(strstr(harness_daemon_log(&daemon), "can be sent descriptors again"));
+	(void)close(pair[0]);
+	(void)close(pair[1]);
+	harness_daemon_await_log(&daemon, "workers can be sent descriptors again");
+	harness_await_readable(conn.fd, "the answer");
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -169,6 +223,7 @@ main(void)
 
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_loop_test(tcase, descriptors_left_unread_hold_up_nobody, 0, 3);
+	tcase_add_test(tcase, a_daemon_that_can_send_nothing_says_so);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }
