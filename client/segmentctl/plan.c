@@ -17,6 +17,7 @@
 #include "client/segmentctl/upload.h"
 
 #define PROBLEM_SIZE	4096		/* of a line; a longer one loses its end */
+#define RESTARTS_MAX	8		/* of the daemon, over one plan */
 
 static const char *const action_names[PROTOCOL_PLAN_ACTION_N] = {
 	[PROTOCOL_PLAN_PROBLEM] = "problem",
@@ -122,10 +123,25 @@ take_line(struct planned *planned, size_t *at, uint64_t *cursor)
 	return NULL;
 }
 
+/* What is asked of the daemon that comes next, if one is away: a plan, and not a reload. A negative errno that is not told yet, or 0. */
+static int
+ask_either(struct planned *planned, enum protocol_type type, struct protocol_header *request, size_t request_size, size_t reply_min)
+{
+	return (planned->reload ? ask_try : ask_look)(planned->ask, type, request, request_size, reply_min);
+}
+
+static int
+ask_lines(struct planned *planned, uint64_t cursor)
+{
+	struct protocol_plan_lines request = { .cursor = cursor };
+
+	return ask_either(planned, PROTOCOL_PLAN_LINES, &request.header, sizeof(request), sizeof(struct protocol_listed));
+}
+
+/* The first page is there. */
 static int
 take_lines(struct planned *planned)
 {
-	struct protocol_plan_lines request = { 0 };
 	struct ask *ask = planned->ask;
 	uint64_t cursor = 0;
 	const char *wrong;
@@ -133,12 +149,10 @@ take_lines(struct planned *planned)
 
 	do {
 		size_t at = sizeof(struct protocol_listed);
-		int r;
+		int r = cursor ? ask_lines(planned, cursor) : 0;
 
-		request.cursor = cursor;
-		r = ask_request(ask, PROTOCOL_PLAN_LINES, &request.header, sizeof(request), at);
-		if (r != 0)
-			return r;
+		if (r < 0)
+			return ask_report(ask, r);
 		has_more = ask->reply.listed.header.flags & PROTOCOL_MORE;
 		if (ask->reply.listed.n_rows == 0 && has_more)
 			return report_protocol(planned->ctl, "an empty page is not the last one");
@@ -233,11 +247,48 @@ print_planned(struct planned *planned)
 	return r;
 }
 
+/* Until there is something to print. 0, an exit status, or a negative errno that is not told yet. */
+static int
+ask_plan(struct planned *planned, uint32_t flags, const char *file)
+{
+	struct protocol_plan request = { .flags = flags };
+	struct ask *ask = planned->ask;
+	int r = file ? upload_file(ask, file, &planned->report) : 0;
+
+	if (r)
+		return r;
+	if (planned->report.n_problems) {
+		planned->counts[PROTOCOL_PLAN_PROBLEM] = (uint32_t)planned->report.n_problems + !!planned->report.n_left_out;
+		return 0;
+	}
+	r = ask_either(planned, PROTOCOL_PLAN, &request.header, sizeof(request), sizeof(struct protocol_planned));
+	if (r)
+		return r;
+	memcpy(planned->counts, ask->reply.planned.counts, sizeof(planned->counts));
+	planned->n_lines = ask->reply.planned.n_lines;
+	return ask_lines(planned, 0);
+}
+
+/*
+ * Another daemon has come meanwhile, which knows neither what was uploaded to the one before nor what that had planned. Its own
+ * plan is as good; a reload it would carry out once more, which nobody has asked for.
+ */
+static int
+ask_plan_again(struct planned *planned, uint32_t flags, const char *file)
+{
+	unsigned n_restarts = 0;
+	int r;
+
+	do
+		r = ask_plan(planned, flags, file);
+	while ((r == -ENODATA || (r == -EINVAL && file)) && !planned->reload && n_restarts++ < RESTARTS_MAX);
+	return r < 0 ? ask_report(planned->ask, r) : r;
+}
+
 /* file: NULL for the daemon's own. */
 static int
 plan(const struct segmentctl *ctl, uint32_t flags, const char *file)
 {
-	struct protocol_plan request = { .flags = flags };
 	struct planned planned = {
 		.ctl = ctl, .report = CONF_REPORT_NULL, .json = JSON_NULL, .reload = flags & PROTOCOL_PLAN_RELOAD,
 	};
@@ -246,16 +297,7 @@ plan(const struct segmentctl *ctl, uint32_t flags, const char *file)
 	planned.ask = ask_new(ctl, &r);
 	if (!planned.ask)
 		return r;
-	if (file)
-		r = upload_file(planned.ask, file, &planned.report);
-	if (r == 0 && planned.report.n_problems) {
-		planned.counts[PROTOCOL_PLAN_PROBLEM] = (uint32_t)planned.report.n_problems + !!planned.report.n_left_out;
-	} else if (r == 0) {
-		r = ask_request(planned.ask, PROTOCOL_PLAN, &request.header, sizeof(request),
-		    sizeof(struct protocol_planned));
-		memcpy(planned.counts, planned.ask->reply.planned.counts, sizeof(planned.counts));
-		planned.n_lines = planned.ask->reply.planned.n_lines;
-	}
+	r = ask_plan_again(&planned, flags, file);
 	if (r == 0)
 		r = print_planned(&planned);
 	json_deinit(&planned.json);

@@ -15,7 +15,7 @@ send_piece(struct ask *ask, uint32_t flags, const char *bytes, size_t length)
 	struct protocol_upload request = { .flags = flags, .length = (uint32_t)length };
 
 	memcpy(request.bytes, bytes, length);
-	return ask_request(ask, PROTOCOL_UPLOAD, &request.header, sizeof(request), sizeof(struct protocol_header));
+	return ask_look(ask, PROTOCOL_UPLOAD, &request.header, sizeof(request), sizeof(struct protocol_header));
 }
 
 static int

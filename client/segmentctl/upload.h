@@ -9,7 +9,8 @@
 
 /*
  * Reads a file, what it includes, and the segments.d beside it, with the caller's rights; and sends their contents. Where that
- * cannot be read nothing is sent, and the report has problems. An exit status.
+ * cannot be read nothing is sent, and the report has problems. An exit status, or a
+ * negative errno that is not told yet.
  */
 int upload_file(struct ask *ask, const char *path, struct conf_report *report);
 

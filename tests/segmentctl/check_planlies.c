@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/* A daemon that lies about the lines of a plan, each of which says its own size. */
+/* A daemon that lies about the lines of a plan, each of which says its own size. And one that was started anew meanwhile. */
 #include "config.h"
 
 #include <check.h>
@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "tests/segmentctl/fake.h"
 #include "tests/segmentctl/lies.h"
+#include "tests/segmentctl/run.h"
 #include "tests/suite_run.h"
 
 /* A plan of two lines, honest but for them: as many bytes of rows as are given, and what the head says of them. */
@@ -252,6 +253,50 @@ START_TEST(lines_of_plans_are_checked)
 }
 END_TEST
 
+/* It has forgotten what the one before had planned, and plans anew. */
+static void
+answer_as_another(const struct fake_request *request)
+{
+	static unsigned n_plans;
+	struct told_line told[2] = { told_line(1), told_line(2) };
+
+	n_plans += request->message.header.type == PROTOCOL_PLAN;
+	if (request->message.header.type == PROTOCOL_PLAN_LINES && n_plans < 3)
+		fake_refuse(request, -ENODATA, "this connection has asked for no plan yet");
+	else
+		answer_lines(request, told, sizeof(told), 2, false);
+}
+
+static void
+answer_always_anew(const struct fake_request *request)
+{
+	if (request->message.header.type == PROTOCOL_PLAN_LINES)
+		fake_refuse(request, -ENODATA, "this connection has asked for no plan yet");
+	else
+		answer_lines(request, "", 0, 0, false);
+}
+
+START_TEST(another_daemon_is_asked_again)
+{
+	const struct run *run;
+
+	fake_start(&lies_fake, answer_as_another);
+	run = run_segmentctl("--socket", lies_fake.socket, "plan", NULL);
+	ck_assert_msg(run->status == 0, "%d: %s", run->status, run->err);
+	ck_assert_str_eq(run->out, "added     desk: " LINE_TEXT "\nadded     desk: " LINE_TEXT "\n2 added\n");
+	fake_stop(&lies_fake);
+	/* But not without end, and what changes something is not asked for again. */
+	fake_start(&lies_fake, answer_always_anew);
+	run = run_segmentctl("--socket", lies_fake.socket, "plan", NULL);
+	ck_assert_int_eq(run->status, 1);
+	fake_stop(&lies_fake);
+	fake_start(&lies_fake, answer_as_another);
+	run = run_segmentctl("--socket", lies_fake.socket, "reload", NULL);
+	ck_assert_int_eq(run->status, 1);
+	ck_assert_ptr_nonnull(strstr(run->err, "has asked for no plan yet"));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -261,6 +306,7 @@ main(void)
 	tcase_set_timeout(tcase, 30);
 	tcase_add_checked_fixture(tcase, NULL, lies_stop);
 	tcase_add_loop_test(tcase, lines_of_plans_are_checked, 0, 19);
+	tcase_add_test(tcase, another_daemon_is_asked_again);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
