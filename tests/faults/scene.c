@@ -189,29 +189,15 @@ serve(struct faults_scene *scene)
 }
 
 static void
-await_world(const struct faults_scene *scene)
-{
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
-	struct world world;
-
-	for (;;) {
-		world_look(&world);
-		if (world.n_objects == scene->world.n_objects && world.n_memories == scene->world.n_memories &&
-		    world.used_blocks == scene->world.used_blocks && world.used_inodes == scene->world.used_inodes)
-			return;
-		harness_assert(clock_monotonic_ns() < deadline_ns, "there is %s", world_describe(&world));
-		(void)poll(NULL, 0, 1);
-	}
-}
-
-static void
 expect_whole(struct faults_scene *scene)
 {
+	struct world world;
+
 	await_ready(scene);
 	serve(scene);
 	expect_rows(scene);
 	harness_usage_await(&scene->watcher, scene->manager.daemon.pid, &scene->usage);
-	await_world(scene);
+	harness_assert(world_await(&scene->world, &world), "there is %s", world_describe(&world));
 }
 
 static void

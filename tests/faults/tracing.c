@@ -17,6 +17,7 @@
 
 #include "tests/faults/calls.h"
 #include "tests/faults/tracing.h"
+#include "tests/system/tracer.h"
 
 #define OPTIONS		(PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC)
 #define SYSCALL_STOP	(SIGTRAP | 0x80)
@@ -297,27 +298,13 @@ serve(int control, void *arg)
 	}
 }
 
-static void
-skip_unless_permitted(void)
-{
-#if !defined(__x86_64__) && !defined(__aarch64__)
-	harness_skip("it is not known here how a system call is prevented");
-#else
-	pid_t pid = harness_fork();
-	int status;
-
-	if (pid == 0)
-		_exit(ptrace(PTRACE_TRACEME, 0, NULL, NULL) ? errno : 0);
-	harness_assert(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		harness_skip("ptrace is not permitted here: %s", strerror(WIFEXITED(status) ? WEXITSTATUS(status) : EPERM));
-#endif
-}
-
 void
 tracing_start(struct harness_child *tracer, struct faults_page *shared)
 {
-	skip_unless_permitted();
+#if !defined(__x86_64__) && !defined(__aarch64__)
+	harness_skip("it is not known here how a system call is prevented");
+#endif
+	tracer_skip_unless_permitted();
 	harness_child_start(tracer, serve, shared);
 	harness_expect(tracer->control, "ready");
 }

@@ -8,7 +8,6 @@
  */
 #include "config.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
 
@@ -88,23 +87,6 @@ expect_guest_whole(struct outliving *scene)
 	}
 }
 
-/* What was made meanwhile goes when the kernel has closed the last of it. */
-static void
-await_world(const struct outliving *scene)
-{
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
-	struct world world;
-
-	for (;;) {
-		world_look(&world);
-		if (world.n_objects == scene->world.n_objects && world.n_memories == scene->world.n_memories &&
-		    world.used_blocks == scene->world.used_blocks && world.used_inodes == scene->world.used_inodes)
-			return;
-		outliving_expect(scene, clock_monotonic_ns() < deadline_ns, "there is %s", world_describe(&world));
-		(void)poll(NULL, 0, 1);
-	}
-}
-
 /* A session's end is known when the daemon has come to it. */
 static void
 await_clients(struct outliving *scene)
@@ -136,6 +118,7 @@ expect_same(struct outliving *scene)
 {
 	struct surviving_view view;
 	char names[sizeof(scene->state_names)];
+	struct world world;
 
 	surviving_expect_quiet(&scene->idle);
 	expect_guest_whole(scene);
@@ -152,7 +135,7 @@ expect_same(struct outliving *scene)
 		actor_must(&scene->guest, 0, "unlock all");
 	}
 	surviving_await_tidy(&manager);
-	await_world(scene);
+	outliving_expect(scene, world_await(&scene->world, &world), "there is %s", world_describe(&world));
 	scene->n_kills++;
 	/* What is there after the first restart is there after all others. */
 	if (scene->n_kills == 1) {

@@ -66,8 +66,8 @@ let_trace(void *arg)
 		(void)ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 }
 
-static void
-skip_unless_permitted(void)
+void
+tracer_skip_unless_permitted(void)
 {
 	pid_t pid = harness_fork();
 	int status;
@@ -84,7 +84,7 @@ tracer_prepare(struct tracer *tracer)
 {
 	sigset_t child;
 
-	skip_unless_permitted();
+	tracer_skip_unless_permitted();
 	(void)sigemptyset(&child);
 	(void)sigaddset(&child, SIGCHLD);
 	harness_assert(sigprocmask(SIG_BLOCK, &child, NULL) == 0, "sigprocmask: %s", strerror(errno));

@@ -36,6 +36,7 @@ struct tracer {
 	struct tracer_stop stops[TRACER_STOPS_MAX];	/* those that were counted */
 };
 
+void tracer_skip_unless_permitted(void);
 /* Once in a test, before anything is started. Skips where nobody may be traced. */
 void tracer_prepare(struct tracer *tracer);
 /* Launches the daemon, with its stops counted from the first such system call on: it stands still at its first instruction. */

@@ -120,20 +120,28 @@ world_find_key(const struct world *world, uint32_t key)
 	return NULL;
 }
 
+bool
+world_await(const struct world *wanted, struct world *ret_world)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+
+	for (;;) {
+		world_look(ret_world);
+		if (ret_world->n_objects == wanted->n_objects && ret_world->n_memories == wanted->n_memories &&
+		    ret_world->used_blocks == wanted->used_blocks && ret_world->used_inodes == wanted->used_inodes)
+			return true;
+		if (clock_monotonic_ns() >= deadline_ns)
+			return false;
+		(void)poll(NULL, 0, 1);		/* nothing tells of an end that closes the last of it */
+	}
+}
+
 void
 world_await_empty(const char *when)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
 	struct world world;
 
-	for (;;) {
-		world_look(&world);
-		if (!world.n_objects && !world.n_memories && world.used_blocks == empty.used_blocks &&
-		    world.used_inodes == empty.used_inodes)
-			return;
-		harness_assert(clock_monotonic_ns() < deadline_ns, "%s this is left: %s", when, world_describe(&world));
-		(void)poll(NULL, 0, 1);		/* nothing tells of an end that closes the last of it */
-	}
+	harness_assert(world_await(&empty, &world), "%s this is left: %s", when, world_describe(&world));
 }
 
 void

@@ -41,6 +41,8 @@ const struct world_object *world_find(const struct world *world, const char *nam
 const struct world_object *world_find_inode(const struct world *world, ino_t inode);
 const struct world_memory *world_find_key(const struct world *world, uint32_t key);
 
+/* Waits until there is as much in it as in the wanted one. False: there is not, even now that the kernel has had its time. */
+bool world_await(const struct world *wanted, struct world *ret_world);
 /* Waits until nothing is left in it, named or not; `when` is for the sentence if something stays. */
 void world_await_empty(const char *when);
 /* Reaps whoever lost its parent, and waits until there is no child left. */
