@@ -18,7 +18,7 @@
 #define ALIGNMENT_BASE	4096
 
 #define TURN_NS		(NS_PER_MS / 4)		/* of attaching in one turn of the session */
-#define ROW_FDS		2		/* of ours for each, at most */
+#define ROW_FDS		UINT64_C(2)	/* of ours for each, at most */
 
 #define HANDOUT_E_REFUSED	1	/* *ret_r is what the dispatch returns */
 
