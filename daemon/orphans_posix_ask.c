@@ -13,14 +13,17 @@
 #include "daemon/orphans_posix.h"
 #include "host/object.h"
 
-/* What is there by that name now. False: nothing that could be an orphan. */
-static bool
+/* What is there by that name now. 1; 0: nothing that could be an orphan; -errno: that cannot be told now. */
+static int
 posix_look(const struct orphans_posix *posix, const struct orphans_name *name, struct stat *ret_status)
 {
 	const struct orphans_host *host = &posix->orphans->host;
+	int r = object_stat(posix->dir_fd, name->text, ret_status);
 
-	return object_stat(posix->dir_fd, name->text, ret_status) == 0 && S_ISREG(ret_status->st_mode) &&
-	    ret_status->st_dev == posix->device && !(host->is_ours && host->is_ours(name->text, host->is_ours_arg));
+	if (r)
+		return r == -ENOENT ? 0 : r;
+	return S_ISREG(ret_status->st_mode) && ret_status->st_dev == posix->device &&
+	    !(host->is_ours && host->is_ours(name->text, host->is_ours_arg));
 }
 
 static void
@@ -63,6 +66,7 @@ orphans_posix_ask(struct orphans_posix *posix, uint64_t until_ns)
 	uint64_t now_ns = clock_monotonic_ns();
 	struct orphans_name *name;
 	struct stat status;
+	int r;
 
 	/* What was not heard of yet may be a close: nothing is due before that is known. */
 	if (posix->ask->is_out || posix->scan || posix->wants_scan || posix->is_lost)
@@ -71,9 +75,10 @@ orphans_posix_ask(struct orphans_posix *posix, uint64_t until_ns)
 		if (now_ns >= until_ns)
 			return;
 		orphans_names_unsort(&posix->names, name);
-		if (!posix_look(posix, name, &status))
+		r = posix_look(posix, name, &status);
+		if (r == 0)
 			orphans_posix_drop(posix, name);
-		else if (status.st_nlink != 1)
+		else if (r < 0 || status.st_nlink != 1)
 			orphans_posix_retry(posix, name, now_ns);
 		else
 			posix_ask_about(posix, name, &status);

@@ -187,8 +187,8 @@ place_refuse_locked(const struct place *place, pid_t pid)
 	char command[32] = "";
 
 	if (pid == getppid())
-		return place_fail(place, -EBUSY, "is in use by this segmentd already, by another path to the same file; name "
-		    "another file");
+		return place_fail(place, -EBUSY, "is in use by this segmentd already: by another path to the same file, or it is "
+		    "still written back for a segment that is gone. Remedy: name another file; or retry once it is written");
 	if (pid)
 		process_command(pid, command, sizeof(command));
 	findings_file_busy(place->result->text, sizeof(place->result->text), place->path, pid, command);

@@ -14,6 +14,7 @@
 #include "host/process.h"
 
 #define AWAIT_SECONDS	30
+#define OWN_SECONDS	5
 #define AWAIT_MS	20
 
 int
@@ -57,20 +58,24 @@ mark_holder(int fd)
 
 /*
  * A killed daemon's worker that waits for a disk cannot be killed before that has answered, and has the lock until then. There
- * is nothing that could be polled for a lock, so it is tried now and then.
+ * is nothing that could be polled for a lock, so it is tried now and then. The daemon that this worker is of may have removed a
+ * segment whose file is still written back, or have it by another path, for good.
  */
 int
 mark_await_free(int fd, pid_t *ret_pid)
 {
-	uint64_t until_ns = clock_monotonic_ns() + AWAIT_SECONDS * NS_PER_SEC;
+	uint64_t begun_ns = clock_monotonic_ns();
 
 	while (flock(fd, LOCK_EX | LOCK_NB)) {
+		bool is_own, may_go;
 		pid_t pid;
 
 		if (errno != EWOULDBLOCK)
 			return -errno;
 		pid = mark_holder(fd);
-		if (!pid || kill(pid, 0) == 0 || errno != ESRCH || clock_monotonic_ns() > until_ns) {
+		is_own = pid == getppid();
+		may_go = pid && (is_own || (kill(pid, 0) && errno == ESRCH));
+		if (!may_go || clock_monotonic_ns() - begun_ns > (is_own ? OWN_SECONDS : AWAIT_SECONDS) * NS_PER_SEC) {
 			*ret_pid = pid;
 			return -EBUSY;
 		}
