@@ -86,4 +86,4 @@ fuzz: all
 mostlyclean-local: clean-fuzz
 .PHONY: clean-fuzz
 clean-fuzz:
-	-rm -rf "$(FUZZ_DIR)"
+	-rm -rf "$(FUZZ_DIR)" $(fuzz_fuzzers)
