@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
@@ -458,8 +459,8 @@ place_undo(const struct place *place, int mark_fd, const struct job *job)
 		(void)unlinkat(place->dir_fd, place->mark_name, 0);
 }
 
-int
-file_close(int path_fd, int mark_fd, int fd, const struct job *job, struct job_result *result)
+static int
+file_finish(int path_fd, int mark_fd, int fd, const struct job *job, struct job_result *result)
 {
 	cleanup_place struct place place;
 	struct mark mark;
@@ -491,4 +492,17 @@ file_close(int path_fd, int mark_fd, int fd, const struct job *job, struct job_r
 		return place_fail(&place, -errno, "keeps its mark '%s', which cannot be removed: %s", place.mark_name,
 		    strerror(errno));
 	return 0;
+}
+
+/*
+ * What the service manager keeps for the next daemon has a descriptor of the mark until it is renewed, and with it the lock: where the
+ * mark stays, whoever wanted the file meanwhile, also this daemon, would find it in use.
+ */
+int
+file_close(int path_fd, int mark_fd, int fd, const struct job *job, struct job_result *result)
+{
+	int r = file_finish(path_fd, mark_fd, fd, job, result);
+
+	(void)flock(mark_fd, LOCK_UN);
+	return r;
 }
