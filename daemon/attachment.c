@@ -80,19 +80,22 @@ attachment_rewrite_row(struct attachment *attachment)
 static void
 attachment_pay(const struct segment *segment, uint64_t begun_ns)
 {
+	static struct log_limit slow_limit = LOG_LIMIT(20), quick_limit = LOG_LIMIT(20);
 	const struct log_about about = { .segment = segment->definition->name };
 	uint64_t cost_ns;
 
 	switch (toll_end(&segment->watch->toll, &segment->host->kernelcount->tolls, begun_ns, segment_n_attached(segment), &cost_ns)) {
 	case TOLL_SLOW:
-		log_write(MESSAGE_SEGMENT_CROWDED, &about, "segment '%s': an attach takes %" PRIu64 " us of the daemon's time, most often since "
-		    "somebody has laid thousands of locks on its memory: it is handed out seldom until they have gone; `segmentctl "
-		    "show %s` says who has it, and /proc/PID/fdinfo which of them has locks", segment->definition->name, cost_ns / 1000,
-		    segment->definition->name);
+		if (log_allowed(&slow_limit))
+			log_write(MESSAGE_SEGMENT_CROWDED, &about, "segment '%s': an attach takes %" PRIu64 " us of the daemon's time, most "
+			    "often since somebody has laid thousands of locks on its memory: it is handed out seldom until they have "
+			    "gone; `segmentctl show %s` says who has it, and /proc/PID/fdinfo which of them has locks",
+			    segment->definition->name, cost_ns / 1000, segment->definition->name);
 		break;
 	case TOLL_QUICK:
-		log_write(MESSAGE_SEGMENT_UNCROWDED, &about, "segment '%s': an attach takes as little time as it should again",
-		    segment->definition->name);
+		if (log_allowed(&quick_limit))
+			log_write(MESSAGE_SEGMENT_UNCROWDED, &about, "segment '%s': an attach takes as little time as it should again",
+			    segment->definition->name);
 		break;
 	case TOLL_NOTHING:
 		break;

@@ -462,9 +462,6 @@ requests_dispatch(struct session *session, const struct protocol_header *request
 		return requests_repeat(session, request);
 	if (requests_judge(row, requests, session, request, &r))
 		return r;
-	/* What it was sent is in its queue, or in its hands: a second answer would keep another attachment until it is read. */
-	if (row->sends_fds && request->serial == session->answered_serial)
-		return 0;
 	if (row->sends_fds && session->subscription)
 		return session_refuse(session, request, -EBUSY, "this connection is subscribed to events, and gets no file "
 		    "descriptors: '%s' goes through another connection", row->name);

@@ -161,6 +161,8 @@ void session_resume(struct session *session);
 uint64_t session_pending_serial(const struct session *session);
 /* Whether a request in its queue gives that attachment back: who does so has been answered that it has it. */
 bool session_has_pending_detach(const struct session *session, uint32_t attachment, uint64_t generation);
+/* The first request of its queue has this serial, and was answered by an earlier daemon, with descriptors: it is not looked at again. */
+void session_take_answered(struct session *session, uint64_t serial);
 
 /* Puts its connection into the box. */
 void session_box(struct session *session);

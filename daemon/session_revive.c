@@ -165,6 +165,15 @@ session_has_pending_detach(const struct session *session, uint32_t attachment, u
 }
 
 void
+session_take_answered(struct session *session, uint64_t serial)
+{
+	if (session->answered_serial == serial)
+		return;
+	session->answered_serial = serial;
+	session_consume(session);
+}
+
+void
 session_box(struct session *session)
 {
 	static struct log_limit limit = LOG_LIMIT(10);

@@ -382,7 +382,7 @@ survival_put_back(struct survival *survival)
 /*
  * Its request is first in the queue still. Nobody but its peer, or the queue to it, can have its description, since ours has ended
  * with the earlier daemon: so it was answered, and that one was killed before it took the request from the queue. Likewise if it is
- * given back already.
+ * given back already. Then it is taken now: by the next start its attachment may have ended, and nothing would tell any more.
  */
 static void
 survival_resume_attachment(struct survival *survival, struct past_attachment *past)
@@ -393,7 +393,7 @@ survival_resume_attachment(struct survival *survival, struct past_attachment *pa
 	if (session && attachment->serial && attachment->serial == session->pending_serial &&
 	    ((attachment->is_marked && attachment_is_held(attachment)) ||
 	    session_has_pending_detach(session->session, attachment->id, attachment->segment->generation)))
-		session->session->answered_serial = attachment->serial;
+		session_take_answered(session->session, attachment->serial);
 	attachment_resume(attachment);
 }
 
