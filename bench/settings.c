@@ -67,9 +67,9 @@ settings_value(const char *path, char *value, size_t size)
 	close = open ? strchr(open, ']') : NULL;
 	if (close) {
 		*close = '\0';
-		(void)snprintf(value, size, "%s", open + 1);
+		(void)snprintf(value, size, "%.*s", (int)size - 1, open + 1);
 	} else {
-		(void)snprintf(value, size, "%s", text);
+		(void)snprintf(value, size, "%.*s", (int)size - 1, text);
 	}
 }
 
