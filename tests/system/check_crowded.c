@@ -123,20 +123,6 @@ world_end(struct world *world)
 }
 
 static uint64_t
-rests(struct harness_conn *conn)
-{
-	static const char key[] = "\nsegmentd_attach_rests_total ";
-	struct protocol_header request = { 0 };
-	struct harness_reply reply;
-	const char *found;
-
-	ck_assert_int_eq(harness_ask(conn, PROTOCOL_METRICS, &request, sizeof(request), &reply), 0);
-	found = strstr(reply.bytes + sizeof(reply.header), key);
-	ck_assert_ptr_nonnull(found);
-	return strtoull(found + sizeof(key) - 1, NULL, 10);
-}
-
-static uint64_t
 cpu_ns(pid_t pid)
 {
 	struct timespec t;
@@ -170,7 +156,7 @@ START_TEST(who_lays_locks_takes_a_part_of_the_time)
 	harness_assert(used_ns < passed_ns * 6 / 10, "%" PRIu64 " of %" PRIu64 " ms", used_ns / NS_PER_MS, passed_ns / NS_PER_MS);
 	harness_daemon_await_log(&world.daemon, told);
 	cost_us = strtoull(strstr(harness_daemon_log(&world.daemon), told) + sizeof(told) - 1, NULL, 10);
-	n_rests = rests(&world.conn);
+	n_rests = suite_figure(&world.daemon, "segmentd_attach_rests_total");
 	ck_assert_uint_gt(n_rests, 10);
 	/* Each rest is eight times as long as its attach, which does not always take the same. */
 	passed_ns = clock_monotonic_ns() - begun_ns;
@@ -236,7 +222,7 @@ START_TEST(many_go_in_turns)
 	ck_assert_uint_eq(many->n_rows, N_ROWS);
 	ck_assert_uint_eq(reply.n_fds, N_ROWS);
 	/* How many, depends on where in the list each mark belongs. */
-	ck_assert_uint_gt(rests(&world.conn), 0);
+	ck_assert_uint_gt(suite_figure(&world.daemon, "segmentd_attach_rests_total"), 0);
 	for (unsigned i = 0; i < N_ROWS; i++) {
 		struct stat found, first;
 
