@@ -8,6 +8,7 @@
  */
 #include "config.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
 
@@ -301,6 +302,91 @@ START_TEST(what_was_handed_out_is_not_handed_out_again)
 }
 END_TEST
 
+static bool
+is_of_renaming(const struct tracer_stop *stop)
+{
+	return stop->is_end && (stop->call == SYS_rename || stop->call == SYS_renameat || stop->call == SYS_renameat2);
+}
+
+static bool
+is_heard(const void *arg)
+{
+	const struct outliving *scene = arg;
+	struct pollfd fd = { .fd = scene->conn.fd, .events = POLLIN };
+
+	return poll(&fd, 1, 0) == 1;
+}
+
+static struct stat
+look_at_ledger(void)
+{
+	struct stat status;
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/ledger", manager.daemon.state);
+	harness_assert(stat(path, &status) == 0, "stat %s: %s", path, strerror(errno));
+	return status;
+}
+
+/* Whether the ledger is not what it was: then all is restored, and no request was looked at yet. */
+static bool
+is_committed(const void *arg)
+{
+	const struct stat *before = arg;
+
+	return look_at_ledger().st_ino != before->st_ino;
+}
+
+static bool
+is_never_over(void *arg BASE_UNUSED)
+{
+	return false;
+}
+
+/* From one stop of that kind to the next, until that is so: there it stands still. */
+static void
+stop_when(bool (*counts)(const struct tracer_stop *stop), bool (*is_there)(const void *arg), const void *arg)
+{
+	killing_tracer.counts = counts;
+	for (size_t at = 0; !is_there(arg); at++)
+		(void)tracer_run(&killing_tracer, at, -1, is_never_over, NULL);
+}
+
+/*
+ * Killed between the answer and taking the request out of the queue; the next one likewise, when it knows by who has the attachment
+ * that it was answered; and then the client gives that back, so that the one after it could know it by nothing.
+ */
+START_TEST(what_was_answered_two_kills_ago_is_not_answered_again)
+{
+	static struct outliving scene;
+	struct harness_reply reply;
+	struct stat ledger;
+
+	world_enter();
+	tracer_prepare(&killing_tracer);
+	scene = (struct outliving) { .kind = &surviving_kinds[KIND_ALONE], .phase = &outliving_phases[OUTLIVING_ATTACH],
+	    .manager = &manager, .fd = -1 };
+	begin_scene(&scene);
+	scene.phase->begin(&scene);
+	stop_when(is_of_message, is_heard, &scene);
+	ledger = look_at_ledger();
+	ck_assert_int_eq(harness_manager_end(&manager, SIGKILL), -SIGKILL);
+	outliving_phases[OUTLIVING_RESTART].begin(&scene);
+	stop_when(is_of_renaming, is_committed, &ledger);
+	ck_assert_int_eq(surviving_hear(&scene.conn, &reply), 0);
+	ck_assert_uint_gt(reply.n_fds, 0);
+	surviving_close(&reply);
+	ck_assert_int_eq(harness_manager_end(&manager, SIGKILL), -SIGKILL);
+	harness_manager_launch(&manager);
+	harness_manager_await_ready(&manager);
+	/* The next answer is to the next request. */
+	scene.conn.is_lasting = false;
+	ck_assert_int_ge(harness_list(&scene.conn, (struct protocol_segment[8]) { 0 }, 8), 1);
+	expect_same(&scene);
+	end_scene(&scene);
+}
+END_TEST
+
 /* A lease on what the box keeps is the box's: nobody could open it any more. */
 START_TEST(a_lease_does_not_outlive_who_took_it)
 {
@@ -322,6 +408,7 @@ main(void)
 	tcase_add_loop_test(tcase, killed_while_it_takes_over, 0, n_kinds);
 	tcase_add_loop_test(tcase, killed_while_it_does_what_it_is_asked_for, OUTLIVING_ACCEPT, OUTLIVING_LIST);
 	tcase_add_loop_test(tcase, what_was_handed_out_is_not_handed_out_again, 0, 2);
+	tcase_add_test(tcase, what_was_answered_two_kills_ago_is_not_answered_again);
 	tcase_add_test(tcase, a_lease_does_not_outlive_who_took_it);
 	suite_add_tcase(suite, tcase);
 	if (!harness_is_full())
