@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -274,6 +275,44 @@ START_TEST(what_a_killed_one_still_writes_is_waited_for)
 }
 END_TEST
 
+/* Waits until nobody has the mark's lock. */
+static void
+await_unlocked(void)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+	cleanup_close int fd = open(filing.mark, O_RDWR | O_CLOEXEC);
+
+	harness_assert(fd >= 0, "open %s: %s", filing.mark, strerror(errno));
+	while (flock(fd, LOCK_EX | LOCK_NB))
+		harness_assert(clock_monotonic_ns() < deadline_ns, "the mark stays locked");
+}
+
+/*
+ * Somebody has the file when it is given back, so its mark stays. What the service manager keeps for the next daemon has a descriptor of
+ * that for a while: the lock does not stay with it.
+ */
+START_TEST(what_was_given_back_is_had_again)
+{
+	cleanup_close int kept = -1, foreign = -1;
+
+	filing_begin(FILING_SIZE, FILING_SIZE, "");
+	suite_ready(&filing.conn, "s");
+	filing_write(FILING_SIZE, 12);
+	kept = take_mark();
+	foreign = open(filing.path, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(foreign, 0);
+	ck_assert_int_eq(harness_remove(&filing.conn, "s", PROTOCOL_REMOVE_NOW), 0);
+	harness_await_gone(&filing.conn, "s");
+	await_unlocked();
+	ck_assert(filing_exists(filing.mark));
+	close_fd(&foreign);
+	filing_reload(FILING_SIZE, FILING_SIZE, "");
+	suite_ready(&filing.conn, "s");
+	filing_read(FILING_SIZE, 12);
+	filing_end();
+}
+END_TEST
+
 START_TEST(one_segment_has_it_at_a_time)
 {
 	static const char *const texts[] = { "is in use by this segmentd already", NULL };
@@ -316,6 +355,7 @@ main(void)
 	tcase_add_loop_test(tcase, a_link_of_others_is_not_followed, 0, 3);
 	tcase_add_test(tcase, one_daemon_has_it_at_a_time);
 	tcase_add_test(tcase, what_a_killed_one_still_writes_is_waited_for);
+	tcase_add_test(tcase, what_was_given_back_is_had_again);
 	tcase_add_test(tcase, one_segment_has_it_at_a_time);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
