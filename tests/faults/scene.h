@@ -30,7 +30,6 @@ struct faults_scene {
 
 struct faults_operation {
 	const char *name;
-	bool is_long;				/* the quick check has fewer points of it */
 	void (*prepare)(struct faults_scene *scene);	/* or NULL: nothing fails yet */
 	int (*run)(struct faults_scene *scene);		/* 0, or what it was refused with */
 	void (*settle)(struct faults_scene *scene);	/* or NULL: nothing fails any more */
