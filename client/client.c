@@ -109,6 +109,7 @@ client_new(const char *path, struct segment_client **ret_client)
 	client->epoch = 0;
 	client->events = NULL;
 	client->segments = NULL;
+	client->has_refused = false;
 	client->path = copy;
 	(void)pthread_mutex_init(&client->mutex, NULL);
 	list_add(client);

@@ -35,6 +35,7 @@ struct segment_client {
 	struct client_events *events;	/* set once; NULL before */
 	char *path;
 	struct segment *segments;	/* that it has attached and not detached; see client/returns.c */
+	bool has_refused;		/* the daemon could not take one of them back, for the time being */
 	struct segment_client *previous;	/* in the list of all clients, which fork needs */
 	struct segment_client *next;
 };
@@ -65,6 +66,7 @@ struct segment {
 	struct segment *growth_next;
 	uint64_t generation;
 	_Atomic uint64_t epoch;		/* the connection that it is an attachment of; while it is in the client's list, that's */
+	bool is_refused;		/* likewise */
 	struct segment *client_previous;	/* in its client's list */
 	struct segment *client_next;
 	uint64_t forks;			/* client_forks() then */
