@@ -185,10 +185,13 @@ survival_revive_segment(struct survival *survival, struct past_segment *past)
 		return survival_give_holding(past, &holding);
 	if (holding.backend)
 		holding_leave(&holding);
-	if (is_passing(r))
+	if (r == BACKEND_E_GONE) {
+		int awaited = survival_await(survival, past);
+
+		r = awaited == SURVIVAL_E_NOBODY ? r : awaited;
+	}
+	if (r == 0 || is_passing(r))
 		return r;
-	if (r == BACKEND_E_GONE && survival_await(survival, past))
-		return 0;
 	/* By its name or key it may be found again: whoever provisions it says what comes of that. */
 	if (!survival_may_find(past))
 		survival_tell_lost(survival->past, past, r == BACKEND_E_OTHER ? "what was kept of it is something else" : text);
@@ -461,20 +464,24 @@ survival_forget_past(struct survival *survival)
 		survival->past = past_free(past);
 }
 
-/* Nothing was kept, or nothing of it is to be had. */
-static void
+/* Nothing was kept, or nothing of it is to be had. 0, or a negative errno: there is no room to await what clients may have. */
+static int
 survival_lose(struct survival *survival)
 {
 	struct past *past = survival->past;
 	size_t n = 0;
+	int r;
 
 	for (size_t i = 0; i < past->n_segments; i++) {
 		struct past_segment *segment = &past->segments[i];
 
 		if (survival_may_find(segment))
 			continue;
-		if (segment->definition && survival_await(survival, segment))
+		r = segment->definition ? survival_await(survival, segment) : SURVIVAL_E_NOBODY;
+		if (r == 0)
 			continue;
+		if (is_passing(r))
+			return r;
 		survival_tell_lost(past, segment, "no descriptor of it was kept by a service manager");
 		n++;
 	}
@@ -482,6 +489,7 @@ survival_lose(struct survival *survival)
 		log_write(MESSAGE_NOT_TAKEN_OVER, NULL, "nothing was kept of what the segmentd before this one had open: %zu of its %zu segments are "
 		    "lost, %u are awaited from clients, the others are looked for by the record; its %zu connections have ended, and who had "
 		    "them connects anew", n, past->n_segments, survival->n_awaited, past->n_sessions);
+	return 0;
 }
 
 int
@@ -501,7 +509,9 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 		r = registry_set_template(survival->registry, conf->templates[i]);
 	/* Without a descriptor that was kept, what has a name is a leftover, and what has none its clients may have. */
 	if (r == 0 && past->n_fds == 0) {
-		survival_lose(survival);
+		r = survival_lose(survival);
+		if (r)
+			return r;
 		*ret_differs = survival->n_awaited && survival_differs(survival, conf);
 		survival_forget_past(survival);
 		return 0;

@@ -74,16 +74,20 @@ await_drop_rows(struct survival *survival, uint64_t generation)
 		ledger_drop(&survival->ledger, &at->kept);
 }
 
-bool
+int
 survival_await(struct survival *survival, struct past_segment *past)
 {
 	const struct ledger_attachment *holder = await_can(past) ?
 	    await_find_holder(survival->past, past->row.generation) : NULL;
 	struct segment *segment;
 	char reason[160], time[32];
+	int r;
 
-	if (!holder || !survival->await_ms || survival_register(survival, past, &segment))
-		return false;
+	if (!holder || !survival->await_ms)
+		return SURVIVAL_E_NOBODY;
+	r = survival_register(survival, past, &segment);
+	if (r)
+		return r;
 	(void)snprintf(reason, sizeof(reason), "waits for its memory, which was lost with the segmentd before and which pid %d has, "
 	    "until that one calls, %s at most", holder->pid, units_format_time(time, sizeof(time), survival->await_ms));
 	segment->is_awaited = past->awaits_memory = true;
@@ -91,7 +95,7 @@ survival_await(struct survival *survival, struct past_segment *past)
 	segment_set_reason(segment, reason);
 	await_keep_rows(survival, past, segment);
 	survival->n_awaited++;
-	return true;
+	return 0;
 }
 
 /* The segment, while it is still awaited: it may have been removed, or made anew. */

@@ -11,11 +11,13 @@
 #include "daemon/survival.h"
 #include "daemon/survival_past.h"
 
+#define SURVIVAL_E_NOBODY	1
+
 /*
- * The segment could not be restored for want of its descriptor. True: a process lives that has it, and it is awaited: it is
- * registered, with its number, and is not started.
+ * The segment could not be restored for want of its descriptor. 0: a process lives that has it, and it is awaited: it is registered,
+ * with its number, and is not started. SURVIVAL_E_NOBODY: it is not, and need not be; or a negative errno.
  */
-bool survival_await(struct survival *survival, struct past_segment *past);
+int survival_await(struct survival *survival, struct past_segment *past);
 
 /* Everything else is restored. True: some are awaited, and the past is still needed. */
 bool survival_await_begin(struct survival *survival);

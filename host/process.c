@@ -203,9 +203,14 @@ process_open(pid_t pid, uint64_t number)
 bool
 process_lives(pid_t pid, uint64_t number)
 {
-	cleanup_close int pidfd = process_open(pid, number);
+	cleanup_close int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	struct pollfd end = { .fd = pidfd, .events = POLLIN };
+	uint64_t own_number;
 
-	return pidfd >= 0;
+	if (pidfd < 0)
+		return pid > 0 && errno != ESRCH && errno != EINVAL;
+	own_number = process_number(pidfd);
+	return (own_number == number || !own_number) && poll(&end, 1, 0) <= 0;
 }
 
 pid_t

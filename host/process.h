@@ -47,7 +47,10 @@ uint64_t process_cpu_ns(pid_t pid);
 uint64_t process_number(int pidfd);
 /* A pidfd of the process that has this pid now, if it is the one with that number, which is not 0, and has not ended; or -1. */
 int process_open(pid_t pid, uint64_t number);
-/* Whether the process that has this pid now is the one with that number, which is not 0, and has not ended. */
+/*
+ * Whether the process that has this pid now is the one with that number, which is not 0, and has not ended. One that there is no
+ * descriptor or memory to look at may live: so it is said to.
+ */
 bool process_lives(pid_t pid, uint64_t number);
 
 /* The inode of our own pid namespace; 0: not known. */
