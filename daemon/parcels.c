@@ -102,26 +102,36 @@ parcel_try_later(struct parcel *parcel)
 	timer_add(&parcel->parcels->retry_event, &later);
 }
 
+/* Who has sent it may send it again, unless the worker says that it is not what was asked for. */
+static void
+parcel_take_result(struct parcel *parcel, const struct workers_outcome *outcome)
+{
+	const struct job_result *result = outcome->result;
+	const char *text = result ? result->text : "whoever looked at its descriptor came to no end, or was killed";
+
+	parcel->status = result ? result->status : outcome->error ? outcome->error : -EAGAIN;
+	if (parcel->status == 0 && *outcome->fd < 0)
+		parcel->status = -EMFILE;
+	if (outcome->error || (result && parcel->status != result->status))
+		text = "the daemon is out of memory, processes or descriptors";
+	if (parcel->status == 0) {
+		parcel->fd = *outcome->fd;
+		*outcome->fd = -1;
+	} else {
+		(void)snprintf(parcel->text, sizeof(parcel->text), "%s", text);
+	}
+}
+
 static void
 parcel_was_looked_at(struct parcel *parcel, const struct workers_outcome *outcome)
 {
-	const struct job_result *result = outcome->result;
-
 	if (!parcel->session) {
 		parcel_free(parcel);
 		return;
 	}
 	TAILQ_INSERT_TAIL(&parcel->parcels->done, parcel, entry);
 	parcel->is_done = true;
-	parcel->status = result ? result->status : -EBADF;
-	if (result && result->status == 0) {
-		parcel->fd = *outcome->fd;
-		*outcome->fd = -1;
-	} else {
-		(void)snprintf(parcel->text, sizeof(parcel->text), "%s", result ? result->text : outcome->error ?
-		    "the daemon is out of memory, processes or descriptors" :
-		    "whoever looked at its descriptor came to no end, or was killed");
-	}
+	parcel_take_result(parcel, outcome);
 	parcel->session->waiter.wake(&parcel->session->waiter);
 }
 

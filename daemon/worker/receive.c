@@ -57,14 +57,19 @@ receive_peek(int socket_fd, int *ret_fd, bool *ret_has_more)
 	return 0;
 }
 
-/* All that can be said of it by who may wait: F_GET_SEALS came first, and what has those seals no file system is asked of. */
-static bool
-receive_is_of(int fd, const struct job_file *file)
+/*
+ * All that can be said of it by who may wait: F_GET_SEALS came first, and what has those seals no file system is asked of. 0, -ESTALE,
+ * or why it cannot be said.
+ */
+static int
+receive_compare(int fd, const struct job_file *file)
 {
 	struct stat status;
 
-	return fstat(fd, &status) == 0 && status.st_dev == file->device && status.st_ino == file->inode &&
-	    (uint64_t)status.st_size == file->size_bytes && status.st_uid == geteuid();
+	if (fstat(fd, &status))
+		return -errno;
+	return status.st_dev == file->device && status.st_ino == file->inode && (uint64_t)status.st_size == file->size_bytes &&
+	    status.st_uid == geteuid() ? 0 : -ESTALE;
 }
 
 int
@@ -75,16 +80,18 @@ receive_object(int socket_fd, const struct job_file *file, struct job_result *re
 
 	r = receive_peek(socket_fd, &fd, &has_more);
 	if (r)
-		return receive_refuse(result, r, "the connection was closed meanwhile");
+		return receive_refuse(result, r, r == -EPIPE ? "the connection was closed meanwhile" : "it cannot be received");
 	if (fd < 0)
-		return receive_refuse(result, -EBADF, "no descriptor came with it, or there was none left to take it");
+		return has_more ? receive_refuse(result, -EMFILE, "there was no descriptor left to take its own") :
+		    receive_refuse(result, -EBADF, "no descriptor came with it");
 	seals = fcntl(fd, F_GET_SEALS);
 	if (seals < 0 || (seals & SEALS) != SEALS)
 		r = receive_refuse(result, -EBADF, "its descriptor is of no memory that segmentd has made");
 	else if (has_more)
 		r = receive_refuse(result, -E2BIG, "more than one descriptor came with it");
-	else if (!receive_is_of(fd, file))
-		r = receive_refuse(result, -ESTALE, "by the kernel's word (inode, size, owner) it is another object");
+	else if ((r = receive_compare(fd, file)))
+		(void)receive_refuse(result, r, r == -ESTALE ? "by the kernel's word (inode, size, owner) it is another object" :
+		    "the kernel cannot say what it is");
 	if (r == 0)
 		*ret_fd = fd;
 	else
