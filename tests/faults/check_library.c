@@ -448,24 +448,6 @@ START_TEST(one_fails_in_the_library)
 }
 END_TEST
 
-/* Allocations of this very program are to fail: it is started once more, with what does it. */
-static void
-load(char **argv)
-{
-	const char *options = getenv("ASAN_OPTIONS");
-	char text[1024];
-
-	if (FAULTS_KIND != FAULTS_ALLOCATIONS || getenv(FAULTS_ENVIRONMENT))
-		return;
-	(void)snprintf(text, sizeof(text), "%s%sverify_asan_link_order=0", options ? options : "", options ? ":" : "");
-	(void)setenv("ASAN_OPTIONS", text, 1);
-	(void)setenv("LD_PRELOAD", FAULTS_PRELOAD, 1);
-	(void)setenv(FAULTS_ENVIRONMENT, "", 1);
-	(void)execv("/proc/self/exe", argv);
-	perror("exec");
-	exit(EXIT_FAILURE);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -473,8 +455,7 @@ main(int argc, char **argv)
 	TCase *tcase = tcase_create("library");
 
 	(void)argc;
-	load(argv);
-	(void)unsetenv("LD_PRELOAD");
+	injector_load(FAULTS_KIND, argv);
 	tcase_set_timeout(tcase, injector_is_all() ? 0 : HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, one_fails_in_the_library);
 	suite_add_tcase(suite, tcase);

@@ -193,14 +193,10 @@ hold(struct client *client)
 static bool
 is_lost(const char *name)
 {
-	static const char *const lasting[] = { "EACCES", "EPERM", "EIO", "ENOTTY", "EINVAL", "EFAULT", "ESRCH" };
 	char sentence[64];
-	bool is_lasting = false;
 
-	for (size_t i = 0; i < BASE_ARRAY_SIZE(lasting); i++)
-		is_lasting = is_lasting || strstr(injector_describe(&injector), lasting[i]);
 	(void)snprintf(sentence, sizeof(sentence), "segment '%s' of the segmentd before this one", name);
-	return is_lasting && strstr(harness_daemon_log(&manager.daemon), sentence);
+	return injector_is_lasting(&injector) && strstr(harness_daemon_log(&manager.daemon), sentence);
 }
 
 static void

@@ -43,19 +43,37 @@ injector_deinit(struct injector *injector)
 	injector->page = NULL;
 }
 
+static void
+prepare_preload(const char *path)
+{
+	const char *options = getenv("ASAN_OPTIONS");
+	char text[1024];
+
+	(void)snprintf(text, sizeof(text), "%s%sverify_asan_link_order=0", options ? options : "", options ? ":" : "");
+	(void)setenv("ASAN_OPTIONS", text, 1);
+	(void)setenv(FAULTS_ENVIRONMENT, path, 1);
+	(void)setenv("LD_PRELOAD", FAULTS_PRELOAD, 1);
+}
+
+void
+injector_load(enum faults_kind kind, char **argv)
+{
+	if (kind == FAULTS_ALLOCATIONS && !getenv(FAULTS_ENVIRONMENT)) {
+		prepare_preload("");
+		(void)execv("/proc/self/exe", argv);
+		perror("exec");
+		exit(EXIT_FAILURE);
+	}
+	(void)unsetenv("LD_PRELOAD");
+}
+
 void
 injector_prepare(void *arg)
 {
 	const struct injector *injector = arg;
 
 	if (injector->kind == FAULTS_ALLOCATIONS) {
-		const char *options = getenv("ASAN_OPTIONS");
-		char text[1024];
-
-		(void)snprintf(text, sizeof(text), "%s%sverify_asan_link_order=0", options ? options : "", options ? ":" : "");
-		(void)setenv("ASAN_OPTIONS", text, 1);
-		(void)setenv(FAULTS_ENVIRONMENT, injector->path, 1);
-		(void)setenv("LD_PRELOAD", FAULTS_PRELOAD, 1);
+		prepare_preload(injector->path);
 		return;
 	}
 	/* It goes on when it is traced. */
@@ -129,6 +147,17 @@ const char *
 injector_describe(const struct injector *injector)
 {
 	return injector->page->what;
+}
+
+bool
+injector_is_lasting(const struct injector *injector)
+{
+	static const char *const lasting[] = { "EACCES", "EPERM", "EIO", "ENOTTY", "EINVAL", "EFAULT", "ESRCH" };
+
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(lasting); i++)
+		if (strstr(injector_describe(injector), lasting[i]))
+			return true;
+	return false;
 }
 
 void

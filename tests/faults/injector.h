@@ -24,6 +24,9 @@ struct injector {
 void injector_init(struct injector *injector, enum faults_kind kind, const char *dir);
 void injector_deinit(struct injector *injector);
 
+/* In a test whose own allocations are to fail, first of all: it is started once more, with what does it. */
+void injector_load(enum faults_kind kind, char **argv);
+
 /* In the new process of a daemon, as its before_exec(arg): what is to fail in it can be chosen. */
 void injector_prepare(void *arg);
 /* After its launch; or a process that the test forked, which has stopped itself: in that one alone something fails then. */
@@ -40,6 +43,8 @@ uint64_t injector_n_seen(const struct injector *injector);
 bool injector_has_failed(const struct injector *injector);
 /* What failed; valid until it is armed again. */
 const char *injector_describe(const struct injector *injector);
+/* Whether the kernel means that for good, as a refusal; what it has no room for now it may have the next time. */
+bool injector_is_lasting(const struct injector *injector);
 /* Of those that were seen at last: a line for each kind of what is left out. */
 void injector_tell_left_out(const struct injector *injector);
 

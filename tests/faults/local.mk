@@ -14,7 +14,8 @@ tests_faults_preload_la_LIBADD = -ldl
 
 FAULTS_INJECTOR = tests/faults/injector.c tests/faults/injector.h tests/faults/tracing.c tests/faults/tracing.h \
 	tests/faults/calls.c tests/faults/calls.h tests/faults/page.h
-FAULTS_SCENE = tests/faults/scene.c tests/faults/scene.h tests/faults/operations.c $(FAULTS_INJECTOR)
+FAULTS_SCENE = tests/faults/scene.c tests/faults/scene.h tests/faults/operations.c tests/faults/asleep.c tests/faults/asleep.h \
+	$(FAULTS_INJECTOR)
 
 check_PROGRAMS += tests/faults/check_allocations
 tests_faults_check_allocations_SOURCES = tests/faults/check_faults.c $(FAULTS_SCENE)
@@ -51,4 +52,16 @@ tests_faults_check_startcalls_SOURCES = tests/faults/check_starts.c $(FAULTS_INJ
 tests_faults_check_startcalls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
 tests_faults_check_startcalls_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_startcalls_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la
+
+check_PROGRAMS += tests/faults/check_returnallocations
+tests_faults_check_returnallocations_SOURCES = tests/faults/check_returns.c tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_INJECTOR)
+tests_faults_check_returnallocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_ALLOCATIONS
+tests_faults_check_returnallocations_CFLAGS = $(FAULTS_CFLAGS)
+tests_faults_check_returnallocations_LDADD = $(HARNESS_LIBS) client/libsegment.la
+
+check_PROGRAMS += tests/faults/check_returncalls
+tests_faults_check_returncalls_SOURCES = tests/faults/check_returns.c tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_INJECTOR)
+tests_faults_check_returncalls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
+tests_faults_check_returncalls_CFLAGS = $(FAULTS_CFLAGS)
+tests_faults_check_returncalls_LDADD = $(HARNESS_LIBS) client/libsegment.la
 endif

@@ -4,17 +4,15 @@
 #include "config.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <stdarg.h>
 
+#include "tests/faults/asleep.h"
 #include "tests/faults/scene.h"
 #include "tests/system/suite.h"
 
 #define N_CLIENTS	4			/* besides the watcher */
 #define N_ATTACHMENTS	5
 #define BYTES		(64 * KIB)
-#define N_ASLEEP	3
-#define LOOK_NS		150000
 #define ROWS		32
 
 /* All that a uid may have is had once in a while: a charge that is not given back is missing then. */
@@ -90,46 +88,6 @@ scene_await_gone(struct faults_scene *scene, const char *name)
 	if (row.state != PROTOCOL_DRAINING)
 		(void)harness_remove(&scene->watcher, name, 0);
 	harness_await_gone(&scene->watcher, name);
-}
-
-static char
-state_of(pid_t pid)
-{
-	char path[64], text[256] = "", *at;
-	cleanup_close int fd = -1;
-	ssize_t n;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
-	text[n > 0 ? n : 0] = '\0';
-	at = strrchr(text, ')');
-	return at && at[1] ? at[2] : 'X';
-}
-
-static bool
-is_asleep(pid_t pid)
-{
-	pid_t children[16];
-	size_t n = harness_children(pid, children, BASE_ARRAY_SIZE(children));
-
-	for (size_t i = 0; i < n; i++)
-		if (state_of(children[i]) != 'S')
-			return false;
-	return state_of(pid) == 'S';
-}
-
-/* What has begun goes on until the daemon and its workers wait for others. */
-static void
-await_sleep(const struct faults_scene *scene)
-{
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
-
-	for (unsigned n = 0; n < N_ASLEEP; n = is_asleep(scene->manager.daemon.pid) ? n + 1 : 0) {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "the daemon does not come to rest");
-		harness_assert(state_of(scene->manager.daemon.pid) != 'Z', "the daemon has died");
-		(void)ppoll(NULL, 0, &(struct timespec) { .tv_nsec = LOOK_NS }, NULL);
-	}
 }
 
 static void
@@ -238,10 +196,10 @@ scene_fail_at(struct faults_scene *scene, const struct faults_operation *operati
 	    scene->target == FAULTS_DAEMON ? "the daemon" : "its worker");
 	if (operation->prepare)
 		operation->prepare(scene);
-	await_sleep(scene);
+	asleep_await(scene->manager.daemon.pid);
 	injector_arm(&scene->injector, scene->target, scene->variant, at);
 	r = operation->run(scene);
-	await_sleep(scene);
+	asleep_await(scene->manager.daemon.pid);
 	injector_disarm(&scene->injector);
 	has_failed = injector_has_failed(&scene->injector);
 	note(scene, "=== it was answered with %d (%s); failed: %s\n", r, strerror(-r), has_failed ?
