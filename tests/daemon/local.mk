@@ -126,6 +126,11 @@ tests_daemon_check_lost_SOURCES = tests/daemon/check_lost.c tests/disk.c tests/d
 tests_daemon_check_lost_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_lost_LDADD = daemon/libdaemon.la $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/daemon/check_parcels
+tests_daemon_check_parcels_SOURCES = tests/daemon/check_parcels.c
+tests_daemon_check_parcels_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_parcels_LDADD = daemon/libdaemon.la $(HARNESS_LIBS)
+
 RECOVERY_RIG = tests/daemon/recovery_rig.c tests/daemon/recovery_rig.h
 
 check_PROGRAMS += tests/daemon/check_recovery
