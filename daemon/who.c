@@ -5,6 +5,8 @@
  * a second time before anybody is told that a holder is nowhere to be seen.
  *
  * Between a look and its answer a segment may go, and another take its name: of that one nothing is said.
+ *
+ * What waits is found through those who asked: an entry without requests waits for nothing.
  */
 #include "config.h"
 
@@ -13,6 +15,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/base.h"
+#include "daemon/hash.h"
 #include "daemon/timer.h"
 #include "daemon/who.h"
 
@@ -31,7 +34,10 @@ struct who_entry {
 	uint32_t first;			/* of its objects */
 	uint32_t n_objects;
 	uint64_t n_maps;		/* of System V data, that were seen: its rows', and those of our workers */
-	TAILQ_ENTRY(who_entry) link;
+	bool is_waiting;		/* its requests have places in the rounds, or it is in line again */
+	bool is_joinable;		/* while it waits: it is found by its name */
+	UT_hash_handle hh;
+	TAILQ_ENTRY(who_entry) link;	/* again, asked or ending */
 	char name[PROTOCOL_NAME_SIZE];
 };
 
@@ -60,8 +66,35 @@ who_entry_new(struct who *who, const struct segment *segment)
 	entry->who = who;
 	LIST_INIT(&entry->requests);
 	(void)snprintf(entry->name, sizeof(entry->name), "%s", segment->definition->name);
-	TAILQ_INSERT_TAIL(&who->waiting, entry, link);
 	return entry;
+}
+
+/* One that is being looked at already may have been passed before who is asked about now came. */
+static void
+who_entry_wait(struct who_entry *entry)
+{
+	struct who *who = entry->who;
+	struct who_entry *same;
+
+	entry->is_waiting = true;
+	who->n_at_once += entry->at_once;
+	HASH_FIND_STR(who->by_name, entry->name, same);
+	if (same)
+		return;
+	HASH_ADD_STR(who->by_name, name, entry);
+	entry->is_joinable = HASH_TAKES(entry);
+}
+
+static void
+who_entry_wait_no_more(struct who_entry *entry)
+{
+	struct who *who = entry->who;
+
+	entry->is_waiting = false;
+	who->n_at_once -= entry->at_once;
+	if (entry->is_joinable)
+		HASH_DEL(who->by_name, entry);
+	entry->is_joinable = false;
 }
 
 /* What it is given is its own to pay for from now on, however many others have it, too. */
@@ -192,6 +225,33 @@ who_add_segment(struct who_entry *entry)
 		who_add_fd(entry, PROTOCOL_OBJECT_CONTROL, holding->control->object.fd);
 }
 
+/* What is to be looked at a second time, and then that of the uid whose turn it is. NULL: nothing waits. */
+static struct who_entry *
+who_next(struct who *who)
+{
+	struct who_entry *entry = TAILQ_FIRST(&who->again);
+	struct round *round = entry ? NULL : rounds_take(&who->rounds);
+	struct who_request *request;
+
+	if (entry)
+		TAILQ_REMOVE(&who->again, entry, link);
+	else if (round)
+		entry = BASE_CONTAINER_OF(round, struct who_request, round)->entry;
+	if (!entry)
+		return NULL;
+	/* All who asked for the same have it with this one. */
+	LIST_FOREACH(request, &entry->requests, link)
+		rounds_leave(&who->rounds, &request->round);
+	who_entry_wait_no_more(entry);
+	return entry;
+}
+
+static bool
+who_has_waiting(const struct who *who)
+{
+	return !TAILQ_EMPTY(&who->again) || rounds_first(&who->rounds);
+}
+
 /* Asks for as many as one look takes. */
 static void
 who_look(struct who *who)
@@ -200,8 +260,7 @@ who_look(struct who *who)
 	struct who_entry *entry;
 
 	who->question.n_rows = 0;
-	for (unsigned n = 0; n < WHO_SEGMENTS && (entry = TAILQ_FIRST(&who->waiting)); n++) {
-		TAILQ_REMOVE(&who->waiting, entry, link);
+	for (unsigned n = 0; n < WHO_SEGMENTS && (entry = who_next(who)); n++) {
 		if (LIST_EMPTY(&entry->requests)) {
 			who_entry_free(entry);
 			continue;
@@ -225,15 +284,11 @@ static void
 who_schedule(struct who *who)
 {
 	uint64_t now_ns = clock_monotonic_ns(), wait_ns = who->rest_until_ns > now_ns ? who->rest_until_ns - now_ns : 0;
-	const struct who_entry *entry;
 	struct timeval delay;
 
-	if (TAILQ_EMPTY(&who->ending) && (!TAILQ_EMPTY(&who->asked) || TAILQ_EMPTY(&who->waiting)))
+	if (TAILQ_EMPTY(&who->ending) && (!TAILQ_EMPTY(&who->asked) || !who_has_waiting(who)))
 		return;
-	TAILQ_FOREACH(entry, &who->waiting, link)
-		if (entry->at_once)
-			wait_ns = 0;
-	if (!TAILQ_EMPTY(&who->ending))
+	if (who->n_at_once || !TAILQ_EMPTY(&who->ending))
 		wait_ns = 0;
 	delay = (struct timeval) {
 		.tv_sec = (time_t)(wait_ns / NS_PER_SEC), .tv_usec = (suseconds_t)(wait_ns % NS_PER_SEC / 1000),
@@ -247,7 +302,7 @@ who_on_timer(evutil_socket_t fd, short what, void *arg)
 	struct who *who = arg;
 
 	if (TAILQ_EMPTY(&who->ending)) {
-		if (TAILQ_EMPTY(&who->asked) && !TAILQ_EMPTY(&who->waiting))
+		if (TAILQ_EMPTY(&who->asked) && who_has_waiting(who))
 			who_look(who);
 		return;
 	}
@@ -386,10 +441,12 @@ who_done(struct auditor_question *question, const struct auditor_end *end)
 	who->rest_until_ns = now_ns + min_u64(REST_FACTOR * (now_ns - who->begun_ns), REST_MAX_NS);
 	while ((entry = TAILQ_FIRST(&who->asked))) {
 		TAILQ_REMOVE(&who->asked, entry, link);
-		if (LIST_EMPTY(&entry->requests) || who_conclude(entry, end))
+		if (LIST_EMPTY(&entry->requests) || who_conclude(entry, end)) {
 			TAILQ_INSERT_TAIL(&who->ending, entry, link);
-		else
-			TAILQ_INSERT_HEAD(&who->waiting, entry, link);
+		} else {
+			TAILQ_INSERT_TAIL(&who->again, entry, link);
+			who_entry_wait(entry);
+		}
 	}
 	who_hand_out(who);
 	who_schedule(who);
@@ -413,17 +470,21 @@ who_ask(struct who *who, struct segment *segment, struct who_request *request)
 	struct who_entry *entry;
 
 	who_forget(request);
-	/* One that is being looked at already may have been passed before who is asked about now came. */
-	TAILQ_FOREACH(entry, &who->waiting, link)
-		if (streq(entry->name, segment->definition->name))
-			break;
-	if (!entry)
+	HASH_FIND_STR(who->by_name, segment->definition->name, entry);
+	if (!entry) {
 		entry = who_entry_new(who, segment);
-	if (!entry)
-		return -ENOMEM;
-	entry->at_once |= request->is_trusted;
+		if (!entry)
+			return -ENOMEM;
+		who_entry_wait(entry);
+	}
+	if (request->is_trusted && !entry->at_once) {
+		entry->at_once = true;
+		who->n_at_once++;
+	}
 	request->entry = entry;
 	LIST_INSERT_HEAD(&entry->requests, request, link);
+	if (!entry->n_looks)
+		rounds_enter(&who->rounds, &request->round, request->uid);
 	who_schedule(who);
 	return 0;
 }
@@ -431,10 +492,17 @@ who_ask(struct who *who, struct segment *segment, struct who_request *request)
 void
 who_forget(struct who_request *request)
 {
-	/* The entry stays where it is in the look: nobody hears of it. */
-	if (request->entry)
+	struct who_entry *entry = take_ptr(request->entry);
+
+	if (entry) {
 		LIST_REMOVE(request, link);
-	request->entry = NULL;
+		rounds_leave(&entry->who->rounds, &request->round);
+	}
+	/* One that is looked at, or is again, stays where it is: nobody hears of it. */
+	if (entry && entry->is_waiting && !entry->n_looks && LIST_EMPTY(&entry->requests)) {
+		who_entry_wait_no_more(entry);
+		who_entry_free(entry);
+	}
 	request->refusal = 0;
 	who_answer_unref(take_ptr(request->answer));
 	charge_deinit(&request->charge);
@@ -452,7 +520,8 @@ who_init(struct who *who, struct event_base *base, struct auditor *auditor, stru
 	who->question = (struct auditor_question) {
 		.kind = AUDIT_WHO, .rows = who->objects, .take = who_take, .done = who_done,
 	};
-	TAILQ_INIT(&who->waiting);
+	rounds_init(&who->rounds);
+	TAILQ_INIT(&who->again);
 	TAILQ_INIT(&who->asked);
 	TAILQ_INIT(&who->ending);
 	return evtimer_assign(&who->timer, base, who_on_timer, who) ? -ENOMEM : 0;
@@ -475,7 +544,8 @@ who_deinit(struct who *who)
 	if (!who->base)
 		return;
 	auditor_cancel(&who->question);
-	who_drop(&who->waiting);
+	HASH_CLEAR(hh, who->by_name);
+	who_drop(&who->again);
 	who_drop(&who->asked);
 	who_drop(&who->ending);
 	if (event_initialized(&who->timer))

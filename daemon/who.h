@@ -2,14 +2,15 @@
 /* Copyright the segmentd authors */
 /*
  * Who has a segment's memory: sessions ask, segmentd-audit looks into /proc, and what it saw is held against what the kernel
- * counts. One look serves all who ask at that time, of whatever segments; those who come meanwhile share the next one. Looks
- * cost the host something, so that one on behalf of ordinary users alone is followed by a rest.
+ * counts. One look serves all who ask at that time, of whatever segments as far as there is room, uids by turns; those who come
+ * meanwhile share the next one. Looks cost the host something, so that one on behalf of ordinary users alone is followed by a rest.
  */
 #ifndef DAEMON_WHO_H
 #define DAEMON_WHO_H
 
 #include "daemon/auditor.h"
 #include "daemon/registry.h"
+#include "daemon/rounds.h"
 #include "daemon/who_answer.h"
 
 #define WHO_SEGMENTS	256		/* of one look */
@@ -28,6 +29,7 @@ struct who_request {
 	int refusal;			/* it may not keep what there is: ACCOUNTS_E_LIMIT, or -ENOMEM; or 0 */
 	size_t refused_bytes;
 	struct who_entry *entry;	/* it waits for the answer; or NULL */
+	struct round round;		/* until that is looked at */
 	LIST_ENTRY(who_request) link;
 };
 
@@ -43,10 +45,13 @@ struct who {
 	struct who_entry *owners[WHO_SEGMENTS * WHO_OBJECTS];	/* of each object */
 	pid_t pids[WHO_PIDS];		/* of our own processes, when it was asked */
 	size_t n_pids;
-	struct who_entries waiting;
+	struct rounds rounds;		/* of requests whose segments were not looked at yet: uids take turns */
+	struct who_entry *by_name;	/* that wait */
+	unsigned n_at_once;		/* of those that wait */
+	struct who_entries again;	/* to be looked at a second time, before all others */
 	struct who_entries asked;
 	struct who_entries ending;	/* whose answers are being handed out */
-	struct event timer;		/* while entries wait, or end */
+	struct event timer;		/* while some wait, or end */
 	uint64_t begun_ns;		/* monotonic: of the look */
 	uint64_t rest_until_ns;
 };

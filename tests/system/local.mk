@@ -83,6 +83,11 @@ tests_system_check_whoasked_SOURCES = tests/system/check_whoasked.c $(SYSTEM_LOO
 tests_system_check_whoasked_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_whoasked_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_whoturns
+tests_system_check_whoturns_SOURCES = tests/system/check_whoturns.c $(SYSTEM_SUITE)
+tests_system_check_whoturns_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_whoturns_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_overflow
 tests_system_check_overflow_SOURCES = tests/system/check_overflow.c tests/system/keeper.h $(SYSTEM_SUITE)
 tests_system_check_overflow_CFLAGS = $(SYSTEM_CFLAGS)
