@@ -63,6 +63,8 @@ struct session_host {
 	uint64_t last_id;
 	uint64_t n_requests;		/* counters, for metrics */
 	uint64_t n_violations;
+	uint64_t nofile;		/* the limit of descriptors, as it was in the run of turns of this number */
+	uint64_t nofile_run;
 	unsigned n_sessions;
 	TAILQ_HEAD(session_queue, session) sessions;	/* in the order of ids */
 };

@@ -223,11 +223,22 @@ session_may_send_fds(struct session *session)
 	return !session->n_fds_in_flight;
 }
 
+/* It may be changed from outside, but not with each request. */
+static uint64_t
+session_nofile(struct session_host *host)
+{
+	if (!host->nofile || host->nofile_run != host->turns.n_runs) {
+		host->nofile = limits_nofile();
+		host->nofile_run = host->turns.n_runs;
+	}
+	return host->nofile;
+}
+
 int
 session_charge_flight(struct session *session, unsigned n_fds, char *text)
 {
 	struct accounts *accounts = session->host->accounts;
-	uint64_t most = limits_nofile(), own = OWN_FDS + (session->host->box ? box_n_live(session->host->box) : 0);
+	uint64_t most = session_nofile(session->host), own = OWN_FDS + (session->host->box ? box_n_live(session->host->box) : 0);
 	int r;
 
 	/* By the kernel's rule each uid of ours, and not each process, has so many. */

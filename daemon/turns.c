@@ -48,6 +48,7 @@ turns_on_run(evutil_socket_t fd, short what, void *arg)
 	uint64_t until_ns = now_ns + turns_run_ns(turns, now_ns);
 
 	turns->n_favours = 0;
+	turns->n_runs++;
 	turns->is_running = true;
 	while (!TAILQ_EMPTY(&turns->uids)) {
 		struct turn *turn = turns_next(turns);

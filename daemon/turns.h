@@ -38,6 +38,7 @@ struct turns {
 	const struct turns_uid *last_uid;	/* that was first in a run; it may be gone */
 	uint64_t company_ns;		/* when another one was */
 	bool is_running;
+	uint64_t n_runs;		/* changes with each turn of the loop in which somebody was served */
 	unsigned n_favours;
 };
 
