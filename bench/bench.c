@@ -11,10 +11,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
@@ -39,9 +41,11 @@ bench_fail(const char *format, ...)
 	exit(EXIT_FAILURE);
 }
 
-static char directories[BENCH_OWN_MAX][64];
+#define DIRECTORIES_MAX	(2 * BENCH_OWN_MAX)	/* of a daemon two */
 
-/* Two levels at most: ours, and the daemon's state directory. */
+static char directories[DIRECTORIES_MAX][64];
+
+/* Few levels: ours, and what the daemon makes in it. */
 static void
 remove_tree(const char *path)
 {
@@ -68,24 +72,56 @@ remove_directories(void)
 {
 	unsigned i;
 
-	for (i = 0; i < BENCH_OWN_MAX; i++) {
+	for (i = 0; i < DIRECTORIES_MAX; i++) {
 		if (directories[i][0])
 			remove_tree(directories[i]);
 	}
 }
 
+static void
+make_directory_in(const char *parent, char *path, size_t size)
+{
+	unsigned i = 0;
+
+	while (i < DIRECTORIES_MAX && directories[i][0])
+		i++;
+	(void)snprintf(path, size, "%s/segmentd-bench.XXXXXX", parent);
+	if (i == DIRECTORIES_MAX || strlen(path) >= sizeof(directories[0]) || !mkdtemp(path))
+		bench_fail("%s: no directory of that name can be made: %s", path, strerror(errno));
+	memcpy(directories[i], path, strlen(path) + 1);
+}
+
+static const char *
+bench_parent(void)
+{
+	const char *parent = getenv("TMPDIR");
+
+	return parent && parent[0] ? parent : "/tmp";
+}
+
 void
 bench_make_directory(char *path, size_t size)
 {
-	const char *parent = getenv("TMPDIR");
-	unsigned i = 0;
+	make_directory_in(bench_parent(), path, size);
+}
 
-	while (i < BENCH_OWN_MAX && directories[i][0])
+static bool
+is_in_memory(const char *path)
+{
+	struct statfs fs;
+
+	return path && access(path, W_OK | X_OK) == 0 && statfs(path, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
+void
+bench_make_state_directory(char *path, size_t size)
+{
+	const char *const parents[] = { "/run", getenv("XDG_RUNTIME_DIR"), "/dev/shm" };
+	size_t i = 0;
+
+	while (i < BASE_ARRAY_SIZE(parents) && !is_in_memory(parents[i]))
 		i++;
-	(void)snprintf(path, size, "%s/segmentd-bench.XXXXXX", parent && parent[0] ? parent : "/tmp");
-	if (i == BENCH_OWN_MAX || strlen(path) >= sizeof(directories[0]) || !mkdtemp(path))
-		bench_fail("%s: no directory of that name can be made: %s", path, strerror(errno));
-	memcpy(directories[i], path, strlen(path) + 1);
+	make_directory_in(i < BASE_ARRAY_SIZE(parents) ? parents[i] : bench_parent(), path, size);
 }
 
 void
@@ -93,7 +129,7 @@ bench_remove_directory(const char *path)
 {
 	unsigned i;
 
-	for (i = 0; i < BENCH_OWN_MAX; i++) {
+	for (i = 0; i < DIRECTORIES_MAX; i++) {
 		if (streq(directories[i], path))
 			directories[i][0] = '\0';
 	}

@@ -144,6 +144,9 @@ void bench_skip(struct bench *bench, const struct bench_goal *goal, const char *
 
 /* A private directory below $TMPDIR; what is left at the end of the program is removed. */
 void bench_make_directory(char *path, size_t size);
+
+/* Where daemon.state_dir is by default: in memory, if there is any such place that we may write to; else as the other. */
+void bench_make_state_directory(char *path, size_t size);
 void bench_remove_directory(const char *path);
 
 /* A sentence on a line of its own, below the goal that it explains. */

@@ -43,7 +43,7 @@ daemon_configure(const struct daemon *daemon, const struct daemon_config *config
 	(void)fprintf(f,
 	    "daemon = {\n"
 	    "    socket = \"%s\";\n"
-	    "    state_dir = \"%s/state\";\n"
+	    "    state_dir = \"%s\";\n"
 	    "    admin_group = \"root\";\n"
 	    "    limits = { clients = 16384; attachments = 1000000; bytes = \"64GiB\"; };\n"
 	    "    %s\n"
@@ -54,7 +54,7 @@ daemon_configure(const struct daemon *daemon, const struct daemon_config *config
 	    "templates = (%s\n"
 	    ");\n"
 	    "%s",
-	    daemon->socket, daemon->directory, config->keys ? config->keys : "", lock, config->segments ? config->segments : "",
+	    daemon->socket, daemon->state, config->keys ? config->keys : "", lock, config->segments ? config->segments : "",
 	    config->templates ? config->templates : "", config->rest ? config->rest : "");
 	if (fclose(f) != 0)
 		bench_fail("%s: %s", daemon->config, strerror(errno));
@@ -78,15 +78,11 @@ daemon_bind_notify(const char *directory)
 void
 daemon_init(struct daemon *daemon, const struct daemon_config *config)
 {
-	char path[96];
-
 	*daemon = (struct daemon){ .notify_fd = -1 };
 	bench_make_directory(daemon->directory, sizeof(daemon->directory));
 	(void)snprintf(daemon->socket, sizeof(daemon->socket), "%s/s", daemon->directory);
 	(void)snprintf(daemon->config, sizeof(daemon->config), "%s/segmentd.conf", daemon->directory);
-	(void)snprintf(path, sizeof(path), "%s/state", daemon->directory);
-	if (mkdir(path, 0700) != 0)
-		bench_fail("%s: %s", path, strerror(errno));
+	bench_make_state_directory(daemon->state, sizeof(daemon->state));
 	daemon_configure(daemon, config);
 	daemon->notify_fd = daemon_bind_notify(daemon->directory);
 }
@@ -285,5 +281,6 @@ void
 daemon_deinit(struct daemon *daemon)
 {
 	close_fd(&daemon->notify_fd);
+	bench_remove_directory(daemon->state);
 	bench_remove_directory(daemon->directory);
 }

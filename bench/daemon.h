@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * The real daemon, started from the build tree with a configuration, a socket and a state directory of its own below a
- * temporary directory, and stopped again. Readiness is its own READY=1: nothing here sleeps and hopes.
+ * The real daemon, started from the build tree with a configuration, a socket and a directory of its own for its state, and
+ * stopped again. Readiness is its own READY=1: nothing here sleeps and hopes.
  */
 #ifndef BENCH_DAEMON_H
 #define BENCH_DAEMON_H
@@ -19,6 +19,7 @@ struct daemon {
 	uint64_t boot_ns;		/* from fork to READY=1 */
 	int notify_fd;
 	char directory[64];
+	char state[64];			/* daemon.state_dir, in memory, as it is by default */
 	char socket[96];
 	char config[96];
 	/* What it is handed down, DAEMON_HANDED_MAX at most; as many names with colons between them. */
