@@ -249,14 +249,10 @@ requests_hello(struct requests *requests, struct session *session, const struct 
 static bool
 requests_string_valid(const char *field)
 {
+	static const char zeros[PROTOCOL_NAME_SIZE];
 	size_t len = strnlen(field, PROTOCOL_NAME_SIZE);
 
-	if (len == PROTOCOL_NAME_SIZE)
-		return false;
-	for (size_t i = len; i < PROTOCOL_NAME_SIZE; i++)
-		if (field[i])
-			return false;
-	return true;
+	return len < PROTOCOL_NAME_SIZE && memcmp(field + len, zeros, PROTOCOL_NAME_SIZE - len) == 0;
 }
 
 #define STRING_WRONG	"a string does not end, or has bytes behind its end"
