@@ -21,9 +21,12 @@ backend_object_settle(struct backend_object *object)
 	r = procfd_reopen(object->fd, O_RDWR, &opened);
 	if (r)
 		return r;
-	/* It keeps its number, by which was judged whether enough are left behind it. */
+	/*
+	 * It keeps its number, by which was judged whether enough are left behind it. Where the limit was lowered below that
+	 * meanwhile, dup calls it bad.
+	 */
 	if (dup3(opened, object->fd, O_CLOEXEC) < 0)
-		r = -errno;
+		r = errno == EBADF ? -EMFILE : -errno;
 	(void)close(opened);
 	if (r)
 		return r;

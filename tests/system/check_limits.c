@@ -338,6 +338,46 @@ START_TEST(the_reserve_comes_back)
 }
 END_TEST
 
+/* While a worker is at its memory the limit is lowered below the number that this has. */
+START_TEST(what_lies_above_a_limit_that_was_lowered_wants_a_higher_one)
+{
+	static const char body[] = "templates = ( { name = \"t-\"; max_size = \"64KiB\"; max_count = 4; mlock = false; } );\n";
+	struct harness_conn other, conns[N_ASKERS];
+	struct protocol_segment row = { 0 };
+	struct protocol_attached attached;
+	struct harness_reply reply;
+	struct suite_scene scene;
+	struct rlimit before;
+	pid_t worker;
+	int fd;
+
+	suite_begin(&scene, "workers = 1;", body);
+	ck_assert_int_eq(prlimit(scene.daemon.pid, RLIMIT_NOFILE, NULL, &before), 0);
+	suite_dial(&scene, &other, true);
+	for (size_t i = 0; i < N_ASKERS; i++)
+		suite_dial(&scene, &conns[i], true);
+	ck_assert_uint_eq(suite_workers_stop(&other, &scene.daemon, 64 * KIB, &worker, 1), 1);
+	suite_send_create(&scene.watcher, "t-late", 64 * KIB);
+	while (harness_find(&other, "t-late", &row) || row.state != PROTOCOL_PROVISIONING)
+		;
+	for (size_t i = 0; i < N_ASKERS; i++)
+		harness_close(&conns[i]);
+	while (suite_figure(&scene.daemon, "segmentd_sessions") > 3)
+		;
+	squeeze(&scene.daemon, N_SPARE);
+	ck_assert_int_eq(kill(worker, SIGCONT), 0);
+	ck_assert_int_gt(harness_receive(scene.watcher.fd, &reply), (int)sizeof(reply.header));
+	harness_assert(reply.header.status == -ENFILE, "status %d", reply.header.status);
+	harness_assert(strstr(reply.bytes + sizeof(reply.header), "LimitNOFILE"), "it does not say what to raise");
+	ck_assert_int_eq(prlimit(scene.daemon.pid, RLIMIT_NOFILE, &before, NULL), 0);
+	ck_assert_int_eq(harness_create(&other, "t-later", 64 * KIB, &attached, &fd), 0);
+	(void)close(fd);
+	harness_close(&other);
+	harness_close(&scene.watcher);
+	harness_daemon_stop(&scene.daemon);
+}
+END_TEST
+
 static void
 await_log(struct harness_daemon *daemon, const char *text)
 {
@@ -475,6 +515,7 @@ main(void)
 	tcase_add_test(tcase, templates_limit_size_and_count);
 	tcase_add_test(tcase, without_descriptors_new_clients_are_told_and_old_ones_served);
 	tcase_add_test(tcase, the_reserve_comes_back);
+	tcase_add_test(tcase, what_lies_above_a_limit_that_was_lowered_wants_a_higher_one);
 	tcase_add_test(tcase, an_attachment_without_descriptors_is_refused_with_the_reason);
 	tcase_add_test(tcase, who_ends_with_descriptors_leaves_few_behind);
 	tcase_add_test(tcase, segments_beyond_the_descriptors_fail_with_a_reason_that_names_them);
