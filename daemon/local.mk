@@ -100,7 +100,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/vigil.c daemon/vigil.h \
 	daemon/who.c daemon/who.h \
 	daemon/who_answer.c daemon/who_answer.h \
-	daemon/workers.c daemon/workers.h
+	daemon/workers.c daemon/workers.h daemon/workers_spawn.c
 daemon_libdaemon_la_LIBADD = \
 	daemon/worker/libworker.la client/libcontrol.la host/libhost.la conf/libconf.la systemd/libservice.la \
 	$(EVENT_LIBS) $(SYSTEMD_LIBS) $(CONFIG_LIBS)

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "base/base.h"
+#include "daemon/log.h"
 #include "daemon/parcels.h"
 #include "daemon/session.h"
 #include "daemon/session_parts.h"
@@ -63,6 +64,26 @@ parcels_has_running(const struct parcels *parcels, uint32_t uid)
 	return false;
 }
 
+/* Whether what a uid has sent along may cost one more worker. */
+static bool
+parcels_may_lose(const struct parcels *parcels, uint32_t uid)
+{
+	return uid == 0 || workers_n_lost(&parcels->workers, uid) < LOST_MAX;
+}
+
+/* Of a worker that was killed at it. Nobody else would say what is waited for. */
+static void
+parcels_tell_lost(const struct parcels *parcels, uint32_t uid)
+{
+	static struct log_limit limit = LOG_LIMIT(10);
+	const struct log_about about = { .has_client_uid = true, .client_uid = uid };
+
+	if (!parcels_may_lose(parcels, uid) && log_allowed(&limit))
+		log_write(MESSAGE_WORKERS_LOST, &about, "%u workers that let go of descriptors which uid %u had sent along were killed and "
+		    "do not end: what it sends along is not looked at before one of them ends; they wait in the kernel, most often for "
+		    "the server of a file system of that user (FUSE), which is to be ended", LOST_MAX, (unsigned)uid);
+}
+
 static void
 parcels_start(struct parcels *parcels)
 {
@@ -75,7 +96,7 @@ parcels_start(struct parcels *parcels)
 		next = TAILQ_NEXT(parcel, entry);
 		if (parcels_has_running(parcels, parcel->uid))
 			continue;
-		if (parcel->uid && workers_n_lost(&parcels->workers, parcel->uid) >= LOST_MAX) {
+		if (!parcels_may_lose(parcels, parcel->uid)) {
 			(void)evtimer_add(&parcels->lost_event, &later);
 			continue;
 		}
@@ -168,6 +189,8 @@ parcel_done(struct workers_job *job, const struct workers_outcome *outcome)
 	struct parcels *parcels = parcel->parcels;
 
 	parcel_leave(parcel);
+	if (outcome->was_stuck)
+		parcels_tell_lost(parcels, parcel->uid);
 	if (job->job.kind == JOB_RECEIVE)
 		parcel_was_looked_at(parcel, outcome);
 	else if (outcome->error)

@@ -60,6 +60,8 @@ METRICS_VALUE(accepted, requests->sessions->last_id)
 METRICS_VALUE(requests, requests->sessions->n_requests)
 METRICS_VALUE(violations, requests->sessions->n_violations)
 METRICS_VALUE(workers, requests->workers->n)
+METRICS_VALUE(workers_lost, requests->workers->n_lost + requests->provisioner->releases.io->n_lost +
+    requests->sessions->parcels.workers.n_lost)
 METRICS_VALUE(jobs, requests->workers->n_jobs)
 METRICS_VALUE(worker_deaths, requests->workers->n_deaths)
 METRICS_VALUE(kernel_events, requests->kernelcount->n_events)
@@ -109,6 +111,7 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_requests", METRICS_COUNTER, NULL, "Requests answered.", metrics_requests },
 	{ "segmentd_protocol_violations", METRICS_COUNTER, NULL, "Clients disconnected for it.", metrics_violations },
 	{ "segmentd_workers", METRICS_GAUGE, NULL, "Worker processes.", metrics_workers },
+	{ "segmentd_workers_lost", METRICS_GAUGE, NULL, "Workers that were killed and do not end.", metrics_workers_lost },
 	{ "segmentd_worker_jobs", METRICS_COUNTER, NULL, "Jobs given to workers.", metrics_jobs },
 	{ "segmentd_worker_deaths", METRICS_COUNTER, NULL, "Workers that died at a job.", metrics_worker_deaths },
 	{ "segmentd_kernel_events", METRICS_COUNTER, NULL, "Closes of descriptions told by inotify.", metrics_kernel_events },

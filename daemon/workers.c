@@ -11,7 +11,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -29,6 +28,7 @@
 #define HINDERED_TRIES	10	/* until administrators hear of it */
 #define SLOW_BYTES	(64 * MIB)	/* a second, at the very least */
 #define LOST_SECONDS	5	/* from its being killed on: who is dead but for a disk that does not answer */
+#define LOST_MAX	16	/* of them no more are made by what users do, and at twice as many by nothing: each is a process */
 #define END_MS		1000	/* of all that were killed at the daemon's end; who has none of a CPU ends after it */
 
 #ifndef P_PIDFD
@@ -52,65 +52,7 @@ struct worker {
 	LIST_ENTRY(worker) entry;
 };
 
-extern char **environ;
-
 static void workers_dispatch(struct workers *workers);
-
-/* The environment without what the service manager said to us alone. The array is new, the strings are not. */
-static char **
-worker_environment(void)
-{
-	static const char *const ours[] = { "NOTIFY_SOCKET=", "WATCHDOG_", "LISTEN_" };
-	size_t n = 0, n_kept = 0;
-	char **kept;
-
-	while (environ[n])
-		n++;
-	kept = calloc(n + 1, sizeof(*kept));
-	if (!kept)
-		return NULL;
-	for (size_t i = 0; i < n; i++) {
-		bool is_ours = false;
-
-		for (size_t j = 0; j < BASE_ARRAY_SIZE(ours); j++)
-			is_ours = is_ours || strncmp(environ[i], ours[j], strlen(ours[j])) == 0;
-		if (!is_ours)
-			kept[n_kept++] = environ[i];
-	}
-	return kept;
-}
-
-int
-workers_spawn(int socket, pid_t *ret_pid)
-{
-	static char argv0[] = JOB_ARGV0;
-	char *argv[] = { argv0, NULL };
-	cleanup_free char **environment = worker_environment();
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t none;
-	int r;
-
-	if (!environment)
-		return -ENOMEM;
-	r = posix_spawn_file_actions_init(&actions);
-	if (r)
-		return -r;
-	r = posix_spawnattr_init(&attributes);
-	if (r) {
-		(void)posix_spawn_file_actions_destroy(&actions);
-		return -r;
-	}
-	(void)sigemptyset(&none);
-	(void)posix_spawnattr_setsigmask(&attributes, &none);
-	(void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-	r = posix_spawn_file_actions_adddup2(&actions, socket, STDIN_FILENO);
-	if (!r)
-		r = posix_spawn(ret_pid, "/proc/self/exe", &actions, &attributes, argv, environment);
-	(void)posix_spawnattr_destroy(&attributes);
-	(void)posix_spawn_file_actions_destroy(&actions);
-	return -r;
-}
 
 static void
 worker_free(struct worker *worker)
@@ -126,7 +68,9 @@ worker_free(struct worker *worker)
 	close_fd(&worker->socket);
 	close_fd(&worker->pidfd);
 	LIST_REMOVE(worker, entry);
-	if (!worker->is_lost)
+	if (worker->is_lost)
+		workers->n_lost--;
+	else
 		workers->n--;
 	free(worker);
 }
@@ -243,6 +187,18 @@ worker_look_in(struct worker *worker, uint64_t ns)
 	timer_add(&worker->stuck_event, &delay);
 }
 
+/* Nobody else would say why jobs are not begun. */
+static void
+workers_tell_lost(const struct workers *workers)
+{
+	static struct log_limit limit = LOG_LIMIT(4);
+
+	if ((workers->n_lost == LOST_MAX || workers->n_lost == 2 * LOST_MAX) && log_allowed(&limit))
+		log_write(MESSAGE_WORKERS_LOST, NULL, "%u workers were killed and do not end, since they wait in the kernel for a disk, or "
+		    "for the server of a file system, that does not answer: %s is begun before one of them ends", workers->n_lost,
+		    workers->n_lost == LOST_MAX ? "nothing more that is a user's doing" : "nothing that needs them");
+}
+
 /*
  * Killed, it does nothing any more but what the kernel is at for it. Its job has failed, and its place is another one's; it is
  * reaped when it dies.
@@ -257,6 +213,8 @@ worker_lose(struct worker *worker)
 	worker->is_lost = true;
 	worker->is_retired = true;
 	workers->n--;
+	workers->n_lost++;
+	workers_tell_lost(workers);
 	if (job)
 		workers_give_up(workers, job, &outcome);
 	workers_dispatch(workers);
@@ -430,6 +388,28 @@ rounds_first_of_others(const struct rounds *rounds, uint32_t uid)
 	return job_of(round && round->uid == uid ? rounds_next_uid(round) : round);
 }
 
+static struct workers_job *
+rounds_first_of_nobody(const struct rounds *rounds)
+{
+	struct round *round = rounds_first(rounds);
+
+	while (round && round->uid)
+		round = rounds_next_uid(round);
+	return job_of(round);
+}
+
+/* Many wait in the kernel already. */
+static struct workers_job *
+workers_next_of_nobody(const struct workers *workers, const struct workers_load *load)
+{
+	struct workers_job *job;
+
+	if (workers->n_lost >= 2 * LOST_MAX || load->n_busy >= workers->n_max)
+		return NULL;
+	job = rounds_first_of_nobody(&workers->queue);
+	return job ? job : rounds_first_of_nobody(&workers->waiting);
+}
+
 /*
  * The job that may be begun now; or NULL. There may be more workers than there are to be, since before a reload. Where all are busy
  * with one uid's jobs, which may come to no end for long, another's has one more.
@@ -439,6 +419,8 @@ workers_next(const struct workers *workers, const struct workers_load *load)
 {
 	struct workers_job *job;
 
+	if (workers->n_lost >= LOST_MAX)
+		return workers_next_of_nobody(workers, load);
 	if (load->n_busy < workers->n_max)
 		return workers_first(workers);
 	if (load->n_busy > workers->n_max || load->is_shared)

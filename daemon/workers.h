@@ -3,7 +3,8 @@
 /*
  * Worker processes and the queue of their jobs. A worker may be killed at any moment (that is what it is for): its job
  * fails with the signal, nothing else does. Workers are started when there is work, and end when there was none for a while.
- * Uids take turns; and while all workers are busy with one uid's jobs there is one more for the others.
+ * Uids take turns; and while all workers are busy with one uid's jobs there is one more for the others. Of those that were killed and
+ * do not end there are not more and more: then jobs wait that are users' doing.
  */
 #ifndef DAEMON_WORKERS_H
 #define DAEMON_WORKERS_H
@@ -51,6 +52,7 @@ struct workers {
 	struct event_base *base;
 	unsigned n_max;			/* at once */
 	unsigned n;
+	unsigned n_lost;		/* beside those: they were killed and have not died */
 	LIST_HEAD(, worker) list;
 	struct rounds queue;
 	struct rounds waiting;		/* of jobs that can; one of them after each of the former that is a user's doing */

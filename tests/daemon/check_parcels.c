@@ -2,23 +2,27 @@
 /* Copyright the segmentd authors */
 /*
  * What clients send along is charged to their uid as long as it lies there, whatever becomes of the session, or of the worker that is
- * at it. The workers are this program itself, of one kind or another.
+ * at it; and who has workers that do not end gets no more of them, while others do. The workers are this program itself, of one kind or
+ * another.
  */
 #include "config.h"
 
 #include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "base/base.h"
 #include "daemon/session.h"
-#include "tests/harness.h"
+#include "tests/disk.h"
 
 #define UID		1000
 #define OTHER		1001
 #define PART		"CHECK_PARCELS_WORKER"	/* in the environment: what the next worker does */
+#define STUCK_AT	"CHECK_PARCELS_FILE"	/* likewise: on a disk that does not answer */
 #define N_FLIGHT	3
+#define LOST_MAX	2	/* workers of a uid that do not end */
 
 static struct event_base *base;
 static struct accounts accounts;
@@ -38,12 +42,24 @@ take_job(void)
 		_exit(EXIT_SUCCESS);
 }
 
+/* It waits in the kernel, where no signal reaches it. */
+static void
+get_stuck(void)
+{
+	int fd = open(getenv(STUCK_AT), O_WRONLY | O_CLOEXEC);
+
+	(void)!write(fd, "x", 1);
+	_exit(EXIT_SUCCESS);
+}
+
 static int
 play(const char *part)
 {
 	if (streq(part, "works"))
 		return worker_main();
 	take_job();
+	if (streq(part, "sticks"))
+		get_stuck();
 	raise(SIGKILL);
 	return EXIT_FAILURE;
 }
@@ -290,6 +306,103 @@ START_TEST(stop_gives_all_back)
 }
 END_TEST
 
+static struct disk disk;
+static int log_fd;
+
+/* From here on workers that are to stick do so, and what is said is looked at. */
+static void
+begin_to_stick(void)
+{
+	char path[128];
+	int fd;
+
+	disk_mount(&disk, 16 * MIB);
+	(void)snprintf(path, sizeof(path), "%s/file", disk.dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	(void)close(fd);
+	disk_freeze(&disk);
+	ck_assert_int_eq(setenv(STUCK_AT, path, 1), 0);
+	cast("sticks");
+	log_fd = memfd_create("log", MFD_CLOEXEC);
+	ck_assert_int_ge(log_fd, 0);
+	ck_assert_int_eq(dup2(log_fd, STDERR_FILENO), STDERR_FILENO);
+}
+
+/* How often it was said. */
+static unsigned
+n_said(const char *text)
+{
+	static char log[65536];
+	ssize_t n = pread(log_fd, log, sizeof(log) - 1, 0);
+	unsigned n_found = 0;
+
+	ck_assert_int_ge(n, 0);
+	log[n] = '\0';
+	for (const char *at = strstr(log, text); at; at = strstr(at + 1, text))
+		n_found++;
+	return n_found;
+}
+
+/* What it has sent is looked at. */
+static void
+expect_served(uint32_t uid)
+{
+	const struct parcel *parcel;
+	struct client client;
+
+	arrive(&client, uid);
+	parcel = receive(&client);
+	while (!parcel->is_done)
+		turn();
+	ck_assert_int_eq(parcel->status, -EBADF);
+	ck_assert(!parcels_forget(&client.session));
+	leave(&client);
+}
+
+START_TEST(who_has_workers_that_do_not_end_gets_no_more)
+{
+	const struct parcel *parcels_[LOST_MAX + 1];
+	struct client clients[LOST_MAX + 1];
+
+	begin_to_stick();
+	for (unsigned i = 0; i <= LOST_MAX; i++) {
+		arrive(&clients[i], UID);
+		parcels_[i] = receive(&clients[i]);
+	}
+	for (unsigned i = 0; i < LOST_MAX; i++) {
+		ck_assert_uint_eq(n_said("uid 1000 had sent along"), 0);
+		while (!parcels_[i]->is_done)
+			turn();
+		ck_assert_uint_eq(workers_n_lost(&parcels.workers, UID), i + 1);
+		/* Its own is charged like any that was looked at. */
+		ck_assert_uint_eq(used(UID, ACCOUNTS_DESCRIPTORS), LOST_MAX + 1);
+	}
+	ck_assert_uint_eq(n_said("2 workers that let go of descriptors which uid 1000 had sent along were killed and do not end"), 1);
+	cast("works");
+	for (unsigned i = 0; i < 3; i++)
+		expect_served(i % 2 ? 0 : OTHER);
+	ck_assert(parcels_[LOST_MAX]->is_waiting);
+	ck_assert_uint_eq(parcels.workers.n_lost, LOST_MAX);
+	/* Who waits for that may go. */
+	for (unsigned i = 0; i < LOST_MAX; i++) {
+		ck_assert(!parcels_forget(&clients[i].session));
+		leave(&clients[i]);
+	}
+	disk_thaw(&disk);
+	while (!parcels_[LOST_MAX]->is_done)
+		turn();
+	ck_assert_int_eq(parcels_[LOST_MAX]->status, -EBADF);
+	ck_assert_uint_lt(parcels.workers.n_lost, LOST_MAX);
+	ck_assert(!parcels_forget(&clients[LOST_MAX].session));
+	leave(&clients[LOST_MAX]);
+	while (parcels.workers.n_lost)
+		turn();
+	expect_served(UID);
+	disk_unmount(&disk);
+}
+END_TEST
+
 int
 main(int argc, char **argv)
 {
@@ -307,6 +420,7 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, worker_that_dies_leaves_the_charge_to_who_asked);
 	tcase_add_test(tcase, what_has_ended_is_charged_until_it_is_read);
 	tcase_add_test(tcase, stop_gives_all_back);
+	tcase_add_test(tcase, who_has_workers_that_do_not_end_gets_no_more);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }

@@ -127,7 +127,7 @@ tests_daemon_check_lost_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_lost_LDADD = daemon/libdaemon.la $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/daemon/check_parcels
-tests_daemon_check_parcels_SOURCES = tests/daemon/check_parcels.c
+tests_daemon_check_parcels_SOURCES = tests/daemon/check_parcels.c tests/disk.c tests/disk.h
 tests_daemon_check_parcels_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_parcels_LDADD = daemon/libdaemon.la $(HARNESS_LIBS)
 
