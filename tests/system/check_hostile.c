@@ -13,14 +13,16 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "tests/harness.h"
+#include "tests/system/suite.h"
 
 #define SIZE	(16 * 4096)
 #define READ	PROTOCOL_ACCESS_READ
 #define WRITE	(PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE)
 #define MARKS	((off_t)1 << 40)	/* where the daemon's marks begin */
+#define LOST_MAX	2		/* workers of a uid that do not end */
 
 static const char body[] =
     "segments = ( { name = \"book\"; size = \"64KiB\"; mode = \"0666\"; scrub = true; } );"
@@ -334,6 +336,126 @@ START_TEST(fd_that_cannot_be_closed_holds_up_nobody)
 }
 END_TEST
 
+/* A process that attached "book" over several connections, and brings its memory back over new ones, or something else. */
+struct returner {
+	const struct harness_daemon *daemon;
+	uid_t uid;
+	unsigned n;			/* connections */
+	int bag;			/* from which it takes what it brings; -1: what it has */
+	struct protocol_attached attached[LOST_MAX + 1];
+	struct harness_conn conns[LOST_MAX + 1];
+	int fds[LOST_MAX + 1];
+};
+
+static int
+take_from(int bag)
+{
+	struct harness_reply reply;
+
+	harness_assert(harness_receive(bag, &reply) > 0 && reply.n_fds == 1, "there is nothing to bring");
+	return reply.fds[0];
+}
+
+static int
+hear_status(struct harness_conn *conn)
+{
+	struct harness_reply reply;
+
+	harness_await_readable(conn->fd, "an answer");
+	harness_assert(harness_receive(conn->fd, &reply) > 0, "the daemon hung up");
+	return reply.header.status;
+}
+
+static void
+send_return(struct returner *returner, unsigned i)
+{
+	struct protocol_return asked = {
+		.generation = returner->attached[i].generation, .attachment = returner->attached[i].attachment,
+		.flags = PROTOCOL_RETURN_DATA,
+	};
+	int fd = returner->bag < 0 ? returner->fds[i] : take_from(returner->bag);
+
+	harness_close(&returner->conns[i]);
+	harness_open(&returner->conns[i], returner->daemon->socket);
+	harness_fill(&returner->conns[i], &asked.header, PROTOCOL_RETURN, sizeof(asked));
+	ck_assert_int_eq(harness_send(returner->conns[i].fd, &asked, sizeof(asked), &fd, 1), sizeof(asked));
+}
+
+static void
+bring_back(int control, void *arg)
+{
+	struct returner *returner = arg;
+
+	harness_become(returner->uid, returner->uid, NULL, 0);
+	for (unsigned i = 0; i < returner->n; i++) {
+		harness_open(&returner->conns[i], returner->daemon->socket);
+		harness_assert(harness_wait(&returner->conns[i], "book") == PROTOCOL_READY, "it is not ready");
+		returner->fds[i] = attach(&returner->conns[i], "book", WRITE, &returner->attached[i]);
+	}
+	harness_say(control, "attached");
+	harness_expect(control, "bring");
+	for (unsigned i = 0; i < returner->n; i++)
+		send_return(returner, i);
+	for (unsigned i = 0; i < returner->n && i < LOST_MAX; i++) {
+		int status = hear_status(&returner->conns[i]);
+
+		harness_assert(status == (returner->bag < 0 ? 0 : -EAGAIN), "the answer to what was brought is %d", status);
+	}
+	harness_say(control, "brought");
+	harness_expect(control, "end");
+	if (returner->n > LOST_MAX)
+		(void)hear_status(&returner->conns[LOST_MAX]);
+}
+
+static const char unrequired[] = "segments = ( { name = \"book\"; size = \"64KiB\"; mode = \"0666\"; mlock = false; required = false; } );";
+
+/* A close of theirs waits in the kernel, where no signal reaches who closes, for as long as their server likes. */
+START_TEST(files_that_cannot_be_closed_cost_a_user_two_workers)
+{
+	struct harness_child hostile = HARNESS_CHILD_NULL, honest = HARNESS_CHILD_NULL;
+	struct returner of_hostile = { .uid = HARNESS_NOBODY, .n = LOST_MAX + 1 };
+	struct returner of_honest = { .uid = HARNESS_NOBODY - 1, .n = 1, .bag = -1 };
+	struct harness_daemon daemon;
+	struct fuse fuse;
+	int pair[2];
+
+	harness_need_root();
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	of_hostile.bag = pair[1];
+	of_hostile.daemon = of_honest.daemon = &daemon;
+	harness_daemon_start(&daemon, "await_returns = \"1h\";", unrequired);
+	harness_child_start(&hostile, bring_back, &of_hostile);
+	harness_child_start(&honest, bring_back, &of_honest);
+	harness_expect(hostile.control, "attached");
+	harness_expect(honest.control, "attached");
+	harness_daemon_kill(&daemon);
+	harness_daemon_launch(&daemon);
+	harness_daemon_await_ready(&daemon);
+	/* Not before: the exec of a daemon would close it. */
+	if (!open_fuse(&fuse, daemon.dir))
+		harness_skip("no FUSE file system can be mounted here: %s", strerror(errno));
+	for (unsigned i = 0; i < of_hostile.n; i++)
+		ck_assert_int_eq(harness_send(pair[0], "x", 1, &fuse.fd, 1), 1);
+	harness_say(hostile.control, "bring");
+	harness_expect(hostile.control, "brought");
+	ck_assert_uint_eq(suite_figure(&daemon, "segmentd_workers_lost"), LOST_MAX);
+	harness_daemon_await_log(&daemon, "2 workers that let go of descriptors which uid 65534 had sent along were killed and do not end");
+	/* Others' work goes on. */
+	harness_say(honest.control, "bring");
+	harness_expect(honest.control, "brought");
+	ck_assert_uint_eq(suite_figure(&daemon, "segmentd_workers_lost"), LOST_MAX);
+	/* The file system ends with its server, and they with it. */
+	ck_assert_int_eq(kill(fuse.server, SIGKILL), 0);
+	while (suite_figure(&daemon, "segmentd_workers_lost"))
+		;
+	harness_say(hostile.control, "end");
+	harness_child_await_success(&hostile);
+	harness_say(honest.control, "end");
+	harness_child_await_success(&honest);
+	harness_daemon_stop(&daemon);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -345,6 +467,7 @@ main(void)
 	tcase_add_loop_test(tcase, locks_over_all_marks_hold_up_nobody, 0, 2);
 	tcase_add_test(tcase, leases_of_a_client_hold_up_nobody);
 	tcase_add_test(tcase, fd_that_cannot_be_closed_holds_up_nobody);
+	tcase_add_test(tcase, files_that_cannot_be_closed_cost_a_user_two_workers);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }
