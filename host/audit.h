@@ -80,7 +80,7 @@ struct audit_question {
 static_assert(sizeof(struct audit_question) == 24, "audit_question");
 
 #define AUDIT_MORE		0x1u	/* another message of this answer follows */
-#define AUDIT_INCOMPLETE	0x2u	/* the time was up: there may be more that were not looked at */
+#define AUDIT_INCOMPLETE	0x2u	/* time, memory or descriptors were short: there may be more that were not looked at */
 
 struct audit_answer {
 	uint32_t version;

@@ -15,20 +15,28 @@
 #include "daemon/audit/descriptors.h"
 #include "daemon/audit/objects.h"
 
+struct table {
+	int process_fd;
+	int dir_fd;
+	const char *prefix;
+};
+
 /* How it is open, AUDIT_FD_*; 0: not any more, or it cannot be told. */
 static uint32_t
-read_access(int process_fd, const char *prefix, const char *number)
+read_access(struct objects *objects, const struct table *table, const char *number)
 {
 	cleanup_close int fd = -1;
 	char path[64], text[256], *line;
 	unsigned long flags;
 	ssize_t n;
 
-	(void)snprintf(path, sizeof(path), "%.30sfdinfo/%.20s", prefix, number);
-	fd = openat(process_fd, path, O_RDONLY | O_CLOEXEC);
+	(void)snprintf(path, sizeof(path), "%.30sfdinfo/%.20s", table->prefix, number);
+	fd = openat(table->process_fd, path, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n < 0)
+	if (n < 0) {
+		objects_note(objects, errno);
 		return 0;
+	}
 	text[n] = '\0';
 	line = strstr(text, "flags:");
 	if (!line)
@@ -47,7 +55,7 @@ read_access(int process_fd, const char *prefix, const char *number)
 }
 
 static bool
-is_slots(const struct objects *objects, const struct objects_slot *slot, uint64_t device, int dir_fd, const char *number)
+is_slots(struct objects *objects, const struct objects_slot *slot, uint64_t device, int dir_fd, const char *number)
 {
 	char name[64];
 	ssize_t n;
@@ -55,15 +63,11 @@ is_slots(const struct objects *objects, const struct objects_slot *slot, uint64_
 	if (!objects_is_internal(objects, device))
 		return !slot->is_sysv && slot->device == device;
 	n = readlinkat(dir_fd, number, name, sizeof(name) - 1);
+	if (n < 0)
+		objects_note(objects, errno);
 	name[n > 0 ? n : 0] = '\0';
 	return (slot->is_sysv || slot->device == device) && objects_name_fits(slot, name);
 }
-
-struct table {
-	int process_fd;
-	int dir_fd;
-	const char *prefix;
-};
 
 static void
 look_at(struct objects *objects, const struct table *table, const char *number)
@@ -72,8 +76,10 @@ look_at(struct objects *objects, const struct table *table, const char *number)
 	struct statx status;
 	uint64_t device;
 
-	if (statx(table->dir_fd, number, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &status))
+	if (statx(table->dir_fd, number, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &status)) {
+		objects_note(objects, errno);
 		return;
+	}
 	device = makedev(status.stx_dev_major, status.stx_dev_minor);
 	for (slot = objects_find(objects, status.stx_ino); slot; slot = objects_next(objects, slot)) {
 		struct objects_tally *tally;
@@ -81,7 +87,7 @@ look_at(struct objects *objects, const struct table *table, const char *number)
 
 		if (!is_slots(objects, slot, device, table->dir_fd, number))
 			continue;
-		how = read_access(table->process_fd, table->prefix, number);
+		how = read_access(objects, table, number);
 		if (!how)
 			continue;	/* closed since */
 		tally = objects_touch(objects, slot);

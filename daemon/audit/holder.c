@@ -12,6 +12,7 @@
 #include <sys/statfs.h>
 
 #include "daemon/audit/holder.h"
+#include "daemon/audit/objects.h"
 #include "host/container.h"
 
 #define START_FIELD	22		/* of stat, from 1: clock ticks from the host's start to its own */
@@ -29,18 +30,29 @@ read_at(int dir_fd, const char *name, char *buf, size_t size)
 
 	if (fd < 0)
 		return false;
+	errno = 0;
 	while (len < size - 1 && (n = read(fd, buf + len, size - 1 - len)) > 0)
 		len += (size_t)n;
 	buf[len] = '\0';
 	return len > 0;
 }
 
+/* What could not be read just now. */
+static void
+note(struct holder_self *self)
+{
+	self->is_incomplete = self->is_incomplete || objects_is_want(errno);
+}
+
 static uint64_t
-namespace_of(int process_fd, const char *path)
+namespace_of(struct holder_self *self, int process_fd, const char *path)
 {
 	struct stat status;
 
-	return fstatat(process_fd, path, &status, 0) ? 0 : status.st_ino;
+	if (fstatat(process_fd, path, &status, 0) == 0)
+		return status.st_ino;
+	note(self);
+	return 0;
 }
 
 static int64_t
@@ -55,8 +67,8 @@ void
 holder_self_init(struct holder_self *self)
 {
 	memset(self, 0, sizeof(*self));
-	self->pid_namespace = namespace_of(AT_FDCWD, "/proc/self/ns/pid");
-	self->ipc_namespace = namespace_of(AT_FDCWD, "/proc/self/ns/ipc");
+	self->pid_namespace = namespace_of(self, AT_FDCWD, "/proc/self/ns/pid");
+	self->ipc_namespace = namespace_of(self, AT_FDCWD, "/proc/self/ns/ipc");
 	self->boot_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
 }
 
@@ -94,13 +106,15 @@ describe_start(const struct holder_self *self, const char *rest, struct audit_ho
 
 /* "PID (COMMAND) STATE ...": a command may have parentheses, and the rest has none. */
 static void
-describe_stat(const struct holder_self *self, int process_fd, struct audit_holder *holder)
+describe_stat(struct holder_self *self, int process_fd, struct audit_holder *holder)
 {
 	char text[1024];
 	const char *begin, *end;
 
-	if (!read_at(process_fd, "stat", text, sizeof(text)))
+	if (!read_at(process_fd, "stat", text, sizeof(text))) {
+		note(self);
 		return;
+	}
 	begin = strchr(text, '(');
 	end = strrchr(text, ')');
 	if (!begin || !end || end < begin)
@@ -111,7 +125,7 @@ describe_stat(const struct holder_self *self, int process_fd, struct audit_holde
 
 /* The name comes first and has its newlines escaped. The groups may be many: what stands behind them is not read then. */
 static void
-describe_status(int process_fd, struct audit_holder *holder)
+describe_status(struct holder_self *self, int process_fd, struct audit_holder *holder)
 {
 	char text[8192], *p, *end;
 	struct stat status;
@@ -119,8 +133,10 @@ describe_status(int process_fd, struct audit_holder *holder)
 	/* The directory belongs to root where the process keeps others from looking into it. */
 	if (fstat(process_fd, &status) == 0)
 		holder->uid = status.st_uid;
-	if (!read_at(process_fd, "status", text, sizeof(text)))
+	if (!read_at(process_fd, "status", text, sizeof(text))) {
+		note(self);
 		return;
+	}
 	p = strstr(text, "\nState:\t");
 	if (p && (p[8] == 'T' || p[8] == 't'))
 		holder->how |= AUDIT_STOPPED;
@@ -219,8 +235,10 @@ describe_cgroup(struct holder_self *self, int process_fd, struct audit_holder *h
 	static char text[32768];
 	const struct holder_cgroup *cgroup;
 
-	if (!read_at(process_fd, "cgroup", text, sizeof(text)))
+	if (!read_at(process_fd, "cgroup", text, sizeof(text))) {
+		note(self);
 		return;
+	}
 	cgroup = cgroup_of(self, text);
 	memcpy(holder->cgroup, cgroup->cgroup, sizeof(holder->cgroup));
 	memcpy(holder->container, cgroup->container, sizeof(holder->container));
@@ -234,12 +252,12 @@ holder_describe(struct holder_self *self, int process_fd, struct audit_holder *h
 	uint64_t inode;
 
 	describe_stat(self, process_fd, holder);
-	describe_status(process_fd, holder);
+	describe_status(self, process_fd, holder);
 	describe_cgroup(self, process_fd, holder);
-	inode = namespace_of(process_fd, "ns/pid");
+	inode = namespace_of(self, process_fd, "ns/pid");
 	if (inode && self->pid_namespace && inode != self->pid_namespace)
 		holder->how |= AUDIT_IN_PID_NAMESPACE;
-	inode = namespace_of(process_fd, "ns/ipc");
+	inode = namespace_of(self, process_fd, "ns/ipc");
 	if (inode && self->ipc_namespace && inode != self->ipc_namespace)
 		holder->how |= AUDIT_IN_IPC_NAMESPACE;
 }

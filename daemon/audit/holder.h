@@ -22,6 +22,7 @@ struct holder_cgroup {
 struct holder_self {
 	uint64_t pid_namespace;		/* 0: not known */
 	uint64_t ipc_namespace;
+	bool is_incomplete;		/* something of a process could not be read, since there was no room to */
 	int64_t boot_ns;		/* when the host started, since 1970 */
 	struct holder_cgroup cgroups[HOLDER_CGROUPS];
 	size_t n_cgroups;		/* met so far: the next one's place, in turn */

@@ -27,7 +27,11 @@ add_device(struct objects *objects, unsigned flags)
 	cleanup_close int fd = memfd_create("segmentd-audit", MFD_CLOEXEC | flags);
 	struct stat status;
 
-	if (fd < 0 || fstat(fd, &status) || objects->n_devices == OBJECTS_DEVICES || objects_is_internal(objects, status.st_dev))
+	if (fd < 0 || fstat(fd, &status)) {
+		objects_note(objects, errno);
+		return;
+	}
+	if (objects->n_devices == OBJECTS_DEVICES || objects_is_internal(objects, status.st_dev))
 		return;
 	objects->devices[objects->n_devices++] = status.st_dev;
 }
@@ -122,6 +126,23 @@ objects_touch(struct objects *objects, struct objects_slot *slot)
 		objects->touched[objects->n_touched++] = (uint32_t)(slot - objects->slots);
 	}
 	return &slot->tally;
+}
+
+bool
+objects_is_want(int error)
+{
+	static const int wants[] = { ENOMEM, ENFILE, EMFILE, ENOBUFS, EAGAIN, EINTR };
+
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(wants); i++)
+		if (error == wants[i])
+			return true;
+	return false;
+}
+
+void
+objects_note(struct objects *objects, int error)
+{
+	objects->is_incomplete = objects->is_incomplete || objects_is_want(error);
 }
 
 void

@@ -37,6 +37,7 @@ struct objects {
 	size_t n_touched;
 	uint64_t devices[OBJECTS_DEVICES];
 	size_t n_devices;
+	bool is_incomplete;		/* something may not have been found, since there was no room to look */
 };
 
 #define OBJECTS_NULL	{ 0 }
@@ -53,6 +54,11 @@ struct objects_slot *objects_next(const struct objects *objects, struct objects_
 
 /* The slot's tally, which is among those touched from now on. */
 struct objects_tally *objects_touch(struct objects *objects, struct objects_slot *slot);
+
+/* Whether an errno says that there was no memory or descriptor to look with: whatever was asked for may be there. */
+bool objects_is_want(int error);
+/* Why something could not be looked at, an errno: it has ended, or is not for us to see, or there was no room to. */
+void objects_note(struct objects *objects, int error);
 
 /* Forgets the tallies, for the next process. */
 void objects_forget(struct objects *objects);

@@ -53,12 +53,13 @@ close_directory(DIR **dir)
 		(void)closedir(*dir);
 }
 
+/* What is not there any more has nothing to show. */
 static void
 note(struct who *who, int r)
 {
 	if (r == -EACCES || r == -EPERM)
 		who->is_hidden = true;
-	if (r == -ETIME)
+	else if (r < 0 && r != -ESRCH && r != -ENOENT)
 		who->answer->head.flags |= AUDIT_INCOMPLETE;
 }
 
@@ -75,8 +76,10 @@ is_of_other_device(struct who *who, const struct objects_slot *slot, const struc
 	char path[64];
 
 	(void)snprintf(path, sizeof(path), "map_files/%jx-%jx", (uintmax_t)mapping->start, (uintmax_t)mapping->end);
-	if (statx(who->process_fd, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &status))
+	if (statx(who->process_fd, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &status)) {
+		objects_note(&who->objects, errno);
 		return false;
+	}
 	return status.stx_ino == slot->inode && makedev(status.stx_dev_major, status.stx_dev_minor) == slot->device;
 }
 
@@ -136,11 +139,14 @@ look_at_maps(struct who *who, const char *path)
 
 /* How many threads it has: a process's directory of them has as many links beyond its own two. */
 static bool
-has_threads(const struct who *who)
+has_threads(struct who *who)
 {
 	struct stat status;
 
-	return fstatat(who->process_fd, "task", &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_nlink > 3;
+	if (fstatat(who->process_fd, "task", &status, AT_SYMLINK_NOFOLLOW) == 0)
+		return status.st_nlink > 3;
+	note(who, -errno);
+	return false;
 }
 
 struct tables {
@@ -175,12 +181,13 @@ look_at_threads(struct who *who, bool has_memory)
 
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
 	if (!dir) {
+		note(who, -errno);
 		close_fd(&fd);
 		return;
 	}
 	if (has_memory)
 		(void)tables_add(&tables, who->pid);
-	while ((entry = readdir(dir))) {
+	while ((errno = 0, entry = readdir(dir))) {
 		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
 		char path[48];
 
@@ -203,6 +210,7 @@ look_at_threads(struct who *who, bool has_memory)
 		(void)snprintf(path, sizeof(path), "task/%d/", (int)tid);
 		note(who, descriptors_look(&who->objects, who->process_fd, path, who->until_ns));
 	}
+	note(who, -errno);
 }
 
 /* Processes. */
@@ -240,10 +248,13 @@ look_at_process(struct who *who, int proc_fd, const char *name)
 	bool has_memory;
 	int r;
 
-	if (fd < 0)
-		return 0;	/* it has ended */
-	who->process_fd = fd;
 	who->is_hidden = false;
+	if (fd < 0) {
+		note(who, -errno);
+		who->answer->head.n_hidden += who->is_hidden;
+		return 0;
+	}
+	who->process_fd = fd;
 	who->until_ns = min_u64(clock_monotonic_ns() + PROCESS_NS, who->question->until_ns);
 	minder_begin(who->progress, (uint64_t)who->pid);
 	who->answer->head.n_seen++;
@@ -260,6 +271,8 @@ look_at_process(struct who *who, int proc_fd, const char *name)
 	if (who->is_hidden)
 		who->answer->head.n_hidden++;
 	r = tell(who);
+	if (who->objects.is_incomplete || who->self.is_incomplete)
+		who->answer->head.flags |= AUDIT_INCOMPLETE;
 	minder_end(who->progress);
 	return r;
 }
@@ -268,7 +281,7 @@ look_at_process(struct who *who, int proc_fd, const char *name)
 static bool
 is_partial(int proc_fd)
 {
-	return faccessat(proc_fd, "1", F_OK, 0) != 0;
+	return faccessat(proc_fd, "1", F_OK, 0) != 0 && !objects_is_want(errno);
 }
 
 static void
@@ -288,15 +301,17 @@ say_hidden(struct audit_answer *head, bool is_partial)
 	    "process itself keeps us from it", missing, *missing ? "; start segmentd-audit.socket" : "");
 }
 
-/* Whether /proc counts processes as we do, who are told by their pids. */
-static bool
-proc_is_ours(int proc_fd)
+/* Whether /proc counts processes as we do, who are told by their pids: 0; -EXDEV: not; or why that cannot be told. */
+static int
+check_proc(int proc_fd)
 {
 	char link[32];
 	ssize_t n = readlinkat(proc_fd, "self", link, sizeof(link) - 1);
 
+	if (n < 0 && errno != ENOENT)
+		return -errno;
 	link[n > 0 ? n : 0] = '\0';
-	return strtol(link, NULL, 10) == (long)getpid();
+	return strtol(link, NULL, 10) == (long)getpid() ? 0 : -EXDEV;
 }
 
 /* The kernel lists them by their pids, so that one who begins again goes on behind the last. */
@@ -304,10 +319,10 @@ static int
 look_at_all(struct who *who, DIR *proc)
 {
 	uint64_t done = who->progress->step;
-	const struct dirent *entry;
+	const struct dirent *entry = NULL;
 	int r = 0;
 
-	while (r == 0 && (entry = readdir(proc))) {
+	while (r == 0 && (errno = 0, entry = readdir(proc))) {
 		if (!isdigit((unsigned char)entry->d_name[0]))
 			continue;
 		who->pid = (pid_t)strtol(entry->d_name, NULL, 10);
@@ -319,6 +334,8 @@ look_at_all(struct who *who, DIR *proc)
 		}
 		r = look_at_process(who, dirfd(proc), entry->d_name);
 	}
+	if (r == 0 && !entry && errno)
+		who->answer->head.flags |= AUDIT_INCOMPLETE;
 	return r;
 }
 
@@ -351,7 +368,8 @@ static int
 prepare(struct who *who)
 {
 	static struct minder_progress *progress;
-	cleanup_close int proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cleanup_close int proc_fd = -1;
+	int r;
 
 	if (!progress)
 		progress = minder_share(sizeof(*progress));
@@ -361,8 +379,10 @@ prepare(struct who *who)
 	who->progress = progress;
 	who->own = getpid();
 	holder_self_init(&who->self);
-	if (proc_fd >= 0 && !proc_is_ours(proc_fd))
-		return -EXDEV;
+	proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	r = proc_fd < 0 ? -errno : check_proc(proc_fd);
+	if (r)
+		return r;
 	return objects_init(&who->objects, who->question->rows, who->question->head->n_rows);
 }
 
@@ -377,7 +397,7 @@ who_serve(const struct question *question, struct answer *answer)
 	if (r == -EXDEV)
 		return answer_fail(answer, r, "/proc is not that of our pid namespace: mount it there (mount -t proc proc /proc)");
 	if (r < 0)
-		return answer_fail(answer, r, "no memory for %u objects", question->head->n_rows);
+		return answer_fail(answer, r, "%u objects cannot be looked for: %s", question->head->n_rows, strerror(-r));
 	r = minder_run(who.progress, STUCK_NS, look, give_up, &who);
 	objects_deinit(&who.objects);
 	return r;
