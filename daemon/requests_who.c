@@ -22,7 +22,6 @@ static size_t
 requests_describe_who(struct requests *requests, const struct who_answer *answer)
 {
 	struct protocol_told *reply = (void *)&requests->reply;
-	const char *text = answer->text ? answer->text : "";
 	size_t size = sizeof(*reply), objects_size = answer->told.n_objects * sizeof(answer->objects[0]);
 	pid_t pids[WHO_PIDS];
 
@@ -31,12 +30,12 @@ requests_describe_who(struct requests *requests, const struct who_answer *answer
 	reply->pid_namespace = process_own_pid_namespace();
 	reply->ipc_namespace = sysv_namespace();
 	reply->n_pids = (uint32_t)who_own_pids(requests->who, pids, WHO_PIDS);
-	reply->text_len = (uint32_t)strlen(text) + 1;
+	reply->text_len = (uint32_t)strlen(answer->text) + 1;
 	memcpy(requests->reply.bytes + size, answer->objects, objects_size);
 	size += objects_size;
 	memcpy(requests->reply.bytes + size, pids, reply->n_pids * sizeof(pids[0]));
 	size += reply->n_pids * sizeof(pids[0]);
-	memcpy(requests->reply.bytes + size, text, reply->text_len);
+	memcpy(requests->reply.bytes + size, answer->text, reply->text_len);
 	return size + reply->text_len;
 }
 

@@ -425,8 +425,7 @@ who_conclude(struct who_entry *entry, const struct auditor_end *end)
 	}
 	told->flags |= (end->is_incomplete ? PROTOCOL_TOLD_INCOMPLETE : 0) | (end->is_own ? PROTOCOL_TOLD_OWN_RIGHTS : 0) |
 	    (entry->who->auditor->has_other_pids ? PROTOCOL_TOLD_OTHER_PIDS : 0);
-	if (*end->text)
-		entry->answer->text = strdup(end->text);
+	(void)snprintf(entry->answer->text, sizeof(entry->answer->text), "%s", end->text);
 	charge_deinit(&entry->answer->charge);
 	return true;
 }

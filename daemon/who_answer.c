@@ -32,7 +32,7 @@ void
 who_answer_clear(struct who_answer *answer)
 {
 	free(take_ptr(answer->rows));
-	free(take_ptr(answer->text));
+	answer->text[0] = '\0';
 	answer->n_rows = answer->rows_size = 0;
 	if (answer->charge.account)
 		(void)charge_resize(&answer->charge, 0);

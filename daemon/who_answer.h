@@ -20,7 +20,7 @@ struct who_answer {
 	unsigned n_users;
 	struct charge charge;		/* for rows_size, while they are gathered; of no account: they are not charged */
 	struct protocol_told told;	/* without header and lengths */
-	char *text;			/* "" is NULL */
+	char text[AUDIT_TEXT_SIZE];
 	struct protocol_object objects[WHO_OBJECTS];	/* told.n_objects of them */
 	struct protocol_process *rows;
 	size_t n_rows;
