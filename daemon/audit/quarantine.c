@@ -40,15 +40,17 @@ format_number(char *buf, size_t size, ino_t inode)
 	(void)snprintf(buf, size, "%ju", (uintmax_t)inode);
 }
 
-/* Whether what is open is a directory of ours that has this name. */
-static bool
-is_ours(int dir_fd, const char *name, int fd)
+/* Whether what is open is a directory of ours that has this name: 0; -EPERM: it is not; or why that cannot be told. */
+static int
+check_ours(int dir_fd, const char *name, int fd)
 {
 	struct stat opened, named;
+	int r = fstat(fd, &opened) ? -errno : object_stat(dir_fd, name, &named);
 
-	return fstat(fd, &opened) == 0 && S_ISDIR(opened.st_mode) && opened.st_uid == geteuid() &&
-	    (opened.st_mode & 07777) == 0700 && object_stat(dir_fd, name, &named) == 0 &&
-	    named.st_ino == opened.st_ino && named.st_dev == opened.st_dev;
+	if (r)
+		return r == -ENOENT ? -EPERM : r;
+	return S_ISDIR(opened.st_mode) && opened.st_uid == geteuid() && (opened.st_mode & 07777) == 0700 &&
+	    named.st_ino == opened.st_ino && named.st_dev == opened.st_dev ? 0 : -EPERM;
 }
 
 /* Opens and locks one by its name. -EBUSY: somebody lives there; -EPERM: it is not ours. */
@@ -56,18 +58,20 @@ static int
 open_quarantine(int dir_fd, const char *name, int *ret_fd)
 {
 	cleanup_close int fd = -1;
-	int opened = object_open(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK);
+	int opened = object_open(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK), r;
 
 	if (opened < 0)
 		return opened;
 	fd = opened;
-	if (!is_ours(dir_fd, name, fd))
-		return -EPERM;
+	r = check_ours(dir_fd, name, fd);
+	if (r)
+		return r;
 	if (flock(fd, LOCK_EX | LOCK_NB))
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
 	/* Who settles what was left may have taken it for that, and removed it, before the lock was ours. */
-	if (!is_ours(dir_fd, name, fd))
-		return -EBUSY;
+	r = check_ours(dir_fd, name, fd);
+	if (r)
+		return r == -EPERM ? -EBUSY : r;
 	*ret_fd = take_fd(&fd);
 	return 0;
 }
@@ -88,6 +92,9 @@ quarantine_make(struct quarantine *quarantine, int dir_fd)
 		r = mkdirat(dir_fd, quarantine->name, 0700) ? -errno : 0;
 		if (r == 0)
 			r = open_quarantine(dir_fd, quarantine->name, &quarantine->fd);
+		/* It is ours, and empty, unless somebody who settles has it. */
+		if (r < 0 && r != -EEXIST && r != -EBUSY && r != -ENOENT)
+			(void)unlinkat(dir_fd, quarantine->name, AT_REMOVEDIR);
 	}
 	if (r == 0)
 		quarantine->dir_fd = dir_fd;
@@ -276,6 +283,13 @@ settle_number(struct settling *settling, struct quarantine *quarantine, const ch
 	(void)unlinkat(quarantine->fd, number, AT_REMOVEDIR);
 }
 
+/* What is not ours, or is that of one that lives, concerns us no more. */
+static bool
+is_others(int r)
+{
+	return r == -EPERM || r == -EACCES || r == -EBUSY || r == -ENOENT || r == -ENOTDIR || r == -ELOOP || r == -EXDEV;
+}
+
 /* Whether nothing of it is left. */
 static bool
 settle_one(struct settling *settling, int dir_fd, const char *name)
@@ -283,10 +297,10 @@ settle_one(struct settling *settling, int dir_fd, const char *name)
 	__attribute__((cleanup(close_directory))) DIR *dir = NULL;
 	struct quarantine quarantine = { .dir_fd = dir_fd, .fd = -1 };
 	const struct dirent *entry;
-	int fd;
+	int fd, r = open_quarantine(dir_fd, name, &quarantine.fd);
 
-	if (open_quarantine(dir_fd, name, &quarantine.fd) < 0)
-		return true;
+	if (r < 0)
+		return is_others(r);
 	(void)snprintf(quarantine.name, sizeof(quarantine.name), "%s", name);
 	fd = openat(quarantine.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -312,14 +326,13 @@ quarantine_settle(int dir_fd)
 		close_fd(&fd);
 		return false;
 	}
-	while ((entry = readdir(dir))) {
-		if (clock_monotonic_ns() >= settling.until_ns) {
-			is_all = false;
+	while ((errno = 0, entry = readdir(dir))) {
+		if (clock_monotonic_ns() >= settling.until_ns)
 			break;
-		}
 		if (stray_posix_is_quarantine(entry->d_name) && strlen(entry->d_name) < sizeof(((struct quarantine *)0)->name))
 			is_all = settle_one(&settling, dir_fd, entry->d_name) && is_all;
 	}
+	is_all = is_all && !entry && !errno;
 	say_waiting(&settling);
 	return is_all;
 }

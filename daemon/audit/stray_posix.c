@@ -71,12 +71,19 @@ stray_posix_release(int fd)
 	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
 }
 
+/* Describes it, and decides that it is none, or that this cannot be told. */
 static bool
-is_object(int dir_fd, const struct stat *status)
+is_object(int dir_fd, const struct stat *status, struct audit_stray *stray)
 {
 	struct stat dir;
 
-	return S_ISREG(status->st_mode) && status->st_nlink == 1 && fstat(dir_fd, &dir) == 0 && dir.st_dev == status->st_dev;
+	describe(status, stray);
+	if (fstat(dir_fd, &dir)) {
+		decide(stray, AUDIT_UNKNOWN, AUDIT_BY_NOTHING, -errno);
+		return false;
+	}
+	decide(stray, AUDIT_UNFIT, AUDIT_BY_NOTHING, 0);
+	return S_ISREG(status->st_mode) && status->st_nlink == 1 && dir.st_dev == status->st_dev;
 }
 
 static void
@@ -115,9 +122,7 @@ stray_posix_judge(int dir_fd, const char *name, struct audit_stray *ret_stray, i
 		decide_unopened(ret_stray, -r);
 		return;
 	}
-	describe(&status, ret_stray);
-	decide(ret_stray, AUDIT_UNFIT, AUDIT_BY_NOTHING, 0);
-	if (!is_object(dir_fd, &status))
+	if (!is_object(dir_fd, &status, ret_stray))
 		return;
 	opened = object_open(dir_fd, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY);
 	if (opened < 0) {
@@ -129,8 +134,7 @@ stray_posix_judge(int dir_fd, const char *name, struct audit_stray *ret_stray, i
 		decide(ret_stray, AUDIT_UNKNOWN, AUDIT_BY_NOTHING, -errno);
 		return;
 	}
-	describe(&status, ret_stray);
-	if (!is_object(dir_fd, &status))
+	if (!is_object(dir_fd, &status, ret_stray))
 		return;
 	r = stray_posix_lease(fd);
 	if (r == -EAGAIN || r == -EBUSY)
