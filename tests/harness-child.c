@@ -160,10 +160,12 @@ harness_audit_program(void)
 }
 
 static void __attribute__((noreturn))
-serve_audit(int fd)
+serve_audit(const struct harness_daemon *daemon, int fd)
 {
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)signal(SIGCHLD, SIG_IGN);
+	if (daemon->before_audit)
+		daemon->before_audit(daemon->before_audit_arg);
 	for (;;) {
 		int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 		pid_t pid;
@@ -191,8 +193,9 @@ harness_daemon_serve_audit(struct harness_daemon *daemon)
 	harness_assert(fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 16) == 0, "%s: %s",
 	    daemon->audit, strerror(errno));
 	(void)chmod(daemon->audit, 0666);
-	if (harness_fork() == 0)
-		serve_audit(fd);
+	daemon->audit_pid = harness_fork();
+	if (daemon->audit_pid == 0)
+		serve_audit(daemon, fd);
 	(void)close(fd);
 }
 

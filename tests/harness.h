@@ -71,6 +71,9 @@ struct harness_daemon {
 	char log[96];
 	char notify[96];
 	char audit[96];			/* the socket of segmentd-audit, where one is served */
+	pid_t audit_pid;		/* who starts one for each connection; 0: nobody */
+	void (*before_audit)(void *arg);	/* in that new process; or NULL */
+	void *before_audit_arg;
 	const char *program;		/* NULL: the daemon of the build tree */
 	void (*before_exec)(void *arg);	/* in the new process; or NULL */
 	void *before_exec_arg;

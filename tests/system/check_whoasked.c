@@ -223,7 +223,7 @@ START_TEST(pids_of_another_namespace_are_told_as_such)
 	harness_need_root();
 	harness_daemon_prepare(&looking.daemon, "memory_reserve = \"16MiB\"; workers = 1;", looking_book);
 	harness_daemon_serve_audit(&looking.daemon);
-	looking_on_own_host(ask_from_within);
+	world_on_own_host(ask_from_within);
 	harness_daemon_remove(&looking.daemon);
 }
 END_TEST

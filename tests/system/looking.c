@@ -3,12 +3,6 @@
 /* Of others on the real host it may be hidden what they have, whoever asks: so that nothing is certain there. */
 #include "config.h"
 
-#include <sched.h>
-#include <signal.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-
 #include "tests/system/looking.h"
 
 const char looking_book[] = "segments = ( { name = \"book\"; size = \"64KiB\"; mlock = false; mode = \"0666\"; } );\n";
@@ -41,46 +35,6 @@ int
 looking_who(void)
 {
 	return keeper_who(&looking.conn, "book", &looking.told, looking.text, sizeof(looking.text), looking.rows, LOOKING_ROWS);
-}
-
-#define NO_HOST	77
-
-/* In a process between: who has entered a pid namespace that has ended can start nothing any more. */
-static void __attribute__((noreturn))
-run_host(void (*body)(void))
-{
-	int status = 0;
-	pid_t pid;
-
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (unshare(CLONE_NEWPID | CLONE_NEWNS))
-		_exit(NO_HOST);
-	pid = harness_fork();
-	if (pid == 0) {
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		harness_assert(harness_make_private("/proc") == 0 &&
-		    mount("proc", "/proc", "proc", 0, NULL) == 0, "/proc: %s", strerror(errno));
-		body();
-		_exit(0);
-	}
-	(void)waitpid(pid, &status, 0);
-	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : HARNESS_EXIT_FAILED);
-}
-
-void
-looking_on_own_host(void (*body)(void))
-{
-	int status = NO_HOST << 8;
-	pid_t pid = geteuid() == 0 ? harness_fork() : -1;
-
-	if (pid == 0)
-		run_host(body);
-	if (pid > 0)
-		harness_assert(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
-	if (status == NO_HOST << 8)
-		body();
-	else
-		harness_assert(status == 0, "it ended with %x", (unsigned)status);
 }
 
 void

@@ -8,6 +8,7 @@
 
 #include "tests/system/keeper.h"
 #include "tests/system/suite.h"
+#include "tests/system/world.h"
 
 #define LOOKING_SIZE	(64 * KIB)
 #define LOOKING_ROWS	600
@@ -34,14 +35,11 @@ struct looking {
 
 extern struct looking looking;
 
-/* Runs a test on a host of its own, where there can be one; who is not root has to do with the real one. */
-void looking_on_own_host(void (*body)(void));
-
 #define LOOKING_TEST(name)						\
 	static void name##_body(void);					\
 	START_TEST(name)						\
 	{								\
-		looking_on_own_host(name##_body);			\
+		world_on_own_host(name##_body);			\
 	}								\
 	END_TEST							\
 	static void name##_body(void)

@@ -6,6 +6,8 @@
 #include <dirent.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/shm.h>
 #include <sys/statvfs.h>
@@ -153,4 +155,44 @@ world_await_childless(const char *when)
 		harness_assert(clock_monotonic_ns() < deadline_ns, "%s a process is left", when);
 		(void)poll(NULL, 0, 1);
 	}
+}
+
+#define NO_HOST	77
+
+/* In a process between: who has entered a pid namespace that has ended can start nothing any more. */
+static void __attribute__((noreturn))
+run_host(void (*body)(void))
+{
+	int status = 0;
+	pid_t pid;
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (unshare(CLONE_NEWPID | CLONE_NEWNS))
+		_exit(NO_HOST);
+	pid = harness_fork();
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		harness_assert(harness_make_private("/proc") == 0 &&
+		    mount("proc", "/proc", "proc", 0, NULL) == 0, "/proc: %s", strerror(errno));
+		body();
+		_exit(0);
+	}
+	(void)waitpid(pid, &status, 0);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : HARNESS_EXIT_FAILED);
+}
+
+void
+world_on_own_host(void (*body)(void))
+{
+	int status = NO_HOST << 8;
+	pid_t pid = geteuid() == 0 ? harness_fork() : -1;
+
+	if (pid == 0)
+		run_host(body);
+	if (pid > 0)
+		harness_assert(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
+	if (status == NO_HOST << 8)
+		body();
+	else
+		harness_assert(status == 0, "it ended with %x", (unsigned)status);
 }

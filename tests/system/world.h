@@ -48,4 +48,10 @@ void world_await_empty(const char *when);
 /* Reaps whoever lost its parent, and waits until there is no child left. */
 void world_await_childless(const char *when);
 
+/*
+ * Runs it where there are no processes but its own, and /proc says so; who is not root has to do with the real host. It fails, and
+ * skips, as it would otherwise.
+ */
+void world_on_own_host(void (*body)(void));
+
 #endif
