@@ -8,5 +8,7 @@
 
 /* Fails the test if it has died. */
 void asleep_await(pid_t daemon);
+/* Likewise somebody who may also end. */
+void asleep_await_end(pid_t pid);
 
 #endif

@@ -138,6 +138,7 @@ static const struct row rows[] = {
 	{ SYS_msync, "msync", { EIO, ENOMEM } },
 	{ SYS_newfstatat, "newfstatat", { ENOMEM, EACCES }, .counts = is_path, .otherwise = EIO },
 	{ SYS_openat, "openat", { EMFILE, ENOMEM, EACCES } },
+	{ SYS_openat2, "openat2", { EMFILE, ENOMEM, EAGAIN } },
 	{ SYS_pidfd_open, "pidfd_open", { EMFILE, ESRCH } },
 	{ SYS_pidfd_send_signal, "pidfd_send_signal", { ESRCH } },
 	{ SYS_pipe2, "pipe2", { EMFILE } },

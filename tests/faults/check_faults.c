@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * Every allocation, or every system call, of the daemon and of its worker fails once, in all that clients and administrators do.
+ * Every allocation, or every system call, of the daemon, of its worker and of segmentd-audit fails once, in all that clients and administrators do.
  * $FAULTS_ALL has each of them; without it the full check, and still more so the quick one, has as many as there is time for, others
  * each time by the clock, and says how many.
  */
@@ -92,10 +92,12 @@ tell(const char *whose)
 static void
 add_rows(size_t i, uint64_t shift)
 {
+	bool is_wanted = injector_is_wanted(faults_operations[i].name) && (scene.target != FAULTS_AUDIT || faults_operations[i].asks_audit);
 	unsigned n_variants = FAULTS_KIND == FAULTS_CALLS ? CALLS_VARIANTS : 1;
-	size_t n = faults_n_operations * n_variants, one_of = injector_is_all() || harness_is_full() ? 1 : n / QUICK_ROWS;
+	size_t n = faults_n_operations * n_variants;
+	size_t one_of = injector_is_all() || harness_is_full() || scene.target == FAULTS_AUDIT ? 1 : n / QUICK_ROWS;
 
-	for (unsigned variant = 0; injector_is_wanted(faults_operations[i].name) && variant < n_variants; variant++)
+	for (unsigned variant = 0; is_wanted && variant < n_variants; variant++)
 		if ((i * n_variants + variant + shift) % one_of == 0)
 			add_row(&faults_operations[i], variant);
 }
@@ -107,15 +109,14 @@ run(enum faults_target target, size_t first, size_t n)
 	uint64_t seconds = harness_is_full() ? FULL_S : QUICK_S, shift = clock_realtime_ns() / NS_PER_MS;
 
 	n_rows = 0;
-	if (n == 1 && !injector_is_wanted(faults_operations[first].name))
+	if (n == 1 && (!injector_is_wanted(faults_operations[first].name) || (target == FAULTS_AUDIT && !faults_operations[first].asks_audit)))
 		return;
-	scene_begin(&scene, FAULTS_KIND);
-	scene.target = target;
+	scene_begin(&scene, FAULTS_KIND, target);
 	for (size_t i = first; i < first + n; i++)
 		add_rows(i, shift);
 	fail_all(clock_monotonic_ns() + seconds * harness_scale() * NS_PER_SEC, shift);
 	scene_end(&scene);
-	tell(target == FAULTS_DAEMON ? "the daemon" : "its worker");
+	tell(scene_target_name(target));
 }
 
 /* All of an operation's have a daemon of their own. */
@@ -131,6 +132,22 @@ START_TEST(one_fails_in_its_worker)
 }
 END_TEST
 
+/* It looks at all processes of the host: at these alone, so that they are the same each time. */
+static size_t first_operation;
+
+static void
+run_audit(void)
+{
+	run(FAULTS_AUDIT, first_operation, injector_is_all() ? 1 : faults_n_operations);
+}
+
+START_TEST(one_fails_in_the_audit_program)
+{
+	first_operation = (size_t)_i;
+	world_on_own_host(run_audit);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -141,6 +158,7 @@ main(void)
 	tcase_set_timeout(tcase, injector_is_all() ? 0 : HARNESS_TEST_TIMEOUT_S);
 	tcase_add_loop_test(tcase, one_fails_in_the_daemon, 0, n);
 	tcase_add_loop_test(tcase, one_fails_in_its_worker, 0, n);
+	tcase_add_loop_test(tcase, one_fails_in_the_audit_program, 0, n);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }

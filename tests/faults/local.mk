@@ -14,8 +14,8 @@ tests_faults_preload_la_LIBADD = -ldl
 
 FAULTS_INJECTOR = tests/faults/injector.c tests/faults/injector.h tests/faults/tracing.c tests/faults/tracing.h \
 	tests/faults/calls.c tests/faults/calls.h tests/faults/page.h
-FAULTS_SCENE = tests/faults/scene.c tests/faults/scene.h tests/faults/operations.c tests/faults/asleep.c tests/faults/asleep.h \
-	$(FAULTS_INJECTOR)
+FAULTS_SCENE = tests/faults/scene.c tests/faults/scene.h tests/faults/operations.c \
+	tests/faults/auditing.c tests/faults/auditing.h tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_INJECTOR)
 
 check_PROGRAMS += tests/faults/check_allocations
 tests_faults_check_allocations_SOURCES = tests/faults/check_faults.c $(FAULTS_SCENE)

@@ -8,11 +8,10 @@
 #include <signal.h>
 #include <sys/mman.h>
 
-#include "tests/faults/scene.h"
+#include "tests/faults/auditing.h"
 #include "tests/system/suite.h"
 
 #define ROWS		32
-#define STRAY_MS	3000			/* longer it is looked again by the clock */
 
 static int
 connect_only(struct faults_scene *scene)
@@ -406,71 +405,6 @@ await_new(struct faults_scene *scene)
 	return r;
 }
 
-static int
-ask_who(struct faults_scene *scene)
-{
-	struct protocol_who request = { .name = "m" };
-	struct protocol_who_rows rows = { .cursor = 0 };
-	struct harness_reply reply;
-	struct harness_conn conn;
-	int r = scene_dial(scene, &conn);
-
-	r = r ? r : harness_ask(&conn, PROTOCOL_WHO, &request.header, sizeof(request), &reply);
-	if (r == 0 && ((struct protocol_told *)(void *)reply.bytes)->n_rows)
-		r = harness_ask(&conn, PROTOCOL_WHO_ROWS, &rows.header, sizeof(rows), &reply);
-	harness_close(&conn);
-	return r;
-}
-
-/* What nobody has goes by a rule, or is left to a later look. */
-static const char first_path[] = "/dev/shm/stray-1", next_path[] = "/dev/shm/stray-2";
-
-static void
-prepare_stray(struct faults_scene *scene)
-{
-	scene->rules = "orphans = ( { posix = \"/stray-*\"; after = \"1ms\"; action = \"remove\"; } );\n";
-	scene_reload(scene, "");
-}
-
-static bool
-is_stray_gone(const char *path, uint64_t ms)
-{
-	uint64_t deadline_ns = clock_monotonic_ns() + ms * NS_PER_MS;
-
-	while (access(path, F_OK) == 0 && clock_monotonic_ns() < deadline_ns)
-		(void)poll(NULL, 0, 1);
-	return access(path, F_OK) != 0;
-}
-
-static bool
-leave_stray(const char *path, uint64_t ms)
-{
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	harness_assert(fd >= 0, "%s: %s", path, strerror(errno));
-	(void)close(fd);
-	return is_stray_gone(path, ms);
-}
-
-static int
-sweep(struct faults_scene *scene)
-{
-	return leave_stray(first_path, STRAY_MS) ? 0 : -ETIMEDOUT;
-}
-
-/* The next one is seen all the same; with new rules the directory is looked at anew. */
-static void
-settle_stray(struct faults_scene *scene)
-{
-	harness_assert(leave_stray(next_path, HARNESS_TIMEOUT_MS), "%s is not seen; failed: %s", next_path,
-	    injector_describe(&scene->injector));
-	if (!is_stray_gone(first_path, 0))
-		scene_reload(scene, "");
-	harness_assert(is_stray_gone(first_path, HARNESS_TIMEOUT_MS), "%s is still there", first_path);
-	scene->rules = "";
-	scene_reload(scene, "");
-}
-
 /* An attachment whose connection has gone is another one's of the same process. */
 static int
 return_to(struct harness_conn *conn, const struct protocol_attached *attached)
@@ -561,8 +495,9 @@ const struct faults_operation faults_operations[] = {
 	{ "remove by reload", .prepare = prepare_removal, .run = add, .settle = settle_reload },
 	{ "retry", .prepare = prepare_retry, .run = retry, .settle = settle_reload },
 	{ "wait", .prepare = configure_more, .run = await_new, .settle = settle_reload },
-	{ "who", .run = ask_who },
-	{ "orphans", .prepare = prepare_stray, .run = sweep, .settle = settle_stray },
+	{ "who has memfd", .asks_audit = true, .run = auditing_who_memfd, .settle = auditing_settle_who },
+	{ "who has posix", .asks_audit = true, .run = auditing_who_posix, .settle = auditing_settle_who },
+	{ "orphans", .asks_audit = true, .prepare = auditing_prepare_posix, .run = auditing_sweep_posix, .settle = auditing_settle_posix },
 	{ "return", .run = bring_back },
 	{ "write back", .prepare = prepare_writeback, .run = add, .settle = settle_writeback },
 };

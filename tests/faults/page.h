@@ -25,6 +25,7 @@ enum faults_target {
 	FAULTS_DAEMON,
 	FAULTS_WORKER,
 	FAULTS_CLIENT,
+	FAULTS_AUDIT,			/* segmentd-audit, that the daemon starts */
 	FAULTS_TARGET_N
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * Loaded before the C library into the daemon, its workers or a client: one allocation, by its number, fails as if there were no
+ * Loaded before the C library into the daemon, its workers, segmentd-audit or a client: one allocation, by its number, fails as if there were no
  * memory. All others are the C library's, or the sanitizer's. What the C library allocates for itself counts as well; that of
  * others which nobody lives through is left out and counted apart (faults_left_out of page.h), but in a worker, which may die at
  * any time. getgrnam(3) and getpwnam(3) fail as a whole instead.
@@ -98,6 +98,8 @@ begin(int argc, char **argv)
 		self = FAULTS_WORKER;
 	else if (argc > 0 && strcmp(argv[0], "segmentd") == 0)
 		self = FAULTS_DAEMON;
+	else if (argc > 0 && strcmp(argv[0], "segmentd-audit") == 0)
+		self = FAULTS_AUDIT;
 	frame = mmap(NULL, FAULTS_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	(void)close(fd);
 	if (frame != MAP_FAILED)

@@ -4,7 +4,9 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <sys/wait.h>
 
 #include "tests/faults/asleep.h"
 #include "tests/faults/scene.h"
@@ -32,6 +34,19 @@ static const char segments[] =
     "templates = ( { name = \"t-\"; max_size = \"64KiB\"; page_size = \"base\"; lifetime = \"persistent\"; mlock = false; },\n"
     "{ name = \"ty-\"; backend = \"sysv\"; mode = \"0660\"; max_size = \"64KiB\"; page_size = \"base\"; lifetime = \"persistent\"; "
     "mlock = false; } );\n";
+
+const char *
+scene_target_name(enum faults_target target)
+{
+	static const char *const target_names[FAULTS_TARGET_N] = {
+		[FAULTS_DAEMON] = "the daemon",
+		[FAULTS_WORKER] = "its worker",
+		[FAULTS_CLIENT] = "a client",
+		[FAULTS_AUDIT] = "segmentd-audit",
+	};
+
+	return target_names[target];
+}
 
 void
 scene_configure(struct faults_scene *scene, const char *more)
@@ -193,7 +208,7 @@ scene_fail_at(struct faults_scene *scene, const struct faults_operation *operati
 	if (ftruncate(open(scene->manager.daemon.log, O_WRONLY | O_CLOEXEC), 0))
 		return false;
 	note(scene, "=== %s, %s %ju of %s\n", operation->name, scene->injector.kind == FAULTS_CALLS ? "call" : "allocation", (uintmax_t)at,
-	    scene->target == FAULTS_DAEMON ? "the daemon" : "its worker");
+	    scene_target_name(scene->target));
 	if (operation->prepare)
 		operation->prepare(scene);
 	asleep_await(scene->manager.daemon.pid);
@@ -214,16 +229,28 @@ scene_fail_at(struct faults_scene *scene, const struct faults_operation *operati
 	return has_failed;
 }
 
-void
-scene_begin(struct faults_scene *scene, enum faults_kind kind)
+/* One that has all rights: with the daemon's own it sees little. */
+static void
+serve_audit(struct faults_scene *scene)
 {
-	*scene = (struct faults_scene) { .watcher = HARNESS_CONN_NULL, .rules = "" };
+	scene->manager.daemon.before_audit = injector_prepare;
+	scene->manager.daemon.before_audit_arg = &scene->injector;
+	harness_daemon_serve_audit(&scene->manager.daemon);
+	injector_take(&scene->injector, scene->manager.daemon.audit_pid);
+}
+
+void
+scene_begin(struct faults_scene *scene, enum faults_kind kind, enum faults_target target)
+{
+	*scene = (struct faults_scene) { .watcher = HARNESS_CONN_NULL, .rules = "", .target = target };
 	world_enter();
 	harness_manager_prepare(&scene->manager, daemon_keys, "");
 	scene_configure(scene, "");
 	injector_init(&scene->injector, kind, scene->manager.daemon.dir);
 	scene->manager.daemon.before_exec = injector_prepare;
 	scene->manager.daemon.before_exec_arg = &scene->injector;
+	if (target == FAULTS_AUDIT)
+		serve_audit(scene);
 	harness_manager_launch(&scene->manager);
 	injector_take(&scene->injector, scene->manager.daemon.pid);
 	harness_manager_await_ready(&scene->manager);
@@ -239,6 +266,10 @@ void
 scene_end(struct faults_scene *scene)
 {
 	injector_let_go(&scene->injector);
+	if (scene->manager.daemon.audit_pid) {
+		(void)kill(scene->manager.daemon.audit_pid, SIGKILL);
+		(void)waitpid(scene->manager.daemon.audit_pid, NULL, 0);
+	}
 	harness_close(&scene->watcher);
 	harness_manager_stop(&scene->manager);
 	injector_deinit(&scene->injector);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * A daemon with a segment of each backend, and operations in each of which one system call or one allocation fails: of the daemon or
- * of its worker. Whoever asked gets what was asked for, or an error and a sentence, or is hung up on. Then nobody has lost anything
+ * A daemon with a segment of each backend, and operations in each of which one system call or one allocation fails: of the daemon, of
+ * its worker, or of segmentd-audit. Whoever asked gets what was asked for, or an error and a sentence, or is hung up on. Then nobody has lost anything
  * by it: the same can be had by the next one, up to the limits, and nothing has become more.
  */
 #ifndef TESTS_FAULTS_SCENE_H
@@ -30,6 +30,7 @@ struct faults_scene {
 
 struct faults_operation {
 	const char *name;
+	bool asks_audit;			/* segmentd-audit has a part in it */
 	void (*prepare)(struct faults_scene *scene);	/* or NULL: nothing fails yet */
 	int (*run)(struct faults_scene *scene);		/* 0, or what it was refused with */
 	void (*settle)(struct faults_scene *scene);	/* or NULL: nothing fails any more */
@@ -38,11 +39,14 @@ struct faults_operation {
 extern const struct faults_operation faults_operations[];
 extern const size_t faults_n_operations;
 
-void scene_begin(struct faults_scene *scene, enum faults_kind kind);
+void scene_begin(struct faults_scene *scene, enum faults_kind kind, enum faults_target target);
 void scene_end(struct faults_scene *scene);
 
 /* The operation with that one failing. Whether it came so far. */
 bool scene_fail_at(struct faults_scene *scene, const struct faults_operation *operation, uint64_t at);
+
+/* "the daemon" */
+const char *scene_target_name(enum faults_target target);
 
 /* For operations. */
 

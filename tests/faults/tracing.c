@@ -31,6 +31,14 @@ struct traced {
 	int error;			/* that the call is to return; 0: its own */
 };
 
+/* By what they are called with. */
+static const char *const names[FAULTS_TARGET_N] = {
+	[FAULTS_DAEMON] = "segmentd",
+	[FAULTS_WORKER] = "segmentd-worker",
+	[FAULTS_CLIENT] = "",
+	[FAULTS_AUDIT] = "segmentd-audit",
+};
+
 static struct traced traced[TRACED_MAX];
 static struct faults_page *page;
 static volatile sig_atomic_t is_asked;		/* the test has said something */
@@ -66,8 +74,11 @@ take_exec(struct traced *one)
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)one->pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && read(fd, name, sizeof(name) - 1) > 0)
-		one->target = streq(name, "segmentd-worker") ? FAULTS_WORKER : streq(name, "segmentd") ? FAULTS_DAEMON : FAULTS_TARGET_N;
+	if (fd >= 0 && read(fd, name, sizeof(name) - 1) > 0) {
+		one->target = 0;
+		while (one->target < FAULTS_TARGET_N && !streq(name, names[one->target]))
+			one->target++;
+	}
 	one->is_begun = false;
 	one->is_in_call = true;		/* the end of execve(2) comes yet */
 	one->error = 0;

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* What is told and removed is what the kernel has, or it is said that not all was seen: see auditing.h. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+
+#include "tests/faults/asleep.h"
+#include "tests/faults/auditing.h"
+#include "tests/system/keeper.h"
+#include "tests/system/suite.h"
+
+#define ROWS		32
+#define STRAY_MS	3000			/* longer it is looked again by the clock */
+
+/* Who has it is told, or that not all was seen, and why. A process that is told of is told rightly. */
+static int
+ask_who_has(struct faults_scene *scene, struct harness_conn *conn, const char *name)
+{
+	struct protocol_process rows[ROWS];
+	struct protocol_told told;
+	char text[512] = "";
+	bool is_told, has_row = false;
+	int n = keeper_who(conn, name, &told, text, sizeof(text), rows, ROWS);
+
+	if (n < 0)
+		return n;
+	is_told = told.n_unseen || told.n_hidden || told.flags & (PROTOCOL_TOLD_FAILED | PROTOCOL_TOLD_INCOMPLETE);
+	for (int i = 0; i < n; i++) {
+		harness_assert(rows[i].pid == getpid() && (is_told || injector_is_lasting(&scene->injector) ||
+		    (rows[i].uid == getuid() && rows[i].command[0] && rows[i].how)),
+		    "pid %d, uid %u, '%s', how %#x has '%s'; failed: %s", rows[i].pid, rows[i].uid, rows[i].command, rows[i].how, name,
+		    injector_describe(&scene->injector));
+		has_row = true;
+	}
+	harness_assert(has_row || is_told, "nobody is told to have '%s'; failed: %s", name, injector_describe(&scene->injector));
+	harness_assert(text[0] || !(told.n_hidden || told.flags & PROTOCOL_TOLD_FAILED), "it does not say why; failed: %s",
+	    injector_describe(&scene->injector));
+	/* One that the daemon starts has no right to look at us. */
+	return told.flags & PROTOCOL_TOLD_FAILED ? -ECANCELED : is_told && scene->target == FAULTS_AUDIT ? -EAGAIN : 0;
+}
+
+/* Of one that this process has. */
+static int
+ask_who_by(struct faults_scene *scene, struct harness_conn *conn, const char *name)
+{
+	struct harness_segment segment;
+	int r = harness_segment_attach(conn, name, SUITE_WRITE, &segment), detached;
+
+	if (r)
+		return r;
+	r = ask_who_has(scene, conn, name);
+	harness_segment_close(&segment);
+	detached = harness_detach(conn, &segment.attached);
+	return r || detached == -ENOENT ? r : detached;
+}
+
+static int
+ask_who(struct faults_scene *scene, const char *name)
+{
+	struct harness_conn conn;
+	int r = scene_dial(scene, &conn);
+
+	r = r ? r : ask_who_by(scene, &conn, name);
+	harness_close(&conn);
+	return r;
+}
+
+int
+auditing_who_memfd(struct faults_scene *scene)
+{
+	return ask_who(scene, "m");
+}
+
+int
+auditing_who_posix(struct faults_scene *scene)
+{
+	return ask_who(scene, "p");
+}
+
+/* What answers ends after a while without questions: the next operation is to have a new one at once. */
+static void
+end_audits_of(pid_t parent)
+{
+	pid_t pids[16];
+	size_t n = harness_children(parent, pids, BASE_ARRAY_SIZE(pids));
+
+	for (size_t i = 0; i < n; i++) {
+		char path[64], name[32] = "";
+		cleanup_close int fd = -1;
+
+		(void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)pids[i]);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || read(fd, name, sizeof(name) - 1) <= 0 || strncmp(name, "segmentd-audit", 14) != 0)
+			continue;
+		/* It is not torn from a removal. */
+		asleep_await_end(pids[i]);
+		(void)kill(pids[i], SIGKILL);
+	}
+}
+
+static void
+end_audit(struct faults_scene *scene)
+{
+	end_audits_of(scene->manager.daemon.pid);
+	if (scene->manager.daemon.audit_pid)
+		end_audits_of(scene->manager.daemon.audit_pid);
+}
+
+void
+auditing_settle_who(struct faults_scene *scene)
+{
+	int r;
+
+	harness_await_counts(&scene->watcher, "m", 0, 0);
+	r = ask_who_by(scene, &scene->watcher, "m");
+	harness_assert(r == 0, "who has it is not told afterwards: %s; failed: %s", strerror(-r),
+	    injector_describe(&scene->injector));
+	end_audit(scene);
+}
+
+/* What nobody has goes by a rule, or is left to a later look. */
+static const char first_path[] = "/dev/shm/stray-1", next_path[] = "/dev/shm/stray-2";
+
+void
+auditing_prepare_posix(struct faults_scene *scene)
+{
+	scene->rules = "orphans = ( { posix = \"/stray-*\"; after = \"1ms\"; action = \"remove\"; } );\n";
+	scene_reload(scene, "");
+}
+
+static bool
+is_stray_gone(const char *path, uint64_t ms)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + ms * NS_PER_MS;
+
+	while (access(path, F_OK) == 0 && clock_monotonic_ns() < deadline_ns)
+		(void)poll(NULL, 0, 1);
+	return access(path, F_OK) != 0;
+}
+
+static bool
+leave_stray(const char *path, uint64_t ms)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	harness_assert(fd >= 0, "%s: %s", path, strerror(errno));
+	(void)close(fd);
+	return is_stray_gone(path, ms);
+}
+
+int
+auditing_sweep_posix(struct faults_scene *scene)
+{
+	return leave_stray(first_path, STRAY_MS) ? 0 : -ETIMEDOUT;
+}
+
+/* The next one is seen all the same; with new rules the directory is looked at anew. */
+void
+auditing_settle_posix(struct faults_scene *scene)
+{
+	struct world world;
+
+	harness_assert(leave_stray(next_path, HARNESS_TIMEOUT_MS), "%s is not seen; failed: %s", next_path,
+	    injector_describe(&scene->injector));
+	if (!is_stray_gone(first_path, 0))
+		scene_reload(scene, "");
+	harness_assert(is_stray_gone(first_path, HARNESS_TIMEOUT_MS), "%s is still there", first_path);
+	scene->rules = "";
+	scene_reload(scene, "");
+	harness_assert(world_await(&scene->world, &world), "there is %s; failed: %s", world_describe(&world),
+	    injector_describe(&scene->injector));
+	end_audit(scene);
+}
