@@ -30,6 +30,9 @@ requests_send_event(struct events_subscriber *subscriber, const struct protocol_
 
 	if (r == SESSION_E_FULL)
 		session_await_room(subscription->session, true);
+	/* Most likely it has ended already. Else it must not wait for ever for what it is not told: its session ends in a turn of its own. */
+	else if (r)
+		(void)shutdown(subscription->session->fd, SHUT_RDWR);
 	return r;
 }
 
