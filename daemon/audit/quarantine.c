@@ -92,6 +92,7 @@ quarantine_make(struct quarantine *quarantine, int dir_fd)
 		r = mkdirat(dir_fd, quarantine->name, 0700) ? -errno : 0;
 		if (r == 0)
 			r = open_quarantine(dir_fd, quarantine->name, &quarantine->fd);
+		quarantine->was_busy = quarantine->was_busy || r == -EBUSY;
 		/* It is ours, and empty, unless somebody who settles has it. */
 		if (r < 0 && r != -EEXIST && r != -EBUSY && r != -ENOENT)
 			(void)unlinkat(dir_fd, quarantine->name, AT_REMOVEDIR);

@@ -20,6 +20,7 @@
 struct quarantine {
 	int dir_fd;			/* of the objects' directory; not owned */
 	int fd;				/* locked while we live; -1: not made yet */
+	bool was_busy;			/* somebody had the lock of one that we made: they remove it, or it is left */
 	char name[48];
 };
 

@@ -308,7 +308,7 @@ run(struct removal *removal)
 	for (size_t i = 0; i < removal->n; i++)
 		if (removal->works[i].state == STATE_WANTED)
 			end_wanted(removal, i);
-	if (!quarantine_leave(&removal->quarantine) || removal->error)
+	if (!quarantine_leave(&removal->quarantine) || removal->error || removal->quarantine.was_busy)
 		has_leftovers = true;
 }
 
