@@ -9,16 +9,12 @@
  */
 #include "config.h"
 
-#include <dirent.h>
 #include <spawn.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include "base/base.h"
 #include "client/protocol.h"
-#include "daemon/manager_parts.h"
-#include "daemon/start.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/state_daemon.h"
 #include "tests/fuzz/state_past.h"
 #include "tests/fuzz/steps.h"
 
@@ -50,15 +46,12 @@ struct step {
 	uint64_t y;
 };
 
-static const char configuration[] =
-    "daemon = { socket = \"%s/socket\"; state_dir = \"%s/state\"; admin_group = \"\"; workers = 1; memory_reserve = \"0\"; };\n"
+static const char segments[] =
     "segments = ( { name = \"s0\"; size = \"16KiB\"; mlock = false; page_size = \"base\"; },\n"
     "  { name = \"s1\"; size = \"16KiB\"; max_size = \"64KiB\"; mlock = false; mode = \"0666\"; page_size = \"base\";\n"
     "    locks = ( { name = \"l\"; length = 4096; undo = 1024; }, { name = \"m\"; at = 8192; init = true; } ); },\n"
     "  { name = \"s2\"; size = \"4KiB\"; page_size = \"base\"; prefault = false; mlock = false; } );\n";
 
-static char socket_path[96], state_dir[96], conf_path[96];
-static int notify_fd = -1;
 static unsigned n_fds_before;
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
@@ -75,37 +68,6 @@ posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spawn_fi
     const posix_spawnattr_t *restrict attributes, char *const argv[restrict], char *const envp[restrict])
 {
 	return EAGAIN;
-}
-
-/* The service manager's end: what it is told is read, and what it is given is closed. */
-static void
-hear(void)
-{
-	union {
-		char bytes[CMSG_SPACE(16 * sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	char text[4096];
-
-	for (;;) {
-		struct iovec iov = { .iov_base = text, .iov_len = sizeof(text) };
-		struct msghdr message = {
-			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
-		};
-		const struct cmsghdr *cmsg;
-
-		if (recvmsg(notify_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
-			return;
-		cmsg = CMSG_FIRSTHDR(&message);
-		if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(fd), sizeof(fd));
-			(void)close(fd);
-		}
-	}
 }
 
 static void
@@ -150,58 +112,6 @@ run(const struct step *step)
 	}
 }
 
-/* What the one before, and this one, have left in the directory. */
-static void
-clear_state(void)
-{
-	DIR *stream = opendir(state_dir);
-	struct dirent *entry;
-
-	if (!stream)
-		return;
-	while ((entry = readdir(stream)))
-		if (entry->d_name[0] != '.')
-			(void)unlinkat(dirfd(stream), entry->d_name, 0);
-	(void)closedir(stream);
-}
-
-static void
-expect_served(struct manager *manager)
-{
-	struct protocol_hello hello = {
-		.header = { .size = sizeof(hello), .type = PROTOCOL_HELLO, .serial = 1 },
-		.magic = PROTOCOL_MAGIC, .version_min = PROTOCOL_VERSION, .version_max = PROTOCOL_VERSION,
-	};
-	struct protocol_list list = { .header = { .size = sizeof(list), .type = PROTOCOL_LIST, .serial = 2 } };
-	cleanup_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	static char bytes[PROTOCOL_MESSAGE_MAX];
-	struct protocol_header header = { 0 };
-
-	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
-	fuzz_check(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
-	fuzz_check(send(fd, &hello, sizeof(hello), 0) == sizeof(hello) && send(fd, &list, sizeof(list), 0) == sizeof(list));
-	for (unsigned i = 0; header.serial != 2; i++) {
-		fuzz_check_msg(i < 1000, "a client is not served");
-		fuzz_check(event_base_loop(manager->base, EVLOOP_NONBLOCK) >= 0);
-		hear();
-		if (recv(fd, bytes, sizeof(bytes), 0) > 0)
-			memcpy(&header, bytes, sizeof(header));
-	}
-	fuzz_check(header.status == 0 && header.type == PROTOCOL_LIST);
-}
-
-static void
-load(struct start *start)
-{
-	struct conf_report report = CONF_REPORT_NULL;
-
-	*start = (struct start) START_NULL;
-	start->file = conf_path;
-	fuzz_check(conf_load(conf_path, &report, &start->conf) == 0);
-	conf_report_deinit(&report);
-}
-
 static void
 live(struct start *start)
 {
@@ -209,14 +119,12 @@ live(struct start *start)
 	int r = manager_open(start, &manager);
 
 	fuzz_check_msg(r == 0, "the daemon does not start: %s", strerror(-r));
-	hear();
-	for (unsigned i = 0; i < TURNS; i++) {
-		fuzz_check(event_base_loop(manager->base, EVLOOP_NONBLOCK) >= 0);
-		hear();
-	}
-	expect_served(manager);
+	state_daemon_hear();
+	for (unsigned i = 0; i < TURNS; i++)
+		state_daemon_turn(manager);
+	state_daemon_expect_served(manager);
 	manager_close(manager);
-	hear();
+	state_daemon_hear();
 	start_deinit(start);
 }
 
@@ -227,27 +135,15 @@ is_harmless(const struct conf *conf)
 	for (size_t i = 0; i < conf->n_segments; i++)
 		if (conf->segments[i]->backend != DEFINITION_MEMFD || conf->segments[i]->init || conf->segments[i]->size_bytes > MAX_BYTES)
 			return false;
-	return streq(conf->daemon.socket, socket_path) && streq(conf->daemon.state_dir, state_dir) && !conf->n_templates &&
+	return streq(conf->daemon.socket, state_daemon_socket) && streq(conf->daemon.state_dir, state_daemon_dir) && !conf->n_templates &&
 	    !conf->n_orphans;
 }
 
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	const char *dir = fuzz_dir();
-	FILE *file;
-
 	fuzz_quiet();
-	(void)snprintf(conf_path, sizeof(conf_path), "%s/conf", dir);
-	(void)snprintf(socket_path, sizeof(socket_path), "%s/socket", dir);
-	(void)snprintf(state_dir, sizeof(state_dir), "%s/state", dir);
-	file = fopen(conf_path, "we");
-	fuzz_check(file && fprintf(file, configuration, dir, dir) > 0 && fclose(file) == 0);
-	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", dir);
-	notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	fuzz_check(notify_fd >= 0 && bind(notify_fd, (struct sockaddr *)&address, sizeof(address)) == 0);
-	fuzz_check(setenv("NOTIFY_SOCKET", address.sun_path, 1) == 0);
+	state_daemon_prepare(segments);
 	return 0;
 }
 
@@ -259,16 +155,16 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct step step;
 	unsigned n;
 
-	load(&start);
-	clear_state();
+	state_daemon_load(&start);
+	state_daemon_clear();
 	if (!n_fds_before) {
 		/* What stays open for the length of the process is, after the first daemon. */
 		live(&start);
 		n_fds_before = fuzz_count_fds(false);
-		clear_state();
-		load(&start);
+		state_daemon_clear();
+		state_daemon_load(&start);
 	}
-	past_begin(start.conf, state_dir);
+	past_begin(start.conf, state_daemon_dir);
 	for (unsigned i = 0; i < STEPS_MAX && input.left; i++) {
 		(void)fuzz_bytes(&input, &step, sizeof(step));
 		run(&step);

@@ -8,10 +8,10 @@ FUZZ_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer
 EXTRA_DIST += tests/fuzz/corpus
 dist_noinst_SCRIPTS += tests/fuzz/run
 
-fuzz_tests = tests/fuzz/check_conf tests/fuzz/check_control tests/fuzz/check_pack tests/fuzz/check_reply tests/fuzz/check_state \
-	tests/fuzz/check_wire
-fuzz_fuzzers = tests/fuzz/fuzz_conf tests/fuzz/fuzz_control tests/fuzz/fuzz_pack tests/fuzz/fuzz_reply tests/fuzz/fuzz_state \
-	tests/fuzz/fuzz_wire
+fuzz_tests = tests/fuzz/check_conf tests/fuzz/check_control tests/fuzz/check_pack tests/fuzz/check_reply tests/fuzz/check_return \
+	tests/fuzz/check_state tests/fuzz/check_wire
+fuzz_fuzzers = tests/fuzz/fuzz_conf tests/fuzz/fuzz_control tests/fuzz/fuzz_pack tests/fuzz/fuzz_reply tests/fuzz/fuzz_return \
+	tests/fuzz/fuzz_state tests/fuzz/fuzz_wire
 check_PROGRAMS += $(fuzz_tests)
 tests_of_sources += $(fuzz_tests)
 EXTRA_PROGRAMS += $(fuzz_fuzzers)
@@ -60,7 +60,8 @@ tests_fuzz_fuzz_reply_SOURCES = $(FUZZ_REPLIES) $(FUZZ_COMMON)
 tests_fuzz_fuzz_reply_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_reply_LDADD = client/libclient.la
 
-FUZZ_STATE = tests/fuzz/fuzz_state.c tests/fuzz/state_past.c tests/fuzz/state_past.h $(FUZZ_STEPS)
+FUZZ_PAST = tests/fuzz/state_past.c tests/fuzz/state_past.h tests/fuzz/state_daemon.c tests/fuzz/state_daemon.h $(FUZZ_STEPS)
+FUZZ_STATE = tests/fuzz/fuzz_state.c $(FUZZ_PAST)
 tests_fuzz_check_state_SOURCES = $(FUZZ_STATE) $(FUZZ_REPLAY)
 tests_fuzz_check_state_CPPFLAGS = $(FUZZ_REPLAY_DEFINES)
 tests_fuzz_check_state_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS)
@@ -69,6 +70,16 @@ tests_fuzz_fuzz_state_SOURCES = $(FUZZ_STATE) $(FUZZ_COMMON)
 tests_fuzz_fuzz_state_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS)
 tests_fuzz_fuzz_state_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_state_LDADD = daemon/libdaemon.la
+
+FUZZ_RETURN = tests/fuzz/fuzz_return.c tests/fuzz/nursery.c tests/fuzz/nursery.h $(FUZZ_PAST)
+tests_fuzz_check_return_SOURCES = $(FUZZ_RETURN) $(FUZZ_REPLAY)
+tests_fuzz_check_return_CPPFLAGS = $(FUZZ_REPLAY_DEFINES)
+tests_fuzz_check_return_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS)
+tests_fuzz_check_return_LDADD = daemon/libdaemon.la
+tests_fuzz_fuzz_return_SOURCES = $(FUZZ_RETURN) $(FUZZ_COMMON)
+tests_fuzz_fuzz_return_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS)
+tests_fuzz_fuzz_return_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_return_LDADD = daemon/libdaemon.la
 
 # As long for each target; what is found is below $(FUZZ_DIR), and fails it.
 FUZZ_SECONDS = 60

@@ -24,10 +24,16 @@
 #define RECORDS_MAX	32
 #define FDS_MAX		128
 #define PAIRS_MAX	6
+#define OBJECTS_MAX	32
 #define CHANGES_MAX	8
-#define N_FILES		3
 #define N_FILES		3	/* ledger, record, configuration */
 #define SEALS		(F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
+struct past_object {
+	uint64_t generation;
+	bool is_control;
+	int fd;
+};
 
 struct message {
 	struct box_wire_header header;
@@ -51,6 +57,8 @@ static struct {
 	unsigned n_items;
 	int own[FDS_MAX];		/* the clients' ends, and copies of what was made */
 	unsigned n_own;
+	struct past_object objects[OBJECTS_MAX];
+	unsigned n_objects;
 	int pairs[PAIRS_MAX][2];
 	unsigned n_pairs;
 	char boot[MARK_BOOT_SIZE];
@@ -75,7 +83,7 @@ past_begin(const struct conf *conf, const char *state_dir)
 	}
 	past.is_kept = past.is_unchanged = false;
 	past.n_rows = 1;
-	past.n_records = past.n_items = past.n_own = past.n_pairs = 0;
+	past.n_records = past.n_items = past.n_own = past.n_objects = past.n_pairs = 0;
 	past.last_chain = 0;
 	memset(&past.message, 0, sizeof(past.message));
 }
@@ -183,6 +191,22 @@ make_object(const char *name, uint64_t bytes, struct stat *ret_status)
 	return own(fd);
 }
 
+static void
+note_object(uint64_t generation, bool is_control, int fd)
+{
+	if (past.n_objects < OBJECTS_MAX)
+		past.objects[past.n_objects++] = (struct past_object) { generation, is_control, fd };
+}
+
+int
+past_find_object(uint64_t generation, bool is_control)
+{
+	for (unsigned i = 0; i < past.n_objects; i++)
+		if (past.objects[i].generation == generation && past.objects[i].is_control == is_control)
+			return past.objects[i].fd;
+	return -1;
+}
+
 void
 past_add_segment(unsigned index, uint64_t generation, uint32_t state, unsigned flags)
 {
@@ -197,6 +221,7 @@ past_add_segment(unsigned index, uint64_t generation, uint32_t state, unsigned f
 
 	body.texts = add_texts(definition);
 	fd = make_object("segmentd:fuzz", definition->max_size_bytes, &status);
+	note_object(generation, false, fd);
 	body.data_device = status.st_dev;
 	body.data_inode = status.st_ino;
 	if (!(flags & 2))
@@ -204,6 +229,7 @@ past_add_segment(unsigned index, uint64_t generation, uint32_t state, unsigned f
 	if (definition->n_locks) {
 		body.control_bytes = 4096;
 		fd = make_object("segmentd:fuzz-control", body.control_bytes, &status);
+		note_object(generation, true, fd);
 		body.control_device = status.st_dev;
 		body.control_inode = status.st_ino;
 		if (flags & 4)		/* a section that the daemon's end has cut short, or that lies */

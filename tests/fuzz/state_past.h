@@ -25,6 +25,8 @@ void past_change(const struct past_change *change);
 
 /* Each with flags & 1: a sum that is wrong; flags & 2: without what the box should have of it. */
 void past_add_segment(unsigned index, uint64_t generation, uint32_t state, unsigned flags);
+/* The memory of one that was added, as its clients have it; -1: there is none. Closed by past_end(). */
+int past_find_object(uint64_t generation, bool is_control);
 void past_add_lock(uint64_t generation, uint32_t index, unsigned flags);
 /* pending: the type of a request that lies in its queue, 0: none. */
 void past_add_session(uint64_t id, uint16_t pending, unsigned flags);
