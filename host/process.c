@@ -71,14 +71,18 @@ process_cgroup(pid_t pid, char *cgroup, size_t cgroup_size, char *container, siz
 	(void)container_find(text, container, container_size);
 }
 
-/* Its state's letter, or 0: it has none, or /proc hides it. */
+/*
+ * Its state's letter, or 0: it has none, or /proc hides it. Of one thread: for a process as such the kernel adds up what all its
+ * threads have used, which takes 2 ms where it has twenty thousand.
+ */
 static char
 read_state(pid_t tid)
 {
-	char stat[512];
+	char stat[512], name[32];
 	const char *p;
 
-	if (read_file(tid, "stat", stat, sizeof(stat)) < 0)
+	(void)snprintf(name, sizeof(name), "task/%ld/stat", (long)tid);
+	if (read_file(tid, name, stat, sizeof(stat)) < 0)
 		return 0;
 	/* "ID (COMMAND) STATE ...": a command may hold parentheses and spaces, at most 64 bytes of them. */
 	p = strrchr(stat, ')');

@@ -16,6 +16,8 @@
 #include "host/process.h"
 #include "tests/suite_run.h"
 
+#define THREADS		1000
+
 /* A process that can be asked to end: it lives until its side of the pair is closed. */
 struct child {
 	pid_t pid;
@@ -74,6 +76,66 @@ START_TEST(process_lives_ends_and_is_gone)
 	await_end(child.pid, 0);
 	ck_assert_int_eq(process_tid_state(child.pid), PROCESS_THREAD_GONE);
 	close_fd(&child.fd);
+}
+END_TEST
+
+static void *
+await_nothing(void *arg)
+{
+	for (;;)
+		(void)pause();
+	return NULL;
+}
+
+static void
+be_many(int fd)
+{
+	char enough = 1;
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	(void)pthread_attr_init(&attr);
+	(void)pthread_attr_setstacksize(&attr, 65536);
+	for (int i = 0; i < THREADS && enough; i++)
+		enough = pthread_create(&thread, &attr, await_nothing, NULL) == 0;
+	(void)!write(fd, &enough, 1);
+	await_close(fd);
+}
+
+/* At best: others have things to do, too. */
+static uint64_t
+measure_state(pid_t pid)
+{
+	uint64_t best_ns = UINT64_MAX;
+
+	for (int i = 0; i < 200; i++) {
+		uint64_t begun_ns = clock_monotonic_ns();
+
+		ck_assert_int_eq(process_tid_state(pid), PROCESS_THREAD_LIVES);
+		best_ns = min_u64(best_ns, clock_monotonic_ns() - begun_ns);
+	}
+	return best_ns;
+}
+
+/* Whose it is an owner's number in shared memory says, which anybody may have written there. */
+START_TEST(who_has_a_thousand_threads_takes_no_longer)
+{
+	struct child child = start(await_close), many = start(be_many);
+	uint64_t one_ns, many_ns;
+	char enough = 0;
+
+	ck_assert_int_eq(read(many.fd, &enough, 1), 1);
+	one_ns = measure_state(child.pid);
+	many_ns = measure_state(many.pid);
+	close_fd(&many.fd);
+	close_fd(&child.fd);
+	await_end(many.pid, 0);
+	await_end(child.pid, 0);
+	if (!enough) {
+		printf("SKIP: a process may not have %d threads here\n", THREADS);
+		return;
+	}
+	ck_assert_msg(many_ns < 5 * one_ns, "%ju ns with %d threads, %ju with one", (uintmax_t)many_ns, THREADS, (uintmax_t)one_ns);
 }
 END_TEST
 
@@ -244,6 +306,7 @@ main(void)
 	TCase *tcase = tcase_create("process");
 
 	tcase_add_test(tcase, process_lives_ends_and_is_gone);
+	tcase_add_test(tcase, who_has_a_thousand_threads_takes_no_longer);
 	tcase_add_test(tcase, ids_that_no_thread_can_have_are_gone);
 	tcase_add_test(tcase, thread_is_told_by_its_own_id);
 	tcase_add_test(tcase, first_thread_ends_before_its_process);
