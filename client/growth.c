@@ -14,6 +14,7 @@
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct bucket {
 	struct segment *first;
+	const struct segment_client *client;	/* whose daemon said so */
 	uint64_t generation;		/* what grew last, and */
 	uint64_t size_bytes;		/* how large: a handle of it may be in the making, from an older answer */
 } buckets[N_BUCKETS];
@@ -50,6 +51,7 @@ growth_raise(struct segment_client *client, uint64_t generation, uint64_t size_b
 	struct bucket *bucket = bucket_of(generation);
 
 	(void)pthread_mutex_lock(&mutex);
+	bucket->client = client;
 	bucket->generation = generation;
 	bucket->size_bytes = size_bytes;
 	raise_all(client, generation, size_bytes);
@@ -72,7 +74,7 @@ growth_add(struct segment *segment)
 	}
 	/* It may have grown since others were attached; or since this one's answer was sent. */
 	raise_all(segment->client, segment->generation, segment->size_bytes);
-	if (bucket->generation == segment->generation)
+	if (bucket->client == segment->client && bucket->generation == segment->generation)
 		raise_all(segment->client, segment->generation, bucket->size_bytes);
 	(void)pthread_mutex_unlock(&mutex);
 }
