@@ -208,6 +208,15 @@ session_peek_behind(struct session *session, bool *ret_brings_fds)
 	return n < 0 ? -errno : n;
 }
 
+/* No end of file, then: an empty message. */
+static bool
+session_is_open(const struct session *session)
+{
+	struct pollfd poll_fd = { .fd = session->fd, .events = POLLRDHUP };
+
+	return poll(&poll_fd, 1, 0) <= 0;
+}
+
 bool
 session_look_behind(struct session *session)
 {
@@ -220,11 +229,15 @@ session_look_behind(struct session *session)
 	    (!brings_fds || !session->behind_bytes))
 		session->behind_bytes += (uint32_t)n;
 	(void)setsockopt(session->fd, SOL_SOCKET, SO_PEEK_OFF, &none, sizeof(none));
-	/* Those with the request itself are its own matter. */
-	if (n > 0)
+	/* Those with the request itself are its own matter. What lies behind an empty one is not looked at, and it is no request. */
+	if (n == 0 && session_is_open(session))
+		session->violation = "an empty message was sent behind a request that waits";
+	else if (n > 0)
 		session->violation = n_messages > BEHIND_MESSAGES ? "too many requests were sent behind one that waits" :
 		    "file descriptors were sent behind a request that waits";
-	return n <= 0;
+	else
+		return true;
+	return false;
 }
 
 /* Whether there is a message in the queue; *ret_brings_fds: with descriptors. An end of file is none, an empty message is one. */
