@@ -38,7 +38,7 @@ const struct accounts_row accounts_rows[ACCOUNTS_KIND_N] = {
 	    "LimitNOFILE of the service" },
 	[ACCOUNTS_IN_FLIGHT] = { "in_flight", "file descriptors that were sent to it and that it has not read", "read them",
 	    "limits.attachments", "LimitNOFILE of the service" },
-	[ACCOUNTS_UNREAD] = { "unread", "bytes of replies and events that it has not read", "read them", NULL, NULL },
+	[ACCOUNTS_UNREAD] = { "unread", "bytes of replies that it has not read", "read them", NULL, NULL },
 	[ACCOUNTS_MEMORY] = { "memory", "bytes that are kept for its connections", "read what was asked for, or close some", NULL,
 	    NULL },
 	[ACCOUNTS_ENDED] = { "ended", "connections that were closed with file descriptors unread", "send none along", NULL, NULL },
