@@ -83,6 +83,7 @@ session_set_mode(struct session *session, enum session_mode mode)
 	if (session->mode != SESSION_OFF)
 		(void)event_del(&session->event);
 	session->mode = mode;
+	session->is_woken = false;
 	session->behind_bytes = 0;
 	return mode == SESSION_OFF ? 0 : session_hear(session);
 }
@@ -230,7 +231,7 @@ session_has_last_requests(struct session *session)
 {
 	int n_bytes = 0;
 
-	return session->mode == SESSION_READING && session->n_last_turns++ < LAST_TURNS_MAX &&
+	return (session->mode == SESSION_READING || session->is_woken) && session->n_last_turns++ < LAST_TURNS_MAX &&
 	    ioctl(session->fd, SIOCINQ, &n_bytes) == 0 && n_bytes > 0;
 }
 
@@ -323,14 +324,19 @@ session_on_retry(evutil_socket_t fd, short what, void *arg)
 		(void)session_free(session);
 }
 
-/* What it waited for may have come: the request is looked at again from the loop, not from here. */
+/*
+ * What it waited for may have come: the request is looked at again in the session's turn, not from here. Thousands may be woken at
+ * once: what the kernel has to be told is told in their turns, too.
+ */
 static void
 session_on_wake(struct segment_waiter *waiter)
 {
 	struct session *session = BASE_CONTAINER_OF(waiter, struct session, waiter);
 
-	if (session->mode == SESSION_WAITING && session_set_mode(session, SESSION_READING))
-		(void)session_retry_soon(session);
+	if (session->mode != SESSION_WAITING)
+		return;
+	session->is_woken = true;
+	session_enter(session);
 }
 
 static int

@@ -88,6 +88,7 @@ struct session {
 	struct turn turn;
 	bool is_edge;			/* it is heard of once for each message: it had more while it waited for its turn */
 	bool is_closed;			/* nobody else has the connection any more */
+	bool is_woken;			/* what its request waits for may have come: it has a turn */
 	bool sent_behind;		/* violation says what, behind a request that waits */
 	uint32_t behind_bytes;		/* of the queue that were looked at, while one waits */
 	struct identity identity;

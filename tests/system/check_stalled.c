@@ -9,16 +9,21 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "tests/system/suite.h"
+#include "tests/system/tracer.h"
 
 #define PEERPIDFD	77		/* SO_PEERPIDFD */
 #define PIPELINED	400		/* more requests than a socket takes in */
 #define MANY_ROWS	100		/* of segments: a reply of some 25 KB */
+#define WAITERS		400
 
 /* Sends requests by turns as long as the socket takes them, and reads nothing. The number that were sent. */
 static unsigned
@@ -257,13 +262,14 @@ hide_processes(void *arg BASE_UNUSED)
 		_exit(98);
 }
 
-/* A request that waits for long, and behind it the connection itself, of which nobody has anything else. */
+/* A request that waits for long, and behind it the connection itself, of which nobody has anything else; or behind something empty. */
 static void
-lie_in_own_queue(const struct harness_daemon *daemon)
+lie_in_own_queue(const struct harness_daemon *daemon, bool hides)
 {
 	union suite_request request;
 	struct harness_conn conn;
 	size_t size;
+	ssize_t n;
 
 	harness_open(&conn, daemon->socket);
 	size = suite_fill(&request, PROTOCOL_WAIT, sizeof(request.wait), ++conn.serial);
@@ -272,8 +278,12 @@ lie_in_own_queue(const struct harness_daemon *daemon)
 	ck_assert_int_eq(harness_send(conn.fd, request.bytes, size, NULL, 0), (ssize_t)size);
 	/* It has been looked at by then. */
 	suite_serves(daemon);
+	if (hides)
+		ck_assert_int_eq(harness_send(conn.fd, request.bytes, 0, NULL, 0), 0);
 	size = suite_fill(&request, PROTOCOL_LIST, sizeof(request.list), ++conn.serial);
-	ck_assert_int_eq(harness_send(conn.fd, request.bytes, size, &conn.fd, 1), (ssize_t)size);
+	n = harness_send(conn.fd, request.bytes, size, &conn.fd, 1);
+	/* It may be disconnected for the empty one already. */
+	ck_assert(n == (ssize_t)size || (hides && n == -EPIPE));
 	(void)close(conn.fd);
 }
 
@@ -331,7 +341,7 @@ START_TEST(who_is_no_process_does_not_stay_in_its_own_queue)
 	harness_daemon_await_ready(&scene.daemon);
 	worker = begin_to_wait(&scene, &creator);
 	for (int i = 0; i < LIARS; i++)
-		lie_in_own_queue(&scene.daemon);
+		lie_in_own_queue(&scene.daemon, i % 2);
 	suite_expect_clean(&scene);
 	end_to_wait(&scene, &creator, worker);
 }
@@ -347,7 +357,7 @@ lie_and_stay(int control, void *arg)
 	harness_become(HARNESS_NOBODY, HARNESS_NOBODY, NULL, 0);
 	/* One is for who looks whether the others have been. */
 	for (int i = 0; i < LIARS - 1; i++)
-		lie_in_own_queue(daemon);
+		lie_in_own_queue(daemon, i % 2);
 	harness_open(&conn, daemon->socket);
 	suite_farewell(harness_dial(daemon->socket), -EDQUOT, "limits.clients", "one more");
 	harness_say(control, "full");
@@ -374,6 +384,74 @@ START_TEST(who_lies_in_its_own_queue_counts_until_its_process_ends)
 }
 END_TEST
 
+/* As many as may be told something that the kernel has to know, between two times at which others are heard. */
+static unsigned
+most_controls(pid_t pid, const struct harness_conn *last)
+{
+	struct pollfd poll_fd = { .fd = last->fd, .events = POLLIN };
+	unsigned n = 0, most = 0;
+	bool is_entry = false;
+
+	ck_assert_int_eq(ptrace(PTRACE_SEIZE, pid, NULL, (void *)PTRACE_O_TRACESYSGOOD), 0);
+	ck_assert_int_eq(ptrace(PTRACE_INTERRUPT, pid, NULL, NULL), 0);
+	for (;;) {
+		struct __ptrace_syscall_info info = { 0 };
+		int status = harness_await_state(pid, __WALL, "the traced daemon"), sig = WSTOPSIG(status);
+
+		ck_assert(WIFSTOPPED(status));
+		if (sig == (SIGTRAP | 0x80)) {
+			ck_assert_int_gt(ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info), 0);
+			is_entry = info.op == PTRACE_SYSCALL_INFO_ENTRY;
+			sig = 0;
+		} else if (status >> 16)
+			sig = 0;
+		n += is_entry && info.entry.nr == SYS_epoll_ctl;
+		if (is_entry && (info.entry.nr == SYS_epoll_wait || info.entry.nr == SYS_epoll_pwait)) {
+			most = n > most ? n : most;
+			n = 0;
+			if (poll(&poll_fd, 1, 0) == 1)
+				break;
+		}
+		is_entry = false;
+		ck_assert_int_eq(ptrace(PTRACE_SYSCALL, pid, NULL, (void *)(uintptr_t)sig), 0);
+	}
+	ck_assert_int_eq(ptrace(PTRACE_DETACH, pid, NULL, NULL), 0);
+	return most;
+}
+
+/* What hundreds wait for has come: each is told, in its turn. */
+START_TEST(who_waited_is_woken_in_turns)
+{
+	struct harness_conn creator, conns[WAITERS];
+	struct protocol_wait request;
+	struct harness_reply reply;
+	struct suite_scene scene;
+	unsigned most;
+	pid_t worker;
+
+	tracer_skip_unless_permitted();
+	harness_daemon_start(&scene.daemon, "workers = 1;", slow);
+	worker = begin_to_wait(&scene, &creator);
+	for (unsigned i = 0; i < WAITERS; i++) {
+		harness_open(&conns[i], scene.daemon.socket);
+		request = (struct protocol_wait) { .progress_bytes = PROTOCOL_WAIT_STATE, .name = "slow-a" };
+		harness_fill(&conns[i], &request.header, PROTOCOL_WAIT, sizeof(request));
+		ck_assert_int_eq(harness_send(conns[i].fd, &request, sizeof(request), NULL, 0), sizeof(request));
+	}
+	/* All of them wait by then. */
+	suite_serves(&scene.daemon);
+	ck_assert_int_eq(kill(worker, SIGCONT), 0);
+	most = most_controls(scene.daemon.pid, &conns[0]);
+	harness_assert(most < WAITERS, "%u calls of epoll_ctl in one turn, for %u that waited", most, WAITERS);
+	for (unsigned i = 0; i < WAITERS; i++) {
+		ck_assert_int_gt(harness_receive(conns[i].fd, &reply), 0);
+		ck_assert_int_eq(reply.header.status, 0);
+		harness_close(&conns[i]);
+	}
+	end_to_wait(&scene, &creator, worker);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -386,6 +464,7 @@ main(void)
 	tcase_add_test(tcase, who_reads_nothing_and_dies_leaves_nothing);
 	tcase_add_test(tcase, half_closed_sockets_end_their_sessions);
 	tcase_add_test(tcase, clients_that_die_while_they_wait_leave_nothing);
+	tcase_add_test(tcase, who_waited_is_woken_in_turns);
 	tcase_add_test(tcase, who_is_no_process_does_not_stay_in_its_own_queue);
 	tcase_add_test(tcase, who_lies_in_its_own_queue_counts_until_its_process_ends);
 	suite_add_tcase(suite, tcase);
