@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * Every allocation, or every system call, of the daemon, of its worker and of segmentd-audit fails once, in all that clients and administrators do.
- * $FAULTS_ALL has each of them; without it the full check, and still more so the quick one, has as many as there is time for, others
- * each time by the clock, and says how many.
+ * Every allocation, or every system call, of the daemon, of its worker and of segmentd-audit fails once, in all that clients and
+ * administrators do. $FAULTS_ALL has each of them; without it the full check, and still more so the quick one, has as many as there is
+ * time for, others each time by the clock, and says how many.
  */
 #include "config.h"
 
@@ -89,10 +89,16 @@ tell(const char *whose)
 	(void)fflush(stdout);
 }
 
+static bool
+has_part(enum faults_target target, const struct faults_operation *operation)
+{
+	return injector_is_wanted(operation->name) && (target != FAULTS_AUDIT || operation->asks_audit);
+}
+
 static void
 add_rows(size_t i, uint64_t shift)
 {
-	bool is_wanted = injector_is_wanted(faults_operations[i].name) && (scene.target != FAULTS_AUDIT || faults_operations[i].asks_audit);
+	bool is_wanted = has_part(scene.target, &faults_operations[i]);
 	unsigned n_variants = FAULTS_KIND == FAULTS_CALLS ? CALLS_VARIANTS : 1;
 	size_t n = faults_n_operations * n_variants;
 	size_t one_of = injector_is_all() || harness_is_full() || scene.target == FAULTS_AUDIT ? 1 : n / QUICK_ROWS;
@@ -109,7 +115,7 @@ run(enum faults_target target, size_t first, size_t n)
 	uint64_t seconds = harness_is_full() ? FULL_S : QUICK_S, shift = clock_realtime_ns() / NS_PER_MS;
 
 	n_rows = 0;
-	if (n == 1 && (!injector_is_wanted(faults_operations[first].name) || (target == FAULTS_AUDIT && !faults_operations[first].asks_audit)))
+	if (n == 1 && !has_part(target, &faults_operations[first]))
 		return;
 	scene_begin(&scene, FAULTS_KIND, target);
 	for (size_t i = first; i < first + n; i++)
