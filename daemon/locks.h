@@ -46,6 +46,7 @@ struct lock {
 	bool was_marked;		/* as the kernel or we left it: that was counted, for */
 	uint32_t marked_owner;		/* this dead owner */
 	bool is_stuck;			/* its owner is gone, and it must not be touched */
+	uint64_t lost_job;		/* the last one, where its worker may not have ended; or 0 */
 	struct ledger_entry row;	/* once it was recovered */
 };
 

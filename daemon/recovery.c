@@ -42,6 +42,7 @@ struct recovery_pass {
 	uint32_t next;			/* lock to look at */
 	unsigned n_rounds;
 	bool needs_round;		/* something was left in this one */
+	bool needs_later;		/* something waits for a worker that does not end */
 	bool was_costly;		/* the last lock: the clock is looked at before the next one */
 	bool is_running;		/* and in no queue */
 	enum recovery_delay delay;	/* until it goes on */
@@ -128,8 +129,11 @@ static bool
 recovery_sweep(struct recovery *recovery, struct recovery_pass *pass, struct lock *lock)
 {
 	if (lock_is_mutex(lock) && pass->locks->holding->map && !lock->job) {
+		bool needs_round = recovery_mutex(recovery, lock, &pass->dead);
+
 		pass->was_costly = true;
-		return recovery_mutex(recovery, lock, &pass->dead);
+		pass->needs_later |= recovery_is_lost(recovery, lock);
+		return needs_round;
 	}
 	/* A worker is at it for an earlier death, and may have looked before this one. */
 	if (!lock_is_ours(lock))
@@ -168,11 +172,14 @@ recovery_walk(struct recovery *recovery, struct recovery_pass *pass, uint64_t un
 		pass->needs_round |= recovery_step(recovery, pass, lock);
 		lock_note(lock);
 	}
-	if (!pass->needs_round || pass->n_rounds++ == ROUNDS_MAX)
-		return true;
+	if (!pass->needs_round || pass->n_rounds++ == ROUNDS_MAX) {
+		if (!pass->needs_later)
+			return true;
+		pass->n_rounds = 0;
+	}
+	pass->delay = pass->n_rounds ? (enum recovery_delay)pass->n_rounds : RECOVERY_AFTER_10S;
 	pass->next = 0;
-	pass->needs_round = false;
-	pass->delay = (enum recovery_delay)pass->n_rounds;
+	pass->needs_round = pass->needs_later = false;
 	return false;
 }
 

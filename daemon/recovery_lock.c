@@ -154,7 +154,18 @@ recovery_one(struct recovery *recovery, struct lock *lock, uint32_t id, const st
 	}
 }
 
-/* A mutex: whoever died may have held it. True: it has to be looked at again. */
+static struct workers *
+recovery_workers(const struct recovery *recovery, const struct lock *lock)
+{
+	return holding_may_wait(lock->locks->holding) ? recovery->io : recovery->workers;
+}
+
+bool
+recovery_is_lost(const struct recovery *recovery, const struct lock *lock)
+{
+	return lock->lost_job && workers_has_lost(recovery_workers(recovery, lock), lock->lost_job);
+}
+
 bool
 recovery_mutex(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead)
 {
@@ -167,7 +178,8 @@ recovery_mutex(struct recovery *recovery, struct lock *lock, const struct locks_
 	case MUTEXES_E_AGAIN:
 		return true;
 	case MUTEXES_E_WORKER:
-		return recovery_submit_mutex(recovery, lock, thread, dead) < 0;
+		lock->is_stuck = recovery_is_lost(recovery, lock);
+		return !lock->is_stuck && recovery_submit_mutex(recovery, lock, thread, dead) < 0;
 	default:
 		return false;
 	}
@@ -188,7 +200,8 @@ recovery_mutex_done(struct recovery *recovery, struct lock *lock, const struct r
 	}
 	if (lock->n_failures < FAILURES_MAX)
 		lock->n_failures++;
-	lock->is_stuck = lock->n_failures == FAILURES_MAX;
+	lock->lost_job = outcome->was_stuck ? job->job.job.id : 0;
+	lock->is_stuck = lock->n_failures == FAILURES_MAX || recovery_is_lost(recovery, lock);
 	/* One that defeats all workers has them seldom. */
 	(void)recovery_again(recovery, lock->locks, &job->dead, RECOVERY_SWEEP, lock->is_stuck ? RECOVERY_AFTER_10S : RECOVERY_AFTER_1S);
 }
@@ -255,7 +268,7 @@ recovery_begin(struct recovery *recovery, struct lock *lock, struct recovery_job
 	lock->locks->n_busy++;
 	LIST_INSERT_HEAD(&recovery->jobs, job, entry);
 	/* In its turn: a client that dies over and over must not keep the workers from everybody else's jobs. */
-	workers_submit(holding_may_wait(lock->locks->holding) ? recovery->io : recovery->workers, &job->job, false);
+	workers_submit(recovery_workers(recovery, lock), &job->job, false);
 }
 
 /* Gives a mutex to a worker. 0 or -ENOMEM. */

@@ -30,6 +30,11 @@ void recovery_taken(struct recovery *recovery, struct lock *lock, const struct l
 
 /* A mutex: whoever died may have held it. True: it has to be looked at again. */
 bool recovery_mutex(struct recovery *recovery, struct lock *lock, const struct locks_dead *dead);
+/*
+ * The last worker that was sent to a mutex was killed and does not end: the next one would come no further, as where a disk does not
+ * answer. It is gone over again until that has ended.
+ */
+bool recovery_is_lost(const struct recovery *recovery, const struct lock *lock);
 
 /* The jobs of workers at these locks are nobody's any more; or all jobs, after the workers have ended. */
 void recovery_forget_jobs(struct recovery *recovery, struct locks *locks);

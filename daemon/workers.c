@@ -46,6 +46,7 @@ struct worker {
 	struct patience patience;	/* while that is pending */
 	struct workers_job *job;
 	uint32_t uid;			/* of the last one */
+	uint64_t job_id;		/* likewise */
 	bool was_stuck;			/* it was killed, and did not die yet */
 	bool is_lost;			/* likewise for long: it waits in the kernel for what may never come, and is not counted */
 	bool is_retired;		/* takes no job any more: it ends, or has ended */
@@ -322,6 +323,7 @@ worker_give(struct worker *worker, struct workers_job *job)
 		return -errno;
 	worker->job = job;
 	worker->uid = job->uid;
+	worker->job_id = job->job.id;
 	job->worker = worker;
 	worker_limit(worker, job_patience_seconds(job));
 	return 0;
@@ -658,6 +660,17 @@ workers_n_lost(const struct workers *workers, uint32_t uid)
 	LIST_FOREACH(worker, &workers->list, entry)
 		n += worker->is_lost && worker->uid == uid;
 	return n;
+}
+
+bool
+workers_has_lost(const struct workers *workers, uint64_t id)
+{
+	const struct worker *worker;
+
+	LIST_FOREACH(worker, &workers->list, entry)
+		if (worker->is_lost && worker->job_id == id)
+			return true;
+	return false;
 }
 
 size_t

@@ -80,6 +80,8 @@ void workers_hurry(struct workers_job *job);
 
 /* How many were killed at jobs of that uid, and have not died: the kernel is at something for them that does not end. */
 unsigned workers_n_lost(const struct workers *workers, uint32_t uid);
+/* Whether one is that had the job of this id: another at the same would come to no end either. */
+bool workers_has_lost(const struct workers *workers, uint64_t id);
 
 /*
  * Starts a process that is in no pool, with one end of a pair of sockets as its standard input: it does what it is told there, and ends
