@@ -6,6 +6,8 @@
  */
 #include "config.h"
 
+#include <sys/mman.h>
+
 #include "base/base.h"
 #include "client/mutex.h"
 #include "client/protocol.h"
@@ -102,6 +104,27 @@ mutex_is_small(const struct lock *lock, const struct mutex_death *death)
 	    (death->range_bytes <= SMALL_RANGE_BYTES && guard_is_resident(death->range, death->range_bytes));
 }
 
+/*
+ * The kernel makes a page writable before it wakes who waits there, where it may, as for a store: of a file that waits for the disk,
+ * and no signal ends it. What is mapped for reading only it takes as it is.
+ */
+static void
+mutexes_wake(const struct lock *lock)
+{
+	const struct holding *holding = lock->locks->holding;
+	uint64_t size = (uint64_t)sysconf(_SC_PAGESIZE), offset = lock->definition->at_bytes % size;
+	unsigned char *page = MAP_FAILED;
+
+	if (holding_may_wait(holding))
+		page = mmap(NULL, size, PROT_READ, MAP_SHARED, holding->object.fd, (off_t)(lock->definition->at_bytes - offset));
+	if (page == MAP_FAILED) {
+		mutex_wake(mutex_address(lock));
+		return;
+	}
+	mutex_wake(page + offset);
+	(void)munmap(page, size);
+}
+
 /* mutexes_look(). 0, or MUTEXES_E_*. */
 static int
 mutexes_look_guarded(struct lock *lock, uint32_t *ret_thread)
@@ -116,7 +139,7 @@ mutexes_look_guarded(struct lock *lock, uint32_t *ret_thread)
 	if (reason != PROTOCOL_LOCK_FINE && reason != PROTOCOL_LOCK_NAMESPACES)
 		return 0;
 	/* The dead may have been about to wake one that sleeps, or have been the one woken. To others it is one look more. */
-	mutex_wake(mutex_address(lock));
+	mutexes_wake(lock);
 	if (thread && process_tid_state((pid_t)thread) == PROCESS_THREAD_LIVES)
 		return MUTEXES_E_AGAIN;
 	word = mutex_word(mutex_address(lock));

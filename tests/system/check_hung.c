@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -12,6 +13,7 @@
 #include "tests/system/suite.h"
 
 #define SIZE		(4 * MIB)
+#define DEATHS		3
 
 static const char workers[] = "\tworkers = 1;";
 
@@ -134,6 +136,133 @@ die_with_mutex(int control, void *arg)
 	(void)pause();
 }
 
+static const char mutex_keys[] = "locks = ( { name = \"m\"; at = \"0\"; init = true; on_death = \"zero\"; offset = \"4KiB\"; "
+    "length = \"4KiB\"; } ); sync = \"1h\";";
+
+/* Whether all of them were among those before: a process that ends is no matter. */
+static bool
+are_among(const pid_t *pids, size_t n, const pid_t *before, size_t n_before)
+{
+	for (size_t i = 0; i < n; i++) {
+		bool is_among = false;
+
+		for (size_t k = 0; k < n_before; k++)
+			is_among |= pids[i] == before[k];
+		if (!is_among)
+			return false;
+	}
+	return true;
+}
+
+static void
+attach_and_wait(int control, void *arg)
+{
+	const char *socket = arg;
+	struct segment_client *client;
+	struct segment *segment;
+
+	ck_assert_int_eq(segment_connect(&client, socket), 0);
+	ck_assert_int_eq(segment_attach(client, "disk", NULL, SEGMENT_WRITE, &segment), 0);
+	harness_say(control, "attached");
+	(void)pause();
+}
+
+/* Dies with it, while the daemon cannot look: the kernel marks it then, for which it would wait for the disk. */
+static void
+die_before_it_hangs(const struct harness_daemon *daemon, struct disk *disk)
+{
+	struct harness_child child;
+
+	harness_child_start(&child, die_with_mutex, (void *)(uintptr_t)daemon->socket);
+	harness_expect(child.control, "locked");
+	ck_assert_int_eq(kill(daemon->pid, SIGSTOP), 0);
+	harness_child_kill(&child);
+	disk_freeze(disk);
+	ck_assert_int_eq(kill(daemon->pid, SIGCONT), 0);
+	(void)disk_await_stuck(daemon->pid);
+}
+
+static void
+await_recovery(struct harness_conn *conn)
+{
+	struct protocol_segment row;
+
+	do
+		ck_assert_int_eq(harness_find(conn, "disk", &row), 0);
+	while (!row.recoveries);
+}
+
+/* Nor does who wakes others at it: a page of a file is made writable for that, which waits. */
+START_TEST(a_mutex_keeps_nobody_waiting)
+{
+	struct harness_daemon daemon;
+	struct harness_conn conn;
+	struct disk disk;
+	char body[1024];
+	int fd;
+
+	disk_mount(&disk, 64 * MIB);
+	describe(body, sizeof(body), &disk, mutex_keys);
+	harness_daemon_start(&daemon, workers, body);
+	harness_open(&conn, daemon.socket);
+	die_before_it_hangs(&daemon, &disk);
+	harness_await_counts(&conn, "disk", 0, 0);
+	ck_assert_int_eq(harness_create(&conn, "mem-a", SIZE, NULL, &fd), 0);
+	ck_assert_int_eq(close(fd), 0);
+	harness_await_gone(&conn, "mem-a");
+	disk_thaw(&disk);
+	await_recovery(&conn);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+	disk_unmount(&disk);
+}
+END_TEST
+
+/* Each death has all mutexes looked at. The one whose worker was given up has no more of them before that has ended. */
+START_TEST(a_mutex_has_one_worker_that_does_not_end)
+{
+	struct harness_child others[DEATHS + 1];
+	pid_t before[16], pids[16];
+	struct harness_daemon daemon;
+	struct harness_conn conn;
+	struct disk disk;
+	char body[1024];
+	size_t n_before;
+
+	disk_mount(&disk, 64 * MIB);
+	describe(body, sizeof(body), &disk, mutex_keys);
+	harness_daemon_start(&daemon, workers, body);
+	harness_open(&conn, daemon.socket);
+	for (unsigned i = 0; i <= DEATHS; i++) {
+		harness_child_start(&others[i], attach_and_wait, daemon.socket);
+		harness_expect(others[i].control, "attached");
+	}
+	die_before_it_hangs(&daemon, &disk);
+	/* It is given up after 15 seconds, and later where CPUs are short. */
+	while (suite_figure(&daemon, "segmentd_workers_lost") == 0)
+		(void)poll(NULL, 0, 10);
+	n_before = harness_children(daemon.pid, before, BASE_ARRAY_SIZE(before));
+	for (unsigned i = 0; i < DEATHS; i++) {
+		size_t n;
+
+		harness_child_kill(&others[i]);
+		/* The last one stays, so that nothing is written back. */
+		harness_await_counts(&conn, "disk", 0, DEATHS - i);
+		suite_serves(&daemon);
+		n = harness_children(daemon.pid, pids, BASE_ARRAY_SIZE(pids));
+		harness_assert(are_among(pids, n, before, n_before), "another worker was sent to it");
+	}
+	ck_assert_uint_eq(suite_figure(&daemon, "segmentd_workers_lost"), 1);
+	disk_thaw(&disk);
+	await_recovery(&conn);
+	ck_assert_uint_eq(suite_figure(&daemon, "segmentd_workers_lost"), 0);
+	harness_child_kill(&others[DEATHS]);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+	disk_unmount(&disk);
+}
+END_TEST
+
 /* A worker recovers it, whatever is to become of the bytes. */
 START_TEST(a_mutex_is_recovered)
 {
@@ -226,14 +355,19 @@ int
 main(void)
 {
 	Suite *suite = suite_create("hung");
-	TCase *tcase = tcase_create("hung");
+	TCase *tcase = tcase_create("hung"), *tcase_lost = tcase_create("lost");
 
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, memory_is_had_beside_it);
 	tcase_add_test(tcase, a_death_keeps_nobody_waiting);
 	tcase_add_loop_test(tcase, a_mutex_is_recovered, 0, 2);
+	tcase_add_test(tcase, a_mutex_keeps_nobody_waiting);
 	tcase_add_test(tcase, stopped_in_its_start_it_is_never_ready);
 	tcase_add_test(tcase, killed_at_the_mark_the_file_is_clean);
 	suite_add_tcase(suite, tcase);
+	/* Two patiences, which are longer while others have the CPUs. */
+	tcase_set_timeout(tcase_lost, 2 * HARNESS_TEST_TIMEOUT_S);
+	tcase_add_test(tcase_lost, a_mutex_has_one_worker_that_does_not_end);
+	suite_add_tcase(suite, tcase_lost);
 	return harness_run(suite);
 }
