@@ -39,9 +39,13 @@ void
 leftover_log(const struct leftover *leftover, int message, const char *format, ...)
 {
 	const struct log_about about = { .segment = leftover->entry.row.segment };
+	static struct log_limit limit = LOG_LIMIT(200);
 	char what[640], text[1024];
 	va_list args;
 
+	/* Of System V segments that clients created there may be thousands, and all are come upon at a start. */
+	if (!log_allowed(&limit))
+		return;
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
@@ -137,12 +141,15 @@ leftover_tell_removed(const struct leftover *leftover)
 		    "the kernel granted a write lease, so no process has it open or maps it",
 	};
 	const struct log_about about = { .segment = row->segment, .object = &object };
+	static struct log_limit limit = LOG_LIMIT(1000);
 	char what[640], resident[32], seen[64] = "nobody was seen to have it since this start";
 
 	if (leftover->held_ns)
 		(void)snprintf(seen, sizeof(seen), "somebody was last seen to have it %" PRIu64 " s ago",
 		    (clock_monotonic_ns() - leftover->held_ns) / NS_PER_SEC);
 	leftover_post(leftover, PROTOCOL_ORPHAN_REMOVED);
+	if (!log_allowed(&limit))
+		return;
 	log_write(MESSAGE_LEFT_REMOVED, &about, "%s: %s, and %s: %s; %s; of uid %u, of which %s are in memory",
 	    leftover_describe(leftover, what, sizeof(what)), leftover->why,
 	    backend->features & BACKEND_DURABLE ? "it is written back, and its mark goes" : "it is removed", object.proof, seen,

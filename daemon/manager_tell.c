@@ -145,39 +145,80 @@ manager_on_status(evutil_socket_t fd, short what, void *arg)
 	manager_tell(arg);
 }
 
+/* Whoever may create, or attach what is scrubbed, has it happen as often as they like. */
+static bool
+manager_is_at_will(const struct segment *segment)
+{
+	return !segment->is_declared || segment->definition->scrub;
+}
+
+static struct log_about
+manager_about(const struct segment *segment)
+{
+	const struct account *creator = segment->creation ? segment->creation->charge.account : NULL;
+
+	return (struct log_about) {
+		.segment = segment->definition->name,
+		.has_client_uid = creator != NULL,
+		.client_uid = creator ? creator->uid : 0,
+	};
+}
+
+static void
+manager_log_ready(const struct segment *segment, const struct log_about *about)
+{
+	static struct log_limit ready = LOG_LIMIT(1000), degraded = LOG_LIMIT(20);
+	const char *name = segment->definition->name, *note = segment_file_note(segment);
+	char size[32];
+
+	(void)findings_size(size, sizeof(size), segment->definition->size_bytes);
+	if (segment->reason || note) {
+		if (!manager_is_at_will(segment) || log_allowed(&degraded))
+			log_write(MESSAGE_SEGMENT_DEGRADED, about, "segment '%s' (%s) is ready, but %s%s", name, size,
+			    segment->reason ? "not as asked: " : "", segment->reason ? segment->reason : note);
+		return;
+	}
+	if (manager_is_at_will(segment))
+		log_write(LOG_DEBUG, about, "segment '%s' (%s) is ready", name, size);
+	/* Of many the sum is told: the journal drops what comes beyond 10,000 entries in 30 s, whatever it is. */
+	else if (log_allowed(&ready))
+		log_write(MESSAGE_SEGMENT_READY, about, "segment '%s' (%s) is ready", name, size);
+}
+
+static void
+manager_log_failure(const struct segment *segment, const struct log_about *about)
+{
+	static struct log_limit limit = LOG_LIMIT(20);
+	char creator[64] = "";
+
+	if (manager_is_at_will(segment) && !log_allowed(&limit))
+		return;
+	if (about->has_client_uid)
+		(void)snprintf(creator, sizeof(creator), ", created by uid %u,", (unsigned)about->client_uid);
+	log_write(MESSAGE_SEGMENT_FAILED, about, "segment '%s' (%s:%u)%s could not be provisioned: %s", segment->definition->name,
+	    segment->definition->file, segment->definition->line, creator, segment->reason ? segment->reason : "");
+}
+
+/* What clients make and remove is their own affair, and not for everybody's log. */
 static void
 manager_log_change(const struct segment *segment)
 {
-	const struct log_about about = { .segment = segment->definition->name };
+	const struct log_about about = manager_about(segment);
 	const char *name = segment->definition->name;
-	static struct log_limit ready = LOG_LIMIT(1000);
 	uint32_t n = segment_n_attached(segment);
-	char size[32], keeps[64] = "";
+	char keeps[64] = "";
 
 	switch (segment->state) {
 	case PROTOCOL_READY:
-		(void)findings_size(size, sizeof(size), segment->definition->size_bytes);
-		if (segment->reason)
-			log_write(MESSAGE_SEGMENT_DEGRADED, &about, "segment '%s' (%s) is ready, but not as asked: %s", name, size,
-			    segment->reason);
-		else if (segment_file_note(segment))
-			log_write(MESSAGE_SEGMENT_DEGRADED, &about, "segment '%s' (%s) is ready, but %s", name, size,
-			    segment_file_note(segment));
-		/* A created or scrubbed one at its clients' will: not for everybody's log. */
-		else if (!segment->is_declared || segment->definition->scrub)
-			log_write(LOG_DEBUG, &about, "segment '%s' (%s) is ready", name, size);
-		/* Of many the sum is told: the journal drops what comes beyond 10,000 entries in 30 s, whatever it is. */
-		else if (log_allowed(&ready))
-			log_write(MESSAGE_SEGMENT_READY, &about, "segment '%s' (%s) is ready", name, size);
+		manager_log_ready(segment, &about);
 		break;
 	case PROTOCOL_FAILED:
-		log_write(MESSAGE_SEGMENT_FAILED, &about, "segment '%s' (%s:%u) could not be provisioned: %s", name,
-		    segment->definition->file, segment->definition->line, segment->reason ? segment->reason : "");
+		manager_log_failure(segment, &about);
 		break;
 	case PROTOCOL_DRAINING:
 		if (n)
-			log_write(MESSAGE_SEGMENT_DRAINING, &about, "segment '%s' is being removed, and stays until %u attachment%s", name, n,
-			    n == 1 ? " ends" : "s end");
+			log_write(segment->is_declared ? MESSAGE_SEGMENT_DRAINING : LOG_DEBUG, &about, "segment '%s' is being removed, and "
+			    "stays until %u attachment%s", name, n, n == 1 ? " ends" : "s end");
 		break;
 	case PROTOCOL_GONE:
 		/* Removed with --now: what the host still lacks of memory is theirs. */

@@ -186,6 +186,7 @@ orphans_init(struct orphans *orphans, const struct orphans_host *host)
 		.host = *host,
 		.max_entries = ORPHANS_ENTRIES_MAX,
 		.found_limit = LOG_LIMIT(100),
+		.removed_limit = LOG_LIMIT(1000),
 		.unknown_limit = LOG_LIMIT(5),
 	};
 	(void)evtimer_assign(&orphans->garbage_event, host->base, orphans_on_garbage, orphans);

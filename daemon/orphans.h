@@ -76,7 +76,7 @@ struct orphans {
 	uint64_t retry_ns;		/* how long it waits before it asks again, after it could not; 0: it could */
 	struct orphans_names garbage;	/* of other rules, and given back in pieces */
 	struct event garbage_event;
-	struct log_limit found_limit, unknown_limit;
+	struct log_limit found_limit, removed_limit, unknown_limit;
 	uint64_t n_found;		/* counters, for metrics */
 	uint64_t n_removed;
 	uint64_t n_kept;

@@ -130,8 +130,10 @@ tell_removed(struct orphans *orphans, const struct told *told, const struct log_
 	orphans->n_removed++;
 	orphans->freed_bytes += told->stray->resident_bytes;
 	tell_event(orphans, told, PROTOCOL_ORPHAN_REMOVED);
-	log_write(MESSAGE_ORPHAN_REMOVED, about, "%s was an orphan, and was removed (%s): %s; %s; %s", told->what, told->rule, told->proof,
-	    told->since, told->about);
+	/* Every one, as far as the journal would have room for all else beside them. */
+	if (log_allowed(&orphans->removed_limit))
+		log_write(MESSAGE_ORPHAN_REMOVED, about, "%s was an orphan, and was removed (%s): %s; %s; %s", told->what, told->rule,
+		    told->proof, told->since, told->about);
 }
 
 static void

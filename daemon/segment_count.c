@@ -50,9 +50,11 @@ void
 segment_admit_or_tell(struct segment *segment)
 {
 	const char *name = segment->definition->name;
+	static struct log_limit limit = LOG_LIMIT(20);
 	char text[FINDINGS_TEXT_SIZE];
 
-	if (segment_admit(segment, segment->definition, text, sizeof(text)))
+	/* Of what is scrubbed, as often as its clients let go of it. */
+	if (segment_admit(segment, segment->definition, text, sizeof(text)) && log_allowed(&limit))
 		log_write(MESSAGE_SEGMENT_OPEN, &(struct log_about) { .segment = name }, "segment '%s': %s; without us it is open to whom it was "
 		    "open before", name, text);
 }

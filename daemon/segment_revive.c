@@ -117,6 +117,7 @@ segment_unbox(struct segment *segment)
 static void
 revive_done(struct segment *segment, int r, const char *text)
 {
+	static struct log_limit limit = LOG_LIMIT(200);
 	char reason[FINDINGS_TEXT_SIZE + 64];
 
 	if (r == 0 && !*text)
@@ -124,6 +125,8 @@ revive_done(struct segment *segment, int r, const char *text)
 	(void)snprintf(reason, sizeof(reason), "since segmentd was started anew: %s", text);
 	segment_set_reason(segment, reason);
 	segment_rewrite_texts(segment);
+	if (!log_allowed(&limit))
+		return;
 	log_write(MESSAGE_SEGMENT_REVIVED_LESS, &(struct log_about) { .segment = segment->definition->name },
 	    "segment '%s' is as it was, but for this, %s", segment->definition->name, reason);
 }

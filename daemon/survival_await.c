@@ -274,6 +274,7 @@ int
 survival_take_back(struct survival *survival, struct segment *segment, uint32_t flags, int fd, char *text, size_t text_size)
 {
 	struct past_segment *past = survival->past ? past_find_segment(survival->past, segment->generation) : NULL;
+	static struct log_limit limit = LOG_LIMIT(200);
 	struct holding holding = HOLDING_NULL;
 	int r;
 
@@ -294,8 +295,9 @@ survival_take_back(struct survival *survival, struct segment *segment, uint32_t 
 	/* The row that it has is the earlier daemon's, and stays if there is no room for a new one. */
 	(void)survival_give_holding(past, &holding);
 	survival_revive_locks(survival, past);
-	log_write(MESSAGE_TAKEN_OVER, &(struct log_about) { .segment = segment->definition->name }, "segment '%s' has its memory back from a "
-	    "client: it is as it was before segmentd was started anew", segment->definition->name);
+	if (log_allowed(&limit))
+		log_write(MESSAGE_TAKEN_OVER, &(struct log_about) { .segment = segment->definition->name }, "segment '%s' has its memory "
+		    "back from a client: it is as it was before segmentd was started anew", segment->definition->name);
 	survival_resume_returned(survival, past);
 	await_end(survival, past);
 	segment = registry_find(survival->registry, past->definition->name);

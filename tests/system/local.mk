@@ -58,6 +58,11 @@ tests_system_check_limits_SOURCES = tests/system/check_limits.c $(SYSTEM_SUITE)
 tests_system_check_limits_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_limits_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_told
+tests_system_check_told_SOURCES = tests/system/check_told.c $(SYSTEM_SUITE)
+tests_system_check_told_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_told_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_many
 tests_system_check_many_SOURCES = tests/system/check_many.c $(SYSTEM_SUITE)
 tests_system_check_many_CFLAGS = $(SYSTEM_CFLAGS)
