@@ -25,7 +25,7 @@ void audit_brief_add(struct audit_brief *brief, const struct audit_holder *holde
 
 /*
  * "12 (feed) and 13 (cat) have it", "no process is seen to have it". hidden: what the answer's end says of those that were not
- * looked into, or ""; is_incomplete: the time was up. Returns buf.
+ * looked into, or ""; is_incomplete: not all was looked at. Returns buf.
  */
 const char *audit_brief_describe(char *buf, size_t size, const struct audit_brief *brief, const char *hidden, bool is_incomplete);
 

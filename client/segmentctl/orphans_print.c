@@ -150,7 +150,7 @@ print_lacks(const struct orphans *orphans)
 		fprintf(stderr, "segmentctl: %zu object%s could not be judged\n", orphans->n_unknown, orphans->n_unknown == 1 ? "" : "s");
 	}
 	if (end->flags & AUDIT_INCOMPLETE)
-		fputs("segmentctl: the time was up before all was looked at: there may be more\n", stderr);
+		fputs("segmentctl: not all was looked at, for want of time, memory or descriptors: there may be more\n", stderr);
 }
 
 int
