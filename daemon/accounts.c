@@ -233,6 +233,7 @@ charge_new(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uin
 		.accounts = accounts,
 		.account = account,
 		.kind = kind,
+		.is_trusted = how == CHARGE_TRUSTED,
 		.amount = amount,
 	};
 	return 0;
@@ -267,7 +268,7 @@ charge_resize(struct charge *charge, uint64_t amount)
 	uint64_t sum;
 
 	if (amount > charge->amount && (!checked_add(account->used[charge->kind], amount - charge->amount, &sum) ||
-	    !accounts_allow(accounts, account->uid, account->used[charge->kind], charge->kind, sum, false)))
+	    !accounts_allow(accounts, account->uid, account->used[charge->kind], charge->kind, sum, charge->is_trusted)))
 		return ACCOUNTS_E_LIMIT;
 	account->used[charge->kind] += amount - charge->amount;
 	accounts->used[charge->kind] += amount - charge->amount;

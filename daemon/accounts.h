@@ -70,6 +70,7 @@ struct charge {
 	struct accounts *accounts;
 	struct account *account;	/* NULL: nothing is charged */
 	enum accounts_kind kind;
+	bool is_trusted;		/* charged to somebody who administers: so is what it grows by */
 	uint64_t amount;
 };
 
@@ -95,7 +96,7 @@ int accounts_charge_trusted(struct accounts *accounts, uint32_t uid, enum accoun
 /* What it has already, or was charged with by an earlier daemon, whatever the limit is. 0 or -ENOMEM. */
 int accounts_charge_again(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount,
     struct charge *ret_charge);
-/* More of the same, or less, as the amount is to be. 0 or ACCOUNTS_E_LIMIT: it is as it was. */
+/* More of the same, or less, as the amount is to be, by the same part of what all may have. 0 or ACCOUNTS_E_LIMIT: it is as it was. */
 int charge_resize(struct charge *charge, uint64_t amount);
 void charge_deinit(struct charge *charge);
 /* What the one pays for belongs to the other's object from now on. */

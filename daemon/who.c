@@ -97,6 +97,14 @@ who_entry_wait_no_more(struct who_entry *entry)
 	entry->is_joinable = false;
 }
 
+/* 0, ACCOUNTS_E_LIMIT or -ENOMEM. */
+static int
+who_request_charge(const struct who_request *request, size_t n_bytes, struct charge *ret_charge)
+{
+	return (request->is_trusted ? accounts_charge_trusted : accounts_charge)(request->accounts, request->uid, ACCOUNTS_MEMORY,
+	    n_bytes, ret_charge);
+}
+
 /* What it is given is its own to pay for from now on, however many others have it, too. */
 static void
 who_give(struct who_request *request, struct who_answer *answer)
@@ -105,8 +113,7 @@ who_give(struct who_request *request, struct who_answer *answer)
 	int r = 0;
 
 	if (n_bytes)
-		r = (request->is_trusted ? accounts_charge_trusted : accounts_charge)(request->accounts, request->uid,
-		    ACCOUNTS_MEMORY, n_bytes, &request->charge);
+		r = who_request_charge(request, n_bytes, &request->charge);
 	if (r) {
 		request->refusal = r;
 		request->refused_bytes = n_bytes;
@@ -146,6 +153,13 @@ who_entry_segment(const struct who_entry *entry)
 	return segment && segment->holding.object.fd >= 0 && segment->generation == entry->answer->told.generation ? segment : NULL;
 }
 
+/* Whether it pays for the rows already, by all that it may have. */
+static bool
+who_request_pays(const struct who_request *request, const struct charge *charge)
+{
+	return charge->account && request->uid == charge->account->uid && request->is_trusted <= charge->is_trusted;
+}
+
 /*
  * Rows that are gathered are charged to one who asked; where that uid has as much as it may, to another that waits for the same: it is
  * not to have less of an answer because somebody else asked first. False: there is none.
@@ -160,9 +174,7 @@ who_entry_find_payer(struct who_entry *entry, size_t n_bytes)
 	if (entry->has_no_payer)
 		return false;
 	LIST_FOREACH(request, &entry->requests, link) {
-		if (answer->charge.account && request->uid == answer->charge.account->uid)
-			continue;
-		if (accounts_charge(request->accounts, request->uid, ACCOUNTS_MEMORY, n_bytes, &charge))
+		if (who_request_pays(request, &answer->charge) || who_request_charge(request, n_bytes, &charge))
 			continue;
 		charge_deinit(&answer->charge);
 		answer->charge = charge_take(&charge);

@@ -132,6 +132,32 @@ START_TEST(a_charge_grows_and_moves)
 }
 END_TEST
 
+/* The part that is for who administers is also what grows for them; and nobody else comes to it by growing. */
+START_TEST(a_charge_remembers_who_administers)
+{
+	enum { TOTAL = 1600, OWN_PART = TOTAL / 16 };
+	static const struct conf_limits wide = { .clients = TOTAL, .total_clients = TOTAL };
+	struct charge other = CHARGE_NULL, charge = CHARGE_NULL, trusted = CHARGE_NULL, moved;
+	struct accounts accounts;
+
+	accounts_init(&accounts, &wide);
+	ck_assert_int_eq(accounts_charge_again(&accounts, 7, ACCOUNTS_CLIENTS, TOTAL - OWN_PART - 2, &other), 0);
+	ck_assert_int_eq(accounts_charge(&accounts, 8, ACCOUNTS_CLIENTS, 1, &charge), 0);
+	ck_assert_int_eq(accounts_charge_trusted(&accounts, 9, ACCOUNTS_CLIENTS, 1, &trusted), 0);
+	ck_assert_int_eq(charge_resize(&charge, 2), ACCOUNTS_E_LIMIT);
+	moved = charge_take(&trusted);
+	ck_assert_int_eq(charge_resize(&moved, OWN_PART), 0);
+	ck_assert_int_eq(charge_resize(&moved, 0), 0);
+	ck_assert_int_eq(charge_resize(&moved, OWN_PART + 1), 0);
+	ck_assert_int_eq(charge_resize(&moved, OWN_PART + 2), ACCOUNTS_E_LIMIT);
+	ck_assert_uint_eq(accounts.used[ACCOUNTS_CLIENTS], TOTAL);
+	charge_deinit(&other);
+	charge_deinit(&charge);
+	charge_deinit(&moved);
+	accounts_deinit(&accounts);
+}
+END_TEST
+
 /* Each says whose limit it is, how much there is of what, and what helps. */
 START_TEST(refusals_have_their_own_sentences)
 {
@@ -175,6 +201,7 @@ main(void)
 	tcase_add_test(tcase, refusal_leaves_no_account_behind);
 	tcase_add_test(tcase, users_at_their_limits_leave_room);
 	tcase_add_test(tcase, a_charge_grows_and_moves);
+	tcase_add_test(tcase, a_charge_remembers_who_administers);
 	tcase_add_test(tcase, refusals_have_their_own_sentences);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
