@@ -31,10 +31,11 @@ struct handout_fds {
 	int list[PROTOCOL_FDS_MAX];
 };
 
-/* From turn to turn. The attachments themselves are the session's last ones. */
+/* From turn to turn. The attachments themselves are the session's last ones, but for those whose segments have gone meanwhile. */
 struct handout_kept {
 	uint64_t serial;
 	uint32_t n;
+	uint64_t generations[PROTOCOL_ATTACH_ROWS];	/* of the segments */
 	struct handout_fds fds;
 	struct charge charge;
 };
@@ -304,17 +305,28 @@ handout_forget_kept(struct session *session)
 	free(kept);
 }
 
+/* Closes the last one of ours. segment: NULL: it has gone, and its toll with it, which would say what that costs. */
+static void
+handout_close_last(struct requests *requests, const struct session *session, struct handout_fds *fds,
+    const struct segment *segment)
+{
+	struct toll *toll = segment && segment->watch ? &segment->watch->toll : NULL;
+	int fd = fds->own[--fds->n_own];
+
+	if (toll && !toll_closes_late(toll))
+		toll_close(toll, segment_n_attached(segment), fd);
+	else
+		tolls_close_later(&requests->kernelcount->tolls, session->host->accounts, session->identity.uid, fd);
+}
+
 static void
 handout_close(struct handout *handout)
 {
-	struct tolls *tolls = &handout->requests->kernelcount->tolls;
 	struct handout_fds *fds = &handout->fds;
 
-	while (fds->n_own) {
-		const struct segment *segment = handout->segments[fds->rows[--fds->n_own]];
-
-		toll_close(segment->watch ? &segment->watch->toll : NULL, tolls, segment_n_attached(segment), fds->own[fds->n_own]);
-	}
+	while (fds->n_own)
+		handout_close_last(handout->requests, handout->session, fds, handout->segments[fds->rows[fds->n_own - 1]]);
+	/* Not before: those that wait to be closed are charged by now. */
 	handout_forget_kept(handout->session);
 }
 
@@ -338,17 +350,22 @@ handout_kept_next(const struct session *session, struct attachment *attachment)
 void
 requests_end_handout(struct requests *requests, struct session *session)
 {
-	struct tolls *tolls = &requests->kernelcount->tolls;
 	struct handout_kept *kept = session->handout;
-	struct attachment *attachment;
 
 	if (!kept)
 		return;
-	while ((attachment = handout_kept_next(session, NULL)))
-		attachment_free(attachment);
-	/* Their segments may have gone, whose toll would say what closing costs. */
-	while (kept->fds.n_own)
-		toll_close(NULL, tolls, 0, kept->fds.own[--kept->fds.n_own]);
+	for (uint32_t row = kept->n; row--;) {
+		struct attachment *attachment = handout_kept_next(session, NULL);
+		struct segment *segment = NULL;
+
+		/* Else the row's segment has gone, with all attachments of it. */
+		if (attachment && attachment->segment->generation == kept->generations[row]) {
+			segment = attachment->segment;
+			attachment_free(attachment);
+		}
+		while (kept->fds.n_own && kept->fds.rows[kept->fds.n_own - 1] == row)
+			handout_close_last(requests, session, &kept->fds, segment);
+	}
 	handout_forget_kept(session);
 }
 
@@ -397,6 +414,8 @@ handout_keep(struct handout *handout)
 	kept->serial = handout->request->serial;
 	kept->n = handout->n;
 	kept->fds = handout->fds;
+	for (uint32_t i = 0; i < kept->n; i++)
+		kept->generations[i] = handout->segments[i]->generation;
 	return 0;
 }
 

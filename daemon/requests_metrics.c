@@ -67,6 +67,7 @@ METRICS_VALUE(worker_deaths, requests->workers->n_deaths)
 METRICS_VALUE(kernel_events, requests->kernelcount->n_events)
 METRICS_VALUE(kernel_overflows, requests->kernelcount->n_overflows)
 METRICS_VALUE(rests, requests->kernelcount->tolls.n_rests)
+METRICS_VALUE(closings, requests->kernelcount->tolls.n_closings)
 METRICS_VALUE(subscribers, requests->events->n_subscribers)
 METRICS_VALUE(events, requests->events->n_sent)
 METRICS_VALUE(events_lost, requests->events->n_lost)
@@ -117,6 +118,7 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_kernel_events", METRICS_COUNTER, NULL, "Closes of descriptions told by inotify.", metrics_kernel_events },
 	{ "segmentd_kernel_event_overflows", METRICS_COUNTER, NULL, "Overflows, each with a look at all.", metrics_kernel_overflows },
 	{ "segmentd_attach_rests", METRICS_COUNTER, NULL, "Attaches that cost so much that the next one waits.", metrics_rests },
+	{ "segmentd_descriptors_closing", METRICS_GAUGE, NULL, "Of crowded segments, that wait to be closed.", metrics_closings },
 	{ "segmentd_event_subscribers", METRICS_GAUGE, NULL, "Sessions that are told of events.", metrics_subscribers },
 	{ "segmentd_events", METRICS_COUNTER, NULL, "Events sent, once for each subscriber.", metrics_events },
 	{ "segmentd_events_lost", METRICS_COUNTER, NULL, "Events that a subscriber read too late for.", metrics_events_lost },

@@ -24,9 +24,11 @@
 #define CLOSES_LATE_NS		NS_PER_SEC		/* after a close that was slow */
 #define CLOSINGS_MAX		64			/* that wait: beyond them nobody is given what would add to them */
 #define CLOSE_REST_FACTOR	4
+#define CLOSE_TURN_NS	(NS_PER_MS / 20)	/* of closing in one turn of the loop: one that is slow, or many that are not */
 
 struct toll_closing {
 	int fd;
+	struct charge charge;		/* for it */
 	STAILQ_ENTRY(toll_closing) entry;
 };
 
@@ -126,7 +128,7 @@ toll_end(struct toll *toll, struct tolls *tolls, uint64_t begun_ns, uint32_t n_a
 	return toll->n_slow == TOLD_ATTACHES && !was_told ? TOLL_SLOW : TOLL_NOTHING;
 }
 
-/* It was closed, and that took so long: the next one has its time. */
+/* Some were closed, and that took so long: the next ones have their time. */
 static void
 tolls_rest(struct tolls *tolls, uint64_t cost_ns)
 {
@@ -148,6 +150,7 @@ tolls_close_first(struct tolls *tolls)
 	STAILQ_REMOVE_HEAD(&tolls->closings, entry);
 	tolls->n_closings--;
 	(void)close(closing->fd);
+	charge_deinit(&closing->charge);
 	free(closing);
 }
 
@@ -155,19 +158,23 @@ static void
 tolls_on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct tolls *tolls = arg;
-	uint64_t begun_ns = clock_monotonic_ns();
+	uint64_t begun_ns = clock_monotonic_ns(), now_ns;
 
-	tolls_close_first(tolls);
-	tolls_rest(tolls, clock_monotonic_ns() - begun_ns);
+	do {
+		tolls_close_first(tolls);
+		now_ns = clock_monotonic_ns();
+	} while (tolls->n_closings && now_ns - begun_ns < CLOSE_TURN_NS);
+	tolls_rest(tolls, now_ns - begun_ns);
 }
 
 /* Behind those that wait. Without memory for that, now. */
-static void
-tolls_close_later(struct tolls *tolls, int fd)
+void
+tolls_close_later(struct tolls *tolls, struct accounts *accounts, uint32_t uid, int fd)
 {
 	struct toll_closing *closing = malloc(sizeof(*closing));
 
-	if (!closing) {
+	if (!closing || accounts_charge_again(accounts, uid, ACCOUNTS_DESCRIPTORS, 1, &closing->charge)) {
+		free(closing);
 		(void)close(fd);
 		return;
 	}
@@ -177,16 +184,18 @@ tolls_close_later(struct tolls *tolls, int fd)
 		tolls_rest(tolls, 0);
 }
 
+bool
+toll_closes_late(const struct toll *toll)
+{
+	return toll->n_slow || (toll->closes_late_until_ns && clock_monotonic_ns() < toll->closes_late_until_ns);
+}
+
 void
-toll_close(struct toll *toll, struct tolls *tolls, uint32_t n_attachments, int fd)
+toll_close(struct toll *toll, uint32_t n_attachments, int fd)
 {
 	uint64_t begun_ns = clock_monotonic_ns(), ended_ns;
 	bool was_slow;
 
-	if (!toll || toll->n_slow || begun_ns < toll->closes_late_until_ns) {
-		tolls_close_later(tolls, fd);
-		return;
-	}
 	(void)close(fd);
 	ended_ns = clock_monotonic_ns();
 	was_slow = ended_ns - begun_ns > toll_slow_ns(n_attachments);

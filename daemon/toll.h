@@ -5,7 +5,8 @@
  * goes over, and whoever has a descriptor of the object can make that list long: twenty thousand locks of its own, one a byte,
  * make an attach cost milliseconds. They cannot be forbidden, nor the list avoided: a mark on anything but the description that is
  * handed out would not end with it. So a segment that costs far more than its attachments explain is handed out seldom, those
- * that ask for it by uids, and its descriptors are closed one by one: others lose a part of the loop's time that has a bound.
+ * that ask for it by uids, and its descriptors are closed one by one: others lose a part of the loop's time that has a bound. Each
+ * that waits for that is charged to the uid that it was for, whatever its limit is: so who makes many wait gets nothing more.
  */
 #ifndef DAEMON_TOLL_H
 #define DAEMON_TOLL_H
@@ -16,11 +17,13 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "daemon/accounts.h"
+
 struct toll_closing;
 
 /* What all segments share. */
 struct tolls {
-	struct event event;		/* the next close */
+	struct event event;		/* the next closes */
 	STAILQ_HEAD(, toll_closing) closings;
 	unsigned n_closings;
 	uint64_t n_rests;		/* a counter, for metrics */
@@ -57,7 +60,11 @@ enum toll_news {
 uint64_t toll_begin(const struct toll *toll);
 enum toll_news toll_end(struct toll *toll, struct tolls *tolls, uint64_t begun_ns, uint32_t n_attachments, uint64_t *ret_ns);
 
-/* Closes a descriptor of it: now, or where that costs much, some time later. toll: NULL: that is not known. */
-void toll_close(struct toll *toll, struct tolls *tolls, uint32_t n_attachments, int fd);
+/* Closes a descriptor of one that has n_attachments, and sees what that costs. */
+void toll_close(struct toll *toll, uint32_t n_attachments, int fd);
+/* Whether that is likely to cost so much that it is done some time later instead: */
+bool toll_closes_late(const struct toll *toll);
+/* In its turn, charged to uid until then. */
+void tolls_close_later(struct tolls *tolls, struct accounts *accounts, uint32_t uid, int fd);
 
 #endif

@@ -176,6 +176,11 @@ tests_daemon_check_rounds_SOURCES = tests/daemon/check_rounds.c
 tests_daemon_check_rounds_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_rounds_LDADD = $(DAEMON_TEST_LIBS)
 
+check_PROGRAMS += tests/daemon/check_toll
+tests_daemon_check_toll_SOURCES = tests/daemon/check_toll.c
+tests_daemon_check_toll_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_toll_LDADD = $(DAEMON_TEST_LIBS) $(EVENT_LIBS)
+
 check_PROGRAMS += tests/daemon/check_turns
 tests_daemon_check_turns_SOURCES = tests/daemon/check_turns.c
 tests_daemon_check_turns_CFLAGS = $(DAEMON_TEST_CFLAGS)

@@ -168,8 +168,9 @@ START_TEST(who_lays_locks_takes_a_part_of_the_time)
 }
 END_TEST
 
+/* Rows from first to before end are of the segment that is not crowded. */
 static void
-send_many(int fd, struct harness_conn *conn, const char *name)
+send_many(int fd, struct harness_conn *conn, const char *name, unsigned first, unsigned end)
 {
 	union suite_request request = { 0 };
 	struct protocol_attach_row *rows = (void *)(&request.many + 1);
@@ -178,7 +179,7 @@ send_many(int fd, struct harness_conn *conn, const char *name)
 	harness_fill(conn, &request.header, PROTOCOL_ATTACH_MANY, size);
 	request.many.n_rows = N_ROWS;
 	for (unsigned i = 0; i < N_ROWS; i++) {
-		(void)snprintf(rows[i].name, sizeof(rows[i].name), "%s", i == N_ROWS / 2 ? "other" : name);
+		(void)snprintf(rows[i].name, sizeof(rows[i].name), "%s", i >= first && i < end ? "other" : name);
 		rows[i].access = SUITE_READ;
 	}
 	harness_assert(harness_send(fd, &request, size, NULL, 0) == (ssize_t)size, "send: %s", strerror(errno));
@@ -211,7 +212,7 @@ START_TEST(many_go_in_turns)
 
 	world_begin(&world, "book");
 	harness_open(&asker, world.daemon.socket);
-	send_many(asker.fd, &asker, "book");
+	send_many(asker.fd, &asker, "book", N_ROWS / 2, N_ROWS / 2 + 1);
 	for (unsigned i = 0; i < 20; i++)
 		pass_by(&world.conn, "other");
 	harness_assert(!is_answered(asker.fd), "all were attached in one turn");
@@ -250,7 +251,7 @@ START_TEST(what_is_left_half_way_leaves_nothing)
 
 	world_begin(&world, "job-a");
 	harness_open(&asker, world.daemon.socket);
-	send_many(asker.fd, &asker, "job-a");
+	send_many(asker.fd, &asker, "job-a", N_ROWS / 2, N_ROWS / 2 + 1);
 	/* Some of it is attached: besides the creator's and the other's. */
 	do
 		ck_assert_int_eq(harness_find(&world.conn, "job-a", &row), 0);
@@ -275,6 +276,57 @@ START_TEST(what_is_left_half_way_leaves_nothing)
 }
 END_TEST
 
+/* Sends so many requests for figures, to be answered one after the other as soon as the daemon goes on. */
+static void
+ask_for_figures(struct harness_conn *conn, unsigned n)
+{
+	struct protocol_header request;
+
+	while (n--) {
+		request = (struct protocol_header) { 0 };
+		harness_fill(conn, &request, PROTOCOL_METRICS, sizeof(request));
+		ck_assert_int_eq(harness_send(conn->fd, &request, sizeof(request), NULL, 0), sizeof(request));
+	}
+}
+
+/* Who goes in the middle leaves descriptors: those that cost nothing are closed at once, and who it was for pays for the others. */
+START_TEST(what_waits_to_be_closed_is_charged)
+{
+	enum { N_CROWDED = 24, N_SOME = 8, N_FIGURES = 6, N_SESSIONS = 2 };
+	uint64_t n_sessions, n_closings = 0;
+	struct protocol_segment row;
+	struct harness_reply reply;
+	struct harness_conn asker;
+	struct world world;
+
+	world_begin(&world, "book");
+	harness_open(&asker, world.daemon.socket);
+	send_many(asker.fd, &asker, "book", 0, N_ROWS - N_CROWDED);
+	do
+		ck_assert_int_eq(harness_find(&world.conn, "book", &row), 0);
+	while (row.readers < 1 + N_SOME);
+	ck_assert_int_eq(kill(world.daemon.pid, SIGSTOP), 0);
+	harness_assert(!is_answered(asker.fd), "all were attached by then");
+	harness_close(&asker);
+	ask_for_figures(&world.conn, N_FIGURES);
+	ck_assert_int_eq(kill(world.daemon.pid, SIGCONT), 0);
+	for (unsigned i = 0; i < N_FIGURES; i++) {
+		ck_assert_int_gt(harness_receive(world.conn.fd, &reply), 0);
+		n_sessions = suite_figure_of(&reply, "segmentd_sessions");
+		if (n_sessions > N_SESSIONS)
+			continue;
+		n_closings = max_u64(n_closings, suite_figure_of(&reply, "segmentd_descriptors_closing"));
+		ck_assert_uint_ge(suite_figure_of(&reply, "segmentd_charged{kind=\"descriptors\"}"),
+		    2 * n_sessions + suite_figure_of(&reply, "segmentd_descriptors_closing"));
+	}
+	ck_assert_uint_ge(n_closings, N_SOME / 2);
+	ck_assert_uint_le(n_closings, N_CROWDED);
+	harness_child_kill(&world.child);
+	harness_await_counts(&world.conn, "other", 0, 0);
+	world_end(&world);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -284,6 +336,7 @@ main(void)
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, who_lays_locks_takes_a_part_of_the_time);
 	tcase_add_test(tcase, many_go_in_turns);
+	tcase_add_test(tcase, what_waits_to_be_closed_is_charged);
 	tcase_add_loop_test(tcase, what_is_left_half_way_leaves_nothing, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);

@@ -251,20 +251,28 @@ suite_workers_stop(struct harness_conn *conn, struct harness_daemon *daemon, uin
 }
 
 uint64_t
+suite_figure_of(const struct harness_reply *reply, const char *name)
+{
+	char line[80];
+	const char *at;
+
+	(void)snprintf(line, sizeof(line), "\n%s ", name);
+	at = strstr(reply->bytes + sizeof(struct protocol_header), line);
+	harness_assert(at, "there is no %s", name);
+	return strtoull(at + strlen(line), NULL, 10);
+}
+
+uint64_t
 suite_figure(const struct harness_daemon *daemon, const char *name)
 {
 	struct harness_conn conn = HARNESS_CONN_NULL;
 	struct protocol_header request = { 0 };
 	struct harness_reply reply;
-	char line[80], *at;
 
 	harness_open(&conn, daemon->socket);
 	ck_assert_int_eq(harness_ask(&conn, PROTOCOL_METRICS, &request, sizeof(request), &reply), 0);
 	harness_close(&conn);
-	(void)snprintf(line, sizeof(line), "\n%s ", name);
-	at = strstr(reply.bytes + sizeof(struct protocol_header), line);
-	harness_assert(at, "there is no %s", name);
-	return strtoull(at + strlen(line), NULL, 10);
+	return suite_figure_of(&reply, name);
 }
 
 void

@@ -89,5 +89,7 @@ void suite_list_state(const struct harness_daemon *daemon, char *text, size_t si
 
 /* A number of METRICS. */
 uint64_t suite_figure(const struct harness_daemon *daemon, const char *name);
+/* Of one in a reply to it. */
+uint64_t suite_figure_of(const struct harness_reply *reply, const char *name);
 
 #endif
