@@ -9,9 +9,13 @@
 #include "base/base.h"
 #include "daemon/accounts.h"
 
+#define TOLD_NS		(60 * NS_PER_SEC)	/* in which administrators are told of a kind so often */
+#define TOLD_MAX	5
+
 #define RESERVE_PART	16		/* of what all may have together: one in so many is for who administers */
 
 /* Of kinds that have no key. */
+#define ALL_EVENTS_MAX	64
 #define UNREAD_BYTES	(32 * MIB)
 #define UNREAD_BYTES_ALL	(256 * MIB)
 #define MEMORY_BYTES	(32 * MIB)
@@ -32,6 +36,8 @@ const struct accounts_row accounts_rows[ACCOUNTS_KIND_N] = {
 	    "limits.total_attachments" },
 	[ACCOUNTS_SUBSCRIPTIONS] = { "subscriptions", "subscriptions to events", "close some", "limits.subscriptions",
 	    "limits.total_subscriptions" },
+	[ACCOUNTS_ALL_EVENTS] = { "all_events", "subscriptions to all events", "close some, or subscribe to those of what is attached",
+	    NULL, NULL },
 	[ACCOUNTS_SEGMENTS] = { "segments", "created segments", "remove some", "limits.segments", "limits.total_segments" },
 	[ACCOUNTS_BYTES] = { "bytes", "bytes of created segments", "remove some", "limits.bytes", "limits.total_bytes" },
 	[ACCOUNTS_DESCRIPTORS] = { "descriptors", "of the daemon's file descriptors", "close some connections", NULL,
@@ -50,8 +56,11 @@ void
 accounts_init(struct accounts *accounts, const struct conf_limits *limits)
 {
 	*accounts = (struct accounts) { 0 };
-	for (size_t i = 0; i < ACCOUNTS_KIND_N; i++)
+	for (size_t i = 0; i < ACCOUNTS_KIND_N; i++) {
 		accounts->limits[i] = accounts->limits_all[i] = ACCOUNTS_UNLIMITED;
+		accounts->told[i] = (struct log_limit) { .interval_ns = TOLD_NS, .burst = TOLD_MAX };
+	}
+	accounts->limits[ACCOUNTS_ALL_EVENTS] = ALL_EVENTS_MAX;
 	accounts->limits[ACCOUNTS_UNREAD] = UNREAD_BYTES;
 	accounts->limits_all[ACCOUNTS_UNREAD] = UNREAD_BYTES_ALL;
 	accounts->limits[ACCOUNTS_MEMORY] = MEMORY_BYTES;
@@ -196,13 +205,10 @@ accounts_share(const struct accounts *accounts, enum accounts_kind kind, uint64_
 }
 
 static bool
-accounts_allow(struct accounts *accounts, uint32_t uid, uint64_t used, enum accounts_kind kind, uint64_t sum, bool has_reserve)
+accounts_allow(const struct accounts *accounts, uint32_t uid, uint64_t used, enum accounts_kind kind, uint64_t sum, bool has_reserve)
 {
-	if (sum <= accounts->limits[kind] &&
-	    sum <= accounts_share(accounts, kind, used, has_reserve || is_trusted(uid)))
-		return true;
-	accounts->n_refused[kind]++;
-	return false;
+	return sum <= accounts->limits[kind] &&
+	    sum <= accounts_share(accounts, kind, used, has_reserve || is_trusted(uid));
 }
 
 enum charge_how {
@@ -299,12 +305,21 @@ charge_take(struct charge *charge)
 	return taken;
 }
 
+/* Whether it is the uid's own limit that is in the way, and not that of all together. */
+static bool
+accounts_is_own(const struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount)
+{
+	uint64_t sum;
+
+	return !checked_add(accounts_used(accounts, uid, kind), amount, &sum) || sum > accounts->limits[kind];
+}
+
 const char *
 accounts_describe(const struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount, char *text)
 {
 	const struct accounts_row *row = &accounts_rows[kind];
-	uint64_t used = accounts_used(accounts, uid, kind), limit = accounts->limits[kind], sum;
-	bool is_own = !checked_add(used, amount, &sum) || sum > limit;
+	uint64_t used = accounts_used(accounts, uid, kind), limit = accounts->limits[kind];
+	bool is_own = accounts_is_own(accounts, uid, kind, amount);
 	const char *key = is_own ? row->key : row->key_all;
 	size_t n;
 
@@ -321,4 +336,49 @@ accounts_describe(const struct accounts *accounts, uint32_t uid, enum accounts_k
 	(void)snprintf(text + n, ACCOUNTS_TEXT_SIZE - n, "%s allows %s; %s%s", key ? key : "the daemon",
 	    is_own ? "each uid" : "all together", row->remedy, key ? ", or have the administrator raise it" : "");
 	return text;
+}
+
+/* Of one uid once in a while, and of all a few: who is at its limit may ask as often as it likes. */
+static bool
+accounts_may_tell(struct accounts *accounts, uint32_t uid, enum accounts_kind kind)
+{
+	struct account *account = accounts_find(accounts, uid);
+	uint64_t now_ns = clock_monotonic_ns();
+
+	if (account && account->told_ns[kind] && now_ns - account->told_ns[kind] < TOLD_NS)
+		return false;
+	if (!log_allowed(&accounts->told[kind]))
+		return false;
+	if (account)
+		account->told_ns[kind] = now_ns;
+	return true;
+}
+
+void
+accounts_refused(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount)
+{
+	const struct log_about about = { .has_client_uid = true, .client_uid = uid };
+	bool is_own = accounts_is_own(accounts, uid, kind, amount);
+	const struct accounts_row *row = &accounts_rows[kind];
+	const char *key = is_own ? row->key : row->key_all;
+
+	accounts->n_refused[kind]++;
+	if (!accounts_may_tell(accounts, uid, kind))
+		return;
+	log_write(MESSAGE_LIMIT_REACHED, &about, "uid %u has reached %s (%" PRIu64 " %s for %s; it has %" PRIu64 "): more of it are refused",
+	    (unsigned)uid, key ? key : "the daemon's limit", is_own ? accounts->limits[kind] : accounts->limits_all[kind], row->what,
+	    is_own ? "each uid" : "all, of which it gets half of what others leave", accounts_used(accounts, uid, kind));
+}
+
+const char *
+accounts_refuse(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount, char *text)
+{
+	accounts_refused(accounts, uid, kind, amount);
+	return accounts_describe(accounts, uid, kind, amount, text);
+}
+
+void
+accounts_left_out(struct accounts *accounts, enum accounts_kind kind)
+{
+	accounts->n_refused[kind]++;
 }

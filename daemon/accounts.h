@@ -13,6 +13,7 @@
 
 #include "conf/load.h"
 #include "daemon/hash.h"
+#include "daemon/log.h"
 #include "daemon/turns.h"
 
 struct session;
@@ -25,6 +26,7 @@ enum accounts_kind {
 	ACCOUNTS_CLIENTS,		/* sessions, and connections that have ended and are not read away yet */
 	ACCOUNTS_ATTACHMENTS,
 	ACCOUNTS_SUBSCRIPTIONS,
+	ACCOUNTS_ALL_EVENTS,		/* of them, those to all events: each costs every event a look */
 	ACCOUNTS_SEGMENTS,		/* that it created */
 	ACCOUNTS_BYTES,			/* of them */
 	ACCOUNTS_DESCRIPTORS,		/* of ours, for what is the uid's */
@@ -54,6 +56,7 @@ struct account {
 	struct turns_uid turns;
 	TAILQ_HEAD(account_sessions, session) sessions;	/* that are charged, in the order of ids; whose file enters them */
 	uint64_t refreshed_ns;		/* monotonic */
+	uint64_t told_ns[ACCOUNTS_KIND_N];	/* when administrators were told that it is refused more, likewise; or 0 */
 	struct session *refresh_next;	/* while they are asked, in several turns, whether they have read; or NULL */
 	UT_hash_handle hh;
 };
@@ -63,7 +66,8 @@ struct accounts {
 	uint64_t limits[ACCOUNTS_KIND_N];	/* of each uid */
 	uint64_t limits_all[ACCOUNTS_KIND_N];
 	uint64_t used[ACCOUNTS_KIND_N];	/* by all */
-	uint64_t n_refused[ACCOUNTS_KIND_N];	/* counters, for metrics */
+	uint64_t n_refused[ACCOUNTS_KIND_N];	/* counters, for metrics: of answers, and of what was left out */
+	struct log_limit told[ACCOUNTS_KIND_N];
 };
 
 struct charge {
@@ -114,5 +118,11 @@ bool accounts_may_refresh(struct accounts *accounts, uint32_t uid, uint64_t now_
  */
 const char *accounts_describe(const struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount,
     char *text);
+/* That is what a client is answered, now: it is counted, and administrators are told, seldom. A charge alone may be tried again. */
+void accounts_refused(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount);
+/* Both. */
+const char *accounts_refuse(struct accounts *accounts, uint32_t uid, enum accounts_kind kind, uint64_t amount, char *text);
+/* It is left out, and nobody is answered that: only counted. */
+void accounts_left_out(struct accounts *accounts, enum accounts_kind kind);
 
 #endif

@@ -102,8 +102,10 @@ deaths_watch(struct deaths *deaths, struct session *session)
 	struct deaths_watch *watch;
 
 	/* Who connects, attaches and hangs up as often as it can uses up what is its own. */
-	if (accounts_charge(accounts, session->identity.uid, ACCOUNTS_DEATHS, 1, &charge))
+	if (accounts_charge(accounts, session->identity.uid, ACCOUNTS_DEATHS, 1, &charge)) {
+		accounts_left_out(accounts, ACCOUNTS_DEATHS);
 		return;
+	}
 	watch = malloc(sizeof(*watch));
 	if (!watch) {
 		charge_deinit(&charge);

@@ -479,8 +479,10 @@ events_add_end(struct events_ends *ends, const struct attachment *attachment)
 	if (!events || !events->n_subscribers)
 		return;
 	/* Beyond the uid's limit, or without memory, a death is not told; that the attachment ended is, all the same. */
-	if (accounts_charge(attachment->charge.accounts, attachment->uid, ACCOUNTS_ENDS, 1, &charge))
+	if (accounts_charge(attachment->charge.accounts, attachment->uid, ACCOUNTS_ENDS, 1, &charge)) {
+		accounts_left_out(attachment->charge.accounts, ACCOUNTS_ENDS);
 		return;
+	}
 	end = malloc(sizeof(*end));
 	if (!end) {
 		charge_deinit(&charge);

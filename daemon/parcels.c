@@ -380,6 +380,8 @@ parcels_end(struct parcels *parcels, int *fd, struct charge *charge)
 	(void)getsockopt(*fd, SOL_SOCKET, SO_PEERCRED, &peer, &length);
 	r = accounts_charge(parcels->accounts, peer.uid, ACCOUNTS_ENDED, 1, &ended);
 	/* What is in flight goes on counting by its connection: there are no more of those than that has a limit of its own. */
+	if (r == ACCOUNTS_E_LIMIT)
+		accounts_left_out(parcels->accounts, ACCOUNTS_ENDED);
 	if (r == ACCOUNTS_E_LIMIT && !(charge && charge->account) && !graves_are_full(&parcels->graves)) {
 		graves_add(&parcels->graves, fd);
 		return;

@@ -34,6 +34,7 @@ struct registry {
 	bool starts_required;		/* the first pass: what startup waits for */
 	uint64_t last_cursor;
 	uint64_t last_generation;
+	uint64_t n_count_refused;	/* for metrics: beyond a template's max_count */
 	uint64_t past_generation;	/* the highest that an earlier daemon can have given */
 	struct segment *walk_next;	/* of the one who walks over all of them in several turns; or NULL */
 	TAILQ_HEAD(registry_templates, registry_template) templates;

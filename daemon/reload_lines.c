@@ -64,8 +64,10 @@ block_new(struct charge *charge)
 {
 	void *block;
 
-	if (charge->account && charge_resize(charge, charge->amount + sizeof(struct reload_block)))
+	if (charge->account && charge_resize(charge, charge->amount + sizeof(struct reload_block))) {
+		accounts_left_out(charge->accounts, charge->kind);
 		return NULL;
+	}
 	block = mmap(NULL, sizeof(struct reload_block), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (block != MAP_FAILED)

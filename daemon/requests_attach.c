@@ -187,7 +187,7 @@ handout_refuse_error(const struct handout *handout, int r)
 	char text[ACCOUNTS_TEXT_SIZE];
 
 	if (r == ACCOUNTS_E_LIMIT)
-		return handout_refuse(handout, -EDQUOT, "%s", accounts_describe(session->host->accounts, session->identity.uid,
+		return handout_refuse(handout, -EDQUOT, "%s", accounts_refuse(session->host->accounts, session->identity.uid,
 		    ACCOUNTS_ATTACHMENTS, handout->n_rows, text));
 	if (r == ATTACHMENT_E_LEDGER)
 		return handout_refuse_unwritten(handout);
@@ -430,7 +430,7 @@ handout_wait(struct handout *handout)
 	if (r == 0)
 		return SESSION_E_LATER;
 	if (r == ACCOUNTS_E_LIMIT)
-		(void)accounts_describe(session->host->accounts, session->identity.uid, ACCOUNTS_DESCRIPTORS,
+		(void)accounts_refuse(session->host->accounts, session->identity.uid, ACCOUNTS_DESCRIPTORS,
 		    ROW_FDS * handout->n_rows, text);
 	handout_undo(handout);
 	return r == ACCOUNTS_E_LIMIT ? handout_refuse(handout, -EDQUOT, "%s", text) : handout_refuse_error(handout, r);

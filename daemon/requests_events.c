@@ -13,13 +13,16 @@
 #include "base/base.h"
 #include "daemon/requests.h"
 
-#define ALL_MAX		64		/* subscriptions of one uid that see all: each costs every event a look */
+struct subscription_charges {
+	struct charge one;
+	struct charge all;		/* where it sees all */
+};
 
 struct subscription {
 	struct events_subscriber subscriber;
 	struct session *session;
 	struct session *watched;	/* whose attachments count; NULL: it sees all, or its time is over */
-	struct charge charge;
+	struct subscription_charges charges;
 };
 
 int
@@ -67,6 +70,13 @@ subscription_watch(struct subscription *subscription, struct session *watched)
 		events_watch(&subscription->subscriber, attachment);
 }
 
+static void
+subscription_discharge(struct subscription_charges *charges)
+{
+	charge_deinit(&charges->one);
+	charge_deinit(&charges->all);
+}
+
 /* Its session goes on without it. */
 static void
 subscription_end(struct subscription *subscription)
@@ -79,7 +89,7 @@ subscription_end(struct subscription *subscription)
 	subscription->session->sees_all = false;
 	subscription->session->watched_session = 0;
 	session_await_room(subscription->session, false);
-	charge_deinit(&subscription->charge);
+	subscription_discharge(&subscription->charges);
 	free(subscription);
 }
 
@@ -105,17 +115,6 @@ requests_find_sibling(const struct session *session, uint64_t id)
 	return other && other->id == id && other != session && session_is_sibling(session, other) ? other : NULL;
 }
 
-static unsigned
-requests_count_all(const struct requests *requests, uint32_t uid)
-{
-	const struct events_subscriber *subscriber;
-	unsigned n = 0;
-
-	LIST_FOREACH(subscriber, &requests->events->all, all_entry)
-		n += subscriber->identity->uid == uid;
-	return n;
-}
-
 static int
 requests_unsubscribe(struct session *session, const struct protocol_header *request)
 {
@@ -130,20 +129,49 @@ requests_unsubscribe(struct session *session, const struct protocol_header *requ
 }
 
 static int
-requests_refuse_subscription(struct session *session, const struct protocol_header *request, int r)
+requests_refuse_subscription(struct session *session, const struct protocol_header *request, enum accounts_kind kind, int r)
 {
 	char text[ACCOUNTS_TEXT_SIZE];
 
 	if (r == ACCOUNTS_E_LIMIT)
-		return session_refuse(session, request, -EDQUOT, "%s", accounts_describe(session->host->accounts,
-		    session->identity.uid, ACCOUNTS_SUBSCRIPTIONS, 1, text));
+		return session_refuse(session, request, -EDQUOT, "%s", accounts_refuse(session->host->accounts,
+		    session->identity.uid, kind, 1, text));
 	return session_refuse(session, request, r, "the daemon is out of memory");
+}
+
+/* One that takes an older one's place has its charges. 0, -ENOMEM, or ACCOUNTS_E_LIMIT, of the kind. */
+static int
+subscription_charge(const struct session *session, bool sees_all, struct subscription_charges *charges, enum accounts_kind *ret_kind)
+{
+	const struct subscription *older = session->subscription;
+	struct accounts *accounts = session->host->accounts;
+	uint32_t uid = session->identity.uid;
+	int r = 0;
+
+	*ret_kind = ACCOUNTS_SUBSCRIPTIONS;
+	if (!older)
+		r = accounts_charge(accounts, uid, ACCOUNTS_SUBSCRIPTIONS, 1, &charges->one);
+	if (r == 0 && sees_all && !(older && older->charges.all.account)) {
+		*ret_kind = ACCOUNTS_ALL_EVENTS;
+		r = accounts_charge(accounts, uid, ACCOUNTS_ALL_EVENTS, 1, &charges->all);
+	}
+	if (r)
+		subscription_discharge(charges);
+	return r;
+}
+
+static void
+subscription_take_charges(struct subscription *older, bool sees_all, struct subscription_charges *charges)
+{
+	charges->one = charge_take(&older->charges.one);
+	if (sees_all && older->charges.all.account)
+		charges->all = charge_take(&older->charges.all);
 }
 
 /* watched: NULL for all. */
 static void
 subscription_begin(const struct requests *requests, struct session *session, struct subscription *subscription,
-    struct session *watched, struct charge charge)
+    struct session *watched, const struct subscription_charges *charges)
 {
 	static const int buffer_bytes = PROTOCOL_MESSAGE_MAX / 2 + 1024;
 
@@ -154,7 +182,7 @@ subscription_begin(const struct requests *requests, struct session *session, str
 			.is_administrator = requests_is_administrator(requests, &session->identity),
 		},
 		.session = session,
-		.charge = charge,
+		.charges = *charges,
 	};
 	/*
 	 * The kernel doubles it: room for the longest reply. Who reads late has what is kept for all, and events in the queues of
@@ -178,29 +206,25 @@ requests_subscribe_to(struct requests *requests, struct session *session, const 
     struct session *watched)
 {
 	struct subscription *subscription = malloc(sizeof(*subscription));
+	struct subscription_charges charges = { 0 };
+	enum accounts_kind kind = ACCOUNTS_SUBSCRIPTIONS;
 	struct protocol_header reply;
-	struct charge charge = CHARGE_NULL;
-	int r = subscription ? 0 : -ENOMEM;
+	int r = subscription ? subscription_charge(session, !watched, &charges, &kind) : -ENOMEM;
 
-	/* One that takes an older one's place has its charge. */
-	if (r == 0 && !session->subscription)
-		r = accounts_charge(session->host->accounts, session->identity.uid, ACCOUNTS_SUBSCRIPTIONS, 1, &charge);
 	if (r) {
 		free(subscription);
-		return requests_refuse_subscription(session, request, r);
+		return requests_refuse_subscription(session, request, kind, r);
 	}
 	r = session_reply(session, request, &reply, sizeof(reply), 0, NULL, 0);
 	if (r) {
-		charge_deinit(&charge);
+		subscription_discharge(&charges);
 		free(subscription);
 		return r;
 	}
-	if (session->subscription) {
-		charge = session->subscription->charge;
-		session->subscription->charge = (struct charge) CHARGE_NULL;
-	}
+	if (session->subscription)
+		subscription_take_charges(session->subscription, !watched, &charges);
 	subscription_end(session->subscription);
-	subscription_begin(requests, session, subscription, watched, charge);
+	subscription_begin(requests, session, subscription, watched, &charges);
 	return 0;
 }
 
@@ -208,16 +232,21 @@ void
 requests_revive_subscription(struct requests *requests, struct session *session, struct session *watched)
 {
 	struct subscription *subscription = malloc(sizeof(*subscription));
-	struct charge charge = CHARGE_NULL;
+	struct accounts *accounts = session->host->accounts;
+	struct subscription_charges charges = { 0 };
+	uint32_t uid = session->identity.uid;
+	int r = subscription ? accounts_charge_again(accounts, uid, ACCOUNTS_SUBSCRIPTIONS, 1, &charges.one) : -ENOMEM;
 
+	if (r == 0 && !watched)
+		r = accounts_charge_again(accounts, uid, ACCOUNTS_ALL_EVENTS, 1, &charges.all);
 	/* It hears of the end, and subscribes anew: better than to wait for ever. */
-	if (!subscription || accounts_charge_again(session->host->accounts, session->identity.uid, ACCOUNTS_SUBSCRIPTIONS, 1,
-	    &charge)) {
+	if (r) {
+		subscription_discharge(&charges);
 		free(subscription);
 		(void)shutdown(session->fd, SHUT_RDWR);
 		return;
 	}
-	subscription_begin(requests, session, subscription, watched, charge);
+	subscription_begin(requests, session, subscription, watched, &charges);
 }
 
 int
@@ -239,9 +268,7 @@ requests_subscribe(struct requests *requests, struct session *session, const str
 		if (!watched)
 			return session_refuse(session, request, -ENOENT, "this process has no other connection that is "
 			    "session %" PRIu64, subscribe->session);
-	} else if (!session->subscription && requests_count_all(requests, session->identity.uid) >= ALL_MAX)
-		return session_refuse(session, request, -EDQUOT, "uid %u has %d subscriptions to all events already, as many "
-		    "as a uid may have; close some", session->identity.uid, ALL_MAX);
+	}
 	return requests_subscribe_to(requests, session, request, watched);
 }
 

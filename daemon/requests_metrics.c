@@ -92,6 +92,7 @@ METRICS_VALUE(box_live, requests->box ? box_n_live(requests->box) : 0)
 METRICS_VALUE(box_dead, requests->box ? requests->box->n_dead : 0)
 METRICS_VALUE(box_renewals, requests->box ? requests->box->n_renewals : 0)
 METRICS_VALUE(box_lost, requests->box ? requests->box->n_lost : 0)
+METRICS_VALUE(count_refused, requests->registry->n_count_refused)
 METRICS_VALUE(uids, HASH_COUNT(requests->sessions->accounts->by_uid))
 METRICS_VALUE(uptime, (clock_monotonic_ns() - requests->started_ns) / NS_PER_SEC)
 
@@ -143,6 +144,7 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_box_dead", METRICS_GAUGE, NULL, "Put aside and needless, until the box is renewed.", metrics_box_dead },
 	{ "segmentd_box_renewals", METRICS_COUNTER, NULL, "Times that all was put aside anew.", metrics_box_renewals },
 	{ "segmentd_box_lost", METRICS_COUNTER, NULL, "Descriptors that could not be put aside.", metrics_box_lost },
+	{ "segmentd_templates_refused", METRICS_COUNTER, NULL, "Segments beyond the max_count of a template.", metrics_count_refused },
 	{ "segmentd_charged_uids", METRICS_GAUGE, NULL, "Users who make the daemon hold anything.", metrics_uids },
 	{ "segmentd_uptime_seconds", METRICS_GAUGE, "seconds", "Since the daemon started.", metrics_uptime },
 };

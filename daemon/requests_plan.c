@@ -139,7 +139,7 @@ requests_refuse_upload(struct session *session, const struct protocol_header *re
 	char text[ACCOUNTS_TEXT_SIZE];
 
 	if (r == PARSE_E_LIMIT)
-		return session_refuse(session, request, -EDQUOT, "%s", accounts_describe(session->host->accounts, uid,
+		return session_refuse(session, request, -EDQUOT, "%s", accounts_refuse(session->host->accounts, uid,
 		    ACCOUNTS_MEMORY, upload->length, text));
 	if (r == PARSE_E_TOO_LARGE)
 		return session_refuse(session, request, -E2BIG, "the configuration is too large: %u bytes and %u files at most",

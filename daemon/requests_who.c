@@ -61,7 +61,7 @@ requests_refuse_who(struct session *session, const struct protocol_header *reque
 	int r;
 
 	if (who->refusal == ACCOUNTS_E_LIMIT)
-		r = session_refuse(session, request, -EDQUOT, "%s", accounts_describe(who->accounts, who->uid, ACCOUNTS_MEMORY,
+		r = session_refuse(session, request, -EDQUOT, "%s", accounts_refuse(who->accounts, who->uid, ACCOUNTS_MEMORY,
 		    who->refused_bytes, text));
 	else
 		r = session_refuse(session, request, -ENOMEM, "the daemon is out of memory");

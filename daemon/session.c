@@ -361,7 +361,7 @@ session_admit(struct session *session, bool is_last_word)
 {
 	static const struct timeval next_turn = { 0 };
 	char text[ACCOUNTS_TEXT_SIZE];
-	int r = session_charge(session, text);
+	int r = session_charge(session, is_last_word ? text : NULL);
 
 	if (r == ACCOUNTS_E_LIMIT && !is_last_word)
 		return evtimer_add(&session->retry_event, &next_turn) ? -ENOMEM : 0;

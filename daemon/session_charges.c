@@ -95,8 +95,8 @@ session_charge(struct session *session, char *text)
 	}
 	if (r)
 		session_discharge(session);
-	if (r == ACCOUNTS_E_LIMIT)
-		(void)accounts_describe(accounts, uid, kind, amount, text);
+	if (r == ACCOUNTS_E_LIMIT && text)
+		(void)accounts_refuse(accounts, uid, kind, amount, text);
 	return r;
 }
 
@@ -249,7 +249,7 @@ session_charge_flight(struct session *session, unsigned n_fds, char *text)
 	/* It is others who do not read: that is waited out, as where the kernel says so. */
 	if (accounts_used(accounts, session->identity.uid, ACCOUNTS_IN_FLIGHT) + n_fds <= accounts->limits[ACCOUNTS_IN_FLIGHT])
 		return -ETOOMANYREFS;
-	(void)accounts_describe(accounts, session->identity.uid, ACCOUNTS_IN_FLIGHT, n_fds, text);
+	(void)accounts_refuse(accounts, session->identity.uid, ACCOUNTS_IN_FLIGHT, n_fds, text);
 	return r;
 }
 

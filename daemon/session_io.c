@@ -76,8 +76,10 @@ session_reply(struct session *session, const struct protocol_header *request, st
 
 	/* With fds there is one at most, and they are charged. */
 	r = n_fds ? 0 : session_charge_unread(session, size, text);
-	if (r == SESSION_E_AGAIN)
+	if (r == SESSION_E_AGAIN) {
+		accounts_refused(session->host->accounts, session->identity.uid, ACCOUNTS_UNREAD, size);
 		return session_refuse(session, request, -EDQUOT, "%s", text);
+	}
 	if (r)
 		return r;
 	*reply = (struct protocol_header) {

@@ -13,8 +13,8 @@ struct session *session_make(struct session_host *host, int fd);
 int session_identify(struct session *session);
 
 /*
- * Charges it for as long as it is there. 0, -ENOMEM, or ACCOUNTS_E_LIMIT: text, of ACCOUNTS_TEXT_SIZE, says why. Again: to one that an
- * earlier daemon had.
+ * Charges it for as long as it is there. 0, -ENOMEM, or ACCOUNTS_E_LIMIT: text, of ACCOUNTS_TEXT_SIZE, says why to the peer; NULL: it is
+ * not told, since it is tried again. Again: to one that an earlier daemon had.
  */
 int session_charge(struct session *session, char *text);
 int session_charge_again(struct session *session);

@@ -181,6 +181,8 @@ who_entry_find_payer(struct who_entry *entry, size_t n_bytes)
 		return true;
 	}
 	entry->has_no_payer = true;
+	if ((request = LIST_FIRST(&entry->requests)))
+		accounts_left_out(request->accounts, ACCOUNTS_MEMORY);
 	return false;
 }
 

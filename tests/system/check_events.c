@@ -464,7 +464,13 @@ START_TEST(subscriptions_to_all_are_limited)
 		telling_observe(&scene, &conns[i]);
 	suite_dial(&scene, &conn, true);
 	request.subscribe.flags = PROTOCOL_SUBSCRIBE_ON | PROTOCOL_SUBSCRIBE_ALL;
-	suite_refused(&conn, PROTOCOL_SUBSCRIBE, &request, sizeof(request.subscribe), -EDQUOT, "as many");
+	suite_refused(&conn, PROTOCOL_SUBSCRIBE, &request, sizeof(request.subscribe), -EDQUOT,
+	    "subscriptions to all events already, as many as the daemon allows each uid; close some, or subscribe to");
+	/* Nor by way of one to what a session is attached to. */
+	ck_assert_int_eq(telling_subscribe(&conn, PROTOCOL_SUBSCRIBE_ON, scene.watcher.session), 0);
+	suite_refused(&conn, PROTOCOL_SUBSCRIBE, &request, sizeof(request.subscribe), -EDQUOT, "subscriptions to all events");
+	ck_assert_uint_eq(suite_figure(&scene.daemon, "segmentd_charges_refused_total{kind=\"all_events\"}"), 2);
+	ck_assert_uint_eq(suite_figure(&scene.daemon, "segmentd_charged{kind=\"all_events\"}"), BASE_ARRAY_SIZE(conns));
 	/* Again, by one that has one. */
 	ck_assert_int_eq(telling_subscribe(&conns[0], PROTOCOL_SUBSCRIBE_ON | PROTOCOL_SUBSCRIBE_ALL, 0), 0);
 	telling_come_and_go(&scene, "desk", 10);

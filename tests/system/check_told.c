@@ -11,6 +11,7 @@
 #include "tests/system/suite.h"
 
 #define N_ROUNDS	300
+#define N_REFUSED	10
 #define BURST		20		/* of daemon/manager_tell.c, in 5 seconds */
 #define BURST_NS	(5 * NS_PER_SEC)
 
@@ -20,6 +21,7 @@ static const char body[] =
     "segments = ( { name = \"desk\"; size = \"4KiB\"; prefault = false; mlock = false; } );\n"
     "templates = (\n"
     "\t{ name = \"small-\"; max_size = \"4KiB\"; max_count = 100; prefault = false; mlock = false; },\n"
+    "\t{ name = \"few-\"; max_size = \"4KiB\"; max_count = 1; lifetime = \"persistent\"; prefault = false; mlock = false; },\n"
     "\t{ name = \"vast-\"; max_size = \"16TiB\"; max_count = 100; },\n"
     "\t{ name = \"huge-\"; max_size = \"2MiB\"; max_count = 100; page_size = \"2MiB\"; placement = \"prefer\"; } );";
 
@@ -110,6 +112,63 @@ START_TEST(what_is_created_and_not_as_asked_is_told_seldom)
 }
 END_TEST
 
+static void
+expect_refused(const struct suite_scene *scene, const char *kind, uint64_t n)
+{
+	char name[96];
+	uint64_t figure;
+
+	(void)snprintf(name, sizeof(name), "segmentd_charges_refused_total{kind=\"%s\"}", kind);
+	figure = suite_figure(&scene->daemon, name);
+	harness_assert(figure == n, "%s: %" PRIu64 ", and not %" PRIu64, name, figure, n);
+}
+
+/* However often it was looked at before it was answered. */
+START_TEST(refusals_are_counted_as_they_are_answered_and_told_once)
+{
+	struct harness_conn conns[3], late = HARNESS_CONN_NULL;
+	struct suite_scene scene;
+	int fds[2];
+
+	suite_begin(&scene, "limits = { clients = 4; attachments = 2; };", body);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(conns); i++)
+		harness_open(&conns[i], scene.daemon.socket);
+	for (int i = 0; i < N_REFUSED; i++) {
+		suite_dial(&scene, &late, false);
+		suite_farewell(late.fd, -EDQUOT, "limits.clients", "one client too many");
+		harness_close(&late);
+	}
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(conns); i++)
+		harness_close(&conns[i]);
+	expect_refused(&scene, "clients", N_REFUSED);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(fds); i++)
+		fds[i] = suite_attach(&scene.watcher, "desk", SUITE_READ);
+	for (int i = 0; i < N_REFUSED; i++)
+		ck_assert_int_eq(harness_attach(&scene.watcher, "desk", SUITE_READ, NULL, NULL), -EDQUOT);
+	expect_refused(&scene, "attachments", N_REFUSED);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(fds); i++)
+		(void)close(fds[i]);
+	ck_assert_uint_eq(count_in_log(&scene.daemon, " has reached limits.clients (4 connections for each uid; it has 4): "), 1);
+	ck_assert_uint_eq(count_in_log(&scene.daemon, " has reached limits.attachments (2 attachments for each uid; it has 2): "), 1);
+	suite_end(&scene);
+}
+END_TEST
+
+START_TEST(templates_that_are_used_up_are_counted_and_told)
+{
+	struct suite_scene scene;
+
+	suite_begin(&scene, NULL, body);
+	ck_assert_int_eq(harness_create(&scene.watcher, "few-a", 4096, NULL, NULL), 0);
+	for (int i = 0; i < N_REFUSED; i++)
+		ck_assert_int_eq(harness_create(&scene.watcher, "few-b", 4096, NULL, NULL), -EDQUOT);
+	ck_assert_uint_eq(suite_figure(&scene.daemon, "segmentd_templates_refused_total"), N_REFUSED);
+	ck_assert_uint_eq(count_in_log(&scene.daemon, " wants one more of template 'few-', of which there are the 1 that"), 5);
+	ck_assert_int_eq(harness_remove(&scene.watcher, "few-a", PROTOCOL_REMOVE_NOW), 0);
+	suite_end(&scene);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -120,6 +179,8 @@ main(void)
 	tcase_add_test(tcase, who_creates_and_removes_fills_no_log);
 	tcase_add_test(tcase, failures_of_what_is_created_are_told_with_whose_they_are);
 	tcase_add_test(tcase, what_is_created_and_not_as_asked_is_told_seldom);
+	tcase_add_test(tcase, refusals_are_counted_as_they_are_answered_and_told_once);
+	tcase_add_test(tcase, templates_that_are_used_up_are_counted_and_told);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }
