@@ -3,8 +3,10 @@
 /* Asking who has a segment: without rights, without segmentd-audit, by many, and by those who do not read the answer. */
 #include "config.h"
 
+#include <grp.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "tests/system/looking.h"
 #include "tests/system/stranger.h"
@@ -12,6 +14,13 @@
 #define CROWD		300
 #define ANSWER_BYTES	(512 * sizeof(struct protocol_process))	/* of one about so many */
 #define ANSWERS		((int)(32 * MIB / ANSWER_BYTES))	/* that a uid may leave unread */
+#define SOME		20		/* rows; room is made for eight at first */
+#define ADMIN_GROUP	"daemon"
+#define ADMIN		65533
+#define FIRST_UID	3000
+#define GROUPS_MAX	65536		/* of a process, by the kernel */
+#define GROUPS_FREE	256		/* of a list of them, which is not charged */
+#define FILLING_MAX	2000		/* connections that use up what all may have: half as many do */
 
 /* The daemon's own rights are not enough: what it is not shown it counts, and says what would show it. */
 LOOKING_TEST(without_rights_there_are_numbers)
@@ -172,6 +181,127 @@ LOOKING_TEST(answers_that_are_not_read_are_charged)
 	looking_end();
 }
 
+/* As a uid, with the groups that we have, which the daemon keeps for it. False: it may not have them kept. */
+static bool
+connect_as(struct harness_conn *conn, uid_t uid)
+{
+	union suite_request request;
+	struct harness_reply reply;
+	size_t size = suite_fill_hello(&request, 1);
+
+	*conn = (struct harness_conn)HARNESS_CONN_NULL;
+	ck_assert_int_eq(seteuid(uid), 0);
+	conn->fd = harness_dial(looking.daemon.socket);
+	ck_assert_int_eq(seteuid(0), 0);
+	ck_assert_int_ge(conn->fd, 0);
+	(void)harness_send(conn->fd, request.bytes, size, NULL, 0);
+	ck_assert_int_gt(harness_receive(conn->fd, &reply), 0);
+	if (reply.header.status == 0)
+		return true;
+	ck_assert_int_eq(reply.header.status, -EDQUOT);
+	harness_close(conn);
+	return false;
+}
+
+static void
+have_groups(size_t n_groups)
+{
+	static gid_t groups[GROUPS_MAX];
+
+	for (size_t i = 0; i < n_groups; i++)
+		groups[i] = (gid_t)(100000 + i);
+	harness_assert(setgroups(n_groups, groups) == 0, "setgroups: %s", strerror(errno));
+}
+
+/* One uid after the other takes all of it that it is given, until what is left for the next is less than one row takes. */
+static void
+use_memory_up(int control, void *arg)
+{
+	struct harness_conn conns[FILLING_MAX];
+	unsigned n = 0, n_before;
+	uid_t uid = FIRST_UID;
+
+	do {
+		n_before = n;
+		for (size_t n_groups = GROUPS_MAX; n_groups > GROUPS_FREE; n_groups /= 2) {
+			have_groups(n_groups);
+			while (n < FILLING_MAX && connect_as(&conns[n], uid))
+				n++;
+		}
+		uid++;
+	} while (n > n_before);
+	ck_assert_uint_lt(n, FILLING_MAX);
+	harness_say(control, "full");
+	harness_expect(control, "end");
+}
+
+static void
+ask_in_want(const gid_t *groups, size_t n_groups)
+{
+	struct harness_conn conn;
+	int n;
+
+	harness_become(groups ? ADMIN : HARNESS_NOBODY, HARNESS_NOBODY, groups, n_groups);
+	harness_open(&conn, looking.daemon.socket);
+	n = keeper_who(&conn, "book", &looking.told, looking.text, sizeof(looking.text), looking.rows, LOOKING_ROWS);
+	if (groups) {
+		ck_assert_int_ge(n, SOME);
+		ck_assert(!(looking.told.flags & PROTOCOL_TOLD_INCOMPLETE));
+	} else {
+		ck_assert_int_eq(n, 0);
+		ck_assert(looking.told.flags & PROTOCOL_TOLD_INCOMPLETE);
+	}
+}
+
+static void
+administer_in_want(int control, void *arg)
+{
+	const gid_t group = getgrnam(ADMIN_GROUP)->gr_gid;
+
+	ask_in_want(&group, 1);
+}
+
+static void
+look_in_want(int control, void *arg)
+{
+	ask_in_want(NULL, 0);
+}
+
+/* Others have used up what all may have: who administers is told all the same, more rows than are there at first. */
+LOOKING_TEST(who_administers_is_told_when_memory_is_short)
+{
+	struct harness_child filling, child;
+	struct rlimit limit;
+	struct keeper keeper;
+
+	harness_need_root();
+	if (!getgrnam(ADMIN_GROUP))
+		harness_skip("this host has no group " ADMIN_GROUP);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	if (limit.rlim_max < 4 * FILLING_MAX)
+		harness_skip("RLIMIT_NOFILE is %ju at most, and %d are needed", (uintmax_t)limit.rlim_max, 4 * FILLING_MAX);
+	limit.rlim_cur = limit.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	harness_daemon_prepare(&looking.daemon, "memory_reserve = \"16MiB\"; workers = 1; admin_group = \"" ADMIN_GROUP "\";",
+	    looking_book);
+	harness_daemon_serve_audit(&looking.daemon);
+	harness_daemon_launch(&looking.daemon);
+	harness_daemon_await_ready(&looking.daemon);
+	harness_open(&looking.conn, looking.daemon.socket);
+	keeper_start(&keeper, looking.daemon.socket, -1);
+	keeper_must(&keeper, 0, "attach book %u", SUITE_WRITE);
+	keeper_must(&keeper, 0, "crowd %d", SOME - 1);
+	harness_child_start(&filling, use_memory_up, NULL);
+	harness_expect(filling.control, "full");
+	harness_child_start(&child, look_in_want, NULL);
+	harness_child_await_success(&child);
+	harness_child_start(&child, administer_in_want, NULL);
+	harness_child_await_success(&child);
+	harness_say(filling.control, "end");
+	harness_child_await_success(&filling);
+	looking_end();
+}
+
 LOOKING_TEST(what_cannot_be_asked_is_refused)
 {
 	union suite_request request = { .show = { .name = "none" } };
@@ -239,6 +369,7 @@ main(void)
 	tcase_add_test(tcase, without_the_program_a_sentence_says_so);
 	tcase_add_test(tcase, many_may_ask_at_once);
 	tcase_add_test(tcase, answers_that_are_not_read_are_charged);
+	tcase_add_test(tcase, who_administers_is_told_when_memory_is_short);
 	tcase_add_test(tcase, what_cannot_be_asked_is_refused);
 	tcase_add_test(tcase, pids_of_another_namespace_are_told_as_such);
 	suite_add_tcase(suite, tcase);
