@@ -224,10 +224,11 @@ listener_refuse(struct listener *listener, int error)
 	if (log_allowed(&limit))
 		log_write(MESSAGE_CLIENTS_REFUSED, &(struct log_about) { .error = -error },
 		    "cannot accept a client; raise LimitNOFILE of the service, or lower limits.clients");
-	listener->n_refused++;
 	close_fd(&listener->reserve_fd);
 	fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd >= 0) {
+		listener->host->n_connections++;
+		listener->host->n_turned_away++;
 		farewell.header = (struct protocol_header) {
 			.size = (uint32_t)(sizeof(farewell.header) + strlen(farewell.text) + 1),
 			.flags = PROTOCOL_REPLY,
@@ -237,6 +238,21 @@ listener_refuse(struct listener *listener, int error)
 		session_hang_up(&listener->host->parcels, &fd);
 	}
 	listener_open_reserve(listener);
+	listener_pause(listener);
+}
+
+/* Nobody is refused for it: who comes lies in the kernel's queue, and would not be heard of in any other way. */
+static void
+listener_wait(struct listener *listener)
+{
+	static struct log_limit limit = { .interval_ns = 60 * NS_PER_SEC, .burst = 3 };
+
+	listener->host->n_crowded++;
+	if (!listener->is_crowded && log_allowed(&limit))
+		log_write(MESSAGE_CLIENTS_WAIT, NULL, "no client is accepted before some of the connections are gone that have ended with "
+		    "descriptors in their queues, of users who have left more of those than are read away; it is tried again every "
+		    "%d ms", REST_MS);
+	listener->is_crowded = true;
 	listener_pause(listener);
 }
 
@@ -250,19 +266,20 @@ listener_on_accept(evutil_socket_t listen_fd, short what, void *arg)
 
 		/* Else somebody who is refused could leave us with as many descriptors as it connects times. */
 		if (parcels_are_crowded(&listener->host->parcels)) {
-			listener_pause(listener);
+			listener_wait(listener);
 			return;
 		}
+		listener->is_crowded = false;
 		fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 				listener_refuse(listener, errno);
 			return;
 		}
-		listener->n_accepted++;
+		listener->host->n_connections++;
 		r = session_new(listener->host, fd);
 		if (r)
-			listener->n_refused++;
+			listener->host->n_turned_away++;
 		if (r == -EMFILE || r == -ENFILE) {
 			listener_refuse(listener, -r);
 			return;

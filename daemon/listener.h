@@ -20,8 +20,7 @@ struct listener {
 	char *path;			/* of a socket of our own making, to be removed at the end */
 	struct event event;
 	struct event resume_event;
-	uint64_t n_accepted;		/* counters, for metrics */
-	uint64_t n_refused;
+	bool is_crowded;		/* and that was told: nobody is accepted for now */
 };
 
 /* Locks the state directory; takes the inherited socket, or makes one. 0, or a negative errno that has been logged. */

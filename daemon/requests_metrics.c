@@ -57,6 +57,9 @@ METRICS_VALUE(locked, requests->provisioner->locked_bytes)
 METRICS_VALUE(promised, requests->provisioner->budget.promised_bytes)
 METRICS_VALUE(sessions, requests->sessions->n_sessions)
 METRICS_VALUE(accepted, requests->sessions->last_id)
+METRICS_VALUE(connections, requests->sessions->n_connections)
+METRICS_VALUE(turned_away, requests->sessions->n_turned_away)
+METRICS_VALUE(crowded, requests->sessions->n_crowded)
 METRICS_VALUE(requests, requests->sessions->n_requests)
 METRICS_VALUE(violations, requests->sessions->n_violations)
 METRICS_VALUE(workers, requests->workers->n)
@@ -110,6 +113,9 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_promised_bytes", METRICS_GAUGE, "bytes", "Promised to provisioning, not resident yet.", metrics_promised },
 	{ "segmentd_sessions", METRICS_GAUGE, NULL, "Connected clients.", metrics_sessions },
 	{ "segmentd_sessions_accepted", METRICS_COUNTER, NULL, "Connections accepted.", metrics_accepted },
+	{ "segmentd_connections", METRICS_COUNTER, NULL, "Connections of this daemon's, also those that were refused.", metrics_connections },
+	{ "segmentd_connections_refused", METRICS_COUNTER, NULL, "Of them for want of descriptors or memory.", metrics_turned_away },
+	{ "segmentd_accept_rests", METRICS_COUNTER, NULL, "Times that nobody was accepted, for what others left.", metrics_crowded },
 	{ "segmentd_requests", METRICS_COUNTER, NULL, "Requests answered.", metrics_requests },
 	{ "segmentd_protocol_violations", METRICS_COUNTER, NULL, "Clients disconnected for it.", metrics_violations },
 	{ "segmentd_workers", METRICS_GAUGE, NULL, "Worker processes.", metrics_workers },

@@ -61,7 +61,10 @@ struct session_host {
 	bool (*is_trusted)(const struct identity *identity, void *arg);	/* who administers; NULL: nobody */
 	void *arg;
 	uint64_t last_id;
-	uint64_t n_requests;		/* counters, for metrics */
+	uint64_t n_connections;		/* counters, for metrics: that were accepted, also those refused for want of something, */
+	uint64_t n_turned_away;		/* which are these */
+	uint64_t n_crowded;		/* times that nobody was, for what others had left: listener.c */
+	uint64_t n_requests;
 	uint64_t n_violations;
 	uint64_t nofile;		/* the limit of descriptors, as it was in the run of turns of this number */
 	uint64_t nofile_run;

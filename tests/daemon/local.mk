@@ -121,6 +121,11 @@ tests_daemon_check_deaths_SOURCES = tests/daemon/check_deaths.c
 tests_daemon_check_deaths_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_deaths_LDADD = $(DAEMON_TEST_LIBS) $(EVENT_LIBS)
 
+check_PROGRAMS += tests/daemon/check_listener
+tests_daemon_check_listener_SOURCES = tests/daemon/check_listener.c
+tests_daemon_check_listener_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_listener_LDADD = $(DAEMON_TEST_LIBS)
+
 check_PROGRAMS += tests/daemon/check_lost
 tests_daemon_check_lost_SOURCES = tests/daemon/check_lost.c tests/disk.c tests/disk.h
 tests_daemon_check_lost_CFLAGS = $(DAEMON_TEST_CFLAGS)

@@ -300,6 +300,10 @@ START_TEST(without_descriptors_new_clients_are_told_and_old_ones_served)
 		harness_close(&conns[--n_served]);
 	suite_expect_clean(&scene);
 	(void)close(suite_attach(&scene.watcher, "desk", SUITE_READ));
+	squeeze(&scene.daemon, 100);
+	ck_assert_uint_eq(suite_figure(&scene.daemon, "segmentd_connections_refused_total"), n_told);
+	ck_assert_uint_gt(suite_figure(&scene.daemon, "segmentd_connections_total"), n_told + 1);
+	ck_assert_uint_eq(suite_figure(&scene.daemon, "segmentd_accept_rests_total"), 0);
 	suite_end(&scene);
 }
 END_TEST
