@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
+/* An array in the order of cursors, searched by halves. Where memory is short there is one less, and a walk is longer. */
 #include "config.h"
 
 #include "base/base.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
+/* Buckets, each a chain through the segments themselves. They are doubled when there are as many names. */
 #include "config.h"
 
 #include "base/base.h"

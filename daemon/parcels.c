@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
+/*
+ * A parcel is on its way to a worker: it waits for its uid's turn, is looked at, and what came of it waits for its session, if that
+ * is there still. A uid whose workers were killed at it and do not end waits until one of them has.
+ */
 #include "config.h"
 
 #include <fcntl.h>

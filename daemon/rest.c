@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
+/* A crash waits in its signal's handler, by calls that may be made there. Before a failure, who asks for our end ends the wait. */
 #include "config.h"
 
 #include <signal.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
+/* Whole rows at their offsets, and renames: no name is ever opened for writing that might be somebody else's. */
 #include "config.h"
 
 #include <fcntl.h>

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
+/*
+ * First what the service manager hands down, by which the state_dir of the daemon before is known; then the configuration that it kept,
+ * where the files have not changed since; and else what was read of them, or, where that is not valid, what it kept.
+ */
 #include "config.h"
 
 #include <fcntl.h>

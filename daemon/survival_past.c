@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
+/* Lists that double while the ledger and the box are read; sorted once, when all is there, and searched by halves or by a table then. */
 #include "config.h"
 
 #include <fcntl.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
+/* Limited: of one start there may be thousands. Who had something is looked for among the rows, and asked of the connection. */
 #include "config.h"
 
 #include <inttypes.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
+/* What stands there is looked at before it is opened, without following or waiting; what was put there in between is not taken. */
 #include "config.h"
 
 #include "host/rows.h"

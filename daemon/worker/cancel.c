@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
+/* The next message is peeked at, and taken only if it is a cancel; a daemon that has hung up has no use for the job either. */
 #include "config.h"
 
 #include <sys/socket.h>
