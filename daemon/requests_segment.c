@@ -33,7 +33,7 @@ requests_detach(struct requests *requests, struct session *session, const struct
 
 /* That is no limit of a uid: whoever asks may have none of the template's. */
 static void
-requests_tell_count(struct requests *requests, const struct session *session, const struct registry_template *template_)
+requests_tell_count(struct requests *requests, const struct session *session, const struct definition *definition)
 {
 	static struct log_limit limit = { .interval_ns = 60 * NS_PER_SEC, .burst = 5 };
 	const struct log_about about = { .has_client_uid = true, .client_uid = session->identity.uid };
@@ -41,8 +41,7 @@ requests_tell_count(struct requests *requests, const struct session *session, co
 	requests->registry->n_count_refused++;
 	if (log_allowed(&limit))
 		log_write(MESSAGE_LIMIT_REACHED, &about, "uid %u wants one more of template '%s', of which there are the %u that its "
-		    "max_count allows: more of it are refused", session->identity.uid, template_->definition->name,
-		    template_->definition->max_count);
+		    "max_count allows: more of it are refused", session->identity.uid, definition->name, definition->max_count);
 }
 
 static int
@@ -72,7 +71,7 @@ requests_refuse_create(struct requests *requests, struct session *session, const
 		    "what it creates: the kernel lets the group have it by mode %04o, and no owner but the daemon",
 		    session->identity.uid, access_group(definition), definition->name, definition->mode);
 	case REGISTRY_E_COUNT:
-		requests_tell_count(requests, session, template_);
+		requests_tell_count(requests, session, definition);
 		return session_refuse(session, request, -EDQUOT, "there %s %u segment%s of template '%s', as many as its "
 		    "max_count allows; remove some, or have the administrator raise it",
 		    template_->n_segments == 1 ? "is" : "are", template_->n_segments,
