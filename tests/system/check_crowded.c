@@ -310,11 +310,15 @@ START_TEST(what_waits_to_be_closed_is_charged)
 	harness_close(&asker);
 	ask_for_figures(&world.conn, N_FIGURES);
 	ck_assert_int_eq(kill(world.daemon.pid, SIGCONT), 0);
-	for (unsigned i = 0; i < N_FIGURES; i++) {
+	/* Some are always on their way, so that those of the turn in which it goes are among them. */
+	for (unsigned n = N_FIGURES; n; n--) {
 		ck_assert_int_gt(harness_receive(world.conn.fd, &reply), 0);
 		n_sessions = suite_figure_of(&reply, "segmentd_sessions");
-		if (n_sessions > N_SESSIONS)
+		if (n_sessions > N_SESSIONS) {
+			ask_for_figures(&world.conn, 1);
+			n++;
 			continue;
+		}
 		n_closings = max_u64(n_closings, suite_figure_of(&reply, "segmentd_descriptors_closing"));
 		ck_assert_uint_ge(suite_figure_of(&reply, "segmentd_charged{kind=\"descriptors\"}"),
 		    2 * n_sessions + suite_figure_of(&reply, "segmentd_descriptors_closing"));
