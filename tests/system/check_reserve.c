@@ -82,11 +82,12 @@ eat_memory(int control, void *arg)
 	}
 }
 
+/* One whose segment is refused meanwhile may have been ended by the daemon. */
 static void
 signal_all(const pid_t *pids, size_t n, int sig)
 {
 	for (size_t i = 0; i < n; i++)
-		ck_assert_int_eq(kill(pids[i], sig), 0);
+		ck_assert(kill(pids[i], sig) == 0 || errno == ESRCH);
 }
 
 /* One bite, in whatever the workers are at: they know nothing of it. */
