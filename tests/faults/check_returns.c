@@ -20,7 +20,7 @@
 #include "tests/system/world.h"
 
 #define QUICK_S		1
-#define FULL_S		12
+#define FULL_S		6
 #define WRITTEN		0x5e
 #define STATUS_LOST	7		/* of the client: its memory did not come back */
 

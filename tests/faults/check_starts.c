@@ -19,7 +19,7 @@
 #include "tests/system/world.h"
 
 #define QUICK_S		1
-#define FULL_S		12
+#define FULL_S		6
 #define ROWS		8
 #define WRITTEN		0x5e
 
