@@ -61,6 +61,11 @@ uint32_t fuzz_below(struct fuzz_input *input, uint32_t n);
  */
 unsigned fuzz_count_fds(bool tells);
 
+#define FUZZ_FDS_MAX	253	/* the kernel's limit for one message */
+
+/* One message with descriptors, which stay the caller's, as far as there is room for it. What sendmsg(2) says. */
+ssize_t fuzz_send(int fd, const void *bytes, size_t size, const int *fds, unsigned n_fds);
+
 /* A new directory of the process's own below $TMPDIR with a short name, which is removed with all that is in it when the process exits. */
 const char *fuzz_dir(void);
 

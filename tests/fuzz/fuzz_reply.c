@@ -41,15 +41,6 @@ enum step_kind {
 	STEP_N
 };
 
-struct step {
-	uint8_t kind;
-	uint8_t which;
-	uint8_t a;
-	uint8_t b;
-	uint32_t x;
-	uint64_t y;
-};
-
 struct attached {
 	struct segment *segment;	/* NULL: none */
 	bool is_writer;
@@ -64,7 +55,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 size_t
 LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
 {
-	return steps_mutate(data, size, max_size, seed, sizeof(struct step), STEP_N);
+	return steps_mutate(data, size, max_size, seed, STEP_N);
 }
 
 static int

@@ -47,15 +47,6 @@ enum step_kind {
 	STEP_N
 };
 
-struct step {
-	uint8_t kind;
-	uint8_t peer;
-	uint8_t a;
-	uint8_t b;
-	uint32_t x;
-	uint64_t y;
-};
-
 static const char segments[] =
     "segments = ( { name = \"s0\"; size = \"16KiB\"; mlock = false; prefault = false; page_size = \"base\"; },\n"
     "  { name = \"s1\"; size = \"16KiB\"; max_size = \"64KiB\"; mlock = false; prefault = false; mode = \"0666\"; page_size = \"base\";\n"
@@ -78,7 +69,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 size_t
 LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
 {
-	return steps_mutate(data, size, max_size, seed, sizeof(struct step), STEP_N);
+	return steps_mutate(data, size, max_size, seed, STEP_N);
 }
 
 /* An attachment's, as the one descriptor has it that is here for all who had some. Neighbours' would become one lock. */
@@ -113,27 +104,12 @@ make_past(const struct step *step)
 static void
 send_message(unsigned peer, void *bytes, size_t size, const int *fds, unsigned n_fds)
 {
-	union {
-		char bytes[CMSG_SPACE(2 * sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { .iov_base = bytes, .iov_len = size };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-
 	if (peers[peer].fd < 0)
 		return;
 	if (patch.is_set)
 		memcpy((char *)bytes + patch.at % size, &patch.value, (size_t)min_u64((uint64_t)1 << (patch.at >> 30), size - patch.at % size));
 	patch.is_set = false;
-	if (n_fds) {
-		message.msg_control = &control;
-		message.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-		memcpy(CMSG_DATA(&control.align), fds, n_fds * sizeof(int));
-	}
-	(void)sendmsg(peers[peer].fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)fuzz_send(peers[peer].fd, bytes, size, fds, n_fds);
 }
 
 static void
@@ -383,7 +359,7 @@ check_memory(struct manager *manager)
 static void
 run(struct manager *manager, const struct step *step)
 {
-	unsigned peer = step->peer % PEERS;
+	unsigned peer = step->which % PEERS;
 
 	switch (step->kind % STEP_N) {
 	case STEP_CONNECT:

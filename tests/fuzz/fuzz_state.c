@@ -37,15 +37,6 @@ enum step_kind {
 	STEP_N
 };
 
-struct step {
-	uint8_t kind;
-	uint8_t flags;
-	uint8_t a;
-	uint8_t b;
-	uint32_t x;
-	uint64_t y;
-};
-
 static const char segments[] =
     "segments = ( { name = \"s0\"; size = \"16KiB\"; mlock = false; page_size = \"base\"; },\n"
     "  { name = \"s1\"; size = \"16KiB\"; max_size = \"64KiB\"; mlock = false; mode = \"0666\"; page_size = \"base\";\n"
@@ -59,7 +50,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 size_t
 LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
 {
-	return steps_mutate(data, size, max_size, seed, sizeof(struct step), STEP_N);
+	return steps_mutate(data, size, max_size, seed, STEP_N);
 }
 
 /* In the place of the C library's. */
@@ -77,25 +68,25 @@ run(const struct step *step)
 
 	switch (step->kind % STEP_N) {
 	case STEP_SEGMENT:
-		past_add_segment(step->a, step->y & 0xff, step->b ? step->b : PROTOCOL_READY, step->flags);
+		past_add_segment(step->a, step->y & 0xff, step->b ? step->b : PROTOCOL_READY, step->which);
 		break;
 	case STEP_LOCK:
-		past_add_lock(step->y & 0xff, step->a, step->flags);
+		past_add_lock(step->y & 0xff, step->a, step->which);
 		break;
 	case STEP_SESSION:
-		past_add_session(step->y & 0xff, step->a % PROTOCOL_TYPE_N, step->flags);
+		past_add_session(step->y & 0xff, step->a % PROTOCOL_TYPE_N, step->which);
 		break;
 	case STEP_ATTACHMENT:
-		past_add_attachment(step->y & 0xff, step->a, step->x, step->flags);
+		past_add_attachment(step->y & 0xff, step->a, step->x, step->which);
 		break;
 	case STEP_RECORD:
-		past_add_record(step->a, step->y & 0xff, step->flags);
+		past_add_record(step->a, step->y & 0xff, step->which);
 		break;
 	case STEP_ITEM:
 		past_add_item(step->a, step->y, step->x);
 		break;
 	case STEP_MESSAGE:
-		past_end_message(step->flags);
+		past_end_message(step->which);
 		break;
 	case STEP_CHANGE:
 		past_change(&change);
@@ -104,7 +95,7 @@ run(const struct step *step)
 		past_spoil(step->a, &change);
 		break;
 	case STEP_KEEP:
-		past_keep(step->flags);
+		past_keep(step->which);
 		break;
 	default:
 		past_cut(step->a, step->y);

@@ -54,15 +54,6 @@ enum step_kind {
 	STEP_N
 };
 
-struct step {
-	uint8_t kind;
-	uint8_t peer;
-	uint8_t a;
-	uint8_t b;
-	uint32_t x;
-	uint64_t y;
-};
-
 struct patch {
 	uint32_t at;
 	uint64_t value;
@@ -136,7 +127,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 size_t
 LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
 {
-	return steps_mutate(data, size, max_size, seed, sizeof(struct step), STEP_N);
+	return steps_mutate(data, size, max_size, seed, STEP_N);
 }
 
 static void
@@ -448,7 +439,7 @@ mark(int fd, const struct step *step)
 static void
 run(const struct step *step)
 {
-	struct peer *peer = &peers[step->peer % PEERS];
+	struct peer *peer = &peers[step->which % PEERS];
 	struct peer_held *held = peer->n_held ? &peer->held[step->b % peer->n_held] : NULL;
 	char bytes[64];
 

@@ -317,23 +317,7 @@ change_fds(const struct reply_lie *lie)
 static void
 transmit(const struct end *end, const void *bytes, size_t size, const int *fds, unsigned n_fds)
 {
-	union {
-		char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)bytes, .iov_len = size };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (n_fds) {
-		memset(&control, 0, CMSG_SPACE(n_fds * sizeof(int)));
-		message.msg_control = &control;
-		message.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-		memcpy(CMSG_DATA(&control.align), fds, n_fds * sizeof(int));
-	}
-	(void)sendmsg(end->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)fuzz_send(end->fd, bytes, size, fds, n_fds);
 }
 
 static void

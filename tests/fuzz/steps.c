@@ -15,10 +15,11 @@ next(unsigned *seed)
 }
 
 size_t
-steps_mutate(uint8_t *data, size_t size, size_t max_size, unsigned seed, size_t step, unsigned n_kinds)
+steps_mutate(uint8_t *data, size_t size, size_t max_size, unsigned seed, unsigned n_kinds)
 {
+	const size_t step = sizeof(struct step);
 	size_t n = size / step, at, from;
-	uint8_t copy[64];
+	uint8_t copy[sizeof(struct step)];
 
 	seed ^= seed << 16;
 	if (n == 0 || next(&seed) % 4 == 0)

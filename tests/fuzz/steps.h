@@ -6,7 +6,17 @@
 
 #include "base/base.h"
 
-/* For LLVMFuzzerCustomMutator: the new size. A step has 64 bytes at most. */
-size_t steps_mutate(uint8_t *data, size_t size, size_t max_size, unsigned seed, size_t step, unsigned n_kinds);
+/* What each number is for is its kind's matter. */
+struct step {
+	uint8_t kind;
+	uint8_t which;			/* peer, handle or flags */
+	uint8_t a;
+	uint8_t b;
+	uint32_t x;
+	uint64_t y;
+};
+
+/* For LLVMFuzzerCustomMutator: the new size. */
+size_t steps_mutate(uint8_t *data, size_t size, size_t max_size, unsigned seed, unsigned n_kinds);
 
 #endif

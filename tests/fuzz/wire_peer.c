@@ -17,8 +17,6 @@
 #define SO_PEERPIDFD	77
 #endif
 
-#define FDS_ROOM	253	/* the kernel's limit for one message */
-
 #define LIVING_MAX	64
 
 static uint64_t last_address;
@@ -154,28 +152,13 @@ peer_close(struct peer *peer)
 bool
 peer_send(struct peer *peer, const void *bytes, size_t size, const int *fds, unsigned n_fds)
 {
-	union {
-		char bytes[CMSG_SPACE(FDS_ROOM * sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)bytes, .iov_len = size };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
 	struct protocol_header header = { 0 };
 
 	if (peer->fd < 0)
 		return false;
 	memcpy(&header, bytes, min_u64(size, sizeof(header)));
 	peer->highest_serial = max_u64(peer->highest_serial, header.serial);
-	if (n_fds) {
-		memset(&control, 0, CMSG_SPACE(n_fds * sizeof(int)));
-		message.msg_control = &control;
-		message.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-		memcpy(CMSG_DATA(&control.align), fds, n_fds * sizeof(int));
-	}
-	return sendmsg(peer->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)size;
+	return fuzz_send(peer->fd, bytes, size, fds, n_fds) == (ssize_t)size;
 }
 
 /* Keeps the fds of one attachment, in their order; returns how many there were. */
@@ -240,7 +223,7 @@ ssize_t
 peer_receive(struct peer *peer, void *bytes, size_t size)
 {
 	union {
-		char bytes[CMSG_SPACE(FDS_ROOM * sizeof(int))];
+		char bytes[CMSG_SPACE(FUZZ_FDS_MAX * sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = { .iov_base = bytes, .iov_len = size };
@@ -250,7 +233,7 @@ peer_receive(struct peer *peer, void *bytes, size_t size)
 	struct protocol_header header;
 	const struct cmsghdr *cmsg;
 	unsigned n_fds = 0, n_kept = 0;
-	int fds[FDS_ROOM];
+	int fds[FUZZ_FDS_MAX];
 	ssize_t n;
 
 	if (peer->fd < 0)
