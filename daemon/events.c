@@ -17,6 +17,8 @@
 #define ENDS_NS		NS_PER_SEC	/* how long ends are remembered: the end of a process takes its time where it holds much */
 #define FLUSH_REST_NS	NS_PER_MS	/* between two flushes: of many deaths at once the pump tells */
 #define PUMP_SENDS	16		/* for one subscriber, before the next one's turn */
+#define SILENT_NS	(10 * NS_PER_SEC)	/* without reading, and */
+#define SILENT_EVENTS	65536		/* so many lost meanwhile: it is given up */
 
 static_assert((EVENTS_KEPT & (EVENTS_KEPT - 1)) == 0, "numbers are taken modulo EVENTS_KEPT");
 
@@ -103,6 +105,13 @@ subscriber_undue(struct events_subscriber *subscriber)
 	subscriber->is_due = false;
 }
 
+bool
+events_is_silent(const struct events_subscriber *subscriber)
+{
+	return subscriber->lost >= SILENT_EVENTS && subscriber->full_since_ns &&
+	    clock_monotonic_ns() - subscriber->full_since_ns >= SILENT_NS;
+}
+
 static void
 events_queue(struct events_draft *draft, struct events_subscriber *subscriber)
 {
@@ -122,6 +131,9 @@ events_queue(struct events_draft *draft, struct events_subscriber *subscriber)
 	slot = events_slot(events->n_posted);
 	subscriber->pending[slot / 64] |= UINT64_C(1) << slot % 64;
 	subscriber->n_pending++;
+	/* It is tried once more: its owner ends it, unless it has room by then. */
+	if (subscriber->is_full && events_is_silent(subscriber))
+		subscriber->is_full = false;
 	subscriber_make_due(subscriber);
 }
 
@@ -316,10 +328,12 @@ subscriber_send(struct events_subscriber *subscriber)
 		/* One that cannot be reached is full for good: its end is on its way to its owner. */
 		if (events->send(subscriber, &event)) {
 			subscriber->is_full = true;
+			if (!subscriber->full_since_ns)
+				subscriber->full_since_ns = clock_monotonic_ns();
 			return false;
 		}
 		events->n_sent++;
-		subscriber->lost = 0;
+		subscriber->lost = subscriber->full_since_ns = 0;
 		if (event.kind == PROTOCOL_EVENT_LOST)
 			return false;
 		subscriber_clear(subscriber, events_slot(subscriber->next++));
@@ -373,7 +387,7 @@ events_init(struct events *events, struct event_base *base, events_send_fn send)
 	events->send = send;
 	events->n_subscribers = 0;
 	events->flushed_ns = 0;
-	events->n_posted = events->n_sent = events->n_lost = 0;
+	events->n_posted = events->n_sent = events->n_lost = events->n_silent = 0;
 	LIST_INIT(&events->subscribers);
 	LIST_INIT(&events->all);
 	TAILQ_INIT(&events->due);

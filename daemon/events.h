@@ -34,6 +34,7 @@ struct events_subscriber {
 	bool sees_all;			/* of every segment that it may attach; else of those it is attached to */
 	bool is_administrator;		/* it may attach whatever there is */
 	bool is_full;			/* nothing can be sent until events_on_room() */
+	uint64_t full_since_ns;		/* monotonic; 0: something could be sent since */
 	bool is_due;
 	uint64_t next;			/* no event before this number is pending */
 	uint64_t last;			/* the last one that was queued for it */
@@ -78,6 +79,7 @@ struct events {
 	uint64_t n_posted;		/* the number of the newest that is kept; the first is 1 */
 	uint64_t n_sent;		/* counters, for metrics */
 	uint64_t n_lost;
+	uint64_t n_silent;		/* subscribers that were given up */
 	struct protocol_event kept[EVENTS_KEPT];	/* by number, modulo */
 };
 
@@ -118,6 +120,9 @@ struct events_orphan {
 	uint64_t size_bytes;
 };
 void events_post_orphan(struct events *events, const struct events_orphan *orphan);
+
+/* It has read nothing for so long, and lost so much, that it is not to be told any more. Asked by send, where there is no room. */
+bool events_is_silent(const struct events_subscriber *subscriber);
 
 /* From here on it is told; its identity, sees_all and is_administrator are set. */
 void events_subscribe(struct events *events, struct events_subscriber *subscriber);

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "base/base.h"
+#include "daemon/log.h"
 #include "daemon/requests.h"
 
 struct subscription_charges {
@@ -25,13 +26,32 @@ struct subscription {
 	struct subscription_charges charges;
 };
 
+/* Its bounded queue is one thing, the place that it keeps another. What is in its socket it can read still. */
+static void
+subscription_give_up(struct subscription *subscription)
+{
+	static struct log_limit limit = LOG_LIMIT(10);
+	const struct identity *identity = &subscription->session->identity;
+	const struct log_about about = {
+		.client_pid = identity->pid, .has_client_uid = true, .client_uid = identity->uid,
+	};
+
+	subscription->subscriber.events->n_silent++;
+	if (log_allowed(&limit))
+		log_write(MESSAGE_SILENT, &about, "client %d of uid %u was disconnected: it subscribed to events, has read none for long, "
+		    "and %" PRIu64 " of them were lost to it", identity->pid, identity->uid, subscription->subscriber.lost);
+	(void)shutdown(subscription->session->fd, SHUT_RDWR);
+}
+
 int
 requests_send_event(struct events_subscriber *subscriber, const struct protocol_event *event)
 {
 	struct subscription *subscription = BASE_CONTAINER_OF(subscriber, struct subscription, subscriber);
 	int r = session_push(subscription->session, &event->header);
 
-	if (r == SESSION_E_FULL)
+	if (r == SESSION_E_FULL && events_is_silent(subscriber))
+		subscription_give_up(subscription);
+	else if (r == SESSION_E_FULL)
 		session_await_room(subscription->session, true);
 	/* Most likely it has ended already. Else it must not wait for ever for what it is not told: its session ends in a turn of its own. */
 	else if (r)

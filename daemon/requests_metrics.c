@@ -74,6 +74,7 @@ METRICS_VALUE(closings, requests->kernelcount->tolls.n_closings)
 METRICS_VALUE(subscribers, requests->events->n_subscribers)
 METRICS_VALUE(events, requests->events->n_sent)
 METRICS_VALUE(events_lost, requests->events->n_lost)
+METRICS_VALUE(events_silent, requests->events->n_silent)
 METRICS_VALUE(poisoned, sums->poisoned)
 METRICS_VALUE(recoveries, requests->registry->host.recovery->n_recoveries)
 METRICS_VALUE(poisonings, requests->registry->host.recovery->n_poisonings)
@@ -129,6 +130,7 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_event_subscribers", METRICS_GAUGE, NULL, "Sessions that are told of events.", metrics_subscribers },
 	{ "segmentd_events", METRICS_COUNTER, NULL, "Events sent, once for each subscriber.", metrics_events },
 	{ "segmentd_events_lost", METRICS_COUNTER, NULL, "Events that a subscriber read too late for.", metrics_events_lost },
+	{ "segmentd_event_subscribers_ended", METRICS_COUNTER, NULL, "Subscribers that read nothing for too long.", metrics_events_silent },
 	{ "segmentd_locks_poisoned", METRICS_GAUGE, NULL, "Locks found poisoned: at a death, or when asked.", metrics_poisoned },
 	{ "segmentd_recoveries", METRICS_COUNTER, NULL, "Locks freed after their owner died.", metrics_recoveries },
 	{ "segmentd_poisonings", METRICS_COUNTER, NULL, "Locks poisoned after their owner died.", metrics_poisonings },

@@ -15,6 +15,7 @@
 #define N_SUBSCRIBERS	1000
 #define N_TOLD		20		/* attachments that all of them are told of: two events each */
 #define N_UNREAD	2000		/* attachments that come and go while nobody reads: two events each */
+#define N_READ		200		/* more than a send buffer holds */
 #define N_KEPT		2048		/* events that the daemon keeps */
 
 START_TEST(who_does_not_read_is_told_how_many_were_lost)
@@ -65,6 +66,48 @@ START_TEST(who_does_not_read_is_told_how_many_were_lost)
 	telling_expect(&idle, PROTOCOL_EVENT_ATTACHED, "side", getpid());
 	telling_expect(&idle, PROTOCOL_EVENT_DETACHED, "side", getpid());
 	harness_close(&idle);
+	suite_end(&scene);
+}
+END_TEST
+
+/* One loses its connection for it; another one, which is behind in the same way and reads now and then, does not. */
+START_TEST(who_reads_nothing_for_long_is_disconnected)
+{
+	struct pollfd silent_fd = { .events = POLLRDHUP };
+	struct harness_conn silent, slow;
+	struct protocol_event event;
+	struct harness_reply reply;
+	struct suite_scene scene;
+	uint64_t lost = 0;
+	ssize_t n;
+
+	if (!harness_is_full())
+		harness_skip("ten seconds without reading are for the full check (CHECK_FULL=1)");
+	suite_begin(&scene, NULL, telling_body);
+	telling_observe(&scene, &silent);
+	telling_observe(&scene, &slow);
+	silent_fd.fd = silent.fd;
+	while (poll(&silent_fd, 1, 0) == 0) {
+		telling_come_and_go(&scene, "desk", N_UNREAD);
+		for (unsigned i = 0; i < N_READ; i++) {
+			telling_next(&slow, &event);
+			lost += event.lost;
+		}
+	}
+	ck_assert_uint_gt(lost, 0);
+	/* What there was room for it has; then it is the end. */
+	while ((n = harness_receive(silent.fd, &reply)) > 0)
+		telling_check(&reply, &event);
+	ck_assert_int_eq(n, 0);
+	harness_close(&silent);
+	harness_daemon_await_log(&scene.daemon, "has read none for long");
+	ck_assert_uint_eq(suite_figure(&scene.daemon, "segmentd_event_subscribers_ended_total"), 1);
+	/* The other one is told on. */
+	telling_come_and_go(&scene, "side", 1);
+	do
+		telling_next(&slow, &event);
+	while (!streq(event.segment, "side"));
+	harness_close(&slow);
 	suite_end(&scene);
 }
 END_TEST
@@ -297,6 +340,7 @@ main(void)
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, who_does_not_read_is_told_how_many_were_lost);
 	tcase_add_test(tcase, who_does_not_read_costs_no_time);
+	tcase_add_test(tcase, who_reads_nothing_for_long_is_disconnected);
 	tcase_add_test(tcase, a_loss_is_told_though_no_event_follows);
 	tcase_add_test(tcase, a_thousand_deaths_at_once_are_told);
 	tcase_add_test(tcase, a_thousand_subscribers_hold_up_nobody);
