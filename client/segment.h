@@ -193,8 +193,9 @@ int segment_event_fd(struct segment_client *client);
 
 /*
  * Calls fn for each event that is there, and returns how many there were, at most 1024 in one call. 0: none. When the daemon
- * was restarted it connects again, and tells SEGMENT_EVENT_LOST with `lost` 0, since nobody knows what happened meanwhile; as
- * long as there is no daemon it returns -ENOTCONN, and the descriptor becomes readable whenever it is time for another try.
+ * was restarted, or has closed the connection of one that read nothing for long, it connects again, and tells
+ * SEGMENT_EVENT_LOST with `lost` 0, since nobody knows what happened meanwhile; as long as there is no daemon it returns
+ * -ENOTCONN, and the descriptor becomes readable whenever it is time for another try.
  * fn may call the library, but not segment_disconnect.
  */
 int segment_dispatch(struct segment_client *client, segment_event_fn fn, void *arg);
