@@ -123,6 +123,31 @@ is_beginning(const struct traced *one, const struct __ptrace_syscall_info *info)
 	return info->entry.nr == SYS_prctl || info->entry.nr == SYS_getsockopt || info->entry.nr == SYS_socket || info->entry.nr == SYS_rt_sigaction;
 }
 
+/* Sanitizers ask the kernel by themselves, from their library or from the program, where the C library asks for all others; they abort. */
+static bool
+is_of_sanitizer(const struct traced *one, uint64_t at)
+{
+#ifdef WITH_SANITIZERS
+	char path[64], line[512], program[sizeof(line)] = "";
+	cleanup_fclose FILE *f = NULL;
+	uintmax_t begin, end;
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)one->pid);
+	n = readlink(path, program, sizeof(program) - 1);
+	harness_assert(n > 0, "%s: %s", path, strerror(errno));
+	(void)snprintf(path, sizeof(path), "/proc/%d/maps", (int)one->pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%jx-%jx", &begin, &end) == 2 && begin <= at && at < end)
+			return strstr(line, program) || strstr(line, "san.so");
+#else
+	(void)one;
+	(void)at;
+#endif
+	return false;
+}
+
 static void
 enter(struct traced *one, const struct __ptrace_syscall_info *info)
 {
@@ -133,7 +158,7 @@ enter(struct traced *one, const struct __ptrace_syscall_info *info)
 	    (page->pid && page->pid != one->pid))
 		return;
 	fault = calls_judge(info->entry.nr, info->entry.args, page->variant);
-	if (!fault.error || atomic_fetch_add(&page->n_seen, 1) != page->at)
+	if (!fault.error || is_of_sanitizer(one, info->instruction_pointer) || atomic_fetch_add(&page->n_seen, 1) != page->at)
 		return;
 	one->error = fault.error;
 	(void)snprintf(page->what, sizeof(page->what), "%s(%#jx, %#jx, %#jx) [%ju] with %s, at %#jx", fault.name,
