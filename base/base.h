@@ -103,6 +103,13 @@ close_fd(int *fd)
 	*fd = -1;
 }
 
+/* Memory, descriptors or time ran short, and nothing was refused: asked again, the kernel may do it. An errno, positive. */
+static inline bool
+error_is_passing(int error)
+{
+	return error == ENOMEM || error == EMFILE || error == ENFILE || error == ENOBUFS || error == EAGAIN || error == EINTR;
+}
+
 /* Sums and products that say when they do not fit. True: it fits, and *ret holds it. */
 static inline bool
 checked_add(uint64_t a, uint64_t b, uint64_t *ret)

@@ -155,13 +155,6 @@ survival_give_holding(struct past_segment *past, struct holding *holding)
 	return segment_revive(past->segment, &segment_past, holding);
 }
 
-/* Then rather nobody is served than it is lost: the next start may have what this one had not. */
-static bool
-is_passing(int r)
-{
-	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -EAGAIN || r == -EINTR;
-}
-
 static int
 survival_revive_segment(struct survival *survival, struct past_segment *past)
 {
@@ -190,7 +183,8 @@ survival_revive_segment(struct survival *survival, struct past_segment *past)
 
 		r = awaited == SURVIVAL_E_NOBODY ? r : awaited;
 	}
-	if (r == 0 || is_passing(r))
+	/* Then rather nobody is served than it is lost: the next start may have what this one had not. */
+	if (r == 0 || error_is_passing(-r))
 		return r;
 	/* By its name or key it may be found again: whoever provisions it says what comes of that. */
 	if (!survival_may_find(past))
@@ -480,7 +474,7 @@ survival_lose(struct survival *survival)
 		r = segment->definition ? survival_await(survival, segment) : SURVIVAL_E_NOBODY;
 		if (r == 0)
 			continue;
-		if (is_passing(r))
+		if (error_is_passing(-r))
 			return r;
 		survival_tell_lost(past, segment, "no descriptor of it was kept by a service manager");
 		n++;

@@ -41,7 +41,7 @@ read_at(int dir_fd, const char *name, char *buf, size_t size)
 static void
 note(struct holder_self *self)
 {
-	self->is_incomplete = self->is_incomplete || objects_is_want(errno);
+	self->is_incomplete = self->is_incomplete || error_is_passing(errno);
 }
 
 static uint64_t

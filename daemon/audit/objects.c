@@ -128,21 +128,10 @@ objects_touch(struct objects *objects, struct objects_slot *slot)
 	return &slot->tally;
 }
 
-bool
-objects_is_want(int error)
-{
-	static const int wants[] = { ENOMEM, ENFILE, EMFILE, ENOBUFS, EAGAIN, EINTR };
-
-	for (size_t i = 0; i < BASE_ARRAY_SIZE(wants); i++)
-		if (error == wants[i])
-			return true;
-	return false;
-}
-
 void
 objects_note(struct objects *objects, int error)
 {
-	objects->is_incomplete = objects->is_incomplete || objects_is_want(error);
+	objects->is_incomplete = objects->is_incomplete || error_is_passing(error);
 }
 
 void

@@ -55,8 +55,6 @@ struct objects_slot *objects_next(const struct objects *objects, struct objects_
 /* The slot's tally, which is among those touched from now on. */
 struct objects_tally *objects_touch(struct objects *objects, struct objects_slot *slot);
 
-/* Whether an errno says that there was no memory or descriptor to look with: whatever was asked for may be there. */
-bool objects_is_want(int error);
 /* Why something could not be looked at, an errno: it has ended, or is not for us to see, or there was no room to. */
 void objects_note(struct objects *objects, int error);
 

@@ -281,7 +281,7 @@ look_at_process(struct who *who, int proc_fd, const char *name)
 static bool
 is_partial(int proc_fd)
 {
-	return faccessat(proc_fd, "1", F_OK, 0) != 0 && !objects_is_want(errno);
+	return faccessat(proc_fd, "1", F_OK, 0) != 0 && !error_is_passing(errno);
 }
 
 static void
