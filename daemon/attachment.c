@@ -102,6 +102,20 @@ attachment_pay(const struct segment *segment, uint64_t begun_ns)
 	}
 }
 
+/* Whose thread ids mean nothing to us: for as long as one of them may write, no mutex is touched. 0 or a negative errno. */
+static int
+attachment_judge(const struct segment *segment, const struct identity *identity, uint32_t access, bool *ret_is_foreign)
+{
+	int namespace;
+
+	*ret_is_foreign = false;
+	if (!(access & PROTOCOL_ACCESS_WRITE) || !locks_have_mutexes(segment->locks))
+		return 0;
+	namespace = process_pid_namespace(identity->pid);
+	*ret_is_foreign = namespace != PROCESS_NAMESPACE_OURS;
+	return namespace < 0 ? namespace : 0;
+}
+
 int
 attachment_new(struct segment *segment, const struct identity *identity, uint64_t session, uint64_t serial,
     uint32_t access, struct accounts *accounts, struct attachment_list *session_list,
@@ -111,6 +125,7 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 	struct attachment *attachment;
 	struct charge charge = CHARGE_NULL;
 	uint64_t begun_ns;
+	bool is_foreign;
 	int r;
 
 	r = segment_watch(segment);
@@ -119,8 +134,10 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 	r = accounts_charge(accounts, identity->uid, ACCOUNTS_ATTACHMENTS, 1, &charge);
 	if (r)
 		return r;
+	r = attachment_judge(segment, identity, access, &is_foreign);
 	begun_ns = toll_begin(&segment->watch->toll);
-	r = segment->holding.backend->open(&segment->holding.object, access & PROTOCOL_ACCESS_WRITE, &fd);
+	if (r == 0)
+		r = segment->holding.backend->open(&segment->holding.object, access & PROTOCOL_ACCESS_WRITE, &fd);
 	attachment = r ? NULL : malloc(sizeof(*attachment));
 	if (!attachment) {
 		charge_deinit(&charge);
@@ -137,6 +154,7 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 		.serial = serial,
 		.identity = identity,
 		.since_ns = clock_realtime_ns(),
+		.is_foreign = is_foreign,
 		.charge = charge,
 	};
 	/*
@@ -145,8 +163,6 @@ attachment_new(struct segment *segment, const struct identity *identity, uint64_
 	 */
 	attachment->is_marked = kernelcount_mark(fd, attachment->id) == 0;
 	attachment_pay(segment, begun_ns);
-	attachment->is_foreign = access & PROTOCOL_ACCESS_WRITE && locks_have_mutexes(segment->locks) &&
-	    process_pid_namespace(identity->pid) != PROCESS_NAMESPACE_OURS;
 	if (attachment_enter_row(attachment)) {
 		charge_deinit(&attachment->charge);
 		free(attachment);

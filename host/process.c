@@ -157,13 +157,14 @@ proc_is_ours(void)
 }
 
 /* "NSpid:" is followed by its id in our pid namespace, and in each further one down to its own. */
-enum process_namespace
+int
 process_pid_namespace(pid_t pid)
 {
 	char status[4096], *p, *end;
 
+	errno = 0;
 	if (pid <= 0 || !proc_is_ours() || read_file(pid, "status", status, sizeof(status)) < 0)
-		return PROCESS_NAMESPACE_UNKNOWN;
+		return error_is_passing(errno) ? -errno : PROCESS_NAMESPACE_UNKNOWN;
 	p = strstr(status, "\nNSpid:");
 	if (!p)
 		return PROCESS_NAMESPACE_UNKNOWN;

@@ -66,9 +66,10 @@ enum process_namespace {
 };
 
 /*
- * Which pid namespace a process (by its id in ours) lives in. Its id must not have been given to another meanwhile: who holds
- * its pidfd looks afterwards whether it had ended.
+ * Which pid namespace a process (by its id in ours) lives in: an enum process_namespace, or a negative errno where memory or
+ * descriptors were short to ask. Its id must not have been given to another meanwhile: who holds its pidfd looks afterwards whether
+ * it had ended.
  */
-enum process_namespace process_pid_namespace(pid_t pid);
+int process_pid_namespace(pid_t pid);
 
 #endif
