@@ -148,17 +148,19 @@ stray_sysv_last(void)
 {
 	struct shm_info info;
 
-	return shmctl(0, SHM_INFO, (struct shmid_ds *)(void *)&info);
+	int last = shmctl(0, SHM_INFO, (struct shmid_ds *)(void *)&info);
+
+	return last < 0 ? -errno : last;
 }
 
-bool
+int
 stray_sysv_at(const struct stray_sysv_resident *resident, int place, struct audit_stray *ret_stray)
 {
 	struct shmid_ds segment;
 	int id = shmctl(place, SHM_STAT_ANY, &segment);
 
 	if (id < 0)
-		return false;
+		return errno == EINVAL || errno == EIDRM ? -ENOENT : -errno;
 	fill(resident, id, &segment, ret_stray);
-	return true;
+	return 0;
 }

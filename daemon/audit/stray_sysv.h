@@ -23,10 +23,10 @@ void stray_sysv_judge(const struct stray_sysv_resident *resident, int32_t id, st
  */
 void stray_sysv_serve(const struct stray_sysv_resident *resident, const struct audit_candidate *candidate, struct audit_stray *ret_stray);
 
-/* The highest place in the kernel's table that is taken; -1: none is. */
+/* The highest place in the kernel's table that is taken, or 0; or a negative errno. */
 int stray_sysv_last(void);
 
-/* The segment at a place of the table; false: there is none. */
-bool stray_sysv_at(const struct stray_sysv_resident *resident, int place, struct audit_stray *ret_stray);
+/* The segment at a place of the table: 0, -ENOENT: there is none; or another negative errno. */
+int stray_sysv_at(const struct stray_sysv_resident *resident, int place, struct audit_stray *ret_stray);
 
 #endif

@@ -71,7 +71,7 @@ list_posix(const struct question *question, struct answer *answer)
 		(void)close(fd);
 		return -ENOMEM;
 	}
-	while (r == 0 && (entry = readdir(dir))) {
+	while (r == 0 && (errno = 0, entry = readdir(dir))) {
 		struct audit_stray stray;
 
 		if (streq(entry->d_name, ".") || streq(entry->d_name, ".."))
@@ -85,6 +85,9 @@ list_posix(const struct question *question, struct answer *answer)
 		if (stray.verdict != AUDIT_GONE && !(S_ISDIR(stray.mode) && stray_posix_is_quarantine(entry->d_name)))
 			r = add(answer, &stray);
 	}
+	/* At its end there is no error. */
+	if (r == 0 && !entry && errno)
+		answer->head.flags |= AUDIT_INCOMPLETE;
 	return 0;
 }
 
@@ -94,14 +97,20 @@ list_sysv(const struct question *question, struct answer *answer)
 	__attribute__((cleanup(free_resident))) struct stray_sysv_resident *resident = stray_sysv_resident_new();
 	int last = stray_sysv_last();
 
+	if (last < 0)
+		answer->head.flags |= AUDIT_INCOMPLETE;
 	for (int place = 0; place <= last; place++) {
 		struct audit_stray stray;
+		int r;
 
 		if (place % LOOKS_A_CLOCK == 0 && clock_monotonic_ns() > question->until_ns) {
 			answer->head.flags |= AUDIT_INCOMPLETE;
 			return;
 		}
-		if (stray_sysv_at(resident, place, &stray) && add(answer, &stray) < 0)
+		r = stray_sysv_at(resident, place, &stray);
+		if (r < 0 && r != -ENOENT)
+			answer->head.flags |= AUDIT_INCOMPLETE;
+		if (r == 0 && add(answer, &stray) < 0)
 			return;
 	}
 }
