@@ -265,9 +265,12 @@ static void
 remove_taken(struct removal *removal, size_t i)
 {
 	struct work *work = &removal->works[i];
-	int r = quarantine_remove(&removal->quarantine, removal->items[i].candidate->name, work->inode);
+	const char *name = removal->items[i].candidate->name;
+	int r = quarantine_remove(&removal->quarantine, name, work->inode);
 
 	if (r < 0) {
+		/* Under its name again; or, where another has that, until what was left is settled. */
+		(void)quarantine_give_back(&removal->quarantine, name, work->inode);
 		finish(removal, i, AUDIT_KEPT, r);
 		return;
 	}
