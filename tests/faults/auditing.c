@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/* What is told and removed is what the kernel has, or it is said that not all was seen: see auditing.h. */
+/* Who is told of is who the kernel says has it, or it is said that not all was seen: see auditing.h. */
 #include "config.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/shm.h>
 
 #include "tests/faults/asleep.h"
 #include "tests/faults/auditing.h"
@@ -13,7 +14,6 @@
 #include "tests/system/suite.h"
 
 #define ROWS		32
-#define STRAY_MS	3000			/* longer it is looked again by the clock */
 
 /* Who has it is told, or that not all was seen, and why. A process that is told of is told rightly. */
 static int
@@ -48,10 +48,17 @@ ask_who_by(struct faults_scene *scene, struct harness_conn *conn, const char *na
 {
 	struct harness_segment segment;
 	int r = harness_segment_attach(conn, name, SUITE_WRITE, &segment), detached;
+	void *bytes = NULL;
 
 	if (r)
 		return r;
+	/* The harness has but the page beside it. */
+	if (segment.attached.flags & PROTOCOL_ATTACHED_SHM)
+		bytes = shmat(segment.attached.shm_id, NULL, 0);
+	harness_assert(bytes != (void *)-1, "shmat: %s", strerror(errno));
 	r = ask_who_has(scene, conn, name);
+	if (bytes)
+		(void)shmdt(bytes);
 	harness_segment_close(&segment);
 	detached = harness_detach(conn, &segment.attached);
 	return r || detached == -ENOENT ? r : detached;
@@ -80,6 +87,12 @@ auditing_who_posix(struct faults_scene *scene)
 	return ask_who(scene, "p");
 }
 
+int
+auditing_who_sysv(struct faults_scene *scene)
+{
+	return ask_who(scene, "y");
+}
+
 /* What answers ends after a while without questions: the next operation is to have a new one at once. */
 static void
 end_audits_of(pid_t parent)
@@ -101,8 +114,8 @@ end_audits_of(pid_t parent)
 	}
 }
 
-static void
-end_audit(struct faults_scene *scene)
+void
+auditing_end(struct faults_scene *scene)
 {
 	end_audits_of(scene->manager.daemon.pid);
 	if (scene->manager.daemon.audit_pid)
@@ -122,59 +135,5 @@ auditing_settle_who(struct faults_scene *scene)
 	while (r == -EAGAIN && clock_monotonic_ns() < deadline_ns);
 	harness_assert(r == 0, "who has it is not told afterwards: %s; failed: %s", strerror(-r),
 	    injector_describe(&scene->injector));
-	end_audit(scene);
-}
-
-/* What nobody has goes by a rule, or is left to a later look. */
-static const char first_path[] = "/dev/shm/stray-1", next_path[] = "/dev/shm/stray-2";
-
-void
-auditing_prepare_posix(struct faults_scene *scene)
-{
-	scene->rules = "orphans = ( { posix = \"/stray-*\"; after = \"1ms\"; action = \"remove\"; } );\n";
-	scene_reload(scene, "");
-}
-
-static bool
-is_stray_gone(const char *path, uint64_t ms)
-{
-	uint64_t deadline_ns = clock_monotonic_ns() + ms * NS_PER_MS;
-
-	while (access(path, F_OK) == 0 && clock_monotonic_ns() < deadline_ns)
-		(void)poll(NULL, 0, 1);
-	return access(path, F_OK) != 0;
-}
-
-static bool
-leave_stray(const char *path, uint64_t ms)
-{
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	harness_assert(fd >= 0, "%s: %s", path, strerror(errno));
-	(void)close(fd);
-	return is_stray_gone(path, ms);
-}
-
-int
-auditing_sweep_posix(struct faults_scene *scene)
-{
-	return leave_stray(first_path, STRAY_MS) ? 0 : -ETIMEDOUT;
-}
-
-/* The next one is seen all the same; with new rules the directory is looked at anew. */
-void
-auditing_settle_posix(struct faults_scene *scene)
-{
-	struct world world;
-
-	harness_assert(leave_stray(next_path, HARNESS_TIMEOUT_MS), "%s is not seen; failed: %s", next_path,
-	    injector_describe(&scene->injector));
-	if (!is_stray_gone(first_path, 0))
-		scene_reload(scene, "");
-	harness_assert(is_stray_gone(first_path, HARNESS_TIMEOUT_MS), "%s is still there", first_path);
-	scene->rules = "";
-	scene_reload(scene, "");
-	harness_assert(world_await(&scene->world, &world), "there is %s; failed: %s", world_describe(&world),
-	    injector_describe(&scene->injector));
-	end_audit(scene);
+	auditing_end(scene);
 }

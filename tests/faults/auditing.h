@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/* Operations in which segmentd-audit has a part: who has a segment, and what nobody has. Rows of operations.c. */
+/* Operations in which segmentd-audit is asked who has a segment. Rows of operations.c. */
 #ifndef TESTS_FAULTS_AUDITING_H
 #define TESTS_FAULTS_AUDITING_H
 
@@ -8,10 +8,10 @@
 
 int auditing_who_memfd(struct faults_scene *scene);
 int auditing_who_posix(struct faults_scene *scene);
+int auditing_who_sysv(struct faults_scene *scene);
 void auditing_settle_who(struct faults_scene *scene);
 
-void auditing_prepare_posix(struct faults_scene *scene);
-int auditing_sweep_posix(struct faults_scene *scene);
-void auditing_settle_posix(struct faults_scene *scene);
+/* Whoever asks next has a new one. */
+void auditing_end(struct faults_scene *scene);
 
 #endif

@@ -92,20 +92,27 @@ tell(const char *whose)
 static bool
 has_part(enum faults_target target, const struct faults_operation *operation)
 {
-	return injector_is_wanted(operation->name) && (target != FAULTS_AUDIT || operation->asks_audit);
+	bool has_audit = operation->asks_audit || operation->asks_audit_alone;
+
+	return injector_is_wanted(operation->name) && (target == FAULTS_AUDIT ? has_audit : !operation->asks_audit_alone) &&
+	    (!operation->is_slow || harness_is_full() || injector_is_all());
 }
 
+/* Of all that have a part; in the quick check only so many of them. */
 static void
-add_rows(size_t i, uint64_t shift)
+add_rows(size_t first, size_t n, uint64_t shift)
 {
-	bool is_wanted = has_part(scene.target, &faults_operations[i]);
 	unsigned n_variants = FAULTS_KIND == FAULTS_CALLS ? CALLS_VARIANTS : 1;
-	size_t n = faults_n_operations * n_variants;
-	size_t one_of = injector_is_all() || harness_is_full() || scene.target == FAULTS_AUDIT ? 1 : n / QUICK_ROWS;
+	size_t n_all = 0, one_of, at = 0;
 
-	for (unsigned variant = 0; is_wanted && variant < n_variants; variant++)
-		if ((i * n_variants + variant + shift) % one_of == 0)
-			add_row(&faults_operations[i], variant);
+	for (size_t i = first; i < first + n; i++)
+		n_all += has_part(scene.target, &faults_operations[i]) ? n_variants : 0;
+	one_of = injector_is_all() || harness_is_full() ? 1 : (n_all + QUICK_ROWS - 1) / QUICK_ROWS;
+	for (size_t i = first; i < first + n; i++) {
+		for (unsigned variant = 0; has_part(scene.target, &faults_operations[i]) && variant < n_variants; variant++)
+			if ((at++ + shift) % one_of == 0)
+				add_row(&faults_operations[i], variant);
+	}
 }
 
 /* Of one operation, or of all. */
@@ -118,8 +125,7 @@ run(enum faults_target target, size_t first, size_t n)
 	if (n == 1 && !has_part(target, &faults_operations[first]))
 		return;
 	scene_begin(&scene, FAULTS_KIND, target);
-	for (size_t i = first; i < first + n; i++)
-		add_rows(i, shift);
+	add_rows(first, n, shift);
 	fail_all(clock_monotonic_ns() + seconds * harness_scale() * NS_PER_SEC, shift);
 	scene_end(&scene);
 	tell(scene_target_name(target));

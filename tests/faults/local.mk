@@ -15,19 +15,21 @@ tests_faults_preload_la_LIBADD = -ldl
 FAULTS_INJECTOR = tests/faults/injector.c tests/faults/injector.h tests/faults/tracing.c tests/faults/tracing.h \
 	tests/faults/calls.c tests/faults/calls.h tests/faults/page.h
 FAULTS_SCENE = tests/faults/scene.c tests/faults/scene.h tests/faults/operations.c \
-	tests/faults/auditing.c tests/faults/auditing.h tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_INJECTOR)
+	tests/faults/dying.c tests/faults/dying.h tests/faults/orders.c tests/faults/orders.h \
+	tests/faults/auditing.c tests/faults/auditing.h tests/faults/strays.c tests/faults/strays.h \
+	tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_INJECTOR)
 
 check_PROGRAMS += tests/faults/check_allocations
 tests_faults_check_allocations_SOURCES = tests/faults/check_faults.c $(FAULTS_SCENE)
 tests_faults_check_allocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_ALLOCATIONS
 tests_faults_check_allocations_CFLAGS = $(FAULTS_CFLAGS)
-tests_faults_check_allocations_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la
+tests_faults_check_allocations_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la host/libhost.la
 
 check_PROGRAMS += tests/faults/check_calls
 tests_faults_check_calls_SOURCES = tests/faults/check_faults.c $(FAULTS_SCENE)
 tests_faults_check_calls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
 tests_faults_check_calls_CFLAGS = $(FAULTS_CFLAGS)
-tests_faults_check_calls_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la
+tests_faults_check_calls_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la host/libhost.la
 
 check_PROGRAMS += tests/faults/check_libraryallocations
 tests_faults_check_libraryallocations_SOURCES = tests/faults/check_library.c $(FAULTS_INJECTOR)

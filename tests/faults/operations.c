@@ -6,12 +6,16 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
+#include <sys/shm.h>
 
 #include "tests/faults/auditing.h"
+#include "tests/faults/dying.h"
+#include "tests/faults/orders.h"
+#include "tests/faults/strays.h"
 #include "tests/system/suite.h"
 
 #define ROWS		32
+#define LINGER_MS	3000		/* at most: it is 2 ms */
 
 static int
 connect_only(struct faults_scene *scene)
@@ -144,6 +148,60 @@ create_sysv(struct faults_scene *scene)
 	return create_one(scene, "ty-1");
 }
 
+/* Whoever has it yet keeps it: it drains until that one has let go, or its name goes at once. */
+static int
+remove_held(struct faults_scene *scene, uint32_t flags)
+{
+	struct protocol_attached attached;
+	struct harness_conn conn;
+	int fd = -1, r = scene_dial(scene, &conn);
+
+	r = r ? r : harness_create(&conn, "t-1", 4096, &attached, &fd);
+	r = r ? r : harness_remove(&conn, "t-1", flags);
+	close_fd(&fd);
+	r = r ? r : harness_detach(&conn, &attached);
+	harness_close(&conn);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int
+drain(struct faults_scene *scene)
+{
+	return remove_held(scene, 0);
+}
+
+static int
+remove_now(struct faults_scene *scene)
+{
+	return remove_held(scene, PROTOCOL_REMOVE_NOW);
+}
+
+/* It ends with its last attachment, a moment later. */
+static int
+linger(struct faults_scene *scene)
+{
+	struct protocol_attached attached;
+	struct harness_conn conn;
+	struct shmid_ds status;
+	int fd = -1, r = scene_dial(scene, &conn);
+
+	r = r ? r : harness_create(&conn, "tl-1", 4096, &attached, &fd);
+	close_fd(&fd);
+	harness_close(&conn);
+	if (r)
+		return r;
+	for (uint64_t until_ns = clock_monotonic_ns() + LINGER_MS * NS_PER_MS; clock_monotonic_ns() < until_ns; (void)poll(NULL, 0, 1))
+		if (shmctl(attached.shm_id, IPC_STAT, &status))
+			return 0;
+	return -ETIMEDOUT;
+}
+
+static void
+settle_linger(struct faults_scene *scene)
+{
+	harness_await_gone(&scene->watcher, "tl-1");
+}
+
 /* Whoever has work then starts one anew. */
 static void
 end_workers(struct faults_scene *scene)
@@ -224,187 +282,6 @@ follow(struct faults_scene *scene)
 	return r;
 }
 
-/* A process that dies in a section. */
-struct victim {
-	struct faults_scene *scene;
-	const char *name;
-};
-
-static void
-die_in_section(int control, void *arg)
-{
-	struct victim *victim = arg;
-	struct harness_segment segment;
-	struct control_place place;
-	struct harness_conn conn;
-	int r = scene_dial(victim->scene, &conn);
-
-	(void)control;
-	r = r ? r : harness_segment_attach(&conn, victim->name, SUITE_WRITE, &segment);
-	if (r)
-		_exit(r == -ENOTCONN || r == -ECONNRESET ? 2 : 1);
-	place = harness_segment_place(&segment, 0);
-	if (!control_try(place.lock, segment.attached.attachment, 0) || control_log(&place, 0, 64))
-		_exit(1);
-	segment.data[0]++;
-	(void)kill(getpid(), SIGKILL);
-}
-
-static int
-die_with(struct faults_scene *scene, const char *name)
-{
-	struct victim victim = { .scene = scene, .name = name };
-	struct harness_child child = HARNESS_CHILD_NULL;
-	int status;
-
-	harness_child_start(&child, die_in_section, &victim);
-	status = harness_child_await(&child);
-	return status == -SIGKILL ? 0 : status == 2 ? -ENOTCONN : -ECANCELED;
-}
-
-static int
-die_memfd(struct faults_scene *scene)
-{
-	return die_with(scene, "m");
-}
-
-static int
-die_sysv(struct faults_scene *scene)
-{
-	return die_with(scene, "y");
-}
-
-/* Its lock is free without anybody asking for it. */
-static void
-expect_free(struct faults_scene *scene, const char *name)
-{
-	struct harness_segment segment;
-
-	harness_segment_open(&scene->watcher, name, &segment);
-	harness_segment_await_owner(&segment, 0, 0);
-	harness_segment_close(&segment);
-	(void)harness_detach(&scene->watcher, &segment.attached);
-}
-
-static void
-settle_death(struct faults_scene *scene)
-{
-	harness_await_counts(&scene->watcher, "m", 0, 0);
-	harness_await_counts(&scene->watcher, "y", 0, 0);
-	expect_free(scene, "m");
-	expect_free(scene, "y");
-}
-
-static int
-ask_plan(struct faults_scene *scene, uint32_t flags)
-{
-	struct protocol_plan request = { .flags = flags };
-	struct harness_reply reply;
-	struct harness_conn conn;
-	int r = scene_dial(scene, &conn);
-
-	r = r ? r : harness_ask(&conn, PROTOCOL_PLAN, &request.header, sizeof(request), &reply);
-	harness_close(&conn);
-	return r;
-}
-
-#define MORE(size)	", { name = \"g\"; size = \"" size "\"; max_size = \"1MiB\"; page_size = \"base\"; placement = \"prefer\"; }"
-
-static void
-configure_more(struct faults_scene *scene)
-{
-	scene_configure(scene, MORE("64KiB"));
-}
-
-static int
-plan(struct faults_scene *scene)
-{
-	return ask_plan(scene, 0);
-}
-
-static int
-add(struct faults_scene *scene)
-{
-	return ask_plan(scene, PROTOCOL_PLAN_RELOAD);
-}
-
-static void
-prepare_growth(struct faults_scene *scene)
-{
-	scene_reload(scene, MORE("64KiB"));
-	suite_ready(&scene->watcher, "g");
-	scene_configure(scene, MORE("128KiB"));
-}
-
-static void
-prepare_removal(struct faults_scene *scene)
-{
-	scene_reload(scene, MORE("64KiB"));
-	suite_ready(&scene->watcher, "g");
-	scene_configure(scene, "");
-}
-
-static void
-settle_reload(struct faults_scene *scene)
-{
-	scene_reload(scene, "");
-	harness_await_gone(&scene->watcher, "g");
-}
-
-/* A segment whose name another object has, until just now. */
-#define TAKEN	", { name = \"g\"; size = \"64KiB\"; backend = \"posix\"; object = \"/taken\"; page_size = \"base\"; mlock = false; }"
-
-static void
-prepare_retry(struct faults_scene *scene)
-{
-	int fd = shm_open("/taken", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), state;
-
-	harness_assert(fd >= 0, "shm_open: %s", strerror(errno));
-	(void)close(fd);
-	scene_reload(scene, TAKEN);
-	state = harness_wait(&scene->watcher, "g");
-	harness_assert(state == PROTOCOL_FAILED, "its name is another's, and it is in state %d", state);
-	(void)shm_unlink("/taken");
-}
-
-/* Until it is ready, or has failed. */
-static int
-wait_for(struct harness_conn *conn, const char *name)
-{
-	int state = harness_wait(conn, name);
-
-	return state < 0 ? state : state == PROTOCOL_READY ? 0 : -ECANCELED;
-}
-
-static int
-retry(struct faults_scene *scene)
-{
-	struct protocol_retry request = { .name = "g" };
-	struct harness_reply reply;
-	struct harness_conn conn;
-	int r = scene_dial(scene, &conn);
-
-	r = r ? r : harness_ask(&conn, PROTOCOL_RETRY, &request.header, sizeof(request), &reply);
-	r = r ? r : wait_for(&conn, "g");
-	harness_close(&conn);
-	return r;
-}
-
-/* It is asked for while it is being made. */
-static int
-await_new(struct faults_scene *scene)
-{
-	struct harness_conn conn;
-	int r = ask_plan(scene, PROTOCOL_PLAN_RELOAD);
-
-	r = r ? r : scene_dial(scene, &conn);
-	if (r)
-		return r;
-	r = wait_for(&conn, "g");
-	harness_close(&conn);
-	return r;
-}
-
 /* An attachment whose connection has gone is another one's of the same process. */
 static int
 return_to(struct harness_conn *conn, const struct protocol_attached *attached)
@@ -440,40 +317,6 @@ bring_back(struct faults_scene *scene)
 	return r;
 }
 
-/* A file is written back before its segment goes. */
-static void
-prepare_writeback(struct faults_scene *scene)
-{
-	struct harness_segment segment;
-	char more[256];
-
-	(void)snprintf(more, sizeof(more), ", { name = \"g\"; size = \"64KiB\"; backend = \"file\"; path = \"%s/more\"; "
-	    "sync = \"1h\"; page_size = \"base\"; mlock = false; }", scene->manager.daemon.dir);
-	scene_reload(scene, more);
-	suite_ready(&scene->watcher, "g");
-	harness_segment_open(&scene->watcher, "g", &segment);
-	memset(segment.data, 'w', segment.attached.map_bytes);
-	harness_segment_close(&segment);
-	(void)harness_detach(&scene->watcher, &segment.attached);
-	harness_await_counts(&scene->watcher, "g", 0, 0);
-	scene_configure(scene, "");
-}
-
-static void
-settle_writeback(struct faults_scene *scene)
-{
-	char path[128], bytes[4] = "";
-	int fd;
-
-	settle_reload(scene);
-	(void)snprintf(path, sizeof(path), "%s/more", scene->manager.daemon.dir);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	harness_assert(fd >= 0 && read(fd, bytes, sizeof(bytes)) == sizeof(bytes) && memcmp(bytes, "wwww", 4) == 0,
-	    "the file has lost what was in it");
-	(void)close(fd);
-	(void)unlink(path);
-}
-
 const struct faults_operation faults_operations[] = {
 	{ "connect", .run = connect_only },
 	{ "attach memfd", .run = attach_memfd },
@@ -485,20 +328,36 @@ const struct faults_operation faults_operations[] = {
 	{ "create memfd", .run = create_memfd, .settle = settle_created },
 	{ "create sysv", .run = create_sysv, .settle = settle_created },
 	{ "create by another worker", .prepare = end_workers, .run = create_memfd, .settle = settle_created },
+	{ "drain", .run = drain, .settle = settle_created },
+	{ "remove at once", .run = remove_now, .settle = settle_created },
+	{ "linger", .run = linger, .settle = settle_linger },
 	{ "look", .run = look },
 	{ "follow", .run = follow },
-	{ "die with memfd", .run = die_memfd, .settle = settle_death },
-	{ "die with sysv", .run = die_sysv, .settle = settle_death },
-	{ "plan", .prepare = configure_more, .run = plan, .settle = settle_reload },
-	{ "add by reload", .prepare = configure_more, .run = add, .settle = settle_reload },
-	{ "grow by reload", .prepare = prepare_growth, .run = add, .settle = settle_reload },
-	{ "remove by reload", .prepare = prepare_removal, .run = add, .settle = settle_reload },
-	{ "retry", .prepare = prepare_retry, .run = retry, .settle = settle_reload },
-	{ "wait", .prepare = configure_more, .run = await_new, .settle = settle_reload },
+	{ "return", .run = bring_back },
+	{ "die with memfd", .run = dying_memfd, .settle = dying_settle },
+	{ "die with sysv", .run = dying_sysv, .settle = dying_settle },
+	{ "hang up, and die", .run = dying_unheard, .settle = dying_settle },
+	{ "die with a large log", .prepare = dying_prepare_large, .run = dying_large, .settle = dying_settle_large },
+	{ "die with a mutex", .prepare = dying_prepare_mutex, .run = dying_mutex, .settle = dying_settle_mutex },
+	{ "recover", .prepare = dying_prepare_poison, .run = dying_recover, .settle = dying_settle_poison },
+	{ "plan", .prepare = orders_configure_memfd, .run = orders_plan, .settle = orders_settle },
+	{ "plan what is uploaded", .prepare = orders_configure_memfd, .run = orders_plan_uploaded, .settle = orders_settle },
+	{ "add by reload", .prepare = orders_configure_memfd, .run = orders_reload, .settle = orders_settle },
+	{ "grow by reload", .prepare = orders_prepare_growth, .run = orders_reload, .settle = orders_settle },
+	{ "remove by reload", .prepare = orders_prepare_removal, .run = orders_reload, .settle = orders_settle },
+	{ "retry", .prepare = orders_prepare_retry, .run = orders_retry, .settle = orders_settle },
+	{ "wait", .prepare = orders_configure_memfd, .run = orders_provision, .settle = orders_settle },
+	{ "provision posix", .prepare = orders_configure_posix, .run = orders_provision, .settle = orders_settle },
+	{ "provision file", .prepare = orders_configure_file, .run = orders_provision, .settle = orders_settle_file },
+	{ "provision with contents", .prepare = orders_configure_init, .run = orders_provision, .settle = orders_settle_init },
+	{ "write back", .prepare = orders_prepare_writeback, .run = orders_reload, .settle = orders_settle_writeback },
 	{ "who has memfd", .asks_audit = true, .run = auditing_who_memfd, .settle = auditing_settle_who },
 	{ "who has posix", .asks_audit = true, .run = auditing_who_posix, .settle = auditing_settle_who },
-	{ "orphans", .asks_audit = true, .prepare = auditing_prepare_posix, .run = auditing_sweep_posix, .settle = auditing_settle_posix },
-	{ "return", .run = bring_back },
-	{ "write back", .prepare = prepare_writeback, .run = add, .settle = settle_writeback },
+	{ "who has sysv", .asks_audit = true, .run = auditing_who_sysv, .settle = auditing_settle_who },
+	{ "orphans", .asks_audit = true, .prepare = strays_prepare_posix, .run = strays_sweep_posix, .settle = strays_settle_posix },
+	{ "orphans of sysv", .asks_audit = true, .is_slow = true, .prepare = strays_prepare_sysv, .run = strays_sweep_sysv,
+	    .settle = strays_settle_sysv },
+	{ "list orphans", .asks_audit_alone = true, .prepare = strays_prepare_both, .run = strays_list, .settle = strays_settle_both },
+	{ "remove orphans", .asks_audit_alone = true, .prepare = strays_prepare_both, .run = strays_remove, .settle = strays_settle_both },
 };
 const size_t faults_n_operations = BASE_ARRAY_SIZE(faults_operations);

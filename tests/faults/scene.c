@@ -33,6 +33,8 @@ static const char segments[] =
     "{ name = \"c\"; size = \"64KiB\"; page_size = \"base\"; scrub = true; mlock = false; }%s );\n"
     "templates = ( { name = \"t-\"; max_size = \"64KiB\"; page_size = \"base\"; lifetime = \"persistent\"; mlock = false; },\n"
     "{ name = \"ty-\"; backend = \"sysv\"; mode = \"0660\"; max_size = \"64KiB\"; page_size = \"base\"; lifetime = \"persistent\"; "
+    "mlock = false; },\n"
+    "{ name = \"tl-\"; backend = \"sysv\"; mode = \"0660\"; max_size = \"64KiB\"; page_size = \"base\"; linger = \"2ms\"; "
     "mlock = false; } );\n";
 
 const char *

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* What is listed and removed is what nobody has, by the kernel's word; or it is said that not all was seen: see strays.h. */
+#include "config.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/shm.h>
+
+#include "host/audit.h"
+#include "tests/faults/auditing.h"
+#include "tests/faults/strays.h"
+#include "tests/system/suite.h"
+
+#define STRAY_MS	3000		/* longer it is looked again by the clock */
+#define STRAY_SYSV_MS	5000		/* likewise: the kernel's times are whole seconds, and nothing tells of a change */
+#define FIRST_KEY	0x57a1
+#define NEXT_KEY	0x57a2
+#define BYTES		4096
+
+/* By rules of the daemon's: what nobody has goes, or is left to a later look. */
+
+static const char first_path[] = "/dev/shm/stray-1", next_path[] = "/dev/shm/stray-2";
+
+void
+strays_prepare_posix(struct faults_scene *scene)
+{
+	scene->rules = "orphans = ( { posix = \"/stray-*\"; after = \"1ms\"; action = \"remove\"; } );\n";
+	scene_reload(scene, "");
+}
+
+static bool
+is_stray_gone(const char *path, uint64_t ms)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + ms * NS_PER_MS;
+
+	while (access(path, F_OK) == 0 && clock_monotonic_ns() < deadline_ns)
+		(void)poll(NULL, 0, 1);
+	return access(path, F_OK) != 0;
+}
+
+static bool
+leave_stray(const char *path, uint64_t ms)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	harness_assert(fd >= 0, "%s: %s", path, strerror(errno));
+	(void)close(fd);
+	return is_stray_gone(path, ms);
+}
+
+int
+strays_sweep_posix(struct faults_scene *scene)
+{
+	return leave_stray(first_path, STRAY_MS) ? 0 : -ETIMEDOUT;
+}
+
+/* The next one is seen all the same; with new rules the directory is looked at anew. */
+void
+strays_settle_posix(struct faults_scene *scene)
+{
+	struct world world;
+
+	harness_assert(leave_stray(next_path, HARNESS_TIMEOUT_MS), "%s is not seen; failed: %s", next_path,
+	    injector_describe(&scene->injector));
+	if (!is_stray_gone(first_path, 0))
+		scene_reload(scene, "");
+	harness_assert(is_stray_gone(first_path, HARNESS_TIMEOUT_MS), "%s is still there", first_path);
+	scene->rules = "";
+	scene_reload(scene, "");
+	harness_assert(world_await(&scene->world, &world), "there is %s; failed: %s", world_describe(&world),
+	    injector_describe(&scene->injector));
+	auditing_end(scene);
+}
+
+static bool
+has_memory(uint32_t key)
+{
+	return shmget((key_t)key, 0, 0) >= 0;
+}
+
+static bool
+is_memory_gone(uint32_t key, uint64_t ms)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + ms * NS_PER_MS;
+
+	while (has_memory(key) && clock_monotonic_ns() < deadline_ns)
+		(void)poll(NULL, 0, 1);
+	return !has_memory(key);
+}
+
+static void
+make_memory(uint32_t key)
+{
+	harness_assert(shmget((key_t)key, BYTES, IPC_CREAT | IPC_EXCL | 0600) >= 0, "shmget: %s", strerror(errno));
+}
+
+void
+strays_prepare_sysv(struct faults_scene *scene)
+{
+	scene->rules = "orphans = ( { sysv = { key = 0x57a1; }; after = \"1ms\"; action = \"remove\"; },\n"
+	    "{ sysv = { key = 0x57a2; }; after = \"1ms\"; action = \"remove\"; } );\n";
+	scene_reload(scene, "");
+}
+
+int
+strays_sweep_sysv(struct faults_scene *scene)
+{
+	make_memory(FIRST_KEY);
+	return is_memory_gone(FIRST_KEY, STRAY_SYSV_MS) ? 0 : -ETIMEDOUT;
+}
+
+void
+strays_settle_sysv(struct faults_scene *scene)
+{
+	struct world world;
+
+	/* What stays is looked at again ever more seldom: with new rules at once. */
+	if (has_memory(FIRST_KEY)) {
+		make_memory(NEXT_KEY);
+		harness_assert(is_memory_gone(NEXT_KEY, HARNESS_TIMEOUT_MS), "the next one is not seen; failed: %s",
+		    injector_describe(&scene->injector));
+		scene->rules = "";
+		scene_reload(scene, "");
+		strays_prepare_sysv(scene);
+	}
+	harness_assert(is_memory_gone(FIRST_KEY, HARNESS_TIMEOUT_MS), "it is still there; failed: %s",
+	    injector_describe(&scene->injector));
+	scene->rules = "";
+	scene_reload(scene, "");
+	harness_assert(world_await(&scene->world, &world), "there is %s; failed: %s", world_describe(&world),
+	    injector_describe(&scene->injector));
+	auditing_end(scene);
+}
+
+/* As `segmentctl orphans` does: segmentd-audit is asked, and nobody else. */
+
+/* One of each kind. */
+#define N_STRAYS	2
+static const char *const stray_names[N_STRAYS] = { "the file", "System V memory" };
+
+struct listed {
+	struct audit_stray rows[N_STRAYS];	/* POSIX, System V; `what` is 0 where it has not come */
+	size_t n_judged;			/* in the order of the candidates */
+	struct audit_answer end;
+};
+
+static int
+take_listed(const void *row, void *arg)
+{
+	const struct audit_stray *stray = row;
+	struct listed *listed = arg;
+
+	if (stray->what == AUDIT_POSIX ? streq(stray->name, first_path + sizeof("/dev/shm")) : stray->key == FIRST_KEY)
+		listed->rows[stray->what == AUDIT_SYSV] = *stray;
+	return 0;
+}
+
+static int
+take_judged(const void *row, void *arg)
+{
+	struct listed *listed = arg;
+
+	listed->rows[listed->n_judged++] = *(const struct audit_stray *)row;
+	return 0;
+}
+
+/* What there is, or what is to become of n candidates. */
+static int
+ask(struct faults_scene *scene, const struct audit_candidate *candidates, size_t n, struct listed *ret_listed)
+{
+	struct audit_question question = {
+		.version = AUDIT_VERSION,
+		.kind = candidates ? AUDIT_JUDGE : AUDIT_LIST,
+		.serial = 1,
+		.flags = candidates ? 0 : AUDIT_QUESTION_POSIX | AUDIT_QUESTION_SYSV,
+		.n_rows = (uint32_t)n,
+	};
+	pid_t pid;
+	int fd = audit_open(scene->manager.daemon.audit, &pid), r;
+
+	*ret_listed = (struct listed) { .n_judged = 0 };
+	harness_assert(fd >= 0, "audit_open: %s", strerror(-fd));
+	r = audit_ask(fd, &question, candidates, candidates ? take_judged : take_listed, ret_listed, &ret_listed->end);
+	audit_close(fd, pid);
+	harness_assert(r || ret_listed->end.result == 0 || ret_listed->end.text[0], "it does not say why it has failed; failed: %s",
+	    injector_describe(&scene->injector));
+	return r ? r : ret_listed->end.result;
+}
+
+void
+strays_prepare_both(struct faults_scene *scene)
+{
+	cleanup_close int fd = open(first_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	harness_assert(fd >= 0, "%s: %s", first_path, strerror(errno));
+	make_memory(FIRST_KEY);
+}
+
+/* Nobody is told to have them. Who lets nobody ask, for the kernel's EAGAIN, is somebody who has it. */
+static void
+expect_unheld(const struct faults_scene *scene, const struct audit_stray *stray)
+{
+	harness_assert(stray->verdict == AUDIT_UNHELD || stray->error || injector_has_failed(&scene->injector), "%s: %s",
+	    stray->name, audit_verdict_name(stray->verdict));
+	harness_assert(stray->verdict != AUDIT_HELD || strstr(injector_describe(&scene->injector), "EAGAIN"),
+	    "'%s' is told to be held; failed: %s", stray->name, injector_describe(&scene->injector));
+}
+
+int
+strays_list(struct faults_scene *scene)
+{
+	struct listed listed;
+	int r = ask(scene, NULL, 0, &listed);
+
+	if (r)
+		return r;
+	for (size_t i = 0; i < N_STRAYS; i++) {
+		/* One that is about to go is not told. */
+		harness_assert(listed.rows[i].what || listed.end.flags & AUDIT_INCOMPLETE ||
+		    strstr(injector_describe(&scene->injector), "EIDRM"), "%s is not told, and nothing is said; failed: %s",
+		    stray_names[i], injector_describe(&scene->injector));
+		if (listed.rows[i].what)
+			expect_unheld(scene, &listed.rows[i]);
+	}
+	return 0;
+}
+
+/* Those that are there still. */
+static size_t
+name_them(struct audit_candidate *ret_candidates)
+{
+	int id = shmget(FIRST_KEY, 0, 0);
+	struct shmid_ds memory;
+	struct stat status;
+	size_t n = 0;
+
+	if (stat(first_path, &status) == 0) {
+		ret_candidates[n] = (struct audit_candidate) {
+			.what = AUDIT_POSIX, .flags = AUDIT_CANDIDATE_REMOVE, .device = status.st_dev, .inode = status.st_ino, .shm_id = -1,
+		};
+		(void)snprintf(ret_candidates[n].name, sizeof(ret_candidates[n].name), "%s", first_path + sizeof("/dev/shm"));
+		n++;
+	}
+	if (id >= 0 && shmctl(id, IPC_STAT, &memory) == 0)
+		ret_candidates[n++] = (struct audit_candidate) {
+			.what = AUDIT_SYSV, .flags = AUDIT_CANDIDATE_REMOVE, .shm_id = id, .key = FIRST_KEY, .attached_s = memory.shm_atime,
+			.detached_s = memory.shm_dtime, .changed_s = memory.shm_ctime, .creator = (uint32_t)memory.shm_cpid,
+		};
+	return n;
+}
+
+static bool
+is_gone(size_t i)
+{
+	return i ? !has_memory(FIRST_KEY) : is_stray_gone(first_path, 0);
+}
+
+int
+strays_remove(struct faults_scene *scene)
+{
+	struct audit_candidate candidates[N_STRAYS];
+	struct listed listed;
+	size_t n = name_them(candidates);
+	int r = ask(scene, candidates, n, &listed);
+
+	for (size_t i = 0; r == 0 && i < listed.n_judged; i++)
+		harness_assert((listed.rows[i].verdict == AUDIT_REMOVED) == is_gone(i), "%s is told to be %s, and is %s; failed: %s",
+		    stray_names[i], audit_verdict_name(listed.rows[i].verdict), is_gone(i) ? "gone" : "there",
+		    injector_describe(&scene->injector));
+	harness_assert(r || listed.n_judged == N_STRAYS || listed.end.flags & AUDIT_INCOMPLETE, "%zu verdicts, and nothing is said",
+	    listed.n_judged);
+	return r;
+}
+
+/* What a removal that failed was about has its name again, when the next one looks at the latest; and can be removed. */
+void
+strays_settle_both(struct faults_scene *scene)
+{
+	struct audit_candidate candidates[N_STRAYS];
+	struct listed listed;
+	size_t n;
+	int r = ask(scene, NULL, 0, &listed);
+
+	harness_assert(r == 0 && !(listed.end.flags & AUDIT_INCOMPLETE), "afterwards: %s; failed: %s", strerror(-r),
+	    injector_describe(&scene->injector));
+	for (size_t i = 0; i < N_STRAYS; i++)
+		harness_assert(is_gone(i) ? !listed.rows[i].what : listed.rows[i].verdict == AUDIT_UNHELD, "afterwards %s is told to be %s, "
+		    "and is %s; failed: %s", stray_names[i], listed.rows[i].what ? audit_verdict_name(listed.rows[i].verdict) : "gone",
+		    is_gone(i) ? "gone" : "there", injector_describe(&scene->injector));
+	n = name_them(candidates);
+	r = n ? ask(scene, candidates, n, &listed) : 0;
+	harness_assert(r == 0 && is_gone(0) && is_gone(1), "afterwards they cannot be removed; failed: %s",
+	    injector_describe(&scene->injector));
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Operations about what nobody has: what goes by a rule of the daemon's, and what `segmentctl orphans` lists and removes, which asks
+ * segmentd-audit alone. Rows of operations.c.
+ */
+#ifndef TESTS_FAULTS_STRAYS_H
+#define TESTS_FAULTS_STRAYS_H
+
+#include "tests/faults/scene.h"
+
+void strays_prepare_posix(struct faults_scene *scene);
+int strays_sweep_posix(struct faults_scene *scene);
+void strays_settle_posix(struct faults_scene *scene);
+
+void strays_prepare_sysv(struct faults_scene *scene);
+int strays_sweep_sysv(struct faults_scene *scene);
+void strays_settle_sysv(struct faults_scene *scene);
+
+/* A file in /dev/shm and System V memory, without a rule. */
+void strays_prepare_both(struct faults_scene *scene);
+int strays_list(struct faults_scene *scene);
+int strays_remove(struct faults_scene *scene);
+void strays_settle_both(struct faults_scene *scene);
+
+#endif
