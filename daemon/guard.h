@@ -23,7 +23,7 @@ int guard_copy(void *to, const void *from, size_t length);
 typedef void (*guard_fn)(void *arg);
 int guard_call(guard_fn fn, void *arg);
 
-/* Whether every page of [address, address + length) is in memory, so that touching it takes none. */
+/* Whether every page of [address, address + length) is in memory, so that touching it takes none. False with an errno: not known. */
 bool guard_is_resident(const void *address, size_t length);
 
 #endif

@@ -48,6 +48,7 @@ struct observation {
 	const struct lock *lock;
 	uint32_t owner;
 	enum protocol_lock_reason reason;
+	int r;
 };
 
 static void
@@ -58,7 +59,12 @@ mutexes_observe_guarded(void *arg)
 	const void *mutex = mutex_address(lock);
 	enum mutex_kind kind;
 
-	if (!guard_is_resident(mutex, MUTEX_BYTES) || mutex_look(mutex, guard_copy, &kind))
+	errno = 0;
+	if (!guard_is_resident(mutex, MUTEX_BYTES)) {
+		observation->r = errno ? -EAGAIN : 0;
+		return;
+	}
+	if (mutex_look(mutex, guard_copy, &kind))
 		return;
 	observation->reason = mutex_reason(kind);
 	if (observation->reason != PROTOCOL_LOCK_FINE)
@@ -68,7 +74,7 @@ mutexes_observe_guarded(void *arg)
 		observation->reason = PROTOCOL_LOCK_NAMESPACES;
 }
 
-void
+int
 mutexes_observe(const struct lock *lock, uint32_t *ret_owner, enum protocol_lock_reason *ret_reason)
 {
 	struct observation observation = { .lock = lock, .reason = PROTOCOL_LOCK_UNREADABLE };
@@ -77,6 +83,7 @@ mutexes_observe(const struct lock *lock, uint32_t *ret_owner, enum protocol_lock
 		observation = (struct observation) { .lock = lock, .reason = PROTOCOL_LOCK_UNREADABLE };
 	*ret_owner = observation.owner;
 	*ret_reason = observation.reason;
+	return observation.r;
 }
 
 /* What mutex_recover() is told. */
@@ -135,7 +142,8 @@ mutexes_look_guarded(struct lock *lock, uint32_t *ret_thread)
 	bool was_marked;
 
 	lock->is_stuck = false;
-	mutexes_observe(lock, &thread, &reason);
+	if (mutexes_observe(lock, &thread, &reason))
+		return MUTEXES_E_AGAIN;
 	if (reason != PROTOCOL_LOCK_FINE && reason != PROTOCOL_LOCK_NAMESPACES)
 		return 0;
 	/* The dead may have been about to wake one that sleeps, or have been the one woken. To others it is one look more. */

@@ -24,8 +24,8 @@ int mutexes_look(struct lock *lock, uint32_t *ret_thread);
 /* Writes those that the definition wants initialised. 0 or -EFAULT. */
 int mutexes_init(struct locks *locks);
 
-/* Where it is, and what its word and kind say now, for those who ask; reads only. */
-void mutexes_observe(const struct lock *lock, uint32_t *ret_owner, enum protocol_lock_reason *ret_reason);
+/* Where it is, and what its word and kind say now, for those who ask; reads only. -EAGAIN: the kernel cannot say now whether it is there. */
+int mutexes_observe(const struct lock *lock, uint32_t *ret_owner, enum protocol_lock_reason *ret_reason);
 
 /* The worker's job for MUTEXES_E_WORKER. */
 void mutexes_fill_job(const struct lock *lock, uint32_t thread, struct job *job);

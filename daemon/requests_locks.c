@@ -36,7 +36,7 @@ requests_look_at_lock(struct lock *lock, struct protocol_lock *row)
 	enum protocol_lock_reason reason;
 
 	if (lock_is_mutex(lock) && lock->locks->holding->map) {
-		mutexes_observe(lock, &row->owner, &reason);
+		(void)mutexes_observe(lock, &row->owner, &reason);
 		row->reason = (uint8_t)reason;
 		row->flags |= (lock->job ? PROTOCOL_LOCK_DUE : 0) | (lock->is_stuck ? PROTOCOL_LOCK_STUCK : 0);
 	}
