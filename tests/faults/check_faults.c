@@ -2,91 +2,24 @@
 /* Copyright the segmentd authors */
 /*
  * Every allocation, or every system call, of the daemon, of its worker and of segmentd-audit fails once, in all that clients and
- * administrators do. $FAULTS_ALL has each of them; without it the full check, and still more so the quick one, has as many as there is
- * time for, others each time by the clock, and says how many.
+ * administrators do: see points.h.
  */
 #include "config.h"
 
-#include "tests/faults/calls.h"
+#include "tests/faults/points.h"
 #include "tests/faults/scene.h"
 
-#define QUICK_S		1		/* of each target */
-#define FULL_S		8
+#define FULL_S		8		/* of each target */
 #define QUICK_ROWS	8		/* which are others the next time */
 
-/* An operation with one kind of errors: how many could fail in it, and how many did. */
-struct row {
-	const struct faults_operation *operation;
-	unsigned variant;
-	uint64_t n_points, n_failed, next;
-};
-
-#define ROWS_MAX	(64 * CALLS_VARIANTS)
-
-static struct row rows[ROWS_MAX];
-static size_t n_rows;
+static struct points points;
 static struct faults_scene scene;
 
-static void
-add_row(const struct faults_operation *operation, unsigned variant)
+static bool
+fail_at(const struct points_row *row, uint64_t at)
 {
-	struct row *row = &rows[n_rows++];
-
-	harness_assert(n_rows <= ROWS_MAX, "more than %d rows", ROWS_MAX);
-	*row = (struct row) { .operation = operation, .variant = variant };
-	scene.variant = variant;
-	(void)scene_fail_at(&scene, operation, FAULTS_NEVER);
-	row->n_points = injector_n_seen(&scene.injector);
-}
-
-static void
-fail_next(struct row *row, uint64_t shift)
-{
-	uint64_t at = injector_spread(row->next++, row->n_points, shift);
-
 	scene.variant = row->variant;
-	row->n_failed += scene_fail_at(&scene, row->operation, at);
-}
-
-/* Each row in turn, until all have had all of theirs, or the time is over. */
-static void
-fail_all(uint64_t until_ns, uint64_t shift)
-{
-	bool is_left = true;
-
-	while (is_left) {
-		is_left = false;
-		for (size_t i = 0; i < n_rows; i++) {
-			struct row *row = &rows[(i + shift) % n_rows];
-
-			if (!injector_is_all() && clock_monotonic_ns() > until_ns)
-				return;
-			if (row->next < row->n_points)
-				fail_next(row, shift);
-			is_left = is_left || row->next < row->n_points;
-		}
-	}
-}
-
-static void
-tell(const char *whose)
-{
-	uint64_t n_points = 0, n_failed = 0;
-
-	for (size_t i = 0; i < n_rows; i++) {
-		struct row *row = &rows[i];
-
-		n_points += row->n_points;
-		n_failed += row->n_failed;
-		if (injector_is_all())
-			printf("%s, %s, errors %u: %ju points, %ju failed\n", whose, row->operation->name, row->variant,
-			    (uintmax_t)row->n_points, (uintmax_t)row->n_failed);
-	}
-	printf("%s: %ju of %ju points failed: of these operations %u were done, %u refused, %u hung up on; %u segments had failed\n", whose,
-	    (uintmax_t)n_failed, (uintmax_t)n_points, scene.n_done, scene.n_refused, scene.n_hung_up, scene.n_failed_segments);
-	if (!injector_is_all() && n_failed < n_points)
-		printf("LEFT OUT: the others; FAULTS_ALL=1 has all of them\n");
-	(void)fflush(stdout);
+	return scene_fail_at(&scene, row->operation, at);
 }
 
 static bool
@@ -100,9 +33,9 @@ has_part(enum faults_target target, const struct faults_operation *operation)
 
 /* Of all that have a part; in the quick check only so many of them. */
 static void
-add_rows(size_t first, size_t n, uint64_t shift)
+add_rows(size_t first, size_t n)
 {
-	unsigned n_variants = FAULTS_KIND == FAULTS_CALLS ? CALLS_VARIANTS : 1;
+	unsigned n_variants = points_variants(FAULTS_KIND);
 	size_t n_all = 0, one_of, at = 0;
 
 	for (size_t i = first; i < first + n; i++)
@@ -110,8 +43,8 @@ add_rows(size_t first, size_t n, uint64_t shift)
 	one_of = injector_is_all() || harness_is_full() ? 1 : (n_all + QUICK_ROWS - 1) / QUICK_ROWS;
 	for (size_t i = first; i < first + n; i++) {
 		for (unsigned variant = 0; has_part(scene.target, &faults_operations[i]) && variant < n_variants; variant++)
-			if ((at++ + shift) % one_of == 0)
-				add_row(&faults_operations[i], variant);
+			if ((at++ + points.shift) % one_of == 0)
+				points_add(&points, faults_operations[i].name, &faults_operations[i], variant);
 	}
 }
 
@@ -119,16 +52,15 @@ add_rows(size_t first, size_t n, uint64_t shift)
 static void
 run(enum faults_target target, size_t first, size_t n)
 {
-	uint64_t seconds = harness_is_full() ? FULL_S : QUICK_S, shift = clock_realtime_ns() / NS_PER_MS;
-
-	n_rows = 0;
 	if (n == 1 && !has_part(target, &faults_operations[first]))
 		return;
 	scene_begin(&scene, FAULTS_KIND, target);
-	add_rows(first, n, shift);
-	fail_all(clock_monotonic_ns() + seconds * harness_scale() * NS_PER_SEC, shift);
+	points_init(&points, &scene.injector, fail_at);
+	add_rows(first, n);
+	points_fail(&points, FULL_S);
 	scene_end(&scene);
-	tell(scene_target_name(target));
+	points_tell(&points, scene_target_name(target), "of these operations %u were done, %u refused, %u hung up on; %u segments had failed",
+	    scene.n_done, scene.n_refused, scene.n_hung_up, scene.n_failed_segments);
 }
 
 /* All of an operation's have a daemon of their own. */

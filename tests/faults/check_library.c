@@ -16,11 +16,9 @@
 #include <sys/wait.h>
 
 #include "client/segment.h"
-#include "tests/faults/calls.h"
-#include "tests/faults/injector.h"
+#include "tests/faults/points.h"
 #include "tests/system/suite.h"
 
-#define QUICK_S		1
 #define FULL_S		8
 #define HELD_MS		8
 #define N_DECLARED	3
@@ -39,13 +37,13 @@ static const char body[] =
 struct row {
 	const char *name;
 	int (*run)(void);
-	uint64_t n_points[CALLS_VARIANTS], next[CALLS_VARIANTS];
 };
 
 static struct harness_daemon daemon_under_test;
 static struct injector injector;
 static struct harness_conn watcher;
-static uint64_t n_points, n_failed, n_errors;
+static struct points points;
+static uint64_t n_errors;
 
 /* In the client. */
 
@@ -277,7 +275,7 @@ run_reconnect(void)
 	return r ? r : end;
 }
 
-static struct row rows[] = {
+static const struct row rows[] = {
 	{ .name = "attach", .run = run_attach },
 	{ .name = "lock", .run = run_lock },
 	{ .name = "wait for the dead", .run = run_wait },
@@ -320,7 +318,7 @@ expect_no_leak(void)
 }
 
 struct errand {
-	struct row *row;
+	const struct row *row;
 	unsigned variant;
 	uint64_t at;
 };
@@ -359,9 +357,9 @@ run_client(int control, void *arg)
 /* In the test. */
 
 static bool
-fail_at(struct row *row, unsigned variant, uint64_t at)
+fail_at(const struct points_row *row, uint64_t at)
 {
-	struct errand errand = { .row = row, .variant = variant, .at = at };
+	struct errand errand = { .row = row->operation, .variant = row->variant, .at = at };
 	struct harness_child client = HARNESS_CHILD_NULL;
 	int status;
 
@@ -372,7 +370,7 @@ fail_at(struct row *row, unsigned variant, uint64_t at)
 		injector_take_client(&injector, client.pid);
 	status = harness_child_await(&client);
 	harness_assert(status == 0 || status == 1, "%s, %ju, errors %u: the client ended with %d; failed: %s", row->name, (uintmax_t)at,
-	    variant, status, injector_has_failed(&injector) ? injector_describe(&injector) : "nothing");
+	    row->variant, status, injector_has_failed(&injector) ? injector_describe(&injector) : "nothing");
 	n_errors += status == 1;
 	return injector_has_failed(&injector);
 }
@@ -380,33 +378,11 @@ fail_at(struct row *row, unsigned variant, uint64_t at)
 static void
 fail_all(void)
 {
-	uint64_t shift = clock_realtime_ns() / NS_PER_MS, until_ns = clock_monotonic_ns() +
-	    (harness_is_full() ? FULL_S : QUICK_S) * harness_scale() * NS_PER_SEC;
-	unsigned n_variants = injector.kind == FAULTS_CALLS ? CALLS_VARIANTS : 1;
-	bool is_left = true;
-
-	for (size_t i = 0; i < BASE_ARRAY_SIZE(rows); i++) {
-		for (unsigned variant = 0; injector_is_wanted(rows[i].name) && variant < n_variants; variant++) {
-			(void)fail_at(&rows[i], variant, FAULTS_NEVER);
-			rows[i].n_points[variant] = injector_n_seen(&injector);
-			n_points += rows[i].n_points[variant];
-		}
-	}
-	while (is_left) {
-		is_left = false;
-		for (size_t i = 0; i < BASE_ARRAY_SIZE(rows) * n_variants; i++) {
-			struct row *row = &rows[i / n_variants];
-			unsigned variant = (unsigned)(i % n_variants);
-			uint64_t n = row->n_points[variant];
-
-			if (row->next[variant] == n)
-				continue;
-			if (!injector_is_all() && clock_monotonic_ns() > until_ns)
-				return;
-			n_failed += fail_at(row, variant, (row->next[variant]++ + shift) % n);
-			is_left = true;
-		}
-	}
+	points_init(&points, &injector, fail_at);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(rows); i++)
+		if (injector_is_wanted(rows[i].name))
+			points_add_variants(&points, FAULTS_KIND, rows[i].name, &rows[i]);
+	points_fail(&points, FULL_S);
 }
 
 START_TEST(one_fails_in_the_library)
@@ -440,11 +416,7 @@ START_TEST(one_fails_in_the_library)
 	harness_usage_await(&watcher, daemon->pid, &before);
 	injector_deinit(&injector);
 	harness_daemon_stop(daemon);
-	printf("the library: %ju of %ju points failed, and %ju of these calls\n", (uintmax_t)n_failed, (uintmax_t)n_points,
-	    (uintmax_t)n_errors);
-	if (n_failed < n_points)
-		printf("LEFT OUT: the others; FAULTS_ALL=1 has all of them\n");
-	(void)fflush(stdout);
+	points_tell(&points, "the library", "and %ju of these calls", (uintmax_t)n_errors);
 }
 END_TEST
 

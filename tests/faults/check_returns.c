@@ -14,12 +14,10 @@
 
 #include "client/segment.h"
 #include "tests/faults/asleep.h"
-#include "tests/faults/calls.h"
-#include "tests/faults/injector.h"
+#include "tests/faults/points.h"
 #include "tests/system/suite.h"
 #include "tests/system/world.h"
 
-#define QUICK_S		1
 #define FULL_S		6
 #define WRITTEN		0x5e
 #define STATUS_LOST	7		/* of the client: its memory did not come back */
@@ -48,8 +46,8 @@ static const struct kind kinds[] = {
 
 static struct harness_daemon daemon_ = HARNESS_DAEMON_NULL;
 static struct injector injector;
+static struct points points;
 static struct harness_usage usage;	/* of a daemon in which nothing failed, when all was given back */
-static uint64_t n_seen;			/* in the last one */
 static unsigned n_refused, n_ended, n_failed_segments, n_lost;
 
 /* In the client. */
@@ -287,10 +285,17 @@ expect_no_leak(const struct errand *errand, bool has_memory)
 	harness_close(&watcher);
 }
 
-/* With that one failing. Whether it came so far. */
-static bool
-run_once(const struct errand *errand)
+static void
+stop(void *arg)
 {
+	(void)arg;
+	harness_daemon_stop(&daemon_);
+}
+
+static bool
+fail_at(const struct points_row *row, uint64_t at)
+{
+	struct errand errand = { .kind = row->operation, .variant = row->variant, .at = at };
 	struct harness_child child = HARNESS_CHILD_NULL;
 	bool has_failed;
 	int status;
@@ -302,64 +307,33 @@ run_once(const struct errand *errand)
 	daemon_.before_exec = NULL;
 	harness_daemon_launch(&daemon_);
 	harness_daemon_await_ready(&daemon_);
-	harness_child_start(&child, run_client, (void *)(uintptr_t)errand);
-	if (errand->kind->target == FAULTS_CLIENT && FAULTS_KIND == FAULTS_CALLS)
+	harness_child_start(&child, run_client, &errand);
+	if (errand.kind->target == FAULTS_CLIENT && FAULTS_KIND == FAULTS_CALLS)
 		injector_take_client(&injector, child.pid);
 	harness_expect(child.control, "attached");
 	harness_daemon_kill(&daemon_);
-	start_again(errand);
-	bring_back(errand, &child);
+	start_again(&errand);
+	bring_back(&errand, &child);
 	status = harness_child_await(&child);
 	harness_assert(status == 0 || status == STATUS_LOST, "the client ended with %d; failed: %s", status, injector_describe(&injector));
 	has_failed = injector_has_failed(&injector);
-	n_seen = injector_n_seen(&injector);
-	expect_no_leak(errand, status == 0);
-	injector_let_go(&injector);
-	harness_daemon_stop(&daemon_);
-	injector_deinit(&injector);
-	world_await_empty("after its stop");
-	world_await_childless("after its stop");
+	expect_no_leak(&errand, status == 0);
+	injector_end(&injector, stop, NULL);
 	return has_failed;
-}
-
-static void
-tell(const struct kind *kind, uint64_t n_points, uint64_t n_failed)
-{
-	printf("%s: %ju of %ju points failed: %u calls were refused, %u starts ended, %u segments had failed; %u lost memory that the kernel "
-	    "refused for good\n", kind->name, (uintmax_t)n_failed, (uintmax_t)n_points, n_refused, n_ended, n_failed_segments, n_lost);
-	if (!injector_is_all() && n_failed < n_points)
-		printf("LEFT OUT: the others; FAULTS_ALL=1 has all of them\n");
-	(void)fflush(stdout);
 }
 
 START_TEST(one_fails_as_memory_comes_back)
 {
-	struct errand errand = { .kind = &kinds[_i] };
-	uint64_t shift = clock_realtime_ns() / NS_PER_MS, n_points = 0, n_failed = 0, n[CALLS_VARIANTS], until_ns;
-	unsigned n_variants = FAULTS_KIND == FAULTS_CALLS ? CALLS_VARIANTS : 1;
-	bool is_left = true;
+	const struct kind *kind = &kinds[_i];
 
-	if (!injector_is_wanted(errand.kind->name))
+	if (!injector_is_wanted(kind->name))
 		return;
 	world_enter();
-	for (errand.variant = 0, errand.at = FAULTS_NEVER; errand.variant < n_variants; errand.variant++) {
-		(void)run_once(&errand);
-		n_points += n[errand.variant] = n_seen;
-		if (injector_is_all())
-			printf("%s, errors %u: %ju points\n", errand.kind->name, errand.variant, (uintmax_t)n[errand.variant]);
-	}
-	until_ns = clock_monotonic_ns() + (harness_is_full() ? FULL_S : QUICK_S) * harness_scale() * NS_PER_SEC;
-	for (uint64_t i = 0; is_left; i++) {
-		is_left = false;
-		for (errand.variant = 0; errand.variant < n_variants; errand.variant++) {
-			if (i >= n[errand.variant] || (!injector_is_all() && clock_monotonic_ns() > until_ns))
-				continue;
-			errand.at = injector_spread(i, n[errand.variant], shift);
-			n_failed += run_once(&errand);
-			is_left = true;
-		}
-	}
-	tell(errand.kind, n_points, n_failed);
+	points_init(&points, &injector, fail_at);
+	points_add_variants(&points, FAULTS_KIND, kind->name, kind);
+	points_fail(&points, FULL_S);
+	points_tell(&points, kind->name, "%u calls were refused, %u starts ended, %u segments had failed; %u lost memory that the kernel refused "
+	    "for good", n_refused, n_ended, n_failed_segments, n_lost);
 }
 END_TEST
 

@@ -11,14 +11,12 @@
 #include <signal.h>
 #include <sys/shm.h>
 
-#include "tests/faults/calls.h"
-#include "tests/faults/injector.h"
+#include "tests/faults/points.h"
 #include "tests/harness_locks.h"
 #include "tests/harness_manager.h"
 #include "tests/system/suite.h"
 #include "tests/system/world.h"
 
-#define QUICK_S		1
 #define FULL_S		6
 #define ROWS		8
 #define WRITTEN		0x5e
@@ -49,6 +47,7 @@ static const struct kind kinds[] = {
 
 static struct harness_manager manager;
 static struct injector injector;
+static struct points points;
 static unsigned n_ready, n_degraded, n_ended, n_lost;
 
 static void
@@ -249,17 +248,24 @@ begin(const struct kind *kind, struct client *client)
 	(void)harness_manager_end(&manager, kind->ended_by);
 }
 
-/* With that one failing. Whether it came so far. */
-static bool
-run_once(const struct kind *kind, unsigned variant, uint64_t at)
+static void
+stop(void *arg)
 {
+	(void)arg;
+	harness_manager_stop(&manager);
+}
+
+static bool
+fail_at(const struct points_row *row, uint64_t at)
+{
+	const struct kind *kind = row->operation;
 	struct protocol_segment rows[ROWS];
 	struct harness_conn watcher;
 	struct client client;
 	bool has_failed;
 
 	begin(kind, &client);
-	has_failed = kind->is_end ? fail_in_end(kind, variant, at) : fail_in_start(kind, variant, at);
+	has_failed = kind->is_end ? fail_in_end(kind, row->variant, at) : fail_in_start(kind, row->variant, at);
 	harness_open(&watcher, manager.daemon.socket);
 	harness_assert(harness_list(&watcher, rows, ROWS) == BASE_ARRAY_SIZE(names), "not all are there");
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(names); i++)
@@ -268,54 +274,24 @@ run_once(const struct kind *kind, unsigned variant, uint64_t at)
 	if (kind->ended_by && kind->ended_by != SIGTERM)
 		release(&client, &watcher);
 	harness_close(&watcher);
-	injector_let_go(&injector);
-	harness_manager_stop(&manager);
-	injector_deinit(&injector);
-	world_await_empty("after its stop");
-	world_await_childless("after its stop");
+	injector_end(&injector, stop, NULL);
 	return has_failed;
-}
-
-static void
-tell(const struct kind *kind, uint64_t n_points, uint64_t n_failed)
-{
-	printf("%s: %ju of %ju points failed: %u became ready, %u in part, %u ended; %u segments lost, and told of\n", kind->name,
-	    (uintmax_t)n_failed, (uintmax_t)n_points, n_ready, n_degraded, n_ended, n_lost);
-	if (!injector_is_all() && n_failed < n_points)
-		printf("LEFT OUT: the others; FAULTS_ALL=1 has all of them\n");
-	(void)fflush(stdout);
 }
 
 START_TEST(one_fails_in_a_start_or_an_end)
 {
 	const struct kind *kind = &kinds[_i];
-	uint64_t shift = clock_realtime_ns() / NS_PER_MS, n_points = 0, n_failed = 0, until_ns;
-	unsigned n_variants = FAULTS_KIND == FAULTS_CALLS ? CALLS_VARIANTS : 1;
-	uint64_t n[CALLS_VARIANTS];
-	bool is_left = true;
 
 	if (!injector_is_wanted(kind->name))
 		return;
 	world_enter();
-	for (unsigned variant = 0; variant < n_variants; variant++) {
-		(void)run_once(kind, variant, FAULTS_NEVER);
-		n_points += n[variant] = injector.n_last;
-		if (injector_is_all())
-			printf("%s, errors %u: %ju points\n", kind->name, variant, (uintmax_t)n[variant]);
-	}
+	points_init(&points, &injector, fail_at);
+	points_add_variants(&points, FAULTS_KIND, kind->name, kind);
 	injector_tell_left_out(&injector);
 	n_ready = n_ended = 0;
-	until_ns = clock_monotonic_ns() + (harness_is_full() ? FULL_S : QUICK_S) * harness_scale() * NS_PER_SEC;
-	for (uint64_t i = 0; is_left; i++) {
-		is_left = false;
-		for (unsigned variant = 0; variant < n_variants; variant++) {
-			if (i >= n[variant] || (!injector_is_all() && clock_monotonic_ns() > until_ns))
-				continue;
-			n_failed += run_once(kind, variant, injector_spread(i, n[variant], shift));
-			is_left = true;
-		}
-	}
-	tell(kind, n_points, n_failed);
+	points_fail(&points, FULL_S);
+	points_tell(&points, kind->name, "%u became ready, %u in part, %u ended; %u segments lost, and told of", n_ready, n_degraded, n_ended,
+	    n_lost);
 }
 END_TEST
 

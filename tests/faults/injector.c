@@ -10,6 +10,7 @@
 
 #include "tests/faults/injector.h"
 #include "tests/faults/tracing.h"
+#include "tests/system/world.h"
 
 static const char *const left_out[FAULTS_LEFT_OUT_N] = {
 	[FAULTS_LIBCONFIG] = "libconfig's own: 1.5 uses them without a look, later ones abort",
@@ -39,6 +40,7 @@ injector_deinit(struct injector *injector)
 		harness_child_kill(&injector->tracer);
 	if (faults_set_page)
 		faults_set_page(NULL);
+	injector->n_last = injector_n_seen(injector);
 	(void)munmap(injector->page, FAULTS_PAGE_BYTES);
 	injector->page = NULL;
 }
@@ -105,6 +107,16 @@ injector_let_go(struct injector *injector)
 }
 
 void
+injector_end(struct injector *injector, void (*stop)(void *arg), void *arg)
+{
+	injector_let_go(injector);
+	stop(arg);
+	injector_deinit(injector);
+	world_await_empty("after its stop");
+	world_await_childless("after its stop");
+}
+
+void
 injector_arm(struct injector *injector, enum faults_target target, unsigned variant, uint64_t at)
 {
 	struct faults_page *page = injector->page;
@@ -126,7 +138,6 @@ injector_disarm(struct injector *injector)
 {
 	if (!atomic_exchange(&injector->page->is_armed, 0))
 		return;
-	injector->n_last = atomic_load(&injector->page->n_seen);
 	for (size_t i = 0; i < FAULTS_LEFT_OUT_N; i++)
 		injector->n_left_out[i] = atomic_load(&injector->page->n_left_out[i]);
 }
@@ -134,7 +145,7 @@ injector_disarm(struct injector *injector)
 uint64_t
 injector_n_seen(const struct injector *injector)
 {
-	return atomic_load(&injector->page->n_seen);
+	return injector->page ? atomic_load(&injector->page->n_seen) : injector->n_last;
 }
 
 bool

@@ -15,8 +15,8 @@ struct injector {
 	enum faults_kind kind;
 	struct faults_page *page;
 	char path[96];			/* of the page */
-	uint64_t n_last;		/* how many there were when it was disarmed last */
-	unsigned n_left_out[FAULTS_LEFT_OUT_N];	/* likewise */
+	uint64_t n_last;		/* how many there were in its life, when that has ended */
+	unsigned n_left_out[FAULTS_LEFT_OUT_N];	/* when it was disarmed last */
 	struct harness_child tracer;
 };
 
@@ -35,10 +35,16 @@ void injector_take_client(struct injector *injector, pid_t pid);
 /* Nothing fails any more, and nobody is traced. */
 void injector_let_go(struct injector *injector);
 
+/*
+ * At a test's end: nobody is traced any more, and stop(arg) has the daemon end. Then nothing is left of it in this world, no object
+ * and no process.
+ */
+void injector_end(struct injector *injector, void (*stop)(void *arg), void *arg);
+
 /* From now on the one of this number fails, of those of the target. */
 void injector_arm(struct injector *injector, enum faults_target target, unsigned variant, uint64_t at);
 void injector_disarm(struct injector *injector);
-/* How many there were since it was armed. */
+/* How many there were since it was armed; in its last life, where that has ended. */
 uint64_t injector_n_seen(const struct injector *injector);
 bool injector_has_failed(const struct injector *injector);
 /* What failed; valid until it is armed again. */

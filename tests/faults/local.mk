@@ -13,7 +13,7 @@ tests_faults_preload_la_LDFLAGS = -module -avoid-version -shared -rpath $(abs_to
 tests_faults_preload_la_LIBADD = -ldl
 
 FAULTS_INJECTOR = tests/faults/injector.c tests/faults/injector.h tests/faults/tracing.c tests/faults/tracing.h \
-	tests/faults/calls.c tests/faults/calls.h tests/faults/page.h
+	tests/faults/calls.c tests/faults/calls.h tests/faults/points.c tests/faults/points.h tests/faults/page.h
 FAULTS_SCENE = tests/faults/scene.c tests/faults/scene.h tests/faults/operations.c \
 	tests/faults/dying.c tests/faults/dying.h tests/faults/orders.c tests/faults/orders.h \
 	tests/faults/auditing.c tests/faults/auditing.h tests/faults/strays.c tests/faults/strays.h \

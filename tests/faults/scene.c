@@ -264,18 +264,22 @@ scene_begin(struct faults_scene *scene, enum faults_kind kind, enum faults_targe
 	harness_usage_read(scene->manager.daemon.pid, &scene->usage);
 }
 
-void
-scene_end(struct faults_scene *scene)
+static void
+stop(void *arg)
 {
-	injector_let_go(&scene->injector);
+	struct faults_scene *scene = arg;
+
 	if (scene->manager.daemon.audit_pid) {
 		(void)kill(scene->manager.daemon.audit_pid, SIGKILL);
 		(void)waitpid(scene->manager.daemon.audit_pid, NULL, 0);
 	}
 	harness_close(&scene->watcher);
-	harness_manager_stop(&scene->manager);
-	injector_deinit(&scene->injector);
 	/* Names, keys, and what a file is left with are the daemon's own. */
-	world_await_empty("after its stop");
-	world_await_childless("after its stop");
+	harness_manager_stop(&scene->manager);
+}
+
+void
+scene_end(struct faults_scene *scene)
+{
+	injector_end(&scene->injector, stop, scene);
 }
