@@ -250,6 +250,57 @@ struct protocol_client {
 static_assert(sizeof(struct protocol_client) == 344, "wire");
 
 /*
+ * USERS: a row a uid that makes the daemon hold anything, with how much of each kind, and how much it may. For administrators all
+ * of them, and behind them a row of all together; for others their own, without what there is for all.
+ */
+
+struct protocol_users {
+	struct protocol_header header;
+	uint64_t cursor;
+};
+static_assert(sizeof(struct protocol_users) == 32, "wire");
+
+/* What is charged to a uid; segmentd-security(7) says more of each. */
+enum protocol_charged {
+	PROTOCOL_CHARGED_CLIENTS = 0,		/* sessions, and connections that have ended and are not read away yet */
+	PROTOCOL_CHARGED_ATTACHMENTS = 1,
+	PROTOCOL_CHARGED_SUBSCRIPTIONS = 2,
+	PROTOCOL_CHARGED_ALL_EVENTS = 3,	/* of them, those to all events: each costs every event a look */
+	PROTOCOL_CHARGED_SEGMENTS = 4,		/* that it created */
+	PROTOCOL_CHARGED_BYTES = 5,		/* of them */
+	PROTOCOL_CHARGED_DESCRIPTORS = 6,	/* of the daemon's, for what is the uid's */
+	PROTOCOL_CHARGED_IN_FLIGHT = 7,		/* descriptors that were sent to it and that it has not read */
+	PROTOCOL_CHARGED_UNREAD = 8,		/* bytes that were sent to it, likewise, beyond a little for each connection */
+	PROTOCOL_CHARGED_MEMORY = 9,		/* bytes of the daemon's that are kept for it, beyond a little for each thing */
+	PROTOCOL_CHARGED_ENDED = 10,		/* connections that have ended with descriptors in their queue */
+	PROTOCOL_CHARGED_DEATHS = 11,		/* processes whose end is awaited, and told to others */
+	PROTOCOL_CHARGED_ENDS = 12,		/* attachments that have ended, kept for that */
+	PROTOCOL_CHARGED_N
+};
+
+#define PROTOCOL_CHARGES_MAX	16		/* kinds that a row has room for */
+#define PROTOCOL_UNLIMITED	UINT64_MAX
+
+struct protocol_charge {
+	uint64_t used;
+	uint64_t limit;			/* of each uid; of all together: of all. PROTOCOL_UNLIMITED: there is none */
+	uint64_t share;			/* that it may have now of what there is for all, with what it has; likewise, or not told */
+};
+static_assert(sizeof(struct protocol_charge) == 24, "wire");
+
+#define PROTOCOL_USER_ALL	UINT32_C(0x1)	/* all together: it is no uid's row */
+
+struct protocol_user {
+	uint64_t cursor;
+	uint32_t uid;			/* of all together 0 */
+	uint32_t flags;			/* PROTOCOL_USER_* */
+	uint32_t n_charges;		/* that the daemon knows: those behind them are zero */
+	uint32_t zero;
+	struct protocol_charge charges[PROTOCOL_CHARGES_MAX];	/* by enum protocol_charged */
+};
+static_assert(sizeof(struct protocol_user) == 408, "wire");
+
+/*
  * LOCKS: a row an entry of a segment's `locks`, in the configuration's order; the reply is a struct protocol_listed with
  * these rows. A row's cursor is its index + 1.
  */

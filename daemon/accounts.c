@@ -122,9 +122,10 @@ void
 accounts_deinit(struct accounts *accounts)
 {
 	assert(!accounts->by_uid);
+	milestones_deinit(&accounts->milestones);
 }
 
-static struct account *
+struct account *
 accounts_find(const struct accounts *accounts, uint32_t uid)
 {
 	struct account *account;
@@ -150,16 +151,33 @@ accounts_get(struct accounts *accounts, uint32_t uid)
 		free(account);
 		return NULL;
 	}
+	account->number = ++accounts->last_number;
+	milestones_add(&accounts->milestones, account->number, account);
 	return account;
 }
 
 static void
 accounts_put(struct accounts *accounts, struct account *account)
 {
+	struct account *next = account->hh.next;
+
 	if (account->n_charges)
 		return;
+	milestones_remove(&accounts->milestones, account->number, account, next ? next->number : 0, next);
 	HASH_DELETE(hh, accounts->by_uid, account);
 	free(account);
+}
+
+struct account *
+accounts_after(const struct accounts *accounts, uint64_t number)
+{
+	struct account *account = milestones_before(&accounts->milestones, number);
+
+	if (!account)
+		account = accounts->by_uid;
+	while (account && account->number <= number)
+		account = account->hh.next;
+	return account;
 }
 
 uint64_t
@@ -202,6 +220,15 @@ accounts_share(const struct accounts *accounts, enum accounts_kind kind, uint64_
 		return 0;
 	limit -= others;
 	return has_reserve ? limit : limit - limit / 2;
+}
+
+void
+accounts_shares(const struct accounts *accounts, const struct account *account, uint64_t ret_shares[ACCOUNTS_KIND_N])
+{
+	bool has_reserve = is_trusted(account->uid);
+
+	for (size_t i = 0; i < ACCOUNTS_KIND_N; i++)
+		ret_shares[i] = accounts_share(accounts, i, account->used[i], has_reserve);
 }
 
 static bool

@@ -11,33 +11,36 @@
 #ifndef DAEMON_ACCOUNTS_H
 #define DAEMON_ACCOUNTS_H
 
+#include "client/protocol.h"
 #include "conf/load.h"
 #include "daemon/hash.h"
 #include "daemon/log.h"
+#include "daemon/milestones.h"
 #include "daemon/turns.h"
 
 struct session;
 
-#define ACCOUNTS_UNLIMITED	UINT64_MAX
+#define ACCOUNTS_UNLIMITED	PROTOCOL_UNLIMITED
 #define ACCOUNTS_TEXT_SIZE	320
 
-/* Each is a row of accounts_rows. */
+/* Each is a row of accounts_rows; client/protocol-rows.h says what it is. */
 enum accounts_kind {
-	ACCOUNTS_CLIENTS,		/* sessions, and connections that have ended and are not read away yet */
-	ACCOUNTS_ATTACHMENTS,
-	ACCOUNTS_SUBSCRIPTIONS,
-	ACCOUNTS_ALL_EVENTS,		/* of them, those to all events: each costs every event a look */
-	ACCOUNTS_SEGMENTS,		/* that it created */
-	ACCOUNTS_BYTES,			/* of them */
-	ACCOUNTS_DESCRIPTORS,		/* of ours, for what is the uid's */
-	ACCOUNTS_IN_FLIGHT,		/* descriptors that were sent to it and that it has not read */
-	ACCOUNTS_UNREAD,		/* bytes that were sent to it, likewise, beyond a little for each connection */
-	ACCOUNTS_MEMORY,		/* bytes of ours that are kept for it, beyond a little for each thing */
-	ACCOUNTS_ENDED,			/* connections that have ended with descriptors in their queue */
-	ACCOUNTS_DEATHS,		/* processes whose end is awaited, and told to others */
-	ACCOUNTS_ENDS,			/* attachments that have ended, kept for that */
-	ACCOUNTS_KIND_N
+	ACCOUNTS_CLIENTS = PROTOCOL_CHARGED_CLIENTS,
+	ACCOUNTS_ATTACHMENTS = PROTOCOL_CHARGED_ATTACHMENTS,
+	ACCOUNTS_SUBSCRIPTIONS = PROTOCOL_CHARGED_SUBSCRIPTIONS,
+	ACCOUNTS_ALL_EVENTS = PROTOCOL_CHARGED_ALL_EVENTS,
+	ACCOUNTS_SEGMENTS = PROTOCOL_CHARGED_SEGMENTS,
+	ACCOUNTS_BYTES = PROTOCOL_CHARGED_BYTES,
+	ACCOUNTS_DESCRIPTORS = PROTOCOL_CHARGED_DESCRIPTORS,
+	ACCOUNTS_IN_FLIGHT = PROTOCOL_CHARGED_IN_FLIGHT,
+	ACCOUNTS_UNREAD = PROTOCOL_CHARGED_UNREAD,
+	ACCOUNTS_MEMORY = PROTOCOL_CHARGED_MEMORY,
+	ACCOUNTS_ENDED = PROTOCOL_CHARGED_ENDED,
+	ACCOUNTS_DEATHS = PROTOCOL_CHARGED_DEATHS,
+	ACCOUNTS_ENDS = PROTOCOL_CHARGED_ENDS,
+	ACCOUNTS_KIND_N = PROTOCOL_CHARGED_N
 };
+static_assert(ACCOUNTS_KIND_N <= PROTOCOL_CHARGES_MAX, "a row has room for all kinds");
 
 struct accounts_row {
 	const char *name;		/* to administrators, as in metrics */
@@ -52,6 +55,7 @@ extern const struct accounts_row accounts_rows[ACCOUNTS_KIND_N];
 struct account {
 	uint32_t uid;
 	unsigned n_charges;		/* that point here */
+	uint64_t number;		/* rises from account to account, from 1 */
 	uint64_t used[ACCOUNTS_KIND_N];
 	struct turns_uid turns;
 	TAILQ_HEAD(account_sessions, session) sessions;	/* that are charged, in the order of ids; whose file enters them */
@@ -62,7 +66,9 @@ struct account {
 };
 
 struct accounts {
-	struct account *by_uid;
+	struct account *by_uid;		/* hh.next: in the order of their numbers */
+	struct milestones milestones;	/* of them */
+	uint64_t last_number;
 	uint64_t limits[ACCOUNTS_KIND_N];	/* of each uid */
 	uint64_t limits_all[ACCOUNTS_KIND_N];
 	uint64_t used[ACCOUNTS_KIND_N];	/* by all */
@@ -108,6 +114,12 @@ struct charge charge_take(struct charge *charge);
 
 /* What uid has of a kind now. */
 uint64_t accounts_used(const struct accounts *accounts, uint32_t uid, enum accounts_kind kind);
+/* The uid's; NULL: it has nothing. */
+struct account *accounts_find(const struct accounts *accounts, uint32_t uid);
+/* The first one whose number is larger; NULL: there is none. The next one is its hh.next. */
+struct account *accounts_after(const struct accounts *accounts, uint64_t number);
+/* What the account may have of each kind now, as far as there is enough for all; who administers may have more. */
+void accounts_shares(const struct accounts *accounts, const struct account *account, uint64_t ret_shares[ACCOUNTS_KIND_N]);
 
 /* Whether it may be asked of all that is the uid's whether it is still there, which costs something: at most once in rest_ns. */
 bool accounts_may_refresh(struct accounts *accounts, uint32_t uid, uint64_t now_ns, uint64_t rest_ns);

@@ -77,6 +77,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/requests_plan.c \
 	daemon/requests_query.c daemon/requests_return.c \
 	daemon/requests_segment.c \
+	daemon/requests_users.c \
 	daemon/requests_who.c \
 	daemon/rest.c daemon/rest.h \
 	daemon/rowfile.c daemon/rowfile.h \

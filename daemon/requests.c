@@ -122,6 +122,12 @@ static const struct requests_row requests_table[PROTOCOL_TYPE_N] = {
 		.privilege = REQUESTS_ANYONE,
 		.handler = requests_clients,
 	},
+	[PROTOCOL_USERS] = {
+		.name = "users",
+		.size = sizeof(struct protocol_users),
+		.privilege = REQUESTS_ANYONE,
+		.handler = requests_users,
+	},
 	[PROTOCOL_WAIT] = {
 		.name = "wait",
 		.size = sizeof(struct protocol_wait),

@@ -152,6 +152,7 @@ int requests_list(struct requests *requests, struct session *session, const stru
 int requests_show(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_holders(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_clients(struct requests *requests, struct session *session, const struct protocol_header *request);
+int requests_users(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_locks(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_recover(struct requests *requests, struct session *session, const struct protocol_header *request);
 int requests_subscribe(struct requests *requests, struct session *session, const struct protocol_header *request);

@@ -228,6 +228,10 @@ bool session_may_send_fds(struct session *session);
 
 /* Asks the kernel, until until_ns of the monotonic clock, who has read what it is charged for as unread. */
 void session_refresh_charges(struct session_host *host, uint64_t until_ns);
+/* Likewise of one uid's sessions; on from where it was ended before. */
+void session_refresh_account(struct account *account, uint64_t until_ns);
+/* Of the session's own uid: for a moment, and not again at once. */
+void session_refresh_own(struct session *session);
 
 /*
  * Charges what the next reply will bring; right before it. 0, -ENOMEM, -ETOOMANYREFS: not now; or ACCOUNTS_E_LIMIT: text, of

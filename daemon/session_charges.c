@@ -166,6 +166,17 @@ session_refresh_charges(struct session_host *host, uint64_t until_ns)
 	}
 }
 
+void
+session_refresh_account(struct account *account, uint64_t until_ns)
+{
+	struct session *session = account->refresh_next ? account->refresh_next : TAILQ_FIRST(&account->sessions);
+
+	for (; session && clock_monotonic_ns() < until_ns; session = TAILQ_NEXT(session, account_entry))
+		if (session->flight_charge.account || session->unread_charge.account)
+			session_refresh(session);
+	account->refresh_next = session;
+}
+
 static int
 session_try_charge(struct session *session, enum accounts_kind kind, uint64_t amount, struct charge *charge)
 {
@@ -183,20 +194,20 @@ enum refreshed {
 static enum refreshed
 session_refresh_all(struct session *session)
 {
-	uint64_t now_ns = clock_monotonic_ns(), until_ns = now_ns + REFRESH_TURN_NS;
+	uint64_t now_ns = clock_monotonic_ns();
 	struct account *account = session->charge.account;
-	struct session *other;
 
 	if (!account)
 		return REFRESHED_ALL;
-	if (accounts_may_refresh(session->host->accounts, account->uid, now_ns, REFRESH_NS)) {
-		other = account->refresh_next ? account->refresh_next : TAILQ_FIRST(session_of_uid(session));
-		for (; other && clock_monotonic_ns() < until_ns; other = TAILQ_NEXT(other, account_entry))
-			if (other->flight_charge.account || other->unread_charge.account)
-				session_refresh(other);
-		account->refresh_next = other;
-	}
+	if (accounts_may_refresh(session->host->accounts, account->uid, now_ns, REFRESH_NS))
+		session_refresh_account(account, now_ns + REFRESH_TURN_NS);
 	return account->refresh_next ? REFRESHED_SOME : REFRESHED_ALL;
+}
+
+void
+session_refresh_own(struct session *session)
+{
+	(void)session_refresh_all(session);
 }
 
 /*

@@ -356,6 +356,15 @@ harness_clients(struct harness_conn *conn, struct protocol_client *rows, size_t 
 }
 
 int
+harness_users(struct harness_conn *conn, struct protocol_user *rows, size_t max)
+{
+	struct protocol_users request = { 0 };
+
+	return ask_rows(conn, PROTOCOL_USERS, &request.header, sizeof(request), &request.cursor,
+	    rows, sizeof(*rows), max);
+}
+
+int
 harness_wait(struct harness_conn *conn, const char *name)
 {
 	struct protocol_wait request = { .progress_bytes = PROTOCOL_WAIT_STATE };

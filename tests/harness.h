@@ -226,6 +226,7 @@ uint64_t harness_node_bytes(const struct harness_reply *shown, unsigned node);
 /* A negative status, or the number of rows. */
 int harness_holders(struct harness_conn *conn, const char *name, struct protocol_holder *rows, size_t max);
 int harness_clients(struct harness_conn *conn, struct protocol_client *rows, size_t max);
+int harness_users(struct harness_conn *conn, struct protocol_user *rows, size_t max);
 /* A negative status, or the state. */
 int harness_wait(struct harness_conn *conn, const char *name);
 /* Asks until readers and writers of a segment are these. */

@@ -24,12 +24,14 @@
 static_assert(offsetof(struct protocol_list, cursor) == CURSOR_OFFSET, "cursor");
 static_assert(offsetof(struct protocol_holders, cursor) == CURSOR_OFFSET, "cursor");
 static_assert(offsetof(struct protocol_clients, cursor) == CURSOR_OFFSET, "cursor");
+static_assert(offsetof(struct protocol_users, cursor) == CURSOR_OFFSET, "cursor");
 static_assert(offsetof(struct protocol_locks, cursor) == CURSOR_OFFSET, "cursor");
 static_assert(offsetof(struct protocol_who_rows, cursor) == CURSOR_OFFSET, "cursor");
 /* And each row begins with its own. */
 static_assert(offsetof(struct protocol_segment, cursor) == 0 && sizeof(struct protocol_segment) <= ASK_ROW_MAX, "row");
 static_assert(offsetof(struct protocol_holder, cursor) == 0 && sizeof(struct protocol_holder) <= ASK_ROW_MAX, "row");
 static_assert(offsetof(struct protocol_client, cursor) == 0 && sizeof(struct protocol_client) <= ASK_ROW_MAX, "row");
+static_assert(offsetof(struct protocol_user, cursor) == 0 && sizeof(struct protocol_user) <= ASK_ROW_MAX, "row");
 static_assert(offsetof(struct protocol_lock, cursor) == 0 && sizeof(struct protocol_lock) <= ASK_ROW_MAX, "row");
 static_assert(offsetof(struct protocol_process, cursor) == 0 && sizeof(struct protocol_process) <= ASK_ROW_MAX, "row");
 

@@ -57,7 +57,7 @@ int ask_request(struct ask *ask, enum protocol_type type, struct protocol_header
 typedef int (*ask_row_fn)(const void *row, void *arg);
 
 /*
- * All rows of a LIST, HOLDERS, CLIENTS, LOCKS or WHO_ROWS, asked for page by page. row_size: the size of a row as we know it,
+ * All rows of a LIST, HOLDERS, CLIENTS, USERS, LOCKS or WHO_ROWS, asked for page by page. row_size: the size of a row as we know it,
  * ASK_ROW_MAX at most. None is handed out before all are there: a daemon that was started anew, and knows nothing of the one before,
  * may number them otherwise, and is asked from the first on.
  */

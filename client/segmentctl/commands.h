@@ -9,6 +9,7 @@
 int list_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int show_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int clients_run(const struct segmentctl *ctl, char **args, unsigned n_args);
+int users_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int events_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int metrics_run(const struct segmentctl *ctl, char **args, unsigned n_args);
 int doctor_run(const struct segmentctl *ctl, char **args, unsigned n_args);

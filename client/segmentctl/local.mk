@@ -46,6 +46,7 @@ client_segmentctl_libsegmentctl_la_SOURCES = \
 	client/segmentctl/table.c client/segmentctl/table.h \
 	client/segmentctl/text.c client/segmentctl/text.h \
 	client/segmentctl/upload.c client/segmentctl/upload.h \
+	client/segmentctl/users.c \
 	client/segmentctl/wait.c
 client_segmentctl_libsegmentctl_la_CFLAGS = $(AM_CFLAGS) $(SMARTCOLS_CFLAGS)
 client_segmentctl_libsegmentctl_la_LIBADD = client/libclient.la host/libhost.la conf/libconf.la $(SMARTCOLS_LIBS)

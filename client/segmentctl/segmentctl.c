@@ -23,6 +23,7 @@ const struct segmentctl_command segmentctl_commands[] = {
 	{ "list", "", "a row a segment", 0, 0, 0, list_run },
 	{ "show", "NAME", "everything about one segment", 1, 1, 0, show_run },
 	{ "clients", "", "a row a client session", 0, 0, 0, clients_run },
+	{ "users", "", "what each user makes the daemon hold, and may", 0, 0, 0, users_run },
 	{ "check", "[FILE]", "validate a configuration, without a daemon", 0, 1, 0, check_run },
 	{ "doctor", "[FILE]", "what of it will not fit this host, and what mends that", 0, 1, 0, doctor_run },
 	{ "wait", "NAME... [--timeout T]", "wait until segments are ready", 1, ANY, SEGMENTCTL_OPTION_TIMEOUT, wait_run },

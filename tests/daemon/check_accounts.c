@@ -193,6 +193,41 @@ START_TEST(refusals_have_their_own_sentences)
 }
 END_TEST
 
+/* In the order in which they came, from any number on, whoever has gone meanwhile. */
+START_TEST(accounts_are_found_by_their_numbers)
+{
+	enum { N = 1000 };
+	static const struct conf_limits wide = { .clients = N };
+	static struct charge charges[N];
+	struct accounts accounts;
+
+	accounts_init(&accounts, &wide);
+	ck_assert_ptr_null(accounts_after(&accounts, 0));
+	for (uint32_t i = 0; i < N; i++)
+		ck_assert_int_eq(accounts_charge(&accounts, 7 * i, ACCOUNTS_CLIENTS, i + 1, &charges[i]), 0);
+	/* Some single ones, and some in a row, with whatever might stand for others. */
+	for (uint32_t i = 0; i < N; i++)
+		if (i % 3 == 0 || i % 32 < 2 || (i > 300 && i < 420))
+			charge_deinit(&charges[i]);
+	for (uint32_t number = 0, next = 0; number <= N; number++) {
+		const struct account *account = accounts_after(&accounts, number);
+
+		for (next = number; next < N && !charges[next].account; next++)
+			;
+		ck_assert_ptr_eq(account, next < N ? charges[next].account : NULL);
+		ck_assert(!account || (account->number == next + 1 && account->uid == 7 * next && account->used[ACCOUNTS_CLIENTS] == next + 1));
+	}
+	/* A number is nobody's a second time. */
+	ck_assert_int_eq(accounts_charge(&accounts, 0, ACCOUNTS_CLIENTS, 1, &charges[0]), 0);
+	ck_assert_ptr_eq(accounts_after(&accounts, N), charges[0].account);
+	ck_assert_ptr_null(accounts_after(&accounts, UINT64_MAX));
+	for (uint32_t i = 0; i < N; i++)
+		charge_deinit(&charges[i]);
+	ck_assert_ptr_null(accounts_after(&accounts, 0));
+	accounts_deinit(&accounts);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -206,6 +241,7 @@ main(void)
 	tcase_add_test(tcase, a_charge_grows_and_moves);
 	tcase_add_test(tcase, a_charge_remembers_who_administers);
 	tcase_add_test(tcase, refusals_have_their_own_sentences);
+	tcase_add_test(tcase, accounts_are_found_by_their_numbers);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

@@ -227,7 +227,7 @@ settle_created(struct faults_scene *scene)
 static int
 ask_rows(struct harness_conn *conn)
 {
-	static const unsigned types[] = { PROTOCOL_LIST, PROTOCOL_CLIENTS };
+	static const unsigned types[] = { PROTOCOL_LIST, PROTOCOL_CLIENTS, PROTOCOL_USERS };
 	struct harness_reply reply;
 	struct protocol_header metrics = { 0 };
 	struct protocol_list list = { 0 };

@@ -99,6 +99,7 @@ static const uint32_t sizes[PROTOCOL_TYPE_N] = {
 	[PROTOCOL_WHO] = sizeof(struct protocol_who),
 	[PROTOCOL_WHO_ROWS] = sizeof(struct protocol_who_rows),
 	[PROTOCOL_RETURN] = sizeof(struct protocol_return),
+	[PROTOCOL_USERS] = sizeof(struct protocol_users),
 };
 
 /* A request under construction. */
@@ -335,11 +336,16 @@ static void
 read_some(struct peer *peer, unsigned n)
 {
 	static char bytes[PROTOCOL_MESSAGE_MAX];
+	struct protocol_listed listed = { 0 };
 	struct protocol_header header;
 	ssize_t length;
 
 	while (n-- && (length = peer_receive(peer, bytes, sizeof(bytes))) > 0) {
 		memcpy(&header, bytes, sizeof(header));
+		memcpy(&listed, bytes, min_u64((uint64_t)length, sizeof(listed)));
+		/* Of what is charged one's own is told, and not what others have. */
+		if (header.type == PROTOCOL_USERS && header.status == 0 && peer->identity != PEER_ADMINISTRATOR)
+			fuzz_check(listed.n_rows <= 1);
 		/* A refusal says the name that was asked for again. */
 		if (header.status == 0 && peer->identity != PEER_ADMINISTRATOR)
 			fuzz_check(!memmem(bytes, (size_t)length, WIRE_HIDDEN, sizeof(WIRE_HIDDEN) - 1));

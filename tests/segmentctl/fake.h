@@ -26,6 +26,7 @@ struct fake_request {
 		struct protocol_holders holders;
 		struct protocol_who who;
 		struct protocol_clients clients;
+		struct protocol_users users;
 		struct protocol_wait wait;
 		struct protocol_remove remove;
 		struct protocol_attach attach;

@@ -21,7 +21,8 @@ check_PROGRAMS += \
 	tests/segmentctl/check_show \
 	tests/segmentctl/check_tables \
 	tests/segmentctl/check_text \
-	tests/segmentctl/check_usage
+	tests/segmentctl/check_usage \
+	tests/segmentctl/check_users
 
 segmentctl_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
 segmentctl_test_libs = client/segmentctl/libsegmentctl.la $(CHECK_LIBS) -lutil
@@ -53,6 +54,10 @@ tests_segmentctl_check_segmentctl_manual_LDADD = $(segmentctl_test_libs)
 tests_segmentctl_check_show_SOURCES = tests/segmentctl/check_show.c $(segmentctl_run) $(segmentctl_fake)
 tests_segmentctl_check_show_CFLAGS = $(segmentctl_test_cflags)
 tests_segmentctl_check_show_LDADD = $(segmentctl_test_libs)
+
+tests_segmentctl_check_users_SOURCES = tests/segmentctl/check_users.c $(segmentctl_lies)
+tests_segmentctl_check_users_CFLAGS = $(segmentctl_test_cflags)
+tests_segmentctl_check_users_LDADD = $(HARNESS_LIBS) $(segmentctl_test_libs)
 
 tests_segmentctl_check_text_SOURCES = tests/segmentctl/check_text.c
 tests_segmentctl_check_text_CFLAGS = $(segmentctl_test_cflags)

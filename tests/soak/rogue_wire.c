@@ -100,6 +100,7 @@ fill_some(struct rogue *rogue, struct harness_conn *conn, union suite_any *any)
 		{ PROTOCOL_HOLDERS, sizeof(struct protocol_holders), offsetof(struct protocol_holders, name) },
 		{ PROTOCOL_WAIT, sizeof(struct protocol_wait), offsetof(struct protocol_wait, name) },
 		{ PROTOCOL_CLIENTS, sizeof(struct protocol_list), 0 },
+		{ PROTOCOL_USERS, sizeof(struct protocol_list), 0 },
 		{ PROTOCOL_METRICS, sizeof(struct protocol_header), 0 },
 		{ PROTOCOL_WHO, sizeof(struct protocol_who), offsetof(struct protocol_who, name) },
 	};

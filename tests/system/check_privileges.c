@@ -270,8 +270,9 @@ static const struct row rows[] = {
 	{ PROTOCOL_WHO, REQUESTS_READER, sizeof(struct protocol_who), fill_who, READERS, 0 },
 	{ PROTOCOL_WHO_ROWS, REQUESTS_ANYONE, sizeof(struct protocol_who_rows), fill_nothing, ANYONE, -ENODATA },
 	{ PROTOCOL_RETURN, REQUESTS_ANYONE, sizeof(struct protocol_return), fill_return, ANYONE, -ESTALE },
+	{ PROTOCOL_USERS, REQUESTS_ANYONE, sizeof(struct protocol_users), fill_nothing, ANYONE, 0 },
 };
-static_assert(PROTOCOL_TYPE_N == 24, "a request of a new type, and who may, belongs into these rows");
+static_assert(PROTOCOL_TYPE_N == 25, "a request of a new type, and who may, belongs into these rows");
 
 /* The table itself says what there is. */
 START_TEST(each_row_of_the_table_has_an_expectation)
@@ -452,6 +453,36 @@ expect_listed(const struct visit *visit)
 	harness_close(&conn);
 }
 
+/* Whoever administers sees all, and the creator's part of it; others themselves, and nothing that tells of others. */
+static void
+expect_charged(const struct visit *visit)
+{
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct protocol_user users[8];
+	union suite_request hello;
+	struct harness_reply reply;
+	bool sees_creator = false;
+	int n;
+
+	conn.fd = dial(visit);
+	memset(&hello, 0, sizeof(hello));
+	fill_hello(&hello, NULL);
+	harness_assert(harness_ask(&conn, PROTOCOL_HELLO, &hello.header, sizeof(hello.hello), &reply) == 0, "hello");
+	n = harness_users(&conn, users, BASE_ARRAY_SIZE(users));
+	harness_assert(n > 0, "%s: %d", visit->peer->who, n);
+	for (int i = 0; i < n; i++)
+		sees_creator = sees_creator || (users[i].uid == OWNER && users[i].charges[PROTOCOL_CHARGED_SEGMENTS].used == 1);
+	harness_assert(sees_creator == (visit->peer->administers || visit->peer->uid == OWNER), "%s: the creator is %sseen",
+	    visit->peer->who, sees_creator ? "" : "not ");
+	if (!visit->peer->administers) {
+		harness_assert(n == 1 && users[0].uid == visit->peer->uid && !users[0].flags, "%s: %d rows, the first of uid %u",
+		    visit->peer->who, n, users[0].uid);
+		for (unsigned i = 0; i < PROTOCOL_CHARGED_N; i++)
+			harness_assert(users[0].charges[i].share == PROTOCOL_UNLIMITED, "%s: what others leave is told", visit->peer->who);
+	}
+	harness_close(&conn);
+}
+
 static void
 walk(const struct visit *visit)
 {
@@ -472,6 +503,8 @@ walk(const struct visit *visit)
 	}
 	if (!visit->peer->says_no_hello)
 		expect_listed(visit);
+	if (!visit->peer->says_no_hello)
+		expect_charged(visit);
 }
 
 static void

@@ -53,6 +53,11 @@ tests_system_check_charges_SOURCES = tests/system/check_charges.c $(SYSTEM_SUITE
 tests_system_check_charges_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_charges_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_users
+tests_system_check_users_SOURCES = tests/system/check_users.c $(SYSTEM_SUITE)
+tests_system_check_users_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_users_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_limits
 tests_system_check_limits_SOURCES = tests/system/check_limits.c $(SYSTEM_SUITE)
 tests_system_check_limits_CFLAGS = $(SYSTEM_CFLAGS)
