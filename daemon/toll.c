@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * The clock also runs while somebody else has the CPU: one slow attach proves nothing, and the next one is measured by the time
- * that this thread had. Two that were slow have the segment rest for eight times what the last one cost.
+ * The clock also runs while somebody else has the CPU: one slow attach or close proves nothing, and the next one is measured by the
+ * time that this thread had. Two attaches that were slow have the segment rest for eight times what the last one cost, and two closes
+ * have those that follow wait for their turn.
  */
 #include "config.h"
 
@@ -17,11 +18,12 @@
 #define SLOW_NS			(NS_PER_MS / 10)	/* an attach takes 5 us, most often */
 #define ATTACHMENT_NS		150			/* of it for each mark that is there by rights, twice what was seen */
 #define SLOW_ATTACHES		2			/* until it rests */
+#define SLOW_CLOSES		2			/* until the next ones are late */
 #define TOLD_ATTACHES		4			/* until administrators hear of it */
 #define REST_FACTOR		8
 #define REST_MAX_NS		NS_PER_SEC
 #define GRACE_NS		(25 * NS_PER_MS)	/* for who is next: it asks each 10 ms */
-#define CLOSES_LATE_NS		NS_PER_SEC		/* after a close that was slow */
+#define CLOSES_LATE_NS		NS_PER_SEC		/* after a close that was slow by that */
 #define CLOSINGS_MAX		64			/* that wait: beyond them nobody is given what would add to them */
 #define CLOSE_REST_FACTOR	4
 #define CLOSE_TURN_NS	(NS_PER_MS / 20)	/* of closing in one turn of the loop: one that is slow, or many that are not */
@@ -39,12 +41,14 @@ toll_slow_ns(uint32_t n_attachments)
 	return SLOW_NS + n_attachments * (uint64_t)ATTACHMENT_NS;
 }
 
-/* The time that this thread had. */
+/* By the clock, or, after one that was slow, the time that this thread had. */
 static uint64_t
-toll_thread_ns(void)
+toll_now_ns(unsigned n_slow)
 {
 	struct timespec t;
 
+	if (!n_slow)
+		return clock_monotonic_ns();
 	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
 	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
 }
@@ -92,7 +96,7 @@ toll_admits(struct toll *toll, const struct tolls *tolls, uint32_t uid)
 uint64_t
 toll_begin(const struct toll *toll)
 {
-	return toll->n_slow ? toll_thread_ns() : clock_monotonic_ns();
+	return toll_now_ns(toll->n_slow);
 }
 
 /* It was given to the first of those that wait. */
@@ -108,7 +112,7 @@ toll_serve_first(struct toll *toll)
 enum toll_news
 toll_end(struct toll *toll, struct tolls *tolls, uint64_t begun_ns, uint32_t n_attachments, uint64_t *ret_ns)
 {
-	uint64_t cost_ns = (toll->n_slow ? toll_thread_ns() : clock_monotonic_ns()) - begun_ns;
+	uint64_t cost_ns = toll_now_ns(toll->n_slow) - begun_ns;
 	bool was_told = toll->n_slow >= TOLD_ATTACHES;
 
 	*ret_ns = cost_ns;
@@ -193,13 +197,14 @@ toll_closes_late(const struct toll *toll)
 void
 toll_close(struct toll *toll, uint32_t n_attachments, int fd)
 {
-	uint64_t begun_ns = clock_monotonic_ns(), ended_ns;
-	bool was_slow;
+	uint64_t begun_ns = toll_now_ns(toll->n_slow_closes);
 
 	(void)close(fd);
-	ended_ns = clock_monotonic_ns();
-	was_slow = ended_ns - begun_ns > toll_slow_ns(n_attachments);
-	toll->closes_late_until_ns = was_slow ? ended_ns + CLOSES_LATE_NS : 0;
+	if (toll_now_ns(toll->n_slow_closes) - begun_ns <= toll_slow_ns(n_attachments))
+		toll->n_slow_closes = 0;
+	else if (toll->n_slow_closes < SLOW_CLOSES)
+		toll->n_slow_closes++;
+	toll->closes_late_until_ns = toll->n_slow_closes < SLOW_CLOSES ? 0 : clock_monotonic_ns() + CLOSES_LATE_NS;
 }
 
 int

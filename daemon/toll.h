@@ -36,6 +36,7 @@ struct toll {
 	uint64_t rest_until_ns;		/* nobody is given it before */
 	uint64_t closes_late_until_ns;
 	unsigned n_slow;		/* attaches that cost too much, one after the other */
+	unsigned n_slow_closes;		/* likewise */
 	unsigned n_uids;
 	uint32_t uids[TOLL_UIDS];	/* that asked while it rested: the first is next */
 };

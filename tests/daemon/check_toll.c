@@ -2,12 +2,16 @@
 /* Copyright the segmentd authors */
 /*
  * Descriptors that wait to be closed: each is charged to its uid as long as it waits, whatever that one's limit is, many that cost
- * nothing are closed in a turn of the loop, and nothing is left when all ends.
+ * nothing are closed in a turn of the loop, and nothing is left when all ends. And which segments' are to wait: those that cost us CPU
+ * time, and none that were closed while others had the CPU.
  */
 #include "config.h"
 
 #include <check.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 
 #include "base/base.h"
 #include "daemon/toll.h"
@@ -16,6 +20,7 @@
 #define ONE		1001
 #define OTHER		1002
 #define MANY		400		/* of each; below what a process may have open */
+#define MARKS		12000
 #define ALL_MAX		100		/* descriptors of clients, of the daemon's */
 
 static struct event_base *base;
@@ -121,16 +126,88 @@ START_TEST(who_is_slow_once_is_closed_late)
 }
 END_TEST
 
+/* Of an object of which somebody has so many marks that to close it costs more than a thousand attachments explain. */
+static int
+open_marked(int marks_fd)
+{
+	char path[32];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", marks_fd);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+START_TEST(who_closes_slowly_twice_is_closed_late)
+{
+	int marks_fd = memfd_create("marks", MFD_CLOEXEC);
+	struct toll toll = { 0 };
+
+	/* The kernel goes over those that come before. */
+	for (off_t i = MARKS; i--;)
+		ck_assert_int_eq(fcntl(marks_fd, F_OFD_SETLK, &(struct flock) { .l_type = F_RDLCK, .l_start = 2 * i, .l_len = 1 }), 0);
+	toll_close(&toll, 0, open_marked(marks_fd));
+	ck_assert(!toll_closes_late(&toll));
+	toll_close(&toll, 0, open_marked(marks_fd));
+	ck_assert(toll_closes_late(&toll));
+	(void)close(marks_fd);
+	/* The time is up. The first that is quick ends it. */
+	toll.closes_late_until_ns = clock_monotonic_ns() - 1;
+	toll_close(&toll, 0, memfd_create("quick", MFD_CLOEXEC));
+	ck_assert_uint_eq(toll.n_slow_closes, 0);
+}
+END_TEST
+
+/* One end of a connection to nobody who reads: its close waits for so long, and takes nothing of a CPU. */
+static int
+open_lingering(void)
+{
+	const struct linger linger = { .l_onoff = 1, .l_linger = 1 };
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t length = sizeof(address);
+	char page[4096] = { 0 };
+
+	ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, length), 0);
+	ck_assert_int_eq(listen(listener, 1), 0);
+	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, length), 0);
+	while (send(fd, page, sizeof(page), MSG_DONTWAIT) > 0)
+		;
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	return fd;
+}
+
+/* As where others had the CPU meanwhile. */
+START_TEST(time_that_others_had_proves_nothing)
+{
+	struct toll toll = { 0 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t begun_ns = clock_monotonic_ns();
+
+		toll_close(&toll, 0, open_lingering());
+		ck_assert_uint_gt(clock_monotonic_ns() - begun_ns, NS_PER_SEC / 2);
+		ck_assert(!toll_closes_late(&toll));
+	}
+}
+END_TEST
+
 int
 main(void)
 {
 	Suite *suite = suite_create("toll");
 	TCase *tcase = tcase_create("toll");
 
+	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, what_waits_is_charged_until_it_is_closed);
 	tcase_add_test(tcase, many_that_cost_nothing_go_in_one_turn);
 	tcase_add_test(tcase, what_waits_at_the_end_is_closed_and_given_back);
 	tcase_add_test(tcase, who_is_slow_once_is_closed_late);
+	tcase_add_test(tcase, who_closes_slowly_twice_is_closed_late);
+	tcase_add_test(tcase, time_that_others_had_proves_nothing);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
