@@ -38,6 +38,8 @@ parcel_free(struct parcel *parcel)
 static struct parcels_queue *
 parcel_queue(const struct parcel *parcel)
 {
+	if (parcel->leader)
+		return &parcel->leader->others;
 	if (parcel->is_waiting)
 		return &parcel->parcels->waiting;
 	return parcel->is_running ? &parcel->parcels->running : &parcel->parcels->done;
@@ -48,6 +50,7 @@ parcel_leave(struct parcel *parcel)
 {
 	TAILQ_REMOVE(parcel_queue(parcel), parcel, entry);
 	parcel->is_waiting = parcel->is_running = false;
+	parcel->leader = NULL;
 }
 
 static void
@@ -174,8 +177,12 @@ parcel_was_discarded(struct parcel *parcel)
 }
 
 static void
-parcel_has_ended(struct parcel *parcel)
+parcel_has_ended(struct parcel *parcel, const struct workers_outcome *outcome)
 {
+	if (outcome->error) {
+		parcel_try_later(parcel);
+		return;
+	}
 	/* Each worker that was killed at it has taken one message at least. */
 	if (!session_shut(parcel->socket_fd)) {
 		parcel_await(parcel);
@@ -184,6 +191,41 @@ parcel_has_ended(struct parcel *parcel)
 	if (parcel->flight_charge.account && flights_is_unread(parcel->socket_fd))
 		flights_add(parcel->parcels->flights, &parcel->socket_fd, &parcel->flight_charge);
 	parcel_free(parcel);
+}
+
+/* A worker has come for it: all of its uid that wait likewise go with it, so that many take little more of the loop than one. */
+static unsigned
+parcel_gather(struct workers_job *job, int *ret_fds)
+{
+	struct parcel *leader = BASE_CONTAINER_OF(job, struct parcel, job), *parcel, *next;
+	unsigned n = 0;
+
+	ret_fds[n++] = leader->socket_fd;
+	/* It was given to one that could not be sent anything. */
+	TAILQ_FOREACH(parcel, &leader->others, entry)
+		ret_fds[n++] = parcel->socket_fd;
+	for (parcel = TAILQ_FIRST(&leader->parcels->waiting); parcel && n < JOB_MANY_MAX; parcel = next) {
+		next = TAILQ_NEXT(parcel, entry);
+		if (parcel->uid != leader->uid || parcel->job.job.kind != JOB_EMPTY)
+			continue;
+		parcel_leave(parcel);
+		parcel->leader = leader;
+		TAILQ_INSERT_TAIL(&leader->others, parcel, entry);
+		ret_fds[n++] = parcel->socket_fd;
+	}
+	return n;
+}
+
+static void
+parcels_have_ended(struct parcel *leader, const struct workers_outcome *outcome)
+{
+	struct parcel *parcel;
+
+	while ((parcel = TAILQ_FIRST(&leader->others))) {
+		parcel_leave(parcel);
+		parcel_has_ended(parcel, outcome);
+	}
+	parcel_has_ended(leader, outcome);
 }
 
 static void
@@ -197,10 +239,10 @@ parcel_done(struct workers_job *job, const struct workers_outcome *outcome)
 		parcels_tell_lost(parcels, parcel->uid);
 	if (job->job.kind == JOB_RECEIVE)
 		parcel_was_looked_at(parcel, outcome);
+	else if (job->job.kind == JOB_EMPTY)
+		parcels_have_ended(parcel, outcome);
 	else if (outcome->error)
 		parcel_try_later(parcel);
-	else if (job->job.flags & JOB_DISCARD_ALL)
-		parcel_has_ended(parcel);
 	else
 		parcel_was_discarded(parcel);
 	parcels_start(parcels);
@@ -225,6 +267,7 @@ parcels_drop(struct parcels_queue *queue)
 	struct parcel *parcel;
 
 	while ((parcel = TAILQ_FIRST(queue))) {
+		parcels_drop(&parcel->others);
 		parcel_leave(parcel);
 		parcel->socket_fd = -1;
 		parcel_free(parcel);
@@ -268,6 +311,7 @@ parcel_new(struct parcels *parcels, enum job_kind kind, uint32_t uid)
 		.uid = uid,
 		.fd = -1,
 	};
+	TAILQ_INIT(&parcel->others);
 	return parcel;
 }
 
@@ -390,12 +434,12 @@ parcels_end(struct parcels *parcels, int *fd, struct charge *charge)
 		graves_add(&parcels->graves, fd);
 		return;
 	}
-	parcel = parcel_new(parcels, JOB_DISCARD, peer.uid);
+	parcel = parcel_new(parcels, JOB_EMPTY, peer.uid);
 	if (!parcel) {
 		charge_deinit(&ended);
 		return;
 	}
-	parcel->job.job.flags = JOB_DISCARD_ALL;
+	parcel->job.gather = parcel_gather;
 	parcel->socket_fd = take_fd(fd);
 	parcel->ended_charge = ended;
 	if (charge)

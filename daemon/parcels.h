@@ -32,6 +32,8 @@ struct parcel {
 	/* Of a connection that has ended: */
 	struct charge charge, fd_charge, ended_charge;
 	struct charge flight_charge;	/* for what is in flight to the peer */
+	struct parcel *leader;		/* with whose job it goes to a worker; NULL: with its own, and */
+	TAILQ_HEAD(parcels_queue, parcel) others;	/* these go with it */
 	TAILQ_ENTRY(parcel) entry;
 };
 
@@ -39,7 +41,7 @@ struct parcels {
 	struct workers workers;
 	struct accounts *accounts;
 	struct flights *flights;
-	TAILQ_HEAD(parcels_queue, parcel) waiting;	/* for a worker, or for the one that their uid has */
+	struct parcels_queue waiting;	/* for a worker, or for the one that their uid has */
 	struct parcels_queue running, done;
 	struct event retry_event;
 	struct event lost_event;	/* while somebody has too many workers that do not die */

@@ -297,13 +297,25 @@ worker_new(struct workers *workers)
 	return r;
 }
 
+/* Who it is about. How many. */
+static size_t
+job_fds(struct workers_job *job, int *ret_fds)
+{
+	if (job->gather)
+		return job->gather(job, ret_fds);
+	ret_fds[0] = job->fd;
+	ret_fds[1] = job->control_fd;
+	ret_fds[2] = job->third_fd;
+	return job_n_fds(job->job.kind);
+}
+
 static int
 worker_give(struct worker *worker, struct workers_job *job)
 {
-	size_t n_fds = job_n_fds(job->job.kind);
-	int fds[JOB_FDS_MAX] = { job->fd, job->control_fd, job->third_fd };
+	int fds[JOB_MANY_MAX];
+	size_t n_fds = job_fds(job, fds);
 	union {
-		char buf[CMSG_SPACE(sizeof(int) * JOB_FDS_MAX)];
+		char buf[CMSG_SPACE(sizeof(int) * JOB_MANY_MAX)];
 		struct cmsghdr align;
 	} control = { 0 };
 	struct iovec io = { .iov_base = &job->job, .iov_len = sizeof(job->job) };

@@ -38,6 +38,8 @@ struct workers_job {
 	int fd;				/* what it is about: the submitter's, kept open until done */
 	int control_fd;			/* the second, likewise, of kinds that have two */
 	int third_fd;			/* likewise */
+	/* Of a kind that takes any number, instead of those three: which they are when a worker has come, JOB_MANY_MAX at most. */
+	unsigned (*gather)(struct workers_job *job, int *ret_fds);
 	uint32_t uid;			/* whose doing it is, also if it comes to no end; 0: nobody's */
 	unsigned patience_seconds;	/* until its worker counts as stuck; 0: as long as its kind may take */
 	workers_done_fn done;

@@ -15,6 +15,7 @@
 #define JOB_ARGV0	"segmentd-worker"	/* argv[0] that makes the executable a worker */
 #define JOB_TEXT_SIZE	768
 #define JOB_FDS_MAX	3
+#define JOB_MANY_MAX	16		/* of a kind that takes any number; a worker soon has nothing to do, and others the CPU */
 
 enum job_kind {
 	JOB_POPULATE = 1,		/* make a range resident, of the pages asked for; verify it */
@@ -33,7 +34,8 @@ enum job_kind {
 	JOB_FILE_CLOSE = 14,		/* the same three: written back, and the mark goes if it may */
 	JOB_RESERVE_POOL = 15,		/* of hugetlb memory: make a range's pages its own, without taking them yet */
 	JOB_RECEIVE = 16,		/* look at a connection's next message: the fd that came with it is returned, if it is of job.file */
-	JOB_DISCARD = 17,		/* read a connection's next message away, or all of them, with what came along */
+	JOB_DISCARD = 17,		/* read a connection's next message away, with what came along */
+	JOB_EMPTY = 18,			/* likewise all messages of connections that were shut down, JOB_MANY_MAX at most */
 	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
 };
 
@@ -109,9 +111,6 @@ struct job_file {
 /* Of JOB_POPULATE: the object is in use, and stays whatever becomes of this range. Else it ends with a failure. */
 #define JOB_GROWTH		0x20u
 
-/* Of JOB_DISCARD: all of them, and the connection was shut down. */
-#define JOB_DISCARD_ALL		0x40u
-
 struct job {
 	uint64_t id;
 	uint32_t kind;			/* enum job_kind */
@@ -146,7 +145,7 @@ struct job_result {
 	char text[JOB_TEXT_SIZE];	/* why not, or what is to be told; ends with a NUL */
 };
 
-/* How many fds go with a kind of job. */
+/* How many fds go with a kind of job; JOB_EMPTY has any number. */
 static inline unsigned
 job_n_fds(uint32_t kind)
 {

@@ -120,20 +120,45 @@ receive_hurry(bool hurries)
 }
 
 int
-receive_discard(int socket_fd, bool all)
+receive_discard(int socket_fd)
+{
+	struct msghdr message;
+	ssize_t n;
+
+	receive_hurry(true);
+	do {
+		message = (struct msghdr) { 0 };
+		n = recvmsg(socket_fd, &message, MSG_DONTWAIT);
+	} while (n < 0 && errno == EINTR);
+	receive_hurry(false);
+	return 0;
+}
+
+static int
+receive_empty_one(int socket_fd)
 {
 	const int on = 1;
 	struct msghdr message;
 	ssize_t n;
 
 	/* For which there is no room either: so an empty message is told from the end of file. */
-	if (all && setsockopt(socket_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)))
+	if (setsockopt(socket_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)))
 		return -errno;
-	receive_hurry(true);
 	do {
 		message = (struct msghdr) { 0 };
 		n = recvmsg(socket_fd, &message, MSG_DONTWAIT);
-	} while (n < 0 ? errno == EINTR : all && (n > 0 || message.msg_flags & MSG_CTRUNC));
-	receive_hurry(false);
+	} while (n < 0 ? errno == EINTR : n > 0 || message.msg_flags & MSG_CTRUNC);
 	return 0;
+}
+
+int
+receive_empty(const int *socket_fds, unsigned n_sockets)
+{
+	int r = 0;
+
+	receive_hurry(true);
+	for (unsigned i = 0; i < n_sockets && r == 0; i++)
+		r = receive_empty_one(socket_fds[i]);
+	receive_hurry(false);
+	return r;
 }

@@ -14,7 +14,9 @@
  */
 int receive_object(int socket_fd, const struct job_file *file, struct job_result *result, int *ret_fd);
 
-/* Reads the next message away, or all that a connection which was shut down has, with what came along. 0 or a negative errno. */
-int receive_discard(int socket_fd, bool all);
+/* Reads the next message away, with what came along. 0 or a negative errno. */
+int receive_discard(int socket_fd);
+/* Likewise all that connections which were shut down have, one after the other. */
+int receive_empty(const int *socket_fds, unsigned n_sockets);
 
 #endif

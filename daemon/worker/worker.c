@@ -31,7 +31,7 @@
 
 #define WORKER_SOCKET	STDIN_FILENO
 #define NICE		5
-#define WORKER_FDS_MAX	8		/* taken with one message to be closed again; the kernel drops the rest */
+#define WORKER_FDS_MAX	(JOB_MANY_MAX + 5)	/* taken with one message to be closed again; the kernel drops the rest */
 
 struct worker {
 	struct memory *memory;
@@ -119,17 +119,17 @@ is_orphan(void)
 static void
 close_fds(int *fds)
 {
-	for (unsigned i = 0; i < JOB_FDS_MAX; i++)
+	for (unsigned i = 0; i < JOB_MANY_MAX; i++)
 		close_fd(&fds[i]);
 }
 
-/* Takes the fds out of a message: one to three are returned, and of any other number all are closed. The rest is -1. */
+/* Takes the fds out of a message: one to JOB_MANY_MAX are returned, and of any other number all are closed. The rest is -1. */
 static void
 message_take_fds(struct msghdr *message, int *ret_fds)
 {
 	size_t n_fds = 0;
 
-	for (unsigned i = 0; i < JOB_FDS_MAX; i++)
+	for (unsigned i = 0; i < JOB_MANY_MAX; i++)
 		ret_fds[i] = -1;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
@@ -138,13 +138,13 @@ message_take_fds(struct msghdr *message, int *ret_fds)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			if (n_fds < JOB_FDS_MAX)
+			if (n_fds < JOB_MANY_MAX)
 				ret_fds[n_fds] = fd;
 			else
 				close_fd(&fd);
 		}
 	}
-	if (n_fds > JOB_FDS_MAX || (message->msg_flags & MSG_CTRUNC))
+	if (n_fds > JOB_MANY_MAX || (message->msg_flags & MSG_CTRUNC))
 		close_fds(ret_fds);
 }
 
@@ -202,13 +202,14 @@ refuse(struct job_result *result, const char *what)
 	return -EPROTO;
 }
 
-static bool
-job_has_fds(const struct job *job, const int *fds)
+static unsigned
+count_fds(const int *fds)
 {
-	for (unsigned i = 0; i < JOB_FDS_MAX; i++)
-		if ((fds[i] >= 0) != (i < job_n_fds(job->kind)))
-			return false;
-	return true;
+	unsigned n = 0;
+
+	while (n < JOB_MANY_MAX && fds[n] >= 0)
+		n++;
+	return n;
 }
 
 /* What is done to a file that holds a segment. */
@@ -236,8 +237,9 @@ static int
 do_job(struct worker *worker, const struct job *job, int *fds, struct job_result *result, int *ret_fd)
 {
 	int owned = fds[0], owned_control = fds[1];
+	unsigned n_fds = count_fds(fds);
 
-	if (!job_has_fds(job, fds))
+	if (job->kind == JOB_EMPTY ? n_fds == 0 : n_fds != job_n_fds(job->kind))
 		return refuse(result, "one message of a job's size with its descriptors is expected");
 	switch (job->kind) {
 	case JOB_RESERVE:
@@ -262,7 +264,9 @@ do_job(struct worker *worker, const struct job *job, int *fds, struct job_result
 	case JOB_RECEIVE:
 		return receive_object(owned, &job->file, result, ret_fd);
 	case JOB_DISCARD:
-		return receive_discard(owned, job->flags & JOB_DISCARD_ALL);
+		return receive_discard(owned);
+	case JOB_EMPTY:
+		return receive_empty(fds, n_fds);
 	case JOB_REPAIR:
 		if (!job_has_range(job) || job->lock.on_death >= CONTROL_ON_DEATH_N ||
 		    job->lock.log_offset_bytes > INT64_MAX - GIB)
@@ -323,8 +327,10 @@ serve(struct worker *worker)
 	for (;;) {
 		struct job_result result = { 0 };
 		struct job job;
-		int fds[JOB_FDS_MAX] = { -1, -1, -1 }, fd = -1, r;
+		int fds[JOB_MANY_MAX], fd = -1, r;
 
+		for (unsigned i = 0; i < JOB_MANY_MAX; i++)
+			fds[i] = -1;
 		r = receive_job(&job, fds);
 		if (r <= 0)
 			return r;

@@ -22,6 +22,7 @@
 #define PART		"CHECK_PARCELS_WORKER"	/* in the environment: what the next worker does */
 #define STUCK_AT	"CHECK_PARCELS_FILE"	/* likewise: on a disk that does not answer */
 #define N_FLIGHT	3
+#define MANY		(3 * JOB_MANY_MAX)
 #define LOST_MAX	2	/* workers of a uid that do not end */
 
 static struct event_base *base;
@@ -290,6 +291,52 @@ START_TEST(what_has_ended_is_charged_until_it_is_read)
 }
 END_TEST
 
+static void
+end_many(struct client *clients, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		arrive(&clients[i], geteuid());
+		ck_assert_int_eq(shutdown(clients[i].session.fd, SHUT_RDWR), 0);
+		parcels_end(&parcels, &clients[i].session.fd, NULL);
+	}
+}
+
+/* A worker takes as many as wait for it when it comes: the loop has little to do for each of them. One may die at it. */
+START_TEST(many_that_have_ended_go_together)
+{
+	struct client clients[MANY];
+	uint32_t uid = geteuid();
+
+	cast(_i ? "dies" : "works");
+	end_many(clients, MANY);
+	ck_assert_uint_eq(used(uid, ACCOUNTS_ENDED), MANY);
+	while (_i && !parcels.workers.n_deaths)
+		turn();
+	ck_assert(!_i || used(uid, ACCOUNTS_ENDED) == MANY);
+	cast("works");
+	while (used(uid, ACCOUNTS_ENDED))
+		turn();
+	ck_assert_uint_eq(parcels.workers.n_jobs, parcels.workers.n_deaths + MANY / JOB_MANY_MAX);
+	ck_assert_uint_eq(used(uid, ACCOUNTS_CLIENTS), 0);
+	ck_assert_uint_eq(used(uid, ACCOUNTS_DESCRIPTORS), 0);
+	for (unsigned i = 0; i < MANY; i++)
+		leave(&clients[i]);
+}
+END_TEST
+
+/* In a worker, with another one's, and waiting. */
+START_TEST(stop_gives_back_what_has_ended)
+{
+	struct client clients[MANY];
+
+	end_many(clients, MANY);
+	await_given(TAILQ_FIRST(&parcels.running));
+	ck_assert(!TAILQ_EMPTY(&TAILQ_FIRST(&parcels.running)->others));
+	ck_assert(!TAILQ_EMPTY(&parcels.waiting));
+	ck_assert_uint_eq(used(geteuid(), ACCOUNTS_ENDED), MANY);
+}
+END_TEST
+
 START_TEST(stop_gives_all_back)
 {
 	const struct parcel *done;
@@ -419,6 +466,8 @@ main(int argc, char **argv)
 	tcase_add_loop_test(tcase, who_has_gone_pays_until_the_worker_is_done, 0, 2);
 	tcase_add_test(tcase, worker_that_dies_leaves_the_charge_to_who_asked);
 	tcase_add_test(tcase, what_has_ended_is_charged_until_it_is_read);
+	tcase_add_loop_test(tcase, many_that_have_ended_go_together, 0, 2);
+	tcase_add_test(tcase, stop_gives_back_what_has_ended);
 	tcase_add_test(tcase, stop_gives_all_back);
 	tcase_add_test(tcase, who_has_workers_that_do_not_end_gets_no_more);
 	suite_add_tcase(suite, tcase);

@@ -52,8 +52,8 @@ START_TEST(every_descriptor_is_closed)
 	(void)harness_job(&h, JOB_POPULATE, JOB_PAGES_AUTO, fd, 0, SIZE, UINT64_MAX);
 	(void)harness_job(&h, JOB_FREE, 0, fd, 0, SIZE, 0);
 	other = harness_memfd(1);
-	for (size_t n_fds = 0; n_fds <= 12; n_fds++) {
-		int fds[12];
+	for (size_t n_fds = 0; n_fds <= HARNESS_FDS_MAX; n_fds++) {
+		int fds[HARNESS_FDS_MAX];
 
 		if (n_fds == 1)
 			continue;
@@ -65,6 +65,55 @@ START_TEST(every_descriptor_is_closed)
 		ck_assert_int_eq(result.status, -EPROTO);
 	}
 	ck_assert_uint_eq(count_fds(h.pid), n);
+	harness_stop(&h);
+}
+END_TEST
+
+/* With messages of several descriptors and of none, and with empty ones. */
+static void
+fill_queue(int socket_fd, int sent_fd)
+{
+	const int fds[] = { sent_fd, sent_fd };
+	struct harness peer = { .socket = socket_fd };
+
+	for (unsigned i = 0; i <= BASE_ARRAY_SIZE(fds); i++) {
+		harness_send(&peer, "message", 7, fds, i);
+		harness_send(&peer, "", 0, fds, i);
+	}
+	ck_assert_int_eq(shutdown(socket_fd, SHUT_RDWR), 0);
+}
+
+START_TEST(connections_are_emptied_as_many_as_come)
+{
+	struct job job = { .id = 9, .kind = JOB_EMPTY };
+	int fd = harness_memfd(1), pairs[JOB_MANY_MAX + 1][2], fds[JOB_MANY_MAX + 1];
+	struct job_result result;
+	struct harness h;
+	unsigned n_fds;
+	char byte;
+
+	harness_start(&h, NULL, NULL);
+	(void)harness_job(&h, JOB_CLOSE, 0, fd, 0, 0, 0);
+	n_fds = count_fds(h.pid);
+	for (unsigned n = 0; n <= JOB_MANY_MAX + 1; n++) {
+		bool is_job = n > 0 && n <= JOB_MANY_MAX;
+
+		for (unsigned i = 0; i < n; i++) {
+			ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pairs[i]), 0);
+			fds[i] = pairs[i][0];
+			fill_queue(pairs[i][1], fd);
+		}
+		harness_send(&h, &job, sizeof(job), fds, n);
+		ck_assert(harness_receive(&h, &result));
+		ck_assert_uint_eq(result.id, 9);
+		ck_assert_int_eq(result.status, is_job ? 0 : -EPROTO);
+		for (unsigned i = 0; i < n; i++) {
+			ck_assert_int_eq(recv(pairs[i][0], &byte, 1, MSG_DONTWAIT), is_job ? 0 : 1);
+			(void)close(pairs[i][0]);
+			(void)close(pairs[i][1]);
+		}
+	}
+	ck_assert_uint_eq(count_fds(h.pid), n_fds);
 	harness_stop(&h);
 }
 END_TEST
@@ -283,6 +332,7 @@ main(void)
 
 	tcase_set_timeout(tcase, 30);
 	tcase_add_test(tcase, every_descriptor_is_closed);
+	tcase_add_test(tcase, connections_are_emptied_as_many_as_come);
 	tcase_add_test(tcase, messages_of_another_size_are_refused);
 	tcase_add_test(tcase, jobs_that_make_no_sense_are_refused);
 	tcase_add_test(tcase, worker_has_no_privilege_and_is_the_first_to_be_killed);

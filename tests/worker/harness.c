@@ -44,7 +44,7 @@ void
 harness_send(struct harness *harness, const void *message, size_t size, const int *fds, size_t n_fds)
 {
 	union {
-		char bytes[CMSG_SPACE(16 * sizeof(int))];
+		char bytes[CMSG_SPACE(HARNESS_FDS_MAX * sizeof(int))];
 		struct cmsghdr align;
 	} control = { { 0 } };
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)message, .iov_len = size };

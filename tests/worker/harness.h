@@ -11,6 +11,8 @@
 
 #include "daemon/worker/job.h"
 
+#define HARNESS_FDS_MAX	32		/* with one message */
+
 struct harness {
 	pid_t pid;
 	int pidfd;
