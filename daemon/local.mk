@@ -50,6 +50,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/parse.c daemon/parse.h \
 	daemon/patience.c daemon/patience.h \
 	daemon/privileges.c daemon/privileges.h \
+	daemon/promptness.c daemon/promptness.h \
 	daemon/provision.c daemon/provision.h \
 	daemon/provision_adopt.c \
 	daemon/provision_errand.c \

@@ -20,6 +20,7 @@
 #include "daemon/manager_parts.h"
 #include "daemon/survival_await.h"
 #include "daemon/privileges.h"
+#include "daemon/promptness.h"
 #include "daemon/rest.h"
 #include "daemon/timer.h"
 #include "host/limits.h"
@@ -579,8 +580,10 @@ int
 manager_run(struct start *start)
 {
 	struct manager *manager = NULL;
-	int r = manager_open(start, &manager);
+	int r;
 
+	promptness_ask();
+	r = manager_open(start, &manager);
 	if (!manager)
 		return r;
 	if (r == 0 && event_base_dispatch(manager->base) < 0)

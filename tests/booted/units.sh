@@ -69,6 +69,12 @@ identity() {
 	is "no new privileges" "$(of_status NoNewPrivs)" 1
 	is "a filter of system calls" "$(of_status Seccomp)" 2
 	is "its umask" "$(of_status Umask)" 0077
+	slice=$(awk '$1 == "se.slice" { print $3 }' "/proc/$pid/sched" 2>/dev/null)
+	if [ -n "$slice" ] && printf '6.12\n%s\n' "$(uname -r)" | sort -VC; then
+		is "its turns on a CPU are short" "$slice" 100000
+	else
+		skipped "whether its turns on a CPU are short: the kernel has one length for all, or does not tell"
+	fi
 	is "what a core dump has of it" "$(cat "/proc/$pid/coredump_filter")" 00000011
 	is "locked memory stays so" "$(segmentctl --json list | tr -d ' \n' | grep -o '"name":"market-data"[^}]*' |
 		grep -o '"locked":[0-9]*')" '"locked":16777216'

@@ -156,6 +156,8 @@ static const struct row rows[] = {
 	{ SYS_renameat, "renameat", { ENOSPC, EIO } },
 	{ SYS_renameat2, "renameat2", { ENOSPC, EIO } },
 	{ SYS_sched_getaffinity, "sched_getaffinity", { EINVAL } },
+	{ SYS_sched_getattr, "sched_getattr", { EPERM } },
+	{ SYS_sched_setattr, "sched_setattr", { EPERM } },
 	{ SYS_sendfile, "sendfile", { ENOSPC, EIO, EINTR } },
 	{ SYS_sendmsg, "sendmsg", { EAGAIN, ENOBUFS, ETOOMANYREFS } },
 	{ SYS_sendto, "sendto", { EAGAIN, ENOBUFS, ENOMEM } },

@@ -64,6 +64,22 @@ stop_process(pid_t pid)
 		harness_assert(clock_monotonic_ns() < deadline, "the worker does not stop");
 }
 
+/* How long a turn of it on a CPU is. 0: the kernel has one length for all. */
+static uint64_t
+turn_ns(pid_t pid)
+{
+	struct {
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime_ns, deadline_ns, period_ns;
+	} attributes = { 0 };
+
+	ck_assert_int_eq(syscall(SYS_sched_getattr, pid, &attributes, sizeof(attributes), 0), 0);
+	return attributes.runtime_ns;
+}
+
 /* Asks for a segment and does not await it. */
 static void
 send_create(struct harness_conn *conn, const char *name)
@@ -362,6 +378,26 @@ START_TEST(uid_that_has_all_workers_delays_no_other)
 }
 END_TEST
 
+/* Many wait for the daemon, and few for a worker. */
+START_TEST(daemon_has_short_turns_and_workers_have_not)
+{
+	struct harness_daemon daemon;
+	struct harness_conn conn;
+	uint64_t usual_ns = turn_ns(0);
+	pid_t worker;
+
+	if (!usual_ns)
+		harness_skip("Linux 6.12 has turns of a process's own, this one does not");
+	harness_daemon_start(&daemon, keys, body);
+	harness_open(&conn, daemon.socket);
+	worker = find_worker(&daemon, &conn);
+	ck_assert_uint_lt(turn_ns(daemon.pid), usual_ns);
+	ck_assert_uint_eq(turn_ns(worker), usual_ns);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -377,6 +413,7 @@ main(void)
 	tcase_add_test(tcase, daemon_stops_with_its_worker_stuck);
 	tcase_add_test(tcase, worker_ends_with_its_daemon);
 	tcase_add_test(tcase, workers_killed_at_random_leave_nothing);
+	tcase_add_test(tcase, daemon_has_short_turns_and_workers_have_not);
 	tcase_add_test(tcase, uid_that_has_all_workers_delays_no_other);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
