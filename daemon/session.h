@@ -66,6 +66,7 @@ struct session_host {
 	uint64_t n_crowded;		/* times that nobody was, for what others had left: listener.c */
 	uint64_t n_requests;
 	uint64_t n_violations;
+	uint64_t refreshed_account;	/* the last one whose sessions were all asked whether they have read, as metrics were told */
 	uint64_t nofile;		/* the limit of descriptors, as it was in the run of turns of this number */
 	uint64_t nofile_run;
 	unsigned n_sessions;
@@ -226,9 +227,9 @@ bool session_has_room(struct session *session);
 /* Whether a reply with fds may be sent now: the peer has read the one before. */
 bool session_may_send_fds(struct session *session);
 
-/* Asks the kernel, until until_ns of the monotonic clock, who has read what it is charged for as unread. */
+/* Asks the kernel, until until_ns of the monotonic clock, who has read what it is charged for as unread; on from where it ended. */
 void session_refresh_charges(struct session_host *host, uint64_t until_ns);
-/* Likewise of one uid's sessions; on from where it was ended before. */
+/* Likewise of one uid's sessions. */
 void session_refresh_account(struct account *account, uint64_t until_ns);
 /* Of the session's own uid: for a moment, and not again at once. */
 void session_refresh_own(struct session *session);

@@ -153,20 +153,6 @@ session_refresh(struct session *session)
 }
 
 void
-session_refresh_charges(struct session_host *host, uint64_t until_ns)
-{
-	struct session *session;
-
-	TAILQ_FOREACH(session, &host->sessions, entry) {
-		if (!session->flight_charge.account && !session->unread_charge.account)
-			continue;
-		session_refresh(session);
-		if (clock_monotonic_ns() >= until_ns)
-			break;
-	}
-}
-
-void
 session_refresh_account(struct account *account, uint64_t until_ns)
 {
 	struct session *session = account->refresh_next ? account->refresh_next : TAILQ_FIRST(&account->sessions);
@@ -175,6 +161,22 @@ session_refresh_account(struct account *account, uint64_t until_ns)
 		if (session->flight_charge.account || session->unread_charge.account)
 			session_refresh(session);
 	account->refresh_next = session;
+}
+
+/* Each account once at most. */
+void
+session_refresh_charges(struct session_host *host, uint64_t until_ns)
+{
+	for (unsigned n = HASH_COUNT(host->accounts->by_uid); n && clock_monotonic_ns() < until_ns; n--) {
+		struct account *account = accounts_after(host->accounts, host->refreshed_account);
+
+		if (!account)
+			account = accounts_after(host->accounts, 0);
+		session_refresh_account(account, until_ns);
+		if (account->refresh_next)
+			break;
+		host->refreshed_account = account->number;
+	}
 }
 
 static int

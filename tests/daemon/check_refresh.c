@@ -19,6 +19,8 @@
 #define N_SESSIONS	4000
 #define AMOUNT		11000		/* each: so 3,000 of them reach the limit, and all is charged */
 #define UID		4711
+#define OTHER		4712
+#define N_OTHERS	100
 
 static struct conf_limits limits = {
 	.clients = 2 * N_SESSIONS, .total_clients = 8 * N_SESSIONS, .attachments = 1, .bytes = 1, .subscriptions = 1, .segments = 1,
@@ -30,7 +32,7 @@ static int peers[N_SESSIONS];
 static unsigned n_sessions;
 
 static struct session *
-add(void)
+add_of(uint32_t uid)
 {
 	char text[ACCOUNTS_TEXT_SIZE];
 	struct session *session;
@@ -41,7 +43,7 @@ add(void)
 	session = session_make(&host, fds[0]);
 	ck_assert_ptr_nonnull(session);
 	session->id = n_sessions;
-	session->identity.uid = UID;
+	session->identity.uid = uid;
 	ck_assert_int_eq(session_charge(session, text), 0);
 	peers[n_sessions] = fds[1];
 	sessions[n_sessions++] = session;
@@ -92,7 +94,7 @@ fill(bool is_unread)
 	uint64_t charged;
 
 	do {
-		struct session *session = add();
+		struct session *session = add_of(UID);
 
 		ck_assert_int_eq(session_charge_unread(session, AMOUNT, text), 0);
 		if (is_unread)
@@ -120,7 +122,7 @@ START_TEST(some_are_asked_in_a_turn)
 	fill(false);
 	n_before = count_charged();
 	ck_assert_uint_gt(n_before, 2000);
-	ck_assert_int_eq(session_charge_unread(add(), AMOUNT, text), 0);
+	ck_assert_int_eq(session_charge_unread(add_of(UID), AMOUNT, text), 0);
 	/* As many as there is time for, which are enough for this one. */
 	ck_assert_uint_lt(count_charged(), n_before);
 	ck_assert_uint_gt(count_charged(), n_before / 4);
@@ -137,7 +139,7 @@ START_TEST(nobody_is_refused_before_all_were_asked)
 
 	begin();
 	fill(true);
-	late = add();
+	late = add_of(UID);
 	/* Nobody has read: that is known after several turns. */
 	while ((r = session_charge_unread(late, AMOUNT, text)) == SESSION_E_LATER) {
 		n_later++;
@@ -156,6 +158,22 @@ START_TEST(nobody_is_refused_before_all_were_asked)
 }
 END_TEST
 
+/* Metrics are asked for, each time for a moment that is too short for all of one uid, who do not read. */
+START_TEST(those_far_behind_have_their_turn)
+{
+	char text[ACCOUNTS_TEXT_SIZE];
+
+	begin();
+	fill(true);
+	for (unsigned i = 0; i < N_OTHERS; i++)
+		ck_assert_int_eq(session_charge_unread(add_of(OTHER), AMOUNT, text), 0);
+	while (accounts_used(&accounts, OTHER, ACCOUNTS_UNREAD))
+		session_refresh_charges(&host, clock_monotonic_ns() + NS_PER_MS / 50);
+	ck_assert_uint_eq(count_charged(), n_sessions - N_OTHERS);
+	end();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -165,6 +183,7 @@ main(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, some_are_asked_in_a_turn);
 	tcase_add_test(tcase, nobody_is_refused_before_all_were_asked);
+	tcase_add_test(tcase, those_far_behind_have_their_turn);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
