@@ -237,7 +237,7 @@ series_take(struct series *series, struct bench_round *round)
 
 /* Lets a burst of other load pass before the next try, if it passes soon. */
 static void
-bench_calm(const struct bench *bench)
+bench_calm(const struct bench *bench, double gate)
 {
 	struct timespec t = { .tv_nsec = (long)BENCH_CALM_NS };
 	struct gate before, after;
@@ -247,7 +247,7 @@ bench_calm(const struct bench *bench)
 		gate_read(bench, &before);
 		(void)nanosleep(&t, NULL);
 		gate_read(bench, &after);
-		if (gate_other(&before, &after) < bench->gate)
+		if (gate_other(&before, &after) < gate)
 			return;
 	}
 }
@@ -257,8 +257,8 @@ bench_measure(struct bench *bench, const struct bench_goal *goal, const struct b
 {
 	struct bench_round rounds[BENCH_SIDES_MAX] = { 0 };
 	struct comparison comparison = { .goal = goal, .n_sides = n_sides, .n_wanted = bench->n_rounds };
+	double gate = goal->gate > bench->gate ? goal->gate : bench->gate, other;
 	unsigned i, try_;
-	double other;
 
 	assert(n_sides <= BENCH_SIDES_MAX);
 	for (i = 0; i < n_sides; i++)
@@ -267,9 +267,9 @@ bench_measure(struct bench *bench, const struct bench_goal *goal, const struct b
 	for (try_ = 0; try_ < bench->n_rounds * BENCH_TRIES && comparison.series[0].n < bench->n_rounds; try_++) {
 		other = bench_round(bench, sides, n_sides, rounds);
 		comparison.other_max = other > comparison.other_max ? other : comparison.other_max;
-		if (other >= bench->gate) {
+		if (other >= gate) {
 			comparison.n_disturbed++;
-			bench_calm(bench);
+			bench_calm(bench, gate);
 			continue;
 		}
 		for (i = 0; i < n_sides; i++)

@@ -78,6 +78,7 @@ struct bench_goal {
 	double must_p90;		/* as must_p99 */
 	double most_p99_us;		/* the pooled p99 itself; 0: not asked */
 	bool is_difference;		/* must and stretch are of what the figure is more than the baseline's, in its unit */
+	double gate;			/* as the bench's, where that is less: kernel threads have a part in what is measured */
 	const void *arg;		/* run's own */
 };
 
