@@ -216,14 +216,15 @@ record_object(const struct record_row *row)
 	return record_is_private(row) ? "(" RECORD_PRIVATE ")" : row->object;
 }
 
-uint64_t
-record_born_ns(int dir_fd, const char *path)
+int
+record_born_ns(int dir_fd, const char *path, uint64_t *ret_born_ns)
 {
 	struct statx status;
 
-	if (statx(dir_fd, path, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BTIME, &status) || !(status.stx_mask & STATX_BTIME))
-		return 0;
-	return (uint64_t)status.stx_btime.tv_sec * NS_PER_SEC + status.stx_btime.tv_nsec;
+	if (statx(dir_fd, path, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BTIME, &status))
+		return -errno;
+	*ret_born_ns = status.stx_mask & STATX_BTIME ? (uint64_t)status.stx_btime.tv_sec * NS_PER_SEC + status.stx_btime.tv_nsec : 0;
+	return 0;
 }
 
 enum record_proof

@@ -100,8 +100,8 @@ const char *record_object(const struct record_row *row);
 /* What a row or a header has to have as its sum. */
 uint64_t record_sum(const void *row);
 
-/* When a file was made, since 1970; 0: its file system does not say. As statx(2) with AT_EMPTY_PATH. */
-uint64_t record_born_ns(int dir_fd, const char *path);
+/* When a file was made, since 1970; 0: its file system does not say. As statx(2) with AT_EMPTY_PATH. 0 or a negative errno. */
+int record_born_ns(int dir_fd, const char *path, uint64_t *ret_born_ns);
 
 enum record_proof {
 	RECORD_PROVED,			/* it is what the row is about */

@@ -104,13 +104,14 @@ is_of(const struct record_row *row, const struct definition *definition)
 static bool
 is_proved(const struct doctor *doctor, const struct record_row *row, const struct doctor_there *there)
 {
-	enum record_proof proof;
+	enum record_proof proof = RECORD_IS_OTHER;
+	uint64_t born_ns;
 
 	if (there->shm)
 		proof = row->ipc_namespace != sysv_namespace() || (row->state != RECORD_INTENT && row->shm_id != there->shm->id) ?
 		    RECORD_IS_OTHER : record_prove_sysv(row, there->shm, doctor->limits.uid);
-	else
-		proof = record_prove_file(row, there->st, record_born_ns(AT_FDCWD, there->path), doctor->limits.uid);
+	else if (record_born_ns(AT_FDCWD, there->path, &born_ns) == 0)
+		proof = record_prove_file(row, there->st, born_ns, doctor->limits.uid);
 	return proof == RECORD_PROVED;
 }
 

@@ -160,12 +160,11 @@ posix_enter(struct posix *posix, struct record_row *row, const struct backend_bi
 	struct stat status;
 	int r;
 
-	if (fstat(posix->fd, &status))
+	if (fstat(posix->fd, &status) || record_born_ns(posix->fd, "", &row->born_ns))
 		return posix_fail("looking at", posix->path, text, text_size);
 	row->state = RECORD_MADE;
 	row->device = status.st_dev;
 	row->inode = status.st_ino;
-	row->born_ns = posix_born_ns(posix->fd);
 	row->map_bytes = (uint64_t)status.st_size;
 	r = record_add(birth->record, row, &posix->entry);
 	if (r)

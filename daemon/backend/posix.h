@@ -22,9 +22,6 @@ int posix_access_set(int fd, const char *path, const struct definition *definiti
 /* Makes the object that nobody can find, nor find anything wrong with: of its size, and ours alone. */
 int posix_make(const char *path, uint64_t map_bytes, int dir_fd, int *ret_fd, char *text, size_t text_size);
 
-/* Since 1970, where the file system says it, else 0: with it no later object of the same number is taken for this one. */
-uint64_t posix_born_ns(int fd);
-
 /* Whether what is open is a regular file of that number. */
 bool posix_is(int fd, uint64_t device, uint64_t inode);
 

@@ -23,12 +23,6 @@ posix_fail(const char *step, const char *path, char *text, size_t text_size)
 	return r;
 }
 
-uint64_t
-posix_born_ns(int fd)
-{
-	return record_born_ns(fd, "");
-}
-
 int
 posix_make(const char *path, uint64_t map_bytes, int dir_fd, int *ret_fd, char *text, size_t text_size)
 {
@@ -71,6 +65,7 @@ posix_find_proved(const struct record_row *row, const char *path, int *ret_fd, c
 {
 	cleanup_close int fd = -1;
 	struct stat status;
+	uint64_t born_ns;
 
 	errno = -object_stat(AT_FDCWD, path, &status);
 	if (errno)
@@ -80,9 +75,10 @@ posix_find_proved(const struct record_row *row, const char *path, int *ret_fd, c
 	fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? BACKEND_E_GONE : posix_fail("opening", path, text, text_size);
-	if (fstat(fd, &status))
+	/* With the time of its birth no later object of the same number is taken for it. */
+	if (fstat(fd, &status) || record_born_ns(fd, "", &born_ns))
 		return posix_fail("looking at", path, text, text_size);
-	if (record_prove_file(row, &status, posix_born_ns(fd), geteuid()) != RECORD_PROVED)
+	if (record_prove_file(row, &status, born_ns, geteuid()) != RECORD_PROVED)
 		return BACKEND_E_OTHER;
 	*ret_fd = take_fd(&fd);
 	return 0;

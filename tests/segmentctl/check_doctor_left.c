@@ -137,7 +137,7 @@ row_of(const char *backend, const char *segment, const char *object)
 		ck_assert_int_eq(stat(path, &st), 0);
 		row.device = st.st_dev;
 		row.inode = st.st_ino;
-		row.born_ns = record_born_ns(AT_FDCWD, path);
+		ck_assert_int_eq(record_born_ns(AT_FDCWD, path, &row.born_ns), 0);
 	}
 	return row;
 }
