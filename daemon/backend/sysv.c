@@ -288,6 +288,24 @@ sysv_undo(struct backend_object *object)
 	close_fd(&object->fd);
 }
 
+/*
+ * What every row has, and what proves it is of the same: 0 where /proc does not tell. Where it cannot now, that is no proof that it is
+ * another: 0 or a negative errno with a sentence.
+ */
+static int
+sysv_find_namespace(uint64_t *ret_namespace, char *text, size_t text_size)
+{
+	int error;
+
+	errno = 0;
+	*ret_namespace = sysv_namespace();
+	error = errno;
+	if (*ret_namespace || !error_is_passing(error))
+		return 0;
+	(void)snprintf(text, text_size, "looking at /proc/self/ns/ipc failed: %s", strerror(error));
+	return -error;
+}
+
 static int
 sysv_create(const struct definition *definition, const struct backend_birth *birth, struct backend_object *ret_object, char *text,
     size_t text_size)
@@ -306,9 +324,10 @@ sysv_create(const struct definition *definition, const struct backend_birth *bir
 	row.key = definition->key;
 	row.map_bytes = bytes;
 	row.page_bytes = pool_bytes;
-	row.ipc_namespace = sysv_namespace();
-	r = definition->has_key ? sysv_make(&object, &row, birth, why, sizeof(why)) :
-	    sysv_make_private(&object, &row, birth, why, sizeof(why));
+	r = sysv_find_namespace(&row.ipc_namespace, why, sizeof(why));
+	if (r == 0)
+		r = definition->has_key ? sysv_make(&object, &row, birth, why, sizeof(why)) :
+		    sysv_make_private(&object, &row, birth, why, sizeof(why));
 	if (r && *why)
 		(void)snprintf(text, text_size, "%s", why);
 	else if (r)
@@ -341,17 +360,28 @@ sysv_judge(const struct record_row *row, const struct shmid_ds *shm)
 	return proof == RECORD_PROVED ? 0 : proof == RECORD_IS_GONE ? BACKEND_E_GONE : BACKEND_E_OTHER;
 }
 
+/* Who may not look at it is not who made it. */
 static int
-sysv_find_proved(const struct record_row *row, int *ret_id, struct shmid_ds *ret_shm)
+sysv_judge_error(int error)
 {
-	int id = row->state == RECORD_INTENT ? shmget((key_t)row->key, 0, 0) : row->shm_id;
+	return error == EINVAL || error == EIDRM ? BACKEND_E_GONE : BACKEND_E_OTHER;
+}
 
-	if (row->ipc_namespace != sysv_namespace() || row->key == IPC_PRIVATE || (id < 0 && errno != ENOENT))
+static int
+sysv_find_proved(const struct record_row *row, int *ret_id, struct shmid_ds *ret_shm, char *text, size_t text_size)
+{
+	uint64_t namespace;
+	int id, r = sysv_find_namespace(&namespace, text, text_size);
+
+	if (r)
+		return r;
+	id = row->state == RECORD_INTENT ? shmget((key_t)row->key, 0, 0) : row->shm_id;
+	if (row->ipc_namespace != namespace || row->key == IPC_PRIVATE || (id < 0 && errno != ENOENT))
 		return BACKEND_E_OTHER;
 	if (id < 0)
 		return BACKEND_E_GONE;
 	if (shmctl(id, IPC_STAT, ret_shm))
-		return errno == EINVAL || errno == EIDRM ? BACKEND_E_GONE : BACKEND_E_OTHER;
+		return sysv_judge_error(errno);
 	*ret_id = id;
 	return sysv_judge(row, ret_shm);
 }
@@ -362,7 +392,7 @@ sysv_prove(const struct record_entry *entry, struct backend_object *ret_object, 
 	const struct record_row *row = &entry->row;
 	struct shmid_ds shm, again;
 	struct sysv *sysv;
-	int id, r = sysv_find_proved(row, &id, &shm);
+	int id, r = sysv_find_proved(row, &id, &shm, text, text_size);
 
 	if (r == 0)
 		r = sysv_begin(row->segment, row->map_bytes, row->page_bytes, ret_object, text, text_size);
@@ -375,7 +405,7 @@ sysv_prove(const struct record_entry *entry, struct backend_object *ret_object, 
 		(void)snprintf(text, text_size, "shmat failed: %s", strerror(-r));
 	/* It cannot end any more, and its id names no other: that it is what was judged is certain from here on. */
 	else if (shmctl(id, IPC_STAT, &again))
-		r = BACKEND_E_GONE;
+		r = sysv_judge_error(errno);
 	else
 		r = sysv_judge(row, &again);
 	if (r) {
