@@ -8,13 +8,13 @@
  */
 #include "config.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 
 #include "client/segment.h"
 #include "tests/faults/asleep.h"
 #include "tests/faults/points.h"
+#include "tests/faults/starting.h"
 #include "tests/system/suite.h"
 #include "tests/system/world.h"
 
@@ -171,32 +171,6 @@ hear(const struct harness_child *child, const char *word, const char *other_word
 	return streq(heard, word);
 }
 
-static void
-launch(void)
-{
-	daemon_.before_exec = injector_prepare;
-	daemon_.before_exec_arg = &injector;
-	harness_daemon_launch(&daemon_);
-	injector_take(&injector, daemon_.pid);
-}
-
-/* False: it has ended. */
-static bool
-await_ready(void)
-{
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
-	struct pollfd fds[] = { { .fd = daemon_.notify_fd, .events = POLLIN }, { .fd = daemon_.pidfd, .events = POLLIN } };
-
-	do {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "it is not ready, and does not end; failed: %s",
-		    injector_describe(&injector));
-		(void)poll(fds, BASE_ARRAY_SIZE(fds), HARNESS_TIMEOUT_MS);
-		if (harness_daemon_hear(&daemon_))
-			return true;
-	} while (!fds[1].revents);
-	return false;
-}
-
 /* What nobody had is made anew; where that has failed it is asked for by hand. */
 static void
 retry_failed(void)
@@ -216,24 +190,14 @@ retry_failed(void)
 	harness_close(&watcher);
 }
 
-/* The daemon that comes after the one that was killed. One that ends says why, and takes nothing with it. */
+/* The daemon that comes after the one that was killed. One that ends takes nothing with it. */
 static void
 start_again(const struct errand *errand)
 {
-	int status;
-
 	if (errand->kind->is_start)
 		injector_arm(&injector, FAULTS_DAEMON, errand->variant, errand->at);
-	launch();
-	if (!await_ready()) {
-		injector_disarm(&injector);
-		status = harness_daemon_await_exit(&daemon_);
-		harness_assert(injector_has_failed(&injector) && status == 1 && strstr(harness_daemon_log(&daemon_), "rror"),
-		    "it ended with %d; failed: %s", status, injector_describe(&injector));
-		n_ended++;
-		launch();
-		harness_daemon_await_ready(&daemon_);
-	}
+	starting_launch(&daemon_, &injector);
+	n_ended += !starting_await_ready(&daemon_, &injector);
 	asleep_await(daemon_.pid);
 	if (errand->kind->is_start)
 		injector_disarm(&injector);

@@ -12,6 +12,7 @@
 #include <sys/shm.h>
 
 #include "tests/faults/points.h"
+#include "tests/faults/starting.h"
 #include "tests/harness_locks.h"
 #include "tests/harness_manager.h"
 #include "tests/system/suite.h"
@@ -81,14 +82,6 @@ await_outcome(uint64_t before)
 	}
 }
 
-static void
-expect_sentence(int status)
-{
-	harness_assert(status == 1, "it ended with %d; failed: %s", status, injector_describe(&injector));
-	harness_assert(strstr(harness_daemon_log(&manager.daemon), "rror"), "it ended without a sentence; failed: %s",
-	    injector_describe(&injector));
-}
-
 /* The next one is ready. Whoever is stopped takes a first start's memory with it; after a kill it is there still. */
 static void
 settle_start(const struct kind *kind, char outcome)
@@ -107,7 +100,7 @@ settle_start(const struct kind *kind, char outcome)
 		    injector_describe(&injector));
 	} else {
 		n_ended++;
-		expect_sentence(harness_daemon_await_exit(&manager.daemon));
+		starting_expect_sentence(&manager.daemon, &injector, harness_daemon_await_exit(&manager.daemon));
 	}
 	launch();
 	harness_manager_await_ready(&manager);
@@ -143,7 +136,7 @@ fail_in_end(const struct kind *kind, unsigned variant, uint64_t at)
 	harness_assert(injector_has_failed(&injector) || status == 0, "nothing failed, and it ended with %d", status);
 	n_ended++;
 	if (status)
-		expect_sentence(status);
+		starting_expect_sentence(&manager.daemon, &injector, status);
 	launch();
 	harness_manager_await_ready(&manager);
 	return injector_has_failed(&injector);

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 
 #include "tests/faults/injector.h"
 #include "tests/faults/tracing.h"
@@ -96,6 +97,25 @@ injector_take_client(struct injector *injector, pid_t pid)
 	injector->page->pid = pid;
 	if (injector->kind == FAULTS_CALLS)
 		tracing_take(&injector->tracer, pid);
+}
+
+void
+injector_serve_audit(struct injector *injector, struct harness_daemon *daemon)
+{
+	daemon->before_audit = injector_prepare;
+	daemon->before_audit_arg = injector;
+	harness_daemon_serve_audit(daemon);
+	injector_take(injector, daemon->audit_pid);
+}
+
+void
+injector_end_audit(struct harness_daemon *daemon)
+{
+	if (!daemon->audit_pid)
+		return;
+	(void)kill(daemon->audit_pid, SIGKILL);
+	(void)waitpid(daemon->audit_pid, NULL, 0);
+	daemon->audit_pid = 0;
 }
 
 void

@@ -32,6 +32,9 @@ void injector_prepare(void *arg);
 /* After its launch; or a process that the test forked, which has stopped itself: in that one alone something fails then. */
 void injector_take(struct injector *injector, pid_t pid);
 void injector_take_client(struct injector *injector, pid_t pid);
+/* Before a daemon's launch: segmentd-audit with the test's rights, of which each can be chosen, too; and its end, before the daemon's. */
+void injector_serve_audit(struct injector *injector, struct harness_daemon *daemon);
+void injector_end_audit(struct harness_daemon *daemon);
 /* Nothing fails any more, and nobody is traced. */
 void injector_let_go(struct injector *injector);
 

@@ -14,6 +14,7 @@ tests_faults_preload_la_LIBADD = -ldl
 
 FAULTS_INJECTOR = tests/faults/injector.c tests/faults/injector.h tests/faults/tracing.c tests/faults/tracing.h \
 	tests/faults/calls.c tests/faults/calls.h tests/faults/points.c tests/faults/points.h tests/faults/page.h
+FAULTS_STARTING = tests/faults/starting.c tests/faults/starting.h $(FAULTS_INJECTOR)
 FAULTS_SCENE = tests/faults/scene.c tests/faults/scene.h tests/faults/operations.c \
 	tests/faults/dying.c tests/faults/dying.h tests/faults/orders.c tests/faults/orders.h \
 	tests/faults/auditing.c tests/faults/auditing.h tests/faults/strays.c tests/faults/strays.h \
@@ -44,26 +45,37 @@ tests_faults_check_librarycalls_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_librarycalls_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/faults/check_startallocations
-tests_faults_check_startallocations_SOURCES = tests/faults/check_starts.c $(FAULTS_INJECTOR)
+tests_faults_check_startallocations_SOURCES = tests/faults/check_starts.c $(FAULTS_STARTING)
 tests_faults_check_startallocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_ALLOCATIONS
 tests_faults_check_startallocations_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_startallocations_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la
 
 check_PROGRAMS += tests/faults/check_startcalls
-tests_faults_check_startcalls_SOURCES = tests/faults/check_starts.c $(FAULTS_INJECTOR)
+tests_faults_check_startcalls_SOURCES = tests/faults/check_starts.c $(FAULTS_STARTING)
 tests_faults_check_startcalls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
 tests_faults_check_startcalls_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_startcalls_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la
 
 check_PROGRAMS += tests/faults/check_returnallocations
-tests_faults_check_returnallocations_SOURCES = tests/faults/check_returns.c tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_INJECTOR)
+tests_faults_check_returnallocations_SOURCES = tests/faults/check_returns.c tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_STARTING)
 tests_faults_check_returnallocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_ALLOCATIONS
 tests_faults_check_returnallocations_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_returnallocations_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/faults/check_returncalls
-tests_faults_check_returncalls_SOURCES = tests/faults/check_returns.c tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_INJECTOR)
+tests_faults_check_returncalls_SOURCES = tests/faults/check_returns.c tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_STARTING)
 tests_faults_check_returncalls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
 tests_faults_check_returncalls_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_returncalls_LDADD = $(HARNESS_LIBS) client/libsegment.la
+check_PROGRAMS += tests/faults/check_leftallocations
+tests_faults_check_leftallocations_SOURCES = tests/faults/check_leftovers.c tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_STARTING)
+tests_faults_check_leftallocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_ALLOCATIONS
+tests_faults_check_leftallocations_CFLAGS = $(FAULTS_CFLAGS)
+tests_faults_check_leftallocations_LDADD = $(HARNESS_LIBS) client/libsegment.la host/libhost.la
+
+check_PROGRAMS += tests/faults/check_leftcalls
+tests_faults_check_leftcalls_SOURCES = tests/faults/check_leftovers.c tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_STARTING)
+tests_faults_check_leftcalls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
+tests_faults_check_leftcalls_CFLAGS = $(FAULTS_CFLAGS)
+tests_faults_check_leftcalls_LDADD = $(HARNESS_LIBS) client/libsegment.la host/libhost.la
 endif

@@ -79,7 +79,9 @@ points_tell(const struct points *points, const char *whose, const char *format, 
 	for (size_t i = 0; injector_is_all() && i < points->n_rows; i++) {
 		const struct points_row *row = &points->rows[i];
 
-		printf("%s, %s, errors %u: %ju points, %ju failed\n", whose, row->name, row->variant, (uintmax_t)row->n_points,
+		if (!streq(whose, row->name))
+			printf("%s, ", whose);
+		printf("%s, errors %u: %ju points, %ju failed\n", row->name, row->variant, (uintmax_t)row->n_points,
 		    (uintmax_t)row->n_failed);
 	}
 	printf("%s: %ju of %ju points failed: ", whose, (uintmax_t)points->n_failed, (uintmax_t)points->n_points);

@@ -4,9 +4,7 @@
 #include "config.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdarg.h>
-#include <sys/wait.h>
 
 #include "tests/faults/asleep.h"
 #include "tests/faults/scene.h"
@@ -231,16 +229,6 @@ scene_fail_at(struct faults_scene *scene, const struct faults_operation *operati
 	return has_failed;
 }
 
-/* One that has all rights: with the daemon's own it sees little. */
-static void
-serve_audit(struct faults_scene *scene)
-{
-	scene->manager.daemon.before_audit = injector_prepare;
-	scene->manager.daemon.before_audit_arg = &scene->injector;
-	harness_daemon_serve_audit(&scene->manager.daemon);
-	injector_take(&scene->injector, scene->manager.daemon.audit_pid);
-}
-
 void
 scene_begin(struct faults_scene *scene, enum faults_kind kind, enum faults_target target)
 {
@@ -251,8 +239,9 @@ scene_begin(struct faults_scene *scene, enum faults_kind kind, enum faults_targe
 	injector_init(&scene->injector, kind, scene->manager.daemon.dir);
 	scene->manager.daemon.before_exec = injector_prepare;
 	scene->manager.daemon.before_exec_arg = &scene->injector;
+	/* One that has all rights: with the daemon's own it sees little. */
 	if (target == FAULTS_AUDIT)
-		serve_audit(scene);
+		injector_serve_audit(&scene->injector, &scene->manager.daemon);
 	harness_manager_launch(&scene->manager);
 	injector_take(&scene->injector, scene->manager.daemon.pid);
 	harness_manager_await_ready(&scene->manager);
@@ -269,10 +258,7 @@ stop(void *arg)
 {
 	struct faults_scene *scene = arg;
 
-	if (scene->manager.daemon.audit_pid) {
-		(void)kill(scene->manager.daemon.audit_pid, SIGKILL);
-		(void)waitpid(scene->manager.daemon.audit_pid, NULL, 0);
-	}
+	injector_end_audit(&scene->manager.daemon);
 	harness_close(&scene->watcher);
 	/* Names, keys, and what a file is left with are the daemon's own. */
 	harness_manager_stop(&scene->manager);

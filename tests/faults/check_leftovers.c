@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * What a killed daemon left that others find by a name, a key or a path, with no service manager that has kept anything: every
+ * allocation, or every system call, fails once of the start that takes it over, and of the one that removes it since it is not
+ * wanted any more; of the daemon, its worker and segmentd-audit. What is wanted is the same object then, with all that is in it, at
+ * once or when it is retried; what is not is gone, at once or by the next start. A file's contents stay in both cases.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+
+#include "host/audit.h"
+#include "tests/faults/asleep.h"
+#include "tests/faults/points.h"
+#include "tests/faults/starting.h"
+#include "tests/system/suite.h"
+#include "tests/system/world.h"
+
+#define FULL_S		6
+#define KEY		0x5e6a1d
+#define WRITTEN		0x5e
+#define N_WRITTEN	4096
+#define LEFT_MS		1000		/* what is not gone by then may wait for the next start */
+
+static const char daemon_keys[] = "workers = 1;";
+static const char body[] =
+    "segments = (\n"
+    "{ name = \"p\"; size = \"64KiB\"; page_size = \"base\"; backend = \"posix\"; object = \"/p\"; mlock = false; required = false; },\n"
+    "{ name = \"y\"; size = \"64KiB\"; page_size = \"base\"; backend = \"sysv\"; key = 0x5e6a1d; mlock = false; required = false; },\n"
+    "{ name = \"f\"; size = \"64KiB\"; page_size = \"base\"; backend = \"file\"; path = \"%s/data\"; mlock = false; "
+    "required = false; } );\n";
+static const char *const names[] = { "p", "y", "f" };
+
+struct kind {
+	const char *name;
+	enum faults_target target;
+	bool is_wanted;			/* the next configuration has them still */
+};
+
+static const struct kind kinds[] = {
+	{ "taking over, in the daemon", FAULTS_DAEMON, .is_wanted = true },
+	{ "taking over, in its worker", FAULTS_WORKER, .is_wanted = true },
+	{ "removing, in the daemon", FAULTS_DAEMON },
+	{ "removing, in its worker", FAULTS_WORKER },
+	{ "removing, in segmentd-audit", FAULTS_AUDIT },
+};
+
+static struct harness_daemon daemon_ = HARNESS_DAEMON_NULL;
+static struct injector injector;
+static struct points points;
+static struct harness_usage usage;	/* of a daemon in which nothing failed */
+static unsigned n_ended, n_failed_segments, n_kept, n_left_alone;
+
+/* As somebody sees them who knows nothing of segmentd. */
+
+struct sight {
+	ino_t posix;			/* 0: there is none */
+	int shm_id;			/* -1: likewise */
+};
+
+static struct sight
+look(void)
+{
+	struct sight sight = { .shm_id = shmget(KEY, 0, 0) };
+	struct stat status;
+
+	sight.posix = stat("/dev/shm/p", &status) ? 0 : status.st_ino;
+	return sight;
+}
+
+static bool
+is_gone(void)
+{
+	struct sight sight = look();
+
+	return !sight.posix && sight.shm_id < 0;
+}
+
+static void
+open_file(const char *path, int *ret_fd)
+{
+	*ret_fd = open(path, O_RDWR | O_CLOEXEC);
+	harness_assert(*ret_fd >= 0, "%s: %s; failed: %s", path, strerror(errno), injector_describe(&injector));
+}
+
+static const char *
+file_path(void)
+{
+	static char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/data", daemon_.dir);
+	return path;
+}
+
+static unsigned char *
+attach_memory(void)
+{
+	unsigned char *memory = shmat(look().shm_id, NULL, 0);
+
+	harness_assert(memory != (void *)-1, "shmat: %s; failed: %s", strerror(errno), injector_describe(&injector));
+	return memory;
+}
+
+static void
+write_to(const char *path)
+{
+	cleanup_close int fd = -1;
+	unsigned char bytes[N_WRITTEN];
+
+	open_file(path, &fd);
+	memset(bytes, WRITTEN, sizeof(bytes));
+	harness_assert(pwrite(fd, bytes, sizeof(bytes), 0) == sizeof(bytes), "%s: %s", path, strerror(errno));
+}
+
+static void
+expect_written(const char *path)
+{
+	cleanup_close int fd = -1;
+	unsigned char bytes[N_WRITTEN] = "";
+
+	open_file(path, &fd);
+	harness_assert(pread(fd, bytes, sizeof(bytes), 0) == sizeof(bytes) && bytes[0] == WRITTEN && bytes[N_WRITTEN - 1] == WRITTEN,
+	    "%s is not as it was; failed: %s", path, injector_describe(&injector));
+}
+
+static void
+write_all(void)
+{
+	unsigned char *memory = attach_memory();
+
+	write_to("/dev/shm/p");
+	write_to(file_path());
+	memset(memory, WRITTEN, N_WRITTEN);
+	(void)shmdt(memory);
+}
+
+static void
+expect_same(const struct sight *before)
+{
+	struct sight now = look();
+	unsigned char *memory;
+
+	harness_assert(now.posix == before->posix && now.shm_id == before->shm_id, "they are others now; failed: %s",
+	    injector_describe(&injector));
+	expect_written("/dev/shm/p");
+	memory = attach_memory();
+	harness_assert(memory[0] == WRITTEN && memory[N_WRITTEN - 1] == WRITTEN, "System V memory is not as it was; failed: %s",
+	    injector_describe(&injector));
+	(void)shmdt(memory);
+}
+
+/* A daemon that has made all of it, and is killed. */
+static struct sight
+begin(const struct kind *kind)
+{
+	struct harness_conn conn;
+	struct sight before;
+	char text[1024];
+
+	harness_daemon_prepare(&daemon_, daemon_keys, "");
+	(void)snprintf(text, sizeof(text), body, daemon_.dir);
+	harness_daemon_configure(&daemon_, daemon_keys, text);
+	injector_init(&injector, FAULTS_KIND, daemon_.dir);
+	if (kind->target == FAULTS_AUDIT)
+		injector_serve_audit(&injector, &daemon_);
+	daemon_.before_exec = NULL;
+	harness_daemon_launch(&daemon_);
+	harness_daemon_await_ready(&daemon_);
+	harness_open(&conn, daemon_.socket);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(names); i++)
+		suite_ready(&conn, names[i]);
+	harness_close(&conn);
+	write_all();
+	before = look();
+	harness_daemon_kill(&daemon_);
+	if (!kind->is_wanted)
+		harness_daemon_configure(&daemon_, daemon_keys, "");
+	return before;
+}
+
+static bool
+await_gone(uint64_t ms)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + ms * NS_PER_MS;
+
+	while (!is_gone() && clock_monotonic_ns() < deadline_ns)
+		(void)poll(NULL, 0, 1);
+	return is_gone();
+}
+
+/* What the kernel refuses for good proves nothing, and the log says so: then it is whoever's it may be, and here the test's. */
+static bool
+is_left_alone(void)
+{
+	struct sight sight = look();
+
+	if (!injector_is_lasting(&injector) || !strstr(harness_daemon_log(&daemon_), "is another, by the kernel's word, and is left alone"))
+		return false;
+	n_left_alone++;
+	(void)shm_unlink("/p");
+	(void)shmctl(sight.shm_id, IPC_RMID, NULL);
+	return true;
+}
+
+static int
+retry(struct harness_conn *watcher, const char *name)
+{
+	struct protocol_retry request = { 0 };
+	struct harness_reply reply;
+	int r;
+
+	harness_assert(injector_has_failed(&injector), "'%s' has failed, and nothing else", name);
+	(void)snprintf(request.name, sizeof(request.name), "%s", name);
+	r = harness_ask(watcher, PROTOCOL_RETRY, &request.header, sizeof(request), &reply);
+	harness_assert(r == 0, "retry: %s; failed: %s", strerror(-r), injector_describe(&injector));
+	n_failed_segments++;
+	return harness_wait(watcher, name);
+}
+
+/* Whatever was in the way, by hand it is taken over. */
+static void
+settle_wanted(const struct sight *before)
+{
+	struct harness_conn watcher;
+	bool is_whole = true;
+
+	harness_open(&watcher, daemon_.socket);
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(names); i++) {
+		int state = harness_wait(&watcher, names[i]);
+
+		if (state == PROTOCOL_FAILED)
+			state = retry(&watcher, names[i]);
+		harness_assert(state == PROTOCOL_READY || is_left_alone(), "'%s' is in state %d; failed: %s", names[i], state,
+		    injector_describe(&injector));
+		is_whole = is_whole && state == PROTOCOL_READY;
+	}
+	harness_close(&watcher);
+	if (is_whole)
+		expect_same(before);
+}
+
+static void
+settle_unwanted(void)
+{
+	if (is_gone() || is_left_alone())
+		return;
+	harness_assert(injector_has_failed(&injector), "nothing failed, and it is there");
+	n_kept++;
+	injector_let_go(&injector);
+	harness_daemon_kill(&daemon_);
+	daemon_.before_exec = NULL;
+	harness_daemon_launch(&daemon_);
+	harness_daemon_await_ready(&daemon_);
+	harness_assert(await_gone(HARNESS_TIMEOUT_MS), "the next start does not remove it; failed: %s", injector_describe(&injector));
+}
+
+static void
+expect_no_leak(bool is_counted)
+{
+	struct harness_conn watcher;
+
+	harness_open(&watcher, daemon_.socket);
+	asleep_await(daemon_.pid);
+	if (is_counted)
+		harness_usage_read(daemon_.pid, &usage);
+	else
+		harness_usage_await(&watcher, daemon_.pid, &usage);
+	harness_close(&watcher);
+}
+
+static int
+ignore(const void *row, void *arg)
+{
+	(void)row;
+	(void)arg;
+	return 0;
+}
+
+/* What a removal could not tidy up behind it the next does who asks for anything, and it may be long until somebody does. */
+static void
+tidy_up(void)
+{
+	struct audit_question question = { .version = AUDIT_VERSION, .kind = AUDIT_LIST, .serial = 1, .flags = AUDIT_QUESTION_POSIX };
+	struct audit_answer end;
+	pid_t pid;
+	int fd = audit_open(daemon_.audit, &pid);
+
+	harness_assert(fd >= 0 && audit_ask(fd, &question, NULL, ignore, NULL, &end) == 0 && end.result == 0, "it cannot be asked");
+	audit_close(fd, pid);
+}
+
+static void
+stop(void *arg)
+{
+	(void)arg;
+	if (daemon_.audit_pid)
+		tidy_up();
+	injector_end_audit(&daemon_);
+	harness_daemon_stop(&daemon_);
+}
+
+static bool
+fail_at(const struct points_row *row, uint64_t at)
+{
+	const struct kind *kind = row->operation;
+	struct sight before = begin(kind);
+	bool has_failed;
+
+	injector_arm(&injector, kind->target, row->variant, at);
+	starting_launch(&daemon_, &injector);
+	n_ended += !starting_await_ready(&daemon_, &injector);
+	if (!kind->is_wanted)
+		(void)await_gone(LEFT_MS);
+	asleep_await(daemon_.pid);
+	injector_disarm(&injector);
+	has_failed = injector_has_failed(&injector);
+	if (kind->is_wanted)
+		settle_wanted(&before);
+	else
+		settle_unwanted();
+	expect_written(file_path());
+	expect_no_leak(at == FAULTS_NEVER);
+	injector_end(&injector, stop, NULL);
+	return has_failed;
+}
+
+START_TEST(one_fails_at_what_was_left)
+{
+	const struct kind *kind = &kinds[_i];
+
+	if (!injector_is_wanted(kind->name))
+		return;
+	world_enter();
+	points_init(&points, &injector, fail_at);
+	points_add_variants(&points, FAULTS_KIND, kind->name, kind);
+	points_fail(&points, FULL_S);
+	points_tell(&points, kind->name, "%u starts ended, %u segments had failed, %u times something waited for the next start, and %u "
+	    "times it was left alone, as the log says", n_ended, n_failed_segments, n_kept, n_left_alone);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("leftovers");
+	TCase *tcase = tcase_create("leftovers");
+
+	/* Who is traced is not looked at for leaks, and says so with its exit status. */
+	if (FAULTS_KIND == FAULTS_CALLS)
+		(void)setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+	tcase_set_timeout(tcase, injector_is_all() ? 0 : HARNESS_TEST_TIMEOUT_S);
+	tcase_add_loop_test(tcase, one_fails_at_what_was_left, 0, BASE_ARRAY_SIZE(kinds));
+	suite_add_tcase(suite, tcase);
+	return harness_run(suite);
+}
