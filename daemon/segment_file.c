@@ -21,6 +21,7 @@ struct segment_file {
 	bool is_busy;
 	bool is_dirty;			/* somebody could store to it since the last time */
 	bool is_due;			/* once more, when the worker is done */
+	bool has_failed;		/* the last time, and nobody has stored to it since */
 	bool has_others;		/* who were there before us: an earlier daemon's clients */
 	uint64_t timer_ms;		/* what the timer was set to */
 	uint64_t begun_ns;		/* since 1970: when the worker was sent */
@@ -66,6 +67,8 @@ file_synced(struct workers_job *job, const struct workers_outcome *outcome)
 	struct segment_file *file = BASE_CONTAINER_OF(job, struct segment_file, job);
 
 	file->is_busy = false;
+	file->has_failed = !outcome->result || outcome->result->status;
+	file->is_dirty = file->is_dirty || file->has_failed;
 	if (!file->segment) {
 		LIST_REMOVE(file, entry);
 		file_free(file);
@@ -197,13 +200,15 @@ segment_file_look(struct segment *segment)
 	}
 	has_writers = segment->n_writers || file->has_others;
 	file->is_dirty = file->is_dirty || has_writers;
-	if (has_writers)
+	/* What failed is tried again by the clock, and not at once: a disk may fail each time. */
+	file->has_failed = file->has_failed && !has_writers;
+	if (has_writers || file->has_failed)
 		file_set_timer(file);
 	else
 		(void)evtimer_del(&file->timer);
 	if (!segment->definition->sync)
 		(void)evtimer_del(&file->timer);
-	if (!file->is_busy && file->is_dirty && (file->is_due || !has_writers))
+	if (!file->is_busy && file->is_dirty && (file->is_due || !(has_writers || file->has_failed)))
 		file_sync(file, has_writers);
 }
 
