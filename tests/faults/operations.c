@@ -350,6 +350,7 @@ const struct faults_operation faults_operations[] = {
 	{ "provision posix", .prepare = orders_configure_posix, .run = orders_provision, .settle = orders_settle },
 	{ "provision file", .prepare = orders_configure_file, .run = orders_provision, .settle = orders_settle_file },
 	{ "provision with contents", .prepare = orders_configure_init, .run = orders_provision, .settle = orders_settle_init },
+	{ "store to a file", .prepare = orders_prepare_store, .run = orders_store, .settle = orders_settle_store },
 	{ "write back", .prepare = orders_prepare_writeback, .run = orders_reload, .settle = orders_settle_writeback },
 	{ "who has memfd", .asks_audit = true, .run = auditing_who_memfd, .settle = auditing_settle_who },
 	{ "who has posix", .asks_audit = true, .run = auditing_who_posix, .settle = auditing_settle_who },

@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 
 #include "tests/faults/orders.h"
@@ -21,6 +22,10 @@ ask_plan(struct faults_scene *scene, uint32_t flags)
 	harness_close(&conn);
 	return r;
 }
+
+#define SYNCED_MS	3000		/* at most; what failed is tried again after 100 */
+
+static uint64_t stored_ns;		/* since 1970; 0: nobody came so far */
 
 #define OWN(keys)	", { name = \"g\"; page_size = \"base\"; " keys " }"
 #define MEMFD(size)	OWN("size = \"" size "\"; max_size = \"1MiB\"; placement = \"prefer\";")
@@ -262,4 +267,69 @@ orders_settle_init(struct faults_scene *scene)
 	}
 	orders_settle(scene);
 	(void)unlink(path_of(scene, "init"));
+}
+
+/* What fails is tried again soon. */
+void
+orders_prepare_store(struct faults_scene *scene)
+{
+	char more[256];
+
+	(void)snprintf(more, sizeof(more), OWN("size = \"64KiB\"; backend = \"file\"; path = \"%s\"; sync = \"100ms\"; mlock = false;"),
+	    path_of(scene, "more"));
+	scene_reload(scene, more);
+	suite_ready(&scene->watcher, "g");
+}
+
+/* Whether what was stored before that time is on the disk; or a negative errno. */
+static int
+is_synced(struct harness_conn *conn, uint64_t since_ns)
+{
+	struct harness_reply reply;
+	int r = harness_show(conn, "g", &reply);
+
+	return r ? r : reply.shown.synced_ns >= since_ns;
+}
+
+static int
+await_synced(struct harness_conn *conn, uint64_t since_ns, uint64_t ms)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + ms * NS_PER_MS;
+	int r;
+
+	while ((r = is_synced(conn, since_ns)) == 0 && clock_monotonic_ns() < deadline_ns)
+		(void)poll(NULL, 0, 1);
+	return r > 0 ? 0 : r ? r : -ETIMEDOUT;
+}
+
+int
+orders_store(struct faults_scene *scene)
+{
+	struct harness_segment segment;
+	struct harness_conn conn;
+	int r = scene_dial(scene, &conn);
+
+	r = r ? r : harness_segment_attach(&conn, "g", SUITE_WRITE, &segment);
+	if (r == 0) {
+		memset(segment.data, 's', segment.attached.map_bytes);
+		stored_ns = clock_realtime_ns();
+		harness_segment_close(&segment);
+		r = harness_detach(&conn, &segment.attached);
+		r = r && r != -ENOENT ? r : await_synced(&conn, stored_ns, SYNCED_MS);
+	}
+	harness_close(&conn);
+	return r;
+}
+
+void
+orders_settle_store(struct faults_scene *scene)
+{
+	int r;
+
+	harness_await_counts(&scene->watcher, "g", 0, 0);
+	r = await_synced(&scene->watcher, stored_ns, HARNESS_TIMEOUT_MS);
+	harness_assert(r == 0, "what was stored is not on the disk, and it is not tried again: %s; failed: %s", strerror(-r),
+	    injector_describe(&scene->injector));
+	stored_ns = 0;
+	orders_settle_file(scene);
 }

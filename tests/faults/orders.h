@@ -18,6 +18,7 @@ void orders_prepare_growth(struct faults_scene *scene);
 void orders_prepare_removal(struct faults_scene *scene);
 void orders_prepare_retry(struct faults_scene *scene);
 void orders_prepare_writeback(struct faults_scene *scene);
+void orders_prepare_store(struct faults_scene *scene);
 
 int orders_plan(struct faults_scene *scene);
 int orders_plan_uploaded(struct faults_scene *scene);
@@ -25,10 +26,13 @@ int orders_reload(struct faults_scene *scene);
 /* Likewise; and until it is ready. */
 int orders_provision(struct faults_scene *scene);
 int orders_retry(struct faults_scene *scene);
+/* Somebody stores to a file, and leaves: until it is on the disk. */
+int orders_store(struct faults_scene *scene);
 
 void orders_settle(struct faults_scene *scene);
 void orders_settle_file(struct faults_scene *scene);
 void orders_settle_init(struct faults_scene *scene);
 void orders_settle_writeback(struct faults_scene *scene);
+void orders_settle_store(struct faults_scene *scene);
 
 #endif
