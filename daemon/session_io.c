@@ -253,9 +253,10 @@ session_has_message(int fd, bool *ret_brings_fds)
 	struct msghdr message = { .msg_control = &control, .msg_controllen = sizeof(control) };
 	ssize_t n;
 
+	/* That the peer has closed its end with something unread is told once, before what is in the queue. */
 	do
 		n = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	/* Each has credentials, which take all the room that there is. */
 	*ret_brings_fds = n >= 0 && message.msg_flags & MSG_CTRUNC;
 	return n > 0 || (n == 0 && (message.msg_controllen || *ret_brings_fds));

@@ -147,7 +147,8 @@ receive_empty_one(int socket_fd)
 	do {
 		message = (struct msghdr) { 0 };
 		n = recvmsg(socket_fd, &message, MSG_DONTWAIT);
-	} while (n < 0 ? errno == EINTR : n > 0 || message.msg_flags & MSG_CTRUNC);
+		/* A peer that closed its end with something unread is told of once, before what is in the queue. */
+	} while (n < 0 ? errno == EINTR || errno == ECONNRESET : n > 0 || message.msg_flags & MSG_CTRUNC);
 	return 0;
 }
 

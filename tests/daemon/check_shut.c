@@ -114,6 +114,23 @@ START_TEST(what_brings_descriptors_is_left_there)
 }
 END_TEST
 
+/* The kernel tells who is left of that first, once, and not what is in the queue. */
+START_TEST(so_it_is_where_the_peer_has_not_read_all)
+{
+	int fds[2], null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	dial(fds);
+	say(fds[0], "a reply", -1);
+	say(fds[1], "x", -1);
+	say(fds[1], "x", null);
+	(void)close(fds[1]);
+	ck_assert(!session_shut(fds[0]));
+	ck_assert_uint_eq(count(fds[0]), 1);
+	(void)close(fds[0]);
+	(void)close(null);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -123,6 +140,7 @@ main(void)
 	tcase_add_test(tcase, little_is_read_away);
 	tcase_add_test(tcase, much_is_no_matter_of_the_loops);
 	tcase_add_test(tcase, what_brings_descriptors_is_left_there);
+	tcase_add_test(tcase, so_it_is_where_the_peer_has_not_read_all);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

@@ -69,7 +69,7 @@ START_TEST(every_descriptor_is_closed)
 }
 END_TEST
 
-/* With messages of several descriptors and of none, and with empty ones. */
+/* With messages of several descriptors and of none, and with empty ones; and of some the peer has gone, with a reply unread. */
 static void
 fill_queue(int socket_fd, int sent_fd)
 {
@@ -101,7 +101,11 @@ START_TEST(connections_are_emptied_as_many_as_come)
 		for (unsigned i = 0; i < n; i++) {
 			ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pairs[i]), 0);
 			fds[i] = pairs[i][0];
+			if (i % 2)
+				ck_assert_int_eq(send(pairs[i][0], "reply", 5, 0), 5);
 			fill_queue(pairs[i][1], fd);
+			if (is_job && i % 2)
+				(void)close(pairs[i][1]);
 		}
 		harness_send(&h, &job, sizeof(job), fds, n);
 		ck_assert(harness_receive(&h, &result));
@@ -110,7 +114,8 @@ START_TEST(connections_are_emptied_as_many_as_come)
 		for (unsigned i = 0; i < n; i++) {
 			ck_assert_int_eq(recv(pairs[i][0], &byte, 1, MSG_DONTWAIT), is_job ? 0 : 1);
 			(void)close(pairs[i][0]);
-			(void)close(pairs[i][1]);
+			if (!is_job || i % 2 == 0)
+				(void)close(pairs[i][1]);
 		}
 	}
 	ck_assert_uint_eq(count_fds(h.pid), n_fds);
