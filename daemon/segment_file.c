@@ -2,7 +2,8 @@
 /* Copyright the segmentd authors */
 /*
  * Writing back is a worker's job, one at a time: while a writer is attached every `sync`, and once after the last has gone. The
- * kernel tells a failure once; what then is not on the disk stays so, and is told as long as the segment is there.
+ * kernel tells a failure once; what then is not on the disk stays so, and is told as long as the segment is there. A worker that
+ * was killed at it and does not end waits for a disk that would keep the next one, too: there is none before it has ended.
  */
 #include "config.h"
 
@@ -13,6 +14,7 @@
 
 #define TELL_AGAIN_NS	(60 * NS_PER_SEC)
 #define SYNC_SECONDS	600		/* of a disk to which much is to be written */
+#define LOST_SECONDS	10		/* between two looks whether a worker has ended */
 
 struct segment_file {
 	struct segment *segment;	/* NULL: it is gone, and only the worker is waited for */
@@ -22,6 +24,7 @@ struct segment_file {
 	bool is_dirty;			/* somebody could store to it since the last time */
 	bool is_due;			/* once more, when the worker is done */
 	bool has_failed;		/* the last time, and nobody has stored to it since */
+	uint64_t lost_job;		/* at which a worker was killed, and may not have ended; or 0 */
 	bool has_others;		/* who were there before us: an earlier daemon's clients */
 	uint64_t timer_ms;		/* what the timer was set to */
 	uint64_t begun_ns;		/* since 1970: when the worker was sent */
@@ -74,6 +77,7 @@ file_synced(struct workers_job *job, const struct workers_outcome *outcome)
 		file_free(file);
 		return;
 	}
+	file->lost_job = outcome->was_stuck ? job->job.id : 0;
 	if (!outcome->result)
 		file_fail(file, "its contents could not be written to the disk: the worker did not come to its end; see whether the "
 		    "disk answers");
@@ -97,13 +101,24 @@ file_set_timer(struct segment_file *file)
 	file->timer_ms = ms;
 }
 
+static struct workers *
+file_workers(const struct segment_file *file)
+{
+	return file->segment->host->provisioner->releases.io;
+}
+
 static void
 file_sync(struct segment_file *file, bool has_writers)
 {
+	static const struct timeval later = { .tv_sec = LOST_SECONDS };
 	struct segment *segment = file->segment;
 	struct holding *holding = &segment->holding;
 	struct backend_errand errand;
 
+	if (file->lost_job && workers_has_lost(file_workers(file), file->lost_job)) {
+		timer_add(&file->timer, &later);
+		return;
+	}
 	file->is_due = false;
 	if (!holding->backend->errand(&holding->object, BACKEND_STAGE_SYNC, &errand))
 		return;
@@ -120,7 +135,7 @@ file_sync(struct segment_file *file, bool has_writers)
 	file->begun_ns = clock_realtime_ns();
 	/* Who is attached may go on storing, and leave before this is done: that is for the next time. */
 	file->is_dirty = has_writers;
-	workers_submit(segment->host->provisioner->releases.io, &file->job, false);
+	workers_submit(file_workers(file), &file->job, false);
 }
 
 static void

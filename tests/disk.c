@@ -11,6 +11,7 @@
 #include <spawn.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -79,21 +80,14 @@ start_warden(int dir_fd)
 	close_fd(&test_fd);
 }
 
-void
-disk_mount(struct disk *disk, uint64_t bytes)
+/* The image of a new one, at disk->dir. */
+static void
+mount_image(struct disk *disk, const char *dir, uint64_t bytes)
 {
 	char image[96], loop[32];
 	cleanup_close int fd = -1;
 
-	harness_need_root();
-	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-		harness_skip("no mount namespace is to be had: %s", strerror(errno));
-	(void)snprintf(disk->dir, sizeof(disk->dir), "/tmp/segmentd-disk-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(disk->dir));
-	/* Nothing of it is seen outside, or stays. */
-	if (mount("tmpfs", disk->dir, "tmpfs", 0, "mode=0700"))
-		harness_skip("no tmpfs is to be mounted: %s", strerror(errno));
-	(void)snprintf(image, sizeof(image), "%s/image", disk->dir);
+	(void)snprintf(image, sizeof(image), "%s/image", dir);
 	fd = open(image, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(ftruncate(fd, (off_t)bytes), 0);
@@ -104,7 +98,29 @@ disk_mount(struct disk *disk, uint64_t bytes)
 		harness_skip("ext4 is not to be mounted: %s", strerror(errno));
 	disk->dir_fd = open(disk->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ck_assert_int_ge(disk->dir_fd, 0);
+}
+
+void
+disk_mount(struct disk *disk, uint64_t bytes)
+{
+	harness_need_root();
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		harness_skip("no mount namespace is to be had: %s", strerror(errno));
+	(void)snprintf(disk->dir, sizeof(disk->dir), "/tmp/segmentd-disk-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(disk->dir));
+	/* Nothing of it is seen outside, or stays. */
+	if (mount("tmpfs", disk->dir, "tmpfs", 0, "mode=0700"))
+		harness_skip("no tmpfs is to be mounted: %s", strerror(errno));
+	mount_image(disk, disk->dir, bytes);
 	start_warden(disk->dir_fd);
+}
+
+void
+disk_mount_on(struct disk *disk, const struct disk *below, uint64_t bytes)
+{
+	(void)snprintf(disk->dir, sizeof(disk->dir), "%.56s/on", below->dir);
+	ck_assert_int_eq(mkdir(disk->dir, 0700), 0);
+	mount_image(disk, below->dir, bytes);
 }
 
 void
@@ -141,18 +157,29 @@ process_state(pid_t pid)
 	return state;
 }
 
+unsigned
+disk_n_stuck(pid_t parent, pid_t *ret_last)
+{
+	pid_t children[16];
+	size_t n = harness_children(parent, children, BASE_ARRAY_SIZE(children));
+	unsigned n_stuck = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (process_state(children[i]) == 'D') {
+			*ret_last = children[i];
+			n_stuck++;
+		}
+	return n_stuck;
+}
+
 pid_t
 disk_await_stuck(pid_t parent)
 {
 	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	pid_t pid;
 
-	while (clock_monotonic_ns() < deadline) {
-		pid_t children[16];
-		size_t n = harness_children(parent, children, BASE_ARRAY_SIZE(children));
-
-		for (size_t i = 0; i < n; i++)
-			if (process_state(children[i]) == 'D')
-				return children[i];
-	}
+	while (clock_monotonic_ns() < deadline)
+		if (disk_n_stuck(parent, &pid))
+			return pid;
 	harness_fail("nobody waits for the disk");
 }

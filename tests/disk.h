@@ -16,11 +16,15 @@ struct disk {
 
 /* Mounts a new one of so many bytes, which thaws when the test ends, however it does. Skips the test where that cannot be done. */
 void disk_mount(struct disk *disk, uint64_t bytes);
+/* One in a file of the other. When that is frozen it takes what is stored, of which nothing is written: as with a disk that is gone. */
+void disk_mount_on(struct disk *disk, const struct disk *below, uint64_t bytes);
 void disk_freeze(struct disk *disk);
 void disk_thaw(struct disk *disk);
 void disk_unmount(struct disk *disk);
 
-/* Waits until a child of the process waits in the kernel like that. */
+/* How many children of the process wait in the kernel like that; and one of them. */
+unsigned disk_n_stuck(pid_t parent, pid_t *ret_last);
+/* Waits until there is one. */
 pid_t disk_await_stuck(pid_t parent);
 
 #endif

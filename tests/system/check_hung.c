@@ -265,6 +265,78 @@ START_TEST(a_mutex_has_one_worker_that_does_not_end)
 }
 END_TEST
 
+static void
+write_and_wait(int control, void *arg)
+{
+	const char *socket = arg;
+	struct segment_client *client;
+	struct segment *segment;
+
+	ck_assert_int_eq(segment_connect(&client, socket), 0);
+	ck_assert_int_eq(segment_attach(client, "disk", NULL, SEGMENT_WRITE, &segment), 0);
+	for (int i = 1;; i++) {
+		memset(segment_data(segment), i, 4096);
+		harness_say(control, "written");
+		harness_expect(control, "write");
+	}
+}
+
+static void
+await_synced(struct harness_conn *conn, uint64_t since_ns)
+{
+	struct harness_reply reply;
+
+	do {
+		ck_assert_int_eq(harness_show(conn, "disk", &reply), 0);
+		(void)poll(NULL, 0, 10);
+	} while (reply.shown.synced_ns < since_ns);
+}
+
+/* It is to be written back fifty times a second, and is again when the disk answers. */
+START_TEST(what_is_written_back_has_one_worker_that_does_not_end)
+{
+	struct harness_daemon daemon;
+	struct harness_child writer;
+	struct harness_conn conn;
+	uint64_t until_ns, thawed_ns;
+	struct disk below, disk;
+	char body[1024];
+	pid_t lost, pid;
+
+	disk_mount(&below, 128 * MIB);
+	disk_mount_on(&disk, &below, 64 * MIB);
+	describe(body, sizeof(body), &disk, "sync = \"20ms\";");
+	harness_daemon_prepare(&daemon, workers, body);
+	daemon.program = HARNESS_IMPATIENT_PROGRAM;
+	harness_daemon_launch(&daemon);
+	harness_daemon_await_ready(&daemon);
+	harness_open(&conn, daemon.socket);
+	harness_child_start(&writer, write_and_wait, daemon.socket);
+	harness_expect(writer.control, "written");
+	await_synced(&conn, clock_realtime_ns());
+	disk_freeze(&below);
+	harness_say(writer.control, "write");
+	while (suite_figure(&daemon, "segmentd_workers_lost") == 0)
+		(void)poll(NULL, 0, 10);
+	lost = disk_await_stuck(daemon.pid);
+	/* The next one would have begun at once. */
+	until_ns = clock_monotonic_ns() + NS_PER_SEC;
+	while (clock_monotonic_ns() < until_ns) {
+		harness_assert(disk_n_stuck(daemon.pid, &pid) == 1 && pid == lost, "another worker was sent to it");
+		suite_serves(&daemon);
+	}
+	disk_thaw(&below);
+	thawed_ns = clock_realtime_ns();
+	await_synced(&conn, thawed_ns);
+	ck_assert_uint_eq(suite_figure(&daemon, "segmentd_workers_lost"), 0);
+	harness_child_kill(&writer);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+	disk_unmount(&disk);
+	disk_unmount(&below);
+}
+END_TEST
+
 /* A worker recovers it, whatever is to become of the bytes. */
 START_TEST(a_mutex_is_recovered)
 {
@@ -370,6 +442,7 @@ main(void)
 	/* Two patiences, which are longer while others have the CPUs. */
 	tcase_set_timeout(tcase_lost, 2 * HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase_lost, a_mutex_has_one_worker_that_does_not_end);
+	tcase_add_test(tcase, what_is_written_back_has_one_worker_that_does_not_end);
 	suite_add_tcase(suite, tcase_lost);
 	return harness_run(suite);
 }

@@ -45,8 +45,18 @@ tests_system_check_entries_LDADD = daemon/libdaemon.la $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_hung
 tests_system_check_hung_SOURCES = tests/system/check_hung.c tests/disk.c tests/disk.h $(SYSTEM_SUITE)
+tests_system_check_hung_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DHARNESS_IMPATIENT_PROGRAM='"$(abs_top_builddir)/tests/system/impatient"'
 tests_system_check_hung_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_hung_LDADD = $(HARNESS_LIBS) client/libsegment.la
+EXTRA_tests_system_check_hung_DEPENDENCIES = tests/system/impatient$(EXEEXT)
+
+EXTRA_PROGRAMS += tests/system/impatient
+CLEANFILES += tests/system/impatient$(EXEEXT)
+tests_system_impatient_SOURCES = tests/system/impatient.c daemon/main.c
+tests_system_impatient_CPPFLAGS = $(daemon_segmentd_CPPFLAGS)
+tests_system_impatient_CFLAGS = $(AM_CFLAGS)
+tests_system_impatient_LDADD = daemon/libdaemon.la
 
 check_PROGRAMS += tests/system/check_charges
 tests_system_check_charges_SOURCES = tests/system/check_charges.c $(SYSTEM_SUITE)
