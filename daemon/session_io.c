@@ -190,7 +190,9 @@ session_peek(struct session *session, void *buf, size_t size, size_t *ret_n)
 void
 session_consume(struct session *session)
 {
-	(void)recv(session->fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC);
+	/* A peer that has gone meanwhile is told of first, and the request would be there still. */
+	while (recv(session->fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC) < 0 && errno == ECONNRESET)
+		;
 }
 
 /* One message from there on. Its size, or a negative errno. */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
-/* How a connection is ended whose peer has sent what nobody reads any more: what is little is read away, all else left to workers. */
+/*
+ * How a connection is ended whose peer has sent what nobody reads any more: what is little is read away, all else left to workers. And
+ * what is taken off the queue where the peer has gone with a reply unread.
+ */
 #include "config.h"
 
 #include <check.h>
@@ -131,6 +134,24 @@ START_TEST(so_it_is_where_the_peer_has_not_read_all)
 }
 END_TEST
 
+/* Nor is a request done twice for that. */
+START_TEST(what_was_answered_is_taken_off)
+{
+	struct session session = { 0 };
+	int fds[2];
+
+	dial(fds);
+	session.fd = fds[0];
+	say(fds[1], "a request", -1);
+	say(fds[1], "x", -1);
+	say(fds[0], "a reply", -1);
+	(void)close(fds[1]);
+	session_consume(&session);
+	ck_assert_uint_eq(count(fds[0]), 1);
+	(void)close(fds[0]);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -141,6 +162,7 @@ main(void)
 	tcase_add_test(tcase, much_is_no_matter_of_the_loops);
 	tcase_add_test(tcase, what_brings_descriptors_is_left_there);
 	tcase_add_test(tcase, so_it_is_where_the_peer_has_not_read_all);
+	tcase_add_test(tcase, what_was_answered_is_taken_off);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
