@@ -183,7 +183,7 @@ parcel_has_ended(struct parcel *parcel, const struct workers_outcome *outcome)
 		parcel_try_later(parcel);
 		return;
 	}
-	/* Each worker that was killed at it has taken one message at least. */
+	/* Each worker that was killed at them, or had no more time, has taken one message at least. */
 	if (!session_shut(parcel->socket_fd)) {
 		parcel_await(parcel);
 		return;

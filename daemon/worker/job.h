@@ -35,7 +35,7 @@ enum job_kind {
 	JOB_RESERVE_POOL = 15,		/* of hugetlb memory: make a range's pages its own, without taking them yet */
 	JOB_RECEIVE = 16,		/* look at a connection's next message: the fd that came with it is returned, if it is of job.file */
 	JOB_DISCARD = 17,		/* read a connection's next message away, with what came along */
-	JOB_EMPTY = 18,			/* likewise all messages of connections that were shut down, JOB_MANY_MAX at most */
+	JOB_EMPTY = 18,			/* likewise those of connections that were shut down, JOB_MANY_MAX at most, until it takes long */
 	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
 };
 

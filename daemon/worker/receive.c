@@ -19,6 +19,7 @@
 
 #define SEALS	(F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define LINGER_US	1000
+#define EMPTY_NS	(NS_PER_SEC / 4)	/* of reading away; whoever made that take so long has another turn when others had theirs */
 
 static int
 receive_refuse(struct job_result *result, int r, const char *what)
@@ -134,11 +135,13 @@ receive_discard(int socket_fd)
 	return 0;
 }
 
+/* As far as there is time for it; one message at least. */
 static int
-receive_empty_one(int socket_fd)
+receive_empty_one(int socket_fd, uint64_t until_ns)
 {
 	const int on = 1;
 	struct msghdr message;
+	bool has_more;
 	ssize_t n;
 
 	/* For which there is no room either: so an empty message is told from the end of file. */
@@ -148,18 +151,20 @@ receive_empty_one(int socket_fd)
 		message = (struct msghdr) { 0 };
 		n = recvmsg(socket_fd, &message, MSG_DONTWAIT);
 		/* A peer that closed its end with something unread is told of once, before what is in the queue. */
-	} while (n < 0 ? errno == EINTR || errno == ECONNRESET : n > 0 || message.msg_flags & MSG_CTRUNC);
+		has_more = n < 0 ? errno == EINTR || errno == ECONNRESET : n > 0 || message.msg_flags & MSG_CTRUNC;
+	} while (has_more && clock_monotonic_ns() < until_ns);
 	return 0;
 }
 
 int
 receive_empty(const int *socket_fds, unsigned n_sockets)
 {
+	uint64_t until_ns = clock_monotonic_ns() + EMPTY_NS;
 	int r = 0;
 
 	receive_hurry(true);
-	for (unsigned i = 0; i < n_sockets && r == 0; i++)
-		r = receive_empty_one(socket_fds[i]);
+	for (unsigned i = 0; i < n_sockets && r == 0 && (i == 0 || clock_monotonic_ns() < until_ns); i++)
+		r = receive_empty_one(socket_fds[i], until_ns);
 	receive_hurry(false);
 	return r;
 }

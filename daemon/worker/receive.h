@@ -16,7 +16,7 @@ int receive_object(int socket_fd, const struct job_file *file, struct job_result
 
 /* Reads the next message away, with what came along. 0 or a negative errno. */
 int receive_discard(int socket_fd);
-/* Likewise all that connections which were shut down have, one after the other. */
+/* Likewise all that connections which were shut down have, one after the other; what would take long is left there. */
 int receive_empty(const int *socket_fds, unsigned n_sockets);
 
 #endif

@@ -316,7 +316,8 @@ START_TEST(many_that_have_ended_go_together)
 	cast("works");
 	while (used(uid, ACCOUNTS_ENDED))
 		turn();
-	ck_assert_uint_eq(parcels.workers.n_jobs, parcels.workers.n_deaths + MANY / JOB_MANY_MAX);
+	/* One that got no CPU for long has left the rest to another. */
+	ck_assert_uint_le(parcels.workers.n_jobs, parcels.workers.n_deaths + 2 * MANY / JOB_MANY_MAX);
 	ck_assert_uint_eq(used(uid, ACCOUNTS_CLIENTS), 0);
 	ck_assert_uint_eq(used(uid, ACCOUNTS_DESCRIPTORS), 0);
 	for (unsigned i = 0; i < MANY; i++)

@@ -6,6 +6,7 @@
 #include <check.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -19,6 +20,7 @@
 #include "tests/worker/harness.h"
 
 #define SIZE		(6 * MIB + 12345)
+#define N_LINGERING	200		/* messages of each of two, for a millisecond each: more than a turn's quarter of a second */
 
 static unsigned
 count_fds(pid_t pid)
@@ -83,6 +85,14 @@ fill_queue(int socket_fd, int sent_fd)
 	ck_assert_int_eq(shutdown(socket_fd, SHUT_RDWR), 0);
 }
 
+static bool
+has_message(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 START_TEST(connections_are_emptied_as_many_as_come)
 {
 	struct job job = { .id = 9, .kind = JOB_EMPTY };
@@ -107,10 +117,13 @@ START_TEST(connections_are_emptied_as_many_as_come)
 			if (is_job && i % 2)
 				(void)close(pairs[i][1]);
 		}
-		harness_send(&h, &job, sizeof(job), fds, n);
-		ck_assert(harness_receive(&h, &result));
-		ck_assert_uint_eq(result.id, 9);
-		ck_assert_int_eq(result.status, is_job ? 0 : -EPROTO);
+		/* Once, unless it gets no CPU. */
+		do {
+			harness_send(&h, &job, sizeof(job), fds, n);
+			ck_assert(harness_receive(&h, &result));
+			ck_assert_uint_eq(result.id, 9);
+			ck_assert_int_eq(result.status, is_job ? 0 : -EPROTO);
+		} while (is_job && has_message(fds[n - 1]));
 		for (unsigned i = 0; i < n; i++) {
 			ck_assert_int_eq(recv(pairs[i][0], &byte, 1, MSG_DONTWAIT), is_job ? 0 : 1);
 			(void)close(pairs[i][0]);
@@ -120,6 +133,71 @@ START_TEST(connections_are_emptied_as_many_as_come)
 	}
 	ck_assert_uint_eq(count_fds(h.pid), n_fds);
 	harness_stop(&h);
+}
+END_TEST
+
+/* To nobody who reads: its close waits, as long as a worker lets it. */
+static int
+open_lingering(const struct sockaddr_in *address)
+{
+	const struct linger linger = { .l_onoff = 1, .l_linger = 60 };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const int size = 1;
+	char page[4096] = { 0 };
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	ck_assert_int_eq(connect(fd, (const struct sockaddr *)address, sizeof(*address)), 0);
+	while (send(fd, page, sizeof(page), MSG_DONTWAIT) > 0)
+		;
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	return fd;
+}
+
+static void
+send_lingering(int to, const struct sockaddr_in *address)
+{
+	struct harness peer = { .socket = to };
+
+	for (unsigned i = 0; i < N_LINGERING; i++) {
+		int fd = open_lingering(address);
+
+		harness_send(&peer, "message", 7, &fd, 1);
+		(void)close(fd);
+	}
+}
+
+START_TEST(what_takes_long_is_left_for_another_turn)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), pairs[3][2];
+	socklen_t length = sizeof(address);
+	struct job job = { .id = 9, .kind = JOB_EMPTY };
+	struct job_result result;
+	const int size = 1;
+	unsigned n_jobs = 0;
+	struct harness h;
+
+	(void)setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, length), 0);
+	ck_assert_int_eq(listen(listener, 2 * N_LINGERING), 0);
+	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pairs[i]), 0);
+	send_lingering(pairs[0][1], &address);
+	send_lingering(pairs[1][1], &address);
+	fill_queue(pairs[2][1], listener);
+	harness_start(&h, NULL, NULL);
+	do {
+		harness_send(&h, &job, sizeof(job), (const int[]) { pairs[0][0], pairs[1][0], pairs[2][0] }, 3);
+		ck_assert(harness_receive(&h, &result));
+		ck_assert_int_eq(result.status, 0);
+		ck_assert(n_jobs++ || has_message(pairs[2][0]));
+	} while (has_message(pairs[2][0]));
+	ck_assert(!has_message(pairs[0][0]) && !has_message(pairs[1][0]));
+	harness_stop(&h);
+	for (unsigned i = 0; i < 6; i++)
+		(void)close(pairs[i / 2][i % 2]);
+	(void)close(listener);
 }
 END_TEST
 
@@ -338,6 +416,7 @@ main(void)
 	tcase_set_timeout(tcase, 30);
 	tcase_add_test(tcase, every_descriptor_is_closed);
 	tcase_add_test(tcase, connections_are_emptied_as_many_as_come);
+	tcase_add_test(tcase, what_takes_long_is_left_for_another_turn);
 	tcase_add_test(tcase, messages_of_another_size_are_refused);
 	tcase_add_test(tcase, jobs_that_make_no_sense_are_refused);
 	tcase_add_test(tcase, worker_has_no_privilege_and_is_the_first_to_be_killed);
