@@ -463,7 +463,7 @@ workers_put_back(struct workers *workers, struct workers_job *job)
 static bool
 error_passes(int r)
 {
-	return r == -ETOOMANYREFS || r == -ENOBUFS || r == -ENOMEM || r == -EAGAIN;
+	return r == -ETOOMANYREFS || error_is_passing(-r);
 }
 
 /* Nobody else would say why all stands still: no worker is at fault, and no job. r: of giving it one. */
