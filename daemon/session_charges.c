@@ -18,7 +18,7 @@
 #define FREE_GROUPS	256		/* of a list of them, which costs nothing: more have few */
 #define FREE_UNREAD	8192		/* bytes of what was sent, likewise */
 #define MESSAGE_BYTES	512		/* of the kernel's for a message, at least, besides what is in it */
-#define OWN_FDS		64		/* that may be in flight for workers, and on their way into the box */
+#define OWN_FDS		128		/* that may be in flight for workers, and on their way into the box */
 #define REFRESH_NS	(10 * NS_PER_MS)	/* between two looks at sessions of one uid */
 #define REFRESH_TURN_NS	(NS_PER_MS / 20)	/* of such a look, which goes on with the next one */
 

@@ -157,16 +157,24 @@ session_may_bring_fds(const struct protocol_header *request, size_t size)
 	return size >= sizeof(*request) && request->type == PROTOCOL_RETURN;
 }
 
+ssize_t
+session_receive(int fd, struct msghdr *message, int flags)
+{
+	ssize_t n;
+
+	do
+		n = recvmsg(fd, message, flags | MSG_DONTWAIT);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
+	return n;
+}
+
 int
 session_peek(struct session *session, void *buf, size_t size, size_t *ret_n)
 {
 	struct iovec io = { .iov_base = buf, .iov_len = size };
 	struct msghdr message = { .msg_iov = &io, .msg_iovlen = 1 };
-	ssize_t n;
+	ssize_t n = session_receive(session->fd, &message, MSG_PEEK);
 
-	do
-		n = recvmsg(session->fd, &message, MSG_PEEK | MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN || errno == EWOULDBLOCK ? -EAGAIN : -EPIPE;
 	if (n == 0)
@@ -190,9 +198,7 @@ session_peek(struct session *session, void *buf, size_t size, size_t *ret_n)
 void
 session_consume(struct session *session)
 {
-	/* A peer that has gone meanwhile is told of first, and the request would be there still. */
-	while (recv(session->fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC) < 0 && errno == ECONNRESET)
-		;
+	(void)session_receive(session->fd, &(struct msghdr) { 0 }, 0);
 }
 
 /* One message from there on. Its size, or a negative errno. */
@@ -205,9 +211,7 @@ session_peek_behind(struct session *session, bool *ret_brings_fds)
 
 	if (setsockopt(session->fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)))
 		return -errno;
-	do
-		n = recvmsg(session->fd, &message, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
-	while (n < 0 && errno == EINTR);
+	n = session_receive(session->fd, &message, MSG_PEEK | MSG_TRUNC);
 	*ret_brings_fds = message.msg_flags & MSG_CTRUNC;
 	return n < 0 ? -errno : n;
 }
@@ -253,12 +257,8 @@ session_has_message(int fd, bool *ret_brings_fds)
 		struct cmsghdr align;
 	} control;
 	struct msghdr message = { .msg_control = &control, .msg_controllen = sizeof(control) };
-	ssize_t n;
+	ssize_t n = session_receive(fd, &message, MSG_PEEK);
 
-	/* That the peer has closed its end with something unread is told once, before what is in the queue. */
-	do
-		n = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
-	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	/* Each has credentials, which take all the room that there is. */
 	*ret_brings_fds = n >= 0 && message.msg_flags & MSG_CTRUNC;
 	return n > 0 || (n == 0 && (message.msg_controllen || *ret_brings_fds));

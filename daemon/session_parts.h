@@ -26,6 +26,8 @@ void session_discharge(struct session *session);
  */
 int session_charge_unread(struct session *session, size_t size, char *text);
 
+/* As recvmsg(2), at once; and what is in the queue also where the peer has gone with something unread, which is told once before it. */
+ssize_t session_receive(int fd, struct msghdr *message, int flags);
 /* Peeks one message. 0: a whole one is in *ret_n. SESSION_E_VIOLATION; -EAGAIN: none; -EPIPE: the peer is gone. */
 int session_peek(struct session *session, void *buf, size_t size, size_t *ret_n);
 void session_consume(struct session *session);

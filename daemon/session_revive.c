@@ -135,7 +135,8 @@ uint64_t
 session_pending_serial(const struct session *session)
 {
 	struct protocol_header header;
-	ssize_t n = recv(session->fd, &header, sizeof(header), MSG_PEEK | MSG_DONTWAIT);
+	struct iovec io = { .iov_base = &header, .iov_len = sizeof(header) };
+	ssize_t n = session_receive(session->fd, &(struct msghdr) { .msg_iov = &io, .msg_iovlen = 1 }, MSG_PEEK);
 
 	return n == (ssize_t)sizeof(header) ? header.serial : 0;
 }
@@ -144,6 +145,7 @@ bool
 session_has_pending_detach(const struct session *session, uint32_t attachment, uint64_t generation)
 {
 	struct protocol_detach detach;
+	struct iovec io = { .iov_base = &detach, .iov_len = sizeof(detach) };
 	bool is_found = false;
 	int offset = 0, off = -1;
 
@@ -153,7 +155,7 @@ session_has_pending_detach(const struct session *session, uint32_t attachment, u
 		if (setsockopt(session->fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)))
 			break;
 		/* Its whole length, however much of it is taken. */
-		n = recv(session->fd, &detach, sizeof(detach), MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+		n = session_receive(session->fd, &(struct msghdr) { .msg_iov = &io, .msg_iovlen = 1 }, MSG_PEEK | MSG_TRUNC);
 		if (n <= 0)
 			break;
 		offset += (int)n;

@@ -152,6 +152,43 @@ START_TEST(what_was_answered_is_taken_off)
 }
 END_TEST
 
+/* What it had asked for counts, and what it has sent back since. */
+START_TEST(what_was_asked_for_before_is_seen)
+{
+	struct protocol_detach detach = {
+		.header = { .size = sizeof(detach), .type = PROTOCOL_DETACH, .serial = 7 }, .attachment = 4, .generation = 5,
+	};
+	union {
+		struct protocol_detach detach;
+		char bytes[PROTOCOL_REQUEST_MAX];
+	} request;
+	struct session session = { 0 };
+	int fds[2];
+	size_t n;
+
+	for (unsigned i = 0; i < 3; i++) {
+		dial(fds);
+		session.fd = fds[0];
+		ck_assert_int_eq(send(fds[1], &detach, sizeof(detach), MSG_NOSIGNAL), sizeof(detach));
+		say(fds[0], "a reply", -1);
+		(void)close(fds[1]);
+		switch (i) {
+		case 0:
+			ck_assert_int_eq(session_peek(&session, &request, sizeof(request), &n), 0);
+			ck_assert_uint_eq(n, sizeof(detach));
+			break;
+		case 1:
+			ck_assert_uint_eq(session_pending_serial(&session), 7);
+			break;
+		default:
+			ck_assert(session_has_pending_detach(&session, 4, 5));
+			break;
+		}
+		(void)close(fds[0]);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -163,6 +200,7 @@ main(void)
 	tcase_add_test(tcase, what_brings_descriptors_is_left_there);
 	tcase_add_test(tcase, so_it_is_where_the_peer_has_not_read_all);
 	tcase_add_test(tcase, what_was_answered_is_taken_off);
+	tcase_add_test(tcase, what_was_asked_for_before_is_seen);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
