@@ -9,6 +9,7 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
@@ -72,12 +73,23 @@ look(void)
 	return sight;
 }
 
+/* Its name was taken away, and it is about to be removed: who does that may be killed first. */
+static bool
+is_in_quarantine(void)
+{
+	glob_t found;
+	bool is_there = glob("/dev/shm/.segmentd-quarantine-*/*/p", GLOB_PERIOD, NULL, &found) == 0;
+
+	globfree(&found);
+	return is_there;
+}
+
 static bool
 is_gone(void)
 {
 	struct sight sight = look();
 
-	return !sight.posix && sight.shm_id < 0;
+	return !sight.posix && sight.shm_id < 0 && !is_in_quarantine();
 }
 
 static void
@@ -196,9 +208,12 @@ await_gone(uint64_t ms)
 static bool
 is_left_alone(void)
 {
+	const char *log = harness_daemon_log(&daemon_);
 	struct sight sight = look();
 
-	if (!injector_is_lasting(&injector) || !strstr(harness_daemon_log(&daemon_), "is another, by the kernel's word, and is left alone"))
+	/* The latter where it was told that it was gone, and its key is taken all the same. */
+	if (!injector_is_lasting(&injector) || (!strstr(log, "is another, by the kernel's word, and is left alone") &&
+	    !strstr(log, "It may have been left behind by a segmentd that was killed")))
 		return false;
 	n_left_alone++;
 	(void)shm_unlink("/p");
@@ -296,11 +311,19 @@ tidy_up(void)
 static void
 stop(void *arg)
 {
+	bool is_served = daemon_.audit_pid;
+
 	(void)arg;
-	if (daemon_.audit_pid)
+	if (is_served)
 		tidy_up();
 	injector_end_audit(&daemon_);
 	harness_daemon_stop(&daemon_);
+	/* The daemon's own was killed with it, at whatever it was. */
+	if (!is_served) {
+		(void)setenv("SEGMENTD_AUDIT", harness_audit_program(), 1);
+		tidy_up();
+		(void)unsetenv("SEGMENTD_AUDIT");
+	}
 }
 
 static bool

@@ -183,7 +183,7 @@ injector_describe(const struct injector *injector)
 bool
 injector_is_lasting(const struct injector *injector)
 {
-	static const char *const lasting[] = { "EACCES", "EPERM", "EIO", "ENOTTY", "EINVAL", "EFAULT", "ESRCH" };
+	static const char *const lasting[] = { "EACCES", "EPERM", "EIO", "ENOTTY", "EINVAL", "EFAULT", "ESRCH", "EIDRM" };
 
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(lasting); i++)
 		if (strstr(injector_describe(injector), lasting[i]))
