@@ -21,7 +21,7 @@
 #include "tests/system/suite.h"
 #include "tests/system/world.h"
 
-#define FULL_S		6
+#define FULL_S		3
 #define KEY		0x5e6a1d
 #define WRITTEN		0x5e
 #define N_WRITTEN	4096

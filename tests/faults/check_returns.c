@@ -18,7 +18,7 @@
 #include "tests/system/suite.h"
 #include "tests/system/world.h"
 
-#define FULL_S		6
+#define FULL_S		4
 #define WRITTEN		0x5e
 #define STATUS_LOST	7		/* of the client: its memory did not come back */
 
