@@ -325,12 +325,11 @@ worker_give(struct worker *worker, struct workers_job *job)
 		.msg_control = control.buf,
 		.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds),
 	};
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
-	memcpy(CMSG_DATA(header), fds, sizeof(int) * n_fds);
+	control.align = (struct cmsghdr) {
+		.cmsg_len = CMSG_LEN(sizeof(int) * n_fds), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+	};
+	memcpy(CMSG_DATA(&control.align), fds, sizeof(int) * n_fds);
 	if (sendmsg(worker->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		return -errno;
 	worker->job = job;
