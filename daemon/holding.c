@@ -202,14 +202,21 @@ holding_others(const struct holding *holding)
 bool
 holding_is_alone(struct holding *holding)
 {
+	holding->asks_again = false;
 	if (holding->object.fd < 0)
 		return true;
 	/* No descriptor to ask by: but then nobody was ever given one of it. */
 	if (backend_object_settle(&holding->object))
 		return true;
-	if (holding_others(holding))
+	if (holding_others(holding)) {
+		holding->asks_again = true;
 		return false;
-	return kernelcount_alone(holding->object.fd);
+	}
+	if (kernelcount_alone(holding->object.fd))
+		return true;
+	/* EAGAIN: somebody has it. */
+	holding->asks_again = errno != EAGAIN && error_is_passing(errno);
+	return false;
 }
 
 static void

@@ -30,6 +30,7 @@ struct holding {
 	uint64_t *node_bytes;		/* of data, when it was made: on node 0, 1, ...; NULL: nothing was counted */
 	unsigned n_nodes;
 	bool is_elsewhere;		/* not on the nodes that were asked for, or not spread over them so */
+	bool asks_again;		/* it was not alone, and of that one's leaving nothing tells; or the kernel could not say */
 	bool is_adopted;		/* an earlier daemon's, and not ready here yet: if that fails it is kept, and not given back */
 	uint64_t generation;		/* of its segment; what was adopted has brought its own */
 	uint32_t creator;		/* likewise, by uid; 0: the configuration */

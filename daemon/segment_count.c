@@ -5,7 +5,7 @@
  * them.
  *
  * Where it counts who has them, nothing tells of a change of that count. So while somebody has one whom nobody waits for by
- * other means, and something waits for its being left, the kernel is asked now and again.
+ * other means, and something waits for its being left, the kernel is asked now and again; of any segment where it could not say.
  */
 #include "config.h"
 
@@ -27,7 +27,8 @@ segment_ask_again(struct segment *segment)
 {
 	static const struct timeval delay = { .tv_usec = ASK_MS * 1000 };
 
-	if (!holding_others(&segment->holding))
+	/* As it was when it was not alone: who had it may have gone since. */
+	if (!segment->holding.asks_again)
 		return;
 	if (!segment->count)
 		segment->count = evtimer_new(segment->host->base, segment_on_count, segment);

@@ -26,9 +26,10 @@ static bool
 has_part(enum faults_target target, const struct faults_operation *operation)
 {
 	bool has_audit = operation->asks_audit || operation->asks_audit_alone;
+	bool has_time = !operation->is_long && (!operation->is_slow || harness_is_full());
 
 	return injector_is_wanted(operation->name) && (target == FAULTS_AUDIT ? has_audit : !operation->asks_audit_alone) &&
-	    (!operation->is_slow || harness_is_full() || injector_is_all());
+	    (has_time || injector_is_all());
 }
 
 /* Of all that have a part; in the quick check only so many of them. */

@@ -17,6 +17,7 @@ FAULTS_INJECTOR = tests/faults/injector.c tests/faults/injector.h tests/faults/t
 FAULTS_STARTING = tests/faults/starting.c tests/faults/starting.h $(FAULTS_INJECTOR)
 FAULTS_SCENE = tests/faults/scene.c tests/faults/scene.h tests/faults/operations.c \
 	tests/faults/dying.c tests/faults/dying.h tests/faults/orders.c tests/faults/orders.h \
+	tests/faults/bringing.c tests/faults/bringing.h \
 	tests/faults/auditing.c tests/faults/auditing.h tests/faults/strays.c tests/faults/strays.h \
 	tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_INJECTOR)
 

@@ -9,6 +9,7 @@
 #include <sys/shm.h>
 
 #include "tests/faults/auditing.h"
+#include "tests/faults/bringing.h"
 #include "tests/faults/dying.h"
 #include "tests/faults/orders.h"
 #include "tests/faults/strays.h"
@@ -334,6 +335,9 @@ const struct faults_operation faults_operations[] = {
 	{ "look", .run = look },
 	{ "follow", .run = follow },
 	{ "return", .run = bring_back },
+	{ "bring what nobody wants", .run = bringing_unwanted, .settle = bringing_settle },
+	{ "have nothing to do", .is_long = true, .run = bringing_nothing },
+	{ "remove what others have", .is_long = true, .run = bringing_foreign, .settle = bringing_settle_foreign },
 	{ "die with memfd", .run = dying_memfd, .settle = dying_settle },
 	{ "die with sysv", .run = dying_sysv, .settle = dying_settle },
 	{ "hang up, and die", .run = dying_unheard, .settle = dying_settle },

@@ -32,7 +32,8 @@ struct faults_operation {
 	const char *name;
 	bool asks_audit;			/* segmentd-audit has a part in it */
 	bool asks_audit_alone;			/* and nobody else has: not even the daemon */
-	bool is_slow;				/* it takes seconds, and is left to the full check */
+	bool is_slow;				/* it takes seconds, and is left to the full check; */
+	bool is_long;				/* or so many that it is left to who wants all points */
 	void (*prepare)(struct faults_scene *scene);	/* or NULL: nothing fails yet */
 	int (*run)(struct faults_scene *scene);		/* 0, or what it was refused with */
 	void (*settle)(struct faults_scene *scene);	/* or NULL: nothing fails any more */
