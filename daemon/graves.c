@@ -15,7 +15,7 @@
 #include "base/base.h"
 #include "daemon/graves.h"
 #include "daemon/timer.h"
-#include "daemon/workers.h"
+#include "daemon/worker.h"
 
 #define GRAVES_AT_ONCE	4
 #define GATHER_MS	20		/* a process serves as many as come meanwhile */
@@ -79,7 +79,7 @@ grave_dig(struct grave *grave, int *ret_fd)
 	its = pair[1];
 	for (unsigned i = 0; i < graves->n; i++)
 		(void)fcntl(graves->fds[i], F_SETFD, 0);
-	r = workers_spawn(its, &pid);
+	r = worker_spawn(its, &pid);
 	for (unsigned i = 0; i < graves->n; i++)
 		(void)fcntl(graves->fds[i], F_SETFD, FD_CLOEXEC);
 	if (r)

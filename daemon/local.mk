@@ -102,7 +102,8 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/vigil.c daemon/vigil.h \
 	daemon/who.c daemon/who.h \
 	daemon/who_answer.c daemon/who_answer.h \
-	daemon/workers.c daemon/workers.h daemon/workers_spawn.c
+	daemon/worker.c daemon/worker.h daemon/worker_spawn.c \
+	daemon/workers.c daemon/workers.h
 daemon_libdaemon_la_LIBADD = \
 	daemon/worker/libworker.la client/libcontrol.la host/libhost.la conf/libconf.la systemd/libservice.la \
 	$(EVENT_LIBS) $(SYSTEMD_LIBS) $(CONFIG_LIBS)

@@ -1,138 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * A worker is this same executable under another name (JOB_ARGV0): always of the daemon's own version, also while a
- * package is being upgraded underneath. It gets one end of a socket pair as standard input. Its death is learnt from its
- * pidfd; what it said before it died is read first.
+ * Who gets the next job. There are two queues, and in each uids take turns (daemon/rounds.h). Jobs are begun from the loop alone, when
+ * one is submitted, when a worker has done its job or ended, and when there may be more workers than before.
  */
 #include "config.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "base/base.h"
 #include "daemon/log.h"
-#include "daemon/patience.h"
 #include "daemon/timer.h"
+#include "daemon/worker.h"
 #include "daemon/workers.h"
 #include "host/limits.h"
 
-#define STUCK_SECONDS	10	/* for one job, as daemon/patience.h counts them: a piece takes milliseconds */
 #define IDLE_SECONDS	2
 #define RETRY_MS	20	/* while the kernel has no room for a message */
 #define HINDERED_TRIES	10	/* until administrators hear of it */
 #define SLOW_BYTES	(64 * MIB)	/* a second, at the very least */
-#define LOST_SECONDS	5	/* from its being killed on: who is dead but for a disk that does not answer */
 #define LOST_MAX	16	/* of them no more are made by what users do, and at twice as many by nothing: each is a process */
 #define END_MS		1000	/* of all that were killed at the daemon's end; who has none of a CPU ends after it */
 
-#ifndef P_PIDFD
-#define P_PIDFD		3
-#endif
-
-struct worker {
-	struct workers *workers;
-	pid_t pid;
-	int pidfd;
-	int socket;
-	struct event socket_event;
-	struct event pidfd_event;
-	struct event stuck_event;
-	struct patience patience;	/* while that is pending */
-	struct workers_job *job;
-	uint32_t uid;			/* of the last one */
-	uint64_t job_id;		/* likewise */
-	bool was_stuck;			/* it was killed, and did not die yet */
-	bool is_lost;			/* likewise for long: it waits in the kernel for what may never come, and is not counted */
-	bool is_retired;		/* takes no job any more: it ends, or has ended */
-	LIST_ENTRY(worker) entry;
-};
-
 static void workers_dispatch(struct workers *workers);
 
+/* It is none of ours any more. */
 static void
-worker_free(struct worker *worker)
+workers_drop(struct workers *workers, struct worker *worker)
 {
-	struct workers *workers = worker->workers;
-
-	if (event_initialized(&worker->socket_event))
-		(void)event_del(&worker->socket_event);
-	if (event_initialized(&worker->pidfd_event))
-		(void)event_del(&worker->pidfd_event);
-	if (event_initialized(&worker->stuck_event))
-		(void)event_del(&worker->stuck_event);
-	close_fd(&worker->socket);
-	close_fd(&worker->pidfd);
 	LIST_REMOVE(worker, entry);
 	if (worker->is_lost)
 		workers->n_lost--;
 	else
 		workers->n--;
-	free(worker);
+	worker_free(worker);
 }
 
-/* Receives a message, and the fd that may be with it. As recv. */
-static ssize_t
-worker_receive(struct worker *worker, struct job_result *result, int *ret_fd)
-{
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	struct iovec iov = { .iov_base = result, .iov_len = sizeof(*result) };
-	struct msghdr message = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
-	};
-	const struct cmsghdr *header;
-	ssize_t n;
-
-	do
-		n = recvmsg(worker->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	header = n < 0 ? NULL : CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(ret_fd, CMSG_DATA(header), sizeof(int));
-	return n;
-}
-
-/* Reads one result, if there is one, and hands it to who submitted the job. */
 static void
-worker_read(struct worker *worker)
+workers_on_answer(struct worker *worker, struct workers_job *job, const struct job_result *result, int *fd)
 {
-	cleanup_close int fd = -1;
-	struct job_result result = { 0 };
-	struct workers_outcome outcome = { .result = &result, .fd = &fd };
-	struct workers_job *job = worker->job;
-	ssize_t n = worker_receive(worker, &result, &fd);
+	struct workers_outcome outcome = { .result = result, .fd = fd };
 
-	if (n != (ssize_t)sizeof(result) || !job || result.id != job->job.id)
-		return;
-	result.text[sizeof(result.text) - 1] = '\0';
-	worker->job = NULL;
 	job->worker = NULL;
-	(void)event_del(&worker->stuck_event);
 	job->done(job, &outcome);
 }
 
 static void
-worker_on_socket(evutil_socket_t fd, short what, void *arg)
+workers_on_wait(struct worker *worker)
 {
-	struct worker *worker = arg;
-	struct workers *workers = worker->workers;
-	char byte;
-
-	/* At end of file the pidfd will tell; until it does, a socket that stays readable must not spin. */
-	if (recv(fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) == 0) {
-		(void)event_del(&worker->socket_event);
-		return;
-	}
-	worker_read(worker);
-	workers_dispatch(workers);
+	workers_dispatch(worker->workers);
 }
 
 static unsigned
@@ -143,7 +59,7 @@ job_patience_seconds(const struct workers_job *job)
 	if (job->patience_seconds)
 		return job->patience_seconds;
 	/* A repair is one job however much it is; the others are cut in pieces. */
-	return STUCK_SECONDS + (is_repair ? (unsigned)(job->job.length_bytes / SLOW_BYTES) : 0);
+	return WORKER_STUCK_SECONDS + (is_repair ? (unsigned)(job->job.length_bytes / SLOW_BYTES) : 0);
 }
 
 /* Its worker is of no use to it any more. */
@@ -157,35 +73,15 @@ workers_give_up(struct workers *workers, struct workers_job *job, struct workers
 }
 
 static void
-worker_on_death(evutil_socket_t fd, short what, void *arg)
+workers_on_end(struct worker *worker, struct workers_job *job, int signal)
 {
-	struct worker *worker = arg;
+	struct workers_outcome outcome = { .signal = signal, .was_stuck = worker->was_stuck };
 	struct workers *workers = worker->workers;
-	struct workers_outcome outcome = { .was_stuck = worker->was_stuck };
-	struct workers_job *job;
-	siginfo_t info = { 0 };
 
-	if (waitid((idtype_t)P_PIDFD, (id_t)worker->pidfd, &info, WEXITED | WNOHANG) || info.si_pid == 0)
-		return;
-	worker_read(worker);
-	if (info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED)
-		outcome.signal = info.si_status;
-	job = worker->job;
-	worker_free(worker);
+	workers_drop(workers, worker);
 	if (job)
 		workers_give_up(workers, job, &outcome);
 	workers_dispatch(workers);
-}
-
-static void
-worker_look_in(struct worker *worker, uint64_t ns)
-{
-	const struct timeval delay = {
-		.tv_sec = (time_t)(ns / NS_PER_SEC),
-		.tv_usec = (suseconds_t)(ns % NS_PER_SEC / 1000),
-	};
-
-	timer_add(&worker->stuck_event, &delay);
 }
 
 /* Nobody else would say why jobs are not begun. */
@@ -200,19 +96,13 @@ workers_tell_lost(const struct workers *workers)
 		    workers->n_lost == LOST_MAX ? "nothing more that is a user's doing" : "nothing that needs them");
 }
 
-/*
- * Killed, it does nothing any more but what the kernel is at for it. Its job has failed, and its place is another one's; it is
- * reaped when it dies.
- */
+/* Its job has failed, and its place is another one's; it is reaped when it dies. */
 static void
-worker_lose(struct worker *worker)
+workers_on_loss(struct worker *worker, struct workers_job *job)
 {
 	struct workers_outcome outcome = { .was_stuck = true };
 	struct workers *workers = worker->workers;
-	struct workers_job *job = take_ptr(worker->job);
 
-	worker->is_lost = true;
-	worker->is_retired = true;
 	workers->n--;
 	workers->n_lost++;
 	workers_tell_lost(workers);
@@ -221,81 +111,12 @@ worker_lose(struct worker *worker)
 	workers_dispatch(workers);
 }
 
-static void
-worker_on_look(evutil_socket_t fd, short what, void *arg)
-{
-	struct worker *worker = arg;
-	uint64_t again_ns;
-
-	if (worker->was_stuck) {
-		worker_lose(worker);
-		return;
-	}
-	/* Our child and not reaped: the pid is still its. */
-	again_ns = patience_look(&worker->patience, worker->pid);
-	if (again_ns) {
-		worker_look_in(worker, again_ns);
-		return;
-	}
-	worker->was_stuck = true;
-	(void)kill(worker->pid, SIGKILL);
-	worker_look_in(worker, LOST_SECONDS * NS_PER_SEC);
-}
-
-/* From now on it may take so long, for its job or to end. */
-static void
-worker_limit(struct worker *worker, unsigned seconds)
-{
-	worker_look_in(worker, patience_begin(&worker->patience, seconds * NS_PER_SEC, worker->pid));
-}
-
-/* One that nobody hears, or whose death nobody hears of, is none. */
-static int
-worker_listen(struct worker *worker)
-{
-	struct event_base *base = worker->workers->base;
-
-	(void)event_assign(&worker->socket_event, base, worker->socket, EV_READ | EV_PERSIST, worker_on_socket, worker);
-	(void)event_assign(&worker->pidfd_event, base, worker->pidfd, EV_READ | EV_PERSIST, worker_on_death, worker);
-	(void)evtimer_assign(&worker->stuck_event, base, worker_on_look, worker);
-	return event_add(&worker->socket_event, NULL) || event_add(&worker->pidfd_event, NULL) ? -ENOMEM : 0;
-}
-
-static int
-worker_new(struct workers *workers)
-{
-	int pair[2];
-	struct worker *worker = calloc(1, sizeof(*worker));
-	int r;
-
-	if (!worker)
-		return -ENOMEM;
-	*worker = (struct worker) { .workers = workers, .pidfd = -1, .socket = -1 };
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
-		r = -errno;
-		free(worker);
-		return r;
-	}
-	r = workers_spawn(pair[1], &worker->pid);
-	close_fd(&pair[1]);
-	if (r) {
-		close_fd(&pair[0]);
-		free(worker);
-		return r;
-	}
-	worker->socket = pair[0];
-	LIST_INSERT_HEAD(&workers->list, worker, entry);
-	workers->n++;
-	worker->pidfd = (int)syscall(SYS_pidfd_open, worker->pid, 0);
-	r = worker->pidfd < 0 ? -errno : worker_listen(worker);
-	if (r) {
-		(void)kill(worker->pid, SIGKILL);
-		while (waitpid(worker->pid, NULL, 0) < 0 && errno == EINTR)
-			;
-		worker_free(worker);
-	}
-	return r;
-}
+static const struct worker_owner workers_owner = {
+	.answered = workers_on_answer,
+	.waits = workers_on_wait,
+	.ended = workers_on_end,
+	.lost = workers_on_loss,
+};
 
 /* Who it is about. How many. */
 static size_t
@@ -310,34 +131,18 @@ job_fds(struct workers_job *job, int *ret_fds)
 }
 
 static int
-worker_give(struct worker *worker, struct workers_job *job)
+workers_give(struct worker *worker, struct workers_job *job)
 {
-	int fds[JOB_MANY_MAX];
-	size_t n_fds = job_fds(job, fds);
-	union {
-		char buf[CMSG_SPACE(sizeof(int) * JOB_MANY_MAX)];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec io = { .iov_base = &job->job, .iov_len = sizeof(job->job) };
-	struct msghdr message = {
-		.msg_iov = &io,
-		.msg_iovlen = 1,
-		.msg_control = control.buf,
-		.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds),
+	struct worker_task task = {
+		.job = job, .message = &job->job, .uid = job->uid, .patience_seconds = job_patience_seconds(job),
 	};
+	int r;
 
-	control.align = (struct cmsghdr) {
-		.cmsg_len = CMSG_LEN(sizeof(int) * n_fds), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-	};
-	memcpy(CMSG_DATA(&control.align), fds, sizeof(int) * n_fds);
-	if (sendmsg(worker->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		return -errno;
-	worker->job = job;
-	worker->uid = job->uid;
-	worker->job_id = job->job.id;
-	job->worker = worker;
-	worker_limit(worker, job_patience_seconds(job));
-	return 0;
+	task.n_fds = job_fds(job, task.fds);
+	r = worker_give(worker, &task);
+	if (r == 0)
+		job->worker = worker;
+	return r;
 }
 
 /* What those who work are at. */
@@ -487,11 +292,16 @@ workers_tell_hindrance(struct workers *workers, int r)
 static struct worker *
 workers_start_one(struct workers *workers, const struct workers_load *load, int *ret_r)
 {
-	if (workers->n < max_u64(workers->n_max, load->n_busy + 1))
-		*ret_r = worker_new(workers);
-	else
+	struct worker *worker;
+
+	if (workers->n >= max_u64(workers->n_max, load->n_busy + 1))
 		return NULL;
-	return *ret_r ? NULL : LIST_FIRST(&workers->list);
+	*ret_r = worker_new(workers->base, &workers_owner, workers, &worker);
+	if (*ret_r)
+		return NULL;
+	LIST_INSERT_HEAD(&workers->list, worker, entry);
+	workers->n++;
+	return worker;
 }
 
 /* Gives jobs to workers until either runs out. */
@@ -515,7 +325,7 @@ workers_dispatch(struct workers *workers)
 			return;
 		workers_serve(workers, job);
 		if (worker)
-			r = worker_give(worker, job);
+			r = workers_give(worker, job);
 		if (worker)
 			workers_tell_hindrance(workers, r);
 		if (worker && (r == -EPIPE || r == -ECONNRESET)) {
@@ -545,7 +355,7 @@ workers_on_dispatch(evutil_socket_t fd, short what, void *arg)
 	workers_dispatch(arg);
 }
 
-/* Ends workers without a job: at end of file they go by themselves, and their pidfd says when. */
+/* Ends workers without a job. */
 static void
 workers_on_idle(evutil_socket_t fd, short what, void *arg)
 {
@@ -560,14 +370,8 @@ workers_on_idle(evutil_socket_t fd, short what, void *arg)
 		timer_add(&workers->idle_event, &idle);
 		return;
 	}
-	LIST_FOREACH(worker, &workers->list, entry) {
-		(void)event_del(&worker->socket_event);
-		(void)shutdown(worker->socket, SHUT_RDWR);
-		/* One that was stopped does not hear of it, and would keep its place from others for ever. */
-		if (!worker->is_retired)
-			worker_limit(worker, STUCK_SECONDS);
-		worker->is_retired = true;
-	}
+	LIST_FOREACH(worker, &workers->list, entry)
+		worker_dismiss(worker);
 }
 
 void
@@ -591,22 +395,6 @@ workers_set_max(struct workers *workers, unsigned n_max)
 		timer_add(&workers->dispatch_event, &now);
 }
 
-/*
- * Dying takes CPU time too, and who ends is in nobody's haste but ours. One that is not done in time is not waited for: with us
- * it loses its parent, and whoever takes it over reaps it.
- */
-static void
-worker_reap(struct worker *worker, uint64_t until_ns)
-{
-	struct pollfd pollfd = { .fd = worker->pidfd, .events = POLLIN };
-	uint64_t now_ns = clock_monotonic_ns();
-	int ms = now_ns < until_ns ? (int)((until_ns - now_ns) / NS_PER_MS) : 0;
-
-	while (poll(&pollfd, 1, ms) < 0 && errno == EINTR)
-		;
-	(void)waitpid(worker->pid, NULL, WNOHANG);
-}
-
 void
 workers_deinit(struct workers *workers)
 {
@@ -616,10 +404,10 @@ workers_deinit(struct workers *workers)
 	if (!workers->base)
 		return;
 	LIST_FOREACH(worker, &workers->list, entry)
-		(void)kill(worker->pid, SIGKILL);
+		worker_kill(worker);
 	while ((worker = LIST_FIRST(&workers->list))) {
 		worker_reap(worker, until_ns);
-		worker_free(worker);
+		workers_drop(workers, worker);
 	}
 	(void)evtimer_del(&workers->idle_event);
 	(void)evtimer_del(&workers->dispatch_event);
@@ -655,11 +443,8 @@ workers_cancel(struct workers_job *job)
 void
 workers_hurry(struct workers_job *job)
 {
-	const struct job cancel = { .id = job->job.id, .kind = JOB_CANCEL };
-
-	/* One that is dying does not hear of it, and need not; a second one to the same job is dropped. */
 	if (job->worker)
-		(void)send(job->worker->socket, &cancel, sizeof(cancel), MSG_NOSIGNAL | MSG_DONTWAIT);
+		worker_hurry(job->worker);
 }
 
 unsigned

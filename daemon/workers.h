@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * Worker processes and the queue of their jobs. A worker may be killed at any moment (that is what it is for): its job
- * fails with the signal, nothing else does. Workers are started when there is work, and end when there was none for a while.
+ * All worker processes (daemon/worker.h is one of them) and the queue of their jobs. A worker may be killed at any moment (that is what
+ * it is for): its job fails with the signal, nothing else does. Workers are started when there is work, and end when there was none for
+ * a while.
  * Uids take turns; and while all workers are busy with one uid's jobs there is one more for the others. Of those that were killed and
  * do not end there are not more and more: then jobs wait that are users' doing.
  */
@@ -84,12 +85,6 @@ void workers_hurry(struct workers_job *job);
 unsigned workers_n_lost(const struct workers *workers, uint32_t uid);
 /* Whether one is that had the job of this id: another at the same would come to no end either. */
 bool workers_has_lost(const struct workers *workers, uint64_t id);
-
-/*
- * Starts a process that is in no pool, with one end of a pair of sockets as its standard input: it does what it is told there, and ends
- * at end of file. Who starts it reaps it. 0 or a negative errno.
- */
-int workers_spawn(int socket, pid_t *ret_pid);
 
 /* Copies the pids of the workers there are, max at most. How many. */
 size_t workers_pids(const struct workers *workers, pid_t *pids, size_t max);

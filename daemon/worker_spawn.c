@@ -8,7 +8,7 @@
 #include <spawn.h>
 
 #include "base/base.h"
-#include "daemon/workers.h"
+#include "daemon/worker.h"
 
 extern char **environ;
 
@@ -37,7 +37,7 @@ worker_environment(void)
 }
 
 int
-workers_spawn(int socket, pid_t *ret_pid)
+worker_spawn(int socket, pid_t *ret_pid)
 {
 	static char argv0[] = JOB_ARGV0;
 	char *argv[] = { argv0, NULL };
