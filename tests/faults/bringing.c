@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 
@@ -57,6 +58,64 @@ bringing_settle(struct faults_scene *scene)
 		r = harness_ask(&scene->watcher, PROTOCOL_METRICS, &request, sizeof(request), &reply);
 		harness_assert(r == 0, "metrics: %s", strerror(-r));
 	} while (suite_figure_of(&reply, "segmentd_charged{kind=\"ended\"}"));
+}
+
+/* It is refused when a worker has read it away: that is the only answer, and 0 then. */
+static int
+bring_to(struct faults_scene *scene, const struct harness_conn *conn)
+{
+	struct protocol_return request = {
+		.header = { .size = sizeof(request), .type = PROTOCOL_RETURN, .serial = 7 },
+		.generation = 7, .attachment = 7, .flags = PROTOCOL_RETURN_DATA,
+	};
+	int fds[2], fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	struct harness_reply reply;
+	ssize_t n;
+
+	fds[0] = fds[1] = fd;
+	n = harness_send(conn->fd, &request, sizeof(request), fds, 2);
+	(void)close(fd);
+	n = n < 0 ? -ENOTCONN : harness_receive(conn->fd, &reply);
+	harness_assert(n != -ETIMEDOUT, "what was brought is not refused; failed: %s", injector_describe(&scene->injector));
+	if (n <= 0)
+		return -ENOTCONN;
+	return reply.header.status == -ESTALE ? 0 : reply.header.status ? reply.header.status : -EPROTO;
+}
+
+static int
+bring(struct faults_scene *scene)
+{
+	struct harness_conn conn;
+	int r = scene_dial(scene, &conn);
+
+	r = r ? r : bring_to(scene, &conn);
+	harness_close(&conn);
+	return r;
+}
+
+/* A worker that has been given something once, and has time for more. */
+void
+bringing_prepare_stuck(struct faults_scene *scene)
+{
+	int r = bring(scene);
+
+	harness_assert(r == 0, "what was brought is refused with %d: %s", r, strerror(-r));
+}
+
+/* It goes no further than a signal lets it: the one that has something to do is killed for that, and another one does it. */
+int
+bringing_stuck(struct faults_scene *scene)
+{
+	pid_t pids[16];
+	size_t n = harness_children(scene->manager.daemon.pid, pids, BASE_ARRAY_SIZE(pids));
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		(void)kill(pids[i], SIGSTOP);
+	r = bring(scene);
+	for (size_t i = 0; i < n; i++)
+		(void)kill(pids[i], SIGCONT);
+	return r;
 }
 
 int

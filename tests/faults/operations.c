@@ -336,6 +336,8 @@ const struct faults_operation faults_operations[] = {
 	{ "follow", .run = follow },
 	{ "return", .run = bring_back },
 	{ "bring what nobody wants", .run = bringing_unwanted, .settle = bringing_settle },
+	{ "bring it to who is stuck", .is_long = true, .prepare = bringing_prepare_stuck, .run = bringing_stuck,
+	    .settle = bringing_settle },
 	{ "have nothing to do", .is_long = true, .run = bringing_nothing },
 	{ "remove what others have", .is_long = true, .run = bringing_foreign, .settle = bringing_settle_foreign },
 	{ "die with memfd", .run = dying_memfd, .settle = dying_settle },
