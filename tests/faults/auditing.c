@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/shm.h>
+#include <sys/syscall.h>
 
 #include "tests/faults/asleep.h"
 #include "tests/faults/auditing.h"
@@ -14,6 +15,7 @@
 #include "tests/system/suite.h"
 
 #define ROWS		32
+#define IDLE_MS		8000		/* at most, of what has two seconds */
 
 /* Who has it is told, or that not all was seen, and why. A process that is told of is told rightly. */
 static int
@@ -93,6 +95,17 @@ auditing_who_sysv(struct faults_scene *scene)
 	return ask_who(scene, "y");
 }
 
+static bool
+is_audit(pid_t pid)
+{
+	char path[64], name[32] = "";
+	cleanup_close int fd = -1;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && read(fd, name, sizeof(name) - 1) > 0 && strncmp(name, "segmentd-audit", 14) == 0;
+}
+
 /* What answers ends after a while without questions: the next operation is to have a new one at once. */
 static void
 end_audits_of(pid_t parent)
@@ -101,12 +114,7 @@ end_audits_of(pid_t parent)
 	size_t n = harness_children(parent, pids, BASE_ARRAY_SIZE(pids));
 
 	for (size_t i = 0; i < n; i++) {
-		char path[64], name[32] = "";
-		cleanup_close int fd = -1;
-
-		(void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)pids[i]);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0 || read(fd, name, sizeof(name) - 1) <= 0 || strncmp(name, "segmentd-audit", 14) != 0)
+		if (!is_audit(pids[i]))
 			continue;
 		/* It is not torn from a removal. */
 		asleep_await_end(pids[i]);
@@ -120,6 +128,43 @@ auditing_end(struct faults_scene *scene)
 	end_audits_of(scene->manager.daemon.pid);
 	if (scene->manager.daemon.audit_pid)
 		end_audits_of(scene->manager.daemon.audit_pid);
+}
+
+/* False: they have not. */
+static bool
+await_ends_of(pid_t parent, uint64_t deadline_ns)
+{
+	pid_t pids[16];
+	size_t n = harness_children(parent, pids, BASE_ARRAY_SIZE(pids));
+
+	for (size_t i = 0; i < n; i++) {
+		cleanup_close int pidfd = is_audit(pids[i]) ? (int)syscall(SYS_pidfd_open, pids[i], 0) : -1;
+		struct pollfd fd = { .fd = pidfd, .events = POLLIN };
+		uint64_t now_ns = clock_monotonic_ns();
+
+		if (pidfd >= 0 && (now_ns >= deadline_ns || poll(&fd, 1, (int)((deadline_ns - now_ns) / NS_PER_MS) + 1) == 0))
+			return false;
+	}
+	return true;
+}
+
+void
+auditing_prepare_idle(struct faults_scene *scene)
+{
+	int r = ask_who_by(scene, &scene->watcher, "m");
+
+	harness_assert(r == 0 || r == -EAGAIN, "who has it: %s", strerror(-r));
+}
+
+int
+auditing_idle(struct faults_scene *scene)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + IDLE_MS * NS_PER_MS;
+
+	if (!await_ends_of(scene->manager.daemon.pid, deadline_ns) ||
+	    (scene->manager.daemon.audit_pid && !await_ends_of(scene->manager.daemon.audit_pid, deadline_ns)))
+		return -ETIMEDOUT;
+	return 0;
 }
 
 void

@@ -11,6 +11,10 @@ int auditing_who_posix(struct faults_scene *scene);
 int auditing_who_sysv(struct faults_scene *scene);
 void auditing_settle_who(struct faults_scene *scene);
 
+/* Whoever answered ends that is asked nothing more for a while. */
+void auditing_prepare_idle(struct faults_scene *scene);
+int auditing_idle(struct faults_scene *scene);
+
 /* Whoever asks next has a new one. */
 void auditing_end(struct faults_scene *scene);
 

@@ -3,12 +3,13 @@
 /*
  * Every allocation, or every system call, of a start fails once; of the first one, and of one that takes over from a daemon that was
  * killed or has handed over. It becomes ready, or says which segment is not, or ends: not with 0, and with a sentence. Likewise of an
- * end. The next start then becomes ready in full, with what clients have written, and its stop leaves nothing.
+ * end; and of a start that comes to nothing anyway, which rests before it ends, for its manager's sake. The next start then becomes ready in full, with what clients have written, and its stop leaves nothing.
  */
 #include "config.h"
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/shm.h>
 
 #include "tests/faults/points.h"
@@ -21,6 +22,7 @@
 #define FULL_S		4
 #define ROWS		8
 #define WRITTEN		0x5e
+#define REST_NS		(2 * NS_PER_SEC)
 
 static const char body[] =
     "segments = (\n"
@@ -35,6 +37,7 @@ struct kind {
 	int ended_by;			/* how the one before it ended; 0: there was none */
 	enum faults_target target;
 	bool is_end;			/* it fails in that very end, and not in the start after it */
+	bool is_hopeless;		/* its state_dir cannot be written: two seconds each, which only who wants all points has */
 };
 
 static const struct kind kinds[] = {
@@ -44,6 +47,8 @@ static const struct kind kinds[] = {
 	{ "the start after a handover", SIGUSR2, FAULTS_DAEMON },
 	{ "the handover", SIGUSR2, FAULTS_DAEMON, .is_end = true },
 	{ "the stop", SIGTERM, FAULTS_DAEMON, .is_end = true },
+	{ "a first start that comes to nothing", 0, FAULTS_DAEMON, .is_hopeless = true },
+	{ "a start after a kill that comes to nothing", SIGKILL, FAULTS_DAEMON, .is_hopeless = true },
 };
 
 static struct harness_manager manager;
@@ -52,12 +57,26 @@ static struct points points;
 static unsigned n_ready, n_degraded, n_ended, n_lost;
 
 static void
-launch(void)
+launch_as(void (*before_exec)(void *arg))
 {
-	manager.daemon.before_exec = injector_prepare;
+	manager.daemon.before_exec = before_exec;
 	manager.daemon.before_exec_arg = &injector;
 	harness_manager_launch(&manager);
 	injector_take(&injector, manager.daemon.pid);
+}
+
+static void
+launch(void)
+{
+	launch_as(injector_prepare);
+}
+
+/* As of a unit of its manager's own, which is started again at once whenever it ends. */
+static void
+be_a_unit(void *arg)
+{
+	(void)setenv("INVOCATION_ID", "0123456789abcdef0123456789abcdef", 1);
+	injector_prepare(arg);
 }
 
 /* What it has come to: 'r'eady, 'f'ailed in part, or 'e'nded. */
@@ -137,6 +156,51 @@ fail_in_end(const struct kind *kind, unsigned variant, uint64_t at)
 	n_ended++;
 	if (status)
 		starting_expect_sentence(&manager.daemon, &injector, status);
+	launch();
+	harness_manager_await_ready(&manager);
+	return injector_has_failed(&injector);
+}
+
+/* The mounts are the world's own. */
+static void
+forbid_state(void)
+{
+	const char *path = manager.daemon.state;
+
+	harness_assert(mount(path, path, NULL, MS_BIND, NULL) == 0 &&
+	    mount(NULL, path, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) == 0, "mount: %s", strerror(errno));
+}
+
+static void
+permit_state(void)
+{
+	harness_assert(umount2(manager.daemon.state, MNT_DETACH) == 0, "umount: %s", strerror(errno));
+}
+
+/* Whatever else fails: it ends not sooner than two seconds after its start. */
+static bool
+fail_in_vain(const struct kind *kind, unsigned variant, uint64_t at)
+{
+	struct pollfd fd = { .events = POLLIN };
+	uint64_t since_ns;
+	int status;
+
+	forbid_state();
+	injector_arm(&injector, kind->target, variant, at);
+	since_ns = clock_monotonic_ns();
+	launch_as(be_a_unit);
+	fd.fd = manager.daemon.pidfd;
+	harness_assert(poll(&fd, 1, HARNESS_TIMEOUT_MS) == 1, "it does not end; failed: %s", injector_describe(&injector));
+	since_ns = clock_monotonic_ns() - since_ns;
+	status = harness_daemon_await_exit(&manager.daemon);
+	harness_manager_hear(&manager);
+	injector_disarm(&injector);
+	permit_state();
+	n_ended++;
+	harness_assert(status == 1 && strstr(harness_daemon_log(&manager.daemon), "rror"), "it ended with %d; failed: %s", status,
+	    injector_describe(&injector));
+	harness_assert(since_ns >= REST_NS, "it ended after %ju ms; failed: %s", (uintmax_t)(since_ns / NS_PER_MS),
+	    injector_describe(&injector));
 	launch();
 	harness_manager_await_ready(&manager);
 	return injector_has_failed(&injector);
@@ -258,7 +322,10 @@ fail_at(const struct points_row *row, uint64_t at)
 	bool has_failed;
 
 	begin(kind, &client);
-	has_failed = kind->is_end ? fail_in_end(kind, row->variant, at) : fail_in_start(kind, row->variant, at);
+	if (kind->is_hopeless)
+		has_failed = fail_in_vain(kind, row->variant, at);
+	else
+		has_failed = kind->is_end ? fail_in_end(kind, row->variant, at) : fail_in_start(kind, row->variant, at);
 	harness_open(&watcher, manager.daemon.socket);
 	harness_assert(harness_list(&watcher, rows, ROWS) == BASE_ARRAY_SIZE(names), "not all are there");
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(names); i++)
@@ -275,7 +342,7 @@ START_TEST(one_fails_in_a_start_or_an_end)
 {
 	const struct kind *kind = &kinds[_i];
 
-	if (!injector_is_wanted(kind->name))
+	if (!injector_is_wanted(kind->name) || (kind->is_hopeless && !injector_is_all()))
 		return;
 	world_enter();
 	points_init(&points, &injector, fail_at);

@@ -361,6 +361,8 @@ const struct faults_operation faults_operations[] = {
 	{ "who has memfd", .asks_audit = true, .run = auditing_who_memfd, .settle = auditing_settle_who },
 	{ "who has posix", .asks_audit = true, .run = auditing_who_posix, .settle = auditing_settle_who },
 	{ "who has sysv", .asks_audit = true, .run = auditing_who_sysv, .settle = auditing_settle_who },
+	{ "ask no more", .asks_audit = true, .is_long = true, .prepare = auditing_prepare_idle, .run = auditing_idle,
+	    .settle = auditing_settle_who },
 	{ "orphans", .asks_audit = true, .prepare = strays_prepare_posix, .run = strays_sweep_posix, .settle = strays_settle_posix },
 	{ "orphans of sysv", .asks_audit = true, .is_slow = true, .prepare = strays_prepare_sysv, .run = strays_sweep_sysv,
 	    .settle = strays_settle_sysv },
