@@ -44,6 +44,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/orphans_names.c daemon/orphans_names.h \
 	daemon/orphans_posix.c daemon/orphans_posix.h daemon/orphans_posix_ask.c \
 	daemon/orphans_rules.c daemon/orphans_rules.h \
+	daemon/orphans_scan.c daemon/orphans_scan.h \
 	daemon/orphans_sysv.c \
 	daemon/orphans_tell.c \
 	daemon/parcels.c daemon/parcels.h \

@@ -196,6 +196,7 @@ manager_init_orphans(struct manager *manager)
 		.base = manager->base,
 		.events = &manager->events,
 		.directory = BACKEND_SHM_DIR,
+		.workers = &manager->io_workers,
 		.judge = orphans_judge_ask,
 		.forget = orphans_judge_forget,
 		.judge_arg = &manager->auditor,
@@ -498,6 +499,7 @@ manager_deinit(struct manager *manager)
 	/* Before the segments, whose provisioning they work on. */
 	workers_deinit(&manager->workers);
 	workers_deinit(&manager->io_workers);
+	orphans_free_scans(&manager->orphans);
 	who_deinit(&manager->who);
 	auditor_deinit(&manager->auditor);
 	parser_deinit(&manager->parser);

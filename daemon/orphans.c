@@ -189,6 +189,7 @@ orphans_init(struct orphans *orphans, const struct orphans_host *host)
 		.removed_limit = LOG_LIMIT(1000),
 		.unknown_limit = LOG_LIMIT(5),
 	};
+	LIST_INIT(&orphans->scans);
 	(void)evtimer_assign(&orphans->garbage_event, host->base, orphans_on_garbage, orphans);
 }
 
@@ -203,6 +204,12 @@ orphans_deinit(struct orphans *orphans)
 	(void)orphans_names_free_some(&orphans->garbage, UINT64_MAX);
 	(void)event_del(&orphans->garbage_event);
 	orphans->host.base = NULL;
+}
+
+void
+orphans_free_scans(struct orphans *orphans)
+{
+	orphans_scans_free(&orphans->scans);
 }
 
 static int

@@ -21,6 +21,7 @@
 #include "daemon/log.h"
 #include "daemon/orphans_names.h"
 #include "daemon/orphans_rules.h"
+#include "daemon/orphans_scan.h"
 #include "host/audit.h"
 
 #define ORPHANS_BATCH		200	/* objects of one question: as many as a message has room for */
@@ -60,6 +61,7 @@ struct orphans_host {
 	struct event_base *base;
 	struct events *events;		/* NULL: nobody is told */
 	const char *directory;		/* of POSIX objects */
+	struct workers *workers;	/* that list it */
 	orphans_judge_fn judge;
 	orphans_forget_fn forget;
 	void *judge_arg;
@@ -71,6 +73,7 @@ struct orphans {
 	struct orphans_host host;
 	struct orphans_rules *rules;
 	struct orphans_posix *posix;	/* while there are rules of that kind */
+	struct orphans_scans scans;	/* with those that nobody waits for */
 	struct orphans_sysv *sysv;
 	size_t max_entries;
 	uint64_t retry_ns;		/* how long it waits before it asks again, after it could not; 0: it could */
@@ -88,6 +91,8 @@ struct orphans {
 /* Without rules. */
 void orphans_init(struct orphans *orphans, const struct orphans_host *host);
 void orphans_deinit(struct orphans *orphans);
+/* After the workers have ended. */
+void orphans_free_scans(struct orphans *orphans);
 
 /*
  * These rules count from now on; takes the list over. Where nothing differs, nothing changes; else all that falls under a rule

@@ -165,63 +165,86 @@ orphans_posix_read(struct orphans_posix *posix, uint64_t until_ns)
 static void
 posix_end_scan(struct orphans_posix *posix, uint64_t now_ns)
 {
-	(void)closedir(take_ptr(posix->scan));
+	posix->scan = orphans_scan_free(posix->scan);
 	posix->scan_at_ns = now_ns + orphans_rest_ns(posix->scan_ns, ORPHANS_POSIX_SCAN_REST_NS);
 }
 
-/* Begins one, if that is due. Whether one is under way. */
+/* It could not be done, and is to be done later. */
+static void
+posix_put_off_scan(struct orphans_posix *posix, int r, const char *text)
+{
+	posix->scan = orphans_scan_free(posix->scan);
+	posix->wants_scan = true;
+	posix->scan_at_ns = clock_monotonic_ns() + REWATCH_NS;
+	/* Said once, and again only after it had worked. */
+	if (!posix->is_put_off)
+		log_write(MESSAGE_ORPHANS_LATER, &(struct log_about) { .error = r }, "what there is in %s cannot be listed, and what falls "
+		    "under a rule of orphans there stays until it can: %s; it is tried again every %u s",
+		    posix->orphans->host.directory, text, (unsigned)(REWATCH_NS / NS_PER_SEC));
+	posix->is_put_off = true;
+}
+
+static void
+posix_on_scan(struct orphans_scan *scan, int r, const char *text, void *arg)
+{
+	struct orphans_posix *posix = arg;
+
+	if (r)
+		posix_put_off_scan(posix, r, text);
+	else
+		posix->is_put_off = false;
+	orphans_set_timer(&posix->turn_event, 0);
+}
+
+/* Begins one, if that is due. Whether there are names of one. */
 static bool
 posix_begin_scan(struct orphans_posix *posix, uint64_t now_ns)
 {
-	int fd;
+	int r;
 
 	if (posix->scan)
-		return true;
+		return !posix->scan->is_out;
 	if (!posix->wants_scan || now_ns < posix->scan_at_ns || posix->is_lost)
 		return false;
 	posix->wants_scan = false;
 	posix->scan_ns = 0;
-	fd = openat(posix->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	posix->scan = fd < 0 ? NULL : fdopendir(fd);
-	if (posix->scan)
-		return true;
-	close_fd(&fd);
-	posix->wants_scan = true;
-	posix->scan_at_ns = now_ns + REWATCH_NS;
+	r = orphans_scan_new(&posix->orphans->scans, posix->orphans->host.workers, posix->dir_fd, posix_on_scan, posix, &posix->scan);
+	if (r)
+		posix_put_off_scan(posix, r, strerror(-r));
 	return false;
 }
 
 /* One that is known already is as if it were not: what was told of it meanwhile is lost. */
 static void
-posix_scan_name(struct orphans_posix *posix, const struct dirent *entry, uint64_t now_ns)
+posix_scan_name(struct orphans_posix *posix, const char *text, uint64_t now_ns)
 {
-	struct orphans_name *name;
+	struct orphans_name *name = orphans_names_find(&posix->names, text);
 
-	if (entry->d_type != DT_REG && entry->d_type != DT_UNKNOWN)
-		return;
-	name = orphans_names_find(&posix->names, entry->d_name);
 	if (name)
 		orphans_posix_touch(posix, name, now_ns, false);
 	else
-		posix_add(posix, entry->d_name, now_ns, false);
+		posix_add(posix, text, now_ns, false);
 }
 
 static void
 posix_scan(struct orphans_posix *posix, uint64_t until_ns)
 {
 	uint64_t begun_ns = orphans_spent_ns(), now_ns = clock_monotonic_ns();
-	const struct dirent *entry;
+	const char *text;
 	unsigned n = 0;
 
-	while ((entry = readdir(posix->scan))) {
-		posix_scan_name(posix, entry, now_ns);
+	while ((text = orphans_scan_next(posix->scan))) {
+		posix_scan_name(posix, text, now_ns);
 		if (++n % 16 == 0 && (now_ns = clock_monotonic_ns()) >= until_ns)
 			break;
 	}
 	now_ns = clock_monotonic_ns();
 	posix->scan_ns += orphans_spent_ns() - begun_ns;
-	if (!entry)
-		posix_end_scan(posix, now_ns);
+	if (text)
+		return;
+	/* The others are looked at once there are fewer. */
+	posix->is_full |= posix->scan->is_cut;
+	posix_end_scan(posix, now_ns);
 }
 
 /* The watch, and turns. */
@@ -264,10 +287,13 @@ posix_next_ns(const struct orphans_posix *posix)
 	const struct orphans_name *first = orphans_names_first(&posix->names);
 	uint64_t next_ns = posix->is_resting ? posix->read_at_ns : UINT64_MAX;
 
-	if (posix->has_read || posix->scan || posix->is_settling)
+	if (posix->has_read || (posix->scan && !posix->scan->is_out) || posix->is_settling)
 		return 0;
 	if (posix->is_lost)
 		return min_u64(next_ns, posix->rewatch_at_ns);
+	/* Its worker tells when that has ended. */
+	if (posix->scan)
+		return next_ns;
 	if (posix->wants_scan)
 		return min_u64(next_ns, posix->scan_at_ns);
 	/* Nothing is asked before what is queued was read. */
@@ -336,8 +362,7 @@ orphans_posix_free(struct orphans_posix *posix)
 		(void)event_del(&posix->read_event);
 	if (event_initialized(&posix->turn_event))
 		(void)event_del(&posix->turn_event);
-	if (posix->scan)
-		(void)closedir(posix->scan);
+	posix->scan = orphans_scan_free(posix->scan);
 	orphans_throw_away(posix->orphans, &posix->names);
 	(void)orphans_rules_unref(posix->rules);
 	close_fd(&posix->dir_fd);
@@ -411,8 +436,7 @@ orphans_posix_renew(struct orphans_posix *posix)
 	if (!posix->ask->is_out)
 		orphans_ask_clear(posix->ask);
 	/* One that goes on has passed names already. */
-	if (posix->scan)
-		(void)closedir(take_ptr(posix->scan));
+	posix->scan = orphans_scan_free(posix->scan);
 	posix->wants_scan = orphans->rules->n_posix;
 	posix->scan_at_ns = 0;
 	orphans_posix_plan(posix);

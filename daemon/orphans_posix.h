@@ -7,13 +7,13 @@
 #ifndef DAEMON_ORPHANS_POSIX_H
 #define DAEMON_ORPHANS_POSIX_H
 
-#include <dirent.h>
 #include <event2/event_struct.h>
 #include <sys/types.h>
 
 #include "base/base.h"
 #include "daemon/orphans.h"
 #include "daemon/orphans_names.h"
+#include "daemon/orphans_scan.h"
 
 #define ORPHANS_POSIX_TURN_NS		(NS_PER_MS / 2)	/* of work in one turn of the loop */
 #define ORPHANS_POSIX_SCAN_REST_NS	NS_PER_SEC	/* between two looks at the directory, at least */
@@ -40,7 +40,8 @@ struct orphans_posix {
 	uint64_t read_ns;		/* what the burst took so far */
 
 	bool wants_scan;
-	DIR *scan;			/* while one goes on */
+	struct orphans_scan *scan;	/* while one goes on */
+	bool is_put_off;		/* the last one could not be done, which was said */
 	uint64_t scan_at_ns;		/* not before */
 	uint64_t scan_ns;
 

@@ -13,13 +13,18 @@
 #include "daemon/orphans_posix.h"
 #include "host/object.h"
 
+#define LOOKS_MAX	2		/* at a name that the kernel cannot say anything of without waiting */
+
 /* What is there by that name now. 1; 0: nothing that could be an orphan; -errno: that cannot be told now. */
 static int
 posix_look(const struct orphans_posix *posix, const struct orphans_name *name, struct stat *ret_status)
 {
 	const struct orphans_host *host = &posix->orphans->host;
-	int r = object_stat(posix->dir_fd, name->text, ret_status);
+	int r = object_stat_known(posix->dir_fd, name->text, ret_status);
 
+	/* Of memory's own file system the kernel knows all names; in the middle of a change it may not say so, once. */
+	if (r == -EAGAIN && name->n_tries >= LOOKS_MAX)
+		return 0;
 	if (r)
 		return r == -ENOENT ? 0 : r;
 	return S_ISREG(ret_status->st_mode) && ret_status->st_dev == posix->device &&

@@ -36,6 +36,25 @@ object_stat(int dir_fd, const char *name, struct stat *ret_status)
 	return 0;
 }
 
+/* Linux 5.12; older headers do not name it. */
+#ifndef RESOLVE_CACHED
+#define RESOLVE_CACHED	0x20
+#endif
+
+int
+object_stat_known(int dir_fd, const char *name, struct stat *ret_status)
+{
+	struct open_how how = { .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_CACHED };
+	cleanup_close int fd = (int)syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
+
+	if (fd >= 0)
+		return object_stat(fd, "", ret_status);
+	/* COMPAT(linux 5.12), and filters of system calls that do not know it. */
+	if (errno == EINVAL || errno == ENOSYS || errno == EPERM)
+		return object_stat(dir_fd, name, ret_status);
+	return -errno;
+}
+
 int
 object_open(int dir_fd, const char *name, int flags)
 {

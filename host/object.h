@@ -15,6 +15,12 @@
  */
 int object_stat(int dir_fd, const char *name, struct stat *ret_status);
 
+/*
+ * As object_stat(), of what the kernel knows without waiting for the directory's lock, which others may have for long. -EAGAIN: it
+ * would have to, as for a name that is not there.
+ */
+int object_stat_known(int dir_fd, const char *name, struct stat *ret_status);
+
 /* As openat(2), of what is in the directory itself. A descriptor, or a negative errno: -EXDEV where something is mounted there. */
 int object_open(int dir_fd, const char *name, int flags);
 

@@ -36,6 +36,7 @@ enum job_kind {
 	JOB_RECEIVE = 16,		/* look at a connection's next message: the fd that came with it is returned, if it is of job.file */
 	JOB_DISCARD = 17,		/* read a connection's next message away, with what came along */
 	JOB_EMPTY = 18,			/* likewise those of connections that were shut down, JOB_MANY_MAX at most, until it takes long */
+	JOB_NAMES = 19,			/* list the names of the fd's directory, into memory that is returned */
 	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
 };
 
@@ -111,6 +112,9 @@ struct job_file {
 /* Of JOB_POPULATE: the object is in use, and stays whatever becomes of this range. Else it ends with a failure. */
 #define JOB_GROWTH		0x20u
 
+/* Of a result of JOB_NAMES: there are more than job.limit_bytes had room for. */
+#define JOB_NAMES_MORE		0x40u
+
 struct job {
 	uint64_t id;
 	uint32_t kind;			/* enum job_kind */
@@ -118,7 +122,7 @@ struct job {
 	uint64_t offset_bytes;		/* of the range; a multiple of the huge page size for populate */
 	uint64_t length_bytes;
 	uint64_t reserve_bytes;		/* of available memory that must stay free */
-	uint64_t limit_bytes;		/* JOB_INIT: how large the file may be; JOB_FILE_OPEN, JOB_FREE (or 0): how large it is */
+	uint64_t limit_bytes;		/* JOB_INIT: how large the file may be; JOB_FILE_OPEN, JOB_FREE (or 0): how large it is; JOB_NAMES */
 	uint32_t flags;			/* JOB_FILE_*, JOB_GROWTH */
 	uint32_t on_unclean;		/* JOB_FILE_OPEN: enum definition_on_unclean */
 	uint64_t counted_bytes;		/* of the range's start, that was there and counted before: not in node_bytes */
@@ -137,7 +141,7 @@ struct job {
 struct job_result {
 	uint64_t id;
 	int32_t status;			/* 0, JOB_E_*, or a negative errno */
-	uint32_t flags;			/* JOB_FILE_* */
+	uint32_t flags;			/* JOB_FILE_*, JOB_NAMES_MORE */
 	uint64_t resident_bytes;	/* populated, status 0: of the range, by the kernel's count */
 	uint64_t huge_bytes;		/* of them mapped by huge pages, likewise */
 	uint64_t node_bytes[NODES_MAX];	/* likewise: on which nodes; modulo 2^64, since what was counted may have moved */

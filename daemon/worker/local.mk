@@ -8,6 +8,7 @@ daemon_worker_libworker_la_SOURCES = \
 	daemon/worker/contents.c daemon/worker/contents.h \
 	daemon/worker/file.c daemon/worker/file.h daemon/worker/file_reserve.c \
 	daemon/worker/mark.c daemon/worker/mark.h \
+	daemon/worker/names.c daemon/worker/names.h \
 	daemon/worker/object.c daemon/worker/object.h \
 	daemon/worker/parse.c daemon/worker/parse.h \
 	daemon/worker/placement.c daemon/worker/placement.h \

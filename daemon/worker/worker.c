@@ -22,6 +22,7 @@
 #include "daemon/worker/contents.h"
 #include "daemon/worker/file.h"
 #include "daemon/worker/job.h"
+#include "daemon/worker/names.h"
 #include "daemon/worker/parse.h"
 #include "daemon/worker/populate.h"
 #include "daemon/worker/receive.h"
@@ -267,6 +268,8 @@ do_job(struct worker *worker, const struct job *job, int *fds, struct job_result
 		return receive_discard(owned);
 	case JOB_EMPTY:
 		return receive_empty(fds, n_fds);
+	case JOB_NAMES:
+		return names_list(owned, job, result, ret_fd);
 	case JOB_REPAIR:
 		if (!job_has_range(job) || job->lock.on_death >= CONTROL_ON_DEATH_N ||
 		    job->lock.log_offset_bytes > INT64_MAX - GIB)

@@ -270,11 +270,15 @@ START_TEST(names_come_in_the_order_in_which_they_are_due)
 END_TEST
 
 int
-main(void)
+main(int argc, char **argv)
 {
-	Suite *suite = suite_create("daemon/orphannames");
-	TCase *tcase = tcase_create("orphannames");
+	Suite *suite;
+	TCase *tcase;
 
+	if (argc > 0 && streq(argv[0], JOB_ARGV0))
+		return worker_main();
+	suite = suite_create("daemon/orphannames");
+	tcase = tcase_create("orphannames");
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, only_regular_files_of_one_name_are_asked_about);
 	tcase_add_test(tcase, what_is_mounted_on_a_name_holds_nobody_up);

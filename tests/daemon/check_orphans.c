@@ -271,11 +271,15 @@ START_TEST(ends_while_it_is_judged)
 END_TEST
 
 int
-main(void)
+main(int argc, char **argv)
 {
-	Suite *suite = suite_create("daemon/orphans");
-	TCase *tcase = tcase_create("orphans");
+	Suite *suite;
+	TCase *tcase;
 
+	if (argc > 0 && streq(argv[0], JOB_ARGV0))
+		return worker_main();
+	suite = suite_create("daemon/orphans");
+	tcase = tcase_create("orphans");
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, object_is_told_of_once);
 	tcase_add_test(tcase, what_is_removed_is_forgotten);

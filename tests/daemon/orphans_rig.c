@@ -60,8 +60,9 @@ begin(const struct rule *rules, size_t n)
 	ck_assert_ptr_nonnull(mkdtemp(rig.dir));
 	rig.dir_fd = open(rig.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	rig.base = event_base_new();
-	orphans_init(&rig.orphans, &(struct orphans_host) { .base = rig.base, .directory = rig.dir, .judge = judge,
-	    .forget = forget, .is_ours = is_ours });
+	workers_init(&rig.workers, rig.base, 1);
+	orphans_init(&rig.orphans, &(struct orphans_host) { .base = rig.base, .directory = rig.dir, .workers = &rig.workers,
+	    .judge = judge, .forget = forget, .is_ours = is_ours });
 	ck_assert_int_eq(set_rules(rules, n), 0);
 }
 
@@ -72,6 +73,8 @@ end(void)
 	struct dirent *entry;
 
 	orphans_deinit(&rig.orphans);
+	workers_deinit(&rig.workers);
+	orphans_free_scans(&rig.orphans);
 	event_base_free(rig.base);
 	dir = fdopendir(rig.dir_fd);
 	while ((entry = readdir(dir)))

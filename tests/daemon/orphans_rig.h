@@ -13,6 +13,7 @@
 /* The one of the test that runs. */
 struct orphans_rig {
 	struct event_base *base;
+	struct workers workers;
 	struct orphans orphans;
 	char dir[64];
 	int dir_fd;

@@ -401,6 +401,12 @@ tests_system_check_sysvhostile_SOURCES = tests/system/check_sysvhostile.c $(SYST
 tests_system_check_sysvhostile_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_sysvhostile_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
+check_PROGRAMS += tests/system/check_dirheld
+tests_system_check_dirheld_SOURCES = tests/system/check_dirheld.c $(SYSTEM_SUITE) tests/system/reloading.h
+tests_system_check_dirheld_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_BUILT='"$(abs_top_builddir)/daemon/audit/segmentd-audit"'
+tests_system_check_dirheld_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_dirheld_LDADD = $(AUDIT_RIG_LIBS)
+
 check_PROGRAMS += tests/system/check_orphans
 tests_system_check_orphans_SOURCES = tests/system/check_orphans.c tests/system/telling.h $(SYSTEM_STRANGER) \
 	$(SYSTEM_OPENER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * The directory of POSIX objects has a lock, as each has, which the kernel keeps while it removes a file there; and for that
+ * it waits for the file's own, which somebody has who writes it. So anybody keeps the one for as long as he likes who writes
+ * from memory that does not come: here of a userfaultfd, which takes a privilege; or of a file of his own FUSE, which takes
+ * none. Filling a large file takes a second, which does as well. Meanwhile whoever lists the directory waits, or asks for a
+ * name that is not there. The loop is not to be among those.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "host/object.h"
+#include "tests/audit/rig.h"
+#include "tests/system/reloading.h"
+#include "tests/system/suite.h"
+
+#define HELD		"/dev/shm/held"
+#define MISSING		77		/* what the holder ends with where the host has no such memory */
+#define DESK		RELOADING_SEGMENTS(RELOADING_SEGMENT("desk", ""))
+#define RULES(pattern)	DESK "orphans = ( { posix = \"" pattern "\"; after = \"1ms\"; action = \"remove\"; } );\n"
+
+static struct harness_daemon daemon_ = HARNESS_DAEMON_NULL;
+
+/* A page that never comes, and what tells that somebody waits for it. Whoever has not the right ends here. */
+static void *
+page_that_never_comes(int *ret_fd)
+{
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING, .range.len = size };
+	void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	ck_assert_ptr_ne(page, MAP_FAILED);
+	range.range.start = (uintptr_t)page;
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &range))
+		_exit(MISSING);
+	*ret_fd = fd;
+	return page;
+}
+
+static void *
+write_held(void *page)
+{
+	int fd = open(HELD, O_RDWR | O_CLOEXEC);
+
+	(void)!pwrite(fd, page, 1, 0);
+	return NULL;
+}
+
+static _Atomic pid_t remover;
+
+static void *
+remove_held(void *arg)
+{
+	remover = gettid();
+	(void)unlink(HELD);
+	return NULL;
+}
+
+/* Whether a thread waits for what no signal ends. */
+static bool
+is_waiting(pid_t pid, pid_t tid)
+{
+	cleanup_fclose FILE *f = NULL;
+	char path[64], state = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)tid);
+	f = fopen(path, "re");
+	return f && fscanf(f, "%*d (%*[^)]) %c", &state) == 1 && state == 'D';
+}
+
+/* Has the directory's lock until it is killed. */
+static void
+hold(int control, void *arg)
+{
+	pthread_t writer, other;
+	struct uffd_msg told;
+	int fd;
+	void *page = page_that_never_comes(&fd);
+
+	harness_expect(control, "hold");
+	ck_assert_int_eq(close(open(HELD, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600)), 0);
+	ck_assert_int_eq(pthread_create(&writer, NULL, write_held, page), 0);
+	ck_assert_int_eq((int)read(fd, &told, sizeof(told)), (int)sizeof(told));
+	ck_assert_int_eq(pthread_create(&other, NULL, remove_held, NULL), 0);
+	while (!remover || !is_waiting(getpid(), remover))
+		(void)sched_yield();
+	harness_say(control, "held");
+	for (;;)
+		(void)pause();
+}
+
+static void
+begin(struct harness_child *holder, const char *body)
+{
+	rig_enter_private_shm();
+	harness_child_start(holder, hold, NULL);
+	(void)setenv("SEGMENTD_AUDIT", AUDIT_BUILT, 1);
+	harness_daemon_start(&daemon_, NULL, body);
+	if (poll(&(struct pollfd) { .fd = holder->pidfd, .events = POLLIN }, 1, 100) == 1)
+		harness_skip("userfaultfd(2) is not to be had here");
+}
+
+static void
+await_removed(const char *name)
+{
+	char text[128];
+
+	(void)snprintf(text, sizeof(text), "POSIX object \"/%s\" was an orphan, and was removed", name);
+	harness_daemon_await_log(&daemon_, text);
+}
+
+START_TEST(who_holds_the_directory_holds_up_no_look_at_all)
+{
+	struct harness_child holder = HARNESS_CHILD_NULL;
+
+	begin(&holder, RULES("/first*"));
+	rig_make("first", 0, 0600);
+	await_removed("first");
+	rig_make("second", 0, 0600);
+	harness_say(holder.control, "hold");
+	harness_expect(holder.control, "held");
+	/* What falls under other rules is looked for in the directory. */
+	(void)reloading_hangup(&daemon_, NULL, RULES("/second*"));
+	for (unsigned i = 0; i < 10; i++) {
+		suite_serves(&daemon_);
+		ck_assert_int_eq(poll(&(struct pollfd) { .fd = daemon_.pidfd, .events = POLLIN }, 1, 100), 0);
+	}
+	ck_assert(rig_exists("second"));
+	harness_child_kill(&holder);
+	await_removed("second");
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
+START_TEST(who_holds_the_directory_holds_up_no_look_at_a_name)
+{
+	struct harness_child holder = HARNESS_CHILD_NULL;
+	struct stat status;
+	int fd;
+
+	begin(&holder, DESK);
+	rig_make("there", 0, 0600);
+	fd = open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_int_eq(symlink("there", "/dev/shm/link"), 0);
+	harness_say(holder.control, "hold");
+	harness_expect(holder.control, "held");
+	ck_assert_int_eq(object_stat_known(fd, "gone", &status), -EAGAIN);
+	ck_assert_int_eq(object_stat_known(fd, "there", &status), 0);
+	ck_assert_uint_eq(status.st_ino, rig_inode("there"));
+	ck_assert_int_eq(object_stat_known(fd, "link", &status), 0);
+	ck_assert(S_ISLNK(status.st_mode));
+	harness_child_kill(&holder);
+	(void)close(fd);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("dirheld");
+	TCase *tcase = tcase_create("dirheld");
+
+	tcase_set_timeout(tcase, 2 * HARNESS_TEST_TIMEOUT_S);
+	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_look_at_all);
+	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_look_at_a_name);
+	suite_add_tcase(suite, tcase);
+	return harness_run(suite);
+}
