@@ -20,6 +20,7 @@
 #define HINDERED_TRIES	10	/* until administrators hear of it */
 #define SLOW_BYTES	(64 * MIB)	/* a second, at the very least */
 #define LOST_MAX	16	/* of them no more are made by what users do, and at twice as many by nothing: each is a process */
+#define CALM_SECONDS	30	/* for so long there are fewer before that is told, unless all have ended: a disk may answer now and then */
 #define END_MS		1000	/* of all that were killed at the daemon's end; who has none of a CPU ends after it */
 
 static void workers_dispatch(struct workers *workers);
@@ -72,28 +73,79 @@ workers_give_up(struct workers *workers, struct workers_job *job, struct workers
 	job->done(job, outcome);
 }
 
+/* What is not begun any more, since so many are lost. 0: nothing; 1: what users do; 2: whatever it is. */
+static unsigned
+workers_lost_step(const struct workers *workers)
+{
+	return workers->n_lost >= 2 * LOST_MAX ? 2 : workers->n_lost >= LOST_MAX;
+}
+
+/* Nobody else would say why jobs are not begun. */
+static void
+workers_tell_lost(struct workers *workers)
+{
+	unsigned step = workers_lost_step(workers);
+
+	if (step >= workers->lost_told)
+		(void)evtimer_del(&workers->calm_event);
+	if (step <= workers->lost_told)
+		return;
+	workers->lost_told = step;
+	log_write(MESSAGE_WORKERS_LOST, NULL, "%u workers were killed and do not end, since they wait in the kernel for a disk, or "
+	    "for the server of a file system, that does not answer: %s is begun before one of them ends", workers->n_lost,
+	    step == 1 ? "nothing more that is a user's doing" : "nothing that needs them");
+}
+
+/* Nor that they are. */
+static void
+workers_tell_ended(struct workers *workers)
+{
+	unsigned step = workers_lost_step(workers);
+
+	workers->lost_told = step;
+	if (!workers->n_lost)
+		log_write(MESSAGE_WORKERS_ENDED, NULL, "the workers that were killed and did not end have ended: what waited is begun again");
+	else
+		log_write(MESSAGE_WORKERS_ENDED, NULL, "of the workers that were killed %u do not end yet, fewer than %u: %s", workers->n_lost,
+		    (step + 1) * LOST_MAX,
+		    step ? "what is nobody's doing is begun again, and what users do is still not" : "what waited is begun again");
+}
+
+static void
+workers_on_calm(evutil_socket_t fd, short what, void *arg)
+{
+	workers_tell_ended(arg);
+}
+
+/* One of them has ended. */
+static void
+workers_lost_one_less(struct workers *workers)
+{
+	static const struct timeval calm = { .tv_sec = CALM_SECONDS };
+
+	if (workers_lost_step(workers) >= workers->lost_told)
+		return;
+	if (!workers->n_lost) {
+		(void)evtimer_del(&workers->calm_event);
+		workers_tell_ended(workers);
+	} else if (workers->n_lost % LOST_MAX == LOST_MAX - 1) {
+		timer_add(&workers->calm_event, &calm);
+	}
+}
+
 static void
 workers_on_end(struct worker *worker, struct workers_job *job, int signal)
 {
 	struct workers_outcome outcome = { .signal = signal, .was_stuck = worker->was_stuck };
 	struct workers *workers = worker->workers;
+	bool was_lost = worker->is_lost;
 
 	workers_drop(workers, worker);
+	if (was_lost)
+		workers_lost_one_less(workers);
 	if (job)
 		workers_give_up(workers, job, &outcome);
 	workers_dispatch(workers);
-}
-
-/* Nobody else would say why jobs are not begun. */
-static void
-workers_tell_lost(const struct workers *workers)
-{
-	static struct log_limit limit = LOG_LIMIT(4);
-
-	if ((workers->n_lost == LOST_MAX || workers->n_lost == 2 * LOST_MAX) && log_allowed(&limit))
-		log_write(MESSAGE_WORKERS_LOST, NULL, "%u workers were killed and do not end, since they wait in the kernel for a disk, or "
-		    "for the server of a file system, that does not answer: %s is begun before one of them ends", workers->n_lost,
-		    workers->n_lost == LOST_MAX ? "nothing more that is a user's doing" : "nothing that needs them");
 }
 
 /* Its job has failed, and its place is another one's; it is reaped when it dies. */
@@ -222,7 +274,7 @@ workers_next_of_nobody(const struct workers *workers, const struct workers_load 
 {
 	struct workers_job *job;
 
-	if (workers->n_lost >= 2 * LOST_MAX || load->n_busy >= workers->n_max)
+	if (workers_lost_step(workers) == 2 || load->n_busy >= workers->n_max)
 		return NULL;
 	job = rounds_first_of_nobody(&workers->queue);
 	return job ? job : rounds_first_of_nobody(&workers->waiting);
@@ -237,7 +289,7 @@ workers_next(const struct workers *workers, const struct workers_load *load)
 {
 	struct workers_job *job;
 
-	if (workers->n_lost >= LOST_MAX)
+	if (workers_lost_step(workers))
 		return workers_next_of_nobody(workers, load);
 	if (load->n_busy < workers->n_max)
 		return workers_first(workers);
@@ -383,6 +435,7 @@ workers_init(struct workers *workers, struct event_base *base, unsigned n_max)
 	rounds_init(&workers->waiting);
 	(void)evtimer_assign(&workers->idle_event, base, workers_on_idle, workers);
 	(void)evtimer_assign(&workers->dispatch_event, base, workers_on_dispatch, workers);
+	(void)evtimer_assign(&workers->calm_event, base, workers_on_calm, workers);
 }
 
 void
@@ -411,6 +464,7 @@ workers_deinit(struct workers *workers)
 	}
 	(void)evtimer_del(&workers->idle_event);
 	(void)evtimer_del(&workers->dispatch_event);
+	(void)evtimer_del(&workers->calm_event);
 }
 
 void

@@ -56,12 +56,14 @@ struct workers {
 	unsigned n_max;			/* at once */
 	unsigned n;
 	unsigned n_lost;		/* beside those: they were killed and have not died */
+	unsigned lost_told;		/* what of that administrators were told last: workers_lost_step() */
 	LIST_HEAD(, worker) list;
 	struct rounds queue;
 	struct rounds waiting;		/* of jobs that can; one of them after each of the former that is a user's doing */
 	bool owes_waiting;
 	struct event idle_event;	/* ends idle workers, once */
 	struct event dispatch_event;
+	struct event calm_event;	/* tells that fewer are lost */
 	unsigned n_hindered;		/* tries, one after the other, in which the kernel let nothing be sent */
 	uint64_t next_id;
 	uint64_t n_jobs;		/* counters, for metrics */

@@ -111,6 +111,15 @@ START_TEST(worker_that_cannot_die_is_not_waited_for)
 }
 END_TEST
 
+static void
+read_log(int fd, char *buf, size_t size)
+{
+	ssize_t n = pread(fd, buf, size - 1, 0);
+
+	ck_assert_int_gt(n, 0);
+	buf[n] = '\0';
+}
+
 /* Whoever the users are: each of those workers is a process, of which a service has so many. */
 START_TEST(many_that_cannot_die_are_the_last_of_users)
 {
@@ -120,7 +129,6 @@ START_TEST(many_that_cannot_die_are_the_last_of_users)
 	struct workers workers;
 	struct disk disk;
 	char log[4096];
-	ssize_t n;
 
 	disk_mount(&disk, 16 * MIB);
 	fd = make_file(&disk);
@@ -134,9 +142,7 @@ START_TEST(many_that_cannot_die_are_the_last_of_users)
 		ck_assert(errands[i].was_stuck);
 	}
 	ck_assert_uint_eq(workers.n_lost, LOST_MAX);
-	n = pread(log_fd, log, sizeof(log) - 1, 0);
-	ck_assert_int_gt(n, 0);
-	log[n] = '\0';
+	read_log(log_fd, log, sizeof(log));
 	harness_assert(strstr(log, "16 workers were killed and do not end") && strstr(log, "nothing more that is a user's doing"),
 	    "it said: %s", log);
 	/* First in its queue, and not begun; what is nobody's doing is done. */
@@ -152,6 +158,8 @@ START_TEST(many_that_cannot_die_are_the_last_of_users)
 	ck_assert_uint_lt(workers.n_lost, LOST_MAX);
 	while (workers.n_lost)
 		ck_assert_int_ge(event_base_loop(base, EVLOOP_ONCE), 0);
+	read_log(log_fd, log, sizeof(log));
+	harness_assert(strstr(log, "have ended: what waited is begun again"), "it said: %s", log);
 	workers_deinit(&workers);
 	event_base_free(base);
 	(void)close(fd);

@@ -131,6 +131,11 @@ tests_daemon_check_lost_SOURCES = tests/daemon/check_lost.c tests/disk.c tests/d
 tests_daemon_check_lost_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_lost_LDADD = daemon/libdaemon.la $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/daemon/check_losses
+tests_daemon_check_losses_SOURCES = tests/daemon/check_losses.c
+tests_daemon_check_losses_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_losses_LDADD = $(DAEMON_TEST_LIBS) $(EVENT_LIBS)
+
 check_PROGRAMS += tests/daemon/check_parcels
 tests_daemon_check_parcels_SOURCES = tests/daemon/check_parcels.c tests/disk.c tests/disk.h
 tests_daemon_check_parcels_CFLAGS = $(DAEMON_TEST_CFLAGS)
