@@ -62,12 +62,31 @@ guard_call(guard_fn fn, void *arg)
 	return 0;
 }
 
+/*
+ * A writer may be giving pages of the object back meanwhile (a hole, MADV_REMOVE), and of a large one that takes long. For all of that
+ * time a store to what is not mapped waits in the kernel, also where its page is still there. A load of a page that is there does
+ * not, and maps it for the store that comes right behind it. Not inline: what a jump leaves may change in no other way.
+ */
+static __attribute__((noinline)) void
+guard_move(unsigned char *to, const unsigned char *from, size_t length)
+{
+	while (length) {
+		size_t piece = min_u64(length, PAGE_BYTES - ((uintptr_t)to & (PAGE_BYTES - 1)));
+
+		(void)*(volatile unsigned char *)to;
+		memcpy(to, from, piece);
+		to += piece;
+		from += piece;
+		length -= piece;
+	}
+}
+
 int
 guard_copy(void *to, const void *from, size_t length)
 {
 	/* Within a guarded call, that one ends. */
 	if (guard_is_armed) {
-		memcpy(to, from, length);
+		guard_move(to, from, length);
 		return 0;
 	}
 	if (sigsetjmp(guard_return, 0)) {
@@ -76,7 +95,7 @@ guard_copy(void *to, const void *from, size_t length)
 	}
 	guard_is_armed = 1;
 	atomic_signal_fence(memory_order_seq_cst);
-	memcpy(to, from, length);
+	guard_move(to, from, length);
 	atomic_signal_fence(memory_order_seq_cst);
 	guard_is_armed = 0;
 	return 0;

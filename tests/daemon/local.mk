@@ -36,6 +36,11 @@ tests_daemon_check_boxpeek_SOURCES = tests/daemon/check_boxpeek.c $(BOX_RIG)
 tests_daemon_check_boxpeek_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_boxpeek_LDADD = $(HARNESS_LIBS) $(DAEMON_TEST_LIBS)
 
+check_PROGRAMS += tests/daemon/check_guard
+tests_daemon_check_guard_SOURCES = tests/daemon/check_guard.c
+tests_daemon_check_guard_CFLAGS = $(DAEMON_TEST_CFLAGS)
+tests_daemon_check_guard_LDADD = $(DAEMON_TEST_LIBS)
+
 check_PROGRAMS += tests/daemon/check_hash
 tests_daemon_check_hash_SOURCES = tests/daemon/check_hash.c
 tests_daemon_check_hash_CFLAGS = $(DAEMON_TEST_CFLAGS)
