@@ -19,6 +19,7 @@
 #include "daemon/audit/answer.h"
 #include "daemon/audit/minder.h"
 #include "daemon/audit/question.h"
+#include "daemon/audit/removal.h"
 
 #define EXIT_USAGE	2
 #define GROUPS_MAX	1024		/* of a peer: beyond that the kernel's answer is not asked for */
@@ -115,7 +116,7 @@ is_connection(int fd)
 
 /* Descriptors that come along are dropped by the kernel: there is no room for them. */
 static int
-serve(int fd)
+serve_questions(int fd)
 {
 	static _Alignas(8) char message[AUDIT_MESSAGE_BYTES];
 	struct answer *answer = minder_share(sizeof(*answer));
@@ -138,6 +139,16 @@ serve(int fd)
 		if (r < 0)
 			return EXIT_FAILURE;
 	}
+}
+
+static int
+serve(int fd)
+{
+	int status = serve_questions(fd);
+
+	(void)alarm(AUDIT_SECONDS);
+	removal_settle_last();
+	return status;
 }
 
 static int

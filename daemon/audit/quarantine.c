@@ -18,7 +18,6 @@
 #include "host/object.h"
 
 #define TRIES		16
-#define SETTLE_NS	NS_PER_SEC	/* for what was left, which others can make as much as they like of */
 #define PATH_SIZE	(24 + NAME_MAX + 1)	/* INODE/NAME */
 
 static void
@@ -231,7 +230,7 @@ struct settling {
 	char name[NAME_MAX + 1];	/* of the first of those */
 };
 
-/* It is told of all of them at once: whoever keeps thousands waiting has no line for each. */
+/* It is told of all of them at once, and once: whoever keeps thousands waiting has no line for each. */
 static void
 count_waiting(struct settling *settling, const char *name)
 {
@@ -243,7 +242,11 @@ static void
 say_waiting(const struct settling *settling)
 {
 	char what[128] = "has to wait: somebody has it, and another has its name";
+	static size_t n_told;
 
+	if (settling->n_waiting == n_told)
+		return;
+	n_told = settling->n_waiting;
 	if (settling->n_waiting > 1)
 		(void)snprintf(what, sizeof(what), "and %zu others have to wait: somebody has them, and others have their names",
 		    settling->n_waiting - 1);
@@ -314,11 +317,11 @@ settle_one(struct settling *settling, int dir_fd, const char *name)
 }
 
 bool
-quarantine_settle(int dir_fd)
+quarantine_settle(int dir_fd, uint64_t ns)
 {
 	__attribute__((cleanup(close_directory))) DIR *dir = NULL;
 	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct settling settling = { .until_ns = clock_monotonic_ns() + SETTLE_NS };
+	struct settling settling = { .until_ns = clock_monotonic_ns() + ns };
 	const struct dirent *entry;
 	bool is_all = true;
 

@@ -3,7 +3,7 @@
 /*
  * Where an object's name is taken away from it before it is removed: a directory of ours beside the objects, in which nobody else
  * can do anything. From there it can have its name back, if somebody turns out to be opening it; and what a run that was killed
- * left there is found by the next.
+ * left there is found by the next, at its end at the latest.
  *
  *	/dev/shm/.segmentd-quarantine-XXXXXXXX/INODE/NAME
  *
@@ -50,9 +50,9 @@ int quarantine_remove(struct quarantine *quarantine, const char *name, ino_t ino
 
 /*
  * Settles what earlier runs of our user left: it gets its name back, or if that is another one's by now it is removed, if it was
- * to be and nobody has it. The rest stays, and what a second was too short for: then it returns false. What looks like a quarantine and is not ours, or is that of one
- * that lives, is left alone.
+ * to be and nobody has it. The rest stays, and what that time was too short for, since others can make as much as they like of what
+ * is to be looked at: then it returns false. What looks like a quarantine and is not ours, or is that of one that lives, is left alone.
  */
-bool quarantine_settle(int dir_fd);
+bool quarantine_settle(int dir_fd, uint64_t ns);
 
 #endif

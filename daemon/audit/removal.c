@@ -42,6 +42,8 @@
 #define GRACE_ALONE_NS	(100 * NS_PER_MS)	/* and where that does not come to be known */
 #define PATIENCE_NS	NS_PER_SEC		/* for a name that another has, while somebody waits for the object */
 #define RETRY_NS	NS_PER_MS
+#define SETTLE_NS	NS_PER_SEC		/* for what was left, before a question is answered, */
+#define SETTLE_END_NS	(100 * NS_PER_MS)	/* and at the end, for which who asked may wait, and has little patience */
 
 enum state {
 	STATE_DONE,			/* its verdict stands */
@@ -319,7 +321,16 @@ void
 removal_settle(int dir_fd)
 {
 	if (has_leftovers)
-		has_leftovers = !quarantine_settle(dir_fd);
+		has_leftovers = !quarantine_settle(dir_fd, SETTLE_NS);
+}
+
+void
+removal_settle_last(void)
+{
+	cleanup_close int dir_fd = -1;
+
+	if (has_leftovers && stray_posix_open_directory(&dir_fd) == 0)
+		(void)quarantine_settle(dir_fd, SETTLE_END_NS);
 }
 
 void

@@ -30,4 +30,10 @@ void removal_run(int dir_fd, const struct removal_item *items, size_t n);
  */
 void removal_settle(int dir_fd);
 
+/*
+ * The same when nobody asks any more: what went wrong a moment ago may well work now, what had no name may have it back, and otherwise
+ * it would all wait for the next who asks, who may never come.
+ */
+void removal_settle_last(void);
+
 #endif
