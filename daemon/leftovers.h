@@ -28,6 +28,7 @@ struct leftover {
 	struct leftover_opening *opening;	/* a worker is at an errand for it; or NULL */
 	bool is_leaving;		/* it is being removed, and not held by us meanwhile */
 	bool is_asked;			/* by the question that is under way */
+	bool was_broken_off;		/* it was asked, and segmentd-audit ended over it */
 	char why[160];			/* a clause; and what of it is in memory then, while it is removed */
 	uint64_t resident_bytes;
 	uint64_t held_ns;		/* monotonic: when somebody was last seen to have it; 0: not since this start */

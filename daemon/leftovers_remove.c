@@ -49,8 +49,9 @@ leftover_settle(struct leftover *leftover, uint32_t verdict)
 		leftover_free(leftover);
 		return;
 	}
-	r = leftover_prove(leftover, false, text, sizeof(text));
-	if (r == LEFTOVERS_E_NONE)
+	/* Its name may be with whoever was killed while it had that. */
+	r = leftover_prove(leftover, leftover->leftovers->is_settling, text, sizeof(text));
+	if (r == LEFTOVERS_E_NONE || r == LEFTOVERS_E_OPENING)
 		return;
 	if (r == 0 && verdict != AUDIT_HELD && verdict != AUDIT_CHANGED && holding_is_alone(&leftover->holding))
 		leftover_remove_directly(leftover);
@@ -69,12 +70,24 @@ leftovers_on_row(struct auditor_question *question, const void *row)
 	return 0;
 }
 
+/* It was asked, and ended, or was killed, before it had answered: at what, nobody knows. */
+static bool
+has_broken_off(const struct auditor_end *end)
+{
+	return end->result == -ECONNRESET || end->result == -ETIME || end->result == -EPROTO;
+}
+
 static void
 leftovers_on_done(struct auditor_question *question, const struct auditor_end *end)
 {
 	struct leftovers *leftovers = BASE_CONTAINER_OF(question, struct leftovers, question);
 	struct leftovers_removal *removal = take_ptr(leftovers->removal);
 
+	/* What has no name by now has it back. Then it goes as at the end of any segment: who ended over it might do so again. */
+	if (has_broken_off(end))
+		leftovers_settle(leftovers);
+	for (uint32_t i = 0; i < removal->n; i++)
+		removal->asked[i]->was_broken_off |= has_broken_off(end);
 	for (uint32_t i = 0; i < removal->n; i++)
 		leftover_settle(removal->asked[i], i < removal->n_answered ? removal->verdicts[i] : 0);
 	free(removal);
@@ -176,7 +189,7 @@ leftovers_remove(struct leftover *leftover, const char *why)
 	(void)snprintf(leftover->why, sizeof(leftover->why), "%s", why);
 	leftover->resident_bytes = holding->backend->resident_bytes(&holding->object);
 	/* What is mapped here is what could not be provisioned: to let go of that takes its time. */
-	if (!leftovers->auditor || !holding->backend->leave || holding->map) {
+	if (!leftovers->auditor || !holding->backend->leave || holding->map || leftover->was_broken_off) {
 		leftover_remove_directly(leftover);
 		return;
 	}

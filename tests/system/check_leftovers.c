@@ -274,6 +274,40 @@ START_TEST(what_a_killed_removal_has_taken_the_name_of_is_found)
 }
 END_TEST
 
+/* In place of segmentd-audit: the first two have no answer, and the second dies with the name. The third is the real one. */
+static void
+write_dying_audit(char *path, size_t size)
+{
+	FILE *f;
+
+	(void)snprintf(path, size, "%s/dying", scene.daemon.dir);
+	f = fopen(path, "we");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_gt(fprintf(f, "#!/bin/sh\ncd %s\nif mkdir first; then exit 1; fi\nif mkdir second; then\n"
+	    "q=/dev/shm/.segmentd-quarantine-00000001; umask 077; mkdir $q $q/%ju; mv /dev/shm/s $q/%ju/s; exit 1\nfi\nexec %s\n",
+	    scene.daemon.dir, (uintmax_t)scene.before.st_ino, (uintmax_t)scene.before.st_ino, harness_audit_program()), 0);
+	ck_assert_int_eq(fclose(f), 0);
+	ck_assert_int_eq(chmod(path, 0700), 0);
+}
+
+/* It is not told of as gone while it is in quarantine, which nobody would ever ask about. */
+START_TEST(what_segmentd_audit_dies_over_is_removed_all_the_same)
+{
+	char path[256];
+
+	begin(plain);
+	write_dying_audit(path, sizeof(path));
+	ck_assert_int_eq(setenv("SEGMENTD_AUDIT", path, 1), 0);
+	restart(without);
+	harness_daemon_await_log(&scene.daemon, "the configuration has it no more, and it is removed");
+	while (opener_count() || access("/dev/shm/.segmentd-quarantine-00000001", F_OK) == 0)
+		suite_serves(&scene.daemon);
+	(void)snprintf(path, sizeof(path), "%s/second", scene.daemon.dir);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	end(0);
+}
+END_TEST
+
 /* Opens and closes it as fast as it can until it is gone for good: what it has has its name for as long. */
 static void
 run_racer(int control, void *arg)
@@ -549,6 +583,7 @@ make_suite(void)
 	tcase_add_test(tcase, rights_and_size_are_as_the_definition_says_now);
 	tcase_add_test(tcase, what_is_not_wanted_and_nobody_has_is_removed);
 	tcase_add_test(tcase, what_a_killed_removal_has_taken_the_name_of_is_found);
+	tcase_add_test(tcase, what_segmentd_audit_dies_over_is_removed_all_the_same);
 	tcase_add_test(tcase, nobody_ends_with_an_object_that_has_no_name);
 	tcase_add_test(tcase, what_is_not_wanted_and_somebody_has_stays_until_they_are_gone);
 	tcase_add_test(tcase, what_becomes_of_it_is_told_by_events_and_figures);
