@@ -11,11 +11,11 @@
 
 #include <inttypes.h>
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "base/base.h"
 #include "daemon/box.h"
+#include "daemon/box_batch.h"
 #include "daemon/box_pair.h"
 #include "daemon/log.h"
 #include "daemon/timer.h"
@@ -27,24 +27,12 @@
 #define SINGLE_MAX	256		/* messages of one descriptor; the kernel's default has room for about 550 */
 #define DEAD_MORE	512		/* than what lives, and it is renewed; */
 #define DEAD_SHARE	8		/* or this part of what may lie in flight, where that is less: replies have to, too */
-#define LOST_MAX	64		/* that cannot be sent are passed over before it is asked whether anything can */
 #define REST_FACTOR	10		/* a renewal's time, in which there is no other */
 #define SHUN_NS		(60 * NS_PER_SEC)	/* no renewal after one that the manager did not keep; nobody wakes up for that alone */
 #define SHORT_NS	(1 * NS_PER_SEC)	/* after one for which we had not enough ourselves, at first; then doubled up to SHUN_NS */
 #define AGAIN_MS	10		/* until what the manager's queue had no room for is said again, at first; then doubled */
 #define AGAIN_MAX_MS	10000
 #define FORGET_TRIES	20		/* at the end, AGAIN_MS each */
-
-struct box_batch {
-	struct box_pair *pair;
-	uint64_t n_items;
-	unsigned n_lost;
-	int r;				/* why the filling cannot be used */
-	int lost_r;			/* why the first that was passed over was */
-	unsigned n;
-	struct box_label labels[BOX_MESSAGE_FDS];
-	int fds[BOX_MESSAGE_FDS];
-};
 
 static void box_advance(struct box *box, bool may_fill);
 static void box_on_barrier(evutil_socket_t fd, short what, void *arg);
@@ -207,77 +195,6 @@ box_add_pair(struct box *box, bool wants_filling)
 	return 0;
 }
 
-/* One message of a filling: into A's queue, or else B's. */
-static int
-batch_send(const struct box_batch *batch, unsigned first, unsigned n)
-{
-	int r = box_pair_send(batch->pair, BOX_B, batch->labels + first, batch->fds + first, n);
-
-	return r == -EAGAIN ? box_pair_send(batch->pair, BOX_A, batch->labels + first, batch->fds + first, n) : r;
-}
-
-/* Whether nothing at all goes: then what there was before is better. */
-static bool
-flight_is_closed(void)
-{
-	static const struct box_label label = { 0 };
-	cleanup_close int fd = memfd_create("segmentd-box", MFD_CLOEXEC);
-	struct box_pair *pair;
-	int r;
-
-	if (fd < 0 || box_pair_new(1, &pair))
-		return true;
-	r = box_pair_send(pair, BOX_A, &label, &fd, 1);
-	(void)box_pair_free(pair);
-	return r != 0;
-}
-
-/*
- * A message that the kernel refuses may do so for one of its descriptors: a session whose client has sent sockets in sockets in
- * sockets, which the kernel says by the error that it has for too many of all, too. The halves are sent then, down to the one
- * that is passed over. One uid can have thousands of those: they are no reason to leave all others as they were.
- */
-static void
-batch_send_halves(struct box_batch *batch, unsigned first, unsigned n)
-{
-	int r;
-
-	if (batch->r)
-		return;
-	r = batch_send(batch, first, n);
-	if (r == 0) {
-		batch->n_items += n;
-	} else if (r == -EAGAIN) {
-		batch->r = -ENOSPC;
-	} else if (n > 1) {
-		batch_send_halves(batch, first, n / 2);
-		batch_send_halves(batch, first + n / 2, n - n / 2);
-	} else {
-		batch->lost_r = batch->lost_r ? batch->lost_r : r;
-		if (r == -ETOOMANYREFS ? batch->n_lost % LOST_MAX == 0 && flight_is_closed() : batch->n_lost >= LOST_MAX)
-			batch->r = r;
-		batch->n_lost++;
-	}
-}
-
-static void
-batch_flush(struct box_batch *batch)
-{
-	if (batch->n)
-		batch_send_halves(batch, 0, batch->n);
-	batch->n = 0;
-}
-
-static int
-batch_add(struct box_batch *batch, const struct box_label *label, int fd)
-{
-	batch->labels[batch->n] = *label;
-	batch->fds[batch->n] = fd;
-	if (++batch->n == BOX_MESSAGE_FDS)
-		batch_flush(batch);
-	return batch->r;
-}
-
 static void
 box_tell_unfilled(const struct box_batch *batch)
 {
@@ -294,23 +211,19 @@ box_fill(struct box *box, struct box_pair *pair)
 {
 	static struct log_limit limit = LOG_LIMIT(3);
 	uint64_t begun_ns = clock_monotonic_ns();
-	struct box_batch batch;		/* of which only what is needed is initialised */
+	struct box_batch batch;
+	int r;
 
-	batch.pair = pair;
-	batch.n = batch.n_lost = 0;
-	batch.n_items = 0;
-	batch.r = batch.lost_r = 0;
+	box_batch_begin(&batch, pair);
 	box->batch = &batch;
 	box->fill(box, box->arg);
-	batch_flush(&batch);
-	if (batch.r == 0)
-		batch.r = batch_send(&batch, 0, 0);
+	r = box_batch_end(&batch);
 	box->batch = NULL;
 	box->n_renewals++;
 	box->rest_until_ns = clock_monotonic_ns() + REST_FACTOR * (clock_monotonic_ns() - begun_ns);
-	if (batch.r) {
+	if (r) {
 		box_tell_unfilled(&batch);
-		return batch.r;
+		return r;
 	}
 	if (batch.n_lost && log_allowed(&limit))
 		log_write(MESSAGE_UNSAVED, &(struct log_about) { .error = batch.lost_r },
@@ -596,7 +509,7 @@ box_put(struct box *box, const struct box_label *label, int fd)
 	if (!box->base)
 		return -ENOENT;
 	if (box->batch)
-		return batch_add(box->batch, label, fd);
+		return box_batch_add(box->batch, label, fd);
 	if (!box->is_begun)
 		return 0;
 	r = box_put_single(box, label, fd);
