@@ -294,7 +294,7 @@ race(unsigned n_rounds, unsigned *n_verdicts, unsigned *n_waiting)
 
 START_TEST(no_opener_ends_with_an_object_without_a_name)
 {
-	unsigned n_verdicts[AUDIT_KEPT + 1] = { 0 }, n_waiting = 0, n_rounds = harness_is_full() ? 1000 : 20;
+	unsigned n_verdicts[AUDIT_KEPT + 1] = { 0 }, n_waiting = 0, n_rounds = harness_is_full() ? 250 : 20;
 	pid_t pids[N_OPENERS + N_CHANGERS];
 
 	set_up();

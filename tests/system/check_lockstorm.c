@@ -14,7 +14,7 @@
 #define N_TELLERS	8
 #define N_READERS	2
 #define PAUSE_MAX_MS	4		/* between two kills */
-#define STORM_S		20
+#define STORM_S		10
 #define HALF_S		2		/* each half of a storm whose daemon dies */
 #define N_RESERVES	100		/* who take the places of the killed when there is no daemon any more */
 #define WAIT_MAX_NS	(5 * NS_PER_SEC)

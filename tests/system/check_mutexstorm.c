@@ -12,7 +12,7 @@
 #include "tests/client/locker.h"
 #include "tests/client/mutexstorm.h"
 
-#define STORM_S	20		/* times the scale */
+#define STORM_S	10		/* times the scale */
 
 static struct harness_daemon daemon_of_all = HARNESS_DAEMON_NULL;
 

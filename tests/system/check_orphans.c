@@ -413,7 +413,7 @@ START_TEST(flood_costs_a_bounded_part_of_a_cpu)
 {
 	struct harness_child flooders[2] = { HARNESS_CHILD_NULL, HARNESS_CHILD_NULL };
 	uint64_t begun_ns, cpu_begun_ns, took_ns, used_ns;
-	unsigned seconds = harness_storm_seconds(20);
+	unsigned seconds = harness_storm_seconds(8);
 
 	begin(_i ? RULES(POSIX("/*", "1ms", "remove")) : RULES(POSIX("/other*", "1ms", "remove")));
 	for (unsigned i = 0; i < BASE_ARRAY_SIZE(flooders); i++) {

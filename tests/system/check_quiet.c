@@ -15,7 +15,7 @@
 #define N_CYCLES	100000		/* in a full check; every day one in five */
 #define N_SAMPLES	2000
 #define N_AT_ONCE	1000		/* limits.attachments below */
-#define LARGE_BYTES	(12 * GIB)	/* in a full check */
+#define LARGE_BYTES	(6 * GIB)	/* in a full check */
 #define DAILY_BYTES	(2 * GIB)
 
 static const char one_segment[] =
@@ -187,7 +187,7 @@ START_TEST(a_large_segment_holds_up_nobody)
 	if ((uint64_t)sysconf(_SC_AVPHYS_PAGES) * 4096 < create.size_bytes + 2 * GIB)
 		harness_skip("less than %" PRIu64 " GiB of memory are free", create.size_bytes / GIB + 2);
 	if (!harness_is_full())
-		printf("LEFT OUT: the segment has 2 GiB; CHECK_FULL=1 makes one of 12 GiB\n");
+		printf("LEFT OUT: the segment has 2 GiB; CHECK_FULL=1 makes one of 6 GiB\n");
 	harness_daemon_start(&daemon, wide_limits, one_segment);
 	harness_open(&conn, daemon.socket);
 	harness_open(&large, daemon.socket);
