@@ -504,10 +504,12 @@ scribble(struct child *self, struct fake_locks *all)
 
 START_TEST(scribbled_control_memory_harms_nothing_else)
 {
-	const unsigned n_wanted = 10000;
+	const unsigned n_wanted = getenv("CHECK_FULL") ? 10000 : 2000;
 	unsigned n_sections = 0, n_rounds;
 	struct child vandal;
 
+	if (n_wanted < 10000)
+		printf("LEFT OUT: %u sections under a vandal; CHECK_FULL=1 has 10000\n", n_wanted);
 	attach();
 	for (uint64_t i = N_LOCKS * RANGE; i < FAKE_SIZE; i++)
 		locks.data[i] = (unsigned char)i;
