@@ -14,10 +14,13 @@
 #include "daemon/kernelcount.h"
 #include "daemon/log.h"
 #include "daemon/procfd.h"
+#include "daemon/timer.h"
 
 #define HUGE_BYTES	(2 * MIB)
 #define PAGE_BYTES	4096
 #define CLOSE_SECONDS	600		/* of a disk to which much is to be written; nobody waits for it but a stop, which has a limit */
+#define LOOK_MIN_MS	10		/* at what others have still */
+#define LOOK_MAX_MS	2000
 #define SMALL_BYTES	(2 * MIB)	/* resident: freed in less than a millisecond */
 
 /* A holding on its way out; owns it and itself. */
@@ -26,6 +29,8 @@ struct release {
 	struct holding holding;
 	struct workers_job job;
 	struct slices slices;
+	struct event look_event;	/* while others have it */
+	unsigned look_ms;
 	bool runs_errand;
 	LIST_ENTRY(release) entry;
 };
@@ -162,8 +167,16 @@ holding_revive_control(struct holding *holding, int *fd, uint64_t size_bytes, ch
 }
 
 static void
+holding_pay_back(struct holding *holding)
+{
+	for (size_t i = 0; i < HOLDING_CHARGE_N; i++)
+		charge_deinit(&holding->charges[i]);
+}
+
+static void
 holding_close(struct holding *holding)
 {
+	holding_pay_back(holding);
 	if (holding->map)
 		(void)munmap(holding->map, holding->object.map_bytes);
 	backend_object_close(holding->backend, &holding->object);
@@ -175,6 +188,7 @@ holding_close(struct holding *holding)
 void
 holding_leave(struct holding *holding)
 {
+	holding_pay_back(holding);
 	if (holding->map)
 		(void)munmap(holding->map, holding->object.map_bytes);
 	if (holding->backend && holding->backend->leave) {
@@ -225,6 +239,8 @@ release_end(struct release *release)
 	struct releases *releases = release->releases;
 
 	slices_stop(&release->slices);
+	if (event_initialized(&release->look_event))
+		(void)event_del(&release->look_event);
 	holding_close(&release->holding);
 	LIST_REMOVE(release, entry);
 	free(release);
@@ -314,35 +330,27 @@ release_freed(struct workers_job *job, const struct workers_outcome *outcome)
 	release_unmap(BASE_CONTAINER_OF(job, struct release, job));
 }
 
-void
-holding_release(struct holding *holding, struct releases *releases, bool first)
+/* Consumes *holding. NULL: there is no memory for it, and *holding is as it was. */
+static struct release *
+release_new(struct holding *holding, struct releases *releases)
 {
-	struct release *release;
+	struct release *release = calloc(1, sizeof(*release));
 
-	if (holding->object.fd < 0 && !holding->object.own)
-		return;
-	holding_release_control(holding, releases);
-	if (holding->is_adopted && releases->keep && !releases->is_closing) {
-		releases->keep(holding, releases->keep_arg);
-		return;
-	}
-	/* Whoever looks for it from now on finds another one, or none. */
-	if (holding->backend->unname)
-		holding->backend->unname(&holding->object);
-	if (releases->is_closing || holding_is_small(holding)) {
-		holding_close(holding);
-		return;
-	}
-	release = calloc(1, sizeof(*release));
-	if (!release) {
-		holding_close(holding);
-		return;
-	}
+	if (!release)
+		return NULL;
 	release->releases = releases;
 	release->holding = *holding;
 	*holding = (struct holding) HOLDING_NULL;
-	LIST_INSERT_HEAD(&releases->list, release, entry);
 	slices_init(&release->slices, releases->workers->base, release_unmap_step, release_unmapped);
+	return release;
+}
+
+/* Gives it back. It is in the list. */
+static void
+release_begin(struct release *release, bool first)
+{
+	struct releases *releases = release->releases;
+
 	if (release_run_errand(release))
 		return;
 	if (release->holding.backend->features & BACKEND_DURABLE || !holding_is_alone(&release->holding)) {
@@ -365,6 +373,96 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 	workers_submit(releases->workers, &release->job, first);
 }
 
+static void
+release_look_later(struct release *release)
+{
+	const struct timeval delay = { .tv_sec = release->look_ms / 1000, .tv_usec = release->look_ms % 1000 * 1000 };
+
+	release->look_ms = (unsigned)min_u64(2 * release->look_ms, LOOK_MAX_MS);
+	timer_add(&release->look_event, &delay);
+}
+
+static void
+release_on_look(evutil_socket_t fd, short what, void *arg)
+{
+	struct release *release = arg;
+
+	if (!holding_is_alone(&release->holding)) {
+		release_look_later(release);
+		return;
+	}
+	holding_pay_back(&release->holding);
+	LIST_REMOVE(release, entry);
+	LIST_INSERT_HEAD(&release->releases->list, release, entry);
+	if (holding_is_small(&release->holding))
+		release_end(release);
+	else
+		release_begin(release, false);
+}
+
+/* Others have what is charged for: it stays until they let go. False: not so, or there is no memory for that. */
+static bool
+release_hold(struct holding *holding, struct releases *releases)
+{
+	struct release *release;
+
+	if (!holding->charges[HOLDING_BYTES].account || releases->is_closing || holding_is_alone(holding))
+		return false;
+	release = release_new(holding, releases);
+	if (!release)
+		return false;
+	LIST_INSERT_HEAD(&releases->held, release, entry);
+	(void)evtimer_assign(&release->look_event, releases->workers->base, release_on_look, release);
+	release->look_ms = LOOK_MIN_MS;
+	release_look_later(release);
+	return true;
+}
+
+void
+holding_release(struct holding *holding, struct releases *releases, bool first)
+{
+	struct release *release = NULL;
+
+	if (holding->object.fd < 0 && !holding->object.own)
+		return;
+	holding_release_control(holding, releases);
+	if (holding->is_adopted && releases->keep && !releases->is_closing) {
+		holding_pay_back(holding);
+		releases->keep(holding, releases->keep_arg);
+		return;
+	}
+	/* Whoever looks for it from now on finds another one, or none. */
+	if (holding->backend->unname)
+		holding->backend->unname(&holding->object);
+	if (release_hold(holding, releases))
+		return;
+	holding_pay_back(holding);
+	if (!releases->is_closing && !holding_is_small(holding))
+		release = release_new(holding, releases);
+	if (!release) {
+		holding_close(holding);
+		return;
+	}
+	LIST_INSERT_HEAD(&releases->list, release, entry);
+	release_begin(release, first);
+}
+
+/* What is charged for both is for each of them from now on: others may have the one without the other. */
+static void
+holding_share_charges(struct holding *holding, struct holding *control)
+{
+	struct charge *bytes = &holding->charges[HOLDING_BYTES];
+	uint64_t amount = min_u64(bytes->amount, control->object.map_bytes);
+	uint32_t uid;
+
+	if (!bytes->account)
+		return;
+	uid = bytes->account->uid;
+	if (accounts_charge_again(bytes->accounts, uid, ACCOUNTS_BYTES, amount, &control->charges[HOLDING_BYTES]) == 0)
+		(void)charge_resize(bytes, bytes->amount - amount);
+	(void)accounts_charge_again(bytes->accounts, uid, ACCOUNTS_SEGMENTS, 1, &control->charges[HOLDING_SEGMENT]);
+}
+
 void
 holding_release_control(struct holding *holding, struct releases *releases)
 {
@@ -377,6 +475,7 @@ holding_release_control(struct holding *holding, struct releases *releases)
 	control.map = take_ptr(holding->control->map);
 	holding->control->object = (struct backend_object) BACKEND_OBJECT_NULL;
 	holding->control = control_free(holding->control);
+	holding_share_charges(holding, &control);
 	holding_release(&control, releases, false);
 }
 
@@ -385,6 +484,7 @@ releases_init(struct releases *releases, struct workers *workers)
 {
 	*releases = (struct releases) { .workers = workers, .io = workers };
 	LIST_INIT(&releases->list);
+	LIST_INIT(&releases->held);
 }
 
 bool
@@ -404,6 +504,6 @@ releases_close(struct releases *releases)
 	struct release *release;
 
 	releases->is_closing = true;
-	while ((release = LIST_FIRST(&releases->list)))
+	while ((release = LIST_FIRST(&releases->list)) || (release = LIST_FIRST(&releases->held)))
 		release_end(release);
 }

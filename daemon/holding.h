@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 
+#include "daemon/accounts.h"
 #include "daemon/backend/backend.h"
 #include "daemon/slices.h"
 #include "daemon/workers.h"
@@ -18,6 +19,13 @@ struct holding_control {
 	int read_fd;			/* its read-only description, which all readers get; each writer gets one of its own */
 	void *map;
 	uint64_t locked_bytes;
+};
+
+/* Of who created it, for as long as anybody has it; nothing is charged before its segment has ended. */
+enum holding_charge {
+	HOLDING_SEGMENT,
+	HOLDING_BYTES,
+	HOLDING_CHARGE_N
 };
 
 struct holding {
@@ -34,6 +42,7 @@ struct holding {
 	bool is_adopted;		/* an earlier daemon's, and not ready here yet: if that fails it is kept, and not given back */
 	uint64_t generation;		/* of its segment; what was adopted has brought its own */
 	uint32_t creator;		/* likewise, by uid; 0: the configuration */
+	struct charge charges[HOLDING_CHARGE_N];
 };
 
 #define HOLDING_NULL	{ .object = BACKEND_OBJECT_NULL }
@@ -93,7 +102,8 @@ struct releases {
 	void (*keep)(struct holding *holding, void *arg);	/* consumes one that was adopted in vain; NULL: it is given back */
 	void *keep_arg;
 	bool is_closing;		/* the loop does not run any more: close at once */
-	LIST_HEAD(, release) list;
+	LIST_HEAD(releases_list, release) list;
+	struct releases_list held;	/* of these, others have the memory: they pay for it until they let go */
 };
 
 void releases_init(struct releases *releases, struct workers *workers);
@@ -105,7 +115,8 @@ bool releases_run_errands(const struct releases *releases);
 
 /*
  * Gives a holding back without holding up the loop: its pages by a worker where nobody else has them, its mapping in
- * slices. Consumes *holding. first: before all other jobs, since memory is short. Where memory is too short even for the
+ * slices. What is charged for stays as it is for as long as others have it: they could otherwise have as much as they like, one
+ * after the other; and where they give pages back meanwhile, unmapping it waits for that. Consumes *holding. first: before all other jobs, since memory is short. Where memory is too short even for the
  * books of that, it is closed at once.
  */
 void holding_release(struct holding *holding, struct releases *releases, bool first);

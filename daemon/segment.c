@@ -185,6 +185,16 @@ segment_let_go(struct segment *segment)
 	holding_release(&segment->holding, &provisioner->releases, false);
 }
 
+/* Who created it pays for its memory until nobody has that any more, also where its name has gone before. */
+static void
+segment_charge_holding(struct segment *segment)
+{
+	if (!segment->creation || (segment->holding.object.fd < 0 && !segment->holding.object.own))
+		return;
+	segment->holding.charges[HOLDING_SEGMENT] = charge_take(&segment->creation->charge);
+	segment->holding.charges[HOLDING_BYTES] = charge_take(&segment->creation->bytes_charge);
+}
+
 static void
 segment_free_creation(struct segment *segment)
 {
@@ -217,6 +227,7 @@ segment_free(struct segment *segment)
 	/* Its workers go on until they are done, and what it holds with them. */
 	if (segment->growth)
 		provision_abandon(take_ptr(segment->growth));
+	segment_charge_holding(segment);
 	segment_let_go(segment);
 	segment_free_creation(segment);
 	(void)segment_free(segment->successor);

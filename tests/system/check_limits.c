@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sched.h>
@@ -207,6 +208,83 @@ START_TEST(bytes_of_a_uid_are_limited)
 	}
 	ck_assert_int_eq(harness_remove(&scene.watcher, "big-0-a", 0), 0);
 	ck_assert_int_eq(harness_remove(&scene.watcher, "big-0-b", 0), 0);
+	suite_end(&scene);
+}
+END_TEST
+
+static const char held_body[] =
+    "segments = ( { name = \"desk\"; size = \"64KiB\"; mode = \"0666\"; prefault = false; mlock = false; } );\n"
+    "templates = ( { name = \"held-\"; max_size = \"1MiB\"; max_count = 100; " PLAIN "\n"
+    "\tlocks = ( { name = \"l\"; offset = \"0\"; length = \"4KiB\"; undo = \"16KiB\"; } ); } );";
+
+/* Creates it, and keeps of its memory the data or the control memory, as a descriptor. */
+static int
+create_keeping(struct harness_conn *conn, const char *name, uint64_t size, unsigned which)
+{
+	struct protocol_attach attach = { .access = PROTOCOL_ACCESS_READ | PROTOCOL_ACCESS_WRITE };
+	struct protocol_create request = { .size_bytes = size };
+	struct harness_reply reply;
+	int r;
+
+	(void)snprintf(request.name, sizeof(request.name), "%s", name);
+	r = harness_ask(conn, PROTOCOL_CREATE, &request.header, sizeof(request), &reply);
+	if (r == -EAGAIN) {
+		suite_ready(conn, name);
+		(void)snprintf(attach.name, sizeof(attach.name), "%s", name);
+		r = harness_ask(conn, PROTOCOL_ATTACH, &attach.header, sizeof(attach), &reply);
+	}
+	ck_assert_int_eq(r, 0);
+	ck_assert_uint_eq(reply.n_fds, 2);
+	close_fd(&reply.fds[!which]);
+	return reply.fds[which];
+}
+
+/* Whether the daemon maps something by this name. */
+static bool
+maps(const struct harness_daemon *daemon, const char *name)
+{
+	cleanup_fclose FILE *f = NULL;
+	char path[64], line[512];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/maps", (int)daemon->pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (strstr(line, name))
+			return true;
+	return false;
+}
+
+static uint64_t
+bytes_of_root(struct harness_conn *conn)
+{
+	struct protocol_user rows[4];
+	int n = harness_users(conn, rows, BASE_ARRAY_SIZE(rows));
+
+	for (int i = 0; i < n; i++)
+		if (rows[i].uid == 0)
+			return rows[i].charges[PROTOCOL_CHARGED_BYTES].used;
+	return 0;
+}
+
+/* Else one could have as much as the host has: made, removed at once, and kept, again and again. */
+START_TEST(what_is_removed_counts_until_nobody_has_it)
+{
+	struct suite_scene scene;
+	int fd;
+
+	harness_need_root();
+	suite_begin(&scene, "limits = { bytes = \"160KiB\"; };", held_body);
+	fd = create_keeping(&scene.watcher, "held-a", 128 * KIB, (unsigned)_i);
+	ck_assert_int_eq(harness_remove(&scene.watcher, "held-a", PROTOCOL_REMOVE_NOW), 0);
+	ck_assert_uint_ge(bytes_of_root(&scene.watcher), _i ? 16 * KIB : 120 * KIB);
+	expect_create(&scene.watcher, "held-b", 144 * KIB, -EDQUOT, "limits.bytes");
+	/* Who has it may be giving pages back, and whoever unmaps it would wait for that: it is left as it is. */
+	ck_assert(maps(&scene.daemon, "held-a"));
+	(void)close(fd);
+	while (bytes_of_root(&scene.watcher) || maps(&scene.daemon, "held-a"))
+		(void)poll(NULL, 0, 10);
+	(void)close(create_keeping(&scene.watcher, "held-b", 140 * KIB, 0));
+	ck_assert_int_eq(harness_remove(&scene.watcher, "held-b", 0), 0);
 	suite_end(&scene);
 }
 END_TEST
@@ -516,6 +594,7 @@ main(void)
 	tcase_add_test(tcase, attachments_of_a_uid_are_limited);
 	tcase_add_test(tcase, a_mapping_alone_counts_as_attachment);
 	tcase_add_test(tcase, bytes_of_a_uid_are_limited);
+	tcase_add_loop_test(tcase, what_is_removed_counts_until_nobody_has_it, 0, 2);
 	tcase_add_test(tcase, templates_limit_size_and_count);
 	tcase_add_test(tcase, without_descriptors_new_clients_are_told_and_old_ones_served);
 	tcase_add_test(tcase, the_reserve_comes_back);
