@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 # A folder of suites each, with a fragment of its own. What takes longest is begun first, so that nothing is left to be waited for
-# alone at the end, and what waits most of its time is begun before what computes: a few suites, the scripts (sweeps, the model,
-# booted systems), more suites that take long in a full check, a quick one or with sanitizers, and all others in the order of the
-# folders below. One that is named twice is run once.
+# alone at the end: the scripts (sweeps, the model, booted systems), the suites that are named here and not in their folder's fragment,
+# those that wait among those that compute, and all others in the order of the folders below.
 if HAVE_CHECK
-tests_waiting = tests/system/check_hung tests/system/check_killsend tests/system/check_killsnext
-tests_long = tests/system/check_orphans tests/system/check_kills tests/faults/check_calls tests/system/check_killsclear \
-	tests/system/check_survivaldeaths tests/faults/check_allocations tests/audit/check_races tests/system/check_reload \
-	tests/client/check_lockdeath tests/system/check_quiet tests/soak/check_soak tests/daemon/check_parcels tests/daemon/check_lost \
-	tests/system/check_boot tests/system/check_backends tests/faults/check_startcalls tests/system/check_lockdeaths \
-	tests/system/check_survivalkills tests/system/check_lockowners tests/system/check_hostile tests/faults/check_returncalls \
-	tests/faults/check_leftcalls tests/host/check_audit tests/audit/check_removalstorm tests/daemon/check_orphansysv \
-	tests/system/check_workers tests/system/check_crowded tests/system/check_limits
+check_PROGRAMS += \
+	tests/system/check_hung tests/system/check_killsend tests/system/check_orphans tests/system/check_killsnext \
+	tests/system/check_kills tests/faults/check_calls tests/system/check_reload tests/soak/check_soak tests/system/check_lockowners \
+	tests/system/check_killsclear tests/system/check_survivaldeaths tests/system/check_quiet tests/daemon/check_parcels \
+	tests/system/check_boot tests/daemon/check_lost tests/faults/check_allocations tests/system/check_backends \
+	tests/system/check_lockdeaths tests/audit/check_races tests/client/check_lockdeath tests/system/check_hostile \
+	tests/faults/check_startcalls tests/daemon/check_orphansysv tests/system/check_survivalkills tests/system/check_workers \
+	tests/system/check_crowded tests/faults/check_returncalls tests/faults/check_leftcalls tests/host/check_audit \
+	tests/audit/check_removalstorm tests/system/check_limits
 endif
-TESTS += $(tests_waiting) $(check_SCRIPTS) $(tests_long) $(check_PROGRAMS)
+TESTS += $(check_SCRIPTS) $(check_PROGRAMS)
 
 # Check's own limits are for an idle machine. A test that hangs still fails, in two minutes at most unless it may take long.
 AM_TESTS_ENVIRONMENT = \

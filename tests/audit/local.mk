@@ -22,7 +22,6 @@ tests_audit_check_quarantine_SOURCES = tests/audit/check_quarantine.c
 tests_audit_check_quarantine_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_audit_check_quarantine_LDADD = $(AUDIT_RIG_LIBS)
 
-check_PROGRAMS += tests/audit/check_removalstorm
 tests_audit_check_removalstorm_SOURCES = tests/audit/check_removalstorm.c
 tests_audit_check_removalstorm_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_audit_check_removalstorm_LDADD = $(AUDIT_RIG_LIBS)
@@ -32,7 +31,6 @@ tests_audit_check_question_SOURCES = tests/audit/check_question.c
 tests_audit_check_question_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_audit_check_question_LDADD = $(AUDIT_RIG_LIBS)
 
-check_PROGRAMS += tests/audit/check_races
 tests_audit_check_races_SOURCES = tests/audit/check_races.c tests/audit/racing.c tests/audit/racing.h
 tests_audit_check_races_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_audit_check_races_LDADD = $(AUDIT_RIG_LIBS)

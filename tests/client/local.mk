@@ -36,7 +36,7 @@ tests_client_check_mutex_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_client_check_mutex_LDADD = client/libcontrol.la $(HARNESS_LIBS)
 
 # Locks, against a fake daemon that hands them out.
-check_PROGRAMS += tests/client/check_lock tests/client/check_lockthreads tests/client/check_lockdeath \
+check_PROGRAMS += tests/client/check_lock tests/client/check_lockthreads \
 	tests/client/check_locklies tests/client/check_lockbell tests/client/check_lockring
 fake_locks = tests/client/fake.c tests/client/fake.h tests/client/fake_locks.c tests/client/fake_locks.h
 tests_client_check_lock_SOURCES = tests/client/check_lock.c $(fake_locks)

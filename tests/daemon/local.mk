@@ -68,7 +68,6 @@ tests_daemon_check_orphans_SOURCES = tests/daemon/check_orphans.c $(ORPHANS_RIG)
 tests_daemon_check_orphans_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_orphans_LDADD = $(DAEMON_TEST_LIBS)
 
-check_PROGRAMS += tests/daemon/check_orphansysv
 tests_daemon_check_orphansysv_SOURCES = tests/daemon/check_orphansysv.c
 tests_daemon_check_orphansysv_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_orphansysv_LDADD = $(DAEMON_TEST_LIBS)
@@ -131,7 +130,6 @@ tests_daemon_check_listener_SOURCES = tests/daemon/check_listener.c
 tests_daemon_check_listener_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_listener_LDADD = $(DAEMON_TEST_LIBS)
 
-check_PROGRAMS += tests/daemon/check_lost
 tests_daemon_check_lost_SOURCES = tests/daemon/check_lost.c tests/disk.c tests/disk.h
 tests_daemon_check_lost_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_lost_LDADD = daemon/libdaemon.la $(HARNESS_LIBS)
@@ -141,7 +139,6 @@ tests_daemon_check_losses_SOURCES = tests/daemon/check_losses.c
 tests_daemon_check_losses_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_losses_LDADD = $(DAEMON_TEST_LIBS) $(EVENT_LIBS)
 
-check_PROGRAMS += tests/daemon/check_parcels
 tests_daemon_check_parcels_SOURCES = tests/daemon/check_parcels.c tests/disk.c tests/disk.h
 tests_daemon_check_parcels_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_parcels_LDADD = daemon/libdaemon.la $(HARNESS_LIBS)

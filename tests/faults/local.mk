@@ -21,13 +21,11 @@ FAULTS_SCENE = tests/faults/scene.c tests/faults/scene.h tests/faults/operations
 	tests/faults/auditing.c tests/faults/auditing.h tests/faults/strays.c tests/faults/strays.h \
 	tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_INJECTOR)
 
-check_PROGRAMS += tests/faults/check_allocations
 tests_faults_check_allocations_SOURCES = tests/faults/check_faults.c $(FAULTS_SCENE)
 tests_faults_check_allocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_ALLOCATIONS
 tests_faults_check_allocations_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_allocations_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la host/libhost.la
 
-check_PROGRAMS += tests/faults/check_calls
 tests_faults_check_calls_SOURCES = tests/faults/check_faults.c $(FAULTS_SCENE)
 tests_faults_check_calls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
 tests_faults_check_calls_CFLAGS = $(FAULTS_CFLAGS)
@@ -51,7 +49,6 @@ tests_faults_check_startallocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=
 tests_faults_check_startallocations_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_startallocations_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la
 
-check_PROGRAMS += tests/faults/check_startcalls
 tests_faults_check_startcalls_SOURCES = tests/faults/check_starts.c $(FAULTS_STARTING)
 tests_faults_check_startcalls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
 tests_faults_check_startcalls_CFLAGS = $(FAULTS_CFLAGS)
@@ -63,7 +60,6 @@ tests_faults_check_returnallocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND
 tests_faults_check_returnallocations_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_returnallocations_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
-check_PROGRAMS += tests/faults/check_returncalls
 tests_faults_check_returncalls_SOURCES = tests/faults/check_returns.c tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_STARTING)
 tests_faults_check_returncalls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
 tests_faults_check_returncalls_CFLAGS = $(FAULTS_CFLAGS)
@@ -74,7 +70,6 @@ tests_faults_check_leftallocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=F
 tests_faults_check_leftallocations_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_leftallocations_LDADD = $(HARNESS_LIBS) client/libsegment.la host/libhost.la
 
-check_PROGRAMS += tests/faults/check_leftcalls
 tests_faults_check_leftcalls_SOURCES = tests/faults/check_leftovers.c tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_STARTING)
 tests_faults_check_leftcalls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
 tests_faults_check_leftcalls_CFLAGS = $(FAULTS_CFLAGS)

@@ -25,7 +25,6 @@ tests_host_check_process_SOURCES = tests/host/check_process.c
 tests_host_check_process_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_host_check_process_LDADD = host/libhost.la $(CHECK_LIBS)
 
-check_PROGRAMS += tests/host/check_audit
 tests_host_check_audit_SOURCES = tests/host/check_audit.c tests/host/auditfake.c tests/host/auditfake.h
 tests_host_check_audit_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_host_check_audit_LDADD = $(HARNESS_LIBS) host/libhost.la $(CHECK_LIBS)

@@ -2,7 +2,6 @@
 # Everything at once: some seconds of it in `make check`, and `make soak SOAK_MINUTES=30` as long as asked; then each fuzz target for
 # a tenth of that time.
 if HAVE_CHECK
-check_PROGRAMS += tests/soak/check_soak
 tests_soak_check_soak_SOURCES = tests/soak/check_soak.c tests/soak/board.c tests/soak/board.h tests/soak/clerk.c \
 	tests/soak/crowd.c tests/soak/crowd.h tests/soak/honest.c tests/soak/honest.h tests/soak/operator.c tests/soak/operator.h \
 	tests/soak/quiet.c tests/soak/quiet.h tests/soak/rogue.c tests/soak/rogue.h tests/soak/rogue_memory.c \

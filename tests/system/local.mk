@@ -13,7 +13,6 @@ tests_system_check_claims_SOURCES = tests/system/check_claims.c $(SYSTEM_SUITE)
 tests_system_check_claims_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_claims_LDADD = $(HARNESS_LIBS)
 
-check_PROGRAMS += tests/system/check_crowded
 tests_system_check_crowded_SOURCES = tests/system/check_crowded.c $(SYSTEM_SUITE)
 tests_system_check_crowded_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_crowded_LDADD = $(HARNESS_LIBS)
@@ -43,7 +42,6 @@ tests_system_check_entries_SOURCES = tests/system/check_entries.c
 tests_system_check_entries_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_entries_LDADD = daemon/libdaemon.la $(HARNESS_LIBS)
 
-check_PROGRAMS += tests/system/check_hung
 tests_system_check_hung_SOURCES = tests/system/check_hung.c tests/disk.c tests/disk.h $(SYSTEM_SUITE)
 tests_system_check_hung_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DHARNESS_IMPATIENT_PROGRAM='"$(abs_top_builddir)/tests/system/impatient"'
@@ -68,7 +66,6 @@ tests_system_check_users_SOURCES = tests/system/check_users.c $(SYSTEM_SUITE)
 tests_system_check_users_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_users_LDADD = $(HARNESS_LIBS)
 
-check_PROGRAMS += tests/system/check_limits
 tests_system_check_limits_SOURCES = tests/system/check_limits.c $(SYSTEM_SUITE)
 tests_system_check_limits_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_limits_LDADD = $(HARNESS_LIBS)
@@ -248,7 +245,6 @@ tests_system_check_containers_SOURCES = tests/system/check_containers.c tests/sy
 tests_system_check_containers_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_containers_LDADD = host/libhost.la $(HARNESS_LIBS) client/libsegment.la
 
-check_PROGRAMS += tests/system/check_lockdeaths
 tests_system_check_lockdeaths_SOURCES = tests/system/check_lockdeaths.c $(SYSTEM_ACTOR)
 tests_system_check_lockdeaths_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_lockdeaths_LDADD = $(HARNESS_LIBS) client/libsegment.la
@@ -258,7 +254,6 @@ tests_system_check_survivalseen_SOURCES = tests/system/check_survivalseen.c $(SY
 tests_system_check_survivalseen_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_survivalseen_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
-check_PROGRAMS += tests/system/check_lockowners
 tests_system_check_lockowners_SOURCES = tests/system/check_lockowners.c $(SYSTEM_ACTOR)
 tests_system_check_lockowners_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_lockowners_LDADD = client/libcontrol.la $(HARNESS_LIBS) client/libsegment.la
@@ -269,7 +264,6 @@ tests_system_check_lockhostile_SOURCES = tests/system/check_lockhostile.c tests/
 tests_system_check_lockhostile_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_lockhostile_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
-check_PROGRAMS += tests/system/check_boot
 tests_system_check_boot_SOURCES = tests/system/check_boot.c tests/system/pool.c tests/system/pool.h $(SYSTEM_SUITE)
 tests_system_check_boot_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_boot_LDADD = $(HARNESS_LIBS) host/libhost.la
@@ -284,7 +278,6 @@ tests_system_check_reserve_SOURCES = tests/system/check_reserve.c tests/system/g
 tests_system_check_reserve_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_reserve_LDADD = $(HARNESS_LIBS) host/libhost.la
 
-check_PROGRAMS += tests/system/check_quiet
 tests_system_check_quiet_SOURCES = tests/system/check_quiet.c
 tests_system_check_quiet_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_quiet_LDADD = $(HARNESS_LIBS)
@@ -299,7 +292,6 @@ tests_system_check_access_SOURCES = tests/system/check_access.c
 tests_system_check_access_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_access_LDADD = $(HARNESS_LIBS)
 
-check_PROGRAMS += tests/system/check_workers
 tests_system_check_workers_SOURCES = tests/system/check_workers.c
 tests_system_check_workers_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_workers_LDADD = $(HARNESS_LIBS)
@@ -326,7 +318,6 @@ tests_system_check_fair_SOURCES = tests/system/check_fair.c
 tests_system_check_fair_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_fair_LDADD = $(HARNESS_LIBS)
 
-check_PROGRAMS += tests/system/check_hostile
 tests_system_check_hostile_SOURCES = tests/system/check_hostile.c
 tests_system_check_hostile_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_hostile_LDADD = $(HARNESS_LIBS)
@@ -334,12 +325,10 @@ tests_system_check_hostile_LDADD = $(HARNESS_LIBS)
 SYSTEM_SURVIVOR = tests/system/survivor.h
 SYSTEM_RELOADING = tests/system/reloading.h
 
-check_PROGRAMS += tests/system/check_backends
 tests_system_check_backends_SOURCES = tests/system/check_backends.c tests/system/pool.c tests/system/pool.h $(SYSTEM_ACTOR) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_backends_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_backends_LDADD = daemon/libdaemon.la host/libhost.la $(HARNESS_LIBS) client/libsegment.la
 
-check_PROGRAMS += tests/system/check_reload
 tests_system_check_reload_SOURCES = tests/system/check_reload.c $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_reload_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_reload_LDADD = $(HARNESS_LIBS)
@@ -407,7 +396,6 @@ tests_system_check_dirheld_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_BUILT='"$(abs_top_b
 tests_system_check_dirheld_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_dirheld_LDADD = $(AUDIT_RIG_LIBS)
 
-check_PROGRAMS += tests/system/check_orphans
 tests_system_check_orphans_SOURCES = tests/system/check_orphans.c tests/system/telling.h $(SYSTEM_STRANGER) \
 	$(SYSTEM_OPENER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_orphans_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_BUILT='"$(abs_top_builddir)/daemon/audit/segmentd-audit"'
@@ -429,22 +417,18 @@ SYSTEM_WORLD = tests/system/world.h $(SYSTEM_OPENER)
 SYSTEM_KILLING = tests/system/killing.h tests/system/tracer.h $(SYSTEM_WORLD) \
 	$(SYSTEM_TELLING) $(SYSTEM_ACTOR) $(SYSTEM_SUITE)
 
-check_PROGRAMS += tests/system/check_kills
 tests_system_check_kills_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
 tests_system_check_kills_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_CREATE -DKILLS_N=2
 tests_system_check_kills_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
-check_PROGRAMS += tests/system/check_killsend
 tests_system_check_killsend_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
 tests_system_check_killsend_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_DRAIN -DKILLS_N=2
 tests_system_check_killsend_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
-check_PROGRAMS += tests/system/check_killsnext
 tests_system_check_killsnext_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
 tests_system_check_killsnext_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_TAKE_OVER -DKILLS_N=1
 tests_system_check_killsnext_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
-check_PROGRAMS += tests/system/check_killsclear
 tests_system_check_killsclear_SOURCES = tests/system/check_kills.c $(SYSTEM_KILLING)
 tests_system_check_killsclear_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_CLEAR -DKILLS_N=1
 tests_system_check_killsclear_LDADD = $(HARNESS_LIBS) client/libsegment.la
@@ -463,13 +447,11 @@ tests_system_check_survival_SOURCES = tests/system/check_survival.c tests/system
 tests_system_check_survival_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_survival_LDADD = host/libhost.la $(HARNESS_LIBS) client/libsegment.la
 
-check_PROGRAMS += tests/system/check_survivaldeaths
 tests_system_check_survivaldeaths_SOURCES = tests/system/check_survivaldeaths.c tests/system/group.c tests/system/group.h \
 	$(SYSTEM_SURVIVING)
 tests_system_check_survivaldeaths_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_survivaldeaths_LDADD = host/libhost.la $(HARNESS_LIBS) client/libsegment.la
 
-check_PROGRAMS += tests/system/check_survivalkills
 tests_system_check_survivalkills_SOURCES = tests/system/check_survivalkills.c tests/system/outliving.h tests/system/surviving.h $(SYSTEM_KILLING)
 tests_system_check_survivalkills_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_survivalkills_LDADD = $(HARNESS_LIBS) client/libsegment.la
