@@ -423,8 +423,11 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 {
 	struct release *release = NULL;
 
-	if (holding->object.fd < 0 && !holding->object.own)
+	/* Nobody asks a backend about what it could not make. */
+	if (holding->object.fd < 0 && !holding->object.own) {
+		holding->backend = NULL;
 		return;
+	}
 	holding_release_control(holding, releases);
 	if (holding->is_adopted && releases->keep && !releases->is_closing) {
 		holding_pay_back(holding);

@@ -145,6 +145,25 @@ START_TEST(key_that_is_taken_is_left_alone_and_told_with_whose_it_is)
 }
 END_TEST
 
+/* A small one, of which it is asked how much there is before it is freed. */
+START_TEST(one_whose_key_is_taken_is_removed_by_a_reload)
+{
+	struct protocol_plan reload = { .flags = PROTOCOL_PLAN_RELOAD };
+	struct harness_reply reply;
+	struct scene scene;
+
+	stranger_enter_namespace();
+	ck_assert_int_ge(shmget(KEY, 4096, IPC_CREAT | IPC_EXCL | 0600), 0);
+	begin(&scene, "segments = ( { name = \"book\"; size = \"4KiB\"; backend = \"sysv\"; key = 0x7A2F; required = false; } );");
+	expect_failed(&scene, "book", "key 0x00007a2f is taken", NULL);
+	harness_daemon_configure(&scene.daemon, NULL, "segments = ();");
+	ck_assert_int_eq(harness_ask(&scene.conn, PROTOCOL_PLAN, &reload.header, sizeof(reload), &reply), 0);
+	harness_await_gone(&scene.conn, "book");
+	ck_assert_int_eq(shmctl(stranger_find(KEY), IPC_RMID, NULL), 0);
+	end(&scene);
+}
+END_TEST
+
 /* Made and left by a process that is gone, and by our own uid: that is said, and without a record it is left alone all the same. */
 START_TEST(what_a_killed_daemon_left_is_told_as_that)
 {
@@ -276,6 +295,7 @@ main(void)
 	tcase_add_test(tcase, more_than_shmall_is_refused_by_that_name);
 	tcase_add_test(tcase, more_than_shmmni_are_refused_by_that_name);
 	tcase_add_test(tcase, key_that_is_taken_is_left_alone_and_told_with_whose_it_is);
+	tcase_add_test(tcase, one_whose_key_is_taken_is_removed_by_a_reload);
 	tcase_add_test(tcase, what_a_killed_daemon_left_is_told_as_that);
 	tcase_add_test(tcase, one_outlives_its_makers_end_under_shm_rmid_forced);
 	tcase_add_test(tcase, more_than_may_be_locked_is_refused_by_its_limit);
