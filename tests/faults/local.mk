@@ -15,6 +15,9 @@ tests_faults_preload_la_LIBADD = -ldl
 FAULTS_INJECTOR = tests/faults/injector.c tests/faults/injector.h tests/faults/tracing.c tests/faults/tracing.h \
 	tests/faults/calls.c tests/faults/calls.h tests/faults/points.c tests/faults/points.h tests/faults/page.h
 FAULTS_STARTING = tests/faults/starting.c tests/faults/starting.h $(FAULTS_INJECTOR)
+FAULTS_RETURNS = tests/faults/asleep.c tests/faults/asleep.h tests/faults/descriptors.c tests/faults/descriptors.h $(FAULTS_STARTING)
+FAULTS_LIBRARY = tests/faults/library.h tests/faults/library_locks.c tests/faults/library_straits.c \
+	tests/faults/descriptors.c tests/faults/descriptors.h $(FAULTS_INJECTOR)
 FAULTS_SCENE = tests/faults/scene.c tests/faults/scene.h tests/faults/operations.c \
 	tests/faults/dying.c tests/faults/dying.h tests/faults/orders.c tests/faults/orders.h \
 	tests/faults/bringing.c tests/faults/bringing.h \
@@ -32,13 +35,13 @@ tests_faults_check_calls_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_calls_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la host/libhost.la
 
 check_PROGRAMS += tests/faults/check_libraryallocations
-tests_faults_check_libraryallocations_SOURCES = tests/faults/check_library.c $(FAULTS_INJECTOR)
+tests_faults_check_libraryallocations_SOURCES = tests/faults/check_library.c $(FAULTS_LIBRARY)
 tests_faults_check_libraryallocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_ALLOCATIONS
 tests_faults_check_libraryallocations_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_libraryallocations_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
 check_PROGRAMS += tests/faults/check_librarycalls
-tests_faults_check_librarycalls_SOURCES = tests/faults/check_library.c $(FAULTS_INJECTOR)
+tests_faults_check_librarycalls_SOURCES = tests/faults/check_library.c $(FAULTS_LIBRARY)
 tests_faults_check_librarycalls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
 tests_faults_check_librarycalls_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_librarycalls_LDADD = $(HARNESS_LIBS) client/libsegment.la
@@ -55,12 +58,12 @@ tests_faults_check_startcalls_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_startcalls_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la
 
 check_PROGRAMS += tests/faults/check_returnallocations
-tests_faults_check_returnallocations_SOURCES = tests/faults/check_returns.c tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_STARTING)
+tests_faults_check_returnallocations_SOURCES = tests/faults/check_returns.c $(FAULTS_RETURNS)
 tests_faults_check_returnallocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_ALLOCATIONS
 tests_faults_check_returnallocations_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_returnallocations_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
-tests_faults_check_returncalls_SOURCES = tests/faults/check_returns.c tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_STARTING)
+tests_faults_check_returncalls_SOURCES = tests/faults/check_returns.c $(FAULTS_RETURNS)
 tests_faults_check_returncalls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
 tests_faults_check_returncalls_CFLAGS = $(FAULTS_CFLAGS)
 tests_faults_check_returncalls_LDADD = $(HARNESS_LIBS) client/libsegment.la
