@@ -42,6 +42,13 @@ points_add_variants(struct points *points, enum faults_kind kind, const char *na
 		points_add(points, name, operation, variant);
 }
 
+/* All tests of a run have one parent. */
+bool
+points_has_turn(size_t i, size_t n)
+{
+	return injector_is_all() || harness_is_full() || (size_t)getppid() % n == i;
+}
+
 static void
 fail_next(struct points *points, struct points_row *row)
 {

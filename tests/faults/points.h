@@ -34,6 +34,8 @@ unsigned points_variants(enum faults_kind kind);
 /* Counts: it is run, and nothing fails. */
 void points_add(struct points *points, const char *name, const void *operation, unsigned variant);
 void points_add_variants(struct points *points, enum faults_kind kind, const char *name, const void *operation);
+/* Of n operations that the quick check has one at a time, each run another: whether the i-th has its turn. Asked in a test of its own. */
+bool points_has_turn(size_t i, size_t n);
 /* All, or as many as there is time for: a second in the quick check. */
 void points_fail(struct points *points, unsigned full_s);
 /* In a line how many did, and what came of it, as the format says; and with $FAULTS_ALL one of each row. */
