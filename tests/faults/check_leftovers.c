@@ -4,13 +4,15 @@
  * What a killed daemon left that others find by a name, a key or a path, with no service manager that has kept anything: every
  * allocation, or every system call, fails once of the start that takes it over, and of the one that removes it since it is not
  * wanted any more; of the daemon, its worker and segmentd-audit. What is wanted is the same object then, with all that is in it, at
- * once or when it is retried; what is not is gone, at once or by the next start. A file's contents stay in both cases.
+ * once or when it is retried; what is not is gone, at once, when whoever has it yet lets go, or by the next start. A file's contents stay
+ * in both cases. Likewise of a stop, and of a change of its socket's mode before that: it leaves nothing, or the next start removes it.
  */
 #include "config.h"
 
 #include <fcntl.h>
 #include <glob.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 
@@ -40,14 +42,20 @@ struct kind {
 	const char *name;
 	enum faults_target target;
 	bool is_wanted;			/* the next configuration has them still */
+	bool is_held;			/* somebody has one of them open for a while */
+	bool is_stop;			/* it is not killed, but has another socket_mode, and is stopped: there it fails */
 };
 
+#define N_RARE	3			/* the last of them: one at a time in the quick check */
 static const struct kind kinds[] = {
 	{ "taking over, in the daemon", FAULTS_DAEMON, .is_wanted = true },
 	{ "taking over, in its worker", FAULTS_WORKER, .is_wanted = true },
 	{ "removing, in the daemon", FAULTS_DAEMON },
 	{ "removing, in its worker", FAULTS_WORKER },
 	{ "removing, in segmentd-audit", FAULTS_AUDIT },
+	{ "removing what somebody has", FAULTS_DAEMON, .is_held = true },
+	{ "stopping, in the daemon", FAULTS_DAEMON, .is_stop = true },
+	{ "stopping, in its worker", FAULTS_WORKER, .is_stop = true },
 };
 
 static struct harness_daemon daemon_ = HARNESS_DAEMON_NULL;
@@ -55,6 +63,7 @@ static struct injector injector;
 static struct points points;
 static struct harness_usage usage;	/* of a daemon in which nothing failed */
 static unsigned n_ended, n_failed_segments, n_kept, n_left_alone;
+static int held_fd = -1;		/* of who has the POSIX object */
 
 /* As somebody sees them who knows nothing of segmentd. */
 
@@ -165,22 +174,32 @@ expect_same(const struct sight *before)
 	(void)shmdt(memory);
 }
 
-/* A daemon that has made all of it, and is killed. */
+static void
+configure(const char *keys)
+{
+	char text[1024];
+
+	(void)snprintf(text, sizeof(text), body, daemon_.dir);
+	harness_daemon_configure(&daemon_, keys, text);
+}
+
+/* A daemon that has made all of it, and is killed, if it is not to be stopped. */
 static struct sight
 begin(const struct kind *kind)
 {
 	struct harness_conn conn;
 	struct sight before;
-	char text[1024];
 
 	harness_daemon_prepare(&daemon_, daemon_keys, "");
-	(void)snprintf(text, sizeof(text), body, daemon_.dir);
-	harness_daemon_configure(&daemon_, daemon_keys, text);
+	configure(daemon_keys);
 	injector_init(&injector, FAULTS_KIND, daemon_.dir);
 	if (kind->target == FAULTS_AUDIT)
 		injector_serve_audit(&injector, &daemon_);
 	daemon_.before_exec = NULL;
-	harness_daemon_launch(&daemon_);
+	if (kind->is_stop)
+		starting_launch(&daemon_, &injector);
+	else
+		harness_daemon_launch(&daemon_);
 	harness_daemon_await_ready(&daemon_);
 	harness_open(&conn, daemon_.socket);
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(names); i++)
@@ -188,9 +207,14 @@ begin(const struct kind *kind)
 	harness_close(&conn);
 	write_all();
 	before = look();
+	if (kind->is_held)
+		open_file("/dev/shm/p", &held_fd);
+	if (kind->is_stop)
+		return before;
 	harness_daemon_kill(&daemon_);
+	/* And with as many workers as it is given there. */
 	if (!kind->is_wanted)
-		harness_daemon_configure(&daemon_, daemon_keys, "");
+		harness_daemon_configure(&daemon_, kind->is_held ? "" : daemon_keys, "");
 	return before;
 }
 
@@ -326,6 +350,46 @@ stop(void *arg)
 	}
 }
 
+/* What it is told to change and then to end comes to. */
+static void
+fail_in_stop(void)
+{
+	int status;
+
+	configure("workers = 1; socket_mode = \"0640\";");
+	harness_daemon_hangup(&daemon_);
+	/* It may have ended over that already: libevent does when it cannot read of a signal. */
+	asleep_await_end(daemon_.pid);
+	harness_assert(kill(daemon_.pid, SIGTERM) == 0, "kill: %s", strerror(errno));
+	status = harness_daemon_await_exit(&daemon_);
+	injector_disarm(&injector);
+	if (status)
+		starting_expect_sentence(&daemon_, &injector, status);
+	harness_assert(access(daemon_.socket, F_OK) || injector_has_failed(&injector), "nothing failed, and its socket is there");
+	n_kept += !is_gone();
+	harness_assert(is_gone() || injector_has_failed(&injector), "nothing failed, and not all is gone");
+	harness_daemon_configure(&daemon_, daemon_keys, "");
+	daemon_.before_exec = NULL;
+	harness_daemon_launch(&daemon_);
+	harness_daemon_await_ready(&daemon_);
+	harness_assert(await_gone(HARNESS_TIMEOUT_MS) || is_left_alone(), "the next start does not remove it; failed: %s",
+	    injector_describe(&injector));
+}
+
+static void
+fail_in_start(const struct kind *kind)
+{
+	starting_launch(&daemon_, &injector);
+	n_ended += !starting_await_ready(&daemon_, &injector);
+	if (kind->is_held)
+		asleep_await(daemon_.pid);
+	close_fd(&held_fd);
+	if (!kind->is_wanted)
+		(void)await_gone(LEFT_MS);
+	asleep_await(daemon_.pid);
+	injector_disarm(&injector);
+}
+
 static bool
 fail_at(const struct points_row *row, uint64_t at)
 {
@@ -334,19 +398,19 @@ fail_at(const struct points_row *row, uint64_t at)
 	bool has_failed;
 
 	injector_arm(&injector, kind->target, row->variant, at);
-	starting_launch(&daemon_, &injector);
-	n_ended += !starting_await_ready(&daemon_, &injector);
-	if (!kind->is_wanted)
-		(void)await_gone(LEFT_MS);
-	asleep_await(daemon_.pid);
-	injector_disarm(&injector);
+	if (kind->is_stop)
+		fail_in_stop();
+	else
+		fail_in_start(kind);
 	has_failed = injector_has_failed(&injector);
 	if (kind->is_wanted)
 		settle_wanted(&before);
-	else
+	else if (!kind->is_stop)
 		settle_unwanted();
 	expect_written(file_path());
-	expect_no_leak(at == FAULTS_NEVER);
+	/* Who was stopped has given back all it had. */
+	if (!kind->is_stop)
+		expect_no_leak(at == FAULTS_NEVER);
 	injector_end(&injector, stop, NULL);
 	return has_failed;
 }
@@ -354,8 +418,9 @@ fail_at(const struct points_row *row, uint64_t at)
 START_TEST(one_fails_at_what_was_left)
 {
 	const struct kind *kind = &kinds[_i];
+	const int n_often = BASE_ARRAY_SIZE(kinds) - N_RARE;
 
-	if (!injector_is_wanted(kind->name))
+	if (!injector_is_wanted(kind->name) || (_i >= n_often && !points_has_turn((size_t)(_i - n_often), N_RARE)))
 		return;
 	world_enter();
 	points_init(&points, &injector, fail_at);
