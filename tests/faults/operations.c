@@ -12,6 +12,7 @@
 #include "tests/faults/bringing.h"
 #include "tests/faults/dying.h"
 #include "tests/faults/orders.h"
+#include "tests/faults/refusing.h"
 #include "tests/faults/strays.h"
 #include "tests/system/suite.h"
 
@@ -320,6 +321,7 @@ bring_back(struct faults_scene *scene)
 
 const struct faults_operation faults_operations[] = {
 	{ "connect", .run = connect_only },
+	{ "refuse for want of descriptors", .run = refusing_clients, .settle = refusing_settle },
 	{ "attach memfd", .run = attach_memfd },
 	{ "attach posix", .run = attach_posix },
 	{ "attach sysv", .run = attach_sysv },
@@ -348,6 +350,7 @@ const struct faults_operation faults_operations[] = {
 	{ "recover", .prepare = dying_prepare_poison, .run = dying_recover, .settle = dying_settle_poison },
 	{ "plan", .prepare = orders_configure_memfd, .run = orders_plan, .settle = orders_settle },
 	{ "plan what is uploaded", .prepare = orders_configure_memfd, .run = orders_plan_uploaded, .settle = orders_settle },
+	{ "plan lists", .prepare = orders_prepare_lists, .run = orders_plan_uploaded, .settle = orders_settle },
 	{ "add by reload", .prepare = orders_configure_memfd, .run = orders_reload, .settle = orders_settle },
 	{ "grow by reload", .prepare = orders_prepare_growth, .run = orders_reload, .settle = orders_settle },
 	{ "remove by reload", .prepare = orders_prepare_removal, .run = orders_reload, .settle = orders_settle },

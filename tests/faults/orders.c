@@ -154,6 +154,19 @@ orders_prepare_removal(struct faults_scene *scene)
 	scene_configure(scene, "");
 }
 
+/* Lists of who may have it, and of its locks, of which all is different: there are entries more, fewer, and others. */
+void
+orders_prepare_lists(struct faults_scene *scene)
+{
+	scene_reload(scene, OWN("size = \"64KiB\"; mlock = false; allow = ( { user = \"4003\"; access = \"r\"; }, { group = \"4004\"; "
+	    "access = \"rw\"; } ); locks = ( { name = \"a\"; length = \"4KiB\"; undo = \"4KiB\"; }, { name = \"b\"; offset = \"4KiB\"; "
+	    "length = \"4KiB\"; undo = \"4KiB\"; } );"));
+	suite_ready(&scene->watcher, "g");
+	scene_configure(scene, OWN("size = \"64KiB\"; mlock = false; allow = ( { user = \"4003\"; access = \"rw\"; }, { group = \"4005\"; "
+	    "access = \"rw\"; } ); locks = ( { name = \"a\"; length = \"8KiB\"; undo = \"4KiB\"; }, { name = \"c\"; offset = \"8KiB\"; "
+	    "length = \"4KiB\"; undo = \"4KiB\"; } );"));
+}
+
 void
 orders_settle(struct faults_scene *scene)
 {
