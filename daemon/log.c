@@ -8,6 +8,8 @@
 #include "daemon/log.h"
 
 static bool log_to_journal;
+static void (*log_on_kept)(void *arg);	/* or NULL */
+static void *log_on_kept_arg;
 static bool log_verbose;		/* $SEGMENTD_DEBUG: what clients do at will, too */
 
 static const char *
@@ -32,6 +34,33 @@ log_open(void)
 {
 	log_to_journal = journal_is_stderr();
 	log_verbose = getenv("SEGMENTD_DEBUG") != NULL;
+}
+
+void
+log_set_on_kept(void (*on_kept)(void *arg), void *arg)
+{
+	log_on_kept = on_kept;
+	log_on_kept_arg = arg;
+}
+
+bool
+log_flush(void)
+{
+	unsigned n;
+
+	if (!journal_flush())
+		return false;
+	n = journal_left_out();
+	if (n)
+		log_write(MESSAGE_LEFT_OUT, NULL, "%u entries were left out: the journal took none for a while", n);
+	return !journal_keeps_some();
+}
+
+void
+log_close(void)
+{
+	log_on_kept = NULL;
+	journal_end();
 }
 
 void
@@ -62,8 +91,11 @@ log_write(int message, const struct log_about *about, const char *format, ...)
 			.error = -about->error,
 		};
 
-		if (journal_send(priority, &fields, text) == 0)
+		if (journal_send(priority, &fields, text) == 0) {
+			if (journal_keeps_some() && log_on_kept)
+				log_on_kept(log_on_kept_arg);
 			return;
+		}
 	}
 	if (about->error)
 		(void)fprintf(stderr, "segmentd: %s: %s: %s\n", log_priority_name(priority), text,

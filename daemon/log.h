@@ -40,6 +40,12 @@ struct log_limit {
 
 /* Where to log to; before it everything goes to standard error. */
 void log_open(void);
+/* Called when the journal had no room: log_flush() is due a while later. NULL: nobody. */
+void log_set_on_kept(void (*on_kept)(void *arg), void *arg);
+/* Sends what it had no room for. False: it has none yet. */
+bool log_flush(void);
+/* At the end. */
+void log_close(void);
 
 /*
  * message: one of daemon/messages.h, whose priority says: LOG_ERR someone must act, WARNING degraded, NOTICE a state changed,

@@ -138,5 +138,6 @@ main(int argc, char **argv)
 	r = check_only ? main_check(file) : main_run(file);
 	if (r && !check_only)
 		rest_before_failure();
+	log_close();
 	return r ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -205,6 +205,23 @@ manager_init_orphans(struct manager *manager)
 	});
 }
 
+static void
+manager_on_kept(void *arg)
+{
+	static const struct timeval later = { .tv_usec = 100000 };
+	struct manager *manager = arg;
+
+	if (!evtimer_pending(&manager->log_event, NULL))
+		timer_add(&manager->log_event, &later);
+}
+
+static void
+manager_on_log(evutil_socket_t fd, short what, void *arg)
+{
+	if (!log_flush())
+		manager_on_kept(arg);
+}
+
 static int
 manager_init_loop(struct manager *manager)
 {
@@ -226,8 +243,10 @@ manager_init_loop(struct manager *manager)
 		if (!manager->signals[i] || evsignal_add(manager->signals[i], NULL))
 			return -ENOMEM;
 	if (evtimer_assign(&manager->status_event, manager->base, manager_on_status, manager) ||
+	    evtimer_assign(&manager->log_event, manager->base, manager_on_log, manager) ||
 	    evtimer_assign(&manager->watchdog_event, manager->base, manager_on_watchdog, manager))
 		return -ENOMEM;
+	log_set_on_kept(manager_on_kept, manager);
 	return 0;
 }
 
@@ -517,6 +536,9 @@ manager_deinit(struct manager *manager)
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(manager->signals); i++)
 		if (manager->signals[i])
 			event_free(manager->signals[i]);
+	log_set_on_kept(NULL, NULL);
+	if (event_initialized(&manager->log_event))
+		(void)event_del(&manager->log_event);
 	if (event_initialized(&manager->status_event))
 		(void)event_del(&manager->status_event);
 	if (event_initialized(&manager->watchdog_event))

@@ -54,6 +54,7 @@ struct manager {
 	struct event *signals[4];
 	struct event watchdog_event;
 	struct event status_event;
+	struct event log_event;		/* when what the journal had no room for is tried again */
 	struct timeval watchdog_interval;
 	uint64_t n_awaited;		/* required segments that were not ready when they were counted, less those that are since */
 	uint64_t extended_at;		/* how far provisioning was when the service manager was asked for more time */

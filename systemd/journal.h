@@ -36,7 +36,18 @@ struct journal_fields {
 /* Whether standard error is the journal's stream ($JOURNAL_STREAM names its device and inode). */
 bool journal_is_stderr(void);
 
-/* Sends an entry; priority as in syslog(3). 0 or a negative errno. */
+/*
+ * Sends an entry; priority as in syslog(3). Waits for nothing: what the journal has no room for is kept, up to a MiB, and the rest
+ * left out. 0 or a negative errno.
+ */
 int journal_send(int priority, const struct journal_fields *fields, const char *text);
+
+/* Sends what is kept. False: there is no room for all of it yet. */
+bool journal_flush(void);
+bool journal_keeps_some(void);
+/* How many were left out since the last call. */
+unsigned journal_left_out(void);
+/* At the end: waits a second at most for room for what is kept. */
+void journal_end(void);
 
 #endif

@@ -15,6 +15,8 @@
 #include "systemd/journal.h"
 #include "tests/service/suite.h"
 
+#define N_MANY	40000		/* entries, more than are kept */
+
 static char heard[65536];
 
 /* Sets $JOURNAL_STREAM to fd's device and inode, each moved by an offset. */
@@ -127,6 +129,59 @@ heard_lines(const char *line)
 	return n;
 }
 
+/* One that takes nothing for a while: everybody may fill its queue, and its disk may hang. */
+START_TEST(what_it_has_no_room_for_comes_later)
+{
+	unsigned n_heard = 0, n_left_out;
+	int fd = fake_journald();
+	char line[64];
+
+	if (fd < 0)
+		return;
+	for (unsigned i = 0; i < N_MANY; i++) {
+		(void)snprintf(line, sizeof(line), "entry %u of many", i);
+		ck_assert_int_eq(journal_send(LOG_INFO, NULL, line), 0);
+	}
+	ck_assert(journal_keeps_some());
+	ck_assert(!journal_flush());
+	(void)snprintf(line, sizeof(line), "MESSAGE=entry 0 of many");
+	/* In their order, and none twice. */
+	for (bool has_all = false; !has_all || recv(fd, heard, 1, MSG_PEEK | MSG_DONTWAIT) > 0;) {
+		hear(fd);
+		ck_assert_msg(heard_lines(line) == 1, "'%s' is expected: %s", line, heard);
+		(void)snprintf(line, sizeof(line), "MESSAGE=entry %u of many", ++n_heard);
+		has_all = journal_flush();
+	}
+	n_left_out = journal_left_out();
+	printf("%u entries came later, %u of %u were left out\n", n_heard, n_left_out, N_MANY);
+	ck_assert_uint_eq(n_heard + n_left_out, N_MANY);
+	ck_assert_uint_eq(journal_left_out(), 0);
+	ck_assert_int_eq(journal_send(LOG_INFO, NULL, "as ever"), 0);
+	hear(fd);
+	ck_assert_int_eq(heard_lines("MESSAGE=as ever"), 1);
+	ck_assert_int_eq(heard_lines("SYSLOG_IDENTIFIER=check_journal"), 1);
+}
+END_TEST
+
+START_TEST(at_the_end_it_is_waited_for_a_moment)
+{
+	int fd = fake_journald();
+	uint64_t begun_ns;
+
+	if (fd < 0)
+		return;
+	while (!journal_keeps_some())
+		ck_assert_int_eq(journal_send(LOG_INFO, NULL, "one of many"), 0);
+	begun_ns = clock_monotonic_ns();
+	journal_end();
+	ck_assert(journal_keeps_some());
+	ck_assert_uint_lt(clock_monotonic_ns() - begun_ns, 20 * NS_PER_SEC);
+	hear(fd);
+	journal_end();
+	ck_assert(!journal_keeps_some());
+}
+END_TEST
+
 START_TEST(entry_carries_its_fields)
 {
 	static const char id[] = "0123456789abcdef0123456789abcdef";
@@ -233,6 +288,8 @@ main(void)
 	tcase_add_test(tcase, stream_that_is_not_stderr_is_seen);
 	tcase_add_test(tcase, nonsense_is_no_stream);
 	tcase_add_test(tcase, entry_carries_its_fields);
+	tcase_add_test(tcase, what_it_has_no_room_for_comes_later);
+	tcase_add_test(tcase, at_the_end_it_is_waited_for_a_moment);
 	tcase_add_test(tcase, object_has_its_fields);
 	tcase_add_test(tcase, absent_fields_are_not_sent);
 	tcase_add_test(tcase, text_is_bounded_and_begins_no_field);

@@ -390,6 +390,11 @@ tests_system_check_sysvhostile_SOURCES = tests/system/check_sysvhostile.c $(SYST
 tests_system_check_sysvhostile_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_sysvhostile_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
+check_PROGRAMS += tests/system/check_journalheld
+tests_system_check_journalheld_SOURCES = tests/system/check_journalheld.c $(SYSTEM_SUITE) tests/system/reloading.h
+tests_system_check_journalheld_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_journalheld_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_dirheld
 tests_system_check_dirheld_SOURCES = tests/system/check_dirheld.c $(SYSTEM_SUITE) tests/system/reloading.h
 tests_system_check_dirheld_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_BUILT='"$(abs_top_builddir)/daemon/audit/segmentd-audit"'
