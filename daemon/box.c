@@ -326,8 +326,11 @@ box_ask(struct box *box)
 			return r;
 		box->barrier_n = box->last_n;
 		if (event_assign(&box->barrier_event, box->base, box->barrier_fd, EV_READ, box_on_barrier, box) ||
-		    event_add(&box->barrier_event, NULL))
+		    event_add(&box->barrier_event, NULL)) {
+			/* Nobody would hear of the answer, and nobody asks again as long as there is one to come. */
+			close_fd(&box->barrier_fd);
 			return -ENOMEM;
+		}
 		return 0;
 	}
 	return 0;
