@@ -11,6 +11,7 @@
 #include "tests/faults/auditing.h"
 #include "tests/faults/bringing.h"
 #include "tests/faults/dying.h"
+#include "tests/faults/lesser.h"
 #include "tests/faults/orders.h"
 #include "tests/faults/refusing.h"
 #include "tests/faults/strays.h"
@@ -371,5 +372,15 @@ const struct faults_operation faults_operations[] = {
 	    .settle = strays_settle_sysv },
 	{ "list orphans", .asks_audit_alone = true, .prepare = strays_prepare_both, .run = strays_list, .settle = strays_settle_both },
 	{ "remove orphans", .asks_audit_alone = true, .prepare = strays_prepare_both, .run = strays_remove, .settle = strays_settle_both },
+	{ "remove orphans by one CPU", .asks_audit_alone = true, .is_slow = true, .prepare = strays_prepare_stopped,
+	    .run = strays_remove_stopped, .settle = strays_settle_stopped },
+	{ "list orphans of a group", .asks_audit_alone = true, .is_slow = true, .prepare = lesser_prepare_group,
+	    .run = lesser_list_of_group, .settle = lesser_settle_group },
+	{ "who, by text", .asks_audit_alone = true, .is_slow = true, .prepare = lesser_prepare_text, .run = auditing_who_posix,
+	    .settle = lesser_settle_who },
+	{ "who, without rights", .asks_audit_alone = true, .is_slow = true, .prepare = lesser_prepare_rightless,
+	    .run = lesser_who_rightless, .settle = lesser_settle_who },
+	{ "who of two alike", .asks_audit_alone = true, .is_slow = true, .prepare = lesser_prepare_twin, .run = auditing_who_posix,
+	    .settle = lesser_settle_twin },
 };
 const size_t faults_n_operations = BASE_ARRAY_SIZE(faults_operations);

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/shm.h>
 
 #include "host/audit.h"
@@ -167,7 +168,7 @@ take_judged(const void *row, void *arg)
 
 /* What there is, or what is to become of n candidates. */
 static int
-ask(struct faults_scene *scene, const struct audit_candidate *candidates, size_t n, struct listed *ret_listed)
+ask_by(struct faults_scene *scene, int fd, const struct audit_candidate *candidates, size_t n, struct listed *ret_listed)
 {
 	struct audit_question question = {
 		.version = AUDIT_VERSION,
@@ -176,16 +177,32 @@ ask(struct faults_scene *scene, const struct audit_candidate *candidates, size_t
 		.flags = candidates ? 0 : AUDIT_QUESTION_POSIX | AUDIT_QUESTION_SYSV,
 		.n_rows = (uint32_t)n,
 	};
-	pid_t pid;
-	int fd = audit_open(scene->manager.daemon.audit, &pid), r;
+	int r;
 
 	*ret_listed = (struct listed) { .n_judged = 0 };
-	harness_assert(fd >= 0, "audit_open: %s", strerror(-fd));
 	r = audit_ask(fd, &question, candidates, candidates ? take_judged : take_listed, ret_listed, &ret_listed->end);
-	audit_close(fd, pid);
 	harness_assert(r || ret_listed->end.result == 0 || ret_listed->end.text[0], "it does not say why it has failed; failed: %s",
 	    injector_describe(&scene->injector));
 	return r ? r : ret_listed->end.result;
+}
+
+static int
+open_audit(struct faults_scene *scene, pid_t *ret_pid)
+{
+	int fd = audit_open(scene->manager.daemon.audit, ret_pid);
+
+	harness_assert(fd >= 0, "audit_open: %s", strerror(-fd));
+	return fd;
+}
+
+static int
+ask(struct faults_scene *scene, const struct audit_candidate *candidates, size_t n, struct listed *ret_listed)
+{
+	pid_t pid;
+	int fd = open_audit(scene, &pid), r = ask_by(scene, fd, candidates, n, ret_listed);
+
+	audit_close(fd, pid);
+	return r;
 }
 
 void
@@ -256,13 +273,13 @@ is_gone(size_t i)
 	return i ? !has_memory(FIRST_KEY) : is_stray_gone(first_path, 0);
 }
 
-int
-strays_remove(struct faults_scene *scene)
+static int
+remove_by(struct faults_scene *scene, int fd)
 {
 	struct audit_candidate candidates[N_STRAYS];
 	struct listed listed;
 	size_t n = name_them(candidates);
-	int r = ask(scene, candidates, n, &listed);
+	int r = ask_by(scene, fd, candidates, n, &listed);
 
 	for (size_t i = 0; r == 0 && i < listed.n_judged; i++)
 		harness_assert((listed.rows[i].verdict == AUDIT_REMOVED) == is_gone(i), "%s is told to be %s, and is %s; failed: %s",
@@ -271,6 +288,61 @@ strays_remove(struct faults_scene *scene)
 	harness_assert(r || listed.n_judged == N_STRAYS || listed.end.flags & AUDIT_INCOMPLETE, "%zu verdicts, and nothing is said",
 	    listed.n_judged);
 	return r;
+}
+
+int
+strays_remove(struct faults_scene *scene)
+{
+	pid_t pid;
+	int fd = open_audit(scene, &pid), r = remove_by(scene, fd);
+
+	audit_close(fd, pid);
+	return r;
+}
+
+static int kept_fd;			/* a connection that is asked once more */
+static pid_t kept_pid;
+
+/* What moves from CPU to CPU for it does not come to one any more: it waits for a while, and gives that up. */
+static void
+stop_helpers(struct faults_scene *scene)
+{
+	pid_t audits[16], helpers[16];
+	size_t n_audits = harness_children(scene->manager.daemon.audit_pid, audits, BASE_ARRAY_SIZE(audits)), n_stopped = 0;
+
+	for (size_t i = 0; i < n_audits; i++) {
+		size_t n_helpers = harness_children(audits[i], helpers, BASE_ARRAY_SIZE(helpers));
+
+		for (size_t j = 0; j < n_helpers; j++)
+			n_stopped += kill(helpers[j], SIGSTOP) == 0;
+	}
+	harness_assert(n_stopped, "what answers has no helper");
+}
+
+void
+strays_prepare_stopped(struct faults_scene *scene)
+{
+	int r;
+
+	strays_prepare_both(scene);
+	kept_fd = open_audit(scene, &kept_pid);
+	r = remove_by(scene, kept_fd);
+	harness_assert(r == 0 && is_gone(0) && is_gone(1), "before anything failed: %s", strerror(-r));
+	stop_helpers(scene);
+	strays_prepare_both(scene);
+}
+
+int
+strays_remove_stopped(struct faults_scene *scene)
+{
+	return remove_by(scene, kept_fd);
+}
+
+void
+strays_settle_stopped(struct faults_scene *scene)
+{
+	audit_close(kept_fd, kept_pid);
+	strays_settle_both(scene);
 }
 
 /* What a removal that failed was about has its name again, when the next one looks at the latest; and can be removed. */

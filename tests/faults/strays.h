@@ -23,4 +23,8 @@ int strays_list(struct faults_scene *scene);
 int strays_remove(struct faults_scene *scene);
 void strays_settle_both(struct faults_scene *scene);
 
+void strays_prepare_stopped(struct faults_scene *scene);
+int strays_remove_stopped(struct faults_scene *scene);
+void strays_settle_stopped(struct faults_scene *scene);
+
 #endif
