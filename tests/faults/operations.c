@@ -374,6 +374,8 @@ const struct faults_operation faults_operations[] = {
 	{ "remove orphans", .asks_audit_alone = true, .prepare = strays_prepare_both, .run = strays_remove, .settle = strays_settle_both },
 	{ "remove orphans by one CPU", .asks_audit_alone = true, .is_slow = true, .prepare = strays_prepare_stopped,
 	    .run = strays_remove_stopped, .settle = strays_settle_stopped },
+	{ "settle what was left", .asks_audit_alone = true, .is_slow = true, .prepare = strays_prepare_left, .run = strays_list_left,
+	    .settle = strays_settle_left },
 	{ "list orphans of a group", .asks_audit_alone = true, .is_slow = true, .prepare = lesser_prepare_group,
 	    .run = lesser_list_of_group, .settle = lesser_settle_group },
 	{ "who, by text", .asks_audit_alone = true, .is_slow = true, .prepare = lesser_prepare_text, .run = auditing_who_posix,

@@ -205,12 +205,19 @@ ask(struct faults_scene *scene, const struct audit_candidate *candidates, size_t
 	return r;
 }
 
+static void
+make_file(const char *path)
+{
+	cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	harness_assert(fd >= 0, "%s: %s", path, strerror(errno));
+}
+
 void
 strays_prepare_both(struct faults_scene *scene)
 {
-	cleanup_close int fd = open(first_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	harness_assert(fd >= 0, "%s: %s", first_path, strerror(errno));
+	(void)scene;
+	make_file(first_path);
 	make_memory(FIRST_KEY);
 }
 
@@ -364,4 +371,63 @@ strays_settle_both(struct faults_scene *scene)
 	r = n ? ask(scene, candidates, n, &listed) : 0;
 	harness_assert(r == 0 && is_gone(0) && is_gone(1), "afterwards they cannot be removed; failed: %s",
 	    injector_describe(&scene->injector));
+}
+
+/* What a removal that was killed has left is in a directory of its own, until the next one looks. */
+
+static const char quarantine[] = "/dev/shm/.segmentd-quarantine-00000001";
+
+static void
+leave_in_quarantine(const char *path)
+{
+	char number[96], left[128];
+	struct stat status;
+
+	harness_assert(stat(path, &status) == 0 && (mkdir(quarantine, 0700) == 0 || errno == EEXIST), "%s: %s", path, strerror(errno));
+	(void)snprintf(number, sizeof(number), "%s/%ju", quarantine, (uintmax_t)status.st_ino);
+	(void)snprintf(left, sizeof(left), "%s/%s", number, path + sizeof("/dev/shm"));
+	harness_assert(mkdir(number, 0700) == 0 && rename(path, left) == 0, "%s: %s", left, strerror(errno));
+}
+
+/* Of the one somebody else has the name by now. */
+void
+strays_prepare_left(struct faults_scene *scene)
+{
+	strays_prepare_both(scene);
+	make_file(next_path);
+	leave_in_quarantine(first_path);
+	leave_in_quarantine(next_path);
+	make_file(next_path);
+}
+
+int
+strays_list_left(struct faults_scene *scene)
+{
+	struct listed listed;
+	int r = ask(scene, NULL, 0, &listed);
+
+	if (r == 0 && listed.rows[0].what)
+		expect_unheld(scene, &listed.rows[0]);
+	harness_assert(r || listed.rows[0].what || injector_has_failed(&scene->injector), "it has not its name back");
+	return r;
+}
+
+/* Nothing is lost of it: by the next look it has its name, and what has lost that is gone. */
+void
+strays_settle_left(struct faults_scene *scene)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	struct listed listed;
+	int r;
+
+	/* The one before may be at it still, as its last. */
+	do
+		r = ask(scene, NULL, 0, &listed);
+	while (r == 0 && !listed.rows[0].what && clock_monotonic_ns() < deadline_ns);
+	harness_assert(r == 0 && listed.rows[0].what && !is_gone(0), "afterwards it has not its name back: %s; failed: %s", strerror(-r),
+	    injector_describe(&scene->injector));
+	harness_assert(is_stray_gone(quarantine, HARNESS_TIMEOUT_MS), "afterwards something is left in quarantine; failed: %s",
+	    injector_describe(&scene->injector));
+	(void)unlink(next_path);
+	strays_settle_both(scene);
 }

@@ -27,4 +27,8 @@ void strays_prepare_stopped(struct faults_scene *scene);
 int strays_remove_stopped(struct faults_scene *scene);
 void strays_settle_stopped(struct faults_scene *scene);
 
+void strays_prepare_left(struct faults_scene *scene);
+int strays_list_left(struct faults_scene *scene);
+void strays_settle_left(struct faults_scene *scene);
+
 #endif
