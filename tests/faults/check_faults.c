@@ -28,6 +28,8 @@ has_part(enum faults_target target, const struct faults_operation *operation)
 	bool has_audit = operation->asks_audit || operation->asks_audit_alone;
 	bool has_time = !operation->is_long && (!operation->is_slow || harness_is_full());
 
+	if (target == FAULTS_AUDIT && operation->looks_at_all && geteuid() != 0)
+		return false;
 	return injector_is_wanted(operation->name) && (target == FAULTS_AUDIT ? has_audit : !operation->asks_audit_alone) &&
 	    (has_time || injector_is_all());
 }

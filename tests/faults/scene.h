@@ -32,6 +32,7 @@ struct faults_operation {
 	const char *name;
 	bool asks_audit;			/* segmentd-audit has a part in it */
 	bool asks_audit_alone;			/* and nobody else has: not even the daemon */
+	bool looks_at_all;			/* segmentd-audit at all processes of the host: where something fails in it that takes root */
 	bool is_slow;				/* it takes seconds, and is left to the full check; */
 	bool is_long;				/* or so many that it is left to who wants all points */
 	void (*prepare)(struct faults_scene *scene);	/* or NULL: nothing fails yet */
