@@ -181,6 +181,34 @@ dying_prepare_mutex(struct faults_scene *scene)
 	make_own(scene, OWN("64KiB", "at = \"128\"; init = true; on_death = \"zero\"; offset = \"4KiB\"; length = \"4KiB\";"));
 }
 
+static const char *
+path_of(const struct faults_scene *scene)
+{
+	static char path[160];
+
+	(void)snprintf(path, sizeof(path), "%s/mutex", scene->manager.daemon.dir);
+	return path;
+}
+
+/* Whoever touches one may wait for a disk: others do it. */
+void
+dying_prepare_mutex_file(struct faults_scene *scene)
+{
+	char more[512];
+
+	(void)snprintf(more, sizeof(more), ", { name = \"g\"; size = \"64KiB\"; page_size = \"base\"; mlock = false; backend = \"file\"; "
+	    "path = \"%s\"; sync = \"1h\"; locks = ( { name = \"all\"; at = \"128\"; init = true; on_death = \"zero\"; "
+	    "offset = \"4KiB\"; length = \"4KiB\"; } ); }", path_of(scene));
+	make_own(scene, more);
+}
+
+void
+dying_settle_mutex_file(struct faults_scene *scene)
+{
+	dying_settle_mutex(scene);
+	(void)unlink(path_of(scene));
+}
+
 /*
  * The kernel tells the next owner; what it protects is the daemon's to put right. Where that may not see of which pid namespace
  * the dead were, it lets be what they had.

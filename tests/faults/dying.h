@@ -18,8 +18,10 @@ void dying_prepare_large(struct faults_scene *scene);
 int dying_large(struct faults_scene *scene);
 void dying_settle_large(struct faults_scene *scene);
 void dying_prepare_mutex(struct faults_scene *scene);
+void dying_prepare_mutex_file(struct faults_scene *scene);
 int dying_mutex(struct faults_scene *scene);
 void dying_settle_mutex(struct faults_scene *scene);
+void dying_settle_mutex_file(struct faults_scene *scene);
 
 /* It has died, and its lock is poisoned: it is recovered by hand. */
 void dying_prepare_poison(struct faults_scene *scene);

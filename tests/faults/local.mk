@@ -20,7 +20,8 @@ FAULTS_LIBRARY = tests/faults/library.h tests/faults/library_locks.c tests/fault
 	tests/faults/descriptors.c tests/faults/descriptors.h $(FAULTS_INJECTOR)
 FAULTS_SCENE = tests/faults/scene.c tests/faults/scene.h tests/faults/operations.c \
 	tests/faults/dying.c tests/faults/dying.h tests/faults/orders.c tests/faults/orders.h \
-	tests/faults/bringing.c tests/faults/bringing.h \
+	tests/faults/bringing.c tests/faults/bringing.h tests/faults/making.c tests/faults/making.h \
+	tests/faults/files.c tests/faults/files.h tests/faults/hosts.c tests/faults/hosts.h \
 	tests/faults/auditing.c tests/faults/auditing.h tests/faults/strays.c tests/faults/strays.h \
 	tests/faults/refusing.c tests/faults/refusing.h \
 	tests/faults/lesser.c tests/faults/lesser.h \

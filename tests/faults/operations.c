@@ -11,7 +11,9 @@
 #include "tests/faults/auditing.h"
 #include "tests/faults/bringing.h"
 #include "tests/faults/dying.h"
+#include "tests/faults/files.h"
 #include "tests/faults/lesser.h"
+#include "tests/faults/making.h"
 #include "tests/faults/orders.h"
 #include "tests/faults/refusing.h"
 #include "tests/faults/strays.h"
@@ -348,6 +350,7 @@ const struct faults_operation faults_operations[] = {
 	{ "hang up, and die", .run = dying_unheard, .settle = dying_settle },
 	{ "die with a large log", .prepare = dying_prepare_large, .run = dying_large, .settle = dying_settle_large },
 	{ "die with a mutex", .prepare = dying_prepare_mutex, .run = dying_mutex, .settle = dying_settle_mutex },
+	{ "die with a mutex in a file", .prepare = dying_prepare_mutex_file, .run = dying_mutex, .settle = dying_settle_mutex_file },
 	{ "recover", .prepare = dying_prepare_poison, .run = dying_recover, .settle = dying_settle_poison },
 	{ "plan", .prepare = orders_configure_memfd, .run = orders_plan, .settle = orders_settle },
 	{ "plan what is uploaded", .prepare = orders_configure_memfd, .run = orders_plan_uploaded, .settle = orders_settle },
@@ -360,6 +363,33 @@ const struct faults_operation faults_operations[] = {
 	{ "provision posix", .prepare = orders_configure_posix, .run = orders_provision, .settle = orders_settle },
 	{ "provision file", .prepare = orders_configure_file, .run = orders_provision, .settle = orders_settle_file },
 	{ "provision with contents", .prepare = orders_configure_init, .run = orders_provision, .settle = orders_settle_init },
+	{ "provision locked", .prepare = making_configure_locked, .run = orders_provision, .settle = orders_settle },
+	{ "provision sysv locked", .prepare = making_configure_locked_sysv, .run = orders_provision, .settle = orders_settle },
+	{ "provision on a node", .prepare = making_configure_placed, .run = orders_provision, .settle = orders_settle },
+	{ "provision huge", .prepare = making_configure_huge, .run = orders_provision, .settle = orders_settle },
+	{ "provision two", .prepare = making_configure_two, .run = orders_provision, .settle = making_settle_two },
+	{ "find a name taken", .prepare = making_prepare_taken, .run = making_taken, .settle = making_settle_taken },
+	{ "find a key taken", .prepare = making_prepare_taken_sysv, .run = making_taken, .settle = making_settle_taken },
+	{ "cut short, and scrub", .prepare = making_prepare_scrubbed_posix, .run = making_cut_short, .settle = making_settle_scrubbed },
+	{ "enlarge, and scrub", .prepare = making_prepare_scrubbed_posix, .run = making_enlarge, .settle = making_settle_scrubbed },
+	{ "scrub sysv", .prepare = making_prepare_scrubbed_sysv, .run = making_scrub_sysv, .settle = making_settle_scrubbed },
+	{ "find a file unclean", .prepare = files_prepare_unclean, .run = orders_provision, .settle = files_settle_unclean },
+	{ "find a file enlarged", .prepare = files_prepare_enlarged, .run = orders_provision, .settle = files_settle_enlarged },
+	{ "let an enlarged file go", .prepare = files_prepare_enlarged_use, .run = orders_reload, .settle = files_settle_enlarged },
+	{ "find a file held", .prepare = files_prepare_held, .run = files_await, .settle = files_settle },
+	{ "find a file by a link", .prepare = files_prepare_link, .run = orders_provision, .settle = files_settle },
+	{ "make a file in vain", .prepare = files_configure_hopeless, .run = files_fail, .settle = orders_settle_file },
+	{ "look, of an older kernel", .host = HOSTS_OLDER, .run = look },
+	{ "create, of an older kernel", .host = HOSTS_OLDER, .run = create_memfd, .settle = settle_created },
+	{ "provision file, of an older kernel", .host = HOSTS_OLDER, .prepare = orders_configure_file, .run = orders_provision,
+	    .settle = orders_settle_file },
+	{ "provision huge, of an older kernel", .host = HOSTS_OLDER, .prepare = making_configure_huge, .run = orders_provision,
+	    .settle = orders_settle },
+	{ "provision file, where it is poor", .host = HOSTS_POOR, .prepare = orders_configure_file, .run = orders_provision,
+	    .settle = orders_settle_file },
+	{ "provision two, where it is poor", .host = HOSTS_POOR, .prepare = making_configure_two, .run = orders_provision,
+	    .settle = making_settle_two },
+	{ "zero a file that has no holes", .prepare = files_prepare_holeless, .run = orders_provision, .settle = files_settle_holeless },
 	{ "store to a file", .prepare = orders_prepare_store, .run = orders_store, .settle = orders_settle_store },
 	{ "write back", .prepare = orders_prepare_writeback, .run = orders_reload, .settle = orders_settle_writeback },
 	{ "who has memfd", .asks_audit = true, .looks_at_all = true, .run = auditing_who_memfd, .settle = auditing_settle_who },

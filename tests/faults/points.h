@@ -9,7 +9,7 @@
 
 #include "tests/faults/injector.h"
 
-#define POINTS_ROWS_MAX	192
+#define POINTS_ROWS_MAX	512
 
 /* An operation with one kind of errors: how many could fail in it, and how many did. */
 struct points_row {

@@ -234,16 +234,26 @@ scene_fail_at(struct faults_scene *scene, const struct faults_operation *operati
 	return has_failed;
 }
 
-void
-scene_begin(struct faults_scene *scene, enum faults_kind kind, enum faults_target target)
+/* In the daemon's new process. */
+static void
+prepare(void *arg)
 {
-	*scene = (struct faults_scene) { .watcher = HARNESS_CONN_NULL, .rules = "", .target = target };
+	struct faults_scene *scene = arg;
+
+	hosts_lessen(scene->host);
+	injector_prepare(&scene->injector);
+}
+
+void
+scene_begin(struct faults_scene *scene, enum faults_kind kind, enum faults_target target, enum hosts_host host)
+{
+	*scene = (struct faults_scene) { .watcher = HARNESS_CONN_NULL, .rules = "", .target = target, .host = host };
 	world_enter();
 	harness_manager_prepare(&scene->manager, daemon_keys, "");
 	scene_configure(scene, "");
 	injector_init(&scene->injector, kind, scene->manager.daemon.dir);
-	scene->manager.daemon.before_exec = injector_prepare;
-	scene->manager.daemon.before_exec_arg = &scene->injector;
+	scene->manager.daemon.before_exec = prepare;
+	scene->manager.daemon.before_exec_arg = scene;
 	/* One that has all rights: with the daemon's own it sees little. */
 	if (target == FAULTS_AUDIT)
 		injector_serve_audit(&scene->injector, &scene->manager.daemon);

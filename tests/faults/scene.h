@@ -8,6 +8,7 @@
 #ifndef TESTS_FAULTS_SCENE_H
 #define TESTS_FAULTS_SCENE_H
 
+#include "tests/faults/hosts.h"
 #include "tests/faults/injector.h"
 #include "tests/harness_locks.h"
 #include "tests/harness_manager.h"
@@ -25,6 +26,7 @@ struct faults_scene {
 	/* What became of the operation that was meant. */
 	unsigned n_done, n_refused, n_hung_up, n_failed_segments;
 	enum faults_target target;
+	enum hosts_host host;
 	unsigned variant;
 };
 
@@ -33,6 +35,7 @@ struct faults_operation {
 	bool asks_audit;			/* segmentd-audit has a part in it */
 	bool asks_audit_alone;			/* and nobody else has: not even the daemon */
 	bool looks_at_all;			/* segmentd-audit at all processes of the host: where something fails in it that takes root */
+	enum hosts_host host;			/* where it is done */
 	bool is_slow;				/* it takes seconds, and is left to the full check; */
 	bool is_long;				/* or so many that it is left to who wants all points */
 	void (*prepare)(struct faults_scene *scene);	/* or NULL: nothing fails yet */
@@ -43,7 +46,7 @@ struct faults_operation {
 extern const struct faults_operation faults_operations[];
 extern const size_t faults_n_operations;
 
-void scene_begin(struct faults_scene *scene, enum faults_kind kind, enum faults_target target);
+void scene_begin(struct faults_scene *scene, enum faults_kind kind, enum faults_target target, enum hosts_host host);
 void scene_end(struct faults_scene *scene);
 
 /* The operation with that one failing. Whether it came so far. */
