@@ -79,11 +79,26 @@ segment_tell_revived(struct segment *segment)
 	segment->host->on_change(segment, segment->host->on_change_arg);
 }
 
+/* Instead of a reason that there was no room for, as where memory is short. */
+static char no_room[] = "the daemon is out of memory, also for the reason";
+
+static void
+segment_free_reason(struct segment *segment)
+{
+	if (segment->reason != no_room)
+		free(segment->reason);
+	segment->reason = NULL;
+}
+
 void
 segment_set_reason(struct segment *segment, const char *text)
 {
-	free(segment->reason);
-	segment->reason = text && *text ? strdup(text) : NULL;
+	segment_free_reason(segment);
+	if (!text || !*text)
+		return;
+	segment->reason = strdup(text);
+	if (!segment->reason)
+		segment->reason = no_room;
 }
 
 static int
@@ -234,7 +249,7 @@ segment_free(struct segment *segment)
 	(void)definition_unref(segment->grown);
 	(void)definition_unref(segment->definition);
 	free(segment->growth_reason);
-	free(segment->reason);
+	segment_free_reason(segment);
 	free(segment);
 	return NULL;
 }
