@@ -24,6 +24,7 @@
 #define ROWS		8
 #define WRITTEN		0x5e
 #define REST_NS		(2 * NS_PER_SEC)
+#define AGE_NS		(NS_PER_SEC / 8)	/* at which what was read of files is known to hold: conf/origin.c */
 
 static const char body[] =
     "segments = (\n"
@@ -45,12 +46,13 @@ struct kind {
 	void (*mend)(struct harness_manager *manager);	/* when that one has come to nothing; when the next is ready */
 	void (*scatter)(struct harness_manager *manager);
 	void (*before_exec)(void *injector);
+	bool has_old_files;		/* the next one need not read them */
 	bool is_hopeless;		/* it comes to nothing, until all is as it was; */
 	bool may_serve;			/* but then, if what fails leaves it less to take over */
 	bool rests;			/* not before two seconds, which only who wants all points has */
 };
 
-#define N_RARE	6			/* the last of them: one at a time in the quick check */
+#define N_RARE	7			/* the last of them: one at a time in the quick check */
 static const struct kind kinds[] = {
 	{ "the daemon's first start", 0, FAULTS_DAEMON },
 	{ "the worker's first start", 0, FAULTS_WORKER },
@@ -64,6 +66,7 @@ static const struct kind kinds[] = {
 	    .mend = meanwhile_permit_state, .before_exec = meanwhile_be_a_unit, .is_hopeless = true, .rests = true },
 	{ "a start that finds all sorts of things", SIGKILL, FAULTS_DAEMON, .gather = meanwhile_gather, .change = meanwhile_change,
 	    .scatter = meanwhile_scatter },
+	{ "a start with files that have not changed", SIGKILL, FAULTS_DAEMON, .has_old_files = true },
 	{ "a start with files that are not valid", SIGKILL, FAULTS_DAEMON, .change = meanwhile_break_files,
 	    .before_exec = meanwhile_redirect },
 	{ "a start while the lock is on its way out", SIGKILL, FAULTS_DAEMON, .change = meanwhile_inherit_lock,
@@ -314,6 +317,16 @@ release(struct client *client, struct harness_conn *watcher)
 		harness_await_counts(watcher, names[i], 0, 0);
 }
 
+/* As those of a server are, as a rule. */
+static void
+let_files_age(void)
+{
+	uint64_t until_ns = clock_monotonic_ns() + AGE_NS;
+
+	while (clock_monotonic_ns() < until_ns)
+		(void)poll(NULL, 0, 1);
+}
+
 /* What came before; one that is stopped has no clients. */
 static void
 begin(const struct kind *kind, struct client *client)
@@ -322,6 +335,8 @@ begin(const struct kind *kind, struct client *client)
 	injector_init(&injector, FAULTS_KIND, manager.daemon.dir);
 	if (!kind->ended_by)
 		return;
+	if (kind->has_old_files)
+		let_files_age();
 	launch();
 	harness_manager_await_ready(&manager);
 	if (kind->ended_by != SIGTERM)
