@@ -41,7 +41,7 @@ ask_who_has(struct faults_scene *scene, struct harness_conn *conn, const char *n
 	harness_assert(text[0] || !(told.n_hidden || told.flags & PROTOCOL_TOLD_FAILED), "it does not say why; failed: %s",
 	    injector_describe(&scene->injector));
 	/* One that the daemon starts has no right to look at us. */
-	return told.flags & PROTOCOL_TOLD_FAILED ? -ECANCELED : is_told && scene->target == FAULTS_AUDIT ? -EAGAIN : 0;
+	return told.flags & PROTOCOL_TOLD_FAILED ? -ECANCELED : is_told && scene->manager.daemon.audit_pid ? -EAGAIN : 0;
 }
 
 /* Of one that this process has. */

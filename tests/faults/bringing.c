@@ -46,18 +46,7 @@ bringing_unwanted(struct faults_scene *scene)
 void
 bringing_settle(struct faults_scene *scene)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
-	struct harness_reply reply;
-	int r;
-
-	do {
-		struct protocol_header request = { 0 };
-
-		harness_assert(clock_monotonic_ns() < deadline_ns, "what was brought is not read away; failed: %s",
-		    injector_describe(&scene->injector));
-		r = harness_ask(&scene->watcher, PROTOCOL_METRICS, &request, sizeof(request), &reply);
-		harness_assert(r == 0, "metrics: %s", strerror(-r));
-	} while (suite_figure_of(&reply, "segmentd_charged{kind=\"ended\"}"));
+	scene_await_uncharged(scene, "ended");
 }
 
 /* It is refused when a worker has read it away: that is the only answer, and 0 then. */
@@ -102,19 +91,37 @@ bringing_prepare_stuck(struct faults_scene *scene)
 	harness_assert(r == 0, "what was brought is refused with %d: %s", r, strerror(-r));
 }
 
+static void
+tell_workers(const struct faults_scene *scene, int signal)
+{
+	pid_t pids[16];
+	size_t n = harness_children(scene->manager.daemon.pid, pids, BASE_ARRAY_SIZE(pids));
+
+	for (size_t i = 0; i < n; i++)
+		(void)kill(pids[i], signal);
+}
+
+void
+bringing_stop_workers(const struct faults_scene *scene)
+{
+	tell_workers(scene, SIGSTOP);
+}
+
+void
+bringing_continue_workers(const struct faults_scene *scene)
+{
+	tell_workers(scene, SIGCONT);
+}
+
 /* It goes no further than a signal lets it: the one that has something to do is killed for that, and another one does it. */
 int
 bringing_stuck(struct faults_scene *scene)
 {
-	pid_t pids[16];
-	size_t n = harness_children(scene->manager.daemon.pid, pids, BASE_ARRAY_SIZE(pids));
 	int r;
 
-	for (size_t i = 0; i < n; i++)
-		(void)kill(pids[i], SIGSTOP);
+	bringing_stop_workers(scene);
 	r = bring(scene);
-	for (size_t i = 0; i < n; i++)
-		(void)kill(pids[i], SIGCONT);
+	bringing_continue_workers(scene);
 	return r;
 }
 

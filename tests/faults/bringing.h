@@ -16,6 +16,9 @@ void bringing_settle(struct faults_scene *scene);
 /* A worker that has to see to it does not come to an end, and is found stuck. */
 void bringing_prepare_stuck(struct faults_scene *scene);
 int bringing_stuck(struct faults_scene *scene);
+/* For others. */
+void bringing_stop_workers(const struct faults_scene *scene);
+void bringing_continue_workers(const struct faults_scene *scene);
 
 /* Workers end that have nothing to do. */
 int bringing_nothing(struct faults_scene *scene);

@@ -170,7 +170,7 @@ static const struct row rows[] = {
 	{ SYS_shmat, "shmat", { ENOMEM, EMFILE, EACCES } },
 	{ SYS_shmctl, "shmctl", { EPERM, EIDRM }, .counts = changes_memory },
 	{ SYS_shmget, "shmget", { ENOSPC, ENOMEM, EEXIST } },
-	{ SYS_shutdown, "shutdown", { ENOTCONN } },
+	{ SYS_shutdown, "shutdown", { ENOTCONN }, .is_done = true },
 	{ SYS_signalfd4, "signalfd4", { EMFILE, ENOMEM } },
 	{ SYS_socket, "socket", { EMFILE, ENOBUFS } },
 	{ SYS_socketpair, "socketpair", { EMFILE, ENOBUFS } },

@@ -16,7 +16,7 @@
 struct calls_fault {
 	const char *name;
 	int error;			/* 0: it has none in that variant, and does not count */
-	bool is_done;			/* the kernel does it all the same: close(2) closes, whatever it returns */
+	bool is_done;			/* the kernel does it all the same: close(2) closes, and shutdown(2) ends a unix socket, whatever they return */
 };
 
 struct calls_fault calls_judge(uint64_t number, const uint64_t *args, unsigned variant);

@@ -17,7 +17,8 @@
 #define SCAN_IOCTL	0xc0606610	/* PAGEMAP_SCAN, 6.7 */
 #define NOEXEC_SEAL	0x0008		/* MFD_NOEXEC_SEAL, 6.3 */
 #define CACHESTAT	451		/* 6.5 */
-#define LACKS_MAX	8
+#define PEERPIDFD	77		/* SO_PEERPIDFD, 6.5 */
+#define LACKS_MAX	10
 #define STEPS		7		/* of the filter, of each */
 
 struct lack {
@@ -34,6 +35,8 @@ static const struct lack lacks[] = {
 	{ HOSTS_OLDER, CACHESTAT, 0, 0, 0, ENOSYS },
 	{ HOSTS_OLDER, SYS_madvise, 2, UINT32_MAX, MADV_POPULATE_READ, EINVAL },
 	{ HOSTS_OLDER, SYS_madvise, 2, UINT32_MAX, MADV_POPULATE_WRITE, EINVAL },
+	{ HOSTS_OLDER, SYS_getsockopt, 2, UINT32_MAX, PEERPIDFD, ENOPROTOOPT },
+	{ HOSTS_NO_PROCESS, SYS_getsockopt, 2, UINT32_MAX, PEERPIDFD, ENODATA },
 	/* Holes are punched all the same: of memory that is always to be had. */
 	{ HOSTS_POOR, SYS_fallocate, 1, UINT32_MAX, FALLOC_FL_KEEP_SIZE, EOPNOTSUPP },
 	{ HOSTS_POOR, SYS_renameat2, 0, 0, 0, EINVAL },

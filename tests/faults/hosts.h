@@ -11,6 +11,8 @@ enum hosts_host {
 	HOSTS_OWN,
 	HOSTS_OLDER,			/* an older kernel: Linux 6.1, and in part 5.10 */
 	HOSTS_POOR,			/* file systems without fallocate(2), renameat2(2) and access control lists */
+	HOSTS_NO_PROCESS,		/* the kernel has no process of a peer's */
+	HOSTS_CROWDED,			/* a user may have hundreds of connections */
 	HOSTS_N
 };
 

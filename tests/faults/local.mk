@@ -22,6 +22,7 @@ FAULTS_SCENE = tests/faults/scene.c tests/faults/scene.h tests/faults/operations
 	tests/faults/dying.c tests/faults/dying.h tests/faults/orders.c tests/faults/orders.h \
 	tests/faults/bringing.c tests/faults/bringing.h tests/faults/making.c tests/faults/making.h \
 	tests/faults/files.c tests/faults/files.h tests/faults/hosts.c tests/faults/hosts.h \
+	tests/faults/connecting.c tests/faults/connecting.h \
 	tests/faults/auditing.c tests/faults/auditing.h tests/faults/strays.c tests/faults/strays.h \
 	tests/faults/refusing.c tests/faults/refusing.h \
 	tests/faults/lesser.c tests/faults/lesser.h \

@@ -10,6 +10,7 @@
 
 #include "tests/faults/auditing.h"
 #include "tests/faults/bringing.h"
+#include "tests/faults/connecting.h"
 #include "tests/faults/dying.h"
 #include "tests/faults/files.h"
 #include "tests/faults/lesser.h"
@@ -325,6 +326,7 @@ bring_back(struct faults_scene *scene)
 const struct faults_operation faults_operations[] = {
 	{ "connect", .run = connect_only },
 	{ "refuse for want of descriptors", .run = refusing_clients, .settle = refusing_settle },
+	{ "connect with groups", .run = connecting_grouped },
 	{ "attach memfd", .run = attach_memfd },
 	{ "attach posix", .run = attach_posix },
 	{ "attach sysv", .run = attach_sysv },
@@ -339,10 +341,16 @@ const struct faults_operation faults_operations[] = {
 	{ "linger", .run = linger, .settle = settle_linger },
 	{ "look", .run = look },
 	{ "follow", .run = follow },
+	{ "follow who ends", .run = connecting_follow },
 	{ "return", .run = bring_back },
 	{ "bring what nobody wants", .run = bringing_unwanted, .settle = bringing_settle },
 	{ "bring it to who is stuck", .is_long = true, .prepare = bringing_prepare_stuck, .run = bringing_stuck,
 	    .settle = bringing_settle },
+	{ "connect to an older kernel's", .host = HOSTS_OLDER, .run = connect_only },
+	{ "lie in its own queue", .host = HOSTS_NO_PROCESS, .run = connecting_lie, .settle = bringing_settle },
+	{ "hide in its own queue", .host = HOSTS_NO_PROCESS, .run = connecting_hide, .settle = bringing_settle },
+	{ "end in a crowd", .host = HOSTS_CROWDED, .is_long = true, .prepare = connecting_prepare_crowd, .gather = connecting_gather_crowd,
+	    .run = connecting_end_in_crowd, .settle = bringing_settle },
 	{ "have nothing to do", .is_long = true, .run = bringing_nothing },
 	{ "remove what others have", .is_long = true, .run = bringing_foreign, .settle = bringing_settle_foreign },
 	{ "die with memfd", .run = dying_memfd, .settle = dying_settle },
@@ -397,6 +405,8 @@ const struct faults_operation faults_operations[] = {
 	{ "who has sysv", .asks_audit = true, .looks_at_all = true, .run = auditing_who_sysv, .settle = auditing_settle_who },
 	{ "ask no more", .asks_audit = true, .looks_at_all = true, .is_long = true, .prepare = auditing_prepare_idle, .run = auditing_idle,
 	    .settle = auditing_settle_who },
+	{ "begin to look for orphans", .asks_audit = true, .is_long = true, .prepare = strays_prepare_rule, .run = strays_begin,
+	    .settle = strays_settle_rule },
 	{ "orphans", .asks_audit = true, .prepare = strays_prepare_posix, .run = strays_sweep_posix, .settle = strays_settle_posix },
 	{ "orphans of sysv", .asks_audit = true, .is_slow = true, .prepare = strays_prepare_sysv, .run = strays_sweep_sysv,
 	    .settle = strays_settle_sysv },

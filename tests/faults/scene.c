@@ -18,6 +18,7 @@
 
 /* All that a uid may have is had once in a while: a charge that is not given back is missing then. */
 static const char daemon_keys[] = "workers = 1; limits = { clients = 5; attachments = 5; bytes = \"64KiB\"; };";
+static const char crowd_keys[] = "workers = 1; limits = { clients = 400; attachments = 5; bytes = \"64KiB\"; };";
 
 static const char *const names[] = { "m", "p", "y", "f", "c" };
 
@@ -49,13 +50,19 @@ scene_target_name(enum faults_target target)
 	return target_names[target];
 }
 
+static const char *
+scene_keys(const struct faults_scene *scene)
+{
+	return scene->host == HOSTS_CROWDED ? crowd_keys : daemon_keys;
+}
+
 void
 scene_configure(struct faults_scene *scene, const char *more)
 {
 	size_t length = (size_t)snprintf(scene->body, sizeof(scene->body), segments, scene->manager.daemon.dir, more);
 
 	(void)snprintf(scene->body + length, sizeof(scene->body) - length, "%s", scene->rules);
-	harness_daemon_configure(&scene->manager.daemon, daemon_keys, scene->body);
+	harness_daemon_configure(&scene->manager.daemon, scene_keys(scene), scene->body);
 }
 
 static int
@@ -106,6 +113,29 @@ scene_await_gone(struct faults_scene *scene, const char *name)
 	harness_await_gone(&scene->watcher, name);
 }
 
+uint64_t
+scene_n_charged(struct faults_scene *scene, const char *kind)
+{
+	struct protocol_header request = { 0 };
+	struct harness_reply reply;
+	char name[64];
+	int r = harness_ask(&scene->watcher, PROTOCOL_METRICS, &request, sizeof(request), &reply);
+
+	harness_assert(r == 0, "metrics: %s", strerror(-r));
+	(void)snprintf(name, sizeof(name), "segmentd_charged{kind=\"%s\"}", kind);
+	return suite_figure_of(&reply, name);
+}
+
+void
+scene_await_uncharged(struct faults_scene *scene, const char *kind)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+
+	while (scene_n_charged(scene, kind))
+		harness_assert(clock_monotonic_ns() < deadline_ns, "%s count still; failed: %s", kind,
+		    injector_describe(&scene->injector));
+}
+
 static void
 expect_rows(struct faults_scene *scene)
 {
@@ -141,7 +171,6 @@ serve(struct faults_scene *scene)
 	struct harness_conn conns[N_CLIENTS];
 	struct harness_segment segments_had[N_ATTACHMENTS];
 	struct protocol_attached attached;
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	int fd, r;
 
 	for (size_t i = 0; i < N_CLIENTS; i++) {
@@ -157,9 +186,8 @@ serve(struct faults_scene *scene)
 		harness_close(&conns[i]);
 	await_ready(scene);
 	/* What was removed at once is charged for until the kernel, which is asked ever more seldom, has said that nobody has it. */
-	do
-		r = harness_create(&conns[N_CLIENTS - 1], "t-honest", BYTES, &attached, &fd);
-	while (r == -EDQUOT && clock_monotonic_ns() < deadline_ns && poll(NULL, 0, 1) == 0);
+	scene_await_uncharged(scene, "bytes");
+	r = harness_create(&conns[N_CLIENTS - 1], "t-honest", BYTES, &attached, &fd);
 	harness_assert(r == 0, "create: %s", strerror(-r));
 	(void)close(fd);
 	scene_await_gone(scene, "t-honest");
@@ -217,6 +245,8 @@ scene_fail_at(struct faults_scene *scene, const struct faults_operation *operati
 	if (operation->prepare)
 		operation->prepare(scene);
 	asleep_await(scene->manager.daemon.pid);
+	if (operation->gather)
+		operation->gather(scene);
 	injector_arm(&scene->injector, scene->target, scene->variant, at);
 	r = operation->run(scene);
 	asleep_await(scene->manager.daemon.pid);
@@ -245,17 +275,19 @@ prepare(void *arg)
 }
 
 void
-scene_begin(struct faults_scene *scene, enum faults_kind kind, enum faults_target target, enum hosts_host host)
+scene_begin(struct faults_scene *scene, enum faults_kind kind, bool serves_audit)
 {
-	*scene = (struct faults_scene) { .watcher = HARNESS_CONN_NULL, .rules = "", .target = target, .host = host };
+	*scene = (struct faults_scene) {
+		.watcher = HARNESS_CONN_NULL, .rules = "", .target = scene->target, .host = scene->host,
+	};
 	world_enter();
-	harness_manager_prepare(&scene->manager, daemon_keys, "");
+	harness_manager_prepare(&scene->manager, scene_keys(scene), "");
 	scene_configure(scene, "");
 	injector_init(&scene->injector, kind, scene->manager.daemon.dir);
 	scene->manager.daemon.before_exec = prepare;
 	scene->manager.daemon.before_exec_arg = scene;
 	/* One that has all rights: with the daemon's own it sees little. */
-	if (target == FAULTS_AUDIT)
+	if (serves_audit)
 		injector_serve_audit(&scene->injector, &scene->manager.daemon);
 	harness_manager_launch(&scene->manager);
 	injector_take(&scene->injector, scene->manager.daemon.pid);

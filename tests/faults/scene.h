@@ -39,6 +39,7 @@ struct faults_operation {
 	bool is_slow;				/* it takes seconds, and is left to the full check; */
 	bool is_long;				/* or so many that it is left to who wants all points */
 	void (*prepare)(struct faults_scene *scene);	/* or NULL: nothing fails yet */
+	void (*gather)(struct faults_scene *scene);	/* or NULL: likewise, and nobody need be at rest when it is done */
 	int (*run)(struct faults_scene *scene);		/* 0, or what it was refused with */
 	void (*settle)(struct faults_scene *scene);	/* or NULL: nothing fails any more */
 };
@@ -46,7 +47,11 @@ struct faults_operation {
 extern const struct faults_operation faults_operations[];
 extern const size_t faults_n_operations;
 
-void scene_begin(struct faults_scene *scene, enum faults_kind kind, enum faults_target target, enum hosts_host host);
+/*
+ * Of a kind and a target, that are in the scene already, as is its host. serves_audit: the daemon has a segmentd-audit to connect to,
+ * as from systemd, and need not start its own.
+ */
+void scene_begin(struct faults_scene *scene, enum faults_kind kind, bool serves_audit);
 void scene_end(struct faults_scene *scene);
 
 /* The operation with that one failing. Whether it came so far. */
@@ -61,6 +66,10 @@ const char *scene_target_name(enum faults_target target);
 int scene_dial(struct faults_scene *scene, struct harness_conn *conn);
 /* One that was not there yet is there; one that is on its way goes. */
 void scene_await_gone(struct faults_scene *scene, const char *name);
+/* How much of that kind counts for anybody: as in segmentd_charged. */
+uint64_t scene_n_charged(struct faults_scene *scene, const char *kind);
+/* Waits until it is nothing. */
+void scene_await_uncharged(struct faults_scene *scene, const char *kind);
 /* Has a configuration with this behind the segments that all have; waits until it was carried out. */
 void scene_reload(struct faults_scene *scene, const char *more);
 /* Writes it only. */

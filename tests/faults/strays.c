@@ -10,6 +10,7 @@
 
 #include "host/audit.h"
 #include "tests/faults/auditing.h"
+#include "tests/faults/orders.h"
 #include "tests/faults/strays.h"
 #include "tests/system/suite.h"
 
@@ -23,10 +24,12 @@
 
 static const char first_path[] = "/dev/shm/stray-1", next_path[] = "/dev/shm/stray-2";
 
+static const char posix_rules[] = "orphans = ( { posix = \"/stray-*\"; after = \"1ms\"; action = \"remove\"; } );\n";
+
 void
 strays_prepare_posix(struct faults_scene *scene)
 {
-	scene->rules = "orphans = ( { posix = \"/stray-*\"; after = \"1ms\"; action = \"remove\"; } );\n";
+	scene->rules = posix_rules;
 	scene_reload(scene, "");
 }
 
@@ -72,6 +75,33 @@ strays_settle_posix(struct faults_scene *scene)
 	harness_assert(world_await(&scene->world, &world), "there is %s; failed: %s", world_describe(&world),
 	    injector_describe(&scene->injector));
 	auditing_end(scene);
+}
+
+/* One is there before there are rules. */
+void
+strays_prepare_rule(struct faults_scene *scene)
+{
+	int fd = open(first_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	harness_assert(fd >= 0, "%s: %s", first_path, strerror(errno));
+	(void)close(fd);
+	scene->rules = posix_rules;
+	scene_configure(scene, "");
+}
+
+int
+strays_begin(struct faults_scene *scene)
+{
+	int r = orders_reload(scene);
+
+	return r || is_stray_gone(first_path, STRAY_MS) ? r : -ETIMEDOUT;
+}
+
+void
+strays_settle_rule(struct faults_scene *scene)
+{
+	scene_reload(scene, "");
+	strays_settle_posix(scene);
 }
 
 static bool

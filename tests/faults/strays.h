@@ -13,6 +13,11 @@ void strays_prepare_posix(struct faults_scene *scene);
 int strays_sweep_posix(struct faults_scene *scene);
 void strays_settle_posix(struct faults_scene *scene);
 
+/* A rule that comes by a reload, and what it is about is there already. */
+void strays_prepare_rule(struct faults_scene *scene);
+int strays_begin(struct faults_scene *scene);
+void strays_settle_rule(struct faults_scene *scene);
+
 void strays_prepare_sysv(struct faults_scene *scene);
 int strays_sweep_sysv(struct faults_scene *scene);
 void strays_settle_sysv(struct faults_scene *scene);

@@ -7,54 +7,26 @@
 #include "config.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "tests/system/lacking.h"
 #include "tests/system/suite.h"
 
 struct lack {
-	uint32_t number;		/* of the system call */
-	unsigned arg;			/* which of its arguments is looked at */
-	uint32_t value;			/* what it is; */
-	bool is_any;			/* or whatever it is */
-	int error;
+	struct lacking what;
 	const char *keys;		/* %s: the daemon's directory; %ld: a number that nobody else has */
 	const char *reason;
 };
 
 static const struct lack lacks[] = {
-	{ SYS_shmget, 0, 0, true, ENOSYS, "backend = \"sysv\";",
+	{ { SYS_shmget, 0, 0, true, ENOSYS }, "backend = \"sysv\";",
 	    "this kernel has no System V memory (CONFIG_SYSVIPC), or a filter keeps the daemon from it" },
-	{ SYS_set_mempolicy, 0, 0, true, ENOSYS, "numa = \"local\";", "(a filter of system calls, or a kernel without NUMA: see" },
-	{ SYS_fcntl, 1, F_SETLEASE, false, EINVAL, "backend = \"file\"; path = \"%s/contents\";",
+	{ { SYS_set_mempolicy, 0, 0, true, ENOSYS }, "numa = \"local\";", "(a filter of system calls, or a kernel without NUMA: see" },
+	{ { SYS_fcntl, 1, F_SETLEASE, false, EINVAL }, "backend = \"file\"; path = \"%s/contents\";",
 	    "is on a file system that gives no leases (Invalid argument)" },
-	{ SYS_fsetxattr, 0, 0, true, EOPNOTSUPP, "backend = \"posix\"; object = \"/segmentd-lacking-%ld\"; owner = \"nobody\";",
+	{ { SYS_fsetxattr, 0, 0, true, EOPNOTSUPP }, "backend = \"posix\"; object = \"/segmentd-lacking-%ld\"; owner = \"nobody\";",
 	    "needs access control lists, which /dev/shm has not" },
 };
-
-/* In the daemon's process, before it begins: workers have it, too. */
-static void
-deny(void *arg)
-{
-	const struct lack *lack = arg;
-	/* The low half of the argument, on a little-endian machine. */
-	const uint32_t offset = (uint32_t)(offsetof(struct seccomp_data, args) + 8 * lack->arg);
-	const uint16_t compare = lack->is_any ? BPF_JGE : BPF_JEQ;
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, lack->number, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset),
-		BPF_JUMP((uint16_t)(BPF_JMP | compare | BPF_K), lack->value, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)lack->error),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = { .len = BASE_ARRAY_SIZE(filter), .filter = filter };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
-		_exit(98);
-}
 
 static void
 write_body(const struct lack *lack, const char *dir, char *body, size_t size)
@@ -84,8 +56,8 @@ START_TEST(what_is_lacking_is_a_reason)
 	harness_daemon_prepare(&daemon, NULL, "");
 	write_body(&lack, daemon.dir, body, sizeof(body));
 	harness_daemon_configure(&daemon, NULL, body);
-	daemon.before_exec = deny;
-	daemon.before_exec_arg = &lack;
+	daemon.before_exec = lacking_deny;
+	daemon.before_exec_arg = &lack.what;
 	harness_daemon_launch(&daemon);
 	harness_daemon_await_ready(&daemon);
 	harness_open(&conn, daemon.socket);

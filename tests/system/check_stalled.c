@@ -7,20 +7,17 @@
 #include "config.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "tests/system/lacking.h"
 #include "tests/system/suite.h"
 #include "tests/system/tracer.h"
 
-#define PEERPIDFD	77		/* SO_PEERPIDFD */
 #define PIPELINED	400		/* more requests than a socket takes in */
 #define MANY_ROWS	100		/* of segments: a reply of some 25 KB */
 #define WAITERS		400
@@ -243,25 +240,6 @@ END_TEST
 
 #define LIARS		8
 
-/* In the daemon's process: the kernel tells it no peer's process. */
-static void
-hide_processes(void *arg BASE_UNUSED)
-{
-	/* The low half of the argument, on a little-endian machine. */
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getsockopt, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 8 * 2),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PEERPIDFD, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENODATA),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = { .len = BASE_ARRAY_SIZE(filter), .filter = filter };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
-		_exit(98);
-}
-
 /* A request that waits for long, and behind it the connection itself, of which nobody has anything else; or behind something empty. */
 static void
 lie_in_own_queue(const struct harness_daemon *daemon, bool hides)
@@ -331,12 +309,14 @@ end_to_wait(struct suite_scene *scene, struct harness_conn *creator, pid_t worke
 
 START_TEST(who_is_no_process_does_not_stay_in_its_own_queue)
 {
+	struct lacking process = lacking_peer_process;
 	struct harness_conn creator;
 	struct suite_scene scene;
 	pid_t worker;
 
 	harness_daemon_prepare(&scene.daemon, "workers = 1;", slow);
-	scene.daemon.before_exec = hide_processes;
+	scene.daemon.before_exec = lacking_deny;
+	scene.daemon.before_exec_arg = &process;
 	harness_daemon_launch(&scene.daemon);
 	harness_daemon_await_ready(&scene.daemon);
 	worker = begin_to_wait(&scene, &creator);

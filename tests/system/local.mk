@@ -5,7 +5,7 @@ SYSTEM_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 # What several programs have in common is compiled once, in the harness; each takes of it what it uses.
 tests_libharness_la_SOURCES += tests/system/suite.c tests/system/keeper.c tests/system/opener.c tests/system/stranger.c tests/system/reloading.c \
 	tests/system/telling.c tests/system/actor.c tests/system/jail.c tests/system/world.c tests/system/lasting.c \
-	tests/system/surviving.c tests/system/killing.c tests/system/tracer.c tests/system/outliving.c tests/system/survivor.c
+	tests/system/surviving.c tests/system/killing.c tests/system/tracer.c tests/system/lacking.c tests/system/outliving.c tests/system/survivor.c
 SYSTEM_SUITE = tests/system/suite.h
 
 check_PROGRAMS += tests/system/check_claims
