@@ -300,18 +300,29 @@ place_judge(const struct place *place, const struct mark *mark, int fd, const st
 	return 0;
 }
 
+/* Whether who was to zero it came no further than place_zero()'s cutting it short. */
+static bool
+place_was_cut(const struct mark *mark, const struct stat *st, const struct job *job)
+{
+	char boot[MARK_BOOT_SIZE];
+
+	return !st->st_size && job->on_unclean == DEFINITION_UNCLEAN_ZERO && mark->state != MARK_INVALID &&
+	    mark->size_bytes == job->limit_bytes && mark_read_boot("", boot) == 0 && !mark_is_clean(mark, boot);
+}
+
 static int
 place_take(const struct place *place, const struct stat *st, int look_fd, int mark_fd, const struct job *job, int *ret_fd)
 {
 	cleanup_close int fd = -1;
-	bool was_enlarged;
+	bool was_enlarged, was_cut;
 	struct mark mark;
 	int r = mark_read(mark_fd, &mark);
 
 	if (r)
 		return place_fail(place, r, "its mark '%s' cannot be read: %s", place->mark_name, strerror(-r));
 	was_enlarged = mark_was_enlarged(&mark, (uint64_t)st->st_size, job->limit_bytes);
-	if ((uint64_t)st->st_size != job->limit_bytes && !was_enlarged) {
+	was_cut = place_was_cut(&mark, st, job);
+	if ((uint64_t)st->st_size != job->limit_bytes && !was_enlarged && !was_cut) {
 		findings_file_size(place->result->text, sizeof(place->result->text), place->path, (uint64_t)st->st_size,
 		    job->limit_bytes);
 		return -EFBIG;
@@ -319,8 +330,9 @@ place_take(const struct place *place, const struct stat *st, int look_fd, int ma
 	r = procfd_reopen(look_fd, O_RDWR | O_NONBLOCK, &fd);
 	if (r)
 		return place_fail(place, r, "cannot be opened by the daemon's uid %u: %s", (unsigned)geteuid(), strerror(-r));
-	if (was_enlarged && ftruncate(fd, (off_t)job->limit_bytes))
-		return place_fail(place, -errno, "was made larger by a writer, and cannot be cut to its size: %s", strerror(errno));
+	if ((was_enlarged || was_cut) && ftruncate(fd, (off_t)job->limit_bytes))
+		return place_fail(place, -errno, "was %s, and cannot be made of its size again: %s", was_cut ? "cut to be zeroed" :
+		    "made larger by a writer", strerror(errno));
 	r = place_judge(place, &mark, fd, job);
 	if (r == 0)
 		r = place_check_room(place, job->length_bytes,
