@@ -378,7 +378,7 @@ release_look_later(struct release *release)
 {
 	const struct timeval delay = { .tv_sec = release->look_ms / 1000, .tv_usec = release->look_ms % 1000 * 1000 };
 
-	release->look_ms = (unsigned)min_u64(2 * release->look_ms, LOOK_MAX_MS);
+	release->look_ms = (unsigned)min_u64(2 * (uint64_t)release->look_ms, LOOK_MAX_MS);
 	timer_add(&release->look_event, &delay);
 }
 

@@ -82,7 +82,7 @@ END_TEST
 
 START_TEST(close_begins_the_time_anew)
 {
-	BEGIN({ "/x*", 300, true });
+	BEGIN({ "/x*", 1000, true });
 	touch("x1", O_WRONLY);
 	touch("x2", O_WRONLY);
 	/* Whatever is queued together counts from when it is read. */

@@ -116,7 +116,7 @@ tests_system_check_wire_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_wire_LDADD = $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_stalled
-tests_system_check_stalled_SOURCES = tests/system/check_stalled.c $(SYSTEM_SUITE)
+tests_system_check_stalled_SOURCES = tests/system/check_stalled.c tests/system/lacking.h $(SYSTEM_SUITE)
 tests_system_check_stalled_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_stalled_LDADD = $(HARNESS_LIBS)
 
@@ -173,7 +173,7 @@ tests_system_check_scrub_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_scrub_LDADD = $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_lacking
-tests_system_check_lacking_SOURCES = tests/system/check_lacking.c $(SYSTEM_SUITE)
+tests_system_check_lacking_SOURCES = tests/system/check_lacking.c tests/system/lacking.h $(SYSTEM_SUITE)
 tests_system_check_lacking_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_lacking_LDADD = $(HARNESS_LIBS)
 
