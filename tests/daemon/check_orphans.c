@@ -10,6 +10,7 @@
 #include <fcntl.h>
 
 #include "base/base.h"
+#include "daemon/orphans_posix.h"
 #include "tests/daemon/orphans_rig.h"
 #include "tests/suite_run.h"
 
@@ -83,6 +84,9 @@ END_TEST
 START_TEST(close_begins_the_time_anew)
 {
 	BEGIN({ "/x*", 1000, true });
+	/* The first look at the directory is a worker's: what it finds begins its time then. */
+	while (rig.orphans.posix->wants_scan || rig.orphans.posix->scan)
+		(void)event_base_loop(rig.base, EVLOOP_ONCE);
 	touch("x1", O_WRONLY);
 	touch("x2", O_WRONLY);
 	/* Whatever is queued together counts from when it is read. */
