@@ -162,6 +162,10 @@ harness_audit_program(void)
 static void __attribute__((noreturn))
 serve_audit(const struct harness_daemon *daemon, int fd)
 {
+	int log_fd = open(daemon->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+
+	/* What one that the daemon starts says is there, too. */
+	(void)dup2(log_fd, STDERR_FILENO);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)signal(SIGCHLD, SIG_IGN);
 	if (daemon->before_audit)
