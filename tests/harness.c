@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -31,6 +32,12 @@ static char harness_base[64] = "/tmp";	/* of all directories */
 static struct harness_daemon *daemons[DAEMONS_MAX];
 
 static void (*tell_failure)(const char *text);
+
+/* The runner has them in common with the processes of its tests, each of which has one of its own; "": free. */
+#define NOTES_MAX	64
+#define NOTE_SIZE	256
+static char (*notes)[NOTE_SIZE];
+static char *note;			/* in a test's process; NULL: none yet */
 
 static void
 show_logs(void)
@@ -81,11 +88,11 @@ void
 harness_fail(const char *format, ...)
 {
 	void (*tell)(const char *text) = tell_failure;
-	char text[1024];
+	char text[1024 + NOTE_SIZE];
 	va_list ap;
 
 	va_start(ap, format);
-	(void)vsnprintf(text, sizeof(text), format, ap);
+	(void)vsnprintf(text, 1024, format, ap);
 	va_end(ap);
 	if (harness_in_child) {
 		(void)fprintf(stderr, "client process %d: %s\n", (int)getpid(), text);
@@ -96,6 +103,8 @@ harness_fail(const char *format, ...)
 		tell(text);
 	show_logs();
 	remove_all();
+	(void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", note && note[0] ? "; at " : "", note ? note : "");
+	harness_note("%s", "");
 	ck_abort_msg("%s", text);
 	abort();	/* not reached */
 }
@@ -113,9 +122,25 @@ harness_fail_at(const char *file, int line, const char *condition, const char *f
 }
 
 void
+harness_note(const char *format, ...)
+{
+	va_list ap;
+
+	for (size_t i = 0; !note && notes && i < NOTES_MAX; i++)
+		note = notes[i][0] ? NULL : notes[i];
+	if (!note)
+		return;
+	va_start(ap, format);
+	(void)vsnprintf(note, NOTE_SIZE, format, ap);
+	va_end(ap);
+}
+
+void
 harness_skip(const char *format, ...)
 {
 	va_list ap;
+
+	harness_note("%s", "");
 
 	(void)printf("SKIP: ");
 	va_start(ap, format);
@@ -188,6 +213,15 @@ show_left_logs(void)
 		(void)closedir(dir);
 }
 
+/* Of tests that did not come to say what failed. */
+static void
+show_left_notes(void)
+{
+	for (size_t i = 0; notes && i < NOTES_MAX; i++)
+		if (notes[i][0])
+			(void)fprintf(stderr, "A test ended at %.*s\n", NOTE_SIZE, notes[i]);
+}
+
 /* All directories of all tests are in one, which goes when the last test has ended, however it ended. */
 int
 harness_run(Suite *suite)
@@ -201,9 +235,14 @@ harness_run(Suite *suite)
 	}
 	/* A client that writes to a daemon that hung up wants EPIPE, not death. */
 	(void)signal(SIGPIPE, SIG_IGN);
+	notes = mmap(NULL, NOTES_MAX * sizeof(*notes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (notes == MAP_FAILED)
+		notes = NULL;
 	status = suite_run(suite);
-	if (status != EXIT_SUCCESS)
+	if (status != EXIT_SUCCESS) {
 		show_left_logs();
+		show_left_notes();
+	}
 	remove_tree(harness_base);
 	return status;
 }

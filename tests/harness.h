@@ -44,6 +44,12 @@ void harness_fail_at(const char *file, int line, const char *condition, const ch
 /* Called with the sentence before a test fails in its own process, once: for what else is to be told. NULL: nothing. */
 void harness_on_failure(void (*tell)(const char *text));
 
+/*
+ * What the test is at, for who wants just that again: told with whatever it fails by, be it a signal or the end of its time. It counts
+ * until there is another one, or "", which it has to have said when it ends.
+ */
+void harness_note(const char *format, ...) BASE_PRINTF(1, 2);
+
 /* Ends the test as passed after printing what is missing here. */
 void harness_skip(const char *format, ...) BASE_PRINTF(1, 2) __attribute__((noreturn));
 void harness_need_root(void);			/* skips unless root */

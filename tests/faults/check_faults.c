@@ -48,13 +48,14 @@ static const struct part parts[] = {
 static bool
 has_part(const struct part *part, const struct faults_operation *operation)
 {
-	bool has_time = !operation->is_long && (!operation->is_slow || harness_is_full());
+	bool has_time = !operation->is_long && (!operation->is_slow || injector_has_time());
 	bool has_it = part->serves_audit ? operation->asks_audit : !operation->asks_audit_alone;
 
 	if (part->serves_audit && operation->looks_at_all && geteuid() != 0)
 		return false;
 	has_it = has_it || (part->target == FAULTS_AUDIT && operation->asks_audit_alone);
-	return injector_is_wanted(operation->name) && has_it && part->host == operation->host && (has_time || injector_is_all());
+	return injector_is_wanted_part(part->name) && injector_is_wanted(operation->name) && has_it && part->host == operation->host &&
+	    (has_time || injector_is_all());
 }
 
 static size_t
@@ -96,6 +97,7 @@ run(const struct part *part, size_t first)
 	scene.host = part->host;
 	scene_begin(&scene, FAULTS_KIND, part->serves_audit);
 	points_init(&points, &scene.injector, fail_at);
+	points.part = part->name;
 	add_rows(part, first, n);
 	points_fail(&points, part->full_s);
 	scene_end(&scene);
@@ -116,7 +118,7 @@ START_TEST(one_fails)
 {
 	part_ = &parts[(size_t)_i % BASE_ARRAY_SIZE(parts)];
 	first_operation = (size_t)_i / BASE_ARRAY_SIZE(parts);
-	if (part_->full_s < FULL_S && !harness_is_full() && !injector_is_all())
+	if (part_->full_s < FULL_S && !injector_has_time())
 		return;
 	/* It looks at all processes of the host: at these alone, so that they are the same each time. */
 	if (part_->serves_audit)

@@ -430,7 +430,7 @@ START_TEST(one_fails_at_what_was_left)
 {
 	const struct kind *kind = &kinds[_i];
 	const int n_often = BASE_ARRAY_SIZE(kinds) - N_RARE;
-	bool has_turn = kind->is_held ? injector_is_all() || harness_is_full() :
+	bool has_turn = kind->is_held ? injector_has_time() :
 	    _i < n_often || points_has_turn((size_t)(_i - n_often), N_RARE);
 
 	if (!injector_is_wanted(kind->name) || !has_turn)

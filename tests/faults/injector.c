@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -205,7 +206,7 @@ injector_is_all(void)
 {
 	const char *text = getenv("FAULTS_ALL");
 
-	return text && text[0];
+	return (text && text[0]) || getenv("FAULTS_AT");
 }
 
 bool
@@ -214,6 +215,31 @@ injector_is_wanted(const char *name)
 	const char *text = getenv("FAULTS_ONLY");
 
 	return !text || streq(name, text);
+}
+
+bool
+injector_is_wanted_part(const char *name)
+{
+	const char *text = getenv("FAULTS_PART");
+
+	return !text || streq(name, text);
+}
+
+bool
+injector_is_chosen(unsigned *ret_variant, uint64_t *ret_at)
+{
+	const char *text = getenv("FAULTS_AT");
+
+	if (!text)
+		return false;
+	harness_assert(sscanf(text, "%u:%" SCNu64, ret_variant, ret_at) == 2, "FAULTS_AT is '%s', and not of the form 2:153", text);
+	return true;
+}
+
+bool
+injector_has_time(void)
+{
+	return harness_is_full() || injector_is_all();
 }
 
 static uint64_t

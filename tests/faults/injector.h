@@ -57,10 +57,18 @@ bool injector_is_lasting(const struct injector *injector);
 /* Of those that were seen at last: a line for each kind of what is left out. */
 void injector_tell_left_out(const struct injector *injector);
 
-/* $FAULTS_ALL: each point, however long that takes. */
+/* $FAULTS_ALL, or $FAULTS_AT: what is wanted is done, however long that takes. */
 bool injector_is_all(void);
-/* $FAULTS_ONLY: whoever looks for the cause of a failure wants that operation alone. */
+/*
+ * Whoever looks for the cause of a failure wants what failed alone: $FAULTS_ONLY is an operation, $FAULTS_PART the part of
+ * check_calls or check_allocations in which it is done, and $FAULTS_AT "errors:number" of the one point. Each failure tells them.
+ */
 bool injector_is_wanted(const char *name);
+bool injector_is_wanted_part(const char *name);
+/* False: all points are wanted, or other ones each time. */
+bool injector_is_chosen(unsigned *ret_variant, uint64_t *ret_at);
+/* What takes a while is done in the full check, too. */
+bool injector_has_time(void);
 /* The i-th of n points in an order that spreads them, and is another one by each shift. */
 uint64_t injector_spread(uint64_t i, uint64_t n, uint64_t shift);
 

@@ -21,6 +21,7 @@ struct points_row {
 
 struct points {
 	struct injector *injector;
+	const char *part;			/* or NULL: the program has no parts that have the same operations */
 	bool (*run)(const struct points_row *row, uint64_t at);	/* with that one failing. Whether it came so far */
 	uint64_t shift;				/* another one each time */
 	size_t n_rows;
