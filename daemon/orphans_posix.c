@@ -191,8 +191,6 @@ posix_on_scan(struct orphans_scan *scan, int r, const char *text, void *arg)
 
 	if (r)
 		posix_put_off_scan(posix, r, text);
-	else
-		posix->is_put_off = false;
 	orphans_set_timer(&posix->turn_event, 0);
 }
 
@@ -242,6 +240,11 @@ posix_scan(struct orphans_posix *posix, uint64_t until_ns)
 	posix->scan_ns += orphans_spent_ns() - begun_ns;
 	if (text)
 		return;
+	if (posix->scan->error) {
+		posix_put_off_scan(posix, posix->scan->error, strerror(-posix->scan->error));
+		return;
+	}
+	posix->is_put_off = false;
 	/* The others are looked at once there are fewer. */
 	posix->is_full |= posix->scan->is_cut;
 	posix_end_scan(posix, now_ns);

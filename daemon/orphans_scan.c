@@ -94,6 +94,7 @@ orphans_scan_new(struct orphans_scans *scans, struct workers *workers, int dir_f
 	scan->is_out = true;
 	scan->is_cut = false;
 	scan->names_fd = -1;
+	scan->error = 0;
 	scan->at_bytes = scan->given_back_bytes = 0;
 	scan->length = scan->at = 0;
 	LIST_INSERT_HEAD(scans, scan, entry);
@@ -133,6 +134,8 @@ scan_read(struct orphans_scan *scan)
 	scan->at = 0;
 	scan->length = left;
 	n = pread(scan->names_fd, scan->buf + left, sizeof(scan->buf) - left, (off_t)scan->at_bytes);
+	if (n < 0)
+		scan->error = -errno;
 	if (n <= 0)
 		return false;
 	scan->length += (size_t)n;

@@ -29,6 +29,7 @@ struct orphans_scan {
 	bool is_out;			/* a worker is at it, or will be */
 	bool is_cut;			/* there are more names than are told */
 	int names_fd;			/* or -1 */
+	int error;			/* the names end where they could not be read on: a negative errno; or 0 */
 	uint64_t at_bytes;		/* of the names: read so far, but for what is in buf */
 	uint64_t given_back_bytes;
 	size_t length, at;		/* in buf */
@@ -44,7 +45,7 @@ struct orphans_scan *orphans_scan_free(struct orphans_scan *scan);
 /* After the workers have ended: those whose workers will not be done. */
 void orphans_scans_free(struct orphans_scans *scans);
 
-/* The next name, valid until the next call; NULL: there is none left. */
+/* The next name, valid until the next call; NULL: there is none left, or scan->error says why there is none. */
 const char *orphans_scan_next(struct orphans_scan *scan);
 
 #endif

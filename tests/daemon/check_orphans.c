@@ -102,6 +102,32 @@ START_TEST(close_begins_the_time_anew)
 }
 END_TEST
 
+/* What was there before there was a rule about it is told of by nobody else. */
+START_TEST(names_that_cannot_be_read_are_read_later)
+{
+	struct orphans_posix *posix;
+
+	begin(NULL, 0);
+	touch("x1", O_WRONLY);
+	SET_RULES({ "/x*", 1, true });
+	posix = rig.orphans.posix;
+	while (!posix->scan || posix->scan->is_out)
+		ck_assert_int_eq(event_base_loop(rig.base, EVLOOP_ONCE), 0);
+	ck_assert_int_ge(dup2(rig.dir_fd, posix->scan->names_fd), 0);
+	while (posix->scan)
+		ck_assert_int_eq(event_base_loop(rig.base, EVLOOP_ONCE), 0);
+	ck_assert(posix->wants_scan && posix->is_put_off && posix->scan_at_ns > clock_monotonic_ns());
+	ck_assert_uint_eq(orphans_posix_n(posix), 0);
+	/* As when that time has come. */
+	posix->scan_at_ns = 0;
+	orphans_posix_plan(posix);
+	EXPECT_ASK("x1");
+	answer(AUDIT_HELD);
+	ck_assert(!posix->is_put_off);
+	end();
+}
+END_TEST
+
 START_TEST(held_is_left_alone_until_its_next_close)
 {
 	uint64_t answered_ns;
@@ -290,6 +316,7 @@ main(int argc, char **argv)
 	tcase_add_loop_test(tcase, what_came_under_the_name_meanwhile_is_looked_at, 0, 2);
 	tcase_add_test(tcase, what_is_gone_is_not_asked_about);
 	tcase_add_loop_test(tcase, close_begins_the_time_anew, 0, 2);
+	tcase_add_test(tcase, names_that_cannot_be_read_are_read_later);
 	tcase_add_test(tcase, held_is_left_alone_until_its_next_close);
 	tcase_add_test(tcase, merged_close_is_found_by_a_later_look);
 	tcase_add_test(tcase, later_looks_come_ever_later);
