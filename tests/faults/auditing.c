@@ -77,22 +77,44 @@ ask_who(struct faults_scene *scene, const char *name)
 	return r;
 }
 
+/* A look has its time, which may be too short on a machine with load. */
+static int
+ask_who_until_all(struct faults_scene *scene, const char *name)
+{
+	uint64_t since_ns = clock_monotonic_ns();
+	int r;
+
+	do
+		r = ask_who(scene, name);
+	while (r == -EAGAIN && injector_awaits(&scene->injector, since_ns, 0));
+	return r;
+}
+
 int
 auditing_who_memfd(struct faults_scene *scene)
 {
-	return ask_who(scene, "m");
+	return ask_who_until_all(scene, "m");
+}
+
+/* It says how many it could not look into, and what that takes. */
+int
+auditing_who_in_part(struct faults_scene *scene)
+{
+	int r = ask_who(scene, "m");
+
+	return r == -EAGAIN ? 0 : r;
 }
 
 int
 auditing_who_posix(struct faults_scene *scene)
 {
-	return ask_who(scene, "p");
+	return ask_who_until_all(scene, "p");
 }
 
 int
 auditing_who_sysv(struct faults_scene *scene)
 {
-	return ask_who(scene, "y");
+	return ask_who_until_all(scene, "y");
 }
 
 static bool
@@ -132,7 +154,7 @@ auditing_end(struct faults_scene *scene)
 
 /* False: they have not. */
 static bool
-await_ends_of(pid_t parent, uint64_t deadline_ns)
+await_ends_of(const struct faults_scene *scene, pid_t parent, uint64_t since_ns)
 {
 	pid_t pids[16];
 	size_t n = harness_children(parent, pids, BASE_ARRAY_SIZE(pids));
@@ -140,10 +162,10 @@ await_ends_of(pid_t parent, uint64_t deadline_ns)
 	for (size_t i = 0; i < n; i++) {
 		cleanup_close int pidfd = is_audit(pids[i]) ? (int)syscall(SYS_pidfd_open, pids[i], 0) : -1;
 		struct pollfd fd = { .fd = pidfd, .events = POLLIN };
-		uint64_t now_ns = clock_monotonic_ns();
 
-		if (pidfd >= 0 && (now_ns >= deadline_ns || poll(&fd, 1, (int)((deadline_ns - now_ns) / NS_PER_MS) + 1) == 0))
-			return false;
+		while (pidfd >= 0 && poll(&fd, 1, 10) == 0)
+			if (!injector_awaits(&scene->injector, since_ns, IDLE_MS))
+				return false;
 	}
 	return true;
 }
@@ -159,10 +181,10 @@ auditing_prepare_idle(struct faults_scene *scene)
 int
 auditing_idle(struct faults_scene *scene)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + IDLE_MS * NS_PER_MS;
+	uint64_t since_ns = clock_monotonic_ns();
 
-	if (!await_ends_of(scene->manager.daemon.pid, deadline_ns) ||
-	    (scene->manager.daemon.audit_pid && !await_ends_of(scene->manager.daemon.audit_pid, deadline_ns)))
+	if (!await_ends_of(scene, scene->manager.daemon.pid, since_ns) ||
+	    (scene->manager.daemon.audit_pid && !await_ends_of(scene, scene->manager.daemon.audit_pid, since_ns)))
 		return -ETIMEDOUT;
 	return 0;
 }
@@ -174,7 +196,7 @@ auditing_settle_who(struct faults_scene *scene)
 	int r;
 
 	harness_await_counts(&scene->watcher, "m", 0, 0);
-	/* A look has its time, which may be too short on a machine with load. */
+	/* As above. */
 	do
 		r = ask_who_by(scene, &scene->watcher, "m");
 	while (r == -EAGAIN && clock_monotonic_ns() < deadline_ns);

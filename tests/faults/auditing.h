@@ -9,6 +9,8 @@
 int auditing_who_memfd(struct faults_scene *scene);
 int auditing_who_posix(struct faults_scene *scene);
 int auditing_who_sysv(struct faults_scene *scene);
+/* Where it cannot see all. */
+int auditing_who_in_part(struct faults_scene *scene);
 void auditing_settle_who(struct faults_scene *scene);
 
 /* Whoever answered ends that is asked nothing more for a while. */

@@ -128,11 +128,11 @@ bringing_stuck(struct faults_scene *scene)
 int
 bringing_nothing(struct faults_scene *scene)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + IDLE_MS * NS_PER_MS;
+	uint64_t since_ns = clock_monotonic_ns();
 	pid_t pids[16];
 
 	while (harness_children(scene->manager.daemon.pid, pids, BASE_ARRAY_SIZE(pids))) {
-		if (clock_monotonic_ns() >= deadline_ns)
+		if (!injector_awaits(&scene->injector, since_ns, IDLE_MS))
 			return -ETIMEDOUT;
 		(void)poll(NULL, 0, 10);
 	}
@@ -163,6 +163,7 @@ bringing_foreign(struct faults_scene *scene)
 	struct protocol_attached attached;
 	struct harness_conn conn;
 	void *memory;
+	uint64_t since_ns;
 	int fd = -1, r = scene_dial(scene, &conn);
 
 	r = r ? r : harness_create(&conn, "ty-1", BYTES, &attached, &fd);
@@ -179,8 +180,12 @@ bringing_foreign(struct faults_scene *scene)
 	harness_assert(!await_removed(attached.shm_id, FOREIGN_MS), "it was removed while somebody had it; failed: %s",
 	    injector_describe(&scene->injector));
 	(void)shmdt(memory);
-	if (r == 0 && !await_removed(attached.shm_id, REMOVED_MS))
-		r = -ETIMEDOUT;
+	since_ns = clock_monotonic_ns();
+	while (r == 0 && is_memory(attached.shm_id)) {
+		if (!injector_awaits(&scene->injector, since_ns, REMOVED_MS))
+			r = -ETIMEDOUT;
+		(void)poll(NULL, 0, 10);
+	}
 	return r;
 }
 

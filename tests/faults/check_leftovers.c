@@ -222,9 +222,9 @@ begin(const struct kind *kind)
 static bool
 await_gone(uint64_t ms)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + ms * NS_PER_MS;
+	uint64_t since_ns = clock_monotonic_ns();
 
-	while (!is_gone() && clock_monotonic_ns() < deadline_ns)
+	while (!is_gone() && injector_awaits(&injector, since_ns, ms))
 		(void)poll(NULL, 0, 1);
 	return is_gone();
 }
@@ -381,9 +381,9 @@ fail_in_stop(void)
 static void
 let_go(void)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HELD_MS * NS_PER_MS;
+	uint64_t since_ns = clock_monotonic_ns();
 
-	while (!strstr(harness_daemon_log(&daemon_), "but somebody has it") && clock_monotonic_ns() < deadline_ns)
+	while (!strstr(harness_daemon_log(&daemon_), "but somebody has it") && injector_awaits(&injector, since_ns, HELD_MS))
 		(void)poll(NULL, 0, 1);
 	close_fd(&held_fd);
 }

@@ -168,18 +168,18 @@ find_other(pid_t parent, const pid_t *before, size_t n_before)
 
 /* Whether one comes, and ends. */
 static bool
-await_other(pid_t parent, const pid_t *before, size_t n_before)
+await_other(const struct faults_scene *scene, const pid_t *before, size_t n_before)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + READ_AWAY_MS * NS_PER_MS;
+	uint64_t since_ns = clock_monotonic_ns();
 	bool has_come = false;
 
 	for (;;) {
-		pid_t pid = find_other(parent, before, n_before);
+		pid_t pid = find_other(scene->manager.daemon.pid, before, n_before);
 
 		if (!pid && has_come)
 			return true;
 		has_come = has_come || pid;
-		if (clock_monotonic_ns() >= deadline_ns)
+		if (!injector_awaits(&scene->injector, since_ns, READ_AWAY_MS))
 			return false;
 		(void)poll(NULL, 0, 1);
 	}
@@ -194,7 +194,7 @@ connecting_end_in_crowd(struct faults_scene *scene)
 	size_t n = harness_children(scene->manager.daemon.pid, before, BASE_ARRAY_SIZE(before));
 	int r = end_with(scene, fd);
 
-	if (r == 0 && is_crowded && !await_other(scene->manager.daemon.pid, before, n))
+	if (r == 0 && is_crowded && !await_other(scene, before, n))
 		r = -ETIMEDOUT;
 	bringing_continue_workers(scene);
 	return r;

@@ -175,6 +175,14 @@ injector_has_failed(const struct injector *injector)
 	return atomic_load(&injector->page->n_failed);
 }
 
+bool
+injector_awaits(const struct injector *injector, uint64_t since_ns, uint64_t ms)
+{
+	uint64_t limit_ms = injector_has_failed(injector) ? ms : HARNESS_TIMEOUT_MS;
+
+	return clock_monotonic_ns() < since_ns + limit_ms * NS_PER_MS;
+}
+
 const char *
 injector_describe(const struct injector *injector)
 {

@@ -50,6 +50,11 @@ void injector_disarm(struct injector *injector);
 /* How many there were since it was armed; in its last life, where that has ended. */
 uint64_t injector_n_seen(const struct injector *injector);
 bool injector_has_failed(const struct injector *injector);
+/*
+ * Whether to wait on, since then, for what may not come where something has failed: so long then, and as long as for anything else
+ * where nothing has, on whatever machine.
+ */
+bool injector_awaits(const struct injector *injector, uint64_t since_ns, uint64_t ms);
 /* What failed; valid until it is armed again. */
 const char *injector_describe(const struct injector *injector);
 /* Whether the kernel means that for good, as a refusal; what it has no room for now it may have the next time. */

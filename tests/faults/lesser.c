@@ -105,15 +105,6 @@ lesser_prepare_rightless(struct faults_scene *scene)
 	replace_server(scene, drop_rights);
 }
 
-/* It says how many it could not look into, and what that takes: that is all there is to be had. */
-int
-lesser_who_rightless(struct faults_scene *scene)
-{
-	int r = auditing_who_memfd(scene);
-
-	return r == -EAGAIN ? 0 : r;
-}
-
 /* A file of another file system with the same inode number, which is mapped: only what the kernel says of the mapping tells them apart. */
 
 static void *twin = MAP_FAILED;

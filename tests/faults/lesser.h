@@ -13,7 +13,6 @@ void lesser_prepare_text(struct faults_scene *scene);
 void lesser_settle_who(struct faults_scene *scene);
 
 void lesser_prepare_rightless(struct faults_scene *scene);
-int lesser_who_rightless(struct faults_scene *scene);
 
 void lesser_prepare_twin(struct faults_scene *scene);
 void lesser_settle_twin(struct faults_scene *scene);

@@ -189,6 +189,7 @@ linger(struct faults_scene *scene)
 	struct protocol_attached attached;
 	struct harness_conn conn;
 	struct shmid_ds status;
+	uint64_t since_ns;
 	int fd = -1, r = scene_dial(scene, &conn);
 
 	r = r ? r : harness_create(&conn, "tl-1", 4096, &attached, &fd);
@@ -196,7 +197,7 @@ linger(struct faults_scene *scene)
 	harness_close(&conn);
 	if (r)
 		return r;
-	for (uint64_t until_ns = clock_monotonic_ns() + LINGER_MS * NS_PER_MS; clock_monotonic_ns() < until_ns; (void)poll(NULL, 0, 1))
+	for (since_ns = clock_monotonic_ns(); injector_awaits(&scene->injector, since_ns, LINGER_MS); (void)poll(NULL, 0, 1))
 		if (shmctl(attached.shm_id, IPC_STAT, &status))
 			return 0;
 	return -ETIMEDOUT;
@@ -421,7 +422,7 @@ const struct faults_operation faults_operations[] = {
 	{ "who, by text", .asks_audit_alone = true, .looks_at_all = true, .is_slow = true, .prepare = lesser_prepare_text,
 	    .run = auditing_who_posix, .settle = lesser_settle_who },
 	{ "who, without rights", .asks_audit_alone = true, .looks_at_all = true, .is_slow = true,
-	    .prepare = lesser_prepare_rightless, .run = lesser_who_rightless, .settle = lesser_settle_who },
+	    .prepare = lesser_prepare_rightless, .run = auditing_who_in_part, .settle = lesser_settle_who },
 	{ "who of two alike", .asks_audit_alone = true, .looks_at_all = true, .is_slow = true,
 	    .prepare = lesser_prepare_twin, .run = auditing_who_posix, .settle = lesser_settle_twin },
 };

@@ -305,12 +305,12 @@ is_synced(struct harness_conn *conn, uint64_t since_ns)
 }
 
 static int
-await_synced(struct harness_conn *conn, uint64_t since_ns, uint64_t ms)
+await_synced(struct faults_scene *scene, struct harness_conn *conn, uint64_t ms)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + ms * NS_PER_MS;
+	uint64_t begun_ns = clock_monotonic_ns();
 	int r;
 
-	while ((r = is_synced(conn, since_ns)) == 0 && clock_monotonic_ns() < deadline_ns)
+	while ((r = is_synced(conn, stored_ns)) == 0 && injector_awaits(&scene->injector, begun_ns, ms))
 		(void)poll(NULL, 0, 1);
 	return r > 0 ? 0 : r ? r : -ETIMEDOUT;
 }
@@ -328,7 +328,7 @@ orders_store(struct faults_scene *scene)
 		stored_ns = clock_realtime_ns();
 		harness_segment_close(&segment);
 		r = harness_detach(&conn, &segment.attached);
-		r = r && r != -ENOENT ? r : await_synced(&conn, stored_ns, SYNCED_MS);
+		r = r && r != -ENOENT ? r : await_synced(scene, &conn, SYNCED_MS);
 	}
 	harness_close(&conn);
 	return r;
@@ -340,7 +340,7 @@ orders_settle_store(struct faults_scene *scene)
 	int r;
 
 	harness_await_counts(&scene->watcher, "g", 0, 0);
-	r = await_synced(&scene->watcher, stored_ns, HARNESS_TIMEOUT_MS);
+	r = await_synced(scene, &scene->watcher, HARNESS_TIMEOUT_MS);
 	harness_assert(r == 0, "what was stored is not on the disk, and it is not tried again: %s; failed: %s", strerror(-r),
 	    injector_describe(&scene->injector));
 	stored_ns = 0;

@@ -43,20 +43,30 @@ is_stray_gone(const char *path, uint64_t ms)
 	return access(path, F_OK) != 0;
 }
 
-static bool
-leave_stray(const char *path, uint64_t ms)
+static void
+leave_stray(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	harness_assert(fd >= 0, "%s: %s", path, strerror(errno));
 	(void)close(fd);
-	return is_stray_gone(path, ms);
+}
+
+static int
+await_sweep(struct faults_scene *scene)
+{
+	uint64_t since_ns = clock_monotonic_ns();
+
+	while (!is_stray_gone(first_path, 0) && injector_awaits(&scene->injector, since_ns, STRAY_MS))
+		(void)poll(NULL, 0, 1);
+	return is_stray_gone(first_path, 0) ? 0 : -ETIMEDOUT;
 }
 
 int
 strays_sweep_posix(struct faults_scene *scene)
 {
-	return leave_stray(first_path, STRAY_MS) ? 0 : -ETIMEDOUT;
+	leave_stray(first_path);
+	return await_sweep(scene);
 }
 
 /* The next one is seen all the same; with new rules the directory is looked at anew. */
@@ -65,7 +75,8 @@ strays_settle_posix(struct faults_scene *scene)
 {
 	struct world world;
 
-	harness_assert(leave_stray(next_path, HARNESS_TIMEOUT_MS), "%s is not seen; failed: %s", next_path,
+	leave_stray(next_path);
+	harness_assert(is_stray_gone(next_path, HARNESS_TIMEOUT_MS), "%s is not seen; failed: %s", next_path,
 	    injector_describe(&scene->injector));
 	if (!is_stray_gone(first_path, 0))
 		scene_reload(scene, "");
@@ -81,10 +92,7 @@ strays_settle_posix(struct faults_scene *scene)
 void
 strays_prepare_rule(struct faults_scene *scene)
 {
-	int fd = open(first_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	harness_assert(fd >= 0, "%s: %s", first_path, strerror(errno));
-	(void)close(fd);
+	leave_stray(first_path);
 	scene->rules = posix_rules;
 	scene_configure(scene, "");
 }
@@ -94,7 +102,7 @@ strays_begin(struct faults_scene *scene)
 {
 	int r = orders_reload(scene);
 
-	return r || is_stray_gone(first_path, STRAY_MS) ? r : -ETIMEDOUT;
+	return r ? r : await_sweep(scene);
 }
 
 void
@@ -137,8 +145,12 @@ strays_prepare_sysv(struct faults_scene *scene)
 int
 strays_sweep_sysv(struct faults_scene *scene)
 {
+	uint64_t since_ns = clock_monotonic_ns();
+
 	make_memory(FIRST_KEY);
-	return is_memory_gone(FIRST_KEY, STRAY_SYSV_MS) ? 0 : -ETIMEDOUT;
+	while (has_memory(FIRST_KEY) && injector_awaits(&scene->injector, since_ns, STRAY_SYSV_MS))
+		(void)poll(NULL, 0, 1);
+	return has_memory(FIRST_KEY) ? -ETIMEDOUT : 0;
 }
 
 void
