@@ -163,6 +163,7 @@ handout_check_row(const struct handout *handout, const struct protocol_attach_ro
 		    row->name, segment->definition->layout, DEFINITION_LAYOUT_MAX, row->layout);
 	else {
 		*ret_segment = segment;
+		segment_before_first(segment);
 		return handout_check_state(handout, segment, ret_r);
 	}
 	return HANDOUT_E_REFUSED;

@@ -239,6 +239,9 @@ bool segment_has_owner(const struct locks *locks, uint32_t id);
 /* A recovery_idle_fn: what waited for workers that were at the segment's locks goes on. The segment may be freed. */
 void segment_on_locks_idle(struct locks *locks);
 
+/* Before it is handed out: what the kernel could not say when it was left may be due. It may have to be waited for then. */
+void segment_before_first(struct segment *segment);
+
 /* An attachment began: it was handed out. */
 void segment_on_more(struct segment *segment);
 

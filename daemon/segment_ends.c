@@ -100,6 +100,15 @@ segment_rest(struct segment *segment)
 		segment_scrub(segment);
 }
 
+/* Where the kernel could not say that nobody has it, it says so now, before the first one is given what the last one left in it. */
+void
+segment_before_first(struct segment *segment)
+{
+	if (segment->state == PROTOCOL_READY && segment->was_attached && segment->definition->scrub && segment->holding.asks_again &&
+	    !segment_n_attached(segment) && !segment_ends_unattached(segment))
+		segment_rest(segment);
+}
+
 void
 segment_on_more(struct segment *segment)
 {

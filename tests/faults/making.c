@@ -188,14 +188,18 @@ making_scrub_sysv(struct faults_scene *scene)
 void
 making_settle_scrubbed(struct faults_scene *scene)
 {
-	int id = shmget(KEY, 0, 0);
+	int id = shmget(KEY, 0, 0), r;
 	struct harness_segment segment;
 	struct harness_reply reply;
 	unsigned char *data;
 
 	harness_await_counts(&scene->watcher, "g", 0, 0);
-	if (harness_wait(&scene->watcher, "g") == PROTOCOL_READY) {
-		harness_segment_open(&scene->watcher, "g", &segment);
+	/* Where the kernel could not say that nobody has it, it is scrubbed when the next one asks for it. */
+	do
+		r = harness_wait(&scene->watcher, "g") == PROTOCOL_READY ?
+		    harness_segment_attach(&scene->watcher, "g", SUITE_WRITE, &segment) : -ECANCELED;
+	while (r == -EAGAIN);
+	if (r == 0) {
 		data = id < 0 ? segment.data : shmat(id, NULL, SHM_RDONLY);
 		harness_assert(data != (void *)-1, "shmat: %s", strerror(errno));
 		for (size_t i = 0; i < BYTES; i++)
