@@ -288,6 +288,7 @@ static const struct library_row rows[] = {
 	{ .name = "no standard input", .run = library_run_no_streams },
 	{ .name = "no descriptors", .run = library_run_no_descriptors },
 	{ .name = "hung up on", .run = library_run_hang_ups },
+	{ .name = "cut short", .run = library_run_cut },
 };
 
 /* What a process has of the world: descriptors, and mappings of what is not its own. */

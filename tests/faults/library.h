@@ -41,6 +41,7 @@ bool library_hide_namespaces(void);
 int library_run_no_streams(void);
 int library_run_no_descriptors(void);
 int library_run_hang_ups(void);
+int library_run_cut(void);
 
 /* check_library.c */
 int library_run_events(void);
