@@ -260,8 +260,14 @@ file_take_mark(struct file *file, int *fd, char *text, size_t text_size)
 		return -EMFILE;
 	}
 	if (flock(*fd, LOCK_EX | LOCK_NB)) {
-		if (errno == EWOULDBLOCK && file->n_looks++ < LOOKS_MAX)
+		int r = -errno;
+
+		if (r == -EWOULDBLOCK && file->n_looks++ < LOOKS_MAX)
 			return 0;
+		if (r != -EWOULDBLOCK) {
+			(void)snprintf(text, text_size, "the mark of '%.300s' cannot be locked: %s", file->path, strerror(-r));
+			return r;
+		}
 		(void)snprintf(text, text_size, "'%.300s' was taken by another segmentd at the same moment; stop that one, and retry",
 		    file->path);
 		return -EBUSY;
