@@ -8,6 +8,7 @@
  */
 #include "config.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -16,6 +17,7 @@
 #include "tests/faults/descriptors.h"
 #include "tests/faults/points.h"
 #include "tests/faults/starting.h"
+#include "tests/harness_locks.h"
 #include "tests/system/suite.h"
 #include "tests/system/world.h"
 
@@ -36,6 +38,7 @@ struct kind {
 	const char *name;
 	enum faults_target target;
 	bool is_start;			/* it fails in the start that is to await it, and not as it is brought back */
+	bool brings_other;		/* before that somebody brings what is no memory of ours */
 	bool is_short;			/* the client has no descriptors left but for its connection, at first: left to the full check */
 };
 
@@ -43,6 +46,7 @@ static const struct kind kinds[] = {
 	{ "the start that awaits memory", FAULTS_DAEMON, .is_start = true },
 	{ "the return, in the daemon", FAULTS_DAEMON },
 	{ "the return, in its worker", FAULTS_WORKER },
+	{ "the return of something else, in its worker", FAULTS_WORKER, .brings_other = true },
 	{ "the return, in the library", FAULTS_CLIENT },
 	{ "the return without descriptors", FAULTS_CLIENT, .is_short = true },
 };
@@ -118,11 +122,35 @@ count_fds(void)
 	return own.fds;
 }
 
+/* By a connection of its own. It is refused; where something fails perhaps in another way. */
+static void
+bring_other(struct harness_conn *conn, const struct protocol_attached *attached)
+{
+	struct protocol_return request = {
+		.generation = attached->generation, .attachment = attached->attachment, .flags = PROTOCOL_RETURN_DATA,
+	};
+	cleanup_close int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	struct harness_reply reply = { .n_fds = 0 };
+	ssize_t n;
+
+	harness_close(conn);
+	harness_open(conn, daemon_.socket);
+	conn->is_lasting = conn->takes_farewell = true;
+	harness_fill(conn, &request.header, PROTOCOL_RETURN, sizeof(request));
+	n = harness_send(conn->fd, &request, sizeof(request), &fd, 1);
+	n = n < 0 ? -ENOTCONN : harness_receive(conn->fd, &reply);
+	harness_assert(n != -ETIMEDOUT, "what was brought is not answered; failed: %s", injector_describe(&injector));
+	harness_assert((n > 0 && reply.header.status == -EBADF) || injector_has_failed(&injector), "/dev/null is taken: %d",
+	    reply.header.status);
+}
+
 static void
 run_client(int control, void *arg)
 {
 	const struct errand *errand = arg;
 	bool is_meant = errand->kind->target == FAULTS_CLIENT, has_memory;
+	struct harness_conn other = HARNESS_CONN_NULL;
+	struct harness_segment others = { .data_fd = -1, .control_fd = -1 };
 	struct segment *declared, *created;
 	size_t n_fds;
 	int r;
@@ -135,9 +163,15 @@ run_client(int control, void *arg)
 	    segment_create(client, "t-1", 4096, 0, &created) == 0, "%s", segment_error());
 	memset(segment_data(declared), WRITTEN, 4096);
 	memset(segment_data(created), WRITTEN, 4096);
+	if (errand->kind->brings_other) {
+		harness_open(&other, daemon_.socket);
+		harness_segment_open(&other, "m", &others);
+	}
 	n_fds = count_fds();
 	harness_say(control, "attached");
 	harness_expect(control, "call");
+	if (errand->kind->brings_other)
+		bring_other(&other, &others.attached);
 	if (errand->kind->is_short)
 		descriptors_limit(0);
 	if (is_meant)
@@ -156,6 +190,8 @@ run_client(int control, void *arg)
 	harness_assert(count_fds() == n_fds, "%zu descriptors instead of %zu, after %s", count_fds(), n_fds, injector_describe(&injector));
 	harness_say(control, has_memory ? "has" : "lost");
 	harness_expect(control, "end");
+	harness_segment_close(&others);
+	harness_close(&other);
 	harness_assert(segment_detach(declared) == 0 && segment_detach(created) == 0, "%s", segment_error());
 	segment_disconnect(client);
 	if (!has_memory)

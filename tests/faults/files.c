@@ -146,6 +146,49 @@ files_settle_holeless(struct faults_scene *scene)
 	where = "";
 }
 
+int
+files_fail(struct faults_scene *scene)
+{
+	int r = orders_provision(scene);
+
+	harness_assert(r, "nothing is to be had of it, and it is ready; failed: %s", injector_describe(&scene->injector));
+	return r == -ECANCELED ? 0 : r;
+}
+
+static bool is_full;
+
+/* On a file system that is smaller. Who may not mount it has a directory there, and room. */
+void
+files_prepare_full(struct faults_scene *scene)
+{
+	where = RAM;
+	harness_assert(mkdir(path_of(scene, ""), 0700) == 0, "mkdir: %s", strerror(errno));
+	is_full = mount("tmpfs", path_of(scene, ""), "tmpfs", 0, "mode=0700,size=32k") == 0;
+	configure(scene, where, "");
+}
+
+int
+files_find_no_room(struct faults_scene *scene)
+{
+	return is_full ? files_fail(scene) : orders_provision(scene);
+}
+
+/* Nothing lies there then; what could not be taken away, and says nothing of anything, the next one takes away. */
+void
+files_settle_full(struct faults_scene *scene)
+{
+	orders_settle(scene);
+	configure(scene, where, "");
+	harness_assert(files_find_no_room(scene) == 0, "afterwards it is refused");
+	orders_settle(scene);
+	await_removed(scene, "more.segmentd");
+	await_removed(scene, "more.segmentd.new");
+	(void)unlink(path_of(scene, "more"));
+	(void)umount2(path_of(scene, ""), MNT_DETACH);
+	harness_assert(rmdir(path_of(scene, "")) == 0, "rmdir: %s", strerror(errno));
+	where = "";
+}
+
 void
 files_prepare_enlarged(struct faults_scene *scene)
 {
@@ -247,13 +290,4 @@ files_configure_hopeless(struct faults_scene *scene)
 
 	(void)snprintf(keys, sizeof(keys), "init = \"%s\";", path_of(scene, "nothing"));
 	configure(scene, where, keys);
-}
-
-int
-files_fail(struct faults_scene *scene)
-{
-	int r = orders_provision(scene);
-
-	harness_assert(r, "there is nothing to begin with, and it is ready; failed: %s", injector_describe(&scene->injector));
-	return r == -ECANCELED ? 0 : r;
 }

@@ -30,4 +30,8 @@ void files_settle(struct faults_scene *scene);
 void files_configure_hopeless(struct faults_scene *scene);
 int files_fail(struct faults_scene *scene);
 
+void files_prepare_full(struct faults_scene *scene);
+int files_find_no_room(struct faults_scene *scene);
+void files_settle_full(struct faults_scene *scene);
+
 #endif

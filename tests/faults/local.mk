@@ -25,7 +25,7 @@ FAULTS_SCENE = tests/faults/scene.c tests/faults/scene.h tests/faults/operations
 	tests/faults/connecting.c tests/faults/connecting.h \
 	tests/faults/auditing.c tests/faults/auditing.h tests/faults/strays.c tests/faults/strays.h \
 	tests/faults/refusing.c tests/faults/refusing.h \
-	tests/faults/lesser.c tests/faults/lesser.h \
+	tests/faults/lesser.c tests/faults/lesser.h tests/faults/many.c tests/faults/many.h \
 	tests/faults/asleep.c tests/faults/asleep.h $(FAULTS_INJECTOR)
 
 tests_faults_check_allocations_SOURCES = tests/faults/check_faults.c $(FAULTS_SCENE)

@@ -15,6 +15,7 @@
 #include "tests/faults/files.h"
 #include "tests/faults/lesser.h"
 #include "tests/faults/making.h"
+#include "tests/faults/many.h"
 #include "tests/faults/orders.h"
 #include "tests/faults/refusing.h"
 #include "tests/faults/strays.h"
@@ -336,6 +337,7 @@ const struct faults_operation faults_operations[] = {
 	{ "attach many", .run = attach_many },
 	{ "create memfd", .run = create_memfd, .settle = settle_created },
 	{ "create sysv", .run = create_sysv, .settle = settle_created },
+	{ "create among much of sysv", .prepare = many_prepare_memories, .run = create_sysv, .settle = many_settle_memories },
 	{ "create by another worker", .prepare = end_workers, .run = create_memfd, .settle = settle_created },
 	{ "drain", .run = drain, .settle = settle_created },
 	{ "remove at once", .run = remove_now, .settle = settle_created },
@@ -387,6 +389,7 @@ const struct faults_operation faults_operations[] = {
 	{ "let an enlarged file go", .prepare = files_prepare_enlarged_use, .run = orders_reload, .settle = files_settle_enlarged },
 	{ "find a file held", .prepare = files_prepare_held, .run = files_await, .settle = files_settle },
 	{ "find a file by a link", .prepare = files_prepare_link, .run = orders_provision, .settle = files_settle },
+	{ "find no room for a file", .prepare = files_prepare_full, .run = files_find_no_room, .settle = files_settle_full },
 	{ "make a file in vain", .prepare = files_configure_hopeless, .run = files_fail, .settle = orders_settle_file },
 	{ "look, of an older kernel", .host = HOSTS_OLDER, .run = look },
 	{ "create, of an older kernel", .host = HOSTS_OLDER, .run = create_memfd, .settle = settle_created },
@@ -408,9 +411,13 @@ const struct faults_operation faults_operations[] = {
 	    .settle = auditing_settle_who },
 	{ "begin to look for orphans", .asks_audit = true, .is_long = true, .prepare = strays_prepare_rule, .run = strays_begin,
 	    .settle = strays_settle_rule },
+	{ "begin among many names", .asks_audit = true, .is_long = true, .prepare = many_prepare_names, .run = strays_begin,
+	    .settle = many_settle_names },
 	{ "orphans", .asks_audit = true, .prepare = strays_prepare_posix, .run = strays_sweep_posix, .settle = strays_settle_posix },
 	{ "orphans of sysv", .asks_audit = true, .is_slow = true, .prepare = strays_prepare_sysv, .run = strays_sweep_sysv,
 	    .settle = strays_settle_sysv },
+	{ "orphans among much of sysv", .asks_audit = true, .is_long = true, .prepare = many_prepare_memories_swept,
+	    .run = strays_sweep_sysv, .settle = many_settle_memories_swept },
 	{ "list orphans", .asks_audit_alone = true, .prepare = strays_prepare_both, .run = strays_list, .settle = strays_settle_both },
 	{ "remove orphans", .asks_audit_alone = true, .prepare = strays_prepare_both, .run = strays_remove, .settle = strays_settle_both },
 	{ "remove orphans by one CPU", .asks_audit_alone = true, .is_slow = true, .prepare = strays_prepare_stopped,
