@@ -57,6 +57,13 @@ changes_memory(const uint64_t *args)
 	return args[1] != IPC_RMID;
 }
 
+/* By who only looks for a key it is refused by a security module alone. */
+static bool
+makes_memory(const uint64_t *args)
+{
+	return args[2] & IPC_CREAT;
+}
+
 /* A byte that wakes its own writer, as libevent's signal handler sends: the kernel refuses it only where there is one already. */
 static bool
 is_no_wakeup(const uint64_t *args)
@@ -169,7 +176,7 @@ static const struct row rows[] = {
 	{ SYS_setsockopt, "setsockopt", { ENOMEM, EPERM } },
 	{ SYS_shmat, "shmat", { ENOMEM, EMFILE, EACCES } },
 	{ SYS_shmctl, "shmctl", { EPERM, EIDRM }, .counts = changes_memory },
-	{ SYS_shmget, "shmget", { ENOSPC, ENOMEM, EEXIST } },
+	{ SYS_shmget, "shmget", { ENOSPC, ENOMEM, EEXIST }, .counts = makes_memory, .otherwise = EACCES },
 	{ SYS_shutdown, "shutdown", { ENOTCONN }, .is_done = true },
 	{ SYS_signalfd4, "signalfd4", { EMFILE, ENOMEM } },
 	{ SYS_socket, "socket", { EMFILE, ENOBUFS } },
