@@ -146,15 +146,21 @@ entry_write(const struct entry *entry, unsigned char *to)
 	return (size_t)(to - begin);
 }
 
+static bool
+journal_open(void)
+{
+	if (journal_fd < 0)
+		journal_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return journal_fd >= 0;
+}
+
 /* 0: it was taken, or there is no journal; -EAGAIN: it cannot be taken now; another negative errno. */
 static int
 journal_post(const void *bytes, size_t size, int flags)
 {
 	static const struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = JOURNAL_SOCKET };
 
-	if (journal_fd < 0)
-		journal_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (journal_fd >= 0 && sendto(journal_fd, bytes, size, flags | MSG_NOSIGNAL, (const struct sockaddr *)&address,
+	if (journal_open() && sendto(journal_fd, bytes, size, flags | MSG_NOSIGNAL, (const struct sockaddr *)&address,
 	    sizeof(address)) >= 0)
 		return 0;
 	switch (errno) {
@@ -234,7 +240,8 @@ journal_end(void)
 	const struct timeval limit = { .tv_sec = 1 };
 	uint64_t until_ns = clock_monotonic_ns() + END_NS;
 
-	if (journal_fd < 0 || setsockopt(journal_fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)))
+	/* There may have been no socket to be had before. */
+	if (STAILQ_EMPTY(&kept_entries) || !journal_open() || setsockopt(journal_fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)))
 		return;
 	while (!STAILQ_EMPTY(&kept_entries) && clock_monotonic_ns() < until_ns)
 		if (journal_post_kept(0) == -EAGAIN)
