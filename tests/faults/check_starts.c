@@ -31,7 +31,8 @@ static const char body[] =
     "{ name = \"m\"; size = \"64KiB\"; page_size = \"base\"; mlock = false; locks = ( { name = \"all\"; length = \"4KiB\"; "
     "undo = \"4KiB\"; } ); },\n"
     "{ name = \"p\"; size = \"64KiB\"; page_size = \"base\"; backend = \"posix\"; object = \"/p\"; mlock = false; },\n"
-    "{ name = \"y\"; size = \"64KiB\"; page_size = \"base\"; backend = \"sysv\"; key = 0x5e6a1d; mlock = false; } );\n";
+    "{ name = \"y\"; size = \"64KiB\"; page_size = \"base\"; backend = \"sysv\"; key = 0x5e6a1d; mlock = false; } );\n"
+    "templates = ( { name = \"ty-\"; backend = \"sysv\"; mode = \"0660\"; max_size = \"64KiB\"; page_size = \"base\"; mlock = false; } );\n";
 static const char *const names[] = { "m", "p", "y" };
 
 struct kind {
@@ -43,16 +44,18 @@ struct kind {
 	void (*gather)(struct harness_manager *manager);
 	void (*change)(struct harness_manager *manager);
 	void (*attend)(struct harness_manager *manager);
+	void (*hear)(struct harness_manager *manager);	/* when that one has ended: what it has not said into its log */
 	void (*mend)(struct harness_manager *manager);	/* when that one has come to nothing; when the next is ready */
 	void (*scatter)(struct harness_manager *manager);
 	void (*before_exec)(void *injector);
 	bool has_old_files;		/* the next one need not read them */
 	bool is_hopeless;		/* it comes to nothing, until all is as it was; */
 	bool may_serve;			/* but then, if what fails leaves it less to take over */
-	bool rests;			/* not before two seconds, which only who wants all points has */
+	bool rests;			/* not before two seconds */
+	bool is_long;			/* only who wants all points has it */
 };
 
-#define N_RARE	7			/* the last of them: one at a time in the quick check */
+#define N_RARE	8			/* the last of them: one at a time in the quick check */
 static const struct kind kinds[] = {
 	{ "the daemon's first start", 0, FAULTS_DAEMON },
 	{ "the worker's first start", 0, FAULTS_WORKER },
@@ -60,10 +63,12 @@ static const struct kind kinds[] = {
 	{ "the start after a handover", SIGUSR2, FAULTS_DAEMON },
 	{ "the handover", SIGUSR2, FAULTS_DAEMON, .is_end = true },
 	{ "the stop", SIGTERM, FAULTS_DAEMON, .is_end = true },
+	{ "the stop while segmentd-audit answers", SIGTERM, FAULTS_DAEMON, .is_end = true, .gather = meanwhile_ask_audit,
+	    .scatter = meanwhile_hang_up, .is_long = true },
 	{ "a first start that comes to nothing", 0, FAULTS_DAEMON, .change = meanwhile_forbid_state, .mend = meanwhile_permit_state,
-	    .before_exec = meanwhile_be_a_unit, .is_hopeless = true, .rests = true },
+	    .before_exec = meanwhile_be_a_unit, .is_hopeless = true, .rests = true, .is_long = true },
 	{ "a start after a kill that comes to nothing", SIGKILL, FAULTS_DAEMON, .change = meanwhile_forbid_state,
-	    .mend = meanwhile_permit_state, .before_exec = meanwhile_be_a_unit, .is_hopeless = true, .rests = true },
+	    .mend = meanwhile_permit_state, .before_exec = meanwhile_be_a_unit, .is_hopeless = true, .rests = true, .is_long = true },
 	{ "a start that finds all sorts of things", SIGKILL, FAULTS_DAEMON, .gather = meanwhile_gather, .change = meanwhile_change,
 	    .scatter = meanwhile_scatter },
 	{ "a start with files that have not changed", SIGKILL, FAULTS_DAEMON, .has_old_files = true },
@@ -75,6 +80,8 @@ static const struct kind kinds[] = {
 	    .is_hopeless = true },
 	{ "a start with no socket to serve on", SIGKILL, FAULTS_DAEMON, .change = meanwhile_break_socket,
 	    .mend = meanwhile_mend_socket, .is_hopeless = true },
+	{ "a start with no socket to serve on, which the journal is told", SIGKILL, FAULTS_DAEMON, .change = meanwhile_begin_journal,
+	    .before_exec = meanwhile_tell_journal, .hear = meanwhile_hear_journal, .mend = meanwhile_end_journal, .is_hopeless = true },
 	{ "a start with too few descriptors", SIGKILL, FAULTS_DAEMON, .gather = meanwhile_crowd, .scatter = meanwhile_disperse,
 	    .before_exec = meanwhile_lower_fds, .is_hopeless = true, .may_serve = true },
 };
@@ -201,6 +208,8 @@ expect_vain_end(const struct kind *kind, uint64_t since_ns)
 	bool is_told;
 
 	harness_manager_hear(&manager);
+	if (kind->hear)
+		kind->hear(&manager);
 	n_ended++;
 	/* There may be one sentence, which it cannot write. */
 	is_told = strstr(harness_daemon_log(&manager.daemon), "rror") || strstr(injector_describe(&injector), "write(0x2,");
@@ -391,7 +400,7 @@ has_turn(size_t i)
 {
 	const size_t n_often = BASE_ARRAY_SIZE(kinds) - N_RARE;
 
-	return kinds[i].rests ? injector_is_all() : i < n_often || points_has_turn(i - n_often, N_RARE);
+	return kinds[i].is_long ? injector_is_all() : i < n_often || points_has_turn(i - n_often, N_RARE);
 }
 
 START_TEST(one_fails_in_a_start_or_an_end)

@@ -54,12 +54,12 @@ check_PROGRAMS += tests/faults/check_startallocations
 tests_faults_check_startallocations_SOURCES = tests/faults/check_starts.c tests/faults/meanwhile.c tests/faults/meanwhile.h $(FAULTS_STARTING)
 tests_faults_check_startallocations_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_ALLOCATIONS
 tests_faults_check_startallocations_CFLAGS = $(FAULTS_CFLAGS)
-tests_faults_check_startallocations_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la
+tests_faults_check_startallocations_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la host/libhost.la
 
 tests_faults_check_startcalls_SOURCES = tests/faults/check_starts.c tests/faults/meanwhile.c tests/faults/meanwhile.h $(FAULTS_STARTING)
 tests_faults_check_startcalls_CPPFLAGS = $(FAULTS_CPPFLAGS) -DFAULTS_KIND=FAULTS_CALLS
 tests_faults_check_startcalls_CFLAGS = $(FAULTS_CFLAGS)
-tests_faults_check_startcalls_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la
+tests_faults_check_startcalls_LDADD = $(HARNESS_LIBS) client/libcontrol.la client/libsegment.la host/libhost.la
 
 check_PROGRAMS += tests/faults/check_returnallocations
 tests_faults_check_returnallocations_SOURCES = tests/faults/check_returns.c $(FAULTS_RETURNS)

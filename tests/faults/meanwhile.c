@@ -7,21 +7,26 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include "daemon/box.h"
 #include "daemon/box_pair.h"
 #include "daemon/ledger_rows.h"
+#include "host/record.h"
 #include "tests/faults/meanwhile.h"
 #include "tests/harness_locks.h"
 #include "tests/system/suite.h"
 #include "tests/system/telling.h"
 
+#define BYTES		4096
 #define UNKNOWN		900000		/* numbers that the ledger has no row of */
 #define MOMENT_MS	30		/* which the way to an exec takes */
 #define N_CROWD		120
@@ -38,6 +43,10 @@ static uint64_t left_serial;		/* by which it asked for that */
 static int heir_pipe[2];		/* who has a dead process's connection ends when it is closed */
 static struct harness_child ancestor;
 static pid_t ancestor_pid;
+static struct harness_conn creator;	/* of System V memory, which is removed as the daemon is killed */
+static struct protocol_attached created;
+static int created_fd = -1;		/* of the page beside it */
+static void *created_memory;
 static int unknown_end = -1;		/* of a connection that was never one */
 
 static void
@@ -78,6 +87,18 @@ leave_an_heir(int control, void *arg)
 	harness_expect(control, "nothing more");
 }
 
+static void
+create_memory(struct harness_manager *manager)
+{
+	int r;
+
+	arrive(manager, &creator);
+	r = harness_create(&creator, "ty-1", BYTES, &created, &created_fd);
+	harness_assert(r == 0, "create: %s", strerror(-r));
+	created_memory = shmat(created.shm_id, NULL, 0);
+	harness_assert(created_memory != (void *)-1, "shmat: %s", strerror(errno));
+}
+
 void
 meanwhile_gather(struct harness_manager *manager)
 {
@@ -98,6 +119,7 @@ meanwhile_gather(struct harness_manager *manager)
 	arrive(manager, &leaving);
 	left_serial = leaving.serial + 1;
 	harness_segment_open(&leaving, "m", &left);
+	create_memory(manager);
 	/* Each has been heard of. */
 	suite_serves(&manager->daemon);
 }
@@ -203,12 +225,30 @@ damage_ledger(const struct harness_manager *manager)
 	}
 }
 
+/* As who removes a segment has it for a moment: its key and its row are gone, and in the ledger it is still. */
+static void
+remove_memory(int record)
+{
+	struct record_row row;
+
+	harness_assert(shmctl(created.shm_id, IPC_RMID, NULL) == 0, "shmctl: %s", strerror(errno));
+	for (off_t at = sizeof(row); pread(record, &row, sizeof(row), at) == sizeof(row); at += (off_t)sizeof(row)) {
+		if (!streq(row.segment, "ty-1"))
+			continue;
+		memset(&row, 0, sizeof(row));
+		row.sum = record_sum(&row);
+		harness_assert(pwrite(record, &row, sizeof(row), at) == sizeof(row), "record: %s", strerror(errno));
+	}
+}
+
 static void
 damage_files(const struct harness_manager *manager)
 {
-	cleanup_close int record = open_state(manager, "record", O_WRONLY | O_APPEND);
+	cleanup_close int record = open_state(manager, "record", O_RDWR);
 
 	damage_ledger(manager);
+	remove_memory(record);
+	harness_assert(lseek(record, 0, SEEK_END) > 0, "record: %s", strerror(errno));
 	harness_assert(write(record, "none of ours", 12) == 12, "record: %s", strerror(errno));
 }
 
@@ -237,13 +277,61 @@ meanwhile_change(struct harness_manager *manager)
 void
 meanwhile_scatter(struct harness_manager *manager)
 {
-	struct harness_conn *const conns[] = { &hears_all, &follower, &followed, &lonely, &replaced, &leaving };
+	struct harness_conn *const conns[] = { &hears_all, &follower, &followed, &lonely, &replaced, &leaving, &creator };
+	struct harness_conn watcher = HARNESS_CONN_NULL;
 
-	(void)manager;
+	(void)shmdt(created_memory);
+	close_fd(&created_fd);
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(conns); i++)
 		harness_close(conns[i]);
+	harness_open(&watcher, manager->daemon.socket);
+	harness_await_gone(&watcher, "ty-1");
+	harness_close(&watcher);
 	(void)close(heir_pipe[1]);
 	close_fd(&unknown_end);
+}
+
+static struct harness_conn asker;
+
+/* The child of the daemon's that is segmentd-audit by now; 0: none. */
+static pid_t
+find_audit(pid_t daemon)
+{
+	pid_t pids[16];
+	size_t n = harness_children(daemon, pids, BASE_ARRAY_SIZE(pids));
+
+	for (size_t i = 0; i < n; i++) {
+		char path[64], name[32] = "";
+		cleanup_close int fd = -1;
+
+		(void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)pids[i]);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0 && read(fd, name, sizeof(name) - 1) > 0 && strncmp(name, "segmentd-audit", 14) == 0)
+			return pids[i];
+	}
+	return 0;
+}
+
+void
+meanwhile_ask_audit(struct harness_manager *manager)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	struct protocol_who request = { .name = "m" };
+	pid_t pid;
+
+	arrive(manager, &asker);
+	harness_fill(&asker, &request.header, PROTOCOL_WHO, sizeof(request));
+	harness_assert(harness_send(asker.fd, &request, sizeof(request), NULL, 0) == sizeof(request), "send: %s", strerror(errno));
+	while (!(pid = find_audit(manager->daemon.pid)))
+		harness_assert(clock_monotonic_ns() < deadline_ns, "nobody is asked");
+	(void)kill(pid, SIGSTOP);
+}
+
+void
+meanwhile_hang_up(struct harness_manager *manager)
+{
+	(void)manager;
+	harness_close(&asker);
 }
 
 void
@@ -346,6 +434,61 @@ meanwhile_mend_socket(struct harness_manager *manager)
 {
 	(void)close(manager->listen_fd);
 	manager->listen_fd = take_fd(&socket_fd);
+}
+
+#define JOURNAL	"/run/systemd/journal"
+
+static int journal_fd = -1;		/* its socket, in a /run of the world's own */
+
+/* Who may not mount it has no journal, and a log. */
+void
+meanwhile_begin_journal(struct harness_manager *manager)
+{
+	const struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = JOURNAL "/socket" };
+
+	meanwhile_break_socket(manager);
+	if (harness_make_private("/run") || mount("tmpfs", "/run", "tmpfs", 0, "mode=755"))
+		return;
+	journal_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	harness_assert(journal_fd >= 0 && mkdir("/run/systemd", 0755) == 0 && mkdir(JOURNAL, 0755) == 0 &&
+	    bind(journal_fd, (const struct sockaddr *)&address, sizeof(address)) == 0, "%s: %s", address.sun_path, strerror(errno));
+}
+
+/* As the service manager says it, where standard error is the journal's. */
+void
+meanwhile_tell_journal(void *injector)
+{
+	char stream[64];
+	struct stat status;
+
+	if (access(JOURNAL "/socket", F_OK) == 0 && fstat(STDERR_FILENO, &status) == 0) {
+		(void)snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+		(void)setenv("JOURNAL_STREAM", stream, 1);
+	}
+	injector_prepare(injector);
+}
+
+/* It has room for the few entries of such a start. */
+void
+meanwhile_hear_journal(struct harness_manager *manager)
+{
+	cleanup_close int log = open(manager->daemon.log, O_WRONLY | O_APPEND | O_CLOEXEC);
+	char entry[8192];
+	ssize_t n;
+
+	while (journal_fd >= 0 && (n = recv(journal_fd, entry, sizeof(entry) - 1, MSG_DONTWAIT)) > 0) {
+		entry[n] = '\0';
+		harness_assert(dprintf(log, "%s%s", strstr(entry, "PRIORITY=3") ? "error:\n" : "", entry) > 0, "log: %s", strerror(errno));
+	}
+}
+
+void
+meanwhile_end_journal(struct harness_manager *manager)
+{
+	if (journal_fd >= 0)
+		(void)umount2("/run", MNT_DETACH);
+	close_fd(&journal_fd);
+	meanwhile_mend_socket(manager);
 }
 
 static struct harness_conn crowd[N_CROWD];

@@ -16,6 +16,10 @@ void meanwhile_gather(struct harness_manager *manager);
 void meanwhile_change(struct harness_manager *manager);
 void meanwhile_scatter(struct harness_manager *manager);
 
+/* One waits for what segmentd-audit, which a signal has stopped, is to tell of. */
+void meanwhile_ask_audit(struct harness_manager *manager);
+void meanwhile_hang_up(struct harness_manager *manager);
+
 /* Its files cannot be read any more: what was kept of them holds. */
 void meanwhile_break_files(struct harness_manager *manager);
 
@@ -26,6 +30,12 @@ void meanwhile_take_lock(struct harness_manager *manager);
 void meanwhile_give_lock(struct harness_manager *manager);
 void meanwhile_break_socket(struct harness_manager *manager);
 void meanwhile_mend_socket(struct harness_manager *manager);
+
+/* Likewise; and what it says is told to the journal, of which it is told in its new process. */
+void meanwhile_begin_journal(struct harness_manager *manager);
+void meanwhile_tell_journal(void *injector);
+void meanwhile_hear_journal(struct harness_manager *manager);
+void meanwhile_end_journal(struct harness_manager *manager);
 
 /* A child of the one that was killed has its lock yet, until it execs: some time after the next one has looked at it. */
 void meanwhile_inherit_lock(struct harness_manager *manager);

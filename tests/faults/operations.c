@@ -368,6 +368,7 @@ const struct faults_operation faults_operations[] = {
 	{ "plan lists", .prepare = orders_prepare_lists, .run = orders_plan_uploaded, .settle = orders_settle },
 	{ "add by reload", .prepare = orders_configure_memfd, .run = orders_reload, .settle = orders_settle },
 	{ "grow by reload", .prepare = orders_prepare_growth, .run = orders_reload, .settle = orders_settle },
+	{ "stop a growth", .is_long = true, .prepare = orders_prepare_long_growth, .run = orders_stop_growth, .settle = orders_settle },
 	{ "remove by reload", .prepare = orders_prepare_removal, .run = orders_reload, .settle = orders_settle },
 	{ "retry", .prepare = orders_prepare_retry, .run = orders_retry, .settle = orders_settle },
 	{ "wait", .prepare = orders_configure_memfd, .run = orders_provision, .settle = orders_settle },

@@ -146,6 +146,27 @@ orders_prepare_growth(struct faults_scene *scene)
 	scene_configure(scene, MEMFD("128KiB"));
 }
 
+/* It takes a worker a while. */
+#define LARGE(size)	OWN("size = \"" size "\"; max_size = \"512MiB\"; mlock = false;")
+
+void
+orders_prepare_long_growth(struct faults_scene *scene)
+{
+	scene_reload(scene, LARGE("64KiB"));
+	suite_ready(&scene->watcher, "g");
+	scene_configure(scene, LARGE("512MiB"));
+}
+
+/* Before it is through it is not asked for any more. */
+int
+orders_stop_growth(struct faults_scene *scene)
+{
+	int r = orders_reload(scene);
+
+	scene_configure(scene, LARGE("64KiB"));
+	return r ? r : orders_reload(scene);
+}
+
 void
 orders_prepare_removal(struct faults_scene *scene)
 {
