@@ -161,6 +161,14 @@ START_TEST(a_failed_assertion)
 }
 END_TEST
 
+START_TEST(a_failed_assertion_at_something)
+{
+	harness_note("point %d", 6);
+	harness_note("point %d", 7);
+	harness_assert(false, "this failure is expected, too");
+}
+END_TEST
+
 START_TEST(a_daemon_that_ends_early)
 {
 	struct harness_daemon daemon;
@@ -195,6 +203,7 @@ expect_failure(const TTest *test, const char *text)
 START_TEST(what_should_fail_fails)
 {
 	expect_failure(a_failed_assertion, "this failure is expected");
+	expect_failure(a_failed_assertion_at_something, "this failure is expected, too; at point 7");
 	expect_failure(a_daemon_that_ends_early, "ended with 1 before it was ready");
 }
 END_TEST
