@@ -18,6 +18,7 @@ static const char *const left_out[FAULTS_LEFT_OUT_N] = {
 	[FAULTS_LIBCONFIG] = "libconfig's own: 1.5 uses them without a look, later ones abort",
 	[FAULTS_NAMES] = "within getgrnam(3) and getpwnam(3), which fail as a whole instead: the C library's first look at "
 	    "nsswitch.conf uses them without a look",
+	[FAULTS_FULL] = "within vasprintf(3), for the end of a string that fills its buffer: glibc 2.36 puts it behind that",
 };
 
 void

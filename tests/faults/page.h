@@ -33,6 +33,7 @@ enum faults_target {
 enum faults_left_out {
 	FAULTS_LIBCONFIG,
 	FAULTS_NAMES,
+	FAULTS_FULL,
 	FAULTS_LEFT_OUT_N
 };
 

@@ -12,6 +12,7 @@
 #include <execinfo.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -44,6 +45,7 @@ static size_t n_early;
 
 static __thread unsigned busy __attribute__((tls_model("initial-exec")));
 static __thread bool is_in_names __attribute__((tls_model("initial-exec")));
+static __thread bool is_full __attribute__((tls_model("initial-exec")));
 
 static void *
 early_take(size_t size)
@@ -150,7 +152,7 @@ judge(const void *caller)
 {
 	if (self == FAULTS_WORKER)
 		return FAULTS_LEFT_OUT_N;
-	return is_in_names ? FAULTS_NAMES : is_libconfig(caller) ? FAULTS_LIBCONFIG : FAULTS_LEFT_OUT_N;
+	return is_in_names ? FAULTS_NAMES : is_full ? FAULTS_FULL : is_libconfig(caller) ? FAULTS_LIBCONFIG : FAULTS_LEFT_OUT_N;
 }
 
 static bool
@@ -201,12 +203,19 @@ calloc(size_t n, size_t size)
 	return is_to_fail("calloc", __builtin_return_address(0)) ? NULL : next_calloc(n, size);
 }
 
+/* The C library's own blocks have room for it, as their sizes are; only a sanitizer's end where they were asked to. */
 void *
 realloc(void *p, size_t size)
 {
+	const void *caller = __builtin_return_address(0);
+	bool fails;
+
 	if (!next_realloc)
 		find_next();
-	return is_to_fail("realloc", __builtin_return_address(0)) ? NULL : next_realloc(p, size);
+	is_full = p && !is_early(p) && !busy && size == malloc_usable_size(p) + 1 && strncmp(library_of(caller), "libc.so", 7) == 0;
+	fails = is_to_fail("realloc", caller);
+	is_full = false;
+	return fails ? NULL : next_realloc(p, size);
 }
 
 int
