@@ -257,7 +257,9 @@ holder_describe(struct holder_self *self, int process_fd, struct audit_holder *h
 	inode = namespace_of(self, process_fd, "ns/pid");
 	if (inode && self->pid_namespace && inode != self->pid_namespace)
 		holder->how |= AUDIT_IN_PID_NAMESPACE;
+	errno = 0;
 	inode = namespace_of(self, process_fd, "ns/ipc");
-	if (inode && self->ipc_namespace && inode != self->ipc_namespace)
+	/* One that has ended since has none any more, nor anything else: nobody can say whether what it had was of ours. */
+	if (self->ipc_namespace && (inode ? inode != self->ipc_namespace : errno == ENOENT || errno == ESRCH))
 		holder->how |= AUDIT_IN_IPC_NAMESPACE;
 }

@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "daemon/audit/holder.h"
 #include "tests/audit/rig.h"
 
 #define SIZE	8192
@@ -630,6 +631,33 @@ START_TEST(process_that_cannot_be_looked_at_keeps_nobody_else)
 }
 END_TEST
 
+/* Between what it maps and where it is, it ends: its System V memory may have been another one with the same id. */
+START_TEST(who_has_ended_since_is_of_no_namespace)
+{
+	struct audit_holder holder = { .pid = 0 };
+	struct holder_self self;
+	pid_t pid = harness_fork();
+	cleanup_close int fd = -1;
+	siginfo_t info;
+	char path[64];
+
+	if (pid == 0)
+		_exit(0);
+	ck_assert_int_eq(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	(void)snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	holder_self_init(&self);
+	for (int i = 0; i < 2; i++) {
+		holder.how = 0;
+		holder_describe(&self, fd, &holder);
+		ck_assert_uint_eq(holder.how & AUDIT_IN_IPC_NAMESPACE, AUDIT_IN_IPC_NAMESPACE);
+		/* The second time there is not even its directory. */
+		(void)waitpid(pid, NULL, 0);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -654,6 +682,7 @@ main(void)
 	tcase_add_test(tests, without_rights_it_says_what_it_did_not_see);
 	tcase_add_test(tests, root_is_told_of_no_hidden_ones);
 	tcase_add_test(tests, process_that_cannot_be_looked_at_keeps_nobody_else);
+	tcase_add_test(tests, who_has_ended_since_is_of_no_namespace);
 	suite_add_tcase(suite, tests);
 	return harness_run(suite);
 }
