@@ -374,6 +374,8 @@ const struct faults_operation faults_operations[] = {
 	{ "wait", .prepare = orders_configure_memfd, .run = orders_provision, .settle = orders_settle },
 	{ "provision posix", .prepare = orders_configure_posix, .run = orders_provision, .settle = orders_settle },
 	{ "provision file", .prepare = orders_configure_file, .run = orders_provision, .settle = orders_settle_file },
+	{ "provision file that is reserved", .is_slow = true, .prepare = orders_configure_reserved, .run = orders_provision,
+	    .settle = orders_settle_file },
 	{ "provision with contents", .prepare = orders_configure_init, .run = orders_provision, .settle = orders_settle_init },
 	{ "provision locked", .prepare = making_configure_locked, .run = orders_provision, .settle = orders_settle },
 	{ "provision sysv locked", .prepare = making_configure_locked_sysv, .run = orders_provision, .settle = orders_settle },

@@ -65,6 +65,16 @@ orders_configure_file(struct faults_scene *scene)
 }
 
 void
+orders_configure_reserved(struct faults_scene *scene)
+{
+	char more[256];
+
+	(void)snprintf(more, sizeof(more), OWN("size = \"64KiB\"; backend = \"file\"; path = \"%s\"; prefault = false; mlock = false;"),
+	    path_of(scene, "more"));
+	scene_configure(scene, more);
+}
+
+void
 orders_configure_init(struct faults_scene *scene)
 {
 	cleanup_close int fd = open(path_of(scene, "init"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

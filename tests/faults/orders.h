@@ -13,6 +13,7 @@
 void orders_configure_memfd(struct faults_scene *scene);
 void orders_configure_posix(struct faults_scene *scene);
 void orders_configure_file(struct faults_scene *scene);
+void orders_configure_reserved(struct faults_scene *scene);
 void orders_configure_init(struct faults_scene *scene);
 void orders_prepare_growth(struct faults_scene *scene);
 void orders_prepare_lists(struct faults_scene *scene);
