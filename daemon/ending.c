@@ -2,7 +2,8 @@
 /* Copyright the segmentd authors */
 /*
  * A disk takes its time, and the service manager would end us before: it is told that we are at it. Not without a limit, since
- * a disk that hangs would keep the machine from going down: the files' marks stay then, and the next start knows.
+ * a disk that hangs would keep the machine from going down: the files' marks stay then, and the next start knows. So it does of
+ * objects in /dev/shm whose names could not be taken away.
  */
 #include "config.h"
 
@@ -13,6 +14,7 @@
 #include "systemd/notify.h"
 
 #define LIMIT_SECONDS	600
+#define NAMES_SECONDS	20		/* of names: whoever keeps the lock of their directory may do so for ever */
 #define TICK_SECONDS	5
 #define EXTEND_SECONDS	30		/* more than the ticks are apart, also where we get little of a CPU */
 
@@ -22,7 +24,15 @@ ending_on_tick(evutil_socket_t fd, short what, void *arg)
 	static const struct timeval delay = { .tv_sec = TICK_SECONDS };
 	struct ending *ending = arg;
 
-	if (!provisioner_runs_errands(ending->provisioner)) {
+	bool runs_errands = provisioner_runs_errands(ending->provisioner);
+
+	if (!runs_errands && !backend_names_leave()) {
+		(void)event_base_loopbreak(ending->base);
+		return;
+	}
+	if (!runs_errands && clock_monotonic_ns() >= ending->names_until_ns) {
+		log_write(MESSAGE_NOT_REMOVED, NULL, "names in " BACKEND_SHM_DIR " could not be removed within %d seconds, since somebody keeps "
+		    "the directory's lock: the next start removes them", NAMES_SECONDS);
 		(void)event_base_loopbreak(ending->base);
 		return;
 	}
@@ -33,7 +43,7 @@ ending_on_tick(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	notify_extend(EXTEND_SECONDS);
-	notify_status("writing the contents of files to the disk");
+	notify_status(runs_errands ? "writing the contents of files to the disk" : "removing names in " BACKEND_SHM_DIR);
 	timer_add(&ending->tick, &delay);
 }
 
@@ -54,18 +64,20 @@ ending_begin(struct ending *ending, struct event_base *base, struct registry *re
 	for (segment = TAILQ_FIRST(&registry->in_order); segment; segment = next) {
 		next = TAILQ_NEXT(segment, entry);
 		segment_succeed(segment, NULL);
-		if (!backend_has(segment->definition->backend, BACKEND_DURABLE))
+		if (!backend_has(segment->definition->backend, BACKEND_DURABLE) &&
+		    !backend_has(segment->definition->backend, BACKEND_LINKED))
 			continue;
 		segment_remove(segment, true);
 	}
 	/* Also of segments that were removed before. */
-	if (!provisioner_runs_errands(registry->host.provisioner))
+	if (!provisioner_runs_errands(registry->host.provisioner) && !backend_names_leave())
 		return false;
 	*ending = (struct ending) {
 		.base = base,
 		.registry = registry,
 		.provisioner = registry->host.provisioner,
 		.until_ns = clock_monotonic_ns() + LIMIT_SECONDS * NS_PER_SEC,
+		.names_until_ns = clock_monotonic_ns() + NAMES_SECONDS * NS_PER_SEC,
 	};
 	ending->provisioner->on_room = ending_on_room;
 	ending->provisioner->on_room_arg = ending;

@@ -32,6 +32,7 @@ struct release {
 	struct event look_event;	/* while others have it */
 	unsigned look_ms;
 	bool runs_errand;
+	bool was_busy;			/* it was to be given back once already */
 	LIST_ENTRY(release) entry;
 };
 
@@ -326,8 +327,16 @@ holding_is_small(const struct holding *holding)
 static void
 release_freed(struct workers_job *job, const struct workers_outcome *outcome)
 {
+	struct release *release = BASE_CONTAINER_OF(job, struct release, job);
+
+	/* Somebody had it for a moment: as who takes its name away does. */
+	if (outcome->result && outcome->result->status == -EBUSY && !release->was_busy && holding_is_alone(&release->holding)) {
+		release->was_busy = true;
+		workers_submit(release->releases->workers, job, false);
+		return;
+	}
 	/* Whatever became of the job: unmapping and closing frees what it left, only not as gently. */
-	release_unmap(BASE_CONTAINER_OF(job, struct release, job));
+	release_unmap(release);
 }
 
 /* Consumes *holding. NULL: there is no memory for it, and *holding is as it was. */

@@ -319,6 +319,7 @@ manager_init_record(struct manager *manager)
 		return r;
 	}
 	provisioner->record = &manager->record;
+	backend_names_begin(&manager->name_workers, provisioner_on_name, provisioner);
 	provisioner->leftovers = &manager->leftovers;
 	provisioner->releases.keep = leftovers_keep;
 	provisioner->releases.keep_arg = &manager->leftovers;
@@ -360,6 +361,7 @@ manager_init(struct manager *manager)
 	accounts_init(&manager->accounts, &conf->daemon.limits);
 	workers_init(&manager->workers, manager->base, manager_n_workers(&conf->daemon));
 	workers_init(&manager->io_workers, manager->base, IO_WORKERS);
+	workers_init(&manager->name_workers, manager->base, 1);
 	parser_init(&manager->parser, &manager->workers);
 	r = auditor_init(&manager->auditor, manager->base, conf->daemon.audit_socket);
 	if (r)
@@ -518,6 +520,8 @@ manager_deinit(struct manager *manager)
 	/* Before the segments, whose provisioning they work on. */
 	workers_deinit(&manager->workers);
 	workers_deinit(&manager->io_workers);
+	workers_deinit(&manager->name_workers);
+	backend_names_end();
 	orphans_free_scans(&manager->orphans);
 	who_deinit(&manager->who);
 	auditor_deinit(&manager->auditor);
@@ -575,6 +579,7 @@ manager_open(struct start *start, struct manager **ret_manager)
 	TAILQ_INIT(&manager->sessions.sessions);
 	LIST_INIT(&manager->workers.list);
 	LIST_INIT(&manager->io_workers.list);
+	LIST_INIT(&manager->name_workers.list);
 	manager->auditor.fd = -1;
 	LIST_INIT(&manager->parser.parses);
 	LIST_INIT(&manager->parser.releases);

@@ -33,6 +33,7 @@ struct manager {
 	struct accounts accounts;
 	struct workers workers;
 	struct workers io_workers;	/* of those nobody else is held up */
+	struct workers name_workers;	/* of whom there is one: names in /dev/shm */
 	struct auditor auditor;
 	struct parser parser;
 	struct provisioner provisioner;

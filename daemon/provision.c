@@ -21,6 +21,12 @@ provisioner_tell_room(struct provisioner *provisioner)
 		provisioner->on_room(provisioner->on_room_arg);
 }
 
+void
+provisioner_on_name(void *arg)
+{
+	provisioner_tell_room(arg);
+}
+
 static void
 provisioner_on_release(struct releases *releases)
 {
@@ -38,7 +44,7 @@ bool
 provisioner_awaits_room(const struct provisioner *provisioner)
 {
 	return !LIST_EMPTY(&provisioner->orphans) || !LIST_EMPTY(&provisioner->releases.list) ||
-	    (provisioner->leftovers && provisioner->leftovers->is_awaited);
+	    backend_names_leave() || (provisioner->leftovers && provisioner->leftovers->is_awaited);
 }
 
 bool

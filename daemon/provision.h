@@ -98,6 +98,9 @@ int provisioner_init(struct provisioner *provisioner, struct event_base *base, s
     uint64_t memory_reserve_bytes);
 void provisioner_deinit(struct provisioner *provisioner);
 
+/* A name has gone: backend_names_begin()'s. Who waits for that, or for what it had, tries again. arg: the provisioner. */
+void provisioner_on_name(void *arg);
+
 /* What a holding has locked is not counted any more: it goes. */
 void provisioner_uncount_locked(struct provisioner *provisioner, const struct holding *holding);
 

@@ -13,6 +13,7 @@
 #include "conf/definition.h"
 #include "daemon/record.h"
 #include "daemon/worker/job.h"
+#include "daemon/workers.h"
 #include "host/audit.h"
 
 #define BACKEND_FD		0x01u	/* clients map the data by their descriptor */
@@ -25,6 +26,7 @@
 #define BACKEND_DURABLE		0x80u	/* its contents outlive the machine's restart, and are not ours to punch out */
 #define BACKEND_JUDGED		0x100u	/* the kernel judges who has it: by group and mode, and we are its owner */
 #define BACKEND_MOUNT		0x200u	/* its pages follow a mount's options, and not what the host says of shared memory */
+#define BACKEND_LINKED		0x800u	/* its name is in a directory whose lock others may keep: it is not taken away at once */
 #define BACKEND_WHOLE		0x400u	/* of a hugetlb pool it takes all of max_size when it is made, and nothing later */
 
 /* A segment's memory object, as the daemon holds it. */
@@ -173,8 +175,8 @@ struct backend {
 	int (*lock)(const struct backend_object *object);
 
 	/*
-	 * Takes the name away, so that nobody finds it any more: who has it keeps it. May be called again. NULL: it has none, or
-	 * keeps it.
+	 * Takes the name away, so that nobody finds it any more: who has it keeps it. Where a worker does that, it is done in a
+	 * moment, or later. May be called again. NULL: it has none, or keeps it.
 	 */
 	void (*unname)(struct backend_object *object);
 
@@ -223,6 +225,16 @@ void backend_object_close(const struct backend *backend, struct backend_object *
 /* Whether an object of this directory is one of ours. */
 #define BACKEND_SHM_DIR	"/dev/shm"
 bool backend_has_object(const char *name);
+
+/*
+ * Has these workers, of whom there is one, take names of this directory away from now on; on_gone is called after each. Without them
+ * that is done at once, and waits for whoever keeps the directory's lock.
+ */
+void backend_names_begin(struct workers *workers, void (*on_gone)(void *arg), void *arg);
+/* Whether some are on their way out. */
+bool backend_names_leave(void);
+/* After the workers have ended: what was not done is left to the record, and so is then what else has a name. */
+void backend_names_end(void);
 
 /* What several backends have in common: maps fd's object; opens it anew; counts its blocks. */
 unsigned backend_kept_fd(const struct backend_object *object, int fds[BACKEND_KEPT_MAX]);

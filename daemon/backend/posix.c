@@ -132,11 +132,13 @@ bool
 backend_has_object(const char *name)
 {
 	const struct posix *posix;
+	char path[POSIX_PATH_SIZE];
 
 	LIST_FOREACH(posix, &posix_named, named_entry)
 		if (streq(posix->path + sizeof(POSIX_DIR), name))
 			return true;
-	return false;
+	(void)snprintf(path, sizeof(path), "%s/%s", POSIX_DIR, name);
+	return posix_names_are_leaving(path);
 }
 
 static int
@@ -144,6 +146,11 @@ posix_refuse_taken(const char *path, char *text, size_t text_size)
 {
 	const struct posix *ours = posix_find(path);
 
+	if (!ours && posix_names_are_leaving(path)) {
+		(void)snprintf(text, text_size, "object %s is that of a segment that is gone, and is being removed; retry when it is",
+		    path + strlen(POSIX_DIR));
+		return -EBUSY;
+	}
 	if (!ours) {
 		posix_taken_explain(path + strlen(POSIX_DIR), NULL, text, text_size);
 		return -EEXIST;
@@ -436,18 +443,17 @@ posix_unname(struct backend_object *object)
 	posix_keep(posix);
 	LIST_REMOVE(posix, named_entry);
 	posix->fd = -1;
+	if (posix_names_leave(posix->path, object->fd, &posix->entry))
+		return;
 	r = posix_is_named(posix, object->fd);
 	if (r == 0)
-		log_write(MESSAGE_REPLACED, &(struct log_about) { 0 }, "%s is not the object that was made there any more, and was left "
-		    "alone: somebody removed or replaced it", posix->path);
+		posix_tell_replaced(posix->path);
 	else if (r == 1 && unlink(posix->path))
 		r = -errno;
 	if (r >= 0)
 		record_remove(&posix->entry);
-	/* Its row stays: the next start tries again. */
 	else
-		log_write(MESSAGE_NOT_REMOVED, &(struct log_about) { .error = r }, "%s cannot be removed: %s; remove it by hand",
-		    posix->path, strerror(-r));
+		posix_tell_not_removed(posix->path, r);
 }
 
 static void
@@ -487,7 +493,7 @@ posix_revive(struct backend_remains *remains, struct backend_object *ret_object,
 
 const struct backend backend_posix = {
 	.name = "posix",
-	.features = BACKEND_FD | BACKEND_MARKS | BACKEND_NAMED | BACKEND_HUGE | BACKEND_MOUNT,
+	.features = BACKEND_FD | BACKEND_MARKS | BACKEND_NAMED | BACKEND_HUGE | BACKEND_MOUNT | BACKEND_LINKED,
 	.create = posix_create,
 	.name_of = posix_name_of,
 	.prove = posix_prove,

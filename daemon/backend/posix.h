@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "daemon/backend/backend.h"
+#include "daemon/workers.h"
 
 #define POSIX_DIR		BACKEND_SHM_DIR
 #define POSIX_PATH_SIZE		(sizeof(POSIX_DIR) + 256)
@@ -30,6 +31,19 @@ bool posix_is_object(const char *object);
 
 /* *ret_fd: opened, it is what the row is about. Results as prove's. */
 int posix_find_proved(const struct record_row *row, const char *path, int *ret_fd, char *text, size_t text_size);
+
+/* A worker that waits for a lock is never given up: it would do the job all the same, at a time that nobody knows. */
+#define POSIX_PATIENCE_SECONDS	(365 * 24 * 3600)
+
+/*
+ * Has the name taken away that leads to what is open, with its row, which is taken over then. False: it is to be done at once, since
+ * there are no workers, or there is no memory for that.
+ */
+bool posix_names_leave(const char *path, int fd, struct record_entry *entry);
+/* Whether that is asked for, and has not been told as done. */
+bool posix_names_are_leaving(const char *path);
+void posix_tell_replaced(const char *path);
+void posix_tell_not_removed(const char *path, int r);
 
 /* A sentence about a step that failed with errno. Its negative. */
 int posix_fail(const char *step, const char *path, char *text, size_t text_size);

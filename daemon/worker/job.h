@@ -15,6 +15,7 @@
 #define JOB_ARGV0	"segmentd-worker"	/* argv[0] that makes the executable a worker */
 #define JOB_TEXT_SIZE	768
 #define JOB_FDS_MAX	3
+#define JOB_NAME_SIZE	256
 #define JOB_MANY_MAX	16		/* of a kind that takes any number; a worker soon has nothing to do, and others the CPU */
 
 enum job_kind {
@@ -37,6 +38,7 @@ enum job_kind {
 	JOB_DISCARD = 17,		/* read a connection's next message away, with what came along */
 	JOB_EMPTY = 18,			/* likewise those of connections that were shut down, JOB_MANY_MAX at most, until it takes long */
 	JOB_NAMES = 19,			/* list the names of the fd's directory, into memory that is returned */
+	JOB_UNLINK = 20,		/* take job.name away in the fd's directory, if it is of job.file */
 	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
 };
 
@@ -94,12 +96,12 @@ struct job_lock {
 	uint32_t thread;		/* a mutex: its dead owner, or 0 */
 };
 
-/* Of JOB_INIT: a file as it was when its first piece was copied. Of JOB_RECEIVE: what memory it has to be. */
+/* Of JOB_INIT: a file as it was when its first piece was copied. Of JOB_RECEIVE, JOB_UNLINK: what memory it has to be. */
 struct job_file {
 	uint64_t device;
 	uint64_t inode;			/* 0: this is the first piece */
 	uint64_t size_bytes;
-	int64_t changed_ns;		/* since 1970 */
+	int64_t changed_ns;		/* since 1970; JOB_UNLINK: when it was born, or 0 */
 };
 
 /* Of the JOB_FILE_ kinds. */
@@ -114,6 +116,9 @@ struct job_file {
 
 /* Of a result of JOB_NAMES: there are more than job.limit_bytes had room for. */
 #define JOB_NAMES_MORE		0x40u
+
+/* Of a result of JOB_UNLINK: nothing has the name, or another object, which was left alone. */
+#define JOB_NAME_OTHER		0x80u
 
 struct job {
 	uint64_t id;
@@ -132,6 +137,7 @@ struct job {
 	struct job_object object;	/* what the range is one of */
 	struct job_file file;		/* JOB_INIT: what is copied */
 	struct job_lock lock;		/* JOB_REPAIR, JOB_REPAIR_MUTEX */
+	char name[JOB_NAME_SIZE];	/* JOB_UNLINK: ends with a NUL */
 };
 
 /* status of a result that is no errno */
@@ -141,7 +147,7 @@ struct job {
 struct job_result {
 	uint64_t id;
 	int32_t status;			/* 0, JOB_E_*, or a negative errno */
-	uint32_t flags;			/* JOB_FILE_*, JOB_NAMES_MORE */
+	uint32_t flags;			/* JOB_FILE_*, JOB_NAMES_MORE, JOB_NAME_OTHER */
 	uint64_t resident_bytes;	/* populated, status 0: of the range, by the kernel's count */
 	uint64_t huge_bytes;		/* of them mapped by huge pages, likewise */
 	uint64_t node_bytes[NODES_MAX];	/* likewise: on which nodes; modulo 2^64, since what was counted may have moved */

@@ -7,6 +7,7 @@ daemon_worker_libworker_la_SOURCES = \
 	daemon/worker/cancel.c daemon/worker/cancel.h \
 	daemon/worker/contents.c daemon/worker/contents.h \
 	daemon/worker/file.c daemon/worker/file.h daemon/worker/file_reserve.c \
+	daemon/worker/link.c daemon/worker/link.h \
 	daemon/worker/mark.c daemon/worker/mark.h \
 	daemon/worker/names.c daemon/worker/names.h \
 	daemon/worker/object.c daemon/worker/object.h \

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/*
+ * Names in /dev/shm are given and taken away by a worker. Anybody can keep the directory's lock, for as long as he likes: by removing
+ * a file of his own there that is being written from memory that does not come. What the loop does itself waits for no such lock:
+ * it makes objects without a name, and opens, looks at and asks for names only as far as the kernel knows them.
+ *
+ * There is one worker for all of them, beside all others, and it is never given up: a job that waits for the lock is done when that
+ * is free, whatever becomes of its worker. Two at once for one name might be done in the other order, or one after what came between
+ * them: so they are done one at a time, in the order in which they were asked for, and the name is free to whoever asks for it after
+ * us. Who is killed here leaves nothing that the record does not have: a row is written before the name is asked for, and taken
+ * out after it is gone.
+ *
+ * Whose name is being taken away is no segment's any more: it is ours (backend_has_object()), and of the record, until it is gone.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/base.h"
+#include "daemon/backend/posix.h"
+#include "daemon/log.h"
+
+#define TRIES_MAX	3		/* of one removal whose workers are killed */
+
+/* A name on its way out. */
+struct leaving {
+	char *path;
+	struct record_entry entry;
+	struct workers_job job;
+	unsigned n_tries;
+	LIST_ENTRY(leaving) list_entry;
+};
+
+static struct {
+	struct workers *workers;	/* NULL: names are taken away at once */
+	void (*on_gone)(void *arg);
+	void *arg;
+	bool keeps;			/* names stay as they are, with their rows */
+	int dir_fd;			/* while any are on their way out */
+	LIST_HEAD(, leaving) list;
+} names = { .dir_fd = -1, .list = LIST_HEAD_INITIALIZER(names.list) };
+
+static void
+leaving_free(struct leaving *leaving)
+{
+	LIST_REMOVE(leaving, list_entry);
+	free(leaving->path);
+	free(leaving);
+	if (LIST_EMPTY(&names.list))
+		close_fd(&names.dir_fd);
+}
+
+void
+posix_tell_replaced(const char *path)
+{
+	log_write(MESSAGE_REPLACED, &(struct log_about) { 0 }, "%s is not the object that was made there any more, and was left "
+	    "alone: somebody removed or replaced it", path);
+}
+
+/* Its row stays: the next start tries again. */
+void
+posix_tell_not_removed(const char *path, int r)
+{
+	log_write(MESSAGE_NOT_REMOVED, &(struct log_about) { .error = r }, "%s cannot be removed: %s; remove it by hand", path,
+	    strerror(-r));
+}
+
+static void
+leaving_on_done(struct workers_job *job, const struct workers_outcome *outcome)
+{
+	struct leaving *leaving = BASE_CONTAINER_OF(job, struct leaving, job);
+	int r = outcome->error ? outcome->error : -ECANCELED;
+
+	/* It is dead, and does nothing any more. */
+	if (!outcome->result && ++leaving->n_tries < TRIES_MAX) {
+		workers_submit(names.workers, job, true);
+		return;
+	}
+	if (outcome->result)
+		r = outcome->result->status > 0 ? -EPROTO : outcome->result->status;
+	if (r)
+		posix_tell_not_removed(leaving->path, r);
+	else if (outcome->result->flags & JOB_NAME_OTHER)
+		posix_tell_replaced(leaving->path);
+	if (r == 0)
+		record_remove(&leaving->entry);
+	leaving_free(leaving);
+	if (names.on_gone)
+		names.on_gone(names.arg);
+}
+
+static bool
+names_open_dir(void)
+{
+	if (names.dir_fd < 0)
+		names.dir_fd = open(POSIX_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return names.dir_fd >= 0;
+}
+
+static bool
+leaving_describe(struct leaving *leaving, int fd)
+{
+	struct job *job = &leaving->job.job;
+	struct stat status;
+	uint64_t born_ns;
+
+	if (fstat(fd, &status) || record_born_ns(fd, "", &born_ns) || strlen(leaving->path) - sizeof(POSIX_DIR) >= sizeof(job->name))
+		return false;
+	leaving->job = (struct workers_job) {
+		.job = {
+			.kind = JOB_UNLINK,
+			.file = { .device = status.st_dev, .inode = status.st_ino, .changed_ns = (int64_t)born_ns },
+		},
+		.fd = names.dir_fd,
+		.control_fd = -1,
+		.third_fd = -1,
+		.patience_seconds = POSIX_PATIENCE_SECONDS,
+		.done = leaving_on_done,
+	};
+	(void)strcpy(job->name, leaving->path + sizeof(POSIX_DIR));
+	return true;
+}
+
+bool
+posix_names_leave(const char *path, int fd, struct record_entry *entry)
+{
+	struct leaving *leaving;
+
+	if (names.keeps) {
+		entry->record = NULL;
+		return true;
+	}
+	if (!names.workers)
+		return false;
+	leaving = calloc(1, sizeof(*leaving));
+	if (!leaving)
+		return false;
+	LIST_INSERT_HEAD(&names.list, leaving, list_entry);
+	leaving->path = strdup(path);
+	if (!leaving->path || !names_open_dir() || !leaving_describe(leaving, fd)) {
+		leaving_free(leaving);
+		return false;
+	}
+	leaving->entry = *entry;
+	entry->record = NULL;
+	workers_submit(names.workers, &leaving->job, false);
+	return true;
+}
+
+bool
+posix_names_are_leaving(const char *path)
+{
+	const struct leaving *leaving;
+
+	LIST_FOREACH(leaving, &names.list, list_entry)
+		if (streq(leaving->path, path))
+			return true;
+	return false;
+}
+
+void
+backend_names_begin(struct workers *workers, void (*on_gone)(void *arg), void *arg)
+{
+	names.workers = workers;
+	names.on_gone = on_gone;
+	names.arg = arg;
+	names.keeps = false;
+}
+
+bool
+backend_names_leave(void)
+{
+	return !LIST_EMPTY(&names.list);
+}
+
+void
+backend_names_end(void)
+{
+	struct leaving *leaving;
+
+	/* Who has the lock still would have us wait for it, too. */
+	names.keeps = !LIST_EMPTY(&names.list);
+	while ((leaving = LIST_FIRST(&names.list)))
+		leaving_free(leaving);
+	names.workers = NULL;
+	names.on_gone = NULL;
+}

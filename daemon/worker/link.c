@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copyright the segmentd authors */
+/* The directory is sticky: between the look and the removal nobody puts another in its place but root. */
+#include "config.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "daemon/worker/link.h"
+#include "host/object.h"
+#include "host/record.h"
+
+bool
+link_is_name(const struct job *job)
+{
+	const char *name = job->name;
+
+	return memchr(name, '\0', sizeof(job->name)) && *name && !strchr(name, '/') && !streq(name, ".") && !streq(name, "..");
+}
+
+static int
+link_fail(struct job_result *result, int r)
+{
+	(void)snprintf(result->text, sizeof(result->text), "%s", strerror(-r));
+	return r;
+}
+
+/*
+ * 1: it is the one; 0: there is none, or it is another; or a negative errno. Nothing is opened: to who asks meanwhile whether
+ * anybody has the object, we would be somebody.
+ */
+static int
+link_look(int dir_fd, const struct job *job)
+{
+	uint64_t born_ns = 0;
+	struct stat status;
+	int r = object_stat(dir_fd, job->name, &status);
+
+	if (r == 0)
+		r = record_born_ns(dir_fd, job->name, &born_ns);
+	if (r)
+		return r == -ENOENT ? 0 : r;
+	return status.st_dev == job->file.device && status.st_ino == job->file.inode && born_ns == (uint64_t)job->file.changed_ns;
+}
+
+int
+link_remove(int dir_fd, const struct job *job, struct job_result *result)
+{
+	int r = link_look(dir_fd, job);
+
+	if (r == 1)
+		return unlinkat(dir_fd, job->name, 0) ? link_fail(result, -errno) : 0;
+	if (r < 0)
+		return link_fail(result, r);
+	result->flags |= JOB_NAME_OTHER;
+	return 0;
+}
