@@ -321,7 +321,7 @@ release_run_errand(struct release *release)
 bool
 holding_is_small(const struct holding *holding)
 {
-	return !holding->backend->errand && holding->backend->resident_bytes(&holding->object) <= SMALL_BYTES;
+	return !(holding->backend->features & BACKEND_DURABLE) && holding->backend->resident_bytes(&holding->object) <= SMALL_BYTES;
 }
 
 static void
@@ -494,7 +494,7 @@ holding_release_control(struct holding *holding, struct releases *releases)
 void
 releases_init(struct releases *releases, struct workers *workers)
 {
-	*releases = (struct releases) { .workers = workers, .io = workers };
+	*releases = (struct releases) { .workers = workers, .io = workers, .names = workers };
 	LIST_INIT(&releases->list);
 	LIST_INIT(&releases->held);
 }

@@ -98,6 +98,7 @@ bool holding_is_alone(struct holding *holding);
 struct releases {
 	struct workers *workers;
 	struct workers *io;		/* for what may wait for a disk; the same, where nobody says otherwise */
+	struct workers *names;		/* one, for names that are given; likewise */
 	void (*on_end)(struct releases *releases);	/* one has been given back; NULL: nobody waits for that */
 	void (*keep)(struct holding *holding, void *arg);	/* consumes one that was adopted in vain; NULL: it is given back */
 	void *keep_arg;

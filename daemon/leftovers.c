@@ -168,7 +168,7 @@ leftover_prove(struct leftover *leftover, bool may_return, char *text, size_t te
 		leftover->holding.backend = backend;
 		leftover->holding.generation = leftover->entry.row.generation;
 	}
-	if (r == 0 && backend->errand) {
+	if (r == 0 && backend->features & BACKEND_DURABLE) {
 		leftover_open(leftover);
 		return LEFTOVERS_E_OPENING;
 	}
@@ -436,7 +436,7 @@ leftovers_row(struct leftovers *leftovers, const struct definition *definition)
 {
 	struct leftover *leftover = leftovers_find(leftovers, definition);
 
-	return leftover && !leftover->holding.backend && backend_find(definition->backend)->errand ? &leftover->entry : NULL;
+	return leftover && !leftover->holding.backend && backend_has(definition->backend, BACKEND_DURABLE) ? &leftover->entry : NULL;
 }
 
 void
@@ -483,7 +483,7 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
 		return LEFTOVERS_E_NONE;
 	if (leftover->is_leaving || leftover->opening)
 		return leftovers_wait(leftovers, leftover, text, text_size);
-	if (backend_find(definition->backend)->errand) {
+	if (backend_has(definition->backend, BACKEND_DURABLE)) {
 		leftover_close(leftover);
 		return LEFTOVERS_E_NONE;
 	}

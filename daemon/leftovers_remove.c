@@ -212,7 +212,7 @@ leftovers_remove_deinit(struct leftovers *leftovers)
 
 		next = TAILQ_NEXT(leftover, list_entry);
 		/* What workers would have to open stays in the record, for the next start. */
-		if (!backend || !backend->errand)
+		if (!backend || !(backend->features & BACKEND_DURABLE))
 			(void)leftover_prove(leftover, false, text, sizeof(text));
 	}
 	free(take_ptr(leftovers->removal));

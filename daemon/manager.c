@@ -382,6 +382,7 @@ manager_init(struct manager *manager)
 	if (r)
 		return r;
 	manager->provisioner.releases.io = &manager->io_workers;
+	manager->provisioner.releases.names = &manager->name_workers;
 	manager->provisioner.auditor = &manager->auditor;
 	r = kernelcount_init(&manager->kernelcount, manager->base);
 	if (r) {

@@ -53,7 +53,7 @@ provisioner_runs_errands(const struct provisioner *provisioner)
 	const struct provision *orphan;
 
 	LIST_FOREACH(orphan, &provisioner->orphans, orphan_entry)
-		if (orphan->holding->backend && orphan->holding->backend->errand)
+		if (orphan->holding->backend && orphan->holding->backend->features & BACKEND_DURABLE)
 			return true;
 	return releases_run_errands(&provisioner->releases) || (provisioner->leftovers && provisioner->leftovers->n_opening);
 }
@@ -278,6 +278,13 @@ provision_create_object(struct provision *provision, const struct backend *backe
 	return r;
 }
 
+/* Whether workers open it, or name it, before it is used. What was adopted is open, and has its name. */
+static bool
+provision_is_opened(const struct provision *provision)
+{
+	return provision->holding->backend->errand && !provision->holding->is_adopted;
+}
+
 int
 provision_create(struct provision *provision)
 {
@@ -302,7 +309,7 @@ provision_create(struct provision *provision)
 	}
 	if (r == -EMFILE || r == -ENFILE)
 		findings_nofile(provision->text, sizeof(provision->text));
-	if (r == 0 && !backend->errand)
+	if (r == 0 && !provision_is_opened(provision))
 		r = provision_equip(provision);
 	if (r)
 		holding_release(provision->holding, &provision->provisioner->releases, false);
@@ -474,7 +481,7 @@ provision_start(struct provisioner *provisioner, struct definition *definition, 
 		r = is_scrub ? provision_scrub_control(provision) : provision_judge(provision);
 	if (!r && !is_scrub)
 		r = provision_create(provision);
-	if (!r && !is_scrub && !provision->total_bytes && !provision->page_bytes && !definition->init)
+	if (!r && !is_scrub && !provision->total_bytes && !provision->page_bytes && !definition->init && !provision_is_opened(provision))
 		r = PROVISION_E_DONE;
 	if (r == -EEXIST && !is_scrub && provision_inquire(provision)) {
 		*ret_provision = provision;
@@ -491,7 +498,7 @@ provision_start(struct provisioner *provisioner, struct definition *definition, 
 	*ret_provision = provision;
 	if (is_scrub)
 		provision_scrub(provision);
-	else if (holding->backend->errand)
+	else if (provision_is_opened(provision))
 		provision_run_errands(provision, BACKEND_STAGE_OPEN);
 	else
 		provision_begin(provision);

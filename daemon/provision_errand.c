@@ -2,7 +2,7 @@
 /* Copyright the segmentd authors */
 /*
  * What a backend has workers do around the pages: opening a file may take as long as its file system likes, and so may
- * telling a disk that it is in use. One errand after the other; the backend says which is next.
+ * telling a disk that it is in use, or giving a name in a directory that somebody keeps locked. One errand after the other; the backend says which is next.
  */
 #include "config.h"
 
@@ -11,6 +11,15 @@
 
 #define PATIENCE_SECONDS	120	/* of a disk that others keep busy */
 #define USE_SECONDS	600	/* where first contents may have to be written */
+
+/* Another has the name that it was to have: as where that is found before. */
+static void
+provision_say_taken(struct provision *provision)
+{
+	provision->holding->backend->inquired(provision->definition, NULL, provision->text, sizeof(provision->text));
+	if (!provision_inquire(provision))
+		provision_fail(provision, -EEXIST);
+}
 
 static void
 provision_errand_done(struct workers_job *job, const struct workers_outcome *outcome)
@@ -29,6 +38,8 @@ provision_errand_done(struct workers_job *job, const struct workers_outcome *out
 		provision_finish(provision, provision->failed);
 	} else if (!outcome->result) {
 		provision_worker_died(provision, outcome);
+	} else if (outcome->result->status == -EEXIST && holding->backend->inquired) {
+		provision_say_taken(provision);
 	} else if (outcome->result->status) {
 		provision_piece_failed(provision, outcome->result);
 	} else if (r) {
@@ -62,10 +73,10 @@ provision_run_errands(struct provision *provision, enum backend_stage stage)
 		.fd = errand.fds[0],
 		.control_fd = errand.fds[1],
 		.third_fd = errand.fds[2],
-		.patience_seconds = stage == BACKEND_STAGE_USE ? USE_SECONDS : PATIENCE_SECONDS,
-		.uid = provision->definition->creator,
+		.patience_seconds = errand.is_name ? BACKEND_NAME_SECONDS : stage == BACKEND_STAGE_USE ? USE_SECONDS : PATIENCE_SECONDS,
+		.uid = errand.is_name ? 0 : provision->definition->creator,
 		.done = provision_errand_done,
 	};
 	provision->n_busy++;
-	workers_submit(provision_workers(provision), &piece->job, false);
+	workers_submit(errand.is_name ? provision->provisioner->releases.names : provision_workers(provision), &piece->job, false);
 }

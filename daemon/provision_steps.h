@@ -62,7 +62,7 @@ provision_workers(const struct provision *provision)
 {
 	const struct backend *backend = backend_find(provision->definition->backend);
 
-	if (backend && backend->errand)
+	if (backend && backend->features & BACKEND_DURABLE)
 		return provision->provisioner->releases.io;
 	return provision->provisioner->workers;
 }

@@ -44,9 +44,9 @@ struct backend_object {
 
 #define BACKEND_OBJECT_NULL	{ .fd = -1, .shm_id = -1 }
 
-/* What may wait for a disk is done by a worker, on the way to an object that is ready, and on its way out. */
+/* What may wait for a disk, or for the lock of a directory, is done by a worker, on the way to an object that is ready, and on its way out. */
 enum backend_stage {
-	BACKEND_STAGE_OPEN,		/* before there is an object */
+	BACKEND_STAGE_OPEN,		/* before there is an object, or before it has its name */
 	BACKEND_STAGE_USE,		/* before anybody has it */
 	BACKEND_STAGE_SYNC,		/* now and then */
 	BACKEND_STAGE_CLOSE,		/* nobody comes any more */
@@ -55,6 +55,7 @@ enum backend_stage {
 
 struct backend_errand {
 	struct job job;
+	bool is_name;			/* for the workers of names, in the order in which they are asked for, however long it takes */
 	int fds[JOB_FDS_MAX];		/* as many as the job's kind has: the object's */
 };
 
@@ -182,7 +183,7 @@ struct backend {
 
 	/*
 	 * What a worker has to do next in a stage. False: nothing, or nothing more; the object is open when OPEN comes to that.
-	 * NULL: create makes the object, and there are no errands.
+	 * One of OPEN that ends with -EEXIST is as create() that does. NULL: create makes the object, and there are no errands.
 	 */
 	bool (*errand)(struct backend_object *object, enum backend_stage stage, struct backend_errand *ret_errand);
 
@@ -221,6 +222,9 @@ const struct backend *backend_of_row(const struct record_row *row);
 
 /* Gives the name and the daemon's descriptor up, and what else there is of it. Accepts one that holds nothing. */
 void backend_object_close(const struct backend *backend, struct backend_object *object);
+
+/* The patience with a worker that waits for a lock: given up, it would do the job all the same, at a time that nobody knows. */
+#define BACKEND_NAME_SECONDS	(365 * 24 * 3600)
 
 /* Whether an object of this directory is one of ours. */
 #define BACKEND_SHM_DIR	"/dev/shm"

@@ -6,7 +6,8 @@
  * it is ready nobody but our own uid may open it.
  *
  * It is made without a name, entered in the record by its inode, and named by a link, which fails where there is one already. So
- * what is killed on the way leaves nothing, and what has the name is in the record.
+ * what is killed on the way leaves nothing, and what has the name is in the record. The link is a worker's errand, since whoever
+ * keeps the directory's lock has it wait (daemon/backend/posix_names.c).
  *
  * It cannot be sealed. Who may write it may cut it short, and a touch behind its end is SIGBUS: whatever touches it here and
  * in workers does so guarded, and check() tells of it.
@@ -36,11 +37,12 @@ struct posix {
 	char *segment;			/* whose it is */
 	struct record_entry entry;	/* its row, as long as it has its name */
 	int fd;				/* the object's, to ask by; -1: its name is given up */
+	int dir_fd;			/* until it has its name; else -1 */
 	uint64_t wanted_bytes;		/* that it is to have in the end */
 	char *unadmitted;		/* who may open it is not as it should be: why; or NULL */
 	bool is_promised;		/* it may not have all of them yet */
 	LIST_ENTRY(posix) promised_entry;	/* only then */
-	LIST_ENTRY(posix) named_entry;	/* as long as it has its name */
+	LIST_ENTRY(posix) named_entry;	/* as long as it has its name, or is to have it */
 };
 
 static LIST_HEAD(, posix) posix_promised = LIST_HEAD_INITIALIZER(posix_promised);
@@ -60,6 +62,7 @@ posix_free(struct posix *posix)
 	if (!posix)
 		return NULL;
 	posix_keep(posix);
+	close_fd(&posix->dir_fd);
 	free(posix->path);
 	free(posix->segment);
 	free(posix->unadmitted);
@@ -116,7 +119,7 @@ posix_judge(const struct posix *except, uint64_t needed_bytes, char *text, size_
 	return !mount.is_tmpfs ? -EOPNOTSUPP : mount.is_read_only ? -EROFS : -ENOSPC;
 }
 
-/* The object of ours that has this path; or NULL. */
+/* The object of ours that has this path, or is to have it; or NULL. */
 static const struct posix *
 posix_find(const char *path)
 {
@@ -146,11 +149,6 @@ posix_refuse_taken(const char *path, char *text, size_t text_size)
 {
 	const struct posix *ours = posix_find(path);
 
-	if (!ours && posix_names_are_leaving(path)) {
-		(void)snprintf(text, text_size, "object %s is that of a segment that is gone, and is being removed; retry when it is",
-		    path + strlen(POSIX_DIR));
-		return -EBUSY;
-	}
 	if (!ours) {
 		posix_taken_explain(path + strlen(POSIX_DIR), NULL, text, text_size);
 		return -EEXIST;
@@ -179,40 +177,6 @@ posix_enter(struct posix *posix, struct record_row *row, const struct backend_bi
 	return r;
 }
 
-/* Opened by the name, it is shown by that to who looks at processes; it is the same, unless root was faster. */
-static void
-posix_open_named(struct posix *posix, const struct record_row *row)
-{
-	int fd = open(posix->path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-
-	if (fd >= 0 && !posix_is(fd, row->device, row->inode))
-		close_fd(&fd);
-	if (fd < 0)
-		return;
-	(void)close(posix->fd);
-	posix->fd = fd;
-}
-
-static int
-posix_name(struct posix *posix, struct record_row *row, const struct backend_birth *birth, int dir_fd, char *text,
-    size_t text_size)
-{
-	int r = posix_enter(posix, row, birth, text, text_size);
-
-	if (r)
-		return r;
-	r = procfd_link(posix->fd, dir_fd, posix->path + sizeof(POSIX_DIR));
-	if (r == 0) {
-		posix_open_named(posix, row);
-		return 0;
-	}
-	record_remove(&posix->entry);
-	if (r == -EEXIST)
-		return posix_refuse_taken(posix->path, text, text_size);
-	errno = -r;
-	return posix_fail("naming", posix->path, text, text_size);
-}
-
 static void
 posix_name_of(const struct definition *definition, char *name, size_t name_size)
 {
@@ -226,7 +190,7 @@ posix_new(const char *segment, const char *object)
 
 	if (!posix)
 		return NULL;
-	posix->fd = -1;
+	posix->fd = posix->dir_fd = -1;
 	posix->segment = strdup(segment);
 	if (asprintf(&posix->path, "%s%s", POSIX_DIR, object) < 0)
 		posix->path = NULL;
@@ -244,6 +208,20 @@ posix_hand_over(struct posix *posix, uint64_t map_bytes, struct backend_object *
 	ret_object->entry = &posix->entry;
 }
 
+/* Whether somebody has the name, as far as can be told without waiting: the worker who gives it finds out. */
+static bool
+posix_is_taken(const struct posix *posix)
+{
+	struct stat status;
+
+	if (posix_find(posix->path))
+		return true;
+	/* What is asked for here is done after what goes. */
+	return !posix_names_are_leaving(posix->path) &&
+	    object_stat_known(posix->dir_fd, posix->path + sizeof(POSIX_DIR), &status) == 0;
+}
+
+/* All of it but its name, for which a worker is sent. */
 static int
 posix_create(const struct definition *definition, const struct backend_birth *birth, struct backend_object *ret_object, char *text,
     size_t text_size)
@@ -251,29 +229,25 @@ posix_create(const struct definition *definition, const struct backend_birth *bi
 	uint64_t wanted_bytes = round_up(definition->size_bytes, PAGE_BYTES);
 	uint64_t map_bytes = round_up(definition->max_size_bytes, PAGE_BYTES);
 	struct posix *posix = posix_new(definition->name, definition->object);
-	cleanup_close int dir_fd = -1;
 	struct record_row row;
-	struct stat status;
 	int r;
 
 	if (!posix) {
 		(void)snprintf(text, text_size, "the daemon is out of memory");
 		return -ENOMEM;
 	}
+	posix->dir_fd = open(POSIX_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = posix->dir_fd < 0 ? posix_fail("opening", POSIX_DIR, text, text_size) : 0;
 	/* What has the name may be what takes the room, too: that is told first. */
-	if (object_stat(AT_FDCWD, posix->path, &status) == 0)
+	if (r == 0 && posix_is_taken(posix))
 		r = posix_refuse_taken(posix->path, text, text_size);
-	else
+	else if (r == 0)
 		r = posix_judge(NULL, wanted_bytes, text, text_size);
-	if (r == 0) {
-		dir_fd = open(POSIX_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		r = dir_fd < 0 ? posix_fail("opening", POSIX_DIR, text, text_size) : 0;
-	}
 	if (r == 0)
-		r = posix_make(posix->path, map_bytes, dir_fd, &posix->fd, text, text_size);
+		r = posix_make(posix->path, map_bytes, posix->dir_fd, &posix->fd, text, text_size);
 	backend_describe(&backend_posix, definition, birth, &row);
 	if (r == 0)
-		r = posix_name(posix, &row, birth, dir_fd, text, text_size);
+		r = posix_enter(posix, &row, birth, text, text_size);
 	if (r) {
 		close_fd(&posix->fd);
 		(void)posix_free(posix);
@@ -323,6 +297,39 @@ static void
 posix_inquired(const struct definition *definition, const char *found, char *text, size_t text_size)
 {
 	posix_taken_explain(definition->object, found, text, text_size);
+}
+
+static bool
+posix_errand(struct backend_object *object, enum backend_stage stage, struct backend_errand *ret_errand)
+{
+	const struct posix *posix = object->own;
+
+	if (stage != BACKEND_STAGE_OPEN || posix->dir_fd < 0)
+		return false;
+	*ret_errand = (struct backend_errand) {
+		.job = { .kind = JOB_LINK },
+		.is_name = true,
+		.fds = { object->fd, posix->dir_fd, -1 },
+	};
+	/* As long as a definition's object and a row's may be. */
+	(void)snprintf(ret_errand->job.name, sizeof(ret_errand->job.name), "%s", posix->path + sizeof(POSIX_DIR));
+	return true;
+}
+
+/* It may have been given up meanwhile: then it is asked already that its name goes again. */
+static int
+posix_errand_done(struct backend_object *object, const struct job_result *result, int *fd, char *text, size_t text_size)
+{
+	struct posix *posix = object->own;
+
+	close_fd(&posix->dir_fd);
+	if (*fd < 0)
+		return 0;
+	(void)close(object->fd);
+	object->fd = take_fd(fd);
+	if (posix->fd >= 0)
+		posix->fd = object->fd;
+	return 0;
 }
 
 static int
@@ -443,10 +450,10 @@ posix_unname(struct backend_object *object)
 	posix_keep(posix);
 	LIST_REMOVE(posix, named_entry);
 	posix->fd = -1;
-	if (posix_names_leave(posix->path, object->fd, &posix->entry))
+	if (posix_names_leave(posix->path, object->fd, &posix->entry, posix->dir_fd < 0))
 		return;
 	r = posix_is_named(posix, object->fd);
-	if (r == 0)
+	if (r == 0 && posix->dir_fd < 0)
 		posix_tell_replaced(posix->path);
 	else if (r == 1 && unlink(posix->path))
 		r = -errno;
@@ -509,6 +516,8 @@ const struct backend backend_posix = {
 	.map = backend_map_fd,
 	.resident_bytes = backend_blocks,
 	.unname = posix_unname,
+	.errand = posix_errand,
+	.errand_done = posix_errand_done,
 	.leave = posix_leave,
 	.close = posix_close,
 };

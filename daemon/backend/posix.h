@@ -20,7 +20,7 @@
  */
 int posix_access_set(int fd, const char *path, const struct definition *definition, char *text, size_t text_size);
 
-/* Makes the object that nobody can find, nor find anything wrong with: of its size, and ours alone. */
+/* Makes the object that nobody can find, nor find anything wrong with: of its size, and ours alone. Waits for no lock. */
 int posix_make(const char *path, uint64_t map_bytes, int dir_fd, int *ret_fd, char *text, size_t text_size);
 
 /* Whether what is open is a regular file of that number. */
@@ -32,14 +32,11 @@ bool posix_is_object(const char *object);
 /* *ret_fd: opened, it is what the row is about. Results as prove's. */
 int posix_find_proved(const struct record_row *row, const char *path, int *ret_fd, char *text, size_t text_size);
 
-/* A worker that waits for a lock is never given up: it would do the job all the same, at a time that nobody knows. */
-#define POSIX_PATIENCE_SECONDS	(365 * 24 * 3600)
-
 /*
  * Has the name taken away that leads to what is open, with its row, which is taken over then. False: it is to be done at once, since
- * there are no workers, or there is no memory for that.
+ * there are no workers, or there is no memory for that. was_named: it had it; else that was only asked for.
  */
-bool posix_names_leave(const char *path, int fd, struct record_entry *entry);
+bool posix_names_leave(const char *path, int fd, struct record_entry *entry, bool was_named);
 /* Whether that is asked for, and has not been told as done. */
 bool posix_names_are_leaving(const char *path);
 void posix_tell_replaced(const char *path);

@@ -30,6 +30,7 @@ struct leaving {
 	struct record_entry entry;
 	struct workers_job job;
 	unsigned n_tries;
+	bool was_named;
 	LIST_ENTRY(leaving) list_entry;
 };
 
@@ -82,7 +83,7 @@ leaving_on_done(struct workers_job *job, const struct workers_outcome *outcome)
 		r = outcome->result->status > 0 ? -EPROTO : outcome->result->status;
 	if (r)
 		posix_tell_not_removed(leaving->path, r);
-	else if (outcome->result->flags & JOB_NAME_OTHER)
+	else if (outcome->result->flags & JOB_NAME_OTHER && leaving->was_named)
 		posix_tell_replaced(leaving->path);
 	if (r == 0)
 		record_remove(&leaving->entry);
@@ -116,7 +117,7 @@ leaving_describe(struct leaving *leaving, int fd)
 		.fd = names.dir_fd,
 		.control_fd = -1,
 		.third_fd = -1,
-		.patience_seconds = POSIX_PATIENCE_SECONDS,
+		.patience_seconds = BACKEND_NAME_SECONDS,
 		.done = leaving_on_done,
 	};
 	(void)strcpy(job->name, leaving->path + sizeof(POSIX_DIR));
@@ -124,7 +125,7 @@ leaving_describe(struct leaving *leaving, int fd)
 }
 
 bool
-posix_names_leave(const char *path, int fd, struct record_entry *entry)
+posix_names_leave(const char *path, int fd, struct record_entry *entry, bool was_named)
 {
 	struct leaving *leaving;
 
@@ -143,6 +144,7 @@ posix_names_leave(const char *path, int fd, struct record_entry *entry)
 		leaving_free(leaving);
 		return false;
 	}
+	leaving->was_named = was_named;
 	leaving->entry = *entry;
 	entry->record = NULL;
 	workers_submit(names.workers, &leaving->job, false);

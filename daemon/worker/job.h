@@ -39,6 +39,7 @@ enum job_kind {
 	JOB_EMPTY = 18,			/* likewise those of connections that were shut down, JOB_MANY_MAX at most, until it takes long */
 	JOB_NAMES = 19,			/* list the names of the fd's directory, into memory that is returned */
 	JOB_UNLINK = 20,		/* take job.name away in the fd's directory, if it is of job.file */
+	JOB_LINK = 21,			/* give the fd's object job.name in the second fd's directory; it is returned, opened by that */
 	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
 };
 
@@ -137,7 +138,7 @@ struct job {
 	struct job_object object;	/* what the range is one of */
 	struct job_file file;		/* JOB_INIT: what is copied */
 	struct job_lock lock;		/* JOB_REPAIR, JOB_REPAIR_MUTEX */
-	char name[JOB_NAME_SIZE];	/* JOB_UNLINK: ends with a NUL */
+	char name[JOB_NAME_SIZE];	/* JOB_LINK, JOB_UNLINK: ends with a NUL */
 };
 
 /* status of a result that is no errno */
@@ -169,6 +170,7 @@ job_n_fds(uint32_t kind)
 	case JOB_PARSE_TEXTS:
 	case JOB_SYNC:
 	case JOB_FILE_OPEN:
+	case JOB_LINK:
 		return 2;
 	default:
 		return 1;

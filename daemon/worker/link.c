@@ -3,10 +3,12 @@
 /* The directory is sticky: between the look and the removal nobody puts another in its place but root. */
 #include "config.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/base.h"
+#include "daemon/procfd.h"
 #include "daemon/worker/link.h"
 #include "host/object.h"
 #include "host/record.h"
@@ -42,6 +44,25 @@ link_look(int dir_fd, const struct job *job)
 	if (r)
 		return r == -ENOENT ? 0 : r;
 	return status.st_dev == job->file.device && status.st_ino == job->file.inode && born_ns == (uint64_t)job->file.changed_ns;
+}
+
+int
+link_make(int fd, int dir_fd, const struct job *job, struct job_result *result, int *ret_fd)
+{
+	cleanup_close int named_fd = -1;
+	struct stat made, named;
+	int r = procfd_link(fd, dir_fd, job->name);
+
+	if (r) {
+		(void)snprintf(result->text, sizeof(result->text), "it cannot be given its name %s: %s", job->name, strerror(-r));
+		return r;
+	}
+	/* It is the same, unless root was faster. */
+	named_fd = openat(dir_fd, job->name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (named_fd >= 0 && fstat(fd, &made) == 0 && fstat(named_fd, &named) == 0 && made.st_dev == named.st_dev &&
+	    made.st_ino == named.st_ino)
+		*ret_fd = take_fd(&named_fd);
+	return 0;
 }
 
 int

@@ -17,6 +17,12 @@
 bool link_is_name(const struct job *job);
 
 /*
+ * JOB_LINK. *ret_fd: the object, opened by its name, by which it is shown then to who looks at processes; -1 where that failed. 0, or
+ * a negative errno with a text; -EEXIST: the name is another's, which was left alone.
+ */
+int link_make(int fd, int dir_fd, const struct job *job, struct job_result *result, int *ret_fd);
+
+/*
  * JOB_UNLINK. By the same inode, and the same birth: what has the name else is not ours to remove, and JOB_NAME_OTHER is a flag of
  * the result. 0, or a negative errno with a text.
  */

@@ -271,10 +271,12 @@ do_job(struct worker *worker, const struct job *job, int *fds, struct job_result
 		return receive_empty(fds, n_fds);
 	case JOB_NAMES:
 		return names_list(owned, job, result, ret_fd);
+	case JOB_LINK:
 	case JOB_UNLINK:
 		if (!link_is_name(job))
 			return refuse(result, "a name in a directory is expected");
-		return link_remove(owned, job, result);
+		return job->kind == JOB_LINK ? link_make(owned, owned_control, job, result, ret_fd) :
+		    link_remove(owned, job, result);
 	case JOB_REPAIR:
 		if (!job_has_range(job) || job->lock.on_death >= CONTROL_ON_DEATH_N ||
 		    job->lock.log_offset_bytes > INT64_MAX - GIB)
