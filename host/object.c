@@ -42,17 +42,23 @@ object_stat(int dir_fd, const char *name, struct stat *ret_status)
 #endif
 
 int
+object_open_known(int dir_fd, const char *name, int flags)
+{
+	struct open_how how = { .flags = (uint64_t)flags, .resolve = RESOLVE_CACHED };
+	int fd = (int)syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
+
+	/* COMPAT(linux 5.12), and filters of system calls that do not know it. */
+	if (fd < 0 && (errno == EINVAL || errno == ENOSYS || errno == EPERM))
+		fd = openat(dir_fd, name, flags);
+	return fd < 0 ? -errno : fd;
+}
+
+int
 object_stat_known(int dir_fd, const char *name, struct stat *ret_status)
 {
-	struct open_how how = { .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_CACHED };
-	cleanup_close int fd = (int)syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
+	cleanup_close int fd = object_open_known(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
-	if (fd >= 0)
-		return object_stat(fd, "", ret_status);
-	/* COMPAT(linux 5.12), and filters of system calls that do not know it. */
-	if (errno == EINVAL || errno == ENOSYS || errno == EPERM)
-		return object_stat(dir_fd, name, ret_status);
-	return -errno;
+	return fd < 0 ? fd : object_stat(fd, "", ret_status);
 }
 
 int

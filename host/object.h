@@ -21,6 +21,9 @@ int object_stat(int dir_fd, const char *name, struct stat *ret_status);
  */
 int object_stat_known(int dir_fd, const char *name, struct stat *ret_status);
 
+/* Likewise as openat(2). A descriptor, or a negative errno. */
+int object_open_known(int dir_fd, const char *name, int flags);
+
 /* As openat(2), of what is in the directory itself. A descriptor, or a negative errno: -EXDEV where something is mounted there. */
 int object_open(int dir_fd, const char *name, int flags);
 

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "daemon/backend/backend.h"
 #include "daemon/workers.h"
@@ -23,9 +24,6 @@ int posix_access_set(int fd, const char *path, const struct definition *definiti
 /* Makes the object that nobody can find, nor find anything wrong with: of its size, and ours alone. Waits for no lock. */
 int posix_make(const char *path, uint64_t map_bytes, int dir_fd, int *ret_fd, char *text, size_t text_size);
 
-/* Whether what is open is a regular file of that number. */
-bool posix_is(int fd, uint64_t device, uint64_t inode);
-
 /* Whether a row's object is one name below /dev/shm: a row is only a reason to look, and not anywhere. */
 bool posix_is_object(const char *object);
 
@@ -41,6 +39,12 @@ bool posix_names_leave(const char *path, int fd, struct record_entry *entry, boo
 bool posix_names_are_leaving(const char *path);
 void posix_tell_replaced(const char *path);
 void posix_tell_not_removed(const char *path, int r);
+
+/*
+ * What has the path's name, as far as the kernel knows without waiting for the directory's lock: of memory's own file system it knows
+ * all there is. 0 or a negative errno.
+ */
+int posix_look(const char *path, struct stat *ret_status);
 
 /* A sentence about a step that failed with errno. Its negative. */
 int posix_fail(const char *step, const char *path, char *text, size_t text_size);

@@ -14,6 +14,8 @@
 #include "daemon/procfd.h"
 #include "host/object.h"
 
+#define LOOKS_MAX	3
+
 int
 posix_fail(const char *step, const char *path, char *text, size_t text_size)
 {
@@ -47,17 +49,31 @@ posix_make(const char *path, uint64_t map_bytes, int dir_fd, int *ret_fd, char *
 }
 
 bool
-posix_is(int fd, uint64_t device, uint64_t inode)
-{
-	struct stat status;
-
-	return fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_dev == device && status.st_ino == inode;
-}
-
-bool
 posix_is_object(const char *object)
 {
 	return object[0] == '/' && object[1] && !strchr(object + 1, '/') && !streq(object, "/.") && !streq(object, "/..");
+}
+
+/* In the middle of a change the kernel may not say so, once. -EAGAIN: there is nothing that it knows. */
+static int
+posix_open_known(const char *path, int flags)
+{
+	cleanup_close int dir_fd = open(POSIX_DIR, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r = dir_fd < 0 ? -errno : -EAGAIN;
+
+	for (unsigned i = 0; r == -EAGAIN && i < LOOKS_MAX; i++)
+		r = object_open_known(dir_fd, path + sizeof(POSIX_DIR), flags | O_NOFOLLOW | O_CLOEXEC);
+	return r;
+}
+
+int
+posix_look(const char *path, struct stat *ret_status)
+{
+	cleanup_close int fd = posix_open_known(path, O_PATH);
+
+	if (fd == -EAGAIN)
+		return -ENOENT;
+	return fd < 0 ? fd : object_stat(fd, "", ret_status);
 }
 
 int
@@ -67,12 +83,14 @@ posix_find_proved(const struct record_row *row, const char *path, int *ret_fd, c
 	struct stat status;
 	uint64_t born_ns;
 
-	errno = -object_stat(AT_FDCWD, path, &status);
+	errno = -posix_look(path, &status);
 	if (errno)
 		return errno == ENOENT ? BACKEND_E_GONE : posix_fail("looking at", path, text, text_size);
 	if (!S_ISREG(status.st_mode) || status.st_dev != row->device || status.st_ino != row->inode)
 		return BACKEND_E_OTHER;
-	fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	/* -EAGAIN: somebody has a lease on it. */
+	fd = posix_open_known(path, O_RDWR | O_NONBLOCK | O_NOCTTY);
+	errno = fd < 0 ? -fd : 0;
 	if (fd < 0)
 		return errno == ENOENT ? BACKEND_E_GONE : posix_fail("opening", path, text, text_size);
 	/* With the time of its birth no later object of the same number is taken for it. */

@@ -13,7 +13,6 @@
 #include "daemon/backend/posix.h"
 #include "host/findings.h"
 #include "host/lease.h"
-#include "host/object.h"
 
 /* Nobody has it open or mapped. Others' objects are left alone, whatever our rights are, and so is what is mounted there. */
 static bool
@@ -31,7 +30,7 @@ posix_taken_explain(const char *object, const char *who, char *text, size_t text
 	struct stat status;
 
 	(void)snprintf(path, sizeof(path), "%s%s", POSIX_DIR, object);
-	if (object_stat(AT_FDCWD, path, &status))
+	if (posix_look(path, &status))
 		(void)snprintf(text, text_size, "an object %s was there already, and is gone now; retry", object);
 	else if (!S_ISREG(status.st_mode) || is_forsaken(path, &status))
 		findings_posix_taken(text, text_size, object, &status, (uint32_t)geteuid(), NULL);
@@ -47,7 +46,7 @@ posix_taken_inquire(const char *object, struct audit_object *ret_object)
 	struct stat status;
 
 	(void)snprintf(path, sizeof(path), "%s%s", POSIX_DIR, object);
-	if (object_stat(AT_FDCWD, path, &status) || !S_ISREG(status.st_mode) || is_forsaken(path, &status))
+	if (posix_look(path, &status) || !S_ISREG(status.st_mode) || is_forsaken(path, &status))
 		return false;
 	*ret_object = (struct audit_object) { .device = status.st_dev, .inode = status.st_ino, .shm_id = -1 };
 	return true;
