@@ -163,6 +163,10 @@ leftover_prove(struct leftover *leftover, bool may_return, char *text, size_t te
 		return LEFTOVERS_E_OPENING;
 	if (leftover->holding.backend)
 		return 0;
+	if (backend && backend->features & BACKEND_LINKED && !backend_names_are_settled()) {
+		leftovers_set_wait(leftover->leftovers, COUNT_MS);
+		return LEFTOVERS_E_OPENING;
+	}
 	r = backend ? backend->prove(&leftover->entry, &leftover->holding.object, text, text_size) : BACKEND_E_OTHER;
 	if (r == 0) {
 		leftover->holding.backend = backend;

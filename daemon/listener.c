@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
+#include "daemon/procfd.h"
 #include "daemon/timer.h"
 
 #define BACKLOG		4096
@@ -344,6 +345,14 @@ listener_deinit(struct listener *listener)
 	listener->path = NULL;
 	close_fd(&listener->fd);
 	close_fd(&listener->reserve_fd);
+}
+
+int
+listener_open_lock(const struct listener *listener)
+{
+	int fd;
+
+	return procfd_reopen(listener->lock_fd, O_RDWR, &fd) ? -1 : fd;
 }
 
 void

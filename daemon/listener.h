@@ -32,6 +32,8 @@ int listener_start(struct listener *listener);
 int listener_set_mode(struct listener *listener, uint16_t mode);
 /* Nobody is accepted any more; its lock stays. */
 void listener_stop(struct listener *listener);
+/* Another description of the file that is locked; -1: there is none to be had. */
+int listener_open_lock(const struct listener *listener);
 /* The lock stays still, until all that the daemon has made is gone. */
 void listener_deinit(struct listener *listener);
 void listener_unlock(struct listener *listener);

@@ -319,7 +319,7 @@ manager_init_record(struct manager *manager)
 		return r;
 	}
 	provisioner->record = &manager->record;
-	backend_names_begin(&manager->name_workers, provisioner_on_name, provisioner);
+	backend_names_begin(&manager->name_workers, listener_open_lock(&manager->listener), provisioner_on_name, provisioner);
 	provisioner->leftovers = &manager->leftovers;
 	provisioner->releases.keep = leftovers_keep;
 	provisioner->releases.keep_arg = &manager->leftovers;

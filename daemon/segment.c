@@ -431,7 +431,9 @@ segment_waits_for_room(struct segment *segment, int r)
 	if ((r != -ENOMEM && r != -ENOSPC && r != -EPERM && r != -EBUSY) || !segment->is_declared || segment->n_waits == WAITS_MAX ||
 	    !provisioner_awaits_room(segment->host->provisioner))
 		return false;
-	segment->n_waits++;
+	/* Workers of an earlier daemon may wait for as long as somebody likes. */
+	if (backend_names_are_settled())
+		segment->n_waits++;
 	segment->host->awaits_room = true;
 	return true;
 }

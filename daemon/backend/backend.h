@@ -232,11 +232,14 @@ bool backend_has_object(const char *name);
 
 /*
  * Has these workers, of whom there is one, take names of this directory away from now on; on_gone is called after each. Without them
- * that is done at once, and waits for whoever keeps the directory's lock.
+ * that is done at once, and waits for whoever keeps the directory's lock. lock_fd, which is taken: of a file that all daemons of this
+ * record have for it; or -1.
  */
-void backend_names_begin(struct workers *workers, void (*on_gone)(void *arg), void *arg);
+void backend_names_begin(struct workers *workers, int lock_fd, void (*on_gone)(void *arg), void *arg);
 /* Whether some are on their way out. */
 bool backend_names_leave(void);
+/* Whether no worker of an earlier daemon's is at a name any more: until then nothing is begun here, and nothing is what it seems. */
+bool backend_names_are_settled(void);
 /* After the workers have ended: what was not done is left to the record, and so is then what else has a name. */
 void backend_names_end(void);
 

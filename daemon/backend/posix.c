@@ -309,7 +309,7 @@ posix_errand(struct backend_object *object, enum backend_stage stage, struct bac
 	*ret_errand = (struct backend_errand) {
 		.job = { .kind = JOB_LINK },
 		.is_name = true,
-		.fds = { object->fd, posix->dir_fd, -1 },
+		.fds = { object->fd, posix->dir_fd, posix_names_lock(posix->dir_fd) },
 	};
 	/* As long as a definition's object and a row's may be. */
 	(void)snprintf(ret_errand->job.name, sizeof(ret_errand->job.name), "%s", posix->path + sizeof(POSIX_DIR));

@@ -37,6 +37,8 @@ int posix_find_proved(const struct record_row *row, const char *path, int *ret_f
 bool posix_names_leave(const char *path, int fd, struct record_entry *entry, bool was_named);
 /* Whether that is asked for, and has not been told as done. */
 bool posix_names_are_leaving(const char *path);
+/* What a worker is to keep open while it is at a name; dir_fd: where there is no such thing. */
+int posix_names_lock(int dir_fd);
 void posix_tell_replaced(const char *path);
 void posix_tell_not_removed(const char *path, int r);
 

@@ -11,6 +11,11 @@
  * us. Who is killed here leaves nothing that the record does not have: a row is written before the name is asked for, and taken
  * out after it is gone.
  *
+ * A daemon that is killed leaves a worker that waits, and that may give a name or take one away when its successor is long at work.
+ * So each has a descriptor with a lock on it, that of the daemon that sent it, and ends with that: as long as somebody has the lock,
+ * the next daemon begins nothing about names, and believes of none of its record's objects that it is gone, or that it stays. They
+ * wait, and nothing else does.
+ *
  * Whose name is being taken away is no segment's any more: it is ours (backend_has_object()), and of the record, until it is gone.
  */
 #include "config.h"
@@ -21,7 +26,9 @@
 #include "base/base.h"
 #include "daemon/backend/posix.h"
 #include "daemon/log.h"
+#include "daemon/timer.h"
 
+#define SETTLE_MS	100		/* between two looks whether the workers of an earlier daemon have ended */
 #define TRIES_MAX	3		/* of one removal whose workers are killed */
 
 /* A name on its way out. */
@@ -38,10 +45,13 @@ static struct {
 	struct workers *workers;	/* NULL: names are taken away at once */
 	void (*on_gone)(void *arg);
 	void *arg;
+	int lock_fd;			/* what shows that a worker is at one; -1: nothing does */
+	bool is_unsettled;		/* workers of an earlier daemon are still at some */
+	struct event settle_event;
 	bool keeps;			/* names stay as they are, with their rows */
 	int dir_fd;			/* while any are on their way out */
 	LIST_HEAD(, leaving) list;
-} names = { .dir_fd = -1, .list = LIST_HEAD_INITIALIZER(names.list) };
+} names = { .lock_fd = -1, .dir_fd = -1, .list = LIST_HEAD_INITIALIZER(names.list) };
 
 static void
 leaving_free(struct leaving *leaving)
@@ -92,6 +102,12 @@ leaving_on_done(struct workers_job *job, const struct workers_outcome *outcome)
 		names.on_gone(names.arg);
 }
 
+int
+posix_names_lock(int dir_fd)
+{
+	return names.lock_fd < 0 ? dir_fd : names.lock_fd;
+}
+
 static bool
 names_open_dir(void)
 {
@@ -115,7 +131,7 @@ leaving_describe(struct leaving *leaving, int fd)
 			.file = { .device = status.st_dev, .inode = status.st_ino, .changed_ns = (int64_t)born_ns },
 		},
 		.fd = names.dir_fd,
-		.control_fd = -1,
+		.control_fd = posix_names_lock(names.dir_fd),
 		.third_fd = -1,
 		.patience_seconds = BACKEND_NAME_SECONDS,
 		.done = leaving_on_done,
@@ -162,13 +178,50 @@ posix_names_are_leaving(const char *path)
 	return false;
 }
 
+/* Of the description: who was sent it has it as well. Where the file system knows no locks there is nothing to wait for. */
+static bool
+names_settle(void)
+{
+	struct flock all = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	names.is_unsettled = names.lock_fd >= 0 && fcntl(names.lock_fd, F_OFD_SETLK, &all) && (errno == EAGAIN || errno == EACCES);
+	return !names.is_unsettled;
+}
+
+static void
+names_on_settle(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval later = { .tv_usec = SETTLE_MS * 1000 };
+
+	if (!names_settle()) {
+		timer_add(&names.settle_event, &later);
+		return;
+	}
+	workers_set_max(names.workers, 1);
+	if (names.on_gone)
+		names.on_gone(names.arg);
+}
+
 void
-backend_names_begin(struct workers *workers, void (*on_gone)(void *arg), void *arg)
+backend_names_begin(struct workers *workers, int lock_fd, void (*on_gone)(void *arg), void *arg)
 {
 	names.workers = workers;
+	names.lock_fd = lock_fd;
 	names.on_gone = on_gone;
 	names.arg = arg;
 	names.keeps = false;
+	if (names_settle())
+		return;
+	/* What is asked for is kept in their queue. */
+	workers_set_max(workers, 0);
+	(void)evtimer_assign(&names.settle_event, workers->base, names_on_settle, NULL);
+	names_on_settle(-1, 0, NULL);
+}
+
+bool
+backend_names_are_settled(void)
+{
+	return !names.is_unsettled;
 }
 
 bool
@@ -183,9 +236,13 @@ backend_names_end(void)
 	struct leaving *leaving;
 
 	/* Who has the lock still would have us wait for it, too. */
-	names.keeps = !LIST_EMPTY(&names.list);
+	names.keeps = names.is_unsettled || !LIST_EMPTY(&names.list);
 	while ((leaving = LIST_FIRST(&names.list)))
 		leaving_free(leaving);
+	if (event_initialized(&names.settle_event))
+		(void)event_del(&names.settle_event);
+	close_fd(&names.lock_fd);
+	names.is_unsettled = false;
 	names.workers = NULL;
 	names.on_gone = NULL;
 }

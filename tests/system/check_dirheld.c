@@ -5,7 +5,8 @@
  * it waits for the file's own, which somebody has who writes it. So anybody keeps the one for as long as he likes who writes
  * from memory that does not come: here of a userfaultfd, which takes a privilege; or of a file of his own FUSE, which takes
  * none. Filling a large file takes a second, which does as well. Meanwhile whoever lists the directory waits, or asks for a
- * name that is not there. The loop is not to be among those.
+ * name that is not there, or gives one, or takes it away. The loop is not to be among those: the segments whose names they are
+ * wait, and no others.
  */
 #include "config.h"
 
@@ -25,6 +26,8 @@
 #define HELD		"/dev/shm/held"
 #define MISSING		77		/* what the holder ends with where the host has no such memory */
 #define DESK		RELOADING_SEGMENTS(RELOADING_SEGMENT("desk", ""))
+#define POSIX(name)	RELOADING_SEGMENT(name, "backend = \"posix\"; object = \"/" name "\"; required = false;")
+#define DESK_AND(list)	RELOADING_SEGMENTS(RELOADING_SEGMENT("desk", "") ", " list)
 #define RULES(pattern)	DESK "orphans = ( { posix = \"" pattern "\"; after = \"1ms\"; action = \"remove\"; } );\n"
 
 static struct harness_daemon daemon_ = HARNESS_DAEMON_NULL;
@@ -110,6 +113,54 @@ begin(struct harness_child *holder, const char *body)
 		harness_skip("userfaultfd(2) is not to be had here");
 }
 
+/* For a second, in which whoever waited for the directory would not. */
+static void
+expect_served(void)
+{
+	uint64_t most_ns = 0;
+
+	for (unsigned i = 0; i < 10; i++) {
+		uint64_t begun_ns = clock_monotonic_ns();
+
+		suite_serves(&daemon_);
+		most_ns = max_u64(most_ns, clock_monotonic_ns() - begun_ns);
+		ck_assert_int_eq(poll(&(struct pollfd) { .fd = daemon_.pidfd, .events = POLLIN }, 1, 100), 0);
+	}
+	(void)printf("served within %u us\n", (unsigned)(most_ns / NS_PER_US));
+}
+
+static void
+take_lock(struct harness_child *holder)
+{
+	harness_say(holder->control, "hold");
+	harness_expect(holder->control, "held");
+}
+
+static void
+expect_state(struct harness_conn *conn, const char *name, uint32_t state)
+{
+	struct protocol_segment row;
+
+	ck_assert_int_eq(harness_find(conn, name, &row), 0);
+	harness_assert(row.state == state, "%s: %u", name, row.state);
+}
+
+/* Until one of the daemon's workers waits for what no signal ends. */
+static void
+await_waiting_worker(void)
+{
+	pid_t children[16];
+
+	for (;;) {
+		size_t n = harness_children(daemon_.pid, children, BASE_ARRAY_SIZE(children));
+
+		for (size_t i = 0; i < n; i++)
+			if (is_waiting(children[i], children[i]))
+				return;
+		(void)sched_yield();
+	}
+}
+
 static void
 await_removed(const char *name)
 {
@@ -131,10 +182,7 @@ START_TEST(who_holds_the_directory_holds_up_no_look_at_all)
 	harness_expect(holder.control, "held");
 	/* What falls under other rules is looked for in the directory. */
 	(void)reloading_hangup(&daemon_, NULL, RULES("/second*"));
-	for (unsigned i = 0; i < 10; i++) {
-		suite_serves(&daemon_);
-		ck_assert_int_eq(poll(&(struct pollfd) { .fd = daemon_.pidfd, .events = POLLIN }, 1, 100), 0);
-	}
+	expect_served();
 	ck_assert(rig_exists("second"));
 	harness_child_kill(&holder);
 	await_removed("second");
@@ -165,6 +213,112 @@ START_TEST(who_holds_the_directory_holds_up_no_look_at_a_name)
 }
 END_TEST
 
+/* What comes is provisioned until it has its name, and what goes has it as long; what comes after that has it then. */
+START_TEST(who_holds_the_directory_holds_up_no_other_segment)
+{
+	struct harness_child holder = HARNESS_CHILD_NULL;
+	struct harness_conn conn;
+	ino_t inode;
+
+	begin(&holder, DESK_AND(POSIX("book")));
+	harness_open(&conn, daemon_.socket);
+	suite_ready(&conn, "book");
+	inode = rig_inode("book");
+	take_lock(&holder);
+	(void)reloading_hangup(&daemon_, NULL, DESK_AND(POSIX("late")));
+	expect_served();
+	expect_state(&conn, "late", PROTOCOL_PROVISIONING);
+	(void)reloading_hangup(&daemon_, NULL, DESK_AND(POSIX("book")));
+	expect_served();
+	expect_state(&conn, "book", PROTOCOL_PROVISIONING);
+	ck_assert_uint_eq(rig_inode("book"), inode);
+	harness_child_kill(&holder);
+	suite_ready(&conn, "book");
+	ck_assert_uint_ne(rig_inode("book"), inode);
+	ck_assert(!rig_exists("late"));
+	harness_close(&conn);
+	harness_daemon_stop(&daemon_);
+	ck_assert(!rig_exists("book"));
+}
+END_TEST
+
+/* What is there is taken over, and what is not there waits. */
+START_TEST(who_holds_the_directory_holds_up_no_start)
+{
+	struct harness_child holder = HARNESS_CHILD_NULL;
+	struct harness_conn conn;
+	ino_t inode;
+
+	begin(&holder, DESK_AND(POSIX("book") ", " POSIX("old")));
+	harness_daemon_kill(&daemon_);
+	inode = rig_inode("book");
+	harness_daemon_configure(&daemon_, NULL, DESK_AND(POSIX("book") ", " POSIX("late")));
+	take_lock(&holder);
+	harness_daemon_launch(&daemon_);
+	harness_daemon_await_ready(&daemon_);
+	harness_open(&conn, daemon_.socket);
+	suite_ready(&conn, "desk");
+	suite_ready(&conn, "book");
+	expect_served();
+	expect_state(&conn, "late", PROTOCOL_PROVISIONING);
+	ck_assert(rig_exists("old"));
+	harness_child_kill(&holder);
+	suite_ready(&conn, "late");
+	ck_assert_uint_eq(rig_inode("book"), inode);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon_);
+	ck_assert(!rig_exists("book") && !rig_exists("late") && !rig_exists("old"));
+}
+END_TEST
+
+/* It may give the name when nobody thinks of it any more. */
+START_TEST(who_waits_for_a_killed_daemon_is_waited_for)
+{
+	struct harness_child holder = HARNESS_CHILD_NULL;
+	struct harness_conn conn;
+
+	begin(&holder, DESK_AND(POSIX("book")));
+	take_lock(&holder);
+	(void)reloading_hangup(&daemon_, NULL, DESK_AND(POSIX("book") ", " POSIX("late")));
+	await_waiting_worker();
+	harness_daemon_kill(&daemon_);
+	harness_daemon_launch(&daemon_);
+	harness_daemon_await_ready(&daemon_);
+	harness_open(&conn, daemon_.socket);
+	suite_ready(&conn, "desk");
+	expect_served();
+	expect_state(&conn, "late", PROTOCOL_DECLARED);
+	harness_child_kill(&holder);
+	suite_ready(&conn, "book");
+	suite_ready(&conn, "late");
+	harness_close(&conn);
+	harness_daemon_stop(&daemon_);
+	ck_assert(!rig_exists("book") && !rig_exists("late"));
+}
+END_TEST
+
+/* Names stay then, and the next start knows whose they are. */
+START_TEST(who_holds_the_directory_holds_up_no_stop_for_ever)
+{
+	struct harness_child holder = HARNESS_CHILD_NULL;
+
+	if (!harness_is_full())
+		harness_skip("a stop that waits for a directory is for the full check (CHECK_FULL=1)");
+	begin(&holder, DESK_AND(POSIX("book")));
+	take_lock(&holder);
+	ck_assert_int_eq(kill(daemon_.pid, SIGTERM), 0);
+	ck_assert_int_eq(harness_daemon_await_exit(&daemon_), 0);
+	ck_assert(rig_exists("book"));
+	harness_child_kill(&holder);
+	harness_daemon_configure(&daemon_, NULL, DESK);
+	harness_daemon_launch(&daemon_);
+	harness_daemon_await_ready(&daemon_);
+	while (rig_exists("book"))
+		(void)sched_yield();
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -174,6 +328,10 @@ main(void)
 	tcase_set_timeout(tcase, 2 * HARNESS_TEST_TIMEOUT_S);
 	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_look_at_all);
 	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_look_at_a_name);
+	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_other_segment);
+	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_start);
+	tcase_add_test(tcase, who_waits_for_a_killed_daemon_is_waited_for);
+	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_stop_for_ever);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }
