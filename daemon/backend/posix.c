@@ -37,7 +37,7 @@ struct posix {
 	char *segment;			/* whose it is */
 	struct record_entry entry;	/* its row, as long as it has its name */
 	int fd;				/* the object's, to ask by; -1: its name is given up */
-	int dir_fd;			/* until it has its name; else -1 */
+	int dir_fd;			/* until it has its name: the one of all; else -1 */
 	uint64_t wanted_bytes;		/* that it is to have in the end */
 	char *unadmitted;		/* who may open it is not as it should be: why; or NULL */
 	bool is_promised;		/* it may not have all of them yet */
@@ -56,13 +56,21 @@ posix_keep(struct posix *posix)
 	posix->is_promised = false;
 }
 
+static void
+posix_leave_dir(struct posix *posix)
+{
+	if (posix->dir_fd >= 0)
+		posix_names_leave_dir();
+	posix->dir_fd = -1;
+}
+
 static struct posix *
 posix_free(struct posix *posix)
 {
 	if (!posix)
 		return NULL;
 	posix_keep(posix);
-	close_fd(&posix->dir_fd);
+	posix_leave_dir(posix);
 	free(posix->path);
 	free(posix->segment);
 	free(posix->unadmitted);
@@ -236,8 +244,9 @@ posix_create(const struct definition *definition, const struct backend_birth *bi
 		(void)snprintf(text, text_size, "the daemon is out of memory");
 		return -ENOMEM;
 	}
-	posix->dir_fd = open(POSIX_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = posix->dir_fd < 0 ? posix_fail("opening", POSIX_DIR, text, text_size) : 0;
+	posix->dir_fd = posix_names_enter_dir();
+	errno = posix->dir_fd < 0 ? -posix->dir_fd : 0;
+	r = errno ? posix_fail("opening", POSIX_DIR, text, text_size) : 0;
 	/* What has the name may be what takes the room, too: that is told first. */
 	if (r == 0 && posix_is_taken(posix))
 		r = posix_refuse_taken(posix->path, text, text_size);
@@ -322,7 +331,7 @@ posix_errand_done(struct backend_object *object, const struct job_result *result
 {
 	struct posix *posix = object->own;
 
-	close_fd(&posix->dir_fd);
+	posix_leave_dir(posix);
 	if (*fd < 0)
 		return 0;
 	(void)close(object->fd);

@@ -30,6 +30,10 @@ bool posix_is_object(const char *object);
 /* *ret_fd: opened, it is what the row is about. Results as prove's. */
 int posix_find_proved(const struct record_row *row, const char *path, int *ret_fd, char *text, size_t text_size);
 
+/* The directory's descriptor, one for all, or a negative errno; whoever had it says when it is of no use any more. */
+int posix_names_enter_dir(void);
+void posix_names_leave_dir(void);
+
 /*
  * Has the name taken away that leads to what is open, with its row, which is taken over then. False: it is to be done at once, since
  * there are no workers, or there is no memory for that. was_named: it had it; else that was only asked for.

@@ -38,6 +38,7 @@ struct leaving {
 	struct workers_job job;
 	unsigned n_tries;
 	bool was_named;
+	bool has_dir;
 	LIST_ENTRY(leaving) list_entry;
 };
 
@@ -49,18 +50,37 @@ static struct {
 	bool is_unsettled;		/* workers of an earlier daemon are still at some */
 	struct event settle_event;
 	bool keeps;			/* names stay as they are, with their rows */
-	int dir_fd;			/* while any are on their way out */
+	int dir_fd;			/* one for all who are to have a name, or are to lose it */
+	unsigned n_dir_users;
 	LIST_HEAD(, leaving) list;
 } names = { .lock_fd = -1, .dir_fd = -1, .list = LIST_HEAD_INITIALIZER(names.list) };
+
+int
+posix_names_enter_dir(void)
+{
+	if (names.dir_fd < 0)
+		names.dir_fd = open(POSIX_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (names.dir_fd < 0)
+		return -errno;
+	names.n_dir_users++;
+	return names.dir_fd;
+}
+
+void
+posix_names_leave_dir(void)
+{
+	if (--names.n_dir_users == 0)
+		close_fd(&names.dir_fd);
+}
 
 static void
 leaving_free(struct leaving *leaving)
 {
 	LIST_REMOVE(leaving, list_entry);
+	if (leaving->has_dir)
+		posix_names_leave_dir();
 	free(leaving->path);
 	free(leaving);
-	if (LIST_EMPTY(&names.list))
-		close_fd(&names.dir_fd);
 }
 
 void
@@ -109,14 +129,6 @@ posix_names_lock(int dir_fd)
 }
 
 static bool
-names_open_dir(void)
-{
-	if (names.dir_fd < 0)
-		names.dir_fd = open(POSIX_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return names.dir_fd >= 0;
-}
-
-static bool
 leaving_describe(struct leaving *leaving, int fd)
 {
 	struct job *job = &leaving->job.job;
@@ -156,7 +168,8 @@ posix_names_leave(const char *path, int fd, struct record_entry *entry, bool was
 		return false;
 	LIST_INSERT_HEAD(&names.list, leaving, list_entry);
 	leaving->path = strdup(path);
-	if (!leaving->path || !names_open_dir() || !leaving_describe(leaving, fd)) {
+	leaving->has_dir = posix_names_enter_dir() >= 0;
+	if (!leaving->path || !leaving->has_dir || !leaving_describe(leaving, fd)) {
 		leaving_free(leaving);
 		return false;
 	}

@@ -291,7 +291,7 @@ START_TEST(who_opened_it_by_name_is_waited_for)
 	opener_must(&opener, 0, "set 5 6");
 	opener_kill(&opener);
 	harness_await_gone(&scene.conn, "s");
-	ck_assert_uint_eq(opener_count(), 0);
+	opener_await_count(0);
 	end(0);
 }
 END_TEST
@@ -305,7 +305,7 @@ START_TEST(removed_now_its_name_is_free_and_its_memory_stays)
 	opener_must(&opener, 0, "set 4000000 6");
 	ck_assert_int_eq(harness_remove(&scene.conn, "s", PROTOCOL_REMOVE_NOW), 0);
 	harness_await_gone(&scene.conn, "s");
-	ck_assert_uint_eq(opener_count(), 0);
+	opener_await_count(0);
 	(void)reloading_hangup(&scene.daemon, DAEMON_KEYS, plain);
 	suite_ready(&scene.conn, "s");
 	open_and_map(&next);
@@ -327,7 +327,7 @@ START_TEST(what_stands_in_its_place_is_left_alone)
 	ck_assert(fd >= 0 && fstat(fd, &before) == 0);
 	ck_assert_int_eq(harness_remove(&scene.conn, "s", 0), 0);
 	harness_await_gone(&scene.conn, "s");
-	reloading_expect(harness_daemon_log(&scene.daemon), "/dev/shm/s is not the object that was made there any more");
+	harness_daemon_await_log(&scene.daemon, "/dev/shm/s is not the object that was made there any more");
 	ck_assert_int_eq(stat("/dev/shm/s", &after), 0);
 	ck_assert_uint_eq(after.st_ino, before.st_ino);
 	end(1);

@@ -76,6 +76,13 @@ opener_count(void)
 }
 
 void
+opener_await_count(unsigned n)
+{
+	while (opener_count() != n)
+		(void)sched_yield();
+}
+
+void
 opener_fill(const char *name)
 {
 	static const char block[BLOCK] = { 1 };

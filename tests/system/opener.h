@@ -15,6 +15,8 @@ void opener_enter(const char *options);
 void opener_remount(const char *options);
 /* How many names there are in it. */
 unsigned opener_count(void);
+/* Until there are as many: a worker takes names away. */
+void opener_await_count(unsigned n);
 /* Fills it to the last page, with an object of that name. */
 void opener_fill(const char *name);
 
