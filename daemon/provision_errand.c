@@ -2,7 +2,8 @@
 /* Copyright the segmentd authors */
 /*
  * What a backend has workers do around the pages: opening a file may take as long as its file system likes, and so may
- * telling a disk that it is in use, or giving a name in a directory that somebody keeps locked. One errand after the other; the backend says which is next.
+ * telling a disk that it is in use, or giving a name in a directory that somebody keeps locked. One errand after the other; the
+ * backend says which is next.
  */
 #include "config.h"
 

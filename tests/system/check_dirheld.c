@@ -14,6 +14,7 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -126,7 +127,7 @@ expect_served(void)
 		most_ns = max_u64(most_ns, clock_monotonic_ns() - begun_ns);
 		ck_assert_int_eq(poll(&(struct pollfd) { .fd = daemon_.pidfd, .events = POLLIN }, 1, 100), 0);
 	}
-	(void)printf("served within %u us\n", (unsigned)(most_ns / NS_PER_US));
+	(void)printf("served within %u us\n", (unsigned)(most_ns / 1000));
 }
 
 static void
