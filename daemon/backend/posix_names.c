@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * Names in /dev/shm are given and taken away by a worker. Anybody can keep the directory's lock, for as long as he likes: by removing
- * a file of his own there that is being written from memory that does not come. What the loop does itself waits for no such lock:
- * it makes objects without a name, and opens, looks at and asks for names only as far as the kernel knows them.
+ * Names in /dev/shm are given and taken away by a worker. Anybody can keep the directory's lock, for as long as he likes: by
+ * removing a file of his own there that is being written from memory that does not come. What the loop does itself waits for no
+ * such lock: it makes objects without a name, and opens, looks at and asks for names only as far as the kernel knows them.
  *
- * There is one worker for all of them, beside all others, and it is never given up: a job that waits for the lock is done when that
- * is free, whatever becomes of its worker. Two at once for one name might be done in the other order, or one after what came between
- * them: so they are done one at a time, in the order in which they were asked for, and the name is free to whoever asks for it after
- * us. Who is killed here leaves nothing that the record does not have: a row is written before the name is asked for, and taken
- * out after it is gone.
+ * There is one worker for all of them, beside all others, and it is never given up: a job that waits for the lock is done when
+ * that is free, whatever becomes of its worker. Two at once for one name might be done in the other order, or one after what came
+ * between them: so they are done one at a time, in the order in which they were asked for, and the name is free to whoever asks
+ * for it after us. Who is killed here leaves nothing that the record does not have: a row is written before the name is asked
+ * for, and taken out after it is gone.
  *
- * A daemon that is killed leaves a worker that waits, and that may give a name or take one away when its successor is long at work.
- * So each has a descriptor with a lock on it, that of the daemon that sent it, and ends with that: as long as somebody has the lock,
- * the next daemon begins nothing about names, and believes of none of its record's objects that it is gone, or that it stays. They
- * wait, and nothing else does.
+ * A daemon that is killed leaves a worker that waits, and that may give a name or take one away when its successor is long at
+ * work. So each has a descriptor with a lock on it, that of the daemon that sent it, and ends with that: as long as somebody has
+ * the lock, the next daemon begins nothing about names, and believes of none of its record's objects that it is gone, or that it
+ * stays. They wait, and nothing else does.
  *
  * Whose name is being taken away is no segment's any more: it is ours (backend_has_object()), and of the record, until it is gone.
  */
