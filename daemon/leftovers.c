@@ -206,6 +206,16 @@ leftover_watch(struct leftover *leftover)
 	leftovers_set_wait(leftovers, COUNT_MS);
 }
 
+/* Nobody comes to it any more, and the kernel ends it with the last who has it. */
+static void
+leftover_let_go(struct leftover *leftover, const char *why, const char *then)
+{
+	leftover_log(leftover, MESSAGE_LEFT, "somebody has it, and it cannot be taken over (%s): it is theirs, and ends with the last of "
+	    "them%s", why, then);
+	holding_release(&leftover->holding, leftover->leftovers->releases, false);
+	leftover_free(leftover);
+}
+
 void
 leftover_look(struct leftover *leftover)
 {
@@ -228,6 +238,10 @@ leftover_look(struct leftover *leftover)
 			leftovers_remove(leftover, "the configuration has it no more");
 		else if (segment->state == PROTOCOL_FAILED)
 			segment_start(segment);
+		return;
+	}
+	if (!segment && leftover->entry.row.state == RECORD_LEAVING) {
+		leftover_let_go(leftover, "its name was being taken away when that segmentd ended", "");
 		return;
 	}
 	leftover->held_ns = clock_monotonic_ns();
@@ -462,16 +476,6 @@ leftover_is_aside(struct leftover *leftover, const struct definition *definition
 	    leftover_misfit(leftover, definition, false, text, sizeof(text)));
 }
 
-/* Nobody comes to it any more, and the kernel ends it with the last who has it. */
-static void
-leftover_let_go(struct leftover *leftover, const char *why)
-{
-	leftover_log(leftover, MESSAGE_LEFT, "somebody has it, and it cannot be taken over (%s): it is theirs, and ends with the last of "
-	    "them; another one is made", why);
-	holding_release(&leftover->holding, leftover->leftovers->releases, false);
-	leftover_free(leftover);
-}
-
 int
 leftovers_adopt(struct leftovers *leftovers, const struct definition *definition, struct holding *holding, char *text,
     size_t text_size)
@@ -499,8 +503,8 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
 		return r;
 	is_held = !holding_is_alone(&leftover->holding);
 	why = leftover_misfit(leftover, definition, is_held, clause, sizeof(clause));
-	if (why && is_held && leftover_is_aside(leftover, definition)) {
-		leftover_let_go(leftover, why);
+	if (why && is_held && (leftover->entry.row.state == RECORD_LEAVING || leftover_is_aside(leftover, definition))) {
+		leftover_let_go(leftover, why, "; another one is made");
 		return LEFTOVERS_E_NONE;
 	}
 	if (!why) {

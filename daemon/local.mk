@@ -13,7 +13,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/backend/backend.c daemon/backend/backend.h daemon/backend/table.c \
 	daemon/backend/file.c daemon/backend/memfd.c daemon/backend/sysv.c \
 	daemon/backend/posix.c daemon/backend/posix.h \
-	daemon/backend/posix_access.c daemon/backend/posix_birth.c daemon/backend/posix_names.c daemon/backend/posix_taken.c \
+	daemon/backend/posix_access.c daemon/backend/posix_birth.c daemon/backend/posix_change.c daemon/backend/posix_names.c daemon/backend/posix_taken.c \
 	daemon/box.c daemon/box.h daemon/box_batch.c daemon/box_batch.h \
 	daemon/box_pair.c daemon/box_pair.h \
 	daemon/box_peek.c \

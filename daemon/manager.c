@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <malloc.h>
 #include <sched.h>
 #include <signal.h>
@@ -319,6 +320,7 @@ manager_init_record(struct manager *manager)
 		return r;
 	}
 	provisioner->record = &manager->record;
+	backend_access_begin(&manager->access_workers);
 	backend_names_begin(&manager->name_workers, listener_open_lock(&manager->listener), provisioner_on_name, provisioner);
 	provisioner->leftovers = &manager->leftovers;
 	provisioner->releases.keep = leftovers_keep;
@@ -362,6 +364,7 @@ manager_init(struct manager *manager)
 	workers_init(&manager->workers, manager->base, manager_n_workers(&conf->daemon));
 	workers_init(&manager->io_workers, manager->base, IO_WORKERS);
 	workers_init(&manager->name_workers, manager->base, 1);
+	workers_init(&manager->access_workers, manager->base, UINT_MAX);
 	parser_init(&manager->parser, &manager->workers);
 	r = auditor_init(&manager->auditor, manager->base, conf->daemon.audit_socket);
 	if (r)
@@ -522,7 +525,9 @@ manager_deinit(struct manager *manager)
 	workers_deinit(&manager->workers);
 	workers_deinit(&manager->io_workers);
 	workers_deinit(&manager->name_workers);
+	workers_deinit(&manager->access_workers);
 	backend_names_end();
+	backend_access_end();
 	orphans_free_scans(&manager->orphans);
 	who_deinit(&manager->who);
 	auditor_deinit(&manager->auditor);
@@ -581,6 +586,7 @@ manager_open(struct start *start, struct manager **ret_manager)
 	LIST_INIT(&manager->workers.list);
 	LIST_INIT(&manager->io_workers.list);
 	LIST_INIT(&manager->name_workers.list);
+	LIST_INIT(&manager->access_workers.list);
 	manager->auditor.fd = -1;
 	LIST_INIT(&manager->parser.parses);
 	LIST_INIT(&manager->parser.releases);

@@ -34,6 +34,7 @@ struct manager {
 	struct workers workers;
 	struct workers io_workers;	/* of those nobody else is held up */
 	struct workers name_workers;	/* of whom there is one: names in /dev/shm */
+	struct workers access_workers;	/* of whom there is any number: who may open what others write into */
 	struct auditor auditor;
 	struct parser parser;
 	struct provisioner provisioner;

@@ -74,7 +74,7 @@ provision_run_errands(struct provision *provision, enum backend_stage stage)
 		.fd = errand.fds[0],
 		.control_fd = errand.fds[1],
 		.third_fd = errand.fds[2],
-		.patience_seconds = errand.is_name ? BACKEND_NAME_SECONDS : stage == BACKEND_STAGE_USE ? USE_SECONDS : PATIENCE_SECONDS,
+		.patience_seconds = errand.is_name ? BACKEND_LOCK_SECONDS : stage == BACKEND_STAGE_USE ? USE_SECONDS : PATIENCE_SECONDS,
 		.uid = errand.is_name ? 0 : provision->definition->creator,
 		.done = provision_errand_done,
 	};

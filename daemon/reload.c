@@ -147,6 +147,18 @@ reload_finish(struct reload *reload)
 	reload_begin_next(reload);
 }
 
+/* Who may open what others have is changed by workers: in a moment, unless somebody holds them up, who is not waited for. */
+static bool
+reload_awaits_access(struct reload *reload)
+{
+	static const struct timeval soon = { .tv_usec = 2000 };
+
+	if (!reload->current->applies || !backend_access_changes())
+		return false;
+	timer_add(&reload->turn_event, &soon);
+	return true;
+}
+
 static void
 reload_on_turn(evutil_socket_t fd, short what, void *arg)
 {
@@ -157,10 +169,12 @@ reload_on_turn(evutil_socket_t fd, short what, void *arg)
 		if (reload_do_some(reload))
 			continue;
 		reload->at = 0;
-		if (++reload->phase == RELOAD_PHASE_N) {
-			reload_finish(reload);
+		if (reload->phase == RELOAD_PHASE_N - 1) {
+			if (!reload_awaits_access(reload))
+				reload_finish(reload);
 			return;
 		}
+		reload->phase++;
 	} while (clock_monotonic_ns() < until_ns);
 	reload_turn_soon(reload);
 }

@@ -9,6 +9,7 @@
 #include <linux/openat2.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 
 #include "base/base.h"
 
@@ -71,4 +72,15 @@ object_open(int dir_fd, const char *name, int flags)
 	if (fd < 0 && (errno == ENOSYS || errno == EPERM))
 		fd = openat(dir_fd, name, flags | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
+}
+
+int
+object_set_access(int fd, const void *list, size_t size, mode_t mode)
+{
+	int r = fsetxattr(fd, "system.posix_acl_access", list, size, 0) ? -errno : 0;
+
+	/* A tmpfs without lists has modes all the same. */
+	if (r == -EOPNOTSUPP && mode)
+		r = fchmod(fd, mode) ? -errno : 0;
+	return r;
 }

@@ -7,6 +7,7 @@
 #ifndef HOST_OBJECT_H
 #define HOST_OBJECT_H
 
+#include <stddef.h>
 #include <sys/stat.h>
 
 /*
@@ -26,5 +27,11 @@ int object_open_known(int dir_fd, const char *name, int flags);
 
 /* As openat(2), of what is in the directory itself. A descriptor, or a negative errno: -EXDEV where something is mounted there. */
 int object_open(int dir_fd, const char *name, int flags);
+
+/*
+ * Who may open what is open: the list, as the kernel has it (linux/posix_acl_xattr.h); or, where the file system has no lists, the mode,
+ * if that says the same: 0 where it does not. Waits for who writes there, as long as that may take. 0 or a negative errno.
+ */
+int object_set_access(int fd, const void *list, size_t size, mode_t mode);
 
 #endif

@@ -35,6 +35,7 @@ enum record_state {
 	RECORD_INTENT,			/* it is about to be made: it may be there or not */
 	RECORD_MADE,			/* it is there, or was, and closed: its pages are not whole yet, or it is on its way out */
 	RECORD_READY,			/* its contents are whole, and others may have it */
+	RECORD_LEAVING,			/* its name is being taken away, whoever has it */
 	RECORD_STATE_N
 };
 

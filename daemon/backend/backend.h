@@ -224,7 +224,17 @@ const struct backend *backend_of_row(const struct record_row *row);
 void backend_object_close(const struct backend *backend, struct backend_object *object);
 
 /* The patience with a worker that waits for a lock: given up, it would do the job all the same, at a time that nobody knows. */
-#define BACKEND_NAME_SECONDS	(365 * 24 * 3600)
+#define BACKEND_LOCK_SECONDS	(365 * 24 * 3600)
+
+/*
+ * Has these workers, of whom there may be any number, change who may open an object that others have. Without them that is done at
+ * once, and waits for who writes there.
+ */
+void backend_access_begin(struct workers *workers);
+/* Whether some are at that, and may be done in a moment. Those that are not are told in the log. */
+bool backend_access_changes(void);
+/* After those have ended. What was not done is done by the next start, where there is one. */
+void backend_access_end(void);
 
 /* Whether an object of this directory is one of ours. */
 #define BACKEND_SHM_DIR	"/dev/shm"

@@ -40,6 +40,7 @@ struct posix {
 	int dir_fd;			/* until it has its name: the one of all; else -1 */
 	uint64_t wanted_bytes;		/* that it is to have in the end */
 	char *unadmitted;		/* who may open it is not as it should be: why; or NULL */
+	struct posix_change *change;	/* a worker is at that */
 	bool is_promised;		/* it may not have all of them yet */
 	LIST_ENTRY(posix) promised_entry;	/* only then */
 	LIST_ENTRY(posix) named_entry;	/* as long as it has its name, or is to have it */
@@ -71,6 +72,7 @@ posix_free(struct posix *posix)
 		return NULL;
 	posix_keep(posix);
 	posix_leave_dir(posix);
+	posix_change_forget(posix->change);
 	free(posix->path);
 	free(posix->segment);
 	free(posix->unadmitted);
@@ -362,12 +364,13 @@ posix_admit(const struct backend_object *object, const struct definition *defini
 	/* Before others come, and before what is in it goes: a killed daemon's successor takes over only what is whole. */
 	int r = record_set_state(&posix->entry, definition ? RECORD_READY : RECORD_MADE);
 
+	free(take_ptr(posix->unadmitted));
 	if (r)
 		(void)snprintf(text, text_size, "%s cannot be entered in the record in state_dir: %s", posix->path, strerror(-r));
 	else
-		r = posix_access_set(object->fd, posix->path, definition, text, text_size);
-	free(posix->unadmitted);
-	posix->unadmitted = r ? strdup(text) : NULL;
+		r = posix_access_change(&posix->change, &posix->unadmitted, object->fd, posix->path, definition, text, text_size);
+	if (r)
+		posix->unadmitted = strdup(text);
 	return r;
 }
 
@@ -413,6 +416,9 @@ posix_check(const struct backend_object *object, char *text, size_t text_size)
 		    "more", posix->path);
 	else if (posix->unadmitted)
 		(void)snprintf(text, text_size, "%s", posix->unadmitted);
+	else if (posix_change_is_late(posix->change))
+		(void)snprintf(text, text_size, "who may open %s by name is not as it should be yet: somebody has been writing into it since "
+		    "then, and the kernel waits for that; `segmentctl who` tells who has it", posix->path);
 	else
 		return 0;
 	return BACKEND_E_CHANGED;

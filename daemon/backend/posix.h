@@ -15,11 +15,40 @@
 #define POSIX_DIR		BACKEND_SHM_DIR
 #define POSIX_PATH_SIZE		(sizeof(POSIX_DIR) + 256)
 
+#define POSIX_ACCESS_ENTRIES_MAX	(DEFINITION_ALLOW_MAX + 8)
+
+/* Who may open an object: as the kernel has it, in bytes of its own order. */
+struct posix_access {
+	mode_t mode;			/* that says the same; or 0 */
+	size_t size;
+	unsigned char list[4 + 8 * POSIX_ACCESS_ENTRIES_MAX];
+};
+
 /*
- * Has the object's access control list say what the definition says, or with NULL that only its owner, the daemon's uid, may
- * open it: in one step. 0, or a negative errno with a sentence, and nothing has changed.
+ * What the definition says, or with NULL that only its owner, the daemon's uid, may open it. 0 or a negative errno with a sentence.
  */
+int posix_access_make(int fd, const char *path, const struct definition *definition, struct posix_access *ret_access, char *text,
+    size_t text_size);
+/* Has the object have that, in one step; waits for who writes there. 0, or a negative errno with a sentence, and nothing has changed. */
+int posix_access_store(int fd, const char *path, const struct posix_access *access, char *text, size_t text_size);
+/* The sentence about such a result. Returns it. */
+int posix_access_tell(int r, const char *path, char *text, size_t text_size);
+/* Both of them. */
 int posix_access_set(int fd, const char *path, const struct definition *definition, char *text, size_t text_size);
+
+/* A change of it that waits for who writes there; NULL: there is none. */
+struct posix_change;
+
+/*
+ * As posix_access_set(), but where somebody else has the object a worker does it, as soon as it can be, and *reason, which is NULL, gets
+ * a sentence if it cannot be. Of several that were asked for the last one stays. 0: it is so, or a worker is at it.
+ */
+int posix_access_change(struct posix_change **change, char **reason, int fd, const char *path, const struct definition *definition,
+    char *text, size_t text_size);
+/* Whether that takes longer than nobody would notice. */
+bool posix_change_is_late(const struct posix_change *change);
+/* Nobody is told of it any more. Accepts NULL. */
+void posix_change_forget(struct posix_change *change);
 
 /* Makes the object that nobody can find, nor find anything wrong with: of its size, and ours alone. Waits for no lock. */
 int posix_make(const char *path, uint64_t map_bytes, int dir_fd, int *ret_fd, char *text, size_t text_size);

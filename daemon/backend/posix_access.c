@@ -15,18 +15,17 @@
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
 #include "base/base.h"
 #include "daemon/access.h"
 #include "daemon/backend/posix.h"
+#include "host/object.h"
 
-#define ENTRIES_MAX	(DEFINITION_ALLOW_MAX + 8)
 #define RIGHTS		6u		/* rw: what mode and allow are of */
 
 struct acl {
 	struct posix_acl_xattr_header header;
-	struct posix_acl_xattr_entry entries[ENTRIES_MAX];
+	struct posix_acl_xattr_entry entries[POSIX_ACCESS_ENTRIES_MAX];
 	size_t n;
 };
 
@@ -111,24 +110,30 @@ acl_mode(const struct acl *acl)
 }
 
 int
-posix_access_set(int fd, const char *path, const struct definition *definition, char *text, size_t text_size)
+posix_access_make(int fd, const char *path, const struct definition *definition, struct posix_access *ret_access, char *text,
+    size_t text_size)
 {
 	static const struct definition nobody = { .mode = 0600 };
 	struct acl acl;
 	struct stat status;
-	int r = 0;
 
 	if (fstat(fd, &status)) {
-		r = -errno;
+		int r = -errno;
+
 		(void)snprintf(text, text_size, "%s cannot be looked at: %s", path, strerror(-r));
 		return r;
 	}
 	acl_make(&acl, definition ? definition : &nobody, &status);
-	if (fsetxattr(fd, "system.posix_acl_access", &acl, sizeof(acl.header) + acl.n * sizeof(acl.entries[0]), 0))
-		r = -errno;
-	/* A tmpfs without lists has modes all the same. */
-	if (r == -EOPNOTSUPP && acl.n == 3)
-		r = fchmod(fd, acl_mode(&acl)) ? -errno : 0;
+	ret_access->mode = acl.n == 3 ? acl_mode(&acl) : 0;
+	ret_access->size = sizeof(acl.header) + acl.n * sizeof(acl.entries[0]);
+	static_assert(sizeof(ret_access->list) == sizeof(acl.header) + sizeof(acl.entries), "it is all of it");
+	memcpy(ret_access->list, &acl.header, ret_access->size);
+	return 0;
+}
+
+int
+posix_access_tell(int r, const char *path, char *text, size_t text_size)
+{
 	if (r == -EOPNOTSUPP)
 		(void)snprintf(text, text_size, "who may open %s by name cannot be said: an owner, a group or an allow that is not "
 		    "the daemon's own needs access control lists, which %s has not (the kernel's CONFIG_TMPFS_POSIX_ACL). "
@@ -137,4 +142,19 @@ posix_access_set(int fd, const char *path, const struct definition *definition, 
 		(void)snprintf(text, text_size, "who may open %s by name cannot be said: setting its access control list failed: "
 		    "%s", path, strerror(-r));
 	return r;
+}
+
+int
+posix_access_store(int fd, const char *path, const struct posix_access *access, char *text, size_t text_size)
+{
+	return posix_access_tell(object_set_access(fd, access->list, access->size, access->mode), path, text, text_size);
+}
+
+int
+posix_access_set(int fd, const char *path, const struct definition *definition, char *text, size_t text_size)
+{
+	struct posix_access access;
+	int r = posix_access_make(fd, path, definition, &access, text, text_size);
+
+	return r ? r : posix_access_store(fd, path, &access, text, text_size);
 }

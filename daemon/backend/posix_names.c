@@ -145,7 +145,7 @@ leaving_describe(struct leaving *leaving, int fd)
 		.fd = names.dir_fd,
 		.control_fd = posix_names_lock(names.dir_fd),
 		.third_fd = -1,
-		.patience_seconds = BACKEND_NAME_SECONDS,
+		.patience_seconds = BACKEND_LOCK_SECONDS,
 		.done = leaving_on_done,
 	};
 	(void)strcpy(job->name, leaving->path + sizeof(POSIX_DIR));
@@ -176,6 +176,8 @@ posix_names_leave(const char *path, int fd, struct record_entry *entry, bool was
 	leaving->was_named = was_named;
 	leaving->entry = *entry;
 	entry->record = NULL;
+	/* Where that cannot be written, who is killed now leaves one that is taken over, or removed once nobody has it. */
+	(void)record_set_state(&leaving->entry, RECORD_LEAVING);
 	workers_submit(names.workers, &leaving->job, false);
 	return true;
 }

@@ -40,6 +40,7 @@ enum job_kind {
 	JOB_NAMES = 19,			/* list the names of the fd's directory, into memory that is returned */
 	JOB_UNLINK = 20,		/* take job.name away in the fd's directory, if it is of job.file; the second fd is a lock, kept until then */
 	JOB_LINK = 21,			/* give the fd's object job.name in the second's directory; the third is a lock; it is returned, opened by name */
+	JOB_ADMIT = 22,			/* who may open the fd's object: the first length_bytes of the second's, or the mode limit_bytes */
 	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
 };
 
@@ -172,6 +173,7 @@ job_n_fds(uint32_t kind)
 	case JOB_SYNC:
 	case JOB_FILE_OPEN:
 	case JOB_UNLINK:
+	case JOB_ADMIT:
 		return 2;
 	default:
 		return 1;

@@ -77,3 +77,17 @@ link_remove(int dir_fd, const struct job *job, struct job_result *result)
 	result->flags |= JOB_NAME_OTHER;
 	return 0;
 }
+
+int
+link_admit(int fd, int list_fd, const struct job *job, struct job_result *result)
+{
+	unsigned char list[LINK_LIST_SIZE];
+	int r;
+
+	if (job->length_bytes > sizeof(list) || job->limit_bytes > 0777)
+		return link_fail(result, -EINVAL);
+	if (pread(list_fd, list, job->length_bytes, 0) != (ssize_t)job->length_bytes)
+		return link_fail(result, -EIO);
+	r = object_set_access(fd, list, job->length_bytes, (mode_t)job->limit_bytes);
+	return r ? link_fail(result, r) : 0;
+}

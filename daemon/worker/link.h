@@ -9,6 +9,8 @@
 #ifndef DAEMON_WORKER_LINK_H
 #define DAEMON_WORKER_LINK_H
 
+#define LINK_LIST_SIZE	4096		/* the most that a list may have, in bytes */
+
 #include <stdbool.h>
 
 #include "daemon/worker/job.h"
@@ -27,5 +29,8 @@ int link_make(int fd, int dir_fd, const struct job *job, struct job_result *resu
  * the result. 0, or a negative errno with a text.
  */
 int link_remove(int dir_fd, const struct job *job, struct job_result *result);
+
+/* JOB_ADMIT: object_set_access(). 0, or a negative errno with a text. */
+int link_admit(int fd, int list_fd, const struct job *job, struct job_result *result);
 
 #endif

@@ -277,6 +277,8 @@ do_job(struct worker *worker, const struct job *job, int *fds, struct job_result
 			return refuse(result, "a name in a directory is expected");
 		return job->kind == JOB_LINK ? link_make(owned, owned_control, job, result, ret_fd) :
 		    link_remove(owned, job, result);
+	case JOB_ADMIT:
+		return link_admit(owned, owned_control, job, result);
 	case JOB_REPAIR:
 		if (!job_has_range(job) || job->lock.on_death >= CONTROL_ON_DEATH_N ||
 		    job->lock.log_offset_bytes > INT64_MAX - GIB)

@@ -25,9 +25,13 @@
 #include "tests/system/suite.h"
 
 #define HELD		"/dev/shm/held"
+#define HELD_FD		100
 #define MISSING		77		/* what the holder ends with where the host has no such memory */
 #define DESK		RELOADING_SEGMENTS(RELOADING_SEGMENT("desk", ""))
-#define POSIX(name)	RELOADING_SEGMENT(name, "backend = \"posix\"; object = \"/" name "\"; required = false;")
+#define POSIX(name) \
+	"{ name = \"" name "\"; size = \"64KiB\"; mlock = false; backend = \"posix\"; object = \"/" name "\"; required = false; }"
+#define POSIX_MODE(name, mode) \
+	"{ name = \"" name "\"; size = \"64KiB\"; mlock = false; backend = \"posix\"; object = \"/" name "\"; mode = \"" mode "\"; }"
 #define DESK_AND(list)	RELOADING_SEGMENTS(RELOADING_SEGMENT("desk", "") ", " list)
 #define RULES(pattern)	DESK "orphans = ( { posix = \"" pattern "\"; after = \"1ms\"; action = \"remove\"; } );\n"
 
@@ -57,6 +61,13 @@ write_held(void *page)
 	int fd = open(HELD, O_RDWR | O_CLOEXEC);
 
 	(void)!pwrite(fd, page, 1, 0);
+	return NULL;
+}
+
+static void *
+write_object(void *page)
+{
+	(void)!pwrite(HELD_FD, page, 1, 0);
 	return NULL;
 }
 
@@ -103,15 +114,40 @@ hold(int control, void *arg)
 		(void)pause();
 }
 
+/* Likewise an object's own, whose name is told: as whoever may write it. */
 static void
-begin(struct harness_child *holder, const char *body)
+hold_object(int control, void *arg)
+{
+	struct uffd_msg told;
+	pthread_t writer;
+	int fd, object_fd;
+	void *page = page_that_never_comes(&fd);
+
+	harness_expect(control, "hold");
+	object_fd = open(arg, O_RDWR | O_CLOEXEC);
+	ck_assert_int_eq(dup3(object_fd, HELD_FD, O_CLOEXEC), HELD_FD);
+	ck_assert_int_eq(pthread_create(&writer, NULL, write_object, page), 0);
+	ck_assert_int_eq((int)read(fd, &told, sizeof(told)), (int)sizeof(told));
+	harness_say(control, "held");
+	for (;;)
+		(void)pause();
+}
+
+static void
+begin_with(struct harness_child *holder, void (*holds)(int control, void *arg), void *arg, const char *body)
 {
 	rig_enter_private_shm();
-	harness_child_start(holder, hold, NULL);
+	harness_child_start(holder, holds, arg);
 	(void)setenv("SEGMENTD_AUDIT", AUDIT_BUILT, 1);
 	harness_daemon_start(&daemon_, NULL, body);
 	if (poll(&(struct pollfd) { .fd = holder->pidfd, .events = POLLIN }, 1, 100) == 1)
 		harness_skip("userfaultfd(2) is not to be had here");
+}
+
+static void
+begin(struct harness_child *holder, const char *body)
+{
+	begin_with(holder, hold, NULL, body);
 }
 
 /* For a second, in which whoever waited for the directory would not. */
@@ -298,6 +334,46 @@ START_TEST(who_waits_for_a_killed_daemon_is_waited_for)
 }
 END_TEST
 
+static mode_t
+mode_of(const char *name)
+{
+	struct stat status;
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/dev/shm/%s", name);
+	ck_assert_int_eq(stat(path, &status), 0);
+	return status.st_mode & 07777;
+}
+
+/* Who may write an object keeps for as long as he likes who else may open it; of that one alone. */
+START_TEST(who_writes_an_object_holds_up_no_change_of_others)
+{
+	static char held[] = "/dev/shm/book";
+	struct harness_child holder = HARNESS_CHILD_NULL;
+	const char *text;
+
+	begin_with(&holder, hold_object, held, DESK_AND(POSIX_MODE("book", "0644") ", " POSIX_MODE("other", "0644")));
+	ck_assert_int_eq((int)mode_of("book"), 0644);
+	take_lock(&holder);
+	text = reloading_hangup(&daemon_, NULL, DESK_AND(POSIX_MODE("book", "0600") ", " POSIX_MODE("other", "0640")));
+	reloading_expect(text, "who may open /dev/shm/book by name is changed as soon as the kernel can");
+	expect_served();
+	ck_assert_int_eq((int)mode_of("other"), 0640);
+	ck_assert_int_eq((int)mode_of("book"), 0644);
+	/* The last of what was asked for stays. */
+	(void)reloading_hangup(&daemon_, NULL, DESK_AND(POSIX_MODE("book", "0666") ", " POSIX_MODE("other", "0640")));
+	(void)reloading_hangup(&daemon_, NULL, DESK_AND(POSIX_MODE("book", "0640") ", " POSIX_MODE("other", "0600")));
+	expect_served();
+	ck_assert_int_eq((int)mode_of("other"), 0600);
+	ck_assert_int_eq((int)mode_of("book"), 0644);
+	harness_child_kill(&holder);
+	while (mode_of("book") != 0640)
+		(void)sched_yield();
+	harness_daemon_stop(&daemon_);
+	ck_assert(!rig_exists("book") && !rig_exists("other"));
+}
+END_TEST
+
 /* Names stay then, and the next start knows whose they are. */
 START_TEST(who_holds_the_directory_holds_up_no_stop_for_ever)
 {
@@ -332,6 +408,7 @@ main(void)
 	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_other_segment);
 	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_start);
 	tcase_add_test(tcase, who_waits_for_a_killed_daemon_is_waited_for);
+	tcase_add_test(tcase, who_writes_an_object_holds_up_no_change_of_others);
 	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_stop_for_ever);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);

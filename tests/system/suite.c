@@ -38,9 +38,10 @@ suite_worker(const struct harness_daemon *daemon)
 	for (;;) {
 		size_t n = harness_children(daemon->pid, pids, BASE_ARRAY_SIZE(pids));
 
-		for (size_t i = 0; i < n; i++) {
-			if (suite_is_worker(pids[i]))
-				return pids[i];
+		/* One for names may have come before. */
+		while (n-- > 0) {
+			if (suite_is_worker(pids[n]))
+				return pids[n];
 		}
 		harness_assert(clock_monotonic_ns() < deadline, "no worker came");
 		(void)poll(NULL, 0, 1);		/* a child of another process gives no event */

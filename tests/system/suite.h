@@ -11,7 +11,7 @@
 
 /* Whether it is a worker already, and no longer the daemon's memory on its way to exec. */
 bool suite_is_worker(pid_t pid);
-/* A worker process of the daemon: waits until there is one. */
+/* The worker process of the daemon that came last: waits until there is one. */
 pid_t suite_worker(const struct harness_daemon *daemon);
 /* Its only worker stands still from here on. The daemon kills it after 10 seconds. */
 pid_t suite_worker_stop(const struct harness_daemon *daemon);
