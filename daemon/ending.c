@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "daemon/ending.h"
+#include "daemon/leftovers.h"
 #include "daemon/log.h"
 #include "daemon/timer.h"
 #include "systemd/notify.h"
@@ -23,10 +24,9 @@ ending_on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	static const struct timeval delay = { .tv_sec = TICK_SECONDS };
 	struct ending *ending = arg;
-
 	bool runs_errands = provisioner_runs_errands(ending->provisioner);
 
-	if (!runs_errands && !backend_names_leave()) {
+	if (!runs_errands && !backend_names_wait()) {
 		(void)event_base_loopbreak(ending->base);
 		return;
 	}
@@ -69,8 +69,9 @@ ending_begin(struct ending *ending, struct event_base *base, struct registry *re
 			continue;
 		segment_remove(segment, true);
 	}
+	leftovers_leave_names(registry->host.provisioner->leftovers);
 	/* Also of segments that were removed before. */
-	if (!provisioner_runs_errands(registry->host.provisioner) && !backend_names_leave())
+	if (!provisioner_runs_errands(registry->host.provisioner) && !backend_names_wait())
 		return false;
 	*ending = (struct ending) {
 		.base = base,

@@ -176,6 +176,11 @@ leftover_prove(struct leftover *leftover, bool may_return, char *text, size_t te
 		leftover_open(leftover);
 		return LEFTOVERS_E_OPENING;
 	}
+	/* Who was killed while he asked by a lease whether anybody has it has that for a moment more. */
+	if (r == -EAGAIN && leftovers_are_fresh(leftover->leftovers)) {
+		leftovers_set_wait(leftover->leftovers, WAIT_MS);
+		return LEFTOVERS_E_OPENING;
+	}
 	if (r <= 0)
 		return r;
 	if (r == BACKEND_E_GONE && may_return && (leftover->leftovers->is_settling || leftovers_are_fresh(leftover->leftovers))) {

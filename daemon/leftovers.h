@@ -70,6 +70,8 @@ enum {
 
 int leftovers_init(struct leftovers *leftovers, struct event_base *base, struct kernelcount *kernelcount,
     struct releases *releases);
+/* At the end, while the loop goes on: those whose names workers take away are let go. Accepts NULL. */
+void leftovers_leave_names(struct leftovers *leftovers);
 /* The names of those that are kept go, as all others' do at the end: who has them keeps the memory. */
 void leftovers_deinit(struct leftovers *leftovers);
 

@@ -201,6 +201,40 @@ leftovers_remove(struct leftover *leftover, const char *why)
 	leftovers_ask(leftovers);
 }
 
+/* Nobody waits for an answer any more. */
+static void
+leftovers_ask_no_more(struct leftovers *leftovers)
+{
+	struct leftover *leftover;
+
+	if (!leftovers->removal)
+		return;
+	auditor_cancel(&leftovers->question);
+	free(take_ptr(leftovers->removal));
+	TAILQ_FOREACH(leftover, &leftovers->list, list_entry)
+		leftover->is_leaving = leftover->is_asked = false;
+}
+
+void
+leftovers_leave_names(struct leftovers *leftovers)
+{
+	struct leftover *leftover, *next;
+	char text[FINDINGS_TEXT_SIZE];
+
+	if (!leftovers || !leftovers->registry)
+		return;
+	leftovers_ask_no_more(leftovers);
+	for (leftover = TAILQ_FIRST(&leftovers->list); leftover; leftover = next) {
+		const struct backend *backend = backend_of_row(&leftover->entry.row);
+
+		next = TAILQ_NEXT(leftover, list_entry);
+		if (!backend || !(backend->features & BACKEND_LINKED) || leftover_prove(leftover, false, text, sizeof(text)))
+			continue;
+		holding_release(&leftover->holding, leftovers->releases, false);
+		leftover_free(leftover);
+	}
+}
+
 void
 leftovers_remove_deinit(struct leftovers *leftovers)
 {
@@ -211,8 +245,8 @@ leftovers_remove_deinit(struct leftovers *leftovers)
 		const struct backend *backend = backend_of_row(&leftover->entry.row);
 
 		next = TAILQ_NEXT(leftover, list_entry);
-		/* What workers would have to open stays in the record, for the next start. */
-		if (!backend || !(backend->features & BACKEND_DURABLE))
+		/* What workers would have to open, or to rid of its name, stays in the record, for the next start. */
+		if (!backend || !(backend->features & (BACKEND_DURABLE | BACKEND_LINKED)))
 			(void)leftover_prove(leftover, false, text, sizeof(text));
 	}
 	free(take_ptr(leftovers->removal));

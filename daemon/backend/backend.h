@@ -248,6 +248,8 @@ bool backend_has_object(const char *name);
 void backend_names_begin(struct workers *workers, int lock_fd, void (*on_gone)(void *arg), void *arg);
 /* Whether some are on their way out. */
 bool backend_names_leave(void);
+/* Likewise, or in. */
+bool backend_names_wait(void);
 /* Whether no worker of an earlier daemon's is at a name any more: until then nothing is begun here, and nothing is what it seems. */
 bool backend_names_are_settled(void);
 /* After the workers have ended: what was not done is left to the record, and so is then what else has a name. */

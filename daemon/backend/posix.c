@@ -333,6 +333,7 @@ posix_errand_done(struct backend_object *object, const struct job_result *result
 {
 	struct posix *posix = object->own;
 
+	posix_names_get_on();
 	posix_leave_dir(posix);
 	if (*fd < 0)
 		return 0;

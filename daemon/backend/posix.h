@@ -62,6 +62,8 @@ int posix_find_proved(const struct record_row *row, const char *path, int *ret_f
 /* The directory's descriptor, one for all, or a negative errno; whoever had it says when it is of no use any more. */
 int posix_names_enter_dir(void);
 void posix_names_leave_dir(void);
+/* One has been given: whoever keeps the lock does so no longer. */
+void posix_names_get_on(void);
 
 /*
  * Has the name taken away that leads to what is open, with its row, which is taken over then. False: it is to be done at once, since

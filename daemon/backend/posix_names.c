@@ -29,6 +29,7 @@
 #include "daemon/timer.h"
 
 #define SETTLE_MS	100		/* between two looks whether the workers of an earlier daemon have ended */
+#define LATE_S		2		/* without any progress, it is told that names wait */
 #define TRIES_MAX	3		/* of one removal whose workers are killed */
 
 /* A name on its way out. */
@@ -52,8 +53,41 @@ static struct {
 	bool keeps;			/* names stay as they are, with their rows */
 	int dir_fd;			/* one for all who are to have a name, or are to lose it */
 	unsigned n_dir_users;
+	unsigned n_done, n_done_before;	/* by now, and at the last look at how they get on */
+	struct event late_event;	/* the next one, as long as some wait */
+	bool is_told;			/* that they wait */
 	LIST_HEAD(, leaving) list;
 } names = { .lock_fd = -1, .dir_fd = -1, .list = LIST_HEAD_INITIALIZER(names.list) };
+
+static bool
+names_wait(void)
+{
+	return names.is_unsettled || names.n_dir_users > 0;
+}
+
+static void
+names_look_later(void)
+{
+	static const struct timeval later = { .tv_sec = LATE_S };
+
+	names.n_done_before = names.n_done;
+	if (names.workers && names_wait() && !evtimer_pending(&names.late_event, NULL))
+		timer_add(&names.late_event, &later);
+}
+
+static void
+names_on_late(evutil_socket_t fd, short what, void *arg)
+{
+	bool is_late = names_wait() && names.n_done == names.n_done_before;
+
+	if (is_late && !names.is_told)
+		log_write(MESSAGE_NAMES_WAIT, NULL, "names in " POSIX_DIR " can be neither given nor taken away at the moment: somebody keeps the "
+		    "directory's lock, by removing a file there that is being written; POSIX segments that come or go wait for that");
+	if (!is_late && names.is_told)
+		log_write(MESSAGE_NAMES_GO_ON, NULL, "names in " POSIX_DIR " are given and taken away again");
+	names.is_told = is_late;
+	names_look_later();
+}
 
 int
 posix_names_enter_dir(void)
@@ -62,7 +96,8 @@ posix_names_enter_dir(void)
 		names.dir_fd = open(POSIX_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (names.dir_fd < 0)
 		return -errno;
-	names.n_dir_users++;
+	if (names.n_dir_users++ == 0)
+		names_look_later();
 	return names.dir_fd;
 }
 
@@ -71,6 +106,12 @@ posix_names_leave_dir(void)
 {
 	if (--names.n_dir_users == 0)
 		close_fd(&names.dir_fd);
+}
+
+void
+posix_names_get_on(void)
+{
+	names.n_done++;
 }
 
 static void
@@ -104,6 +145,7 @@ leaving_on_done(struct workers_job *job, const struct workers_outcome *outcome)
 	struct leaving *leaving = BASE_CONTAINER_OF(job, struct leaving, job);
 	int r = outcome->error ? outcome->error : -ECANCELED;
 
+	posix_names_get_on();
 	/* It is dead, and does nothing any more. */
 	if (!outcome->result && ++leaving->n_tries < TRIES_MAX) {
 		workers_submit(names.workers, job, true);
@@ -225,8 +267,10 @@ backend_names_begin(struct workers *workers, int lock_fd, void (*on_gone)(void *
 	names.on_gone = on_gone;
 	names.arg = arg;
 	names.keeps = false;
+	(void)evtimer_assign(&names.late_event, workers->base, names_on_late, NULL);
 	if (names_settle())
 		return;
+	names_look_later();
 	/* What is asked for is kept in their queue. */
 	workers_set_max(workers, 0);
 	(void)evtimer_assign(&names.settle_event, workers->base, names_on_settle, NULL);
@@ -237,6 +281,12 @@ bool
 backend_names_are_settled(void)
 {
 	return !names.is_unsettled;
+}
+
+bool
+backend_names_wait(void)
+{
+	return names_wait();
 }
 
 bool
@@ -251,11 +301,13 @@ backend_names_end(void)
 	struct leaving *leaving;
 
 	/* Who has the lock still would have us wait for it, too. */
-	names.keeps = names.is_unsettled || !LIST_EMPTY(&names.list);
+	names.keeps = names_wait();
 	while ((leaving = LIST_FIRST(&names.list)))
 		leaving_free(leaving);
 	if (event_initialized(&names.settle_event))
 		(void)event_del(&names.settle_event);
+	if (event_initialized(&names.late_event))
+		(void)event_del(&names.late_event);
 	close_fd(&names.lock_fd);
 	names.is_unsettled = false;
 	names.workers = NULL;

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -25,6 +26,7 @@
 #include "host/process.h"
 
 #define MARK_TRIES	100
+#define LEASE_MS	1000
 #define NEW_SUFFIX	FINDINGS_MARK_SUFFIX ".new"
 
 /* Where it is. */
@@ -310,6 +312,19 @@ place_was_cut(const struct mark *mark, const struct stat *st, const struct job *
 	    mark->size_bytes == job->limit_bytes && mark_read_boot("", boot) == 0 && !mark_is_clean(mark, boot);
 }
 
+/* A daemon that was killed while it asked by a lease whether anybody has it, or one that does so now, has that for a moment. */
+static int
+place_reopen(int look_fd, int *ret_fd)
+{
+	int r = procfd_reopen(look_fd, O_RDWR | O_NONBLOCK, ret_fd);
+
+	for (unsigned i = 0; r == -EAGAIN && i < LEASE_MS; i++) {
+		(void)poll(NULL, 0, 1);
+		r = procfd_reopen(look_fd, O_RDWR | O_NONBLOCK, ret_fd);
+	}
+	return r;
+}
+
 static int
 place_take(const struct place *place, const struct stat *st, int look_fd, int mark_fd, const struct job *job, int *ret_fd)
 {
@@ -327,7 +342,7 @@ place_take(const struct place *place, const struct stat *st, int look_fd, int ma
 		    job->limit_bytes);
 		return -EFBIG;
 	}
-	r = procfd_reopen(look_fd, O_RDWR | O_NONBLOCK, &fd);
+	r = place_reopen(look_fd, &fd);
 	if (r)
 		return place_fail(place, r, "cannot be opened by the daemon's uid %u: %s", (unsigned)geteuid(), strerror(-r));
 	if ((was_enlarged || was_cut) && ftruncate(fd, (off_t)job->limit_bytes))

@@ -264,6 +264,7 @@ START_TEST(who_holds_the_directory_holds_up_no_other_segment)
 	take_lock(&holder);
 	(void)reloading_hangup(&daemon_, NULL, DESK_AND(POSIX("late")));
 	expect_served();
+	harness_daemon_await_log(&daemon_, "names in /dev/shm can be neither given nor taken away at the moment");
 	expect_state(&conn, "late", PROTOCOL_PROVISIONING);
 	(void)reloading_hangup(&daemon_, NULL, DESK_AND(POSIX("book")));
 	expect_served();
@@ -271,6 +272,7 @@ START_TEST(who_holds_the_directory_holds_up_no_other_segment)
 	ck_assert_uint_eq(rig_inode("book"), inode);
 	harness_child_kill(&holder);
 	suite_ready(&conn, "book");
+	harness_daemon_await_log(&daemon_, "names in /dev/shm are given and taken away again");
 	ck_assert_uint_ne(rig_inode("book"), inode);
 	ck_assert(!rig_exists("late"));
 	harness_close(&conn);
