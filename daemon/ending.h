@@ -19,8 +19,8 @@ struct ending {
 };
 
 /*
- * Removes the segments whose contents are kept, and those of such names. Nobody is served any more. False: there is nothing to wait for. True: the loop
- * goes on, and is broken when all is done, or has taken too long.
+ * Removes the segments whose contents are kept, and those of such names. Nobody is served any more. False: there is nothing to wait
+ * for. True: the loop goes on, and is broken when all is done, or has taken too long.
  */
 bool ending_begin(struct ending *ending, struct event_base *base, struct registry *registry);
 void ending_deinit(struct ending *ending);

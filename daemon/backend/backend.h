@@ -44,7 +44,10 @@ struct backend_object {
 
 #define BACKEND_OBJECT_NULL	{ .fd = -1, .shm_id = -1 }
 
-/* What may wait for a disk, or for the lock of a directory, is done by a worker, on the way to an object that is ready, and on its way out. */
+/*
+ * What may wait for a disk, or for the lock of a directory, is done by a worker, on the way to an object that is ready, and on its
+ * way out.
+ */
 enum backend_stage {
 	BACKEND_STAGE_OPEN,		/* before there is an object, or before it has its name */
 	BACKEND_STAGE_USE,		/* before anybody has it */

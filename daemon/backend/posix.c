@@ -419,7 +419,7 @@ posix_check(const struct backend_object *object, char *text, size_t text_size)
 		(void)snprintf(text, text_size, "%s", posix->unadmitted);
 	else if (posix_change_is_late(posix->change))
 		(void)snprintf(text, text_size, "who may open %s by name is not as it should be yet: somebody has been writing into it since "
-		    "then, and the kernel waits for that; `segmentctl who` tells who has it", posix->path);
+		    "then, and the kernel waits for that; `segmentctl show %s` tells who has it", posix->path, posix->segment);
 	else
 		return 0;
 	return BACKEND_E_CHANGED;

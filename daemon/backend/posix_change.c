@@ -196,7 +196,7 @@ change_tell_late(struct posix_change *change)
 {
 	if (change->owner && !change->is_told)
 		log_write(MESSAGE_SEGMENT_OPEN, NULL, "who may open %s by name is changed as soon as the kernel can: somebody has been writing "
-		    "into it for longer than %u ms, and it is open to whom it was open before; `segmentctl who` tells who has it", change->path,
+		    "into it for longer than %u ms, and it is open to whom it was open before; `segmentctl show` tells who has it", change->path,
 		    (unsigned)(LATE_NS / NS_PER_MS));
 	change->is_told = true;
 }

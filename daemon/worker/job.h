@@ -38,8 +38,8 @@ enum job_kind {
 	JOB_DISCARD = 17,		/* read a connection's next message away, with what came along */
 	JOB_EMPTY = 18,			/* likewise those of connections that were shut down, JOB_MANY_MAX at most, until it takes long */
 	JOB_NAMES = 19,			/* list the names of the fd's directory, into memory that is returned */
-	JOB_UNLINK = 20,		/* take job.name away in the fd's directory, if it is of job.file; the second fd is a lock, kept until then */
-	JOB_LINK = 21,			/* give the fd's object job.name in the second's directory; the third is a lock; it is returned, opened by name */
+	JOB_UNLINK = 20,		/* take job.name away in the fd's directory, if it is of job.file; the second fd: a lock, kept until then */
+	JOB_LINK = 21,			/* give the fd's object job.name in the second's directory, and return it by that; the third: a lock */
 	JOB_ADMIT = 22,			/* who may open the fd's object: the first length_bytes of the second's, or the mode limit_bytes */
 	JOB_CANCEL = 32,		/* the job of this id, while it is being done, is of no use any more: no fds, no result */
 };
