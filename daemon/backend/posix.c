@@ -39,8 +39,7 @@ struct posix {
 	int fd;				/* the object's, to ask by; -1: its name is given up */
 	int dir_fd;			/* until it has its name: the one of all; else -1 */
 	uint64_t wanted_bytes;		/* that it is to have in the end */
-	char *unadmitted;		/* who may open it is not as it should be: why; or NULL */
-	struct posix_change *change;	/* a worker is at that */
+	struct posix_admission admission;
 	bool is_promised;		/* it may not have all of them yet */
 	LIST_ENTRY(posix) promised_entry;	/* only then */
 	LIST_ENTRY(posix) named_entry;	/* as long as it has its name, or is to have it */
@@ -72,10 +71,9 @@ posix_free(struct posix *posix)
 		return NULL;
 	posix_keep(posix);
 	posix_leave_dir(posix);
-	posix_change_forget(posix->change);
+	posix_admission_deinit(&posix->admission);
 	free(posix->path);
 	free(posix->segment);
-	free(posix->unadmitted);
 	free(posix);
 	return NULL;
 }
@@ -204,6 +202,7 @@ posix_new(const char *segment, const char *object)
 	posix->segment = strdup(segment);
 	if (asprintf(&posix->path, "%s%s", POSIX_DIR, object) < 0)
 		posix->path = NULL;
+	posix->admission = (struct posix_admission) { .segment = posix->segment, .path = posix->path };
 	return posix->segment && posix->path ? posix : posix_free(posix);
 }
 
@@ -365,13 +364,11 @@ posix_admit(const struct backend_object *object, const struct definition *defini
 	/* Before others come, and before what is in it goes: a killed daemon's successor takes over only what is whole. */
 	int r = record_set_state(&posix->entry, definition ? RECORD_READY : RECORD_MADE);
 
-	free(take_ptr(posix->unadmitted));
-	if (r)
-		(void)snprintf(text, text_size, "%s cannot be entered in the record in state_dir: %s", posix->path, strerror(-r));
-	else
-		r = posix_access_change(&posix->change, &posix->unadmitted, object->fd, posix->path, definition, text, text_size);
-	if (r)
-		posix->unadmitted = strdup(text);
+	if (r == 0)
+		return posix_admission_change(&posix->admission, object->fd, definition, text, text_size);
+	(void)snprintf(text, text_size, "%s cannot be entered in the record in state_dir: %s", posix->path, strerror(-r));
+	free(posix->admission.reason);
+	posix->admission.reason = strdup(text);
 	return r;
 }
 
@@ -415,9 +412,9 @@ posix_check(const struct backend_object *object, char *text, size_t text_size)
 	else if (status.st_nlink == 0)
 		(void)snprintf(text, text_size, "somebody has removed %s: who has it keeps it, and programs do not find it any "
 		    "more", posix->path);
-	else if (posix->unadmitted)
-		(void)snprintf(text, text_size, "%s", posix->unadmitted);
-	else if (posix_change_is_late(posix->change))
+	else if (posix->admission.reason)
+		(void)snprintf(text, text_size, "%s", posix->admission.reason);
+	else if (posix_admission_is_late(&posix->admission))
 		(void)snprintf(text, text_size, "who may open %s by name is not as it should be yet: somebody has been writing into it since "
 		    "then, and the kernel waits for that; `segmentctl show %s` tells who has it", posix->path, posix->segment);
 	else

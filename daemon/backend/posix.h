@@ -36,19 +36,22 @@ int posix_access_tell(int r, const char *path, char *text, size_t text_size);
 /* Both of them. */
 int posix_access_set(int fd, const char *path, const struct definition *definition, char *text, size_t text_size);
 
-/* A change of it that waits for who writes there; NULL: there is none. */
-struct posix_change;
+/* Of an object: who may open it, as far as that is not what it should be. */
+struct posix_admission {
+	const char *segment, *path;	/* the object's own */
+	struct posix_change *change;	/* a worker is at it; or NULL */
+	char *reason;			/* why it cannot be; or NULL */
+};
 
 /*
- * As posix_access_set(), but where somebody else has the object a worker does it, as soon as it can be, and *reason, which is NULL, gets
- * a sentence if it cannot be. Of several that were asked for the last one stays. 0: it is so, or a worker is at it.
+ * As posix_access_set(), but where somebody else has the object a worker does it, as soon as it can be, and if it cannot be there is a
+ * reason. Of several that were asked for the last one stays. 0: it is so, or a worker is at it.
  */
-int posix_access_change(struct posix_change **change, char **reason, int fd, const char *path, const struct definition *definition,
-    char *text, size_t text_size);
+int posix_admission_change(struct posix_admission *admission, int fd, const struct definition *definition, char *text, size_t text_size);
 /* Whether that takes longer than nobody would notice. */
-bool posix_change_is_late(const struct posix_change *change);
-/* Nobody is told of it any more. Accepts NULL. */
-void posix_change_forget(struct posix_change *change);
+bool posix_admission_is_late(const struct posix_admission *admission);
+/* The object goes: nobody is told of it any more. */
+void posix_admission_deinit(struct posix_admission *admission);
 
 /* Makes the object that nobody can find, nor find anything wrong with: of its size, and ours alone. Waits for no lock. */
 int posix_make(const char *path, uint64_t map_bytes, int dir_fd, int *ret_fd, char *text, size_t text_size);

@@ -30,9 +30,7 @@ struct posix_change {
 	unsigned n_tries;
 	uint64_t begun_ns;
 	bool is_told;			/* that it is late */
-	char *path;
-	struct posix_change **owner;	/* the object's pointer to this; NULL: it has gone */
-	char **reason;			/* the object's, likewise */
+	struct posix_admission *admission;	/* NULL: the object has gone */
 	LIST_ENTRY(posix_change) list_entry;
 };
 
@@ -44,12 +42,11 @@ static struct {
 static void
 change_free(struct posix_change *change)
 {
-	if (change->owner)
-		*change->owner = NULL;
+	if (change->admission)
+		change->admission->change = NULL;
 	LIST_REMOVE(change, list_entry);
 	close_fd(&change->job.fd);
 	close_fd(&change->job.control_fd);
-	free(change->path);
 	free(change);
 }
 
@@ -78,14 +75,16 @@ change_submit(struct posix_change *change, const struct posix_access *access)
 static void
 change_fail(struct posix_change *change, int r)
 {
+	struct posix_admission *admission = change->admission;
 	char text[FINDINGS_TEXT_SIZE];
 
-	if (!change->reason)
+	if (!admission)
 		return;
-	(void)posix_access_tell(r, change->path, text, sizeof(text));
-	log_write(MESSAGE_SEGMENT_OPEN, &(struct log_about) { .error = r }, "%s; it is open to whom it was open before", text);
-	free(*change->reason);
-	*change->reason = strdup(text);
+	(void)posix_access_tell(r, admission->path, text, sizeof(text));
+	log_write(MESSAGE_SEGMENT_OPEN, &(struct log_about) { .segment = admission->segment, .error = r },
+	    "segment '%s': %s; without us it is open to whom it was open before", admission->segment, text);
+	free(admission->reason);
+	admission->reason = strdup(text);
 }
 
 static void
@@ -111,7 +110,7 @@ change_on_done(struct workers_job *job, const struct workers_outcome *outcome)
 }
 
 static struct posix_change *
-change_new(int fd, const char *path)
+change_new(struct posix_admission *admission, int fd)
 {
 	struct posix_change *change = calloc(1, sizeof(*change));
 
@@ -119,13 +118,21 @@ change_new(int fd, const char *path)
 		return NULL;
 	change->begun_ns = clock_monotonic_ns();
 	change->job.control_fd = change->job.third_fd = -1;
-	change->path = strdup(path);
 	change->job.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	LIST_INSERT_HEAD(&changes.list, change, list_entry);
-	if (change->path && change->job.fd >= 0)
-		return change;
-	change_free(change);
-	return NULL;
+	if (change->job.fd < 0) {
+		change_free(change);
+		return NULL;
+	}
+	change->admission = admission;
+	admission->change = change;
+	return change;
+}
+
+static bool
+change_is_late(const struct posix_change *change)
+{
+	return clock_monotonic_ns() - change->begun_ns > LATE_NS;
 }
 
 /* As long as we have the lease nobody else gets to open it, and so to write. */
@@ -142,50 +149,55 @@ change_at_once(int fd, const char *path, const struct posix_access *access, char
 	return r;
 }
 
+/* 0: a worker is to do it; or a negative errno with a sentence. */
+static int
+change_begin(struct posix_admission *admission, int fd, const struct posix_access *access, char *text, size_t text_size)
+{
+	struct posix_change *change = change_new(admission, fd);
+	int r = change ? change_submit(change, access) : -ENOMEM;
+
+	if (r && change)
+		change_free(change);
+	return posix_access_tell(r, admission->path, text, text_size);
+}
+
 int
-posix_access_change(struct posix_change **change, char **reason, int fd, const char *path, const struct definition *definition,
-    char *text, size_t text_size)
+posix_admission_change(struct posix_admission *admission, int fd, const struct definition *definition, char *text, size_t text_size)
 {
 	struct posix_access access;
-	int r = posix_access_make(fd, path, definition, &access, text, text_size);
+	int r = posix_access_make(fd, admission->path, definition, &access, text, text_size);
 
-	if (r)
-		return r;
-	if (*change && workers_cancel(&(*change)->job))
-		change_free(*change);
-	if (*change) {
-		(*change)->next = access;
-		(*change)->has_next = true;
-		return 0;
+	if (r == 0 && admission->change && workers_cancel(&admission->change->job))
+		change_free(admission->change);
+	if (r == 0 && admission->change) {
+		admission->change->next = access;
+		admission->change->has_next = true;
+	} else if (r == 0) {
+		r = change_at_once(fd, admission->path, &access, text, text_size);
+		if (r == -EAGAIN)
+			r = change_begin(admission, fd, &access, text, text_size);
 	}
-	r = change_at_once(fd, path, &access, text, text_size);
-	if (r != -EAGAIN)
-		return r;
-	*change = change_new(fd, path);
-	r = *change ? change_submit(*change, &access) : -ENOMEM;
-	if (r) {
-		if (*change)
-			change_free(*change);
-		return posix_access_tell(r, path, text, text_size);
-	}
-	(*change)->owner = change;
-	(*change)->reason = reason;
-	return 0;
+	free(admission->reason);
+	admission->reason = r ? strdup(text) : NULL;
+	return r;
 }
 
 bool
-posix_change_is_late(const struct posix_change *change)
+posix_admission_is_late(const struct posix_admission *admission)
 {
-	return change && clock_monotonic_ns() - change->begun_ns > LATE_NS;
+	return admission->change && change_is_late(admission->change);
 }
 
 void
-posix_change_forget(struct posix_change *change)
+posix_admission_deinit(struct posix_admission *admission)
 {
+	struct posix_change *change = admission->change;
+
+	free(take_ptr(admission->reason));
 	if (!change)
 		return;
-	change->owner = NULL;
-	change->reason = NULL;
+	change->admission = NULL;
+	admission->change = NULL;
 	if (workers_cancel(&change->job))
 		change_free(change);
 }
@@ -194,10 +206,13 @@ posix_change_forget(struct posix_change *change)
 static void
 change_tell_late(struct posix_change *change)
 {
-	if (change->owner && !change->is_told)
-		log_write(MESSAGE_SEGMENT_OPEN, NULL, "who may open %s by name is changed as soon as the kernel can: somebody has been writing "
-		    "into it for longer than %u ms, and it is open to whom it was open before; `segmentctl show` tells who has it", change->path,
-		    (unsigned)(LATE_NS / NS_PER_MS));
+	const struct posix_admission *admission = change->admission;
+
+	if (admission && !change->is_told)
+		log_write(MESSAGE_SEGMENT_OPEN, &(struct log_about) { .segment = admission->segment }, "segment '%s': who may open %s by name is "
+		    "changed as soon as the kernel can: somebody has been writing into it for longer than %u ms, and it is open to whom it was "
+		    "open before; `segmentctl show %s` tells who has it", admission->segment, admission->path, (unsigned)(LATE_NS / NS_PER_MS),
+		    admission->segment);
 	change->is_told = true;
 }
 
@@ -208,7 +223,7 @@ backend_access_changes(void)
 	bool changes_soon = false;
 
 	LIST_FOREACH(change, &changes.list, list_entry) {
-		if (posix_change_is_late(change))
+		if (change_is_late(change))
 			change_tell_late(change);
 		else
 			changes_soon = true;
