@@ -376,6 +376,8 @@ reload_carry_out(struct reload *reload, struct segment *segment, struct definiti
 		else if (r)
 			reload_step_fail(step, r);
 	}
+	if (segment)
+		segment_readmit(segment);
 }
 
 static bool

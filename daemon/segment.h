@@ -269,6 +269,8 @@ void segment_ask_again(struct segment *segment);	/* somebody has it whom nothing
  */
 int segment_admit(struct segment *segment, const struct definition *definition, char *text, size_t text_size);
 void segment_admit_or_tell(struct segment *segment);
+/* Tries that again, if it could not be done the last time. */
+void segment_readmit(struct segment *segment);
 
 /* Its row, with all that there is to say of it, as of one in that state. 0 or a negative errno. */
 int segment_enter_row(struct segment *segment, enum protocol_state state);

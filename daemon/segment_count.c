@@ -60,6 +60,15 @@ segment_admit_or_tell(struct segment *segment)
 		    "open before", name, text);
 }
 
+void
+segment_readmit(struct segment *segment)
+{
+	const struct holding *holding = &segment->holding;
+
+	if (segment->state == PROTOCOL_READY && holding->backend->is_admitted && !holding->backend->is_admitted(&holding->object))
+		segment_admit_or_tell(segment);
+}
+
 /* That are at its pages: they have it, too, by the kernel's count. One that has just begun, or ended, may be one too many. */
 static uint32_t
 segment_n_workers(const struct segment *segment)

@@ -150,6 +150,8 @@ struct backend {
 	 */
 	int (*admit)(const struct backend_object *object, const struct definition *definition, char *text,
 	    size_t text_size);
+	/* Whether that is so, or a worker is at it. NULL where admit is. */
+	bool (*is_admitted)(const struct backend_object *object);
 
 	/*
 	 * What others did to it, behind our back. 0; BACKEND_E_CHANGED, or a negative errno: it cannot be used any more; both

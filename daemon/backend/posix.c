@@ -372,6 +372,14 @@ posix_admit(const struct backend_object *object, const struct definition *defini
 	return r;
 }
 
+static bool
+posix_is_admitted(const struct backend_object *object)
+{
+	const struct posix *posix = object->own;
+
+	return !posix->admission.reason;
+}
+
 /* The bytes that were given back of those it had. */
 static uint64_t
 posix_punched_bytes(struct posix *posix, const struct stat *status)
@@ -523,6 +531,7 @@ const struct backend backend_posix = {
 	.inquired = posix_inquired,
 	.room = posix_room,
 	.admit = posix_admit,
+	.is_admitted = posix_is_admitted,
 	.check = posix_check,
 	.reset = posix_reset,
 	.open = backend_open_fd,

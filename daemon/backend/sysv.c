@@ -43,6 +43,7 @@ struct sysv {
 	bool is_private;
 	uint32_t gid, mode;
 	bool is_open;			/* to whom the definition names */
+	bool is_unadmitted;		/* it could not be made so for whom it was to be, the last time */
 	bool is_locked;
 };
 
@@ -503,6 +504,7 @@ sysv_admit(const struct backend_object *object, const struct definition *definit
 	/* Before others come, and before what is in it goes: a killed daemon's successor takes over only what is whole. */
 	int r = record_set_state(&sysv->entry, definition ? RECORD_READY : RECORD_MADE);
 
+	sysv->is_unadmitted = true;
 	if (r)
 		return sysv_fail_record(r, text, text_size);
 	if (definition) {
@@ -519,7 +521,16 @@ sysv_admit(const struct backend_object *object, const struct definition *definit
 	sysv->gid = shm.shm_perm.gid;
 	sysv->mode = shm.shm_perm.mode;
 	sysv->is_open = definition != NULL;
+	sysv->is_unadmitted = false;
 	return 0;
+}
+
+static bool
+sysv_is_admitted(const struct backend_object *object)
+{
+	const struct sysv *sysv = object->own;
+
+	return !sysv->is_unadmitted;
 }
 
 /* What root, and who runs as our uid, can do. None of it takes the memory from anybody, as long as we have it attached. */
@@ -615,6 +626,7 @@ const struct backend backend_sysv = {
 	.others = sysv_others,
 	.lock = sysv_lock,
 	.admit = sysv_admit,
+	.is_admitted = sysv_is_admitted,
 	.check = sysv_check,
 	.unname = sysv_unname,
 	.close = sysv_close,

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "tests/faults/making.h"
@@ -215,5 +216,41 @@ making_settle_scrubbed(struct faults_scene *scene)
 		    "it does not say why it has failed; failed: %s", injector_describe(&scene->injector));
 		scene->n_failed_segments++;
 	}
+	orders_settle(scene);
+}
+
+static int guest_fd = -1;
+
+void
+making_prepare_admission(struct faults_scene *scene)
+{
+	have_ready(scene, BASE(POSIX));
+	guest_fd = shm_open("/g", O_RDWR | O_CLOEXEC, 0);
+	harness_assert(guest_fd >= 0, "shm_open: %s", strerror(errno));
+	scene_configure(scene, BASE(POSIX "mode = \"0644\";"));
+}
+
+/* A worker is at it perhaps, or is tried again. */
+static bool
+await_admission(struct faults_scene *scene)
+{
+	struct harness_reply reply;
+	struct stat status;
+
+	do {
+		harness_assert(harness_show(&scene->watcher, "g", &reply) == 0, "it is gone");
+		if (*harness_reason(&reply))
+			return false;
+		harness_assert(fstat(guest_fd, &status) == 0, "fstat: %s", strerror(errno));
+	} while ((status.st_mode & 07777) != 0644);
+	return true;
+}
+
+void
+making_settle_admission(struct faults_scene *scene)
+{
+	scene_reload(scene, BASE(POSIX "mode = \"0644\";"));
+	harness_assert(await_admission(scene), "the reload has not mended it; failed: %s", injector_describe(&scene->injector));
+	(void)close(guest_fd);
 	orders_settle(scene);
 }

@@ -29,6 +29,9 @@ void making_prepare_scrubbed_posix(struct faults_scene *scene);
 void making_prepare_scrubbed_sysv(struct faults_scene *scene);
 int making_cut_short(struct faults_scene *scene);
 int making_enlarge(struct faults_scene *scene);
+/* Somebody has it, and another mode is asked for. */
+void making_prepare_admission(struct faults_scene *scene);
+void making_settle_admission(struct faults_scene *scene);
 int making_scrub_sysv(struct faults_scene *scene);
 void making_settle_scrubbed(struct faults_scene *scene);
 

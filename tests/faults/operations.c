@@ -369,6 +369,7 @@ const struct faults_operation faults_operations[] = {
 	{ "add by reload", .prepare = orders_configure_memfd, .run = orders_reload, .settle = orders_settle },
 	{ "grow by reload", .prepare = orders_prepare_growth, .run = orders_reload, .settle = orders_settle },
 	{ "stop a growth", .is_long = true, .prepare = orders_prepare_long_growth, .run = orders_stop_growth, .settle = orders_settle },
+	{ "admit others by reload", .prepare = making_prepare_admission, .run = orders_reload, .settle = making_settle_admission },
 	{ "remove by reload", .prepare = orders_prepare_removal, .run = orders_reload, .settle = orders_settle },
 	{ "retry", .prepare = orders_prepare_retry, .run = orders_retry, .settle = orders_settle },
 	{ "wait", .prepare = orders_configure_memfd, .run = orders_provision, .settle = orders_settle },
