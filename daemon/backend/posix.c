@@ -437,9 +437,14 @@ posix_reset(const struct backend_object *object)
 	struct stat status;
 
 	posix_promise(posix, posix->wanted_bytes);
-	/* Where it fails, the new pages do, too, and check() says why. What it was made too large, the worker gives back. */
-	if (fstat(object->fd, &status) == 0 && (uint64_t)status.st_size < object->map_bytes)
-		(void)!ftruncate(object->fd, (off_t)object->map_bytes);
+	/*
+	 * Where it fails, the new pages do, too, and check() says why. What it was made too large, the worker gives back. Who has come
+	 * by its name in the last moment may be writing, which this would wait for: with the lease there is nobody.
+	 */
+	if (fstat(object->fd, &status) || (uint64_t)status.st_size >= object->map_bytes || fcntl(object->fd, F_SETLEASE, F_WRLCK))
+		return;
+	(void)!ftruncate(object->fd, (off_t)object->map_bytes);
+	(void)fcntl(object->fd, F_SETLEASE, F_UNLCK);
 }
 
 /* 1: the name leads to our object; 0: to none, or to another one; or a negative errno: that cannot be told. */
@@ -491,6 +496,7 @@ posix_leave(struct backend_object *object)
 
 	if (posix->fd >= 0)
 		LIST_REMOVE(posix, named_entry);
+	posix_admission_drop_next(&posix->admission);
 	(void)posix_free(posix);
 	close_fd(&object->fd);
 	*object = (struct backend_object) BACKEND_OBJECT_NULL;

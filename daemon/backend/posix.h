@@ -50,6 +50,8 @@ struct posix_admission {
 int posix_admission_change(struct posix_admission *admission, int fd, const struct definition *definition, char *text, size_t text_size);
 /* Whether that takes longer than nobody would notice. */
 bool posix_admission_is_late(const struct posix_admission *admission);
+/* What was to be after it is another's to say: who takes the object over, whose own would come before. */
+void posix_admission_drop_next(struct posix_admission *admission);
 /* The object goes: nobody is told of it any more. */
 void posix_admission_deinit(struct posix_admission *admission);
 

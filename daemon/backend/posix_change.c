@@ -189,6 +189,13 @@ posix_admission_is_late(const struct posix_admission *admission)
 }
 
 void
+posix_admission_drop_next(struct posix_admission *admission)
+{
+	if (admission->change)
+		admission->change->has_next = false;
+}
+
+void
 posix_admission_deinit(struct posix_admission *admission)
 {
 	struct posix_change *change = admission->change;

@@ -9,9 +9,16 @@
 #include <check.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
@@ -207,6 +214,84 @@ START_TEST(without_lists_there_are_modes)
 }
 END_TEST
 
+/* What a writer writes with: a page that never comes. */
+static struct {
+	int fd;
+	void *page;
+} writing;
+
+static void *
+write_object(void *arg)
+{
+	(void)!pwrite(writing.fd, writing.page, 1, 0);
+	return NULL;
+}
+
+/* Has the lock of fd's object for five seconds, and says so; or says that there are no such pages here. */
+static void
+keep_lock(int fd, int told_fd)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int fault_fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	struct uffd_msg message;
+	pthread_t thread;
+	char said = 'n';
+
+	range.range.len = (uint64_t)sysconf(_SC_PAGESIZE);
+	writing.page = mmap(NULL, range.range.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	range.range.start = (uintptr_t)writing.page;
+	writing.fd = fd;
+	if (fault_fd >= 0 && ioctl(fault_fd, UFFDIO_API, &api) == 0 && ioctl(fault_fd, UFFDIO_REGISTER, &range) == 0 &&
+	    pthread_create(&thread, NULL, write_object, NULL) == 0 && read(fault_fd, &message, sizeof(message)) == sizeof(message))
+		said = 'y';
+	(void)!write(told_fd, &said, 1);
+	(void)poll(NULL, 0, 5000);
+	_exit(0);
+}
+
+/* Who has come by the name while it was cut short, and writes, would have the loop wait for him where it is made whole again. */
+START_TEST(who_writes_holds_up_no_reset)
+{
+	struct definition definition = {
+		.name = (char[]) { "book" }, .object = (char[]) { "/object" }, .size_bytes = 1 << 20, .max_size_bytes = 1 << 20, .mode = 0600,
+		.backend = DEFINITION_POSIX,
+	};
+	const struct backend *backend = backend_find(DEFINITION_POSIX);
+	struct backend_object object = BACKEND_OBJECT_NULL;
+	struct backend_birth birth = { 0 };
+	struct stat status;
+	uint64_t begun_ns;
+	char said = 0, path[64];
+	int told[2], fd;
+	pid_t pid;
+
+	setup("tmpfs");
+	ck_assert_msg(backend->create(&definition, &birth, &object, text, sizeof(text)) == 0, "%s", text);
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", object.fd);
+	ck_assert(ftruncate(object.fd, 4096) == 0 && pipe(told) == 0);
+	pid = fork();
+	if (pid == 0) {
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		keep_lock(fd, told[1]);
+	}
+	ck_assert_int_eq((int)read(told[0], &said, 1), 1);
+	begun_ns = clock_monotonic_ns();
+	backend->reset(&object);
+	begun_ns = clock_monotonic_ns() - begun_ns;
+	ck_assert(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+	if (said == 'n') {
+		printf("SKIP: userfaultfd(2) is not to be had here\n");
+		return;
+	}
+	ck_assert_msg(begun_ns < 2 * NS_PER_SEC, "the reset took %llu ns", (unsigned long long)begun_ns);
+	/* Alone it is made whole. */
+	backend->reset(&object);
+	ck_assert(fstat(object.fd, &status) == 0 && status.st_size == 1 << 20);
+	backend_object_close(backend, &object);
+}
+END_TEST
+
 static Suite *
 make_suite(void)
 {
@@ -216,6 +301,7 @@ make_suite(void)
 	tcase_add_test(tcase, nobody_gets_more_by_the_name_than_by_us);
 	tcase_add_test(tcase, closed_it_is_nobodys);
 	tcase_add_test(tcase, without_lists_there_are_modes);
+	tcase_add_test(tcase, who_writes_holds_up_no_reset);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
