@@ -53,7 +53,7 @@ static struct {
 	bool keeps;			/* names stay as they are, with their rows */
 	int dir_fd;			/* one for all who are to have a name, or are to lose it */
 	unsigned n_dir_users;
-	unsigned n_done, n_done_before;	/* by now, and at the last look at how they get on */
+	uint64_t since_ns;		/* since when some wait, and none has been done */
 	struct event late_event;	/* the next one, as long as some wait */
 	bool is_told;			/* that they wait */
 	LIST_HEAD(, leaving) list;
@@ -70,7 +70,6 @@ names_look_later(void)
 {
 	static const struct timeval later = { .tv_sec = LATE_S };
 
-	names.n_done_before = names.n_done;
 	if (names.workers && names_wait() && !evtimer_pending(&names.late_event, NULL))
 		timer_add(&names.late_event, &later);
 }
@@ -78,7 +77,7 @@ names_look_later(void)
 static void
 names_on_late(evutil_socket_t fd, short what, void *arg)
 {
-	bool is_late = names_wait() && names.n_done == names.n_done_before;
+	bool is_late = names_wait() && clock_monotonic_ns() - names.since_ns >= LATE_S * NS_PER_SEC;
 
 	if (is_late && !names.is_told)
 		log_write(MESSAGE_NAMES_WAIT, NULL, "names in " POSIX_DIR " can be neither given nor taken away at the moment: somebody keeps the "
@@ -96,8 +95,10 @@ posix_names_enter_dir(void)
 		names.dir_fd = open(POSIX_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (names.dir_fd < 0)
 		return -errno;
-	if (names.n_dir_users++ == 0)
-		names_look_later();
+	if (!names_wait())
+		names.since_ns = clock_monotonic_ns();
+	names.n_dir_users++;
+	names_look_later();
 	return names.dir_fd;
 }
 
@@ -111,7 +112,7 @@ posix_names_leave_dir(void)
 void
 posix_names_get_on(void)
 {
-	names.n_done++;
+	names.since_ns = clock_monotonic_ns();
 }
 
 static void
@@ -155,7 +156,8 @@ leaving_on_done(struct workers_job *job, const struct workers_outcome *outcome)
 		r = outcome->result->status > 0 ? -EPROTO : outcome->result->status;
 	if (r)
 		posix_tell_not_removed(leaving->path, r);
-	else if (outcome->result->flags & JOB_NAME_OTHER && leaving->was_named)
+	/* A worker that was killed while it waited has done it all the same. */
+	else if (outcome->result->flags & JOB_NAME_OTHER && leaving->was_named && leaving->n_tries == 0)
 		posix_tell_replaced(leaving->path);
 	if (r == 0)
 		record_remove(&leaving->entry);
@@ -270,6 +272,7 @@ backend_names_begin(struct workers *workers, int lock_fd, void (*on_gone)(void *
 	(void)evtimer_assign(&names.late_event, workers->base, names_on_late, NULL);
 	if (names_settle())
 		return;
+	names.since_ns = clock_monotonic_ns();
 	names_look_later();
 	/* What is asked for is kept in their queue. */
 	workers_set_max(workers, 0);

@@ -281,6 +281,40 @@ START_TEST(who_holds_the_directory_holds_up_no_other_segment)
 }
 END_TEST
 
+static void
+await_ms(uint64_t until_ns)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+
+	if (now_ns < until_ns)
+		ck_assert_int_eq(poll(&(struct pollfd) { .fd = daemon_.pidfd, .events = POLLIN }, 1, (int)((until_ns - now_ns) / NS_PER_MS)), 0);
+}
+
+/* That names wait is told of who has waited for two seconds, and not of who began just before somebody looked. */
+START_TEST(who_waits_for_a_moment_is_not_told_of)
+{
+	struct harness_child holder = HARNESS_CHILD_NULL;
+	struct harness_conn conn;
+	uint64_t begun_ns;
+
+	begin(&holder, DESK);
+	harness_open(&conn, daemon_.socket);
+	begun_ns = clock_monotonic_ns();
+	(void)reloading_hangup(&daemon_, NULL, DESK_AND(POSIX("book")));
+	suite_ready(&conn, "book");
+	await_ms(begun_ns + 1300 * NS_PER_MS);
+	take_lock(&holder);
+	begun_ns = clock_monotonic_ns();
+	(void)reloading_hangup(&daemon_, NULL, DESK_AND(POSIX("book") ", " POSIX("late")));
+	await_ms(begun_ns + 1200 * NS_PER_MS);
+	harness_child_kill(&holder);
+	suite_ready(&conn, "late");
+	ck_assert_ptr_null(strstr(harness_daemon_log(&daemon_), "names in /dev/shm can be neither"));
+	harness_close(&conn);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
 /* What is there is taken over, and what is not there waits. */
 START_TEST(who_holds_the_directory_holds_up_no_start)
 {
@@ -408,6 +442,7 @@ main(void)
 	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_look_at_all);
 	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_look_at_a_name);
 	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_other_segment);
+	tcase_add_test(tcase, who_waits_for_a_moment_is_not_told_of);
 	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_start);
 	tcase_add_test(tcase, who_waits_for_a_killed_daemon_is_waited_for);
 	tcase_add_test(tcase, who_writes_an_object_holds_up_no_change_of_others);
