@@ -14,7 +14,7 @@
 #include "daemon/procfd.h"
 #include "host/object.h"
 
-#define LOOKS_MAX	3
+#define LOOKS_MAX	64		/* less than 0.1 ms; who mounts and unmounts all the time spoils some of them, and now and then five in a row */
 
 int
 posix_fail(const char *step, const char *path, char *text, size_t text_size)
@@ -54,7 +54,10 @@ posix_is_object(const char *object)
 	return object[0] == '/' && object[1] && !strchr(object + 1, '/') && !streq(object, "/.") && !streq(object, "/..");
 }
 
-/* In the middle of a change the kernel may not say so, once. -EAGAIN: there is nothing that it knows. */
+/*
+ * While mounts or names change, of whomever, the kernel may not say so, a few times: and what is gone is taken out of the record.
+ * -EAGAIN: there is nothing that it knows.
+ */
 static int
 posix_open_known(const char *path, int flags)
 {
