@@ -30,7 +30,8 @@
 
 #define SETTLE_MS	100		/* between two looks whether the workers of an earlier daemon have ended */
 #define LATE_S		2		/* without any progress, it is told that names wait */
-#define TRIES_MAX	3		/* of one removal whose workers are killed */
+#define TRIES_MAX	3		/* of one removal whose workers are killed, or not to be had */
+#define REST_S		1		/* where none is to be had, until it is tried again */
 
 /* A name on its way out. */
 struct leaving {
@@ -38,6 +39,8 @@ struct leaving {
 	struct record_entry entry;
 	struct workers_job job;
 	unsigned n_tries;
+	bool was_killed;		/* a worker was, at this */
+	bool is_told;			/* that there is no worker */
 	bool was_named;
 	bool has_dir;
 	LIST_ENTRY(leaving) list_entry;
@@ -55,6 +58,7 @@ static struct {
 	unsigned n_dir_users;
 	uint64_t since_ns;		/* since when some wait, and none has been done */
 	struct event late_event;	/* the next one, as long as some wait */
+	struct event rest_event;	/* there was no worker to be had */
 	bool is_told;			/* that they wait */
 	LIST_HEAD(, leaving) list;
 } names = { .lock_fd = -1, .dir_fd = -1, .list = LIST_HEAD_INITIALIZER(names.list) };
@@ -141,6 +145,27 @@ posix_tell_not_removed(const char *path, int r)
 }
 
 static void
+names_on_rest(evutil_socket_t fd, short what, void *arg)
+{
+	workers_set_max(names.workers, 1);
+}
+
+/* Who fills the host with processes leaves no names behind; and what was asked for after it is not done before it. */
+static void
+leaving_rest(struct leaving *leaving, int r)
+{
+	static const struct timeval rest = { .tv_sec = REST_S };
+
+	if (!leaving->is_told)
+		log_write(MESSAGE_NOT_REMOVED, &(struct log_about) { .error = r }, "%s cannot be removed yet, since no worker process can be "
+		    "started; it is tried again every second", leaving->path);
+	leaving->is_told = true;
+	workers_set_max(names.workers, 0);
+	workers_submit(names.workers, &leaving->job, true);
+	timer_add(&names.rest_event, &rest);
+}
+
+static void
 leaving_on_done(struct workers_job *job, const struct workers_outcome *outcome)
 {
 	struct leaving *leaving = BASE_CONTAINER_OF(job, struct leaving, job);
@@ -148,8 +173,13 @@ leaving_on_done(struct workers_job *job, const struct workers_outcome *outcome)
 
 	posix_names_get_on();
 	/* It is dead, and does nothing any more. */
+	leaving->was_killed |= !outcome->result && !outcome->error;
 	if (!outcome->result && ++leaving->n_tries < TRIES_MAX) {
 		workers_submit(names.workers, job, true);
+		return;
+	}
+	if (!outcome->result && error_is_passing(-outcome->error)) {
+		leaving_rest(leaving, r);
 		return;
 	}
 	if (outcome->result)
@@ -157,7 +187,7 @@ leaving_on_done(struct workers_job *job, const struct workers_outcome *outcome)
 	if (r)
 		posix_tell_not_removed(leaving->path, r);
 	/* A worker that was killed while it waited has done it all the same. */
-	else if (outcome->result->flags & JOB_NAME_OTHER && leaving->was_named && leaving->n_tries == 0)
+	else if (outcome->result->flags & JOB_NAME_OTHER && leaving->was_named && !leaving->was_killed)
 		posix_tell_replaced(leaving->path);
 	if (r == 0)
 		record_remove(&leaving->entry);
@@ -270,6 +300,7 @@ backend_names_begin(struct workers *workers, int lock_fd, void (*on_gone)(void *
 	names.arg = arg;
 	names.keeps = false;
 	(void)evtimer_assign(&names.late_event, workers->base, names_on_late, NULL);
+	(void)evtimer_assign(&names.rest_event, workers->base, names_on_rest, NULL);
 	if (names_settle())
 		return;
 	names.since_ns = clock_monotonic_ns();
@@ -311,6 +342,8 @@ backend_names_end(void)
 		(void)event_del(&names.settle_event);
 	if (event_initialized(&names.late_event))
 		(void)event_del(&names.late_event);
+	if (event_initialized(&names.rest_event))
+		(void)event_del(&names.rest_event);
 	close_fd(&names.lock_fd);
 	names.is_unsettled = false;
 	names.workers = NULL;

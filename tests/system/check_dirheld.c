@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "host/object.h"
@@ -410,6 +411,50 @@ START_TEST(who_writes_an_object_holds_up_no_change_of_others)
 }
 END_TEST
 
+/* Leaves the daemon one descriptor more than it has. */
+static void
+leave_one_descriptor(struct rlimit *ret_before)
+{
+	struct rlimit limit;
+	char path[64];
+
+	ck_assert_int_eq(prlimit(daemon_.pid, RLIMIT_NOFILE, NULL, ret_before), 0);
+	limit = *ret_before;
+	for (limit.rlim_cur = 0;; limit.rlim_cur++) {
+		(void)snprintf(path, sizeof(path), "/proc/%d/fd/%u", (int)daemon_.pid, (unsigned)limit.rlim_cur);
+		if (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW))
+			break;
+	}
+	limit.rlim_cur++;
+	ck_assert_int_eq(prlimit(daemon_.pid, RLIMIT_NOFILE, &limit, NULL), 0);
+}
+
+/* A host that has no process left, or here no descriptor, has one again some day: no name is left behind for that. */
+START_TEST(who_has_no_worker_removes_the_name_later)
+{
+	struct harness_conn conn;
+	struct rlimit limit;
+	pid_t child;
+
+	rig_enter_private_shm();
+	harness_daemon_start(&daemon_, NULL, DESK_AND(POSIX("book")));
+	harness_open(&conn, daemon_.socket);
+	suite_ready(&conn, "book");
+	/* Who has nothing to do ends. */
+	while (harness_children(daemon_.pid, &child, 1))
+		(void)poll(NULL, 0, 10);
+	leave_one_descriptor(&limit);
+	ck_assert_int_eq(harness_remove(&conn, "book", PROTOCOL_REMOVE_NOW), 0);
+	harness_daemon_await_log(&daemon_, "/dev/shm/book cannot be removed yet, since no worker process can be started");
+	ck_assert(rig_exists("book"));
+	ck_assert_int_eq(prlimit(daemon_.pid, RLIMIT_NOFILE, &limit, NULL), 0);
+	while (rig_exists("book"))
+		(void)sched_yield();
+	harness_close(&conn);
+	harness_daemon_stop(&daemon_);
+}
+END_TEST
+
 /* Names stay then, and the next start knows whose they are. */
 START_TEST(who_holds_the_directory_holds_up_no_stop_for_ever)
 {
@@ -446,6 +491,7 @@ main(void)
 	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_start);
 	tcase_add_test(tcase, who_waits_for_a_killed_daemon_is_waited_for);
 	tcase_add_test(tcase, who_writes_an_object_holds_up_no_change_of_others);
+	tcase_add_test(tcase, who_has_no_worker_removes_the_name_later);
 	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_stop_for_ever);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
