@@ -230,6 +230,7 @@ bool
 posix_names_leave(const char *path, int fd, struct record_entry *entry, bool was_named)
 {
 	struct leaving *leaving;
+	int dir_fd;
 
 	if (names.keeps) {
 		entry->record = NULL;
@@ -242,7 +243,8 @@ posix_names_leave(const char *path, int fd, struct record_entry *entry, bool was
 		return false;
 	LIST_INSERT_HEAD(&names.list, leaving, list_entry);
 	leaving->path = strdup(path);
-	leaving->has_dir = posix_names_enter_dir() >= 0;
+	dir_fd = posix_names_enter_dir();
+	leaving->has_dir = dir_fd >= 0;
 	if (!leaving->path || !leaving->has_dir || !leaving_describe(leaving, fd)) {
 		leaving_free(leaving);
 		return false;
