@@ -149,6 +149,16 @@ change_at_once(int fd, const char *path, const struct posix_access *access, char
 	return r;
 }
 
+/* If no worker has it. Accepts NULL. The change that goes on, or NULL. */
+static struct posix_change *
+change_withdraw(struct posix_change *change)
+{
+	if (!change || !workers_cancel(&change->job))
+		return change;
+	change_free(change);
+	return NULL;
+}
+
 /* 0: a worker is to do it; or a negative errno with a sentence. */
 static int
 change_begin(struct posix_admission *admission, int fd, const struct posix_access *access, char *text, size_t text_size)
@@ -167,8 +177,8 @@ posix_admission_change(struct posix_admission *admission, int fd, const struct d
 	struct posix_access access;
 	int r = posix_access_make(fd, admission->path, definition, &access, text, text_size);
 
-	if (r == 0 && admission->change && workers_cancel(&admission->change->job))
-		change_free(admission->change);
+	if (r == 0)
+		admission->change = change_withdraw(admission->change);
 	if (r == 0 && admission->change) {
 		admission->change->next = access;
 		admission->change->has_next = true;
@@ -198,15 +208,11 @@ posix_admission_drop_next(struct posix_admission *admission)
 void
 posix_admission_deinit(struct posix_admission *admission)
 {
-	struct posix_change *change = admission->change;
+	struct posix_change *change = change_withdraw(take_ptr(admission->change));
 
 	free(take_ptr(admission->reason));
-	if (!change)
-		return;
-	change->admission = NULL;
-	admission->change = NULL;
-	if (workers_cancel(&change->job))
-		change_free(change);
+	if (change)
+		change->admission = NULL;
 }
 
 /* Once. Of an object that has gone there is nothing to tell. */
@@ -247,9 +253,11 @@ backend_access_begin(struct workers *workers)
 void
 backend_access_end(void)
 {
-	struct posix_change *change;
+	struct posix_change *change, *next;
 
-	while ((change = LIST_FIRST(&changes.list)))
+	for (change = LIST_FIRST(&changes.list); change; change = next) {
+		next = LIST_NEXT(change, list_entry);
 		change_free(change);
+	}
 	changes.workers = NULL;
 }

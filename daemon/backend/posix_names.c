@@ -222,7 +222,7 @@ leaving_describe(struct leaving *leaving, int fd)
 		.patience_seconds = BACKEND_LOCK_SECONDS,
 		.done = leaving_on_done,
 	};
-	(void)strcpy(job->name, leaving->path + sizeof(POSIX_DIR));
+	(void)snprintf(job->name, sizeof(job->name), "%s", leaving->path + sizeof(POSIX_DIR));
 	return true;
 }
 
