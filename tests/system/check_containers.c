@@ -292,7 +292,7 @@ contain_daemon(void *arg BASE_UNUSED)
 {
 	int status = 0;
 
-	if (unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET) || harness_make_private("/"))
+	if (unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET) || harness_make_private("/proc"))
 		_exit(HARNESS_EXIT_FAILED);
 	inner_daemon = fork();
 	if (inner_daemon == 0) {

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "tests/system/jail.h"
 
@@ -49,13 +50,16 @@ const char *
 jail_why_not(const struct jail *jail)
 {
 	pid_t pid;
+	int status;
 
 	if (geteuid() != 0 && (!jail->has_user_namespace || (jail->uid && jail->uid != geteuid())))
 		return "a container of another user, or without a user namespace, needs root";
 	pid = harness_fork();
 	if (pid == 0)
-		_exit(unshare_all(jail) ? 1 : 0);
-	return harness_await_state(pid, 0, "namespaces") == 0 ? NULL : "namespaces cannot be had here";
+		_exit(unshare_all(jail) ? 1 : harness_make_private("/") ? 2 : 0);
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) == 1)
+		return "namespaces cannot be had here";
+	return WEXITSTATUS(status) ? "the root directory is no mount point here, as in a chroot" : NULL;
 }
 
 void
