@@ -629,8 +629,10 @@ void
 survival_deinit(struct survival *survival, bool is_kept)
 {
 	survival_await_end(survival, is_kept);
-	if (survival->past)
+	if (survival->past) {
 		survival->past->parcels = NULL;
+		survival->past->is_kept = is_kept;
+	}
 	survival->past = past_free(survival->past);
 	if (survival->has_box && !is_kept) {
 		(void)store_remove(START_STATE_NAME);

@@ -290,8 +290,8 @@ past_close_fds(struct past *past)
 	for (size_t i = 0; i < past->n_fds; i++) {
 		struct past_fd *past_fd = &past->fds[i];
 
-		/* The box has another reference, which would keep its peer waiting. */
-		if (past_fd->fd >= 0 && past_fd->label.kind == BOX_SESSION)
+		/* The box has another reference, which would keep its peer waiting: unless for the next start. */
+		if (past_fd->fd >= 0 && past_fd->label.kind == BOX_SESSION && !past->is_kept)
 			session_hang_up(past->parcels, &past_fd->fd);
 		close_fd(&past_fd->fd);
 	}

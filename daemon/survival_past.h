@@ -51,6 +51,7 @@ struct past_fd {
 
 struct past {
 	struct parcels *parcels;		/* for what is hung up; NULL: it lies in the box still, and is only closed */
+	bool is_kept;			/* this start comes to nothing, and the next one is to find it all */
 	struct past_segment *segments;
 	struct ledger_lock *locks;
 	struct past_session *sessions;

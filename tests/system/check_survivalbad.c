@@ -239,7 +239,9 @@ lower_fds(void *arg)
 START_TEST(with_fewer_descriptors_nothing_is_lost)
 {
 	struct harness_conn conns[120];
-	rlim_t limit = 100;
+	static const rlim_t limits[] = { 100, 120, 150 };
+	rlim_t limit;
+	char text[64];
 	const char *log;
 	size_t length;
 
@@ -252,12 +254,15 @@ START_TEST(with_fewer_descriptors_nothing_is_lost)
 	(void)harness_manager_end(&manager, SIGKILL);
 	manager.daemon.before_exec = lower_fds;
 	manager.daemon.before_exec_arg = &limit;
-	for (unsigned i = 0; i < 2; i++) {
+	/* With none, or some, of the connections among those that it has. */
+	for (unsigned i = 0; i < BASE_ARRAY_SIZE(limits); i++) {
+		limit = limits[i];
 		length = lasting_log_length(&manager);
 		harness_manager_launch(&manager);
 		ck_assert_int_eq(harness_daemon_await_exit(&manager.daemon), 1);
 		log = lasting_log(&manager, length);
-		reloading_expect(log, "may have no more than 100 open: raise LimitNOFILE=");
+		(void)snprintf(text, sizeof(text), "may have no more than %u open: raise LimitNOFILE=", (unsigned)limit);
+		reloading_expect(log, text);
 	}
 	manager.daemon.before_exec = NULL;
 	harness_manager_launch(&manager);
