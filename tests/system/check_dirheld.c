@@ -310,7 +310,9 @@ START_TEST(who_waits_for_a_moment_is_not_told_of)
 	await_ms(begun_ns + 1200 * NS_PER_MS);
 	harness_child_kill(&holder);
 	suite_ready(&conn, "late");
-	ck_assert_ptr_null(strstr(harness_daemon_log(&daemon_), "names in /dev/shm can be neither"));
+	/* On a machine with much load it may have been longer. */
+	if (clock_monotonic_ns() < begun_ns + 2 * NS_PER_SEC)
+		ck_assert_ptr_null(strstr(harness_daemon_log(&daemon_), "names in /dev/shm can be neither"));
 	harness_close(&conn);
 	harness_daemon_stop(&daemon_);
 }
@@ -324,6 +326,10 @@ START_TEST(who_holds_the_directory_holds_up_no_start)
 	ino_t inode;
 
 	begin(&holder, DESK_AND(POSIX("book") ", " POSIX("old")));
+	harness_open(&conn, daemon_.socket);
+	suite_ready(&conn, "book");
+	suite_ready(&conn, "old");
+	harness_close(&conn);
 	harness_daemon_kill(&daemon_);
 	inode = rig_inode("book");
 	harness_daemon_configure(&daemon_, NULL, DESK_AND(POSIX("book") ", " POSIX("late")));
@@ -459,10 +465,14 @@ END_TEST
 START_TEST(who_holds_the_directory_holds_up_no_stop_for_ever)
 {
 	struct harness_child holder = HARNESS_CHILD_NULL;
+	struct harness_conn conn;
 
 	if (!harness_is_full())
 		harness_skip("a stop that waits for a directory is for the full check (CHECK_FULL=1)");
 	begin(&holder, DESK_AND(POSIX("book")));
+	harness_open(&conn, daemon_.socket);
+	suite_ready(&conn, "book");
+	harness_close(&conn);
 	take_lock(&holder);
 	ck_assert_int_eq(kill(daemon_.pid, SIGTERM), 0);
 	ck_assert_int_eq(harness_daemon_await_exit(&daemon_), 0);

@@ -239,7 +239,7 @@ lower_fds(void *arg)
 START_TEST(with_fewer_descriptors_nothing_is_lost)
 {
 	struct harness_conn conns[120];
-	static const rlim_t limits[] = { 100, 120, 150 };
+	static const rlim_t limits[] = { 100, 120 };
 	rlim_t limit;
 	char text[64];
 	const char *log;
