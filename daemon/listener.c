@@ -211,27 +211,20 @@ listener_on_resume(evutil_socket_t fd, short what, void *arg)
 		timer_add(&listener->resume_event, &listener_rest);
 }
 
-static void
-listener_tell_refused(int error)
-{
-	static struct log_limit limit = LOG_LIMIT(3);
-
-	if (log_allowed(&limit))
-		log_write(MESSAGE_CLIENTS_REFUSED, &(struct log_about) { .error = -error },
-		    "cannot accept a client; raise LimitNOFILE of the service, or lower limits.clients");
-}
-
 /* With the descriptor in reserve one peer is accepted, told, and closed; the others wait in the backlog. */
 static void
 listener_refuse(struct listener *listener, int error)
 {
+	static struct log_limit limit = LOG_LIMIT(3);
 	struct {
 		struct protocol_header header;
 		char text[96];
 	} farewell = { .text = SESSION_OUT_OF_FDS };
 	int fd;
 
-	listener_tell_refused(error);
+	if (log_allowed(&limit))
+		log_write(MESSAGE_CLIENTS_REFUSED, &(struct log_about) { .error = -error },
+		    "cannot accept a client; raise LimitNOFILE of the service, or lower limits.clients");
 	close_fd(&listener->reserve_fd);
 	fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd >= 0) {
@@ -288,10 +281,8 @@ listener_on_accept(evutil_socket_t listen_fd, short what, void *arg)
 		r = session_new(listener->host, fd);
 		if (r)
 			listener->host->n_turned_away++;
-		/* That one was told. For who comes behind it there may be some again. */
 		if (r == -EMFILE || r == -ENFILE) {
-			listener_tell_refused(-r);
-			listener_pause(listener);
+			listener_refuse(listener, -r);
 			return;
 		}
 	}
