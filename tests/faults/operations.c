@@ -370,6 +370,8 @@ const struct faults_operation faults_operations[] = {
 	{ "grow by reload", .prepare = orders_prepare_growth, .run = orders_reload, .settle = orders_settle },
 	{ "stop a growth", .is_long = true, .prepare = orders_prepare_long_growth, .run = orders_stop_growth, .settle = orders_settle },
 	{ "admit others by reload", .prepare = making_prepare_admission, .run = orders_reload, .settle = making_settle_admission },
+	{ "stop a growth of sysv", .is_long = true, .prepare = orders_prepare_long_growth_sysv, .run = orders_stop_growth,
+	    .settle = orders_settle },
 	{ "remove by reload", .prepare = orders_prepare_removal, .run = orders_reload, .settle = orders_settle },
 	{ "retry", .prepare = orders_prepare_retry, .run = orders_retry, .settle = orders_settle },
 	{ "wait", .prepare = orders_configure_memfd, .run = orders_provision, .settle = orders_settle },

@@ -157,14 +157,30 @@ orders_prepare_growth(struct faults_scene *scene)
 }
 
 /* It takes a worker a while. */
-#define LARGE(size)	OWN("size = \"" size "\"; max_size = \"512MiB\"; mlock = false;")
+#define LARGE(size, keys)	OWN("size = \"" size "\"; max_size = \"512MiB\"; mlock = false; " keys)
+#define SYSV			"backend = \"sysv\"; key = 0x5e6a1e;"
+
+static const char *stopped_text;	/* what is asked for in the end */
+
+static void
+prepare_long_growth(struct faults_scene *scene, const char *small, const char *large)
+{
+	stopped_text = small;
+	scene_reload(scene, small);
+	suite_ready(&scene->watcher, "g");
+	scene_configure(scene, large);
+}
 
 void
 orders_prepare_long_growth(struct faults_scene *scene)
 {
-	scene_reload(scene, LARGE("64KiB"));
-	suite_ready(&scene->watcher, "g");
-	scene_configure(scene, LARGE("512MiB"));
+	prepare_long_growth(scene, LARGE("64KiB", ""), LARGE("512MiB", ""));
+}
+
+void
+orders_prepare_long_growth_sysv(struct faults_scene *scene)
+{
+	prepare_long_growth(scene, LARGE("64KiB", SYSV), LARGE("512MiB", SYSV));
 }
 
 /* Before it is through it is not asked for any more. */
@@ -173,7 +189,7 @@ orders_stop_growth(struct faults_scene *scene)
 {
 	int r = orders_reload(scene);
 
-	scene_configure(scene, LARGE("64KiB"));
+	scene_configure(scene, stopped_text);
 	return r ? r : orders_reload(scene);
 }
 

@@ -18,6 +18,7 @@ void orders_configure_init(struct faults_scene *scene);
 void orders_prepare_growth(struct faults_scene *scene);
 void orders_prepare_lists(struct faults_scene *scene);
 void orders_prepare_long_growth(struct faults_scene *scene);
+void orders_prepare_long_growth_sysv(struct faults_scene *scene);
 int orders_stop_growth(struct faults_scene *scene);
 void orders_prepare_removal(struct faults_scene *scene);
 void orders_prepare_retry(struct faults_scene *scene);
