@@ -420,6 +420,8 @@ const struct faults_operation faults_operations[] = {
 	{ "begin among many names", .asks_audit = true, .is_long = true, .prepare = many_prepare_names, .run = strays_begin,
 	    .settle = many_settle_names },
 	{ "orphans", .asks_audit = true, .prepare = strays_prepare_posix, .run = strays_sweep_posix, .settle = strays_settle_posix },
+	{ "orphans, one after the other", .asks_audit = true, .is_long = true, .prepare = strays_prepare_posix, .run = strays_sweep_two,
+	    .settle = strays_settle_two },
 	{ "orphans of sysv", .asks_audit = true, .is_slow = true, .prepare = strays_prepare_sysv, .run = strays_sweep_sysv,
 	    .settle = strays_settle_sysv },
 	{ "orphans among much of sysv", .asks_audit = true, .is_long = true, .prepare = many_prepare_memories_swept,

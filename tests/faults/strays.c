@@ -22,7 +22,7 @@
 
 /* By rules of the daemon's: what nobody has goes, or is left to a later look. */
 
-static const char first_path[] = "/dev/shm/stray-1", next_path[] = "/dev/shm/stray-2";
+static const char first_path[] = "/dev/shm/stray-1", next_path[] = "/dev/shm/stray-2", before_path[] = "/dev/shm/stray-0";
 
 static const char posix_rules[] = "orphans = ( { posix = \"/stray-*\"; after = \"1ms\"; action = \"remove\"; } );\n";
 
@@ -53,20 +53,41 @@ leave_stray(const char *path)
 }
 
 static int
-await_sweep(struct faults_scene *scene)
+await_sweep(struct faults_scene *scene, const char *path)
 {
 	uint64_t since_ns = clock_monotonic_ns();
 
-	while (!is_stray_gone(first_path, 0) && injector_awaits(&scene->injector, since_ns, STRAY_MS))
+	while (!is_stray_gone(path, 0) && injector_awaits(&scene->injector, since_ns, STRAY_MS))
 		(void)poll(NULL, 0, 1);
-	return is_stray_gone(first_path, 0) ? 0 : -ETIMEDOUT;
+	return is_stray_gone(path, 0) ? 0 : -ETIMEDOUT;
 }
 
 int
 strays_sweep_posix(struct faults_scene *scene)
 {
 	leave_stray(first_path);
-	return await_sweep(scene);
+	return await_sweep(scene, first_path);
+}
+
+/* The question about the second is asked when that about the first has ended. */
+int
+strays_sweep_two(struct faults_scene *scene)
+{
+	int r;
+
+	leave_stray(before_path);
+	r = await_sweep(scene, before_path);
+	return r ? r : strays_sweep_posix(scene);
+}
+
+void
+strays_settle_two(struct faults_scene *scene)
+{
+	if (!is_stray_gone(before_path, 0))
+		scene_reload(scene, "");
+	harness_assert(is_stray_gone(before_path, HARNESS_TIMEOUT_MS), "%s is still there; failed: %s", before_path,
+	    injector_describe(&scene->injector));
+	strays_settle_posix(scene);
 }
 
 /* The next one is seen all the same; with new rules the directory is looked at anew. */
@@ -102,7 +123,7 @@ strays_begin(struct faults_scene *scene)
 {
 	int r = orders_reload(scene);
 
-	return r ? r : await_sweep(scene);
+	return r ? r : await_sweep(scene, first_path);
 }
 
 void

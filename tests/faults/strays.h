@@ -12,6 +12,9 @@
 void strays_prepare_posix(struct faults_scene *scene);
 int strays_sweep_posix(struct faults_scene *scene);
 void strays_settle_posix(struct faults_scene *scene);
+/* Two, one after the other. */
+int strays_sweep_two(struct faults_scene *scene);
+void strays_settle_two(struct faults_scene *scene);
 
 /* A rule that comes by a reload, and what it is about is there already. */
 void strays_prepare_rule(struct faults_scene *scene);
