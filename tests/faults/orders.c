@@ -54,24 +54,26 @@ path_of(const struct faults_scene *scene, const char *name)
 	return path;
 }
 
-void
-orders_configure_file(struct faults_scene *scene)
+static void
+configure_file(struct faults_scene *scene, const char *keys)
 {
 	char more[256];
 
-	(void)snprintf(more, sizeof(more), OWN("size = \"64KiB\"; backend = \"file\"; path = \"%s\"; sync = \"1h\"; mlock = false;"),
-	    path_of(scene, "more"));
+	(void)snprintf(more, sizeof(more), OWN("size = \"64KiB\"; backend = \"file\"; path = \"%s\"; mlock = false; %s"),
+	    path_of(scene, "more"), keys);
 	scene_configure(scene, more);
+}
+
+void
+orders_configure_file(struct faults_scene *scene)
+{
+	configure_file(scene, "sync = \"1h\";");
 }
 
 void
 orders_configure_reserved(struct faults_scene *scene)
 {
-	char more[256];
-
-	(void)snprintf(more, sizeof(more), OWN("size = \"64KiB\"; backend = \"file\"; path = \"%s\"; prefault = false; mlock = false;"),
-	    path_of(scene, "more"));
-	scene_configure(scene, more);
+	configure_file(scene, "prefault = false;");
 }
 
 void
