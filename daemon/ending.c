@@ -24,15 +24,17 @@ ending_on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	static const struct timeval delay = { .tv_sec = TICK_SECONDS };
 	struct ending *ending = arg;
+	bool has_leftovers = leftovers_leave_names(ending->provisioner->leftovers);
 	bool runs_errands = provisioner_runs_errands(ending->provisioner);
 
-	if (!runs_errands && !backend_names_wait()) {
+	if (!runs_errands && !has_leftovers && !backend_names_wait()) {
 		(void)event_base_loopbreak(ending->base);
 		return;
 	}
 	if (!runs_errands && clock_monotonic_ns() >= ending->names_until_ns) {
-		log_write(MESSAGE_NOT_REMOVED, NULL, "names in " BACKEND_SHM_DIR " could not be removed within %d seconds, since somebody keeps "
-		    "the directory's lock: the next start removes them", NAMES_SECONDS);
+		log_write(MESSAGE_NOT_REMOVED, NULL, "names in " BACKEND_SHM_DIR " could not be removed within %d seconds, since %s: the next "
+		    "start removes them", NAMES_SECONDS,
+		    backend_names_wait() ? "somebody keeps the directory's lock" : "segmentd-audit is still at one of them");
 		(void)event_base_loopbreak(ending->base);
 		return;
 	}
@@ -60,6 +62,7 @@ bool
 ending_begin(struct ending *ending, struct event_base *base, struct registry *registry)
 {
 	struct segment *segment, *next;
+	bool has_leftovers;
 
 	for (segment = TAILQ_FIRST(&registry->in_order); segment; segment = next) {
 		next = TAILQ_NEXT(segment, entry);
@@ -69,9 +72,9 @@ ending_begin(struct ending *ending, struct event_base *base, struct registry *re
 			continue;
 		segment_remove(segment, true);
 	}
-	leftovers_leave_names(registry->host.provisioner->leftovers);
+	has_leftovers = leftovers_leave_names(registry->host.provisioner->leftovers);
 	/* Also of segments that were removed before. */
-	if (!provisioner_runs_errands(registry->host.provisioner) && !backend_names_wait())
+	if (!has_leftovers && !provisioner_runs_errands(registry->host.provisioner) && !backend_names_wait())
 		return false;
 	*ending = (struct ending) {
 		.base = base,

@@ -229,7 +229,7 @@ leftover_look(struct leftover *leftover)
 	int r;
 
 	/* It is taken over when its segment starts, or starts again. */
-	if (leftover->is_leaving || (segment && !leftover->is_refused))
+	if (leftover->leftovers->is_ending || leftover->is_leaving || (segment && !leftover->is_refused))
 		return;
 	r = leftover_prove(leftover, !segment, text, sizeof(text));
 	if (r < 0 && !leftover->is_told)
@@ -291,7 +291,7 @@ static void
 leftovers_on_wait(evutil_socket_t fd, short what, void *arg)
 {
 	struct leftovers *leftovers = arg;
-	bool is_awaited = leftovers->is_awaited;
+	bool is_awaited = leftovers->is_awaited || leftovers->is_ending;
 
 	leftovers->is_awaited = false;
 	leftovers->is_counted = false;
@@ -359,7 +359,7 @@ leftovers_look_soon(struct leftovers *leftovers)
 {
 	static const struct timeval now = { 0 };
 
-	if (!leftovers->registry || TAILQ_EMPTY(&leftovers->list))
+	if (!leftovers->registry || leftovers->is_ending || TAILQ_EMPTY(&leftovers->list))
 		return;
 	leftovers->look_next = TAILQ_FIRST(&leftovers->list);
 	if (!evtimer_pending(&leftovers->look_event, NULL))

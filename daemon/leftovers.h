@@ -55,6 +55,7 @@ struct leftovers {
 	uint64_t last_generation;	/* the highest of all rows */
 	uint64_t begun_ns;		/* monotonic */
 	uint64_t wait_until_ns;		/* while the event is pending */
+	bool is_ending;			/* nothing is looked at any more but to be let go */
 	bool is_awaited;		/* somebody waits for a removal, and is told as of any */
 	uint32_t n_opening;		/* that workers are at */
 	bool is_counted;		/* some are held of which nothing tells */
@@ -70,8 +71,11 @@ enum {
 
 int leftovers_init(struct leftovers *leftovers, struct event_base *base, struct kernelcount *kernelcount,
     struct releases *releases);
-/* At the end, while the loop goes on: those whose names workers take away are let go. Accepts NULL. */
-void leftovers_leave_names(struct leftovers *leftovers);
+/*
+ * At the end, while the loop goes on: those whose names workers take away are let go. True: not all yet, since somebody is at one of
+ * them; when he is done, that is told as of any, and this is called again. Accepts NULL.
+ */
+bool leftovers_leave_names(struct leftovers *leftovers);
 /* The names of those that are kept go, as all others' do at the end: who has them keeps the memory. */
 void leftovers_deinit(struct leftovers *leftovers);
 

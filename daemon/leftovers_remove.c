@@ -49,6 +49,9 @@ leftover_settle(struct leftover *leftover, uint32_t verdict)
 		leftover_free(leftover);
 		return;
 	}
+	/* Its name goes with all others'. */
+	if (leftover->leftovers->is_ending)
+		return;
 	/* Its name may be with whoever was killed while it had that. */
 	r = leftover_prove(leftover, leftover->leftovers->is_settling, text, sizeof(text));
 	if (r == LEFTOVERS_E_NONE || r == LEFTOVERS_E_OPENING)
@@ -128,7 +131,7 @@ leftovers_ask(struct leftovers *leftovers)
 	struct leftovers_removal *removal;
 	struct leftover *leftover;
 
-	if (leftovers->removal)
+	if (leftovers->removal || leftovers->is_ending)
 		return;
 	TAILQ_FOREACH(leftover, &leftovers->list, list_entry)
 		if (leftover->is_leaving)
@@ -201,38 +204,31 @@ leftovers_remove(struct leftover *leftover, const char *why)
 	leftovers_ask(leftovers);
 }
 
-/* Nobody waits for an answer any more. */
-static void
-leftovers_ask_no_more(struct leftovers *leftovers)
-{
-	struct leftover *leftover;
-
-	if (!leftovers->removal)
-		return;
-	auditor_cancel(&leftovers->question);
-	free(take_ptr(leftovers->removal));
-	TAILQ_FOREACH(leftover, &leftovers->list, list_entry)
-		leftover->is_leaving = leftover->is_asked = false;
-}
-
-void
+bool
 leftovers_leave_names(struct leftovers *leftovers)
 {
 	struct leftover *leftover, *next;
 	char text[FINDINGS_TEXT_SIZE];
+	bool is_any_left = false;
 
 	if (!leftovers || !leftovers->registry)
-		return;
-	leftovers_ask_no_more(leftovers);
+		return false;
+	leftovers->is_ending = true;
 	for (leftover = TAILQ_FIRST(&leftovers->list); leftover; leftover = next) {
 		const struct backend *backend = backend_of_row(&leftover->entry.row);
+		int r;
 
 		next = TAILQ_NEXT(leftover, list_entry);
-		if (!backend || !(backend->features & BACKEND_LINKED) || leftover_prove(leftover, false, text, sizeof(text)))
+		if (!backend || !(backend->features & BACKEND_LINKED))
+			continue;
+		r = leftover->is_asked ? LEFTOVERS_E_OPENING : leftover_prove(leftover, leftovers->is_settling, text, sizeof(text));
+		is_any_left |= r == LEFTOVERS_E_OPENING;
+		if (r)
 			continue;
 		holding_release(&leftover->holding, leftovers->releases, false);
 		leftover_free(leftover);
 	}
+	return is_any_left;
 }
 
 void

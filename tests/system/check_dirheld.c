@@ -377,6 +377,31 @@ START_TEST(who_waits_for_a_killed_daemon_is_waited_for)
 }
 END_TEST
 
+/* What it gives and what is known of it go with who comes next, however soon that ends. */
+START_TEST(who_waits_for_a_killed_daemon_leaves_nothing)
+{
+	struct harness_child holder = HARNESS_CHILD_NULL;
+	char names[256];
+
+	begin(&holder, DESK_AND(POSIX("book")));
+	take_lock(&holder);
+	(void)reloading_hangup(&daemon_, NULL, DESK_AND(POSIX("book") ", " POSIX("late")));
+	await_waiting_worker();
+	harness_daemon_kill(&daemon_);
+	harness_daemon_configure(&daemon_, NULL, DESK);
+	harness_daemon_launch(&daemon_);
+	harness_daemon_await_ready(&daemon_);
+	ck_assert_int_eq(kill(daemon_.pid, SIGTERM), 0);
+	harness_daemon_await_log(&daemon_, "stopping on signal");
+	ck_assert(rig_exists("book"));
+	harness_child_kill(&holder);
+	ck_assert_int_eq(harness_daemon_await_exit(&daemon_), 0);
+	ck_assert(!rig_exists("book") && !rig_exists("late"));
+	suite_list_state(&daemon_, names, sizeof(names));
+	harness_assert(!strstr(names, "record"), "left: %s", names);
+}
+END_TEST
+
 static mode_t
 mode_of(const char *name)
 {
@@ -500,6 +525,7 @@ main(void)
 	tcase_add_test(tcase, who_waits_for_a_moment_is_not_told_of);
 	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_start);
 	tcase_add_test(tcase, who_waits_for_a_killed_daemon_is_waited_for);
+	tcase_add_test(tcase, who_waits_for_a_killed_daemon_leaves_nothing);
 	tcase_add_test(tcase, who_writes_an_object_holds_up_no_change_of_others);
 	tcase_add_test(tcase, who_has_no_worker_removes_the_name_later);
 	tcase_add_test(tcase, who_holds_the_directory_holds_up_no_stop_for_ever);
