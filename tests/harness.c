@@ -229,7 +229,8 @@ harness_run(Suite *suite)
 	int status;
 
 	(void)snprintf(harness_base, sizeof(harness_base), "/tmp/segmentd-test-XXXXXX");
-	if (!mkdtemp(harness_base) || chmod(harness_base, 0755) != 0) {
+	/* As /tmp is: a test may go on as somebody else. */
+	if (!mkdtemp(harness_base) || chmod(harness_base, 01777) != 0) {
 		(void)fprintf(stderr, "%s: %s\n", harness_base, strerror(errno));
 		return EXIT_FAILURE;
 	}

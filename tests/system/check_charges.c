@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "tests/system/apart.h"
 #include "tests/system/suite.h"
 
 #define OTHER		65533
@@ -417,6 +418,7 @@ START_TEST(who_reads_waits_for_those_who_do_not)
 	size_t size;
 
 	harness_need_root();
+	apart_enter();
 	suite_begin(&scene, NULL, "segments = ( { name = \"desk\"; size = \"64KiB\"; mode = \"0666\"; } );");
 	harness_child_start(&child, leave_unread, &scene);
 	harness_expect(child.control, "unread");

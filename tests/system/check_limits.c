@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "tests/system/apart.h"
 #include "tests/system/suite.h"
 
 #define N_CLIENTS	4
@@ -359,6 +360,7 @@ START_TEST(without_descriptors_new_clients_are_told_and_old_ones_served)
 	struct suite_scene scene;
 	size_t n_served = 0, n_told = 0;
 
+	apart_enter();
 	suite_begin(&scene, NULL, suite_desk);
 	squeeze(&scene.daemon, N_SPARE);
 	for (size_t i = 0; i < N_ASKERS && n_told < 5; i++) {
@@ -376,6 +378,8 @@ START_TEST(without_descriptors_new_clients_are_told_and_old_ones_served)
 		(void)close(suite_attach(&scene.watcher, "desk", SUITE_READ));
 	while (n_served > 0)
 		harness_close(&conns[--n_served]);
+	/* Who comes before it has heard of their end is told as well. */
+	harness_usage_await(&scene.watcher, scene.daemon.pid, &scene.before);
 	suite_expect_clean(&scene);
 	(void)close(suite_attach(&scene.watcher, "desk", SUITE_READ));
 	squeeze(&scene.daemon, 100);
@@ -398,6 +402,7 @@ START_TEST(the_reserve_comes_back)
 	struct suite_scene scene;
 	struct rlimit before, none;
 
+	apart_enter();
 	suite_begin(&scene, NULL, suite_desk);
 	ck_assert_int_eq(prlimit(scene.daemon.pid, RLIMIT_NOFILE, NULL, &before), 0);
 	none = before;
@@ -433,6 +438,7 @@ START_TEST(what_lies_above_a_limit_that_was_lowered_wants_a_higher_one)
 	pid_t worker;
 	int fd;
 
+	apart_enter();
 	suite_begin(&scene, "workers = 1;", body);
 	ck_assert_int_eq(prlimit(scene.daemon.pid, RLIMIT_NOFILE, NULL, &before), 0);
 	suite_dial(&scene, &other, true);
@@ -476,6 +482,7 @@ START_TEST(an_attachment_without_descriptors_is_refused_with_the_reason)
 {
 	struct suite_scene scene;
 
+	apart_enter();
 	suite_begin(&scene, NULL, suite_desk);
 	/* What it has open for a store of descriptors it closes when it knows that this service manager has none. */
 	await_log(&scene.daemon, "does not keep what is to outlive the daemon");

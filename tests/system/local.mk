@@ -4,7 +4,7 @@ if HAVE_CHECK
 SYSTEM_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 # What several programs have in common is compiled once, in the harness; each takes of it what it uses.
 tests_libharness_la_SOURCES += tests/system/suite.c tests/system/keeper.c tests/system/opener.c tests/system/stranger.c tests/system/reloading.c \
-	tests/system/telling.c tests/system/actor.c tests/system/jail.c tests/system/world.c tests/system/lasting.c \
+	tests/system/telling.c tests/system/actor.c tests/system/apart.c tests/system/jail.c tests/system/world.c tests/system/lasting.c \
 	tests/system/surviving.c tests/system/killing.c tests/system/tracer.c tests/system/lacking.c tests/system/outliving.c tests/system/survivor.c
 SYSTEM_SUITE = tests/system/suite.h
 
@@ -57,7 +57,7 @@ tests_system_impatient_CFLAGS = $(AM_CFLAGS)
 tests_system_impatient_LDADD = daemon/libdaemon.la
 
 check_PROGRAMS += tests/system/check_charges
-tests_system_check_charges_SOURCES = tests/system/check_charges.c $(SYSTEM_SUITE)
+tests_system_check_charges_SOURCES = tests/system/check_charges.c $(SYSTEM_SUITE) tests/system/apart.h
 tests_system_check_charges_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_charges_LDADD = $(HARNESS_LIBS)
 
@@ -66,7 +66,7 @@ tests_system_check_users_SOURCES = tests/system/check_users.c $(SYSTEM_SUITE)
 tests_system_check_users_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_users_LDADD = $(HARNESS_LIBS)
 
-tests_system_check_limits_SOURCES = tests/system/check_limits.c $(SYSTEM_SUITE)
+tests_system_check_limits_SOURCES = tests/system/check_limits.c $(SYSTEM_SUITE) tests/system/apart.h
 tests_system_check_limits_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_limits_LDADD = $(HARNESS_LIBS)
 
