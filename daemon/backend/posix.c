@@ -38,6 +38,7 @@ struct posix {
 	struct record_entry entry;	/* its row, as long as it has its name */
 	int fd;				/* the object's, to ask by; -1: its name is given up */
 	int dir_fd;			/* until it has its name: the one of all; else -1 */
+	struct leaving *leaving;	/* for its end; NULL: that has come */
 	uint64_t wanted_bytes;		/* that it is to have in the end */
 	struct posix_admission admission;
 	bool is_promised;		/* it may not have all of them yet */
@@ -72,6 +73,7 @@ posix_free(struct posix *posix)
 	posix_keep(posix);
 	posix_leave_dir(posix);
 	posix_admission_deinit(&posix->admission);
+	free(posix->leaving);
 	free(posix->path);
 	free(posix->segment);
 	free(posix);
@@ -202,8 +204,10 @@ posix_new(const char *segment, const char *object)
 	posix->segment = strdup(segment);
 	if (asprintf(&posix->path, "%s%s", POSIX_DIR, object) < 0)
 		posix->path = NULL;
+	else
+		posix->leaving = posix_names_reserve(posix->path);
 	posix->admission = (struct posix_admission) { .segment = posix->segment, .path = posix->path };
-	return posix->segment && posix->path ? posix : posix_free(posix);
+	return posix->segment && posix->path && posix->leaving ? posix : posix_free(posix);
 }
 
 static void
@@ -476,7 +480,7 @@ posix_unname(struct backend_object *object)
 	posix_keep(posix);
 	LIST_REMOVE(posix, named_entry);
 	posix->fd = -1;
-	if (posix_names_leave(posix->path, object->fd, &posix->entry, posix->dir_fd < 0))
+	if (posix_names_leave(&posix->leaving, &posix->entry, posix->dir_fd < 0))
 		return;
 	r = posix_is_named(posix, object->fd);
 	if (r == 0 && posix->dir_fd < 0)

@@ -70,11 +70,13 @@ void posix_names_leave_dir(void);
 /* One has been given: whoever keeps the lock does so no longer. */
 void posix_names_get_on(void);
 
+/* What is to be known of a path's name when it is taken away, had by whoever has the name: there is memory for it then. NULL: none. */
+struct leaving *posix_names_reserve(const char *path);
 /*
- * Has the name taken away that leads to what is open, with its row, which is taken over then. False: it is to be done at once, since
- * there are no workers, or there is no memory for that. was_named: it had it; else that was only asked for.
+ * Has the name taken away that leads to the object of the row; that is taken over then, and what was reserved. False: it is to be done
+ * at once, since there are no workers. was_named: it had it; else that was only asked for.
  */
-bool posix_names_leave(const char *path, int fd, struct record_entry *entry, bool was_named);
+bool posix_names_leave(struct leaving **reserved, struct record_entry *entry, bool was_named);
 /* Whether that is asked for, and has not been told as done. */
 bool posix_names_are_leaving(const char *path);
 /* What a worker is to keep open while it is at a name; dir_fd: where there is no such thing. */

@@ -33,17 +33,24 @@
 #define TRIES_MAX	3		/* of one removal whose workers are killed, or not to be had */
 #define REST_S		1		/* where none is to be had, until it is tried again */
 
-/* A name on its way out. */
+/* A name on its way out; or, had by whoever has the name, what is to be known of it then. */
 struct leaving {
-	char *path;
-	struct record_entry entry;
+	struct record *record;		/* where its row is */
+	size_t index;
+	uint64_t device, inode, born_ns;
+	struct errand *errand;		/* NULL: it is not begun */
+	bool is_told;			/* that it cannot be */
+	bool was_named;
+	TAILQ_ENTRY(leaving) list_entry;
+	char path[];
+};
+
+/* Of a worker, with what else it takes. */
+struct errand {
 	struct workers_job job;
+	struct leaving *leaving;
 	unsigned n_tries;
 	bool was_killed;		/* a worker was, at this */
-	bool is_told;			/* that there is no worker */
-	bool was_named;
-	bool has_dir;
-	LIST_ENTRY(leaving) list_entry;
 };
 
 static struct {
@@ -58,15 +65,18 @@ static struct {
 	unsigned n_dir_users;
 	uint64_t since_ns;		/* since when some wait, and none has been done */
 	struct event late_event;	/* the next one, as long as some wait */
-	struct event rest_event;	/* there was no worker to be had */
+	struct event rest_event;	/* there was no worker to be had, no descriptor, or no memory */
 	bool is_told;			/* that they wait */
-	LIST_HEAD(, leaving) list;
-} names = { .lock_fd = -1, .dir_fd = -1, .list = LIST_HEAD_INITIALIZER(names.list) };
+	TAILQ_HEAD(, leaving) list;	/* in the order in which they were asked for */
+	struct leaving *unbegun;	/* the first of them that is; NULL: none is */
+} names = { .lock_fd = -1, .dir_fd = -1, .list = TAILQ_HEAD_INITIALIZER(names.list) };
+
+static void leaving_on_done(struct workers_job *job, const struct workers_outcome *outcome);
 
 static bool
 names_wait(void)
 {
-	return names.is_unsettled || names.n_dir_users > 0;
+	return names.is_unsettled || names.n_dir_users > 0 || !TAILQ_EMPTY(&names.list);
 }
 
 static void
@@ -81,7 +91,8 @@ names_look_later(void)
 static void
 names_on_late(evutil_socket_t fd, short what, void *arg)
 {
-	bool is_late = names_wait() && clock_monotonic_ns() - names.since_ns >= LATE_S * NS_PER_SEC;
+	bool is_late = names_wait() && !evtimer_pending(&names.rest_event, NULL) &&
+	    clock_monotonic_ns() - names.since_ns >= LATE_S * NS_PER_SEC;
 
 	if (is_late && !names.is_told)
 		log_write(MESSAGE_NAMES_WAIT, NULL, "names in " POSIX_DIR " can be neither given nor taken away at the moment: somebody keeps the "
@@ -92,8 +103,8 @@ names_on_late(evutil_socket_t fd, short what, void *arg)
 	names_look_later();
 }
 
-int
-posix_names_enter_dir(void)
+static int
+names_open_dir(void)
 {
 	if (names.dir_fd < 0)
 		names.dir_fd = open(POSIX_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -122,10 +133,10 @@ posix_names_get_on(void)
 static void
 leaving_free(struct leaving *leaving)
 {
-	LIST_REMOVE(leaving, list_entry);
-	if (leaving->has_dir)
+	TAILQ_REMOVE(&names.list, leaving, list_entry);
+	if (leaving->errand)
 		posix_names_leave_dir();
-	free(leaving->path);
+	free(leaving->errand);
 	free(leaving);
 }
 
@@ -145,36 +156,120 @@ posix_tell_not_removed(const char *path, int r)
 }
 
 static void
-names_on_rest(evutil_socket_t fd, short what, void *arg)
+leaving_tell_rest(struct leaving *leaving, int r, const char *why)
 {
-	workers_set_max(names.workers, 1);
+	static const struct timeval rest = { .tv_sec = REST_S };
+
+	if (!leaving->is_told)
+		log_write(MESSAGE_NOT_REMOVED, &(struct log_about) { .error = r }, "%s cannot be removed yet, since %s; it is tried again every "
+		    "second", leaving->path, why);
+	leaving->is_told = true;
+	timer_add(&names.rest_event, &rest);
 }
 
 /* Who fills the host with processes leaves no names behind; and what was asked for after it is not done before it. */
 static void
 leaving_rest(struct leaving *leaving, int r)
 {
-	static const struct timeval rest = { .tv_sec = REST_S };
-
-	if (!leaving->is_told)
-		log_write(MESSAGE_NOT_REMOVED, &(struct log_about) { .error = r }, "%s cannot be removed yet, since no worker process can be "
-		    "started; it is tried again every second", leaving->path);
-	leaving->is_told = true;
 	workers_set_max(names.workers, 0);
-	workers_submit(names.workers, &leaving->job, true);
-	timer_add(&names.rest_event, &rest);
+	workers_submit(names.workers, &leaving->errand->job, true);
+	leaving_tell_rest(leaving, r, "no worker process can be started");
+}
+
+/* 0 or a negative errno. */
+static int
+leaving_begin(struct leaving *leaving)
+{
+	int dir_fd = names_open_dir();
+	struct errand *errand;
+
+	if (dir_fd < 0)
+		return dir_fd;
+	errand = calloc(1, sizeof(*errand));
+	if (!errand) {
+		posix_names_leave_dir();
+		return -ENOMEM;
+	}
+	leaving->errand = errand;
+	errand->leaving = leaving;
+	errand->job = (struct workers_job) {
+		.job = {
+			.kind = JOB_UNLINK,
+			.file = { .device = leaving->device, .inode = leaving->inode, .changed_ns = (int64_t)leaving->born_ns },
+		},
+		.fd = dir_fd,
+		.control_fd = posix_names_lock(dir_fd),
+		.third_fd = -1,
+		.patience_seconds = BACKEND_LOCK_SECONDS,
+		.done = leaving_on_done,
+	};
+	/* As long as a definition's object and a row's may be. */
+	(void)snprintf(errand->job.job.name, sizeof(errand->job.job.name), "%s", leaving->path + sizeof(POSIX_DIR));
+	workers_submit(names.workers, &errand->job, false);
+	return 0;
+}
+
+static void
+names_begin_waiting(void)
+{
+	struct leaving *leaving;
+
+	while ((leaving = names.unbegun)) {
+		int r = leaving_begin(leaving);
+
+		if (r && error_is_passing(-r)) {
+			leaving_tell_rest(leaving, r, r == -ENOMEM ? "there is no memory" : POSIX_DIR " cannot be opened");
+			return;
+		}
+		names.unbegun = TAILQ_NEXT(leaving, list_entry);
+		if (r) {
+			posix_tell_not_removed(leaving->path, r);
+			leaving_free(leaving);
+		}
+	}
+}
+
+int
+posix_names_enter_dir(void)
+{
+	int dir_fd = names_open_dir();
+
+	/* What was asked for before goes before. */
+	if (dir_fd >= 0)
+		names_begin_waiting();
+	return dir_fd;
+}
+
+static void
+names_on_rest(evutil_socket_t fd, short what, void *arg)
+{
+	posix_names_get_on();
+	if (!names.is_unsettled)
+		workers_set_max(names.workers, 1);
+	names_begin_waiting();
+	if (names.on_gone)
+		names.on_gone(names.arg);
+}
+
+static void
+leaving_forget_row(const struct leaving *leaving)
+{
+	struct record_entry entry = { .record = leaving->record, .index = leaving->index };
+
+	record_remove(&entry);
 }
 
 static void
 leaving_on_done(struct workers_job *job, const struct workers_outcome *outcome)
 {
-	struct leaving *leaving = BASE_CONTAINER_OF(job, struct leaving, job);
+	struct errand *errand = BASE_CONTAINER_OF(job, struct errand, job);
+	struct leaving *leaving = errand->leaving;
 	int r = outcome->error ? outcome->error : -ECANCELED;
 
 	posix_names_get_on();
 	/* It is dead, and does nothing any more. */
-	leaving->was_killed |= !outcome->result && !outcome->error;
-	if (!outcome->result && ++leaving->n_tries < TRIES_MAX) {
+	errand->was_killed |= !outcome->result && !outcome->error;
+	if (!outcome->result && ++errand->n_tries < TRIES_MAX) {
 		workers_submit(names.workers, job, true);
 		return;
 	}
@@ -187,10 +282,10 @@ leaving_on_done(struct workers_job *job, const struct workers_outcome *outcome)
 	if (r)
 		posix_tell_not_removed(leaving->path, r);
 	/* A worker that was killed while it waited has done it all the same. */
-	else if (outcome->result->flags & JOB_NAME_OTHER && leaving->was_named && !leaving->was_killed)
+	else if (outcome->result->flags & JOB_NAME_OTHER && leaving->was_named && !errand->was_killed)
 		posix_tell_replaced(leaving->path);
 	if (r == 0)
-		record_remove(&leaving->entry);
+		leaving_forget_row(leaving);
 	leaving_free(leaving);
 	if (names.on_gone)
 		names.on_gone(names.arg);
@@ -202,35 +297,21 @@ posix_names_lock(int dir_fd)
 	return names.lock_fd < 0 ? dir_fd : names.lock_fd;
 }
 
-static bool
-leaving_describe(struct leaving *leaving, int fd)
+struct leaving *
+posix_names_reserve(const char *path)
 {
-	struct job *job = &leaving->job.job;
-	struct stat status;
-	uint64_t born_ns;
+	size_t size = strlen(path) + 1;
+	struct leaving *leaving = calloc(1, sizeof(*leaving) + size);
 
-	if (fstat(fd, &status) || record_born_ns(fd, "", &born_ns) || strlen(leaving->path) - sizeof(POSIX_DIR) >= sizeof(job->name))
-		return false;
-	leaving->job = (struct workers_job) {
-		.job = {
-			.kind = JOB_UNLINK,
-			.file = { .device = status.st_dev, .inode = status.st_ino, .changed_ns = (int64_t)born_ns },
-		},
-		.fd = names.dir_fd,
-		.control_fd = posix_names_lock(names.dir_fd),
-		.third_fd = -1,
-		.patience_seconds = BACKEND_LOCK_SECONDS,
-		.done = leaving_on_done,
-	};
-	(void)snprintf(job->name, sizeof(job->name), "%s", leaving->path + sizeof(POSIX_DIR));
-	return true;
+	if (leaving)
+		memcpy(leaving->path, path, size);
+	return leaving;
 }
 
 bool
-posix_names_leave(const char *path, int fd, struct record_entry *entry, bool was_named)
+posix_names_leave(struct leaving **reserved, struct record_entry *entry, bool was_named)
 {
 	struct leaving *leaving;
-	int dir_fd;
 
 	if (names.keeps) {
 		entry->record = NULL;
@@ -238,23 +319,22 @@ posix_names_leave(const char *path, int fd, struct record_entry *entry, bool was
 	}
 	if (!names.workers)
 		return false;
-	leaving = calloc(1, sizeof(*leaving));
-	if (!leaving)
-		return false;
-	LIST_INSERT_HEAD(&names.list, leaving, list_entry);
-	leaving->path = strdup(path);
-	dir_fd = posix_names_enter_dir();
-	leaving->has_dir = dir_fd >= 0;
-	if (!leaving->path || !leaving->has_dir || !leaving_describe(leaving, fd)) {
-		leaving_free(leaving);
-		return false;
-	}
-	leaving->was_named = was_named;
-	leaving->entry = *entry;
-	entry->record = NULL;
 	/* Where that cannot be written, who is killed now leaves one that is taken over, or removed once nobody has it. */
-	(void)record_set_state(&leaving->entry, RECORD_LEAVING);
-	workers_submit(names.workers, &leaving->job, false);
+	(void)record_set_state(entry, RECORD_LEAVING);
+	leaving = take_ptr(*reserved);
+	leaving->was_named = was_named;
+	leaving->device = entry->row.device;
+	leaving->inode = entry->row.inode;
+	leaving->born_ns = entry->row.born_ns;
+	leaving->index = entry->index;
+	leaving->record = take_ptr(entry->record);
+	if (!names_wait())
+		names.since_ns = clock_monotonic_ns();
+	TAILQ_INSERT_TAIL(&names.list, leaving, list_entry);
+	if (!names.unbegun)
+		names.unbegun = leaving;
+	names_begin_waiting();
+	names_look_later();
 	return true;
 }
 
@@ -263,7 +343,7 @@ posix_names_are_leaving(const char *path)
 {
 	const struct leaving *leaving;
 
-	LIST_FOREACH(leaving, &names.list, list_entry)
+	TAILQ_FOREACH(leaving, &names.list, list_entry)
 		if (streq(leaving->path, path))
 			return true;
 	return false;
@@ -328,7 +408,7 @@ backend_names_wait(void)
 bool
 backend_names_leave(void)
 {
-	return !LIST_EMPTY(&names.list);
+	return !TAILQ_EMPTY(&names.list);
 }
 
 void
@@ -338,7 +418,8 @@ backend_names_end(void)
 
 	/* Who has the lock still would have us wait for it, too. */
 	names.keeps = names_wait();
-	while ((leaving = LIST_FIRST(&names.list)))
+	names.unbegun = NULL;
+	while ((leaving = TAILQ_FIRST(&names.list)))
 		leaving_free(leaving);
 	if (event_initialized(&names.settle_event))
 		(void)event_del(&names.settle_event);
