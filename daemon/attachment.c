@@ -235,6 +235,9 @@ attachment_watch_owner(struct attachment *attachment)
 	if (!attachment_may_own(attachment) || attachment->is_owner_gone || !attachment->process)
 		return;
 	pidfd = process_open(attachment->pid, attachment->process);
+	/* For want of a descriptor nobody is taken for dead: then the mark alone tells, too. */
+	if (pidfd < 0 && process_lives(attachment->pid, attachment->process))
+		return;
 	if (pidfd < 0) {
 		attachment_owner_gone(attachment, clock_monotonic_ns() + END_NS);
 		return;

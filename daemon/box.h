@@ -67,7 +67,8 @@ struct box {
 	unsigned n_refusals;		/* one after the other of the manager's queue */
 	unsigned n_single;		/* messages since the box was filled that have one descriptor each */
 	bool is_begun;
-	bool is_limited;		/* not all that was handed down could be read, since the process may have no more open */
+	bool is_limited;		/* not all that was handed down could be read, since the process may have no more open; */
+	uint64_t n_missing;		/* then: descriptors that were not */
 	bool spares_past;		/* what is handed down stays in the store, whatever is read of it */
 	bool renews;			/* another one is to be filled when that in hand is stored */
 	uint64_t rest_until_ns;		/* not before then; */

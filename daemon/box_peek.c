@@ -420,8 +420,8 @@ peek_spare(struct box_peek *peek)
 	peek->n_missing += n;
 	(void)getrlimit(RLIMIT_NOFILE, &limit);
 	peek_tell(peek, "%" PRIu64 " descriptors of earlier daemons could not be taken over, since this one may have no more than %ju "
-	    "open: raise LimitNOFILE= of the service to %ju or more, and restart it; they stay in the service manager's store",
-	    peek->n_missing, (uintmax_t)limit.rlim_cur, (uintmax_t)limit.rlim_cur + peek->n_missing + SPARE_FDS);
+	    "open: LimitNOFILE= of the service is to be raised; they stay in the service manager's store", peek->n_missing,
+	    (uintmax_t)limit.rlim_cur);
 }
 
 /*
@@ -458,6 +458,7 @@ box_peek(struct box *box, struct inherited *inherited, box_take_fn take, box_tel
 		peek_spare(&peek);
 	}
 	box->is_limited = peek.is_limited;
+	box->n_missing = peek.n_missing;
 	box_leave_staying(box);
 	for (; r == 0 && i < peek.n; i++)
 		r = take(&peek.items[i].label, take_fd(&peek.items[i].fd), arg);

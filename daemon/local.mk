@@ -97,7 +97,8 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/start.c daemon/start.h \
 	daemon/survival.c daemon/survival.h \
 	daemon/survival_await.c daemon/survival_await.h daemon/survival_steps.h \
-	daemon/survival_past.c daemon/survival_past.h daemon/survival_tell.c daemon/survival_tell.h \
+	daemon/survival_past.c daemon/survival_past.h daemon/survival_room.c daemon/survival_room.h \
+	daemon/survival_tell.c daemon/survival_tell.h \
 	daemon/toll.c daemon/toll.h \
 	daemon/turns.c daemon/turns.h \
 	daemon/vigil.c daemon/vigil.h \

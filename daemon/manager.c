@@ -339,10 +339,13 @@ manager_init_survival(struct manager *manager)
 
 	r = survival_init(&manager->survival, manager->base, &manager->registry, &manager->requests, &manager->leftovers,
 	    &manager->start->inherited, manager->start->known, manager->conf->daemon.state_dir, text, sizeof(text));
+	if (r == SURVIVAL_E_FEW) {
+		log_write(MESSAGE_TAKEOVER_WAITS, NULL, "%s", text);
+		return -EMFILE;
+	}
 	if (r)
-		log_write(MESSAGE_STATE, NULL, "%s. Remedy: %s", text, r == -EMFILE ? "raise LimitNOFILE= of the service, as is said "
-		    "above; until then everything stays as it is" : "let the daemon's uid write there, make room, or, where no "
-		    "segments are in use, name another state_dir");
+		log_write(MESSAGE_STATE, NULL, "%s. Remedy: let the daemon's uid write there, make room, or, where no segments are in use, "
+		    "name another state_dir", text);
 	return r;
 }
 

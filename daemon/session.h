@@ -158,7 +158,8 @@ struct session_past {
 
 /*
  * A connection that an earlier daemon had accepted, in the order of ids; its requests are still in its queue. Consumes fd. Nothing
- * is heard of it before session_resume(). 0, or a negative errno: it is closed; -ESTALE: it is another one.
+ * is heard of it before session_resume(). 0, or a negative errno: it is closed; -ESTALE: it is another one. By an error that passes
+ * its peer is not hung up.
  */
 int session_revive(struct session_host *host, const struct session_past *past, int fd, struct session **ret_session);
 /* The session may be freed: what it is told then is that it ended. */

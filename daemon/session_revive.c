@@ -123,6 +123,9 @@ session_revive(struct session_host *host, const struct session_past *past, int f
 	if (r == 0)
 		r = session_charge_again(session);
 	if (r) {
+		/* The next start may have what this one lacks: its peer is to notice nothing, and is not hung up. */
+		if (error_is_passing(-r))
+			close_fd(&session->fd);
 		(void)session_free(session);
 		return r;
 	}

@@ -18,6 +18,7 @@
 #include "daemon/start.h"
 #include "daemon/survival_await.h"
 #include "daemon/survival_past.h"
+#include "daemon/survival_room.h"
 #include "daemon/survival_steps.h"
 #include "daemon/survival_tell.h"
 #include "systemd/store.h"
@@ -221,7 +222,20 @@ survival_revive_locks(struct survival *survival, const struct past_segment *past
 
 /* Sessions */
 
-static void
+/* What is short now the next start may have: all of it is left to that one. */
+static int
+survival_leave_session(const struct ledger_session *row, int r)
+{
+	static const char enfile[] = ". Remedy: raise fs.file-max, or have others of the host keep fewer files open";
+
+	log_write(MESSAGE_TAKEOVER_WAITS, &(struct log_about) { .error = r }, "the connection of pid %" PRId32 " (uid %" PRIu32 ") cannot be "
+	    "gone on with now: nothing is taken over, and nothing lost; it is tried again%s", row->pid, row->uid,
+	    r == -ENFILE ? enfile : "");
+	return r;
+}
+
+/* 0, or a negative errno of what passes. */
+static int
 survival_revive_session(struct survival *survival, struct past_session *past)
 {
 	const struct ledger_session *row = &past->row;
@@ -240,14 +254,16 @@ survival_revive_session(struct survival *survival, struct past_session *past)
 
 	/* Its process is known all the same: by the attachments that it had. */
 	if (fd < 0)
-		return;
+		return 0;
 	r = session_revive(survival->requests->sessions, &session_past, fd, &past->session);
+	if (error_is_passing(-r))
+		return survival_leave_session(row, r);
 	if (r)
 		survival_tell("the connection of pid %" PRId32 " (uid %" PRIu32 ") cannot be gone on with: %s; it is closed, and its "
-		    "process connects anew", row->pid, row->uid, r == -ESTALE ? "what was kept of it is something else" :
-		    "descriptors or memory are short");
+		    "process connects anew", row->pid, row->uid, r == -ESTALE ? "what was kept of it is something else" : strerror(-r));
 	else
 		past->pending_serial = session_pending_serial(past->session);
+	return 0;
 }
 
 static void
@@ -364,8 +380,8 @@ survival_put_back(struct survival *survival)
 		r = survival_revive_segment(survival, &past->segments[i]);
 	for (size_t i = 0; i < past->n_locks; i++)
 		survival_revive_lock(survival, &past->locks[i]);
-	for (size_t i = 0; i < past->n_sessions; i++)
-		survival_revive_session(survival, &past->sessions[i]);
+	for (size_t i = 0; r == 0 && i < past->n_sessions; i++)
+		r = survival_revive_session(survival, &past->sessions[i]);
 	for (size_t i = 0; r == 0 && i < past->n_attachments; i++)
 		r = survival_revive_attachment(survival, &past->attachments[i]);
 	for (size_t i = 0; r == 0 && i < past->n_segments; i++)
@@ -498,7 +514,6 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 	survival->await_ms = conf->daemon.await_returns_ms;
 	if (!past)
 		return 0;
-	r = past_sort(past);
 	for (size_t i = 0; r == 0 && i < conf->n_templates; i++)
 		r = registry_set_template(survival->registry, conf->templates[i]);
 	/* Without a descriptor that was kept, what has a name is a leftover, and what has none its clients may have. */
@@ -510,8 +525,11 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 		survival_forget_past(survival);
 		return 0;
 	}
-	if (r == 0)
+	if (r == 0) {
+		survival_tell_unknown(past);
+		past_close_unknown_sessions(past);
 		r = survival_put_back(survival);
+	}
 	/* What is not in our ledger would be lost with us: who comes next has all of it by the one before. */
 	if (r == 0 && survival->ledger.error) {
 		r = survival->ledger.error;
@@ -529,7 +547,6 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 		log_write(MESSAGE_TAKEN_OVER, NULL, "taken over from the segmentd before this one: %zu of %zu segments, %zu of %zu "
 		    "connections, %zu attachments%s", n_segments, past->n_segments, n_sessions, past->n_sessions,
 		    past->n_attachments, survival->n_awaited ? "; the memory of others is awaited from clients" : "");
-	survival_tell_unknown(past);
 	past_close_fds(past);
 	survival_resume(survival);
 	survival_forget_past(survival);
@@ -570,11 +587,14 @@ survival_init(struct survival *survival, struct event_base *base, struct registr
 		(void)snprintf(text, text_size, "what the service manager kept cannot be read: %s", strerror(-r));
 		return r;
 	}
+	r = past_sort(survival->past);
 	/* Their rows would be gone with us: rather nobody is served than one of them is lost. */
-	if (survival->has_box && survival->box.is_limited) {
-		(void)snprintf(text, text_size, "what the service manager kept is more than this process may have open");
-		return -EMFILE;
-	}
+	if (r == 0 && survival->has_box)
+		r = survival_judge_room(survival, text, text_size);
+	if (r < 0)
+		(void)snprintf(text, text_size, "the daemon is out of memory");
+	if (r)
+		return r;
 	registry->host.ledger = requests->sessions->ledger = &survival->ledger;
 	registry->host.box = requests->sessions->box = survival->has_box ? &survival->box : NULL;
 	requests->box = registry->host.box;

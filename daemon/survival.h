@@ -32,9 +32,11 @@ struct survival {
 
 #define SURVIVAL_NULL	{ .ledger = LEDGER_NULL }
 
+#define SURVIVAL_E_FEW	1		/* what was left takes more descriptors than this process may have */
+
 /*
  * Reads what the daemon before has left, of the directory whose lock is held and of what was handed down, and has all that is made
- * from now on entered. 0, or a negative errno with a sentence.
+ * from now on entered. 0, SURVIVAL_E_FEW, or a negative errno: with a sentence.
  */
 int survival_init(struct survival *survival, struct event_base *base, struct registry *registry, struct requests *requests,
     struct leftovers *leftovers, struct inherited *inherited, const struct pack_known *known, const char *state_dir, char *text,

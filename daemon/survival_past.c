@@ -284,17 +284,34 @@ past_object_fd(struct past *past, enum box_kind kind, uint64_t id, uint64_t devi
 	return take_fd(&fd);
 }
 
+static void
+past_close_fd(struct past *past, struct past_fd *past_fd)
+{
+	/* The box has another reference, which would keep its peer waiting: unless for the next start. */
+	if (past_fd->fd >= 0 && past_fd->label.kind == BOX_SESSION && !past->is_kept)
+		session_hang_up(past->parcels, &past_fd->fd);
+	close_fd(&past_fd->fd);
+}
+
+bool
+past_is_unknown_session(const struct past *past, const struct past_fd *past_fd)
+{
+	return past_fd->fd >= 0 && past_fd->label.kind == BOX_SESSION && !past_find_session(past, past_fd->label.id);
+}
+
+void
+past_close_unknown_sessions(struct past *past)
+{
+	for (size_t i = 0; i < past->n_fds; i++)
+		if (past_is_unknown_session(past, &past->fds[i]))
+			past_close_fd(past, &past->fds[i]);
+}
+
 void
 past_close_fds(struct past *past)
 {
-	for (size_t i = 0; i < past->n_fds; i++) {
-		struct past_fd *past_fd = &past->fds[i];
-
-		/* The box has another reference, which would keep its peer waiting: unless for the next start. */
-		if (past_fd->fd >= 0 && past_fd->label.kind == BOX_SESSION && !past->is_kept)
-			session_hang_up(past->parcels, &past_fd->fd);
-		close_fd(&past_fd->fd);
-	}
+	for (size_t i = 0; i < past->n_fds; i++)
+		past_close_fd(past, &past->fds[i]);
 }
 
 uint64_t

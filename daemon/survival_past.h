@@ -91,6 +91,10 @@ struct past_fd *past_find_fd(const struct past *past, enum box_kind kind, uint64
 int past_fd(struct past *past, enum box_kind kind, uint64_t id);
 /* Likewise, if it is what its row says; -1, too, if it is something else. An object of number 0 is not looked at. */
 int past_object_fd(struct past *past, enum box_kind kind, uint64_t id, uint64_t device, uint64_t inode);
+/* A connection that has no row. */
+bool past_is_unknown_session(const struct past *past, const struct past_fd *past_fd);
+/* Those are hung up: before the others are gone on with, which may need their descriptors. */
+void past_close_unknown_sessions(struct past *past);
 /* What nobody took: connections are hung up. */
 void past_close_fds(struct past *past);
 

@@ -344,7 +344,7 @@ START_TEST(what_is_too_much_stays)
 	ck_assert_uint_ge(rig.n_taken, 500);
 	ck_assert_uint_le(rig.n_taken, 700 - 64);
 	ck_assert_uint_eq(rig.n_told, 1);
-	box_rig_expect_told(&rig, "could not be taken over, since this one may have no more than 700 open: raise LimitNOFILE=");
+	box_rig_expect_told(&rig, "could not be taken over, since this one may have no more than 700 open: LimitNOFILE= of the service");
 	/* The daemon lives, with what it has, and the rest is not gone. */
 	for (unsigned i = 0; i < n; i++)
 		rig.items[i].lives = rig.items[i].fd >= 0;

@@ -10,7 +10,6 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -227,56 +226,6 @@ START_TEST(one_end_of_the_box_is_lost)
 }
 END_TEST
 
-static void
-lower_fds(void *arg)
-{
-	const struct rlimit limit = { *(const rlim_t *)arg, *(const rlim_t *)arg };
-
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-/* Rather none served than one lost. */
-START_TEST(with_fewer_descriptors_nothing_is_lost)
-{
-	struct harness_conn conns[120];
-	static const rlim_t limits[] = { 100, 120 };
-	rlim_t limit;
-	char text[64];
-	const char *log;
-	size_t length;
-
-	begin();
-	for (unsigned i = 0; i < BASE_ARRAY_SIZE(conns); i++) {
-		conns[i] = (struct harness_conn) HARNESS_CONN_NULL;
-		harness_open(&conns[i], manager.daemon.socket);
-		conns[i].is_lasting = true;
-	}
-	(void)harness_manager_end(&manager, SIGKILL);
-	manager.daemon.before_exec = lower_fds;
-	manager.daemon.before_exec_arg = &limit;
-	/* With none, or some, of the connections among those that it has. */
-	for (unsigned i = 0; i < BASE_ARRAY_SIZE(limits); i++) {
-		limit = limits[i];
-		length = lasting_log_length(&manager);
-		harness_manager_launch(&manager);
-		ck_assert_int_eq(harness_daemon_await_exit(&manager.daemon), 1);
-		log = lasting_log(&manager, length);
-		(void)snprintf(text, sizeof(text), "may have no more than %u open: raise LimitNOFILE=", (unsigned)limit);
-		reloading_expect(log, text);
-	}
-	manager.daemon.before_exec = NULL;
-	harness_manager_launch(&manager);
-	harness_manager_await_ready(&manager);
-	reloading_expect(harness_daemon_log(&manager.daemon), "2 of 2 segments, 122 of 122 connections");
-	expect_both_same();
-	for (unsigned i = 0; i < BASE_ARRAY_SIZE(conns); i++) {
-		ck_assert_int_eq(harness_find(&conns[i], "desk", &(struct protocol_segment) { 0 }), 0);
-		harness_close(&conns[i]);
-	}
-	end();
-}
-END_TEST
-
 START_TEST(rows_without_a_box)
 {
 	const char *log;
@@ -337,7 +286,6 @@ main(void)
 	tcase_add_test(tcase, names_of_others_and_names_twice);
 	tcase_add_loop_test(tcase, a_box_is_cut_short, 0, 2);
 	tcase_add_loop_test(tcase, one_end_of_the_box_is_lost, 0, 2);
-	tcase_add_test(tcase, with_fewer_descriptors_nothing_is_lost);
 	tcase_add_test(tcase, rows_without_a_box);
 	tcase_add_test(tcase, a_box_from_the_future);
 	suite_add_tcase(suite, tcase);

@@ -132,6 +132,11 @@ tests_system_check_survivalbad_SOURCES = tests/system/check_survivalbad.c $(LAST
 tests_system_check_survivalbad_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_survivalbad_LDADD = $(HARNESS_LIBS)
 
+check_PROGRAMS += tests/system/check_survivalfew
+tests_system_check_survivalfew_SOURCES = tests/system/check_survivalfew.c $(LASTING_SUITE)
+tests_system_check_survivalfew_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_survivalfew_LDADD = $(HARNESS_LIBS)
+
 check_PROGRAMS += tests/system/check_survivalledger
 tests_system_check_survivalledger_SOURCES = tests/system/check_survivalledger.c $(LASTING_SUITE)
 tests_system_check_survivalledger_CFLAGS = $(SYSTEM_CFLAGS)
