@@ -10,30 +10,18 @@
 #include "config.h"
 
 #include <poll.h>
-#include <signal.h>
 
 #include "client/segment.h"
 #include "tests/system/killing.h"
-#include "tests/system/suite.h"
 
 #define N_MAX		140		/* stops of a start after a kill: behind them it only asks again whether somebody has gone */
 #define N_QUICK		3		/* kills of a phase that the quick check does */
 #define N_LAST		40		/* stops of a start that clears what nobody has: the removal */
 
-static char state_names[512];		/* what is in a state_dir that nothing is the matter with */
-
 static bool
 is_by_name(const struct killing *killing)
 {
 	return killing->kind->by == KILLING_BY_NAME || killing->kind->by == KILLING_BY_KEY || killing->kind->by == KILLING_BY_RECORD;
-}
-
-static void
-expect_guest_whole(struct killing *killing)
-{
-	long differs = killing->is_mapping ? actor_do(&killing->guest, "differs %d", KILLING_SEED) : 0;
-
-	killing_expect(killing, differs == 0, "what the guest maps has changed at byte %ld", differs - 1);
 }
 
 /* What has locks, or was on its way out already, is made when nobody has the old one any more. */
@@ -45,7 +33,7 @@ await_segment(struct killing *killing)
 	int r = harness_wait(&killing->conn, "s");
 
 	if (r != PROTOCOL_READY && killing->is_mapping && (killing->kind->has_locks || killing->phase == KILLING_DRAIN)) {
-		expect_guest_whole(killing);
+		killing_expect_guest_whole(killing);
 		killing_end_guest(killing);
 		while (r != PROTOCOL_READY && clock_monotonic_ns() < deadline_ns)
 			r = harness_wait(&killing->conn, "s");
@@ -127,7 +115,7 @@ expect_same_to_guest(struct killing *killing)
 
 	killing_expect(killing, r == 0, "the guest cannot attach it again: %ld", r);
 	killing_expect(killing, actor_do(&killing->guest, "generation") == killing->generation, "it is another one to the guest");
-	expect_guest_whole(killing);
+	killing_expect_guest_whole(killing);
 }
 
 static void
@@ -168,41 +156,6 @@ expect_unwanted(struct killing *killing)
 		    world_describe(&world));
 }
 
-/* The daemon sees to it while it runs. A file is everybody's contents, and stays; its mark is ours. */
-static void
-await_cleared(struct killing *killing)
-{
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
-	char mark[128];
-
-	world_await_empty(killing_describe(killing));
-	(void)snprintf(mark, sizeof(mark), "%s/data.segmentd", killing->daemon.dir);
-	while (access(mark, F_OK) == 0) {
-		killing_expect(killing, clock_monotonic_ns() < deadline_ns, "the file's mark is left");
-		(void)poll(NULL, 0, 1);
-	}
-}
-
-/* An orderly end, after which nothing is left. */
-static void
-stop(struct killing *killing)
-{
-	char names[sizeof(state_names)];
-	int r;
-
-	harness_close(&killing->conn);
-	harness_assert(kill(killing->daemon.pid, SIGTERM) == 0, "kill: %s", strerror(errno));
-	r = harness_daemon_await_exit(&killing->daemon);
-	killing_expect(killing, r == 0, "the next one ended with %d", r);
-	world_await_empty(killing_describe(killing));
-	world_await_childless(killing_describe(killing));
-	suite_list_state(&killing->daemon, names, sizeof(names));
-	if (!state_names[0])
-		(void)snprintf(state_names, sizeof(state_names), "%s", names);
-	killing_expect(killing, streq(names, state_names), "in its state_dir there are %s instead of %s", names, state_names);
-	harness_daemon_remove(&killing->daemon);
-}
-
 /* One kill. False: the phase has no stop of that number, and the daemon was killed at its end. */
 static bool
 kill_at(const struct killing_kind *kind, enum killing_phase phase, size_t at, bool is_wanted, bool is_held)
@@ -215,31 +168,19 @@ kill_at(const struct killing_kind *kind, enum killing_phase phase, size_t at, bo
 
 	killing_launch(&killing, is_wanted, false);
 	harness_open(&killing.conn, killing.daemon.socket);
-	expect_guest_whole(&killing);
+	killing_expect_guest_whole(&killing);
 	if (is_wanted)
 		expect_wanted(&killing);
 	else
 		expect_unwanted(&killing);
-	expect_guest_whole(&killing);
-	if (killing.has_guest)
-		killing_end_guest(&killing);
+	killing_expect_guest_whole(&killing);
+	killing_end_guest(&killing);
 	if (!is_wanted)
-		await_cleared(&killing);
-	stop(&killing);
+		killing_await_cleared(&killing);
+	killing_stop(&killing);
+	world_await_empty(killing_describe(&killing));
+	killing_expect_no_trace(&killing);
 	return is_stopped;
-}
-
-/* A daemon that nobody kills. */
-static void
-learn_state_names(void)
-{
-	struct killing killing = {
-		.kind = &killing_kinds[0], .is_wanted = true, .daemon = HARNESS_DAEMON_NULL, .conn = HARNESS_CONN_NULL,
-	};
-
-	harness_daemon_prepare(&killing.daemon, NULL, "");
-	killing_launch(&killing, true, true);
-	stop(&killing);
 }
 
 /* Where it can be killed; to learn that it is, at the end. What waits until somebody has gone asks again and again: not of all. */
@@ -310,9 +251,7 @@ run(enum killing_phase phase, const struct killing_kind *kind)
 {
 	if ((phase != KILLING_CREATE && kind->is_only_made) || (!harness_is_full() && !kind->is_quick))
 		return;
-	world_enter();
-	tracer_prepare(&killing_tracer);
-	learn_state_names();
+	killing_prepare();
 	run_held(phase, kind, true);
 	if (phase == KILLING_TAKE_OVER || phase == KILLING_CLEAR)
 		run_held(phase, kind, false);

@@ -90,7 +90,7 @@ kill_one(struct storm *storm)
 		storm->n_ready += is_wanted && !strstr(killing->daemon.status, "failed");
 		storm->n_failed += strstr(killing->daemon.status, "failed") != NULL;
 		/* It is not stopped at any call from here on. */
-		tracer_let_go(&killing_tracer);
+		tracer_let_go(&killing_tracer, 0);
 		come_and_go(storm);
 	}
 	harness_daemon_kill(&killing->daemon);

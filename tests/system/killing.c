@@ -11,9 +11,9 @@
 
 #include "client/segment.h"
 #include "tests/system/killing.h"
+#include "tests/system/suite.h"
 #include "tests/system/telling.h"
 
-#define SIZE		(64 * 1024)
 #define DAEMON_KEYS	"\tmemory_reserve = \"16MiB\";\n\tworkers = 1;\n"
 
 const struct killing_kind killing_kinds[KILLING_N] = {
@@ -36,15 +36,18 @@ const char *const killing_phase_names[KILLING_PHASE_N] = { "create", "hand out",
 
 struct tracer killing_tracer;
 
+static char state_names[512];		/* what is in a state_dir that nothing is the matter with */
+
 const char *
 killing_describe(const struct killing *killing)
 {
 	static char text[256];
 	size_t n = killing_tracer.n_stops;
 
-	(void)snprintf(text, sizeof(text), "'%s', killed at stop %zu of %s (%s); the next one %s it%s", killing->kind->name, n,
-	    killing_phase_names[killing->phase], n ? tracer_describe(&killing_tracer.stops[n - 1]) : "before the first",
-	    killing->is_wanted ? "wants" : "does not want", killing->is_mapping ? ", which the guest maps" : "");
+	(void)snprintf(text, sizeof(text), "'%s', %s at stop %zu of %s (%s); %s it%s", killing->kind->name,
+	    killing->is_orderly ? "told to end" : "killed", n, killing_phase_names[killing->phase],
+	    n ? tracer_describe(&killing_tracer.stops[n - 1]) : "before the first", killing->is_orderly ? "nobody wants" :
+	    killing->is_wanted ? "the next one wants" : "the next one does not want", killing->is_mapping ? ", which the guest maps" : "");
 	return text;
 }
 
@@ -92,10 +95,40 @@ killing_launch(struct killing *killing, bool is_wanted, bool is_required)
 }
 
 void
+killing_launch_only(struct killing *killing, bool is_wanted)
+{
+	configure(killing, is_wanted, true);
+	harness_daemon_launch(&killing->daemon);
+}
+
+void
 killing_end_guest(struct killing *killing)
 {
-	actor_kill(&killing->guest);
+	if (killing->has_guest)
+		actor_kill(&killing->guest);
 	killing->has_guest = killing->is_mapping = false;
+}
+
+void
+killing_await_end(struct killing *killing)
+{
+	uint64_t begun_ns = clock_monotonic_ns();
+	int r = harness_daemon_await_exit(&killing->daemon);
+
+	killing->end_ns = clock_monotonic_ns() - begun_ns;
+	killing_expect(killing, r == 0, "after SIGTERM it ended with %d", r);
+}
+
+/* The daemon's, from wherever it stands. */
+static void
+end(struct killing *killing)
+{
+	if (!killing->is_orderly) {
+		harness_daemon_kill(&killing->daemon);
+	} else if (killing->daemon.pid > 0) {
+		tracer_let_go(&killing_tracer, SIGTERM);
+		killing_await_end(killing);
+	}
 }
 
 /* How a phase ends. */
@@ -120,8 +153,8 @@ is_found(const struct killing *killing)
 }
 
 /* A quarantine is a name, too. */
-static bool
-is_cleared(void *arg)
+bool
+killing_is_cleared(void *arg)
 {
 	struct killing *killing = arg;
 	struct world world;
@@ -203,9 +236,9 @@ create(struct killing *killing)
 	actor_start_idle(&killing->guest, killing->daemon.socket);
 	killing->has_guest = true;
 	tracer_seize(&killing_tracer, &killing->daemon);
-	actor_tell(&killing->guest, "create s-1 %d", SIZE);
+	actor_tell(&killing->guest, "create s-1 %d", KILLING_SIZE);
 	is_stopped = tracer_run(&killing_tracer, killing->at, killing->guest.child.control, is_answered, NULL);
-	harness_daemon_kill(&killing->daemon);
+	end(killing);
 	killing->is_mapping = actor_hear(&killing->guest) == 0;
 	if (killing->is_mapping) {
 		actor_must(&killing->guest, 0, "differs 0");
@@ -227,10 +260,14 @@ hand_out(struct killing *killing)
 	tracer_seize(&killing_tracer, &killing->daemon);
 	actor_tell(&killing->guest, "attach s %u", SEGMENT_WRITE);
 	is_stopped = tracer_run(&killing_tracer, killing->at, killing->guest.child.control, is_answered, NULL);
-	harness_daemon_kill(&killing->daemon);
+	end(killing);
 	r = actor_hear(&killing->guest);
-	/* -ESTALE: it was answered, and what has no name went with the daemon before it could be mapped. */
-	killing_expect(killing, r == 0 || r == -ENOTCONN || r == -ECONNREFUSED || (r == -ESTALE && killing->kind->by == KILLING_BY_NOTHING),
+	/*
+	 * -ESTALE: it was answered, and what has no name went with the daemon before it could be mapped; in good order all goes, the
+	 * socket as well.
+	 */
+	killing_expect(killing, r == 0 || r == -ENOTCONN || r == -ECONNREFUSED ||
+	    (r == -ESTALE && (killing->is_orderly || killing->kind->by == KILLING_BY_NOTHING)) || (r == -ENOENT && killing->is_orderly),
 	    "the guest's attach said %ld", r);
 	killing->is_mapping = r == 0;
 	return is_stopped;
@@ -274,7 +311,7 @@ drain(struct killing *killing)
 	actor_tell(&killing->guest, "detach");
 	is_stopped = tracer_run(&killing_tracer, killing->at, killing->events.fd, is_told_removed, killing);
 	killing->is_removed = !is_stopped;
-	harness_daemon_kill(&killing->daemon);
+	end(killing);
 	(void)actor_hear(&killing->guest);
 	return is_stopped;
 }
@@ -295,8 +332,8 @@ remove_now(struct killing *killing)
 	return is_stopped;
 }
 
-static void
-leave_behind(struct killing *killing)
+void
+killing_leave_behind(struct killing *killing)
 {
 	begin(killing);
 	if (!killing->is_held)
@@ -309,7 +346,7 @@ leave_behind(struct killing *killing)
 static bool
 take_over(struct killing *killing)
 {
-	leave_behind(killing);
+	killing_leave_behind(killing);
 	return killing_start(killing, true);
 }
 
@@ -342,12 +379,14 @@ clear(struct killing *killing)
 {
 	bool is_stopped;
 
-	leave_behind(killing);
+	killing_leave_behind(killing);
 	if (killing->is_held)
 		return killing_start(killing, false);
 	launch_traced(killing, false);
-	is_stopped = tracer_run(&killing_tracer, killing->at, -1, is_cleared, killing);
-	harness_daemon_kill(&killing->daemon);
+	is_stopped = tracer_run(&killing_tracer, killing->at, -1, killing_is_cleared, killing);
+	end(killing);
+	if (killing->is_orderly)
+		return is_stopped;
 	killing->is_undecided = is_removal_left();
 	killing->is_filled = killing->is_undecided || is_found(killing);
 	return is_stopped;
@@ -363,11 +402,85 @@ killing_do(struct killing *killing)
 
 	harness_daemon_prepare(&killing->daemon, DAEMON_KEYS, "");
 	is_stopped = phases[killing->phase](killing);
-	harness_daemon_kill(&killing->daemon);
+	end(killing);
 	harness_close(&killing->conn);
 	harness_close(&killing->events);
 	killing_note(&killing->daemon, killing_describe(killing));
 	world_look(&world);
 	killing_note(&killing->daemon, world_describe(&world));
 	return is_stopped;
+}
+
+/* What is to be so at the end. */
+
+void
+killing_expect_guest_whole(struct killing *killing)
+{
+	long differs = killing->is_mapping ? actor_do(&killing->guest, "differs %d", KILLING_SEED) : 0;
+
+	killing_expect(killing, differs == 0, "what the guest maps has changed at byte %ld", differs - 1);
+}
+
+bool
+killing_has_mark(const struct killing *killing)
+{
+	char mark[128];
+
+	(void)snprintf(mark, sizeof(mark), "%s/data.segmentd", killing->daemon.dir);
+	return access(mark, F_OK) == 0;
+}
+
+void
+killing_await_cleared(struct killing *killing)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+
+	world_await_empty(killing_describe(killing));
+	while (killing_has_mark(killing)) {
+		killing_expect(killing, clock_monotonic_ns() < deadline_ns, "the file's mark is left");
+		(void)poll(NULL, 0, 1);
+	}
+}
+
+void
+killing_ask_end(struct killing *killing)
+{
+	harness_close(&killing->conn);
+	harness_assert(kill(killing->daemon.pid, SIGTERM) == 0, "kill: %s", strerror(errno));
+	harness_daemon_await_log(&killing->daemon, "stopping on signal");
+}
+
+void
+killing_stop(struct killing *killing)
+{
+	killing_ask_end(killing);
+	killing_await_end(killing);
+}
+
+void
+killing_expect_no_trace(struct killing *killing)
+{
+	char names[sizeof(state_names)];
+
+	world_await_childless(killing_describe(killing));
+	suite_list_state(&killing->daemon, names, sizeof(names));
+	if (!state_names[0])
+		(void)snprintf(state_names, sizeof(state_names), "%s", names);
+	killing_expect(killing, streq(names, state_names), "in its state_dir there are %s instead of %s", names, state_names);
+	harness_daemon_remove(&killing->daemon);
+}
+
+void
+killing_prepare(void)
+{
+	struct killing killing = {
+		.kind = &killing_kinds[0], .is_wanted = true, .daemon = HARNESS_DAEMON_NULL, .conn = HARNESS_CONN_NULL,
+	};
+
+	world_enter();
+	tracer_prepare(&killing_tracer);
+	harness_daemon_prepare(&killing.daemon, NULL, "");
+	killing_launch(&killing, true, true);
+	killing_stop(&killing);
+	killing_expect_no_trace(&killing);
 }

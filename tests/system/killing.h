@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright the segmentd authors */
 /*
- * A daemon that is killed at a system call of what it does: making, handing out, draining or removing a segment, or taking over
- * or clearing what an earlier one left. What comes before the kill is here; check_kills.c looks at what comes after it.
+ * A daemon that is killed, or told to stop, at a system call of what it does: making, handing out, draining or removing a segment,
+ * or taking over or clearing what an earlier one left. What comes before that is here, and what is to be so at the end of all; what
+ * comes between, check_kills.c and check_stops.c look at.
  */
 #ifndef TESTS_SYSTEM_KILLING_H
 #define TESTS_SYSTEM_KILLING_H
@@ -12,6 +13,7 @@
 #include "tests/system/world.h"
 
 #define KILLING_SEED	5		/* of what the guest stores */
+#define KILLING_SIZE	(64 * 1024)
 #define KILLING_KEY	0x5e6a1d
 #define KILLING_N	11		/* kinds of segments */
 
@@ -46,11 +48,13 @@ enum killing_phase {
 };
 extern const char *const killing_phase_names[KILLING_PHASE_N];
 
-/* One daemon that is killed, and the next one. */
+/* One daemon that is killed, and the next one; or that ends in good order, and there is no other. */
 struct killing {
 	const struct killing_kind *kind;
 	enum killing_phase phase;
 	size_t at;			/* the stop that it is killed at */
+	bool is_orderly;		/* by SIGTERM, after which it ends by itself */
+	uint64_t end_ns;		/* that took so long */
 	bool is_wanted;			/* by the next one's configuration */
 	bool is_held;			/* take over and clear: the guest has it still */
 	struct harness_daemon daemon;
@@ -79,7 +83,13 @@ void killing_note(const struct harness_daemon *daemon, const char *text);
 
 /* Writes the configuration, and launches: required, or it is ready without it. */
 void killing_launch(struct killing *killing, bool is_wanted, bool is_required);
-/* The guest is killed. */
+/* Likewise, and does not wait for that; it is required. */
+void killing_launch_only(struct killing *killing, bool is_wanted);
+/* One that was ready has been killed, and the guest has ended unless it is held. */
+void killing_leave_behind(struct killing *killing);
+/* As a tracer's is_over: it is ready, and nothing has a name or key any more. */
+bool killing_is_cleared(void *arg);
+/* The guest is killed, if there is one. */
 void killing_end_guest(struct killing *killing);
 /* Likewise, traced: true, and it stands at its stop; false, and it runs: the segment is ready, or has failed. */
 bool killing_start(struct killing *killing, bool is_wanted);
@@ -88,5 +98,18 @@ bool killing_start(struct killing *killing, bool is_wanted);
  * at the end of the phase.
  */
 bool killing_do(struct killing *killing);
+
+void killing_expect_guest_whole(struct killing *killing);
+/* Nothing that is ours is left, named or not. A file is everybody's contents, and stays; its mark is ours. */
+bool killing_has_mark(const struct killing *killing);
+void killing_await_cleared(struct killing *killing);
+/* The daemon gets SIGTERM, and ends by itself: in one, or in two steps, of which the first is over when it has said so. */
+void killing_stop(struct killing *killing);
+void killing_ask_end(struct killing *killing);
+void killing_await_end(struct killing *killing);
+/* After that: no process, and in the state_dir what there is after a daemon that nothing was the matter with. It is removed. */
+void killing_expect_no_trace(struct killing *killing);
+/* Once in a test: world, tracer, and what such a state_dir has. */
+void killing_prepare(void);
 
 #endif

@@ -443,6 +443,23 @@ tests_system_check_killsclear_SOURCES = tests/system/check_kills.c $(SYSTEM_KILL
 tests_system_check_killsclear_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_CLEAR -DKILLS_N=1
 tests_system_check_killsclear_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
+check_PROGRAMS += tests/system/check_stops tests/system/check_stopsend tests/system/check_stopsnext tests/system/check_stopsclear
+tests_system_check_stops_SOURCES = tests/system/check_stops.c $(SYSTEM_KILLING)
+tests_system_check_stops_CFLAGS = $(SYSTEM_CFLAGS) -DSTOPS_PART=KILLING_CREATE -DSTOPS_N=2
+tests_system_check_stops_LDADD = $(HARNESS_LIBS) client/libsegment.la
+
+tests_system_check_stopsend_SOURCES = tests/system/check_stops.c $(SYSTEM_KILLING)
+tests_system_check_stopsend_CFLAGS = $(SYSTEM_CFLAGS) -DSTOPS_PART=KILLING_DRAIN -DSTOPS_N=2
+tests_system_check_stopsend_LDADD = $(HARNESS_LIBS) client/libsegment.la
+
+tests_system_check_stopsnext_SOURCES = tests/system/check_stops.c $(SYSTEM_KILLING)
+tests_system_check_stopsnext_CFLAGS = $(SYSTEM_CFLAGS) -DSTOPS_PART=KILLING_TAKE_OVER -DSTOPS_N=1
+tests_system_check_stopsnext_LDADD = $(HARNESS_LIBS) client/libsegment.la
+
+tests_system_check_stopsclear_SOURCES = tests/system/check_stops.c $(SYSTEM_KILLING)
+tests_system_check_stopsclear_CFLAGS = $(SYSTEM_CFLAGS) -DSTOPS_PART=KILLING_CLEAR -DSTOPS_N=1
+tests_system_check_stopsclear_LDADD = $(HARNESS_LIBS) client/libsegment.la
+
 check_PROGRAMS += tests/system/check_killstorm
 tests_system_check_killstorm_SOURCES = tests/system/check_killstorm.c $(SYSTEM_KILLING)
 tests_system_check_killstorm_CFLAGS = $(SYSTEM_CFLAGS)

@@ -53,17 +53,27 @@ is_naming(uint64_t call, const uint64_t *args)
 	return is_among(naming_calls, BASE_ARRAY_SIZE(naming_calls), call);
 }
 
-/* In the daemon's process, before it is one. */
-static void
-let_trace(void *arg)
+void
+tracer_let_trace(void)
 {
 	sigset_t none;
 
 	/* The test's own mask is not for it. */
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+}
+
+/* In the daemon's process, before it is one. */
+static void
+let_trace(void *arg)
+{
+	sigset_t none;
+
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	if (arg)
-		(void)ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		tracer_let_trace();
 }
 
 void
@@ -148,7 +158,8 @@ static bool
 may_wait(const struct tracer *tracer)
 {
 	return tracer->is_in_call && (tracer->call == SYS_epoll_wait || tracer->call == SYS_epoll_pwait ||
-	    tracer->call == SYS_poll || tracer->call == SYS_ppoll || tracer->call == SYS_clock_nanosleep);
+	    tracer->call == SYS_poll || tracer->call == SYS_ppoll || tracer->call == SYS_clock_nanosleep ||
+	    tracer->call == SYS_recvfrom);
 }
 
 /* Waits for its next stop: true, and its status. False: it is over. */
@@ -238,11 +249,11 @@ tracer_run(struct tracer *tracer, size_t at, int fd, bool (*is_over)(void *arg),
 }
 
 void
-tracer_let_go(struct tracer *tracer)
+tracer_let_go(struct tracer *tracer, int signal)
 {
 	int status;
 
-	/* It is stopped by a signal that it never gets; its system calls until then do not count. */
+	/* It is stopped by a signal that it never gets, but that one in its place; its system calls until then do not count. */
 	harness_assert(kill(tracer->pid, SIGSTOP) == 0, "kill: %s", strerror(errno));
 	for (;;) {
 		if (!tracer->is_running)
@@ -253,7 +264,7 @@ tracer_let_go(struct tracer *tracer)
 			break;
 		tracer->is_running = false;
 	}
-	harness_assert(ptrace(PTRACE_DETACH, tracer->pid, NULL, NULL) == 0, "ptrace: %s", strerror(errno));
+	harness_assert(ptrace(PTRACE_DETACH, tracer->pid, NULL, signal) == 0, "ptrace: %s", strerror(errno));
 	tracer->is_running = false;
 }
 

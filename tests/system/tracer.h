@@ -44,6 +44,8 @@ void tracer_launch(struct tracer *tracer, struct harness_daemon *daemon, long be
 /* Likewise in two steps, for whom another one launches: before that, and after it. */
 void tracer_arm(struct harness_daemon *daemon);
 void tracer_take(struct tracer *tracer, struct harness_daemon *daemon, long begins_with);
+/* In the new process, instead of the first step: of a program that is not the daemon's. */
+void tracer_let_trace(void);
 /* Stops one that runs. */
 void tracer_seize(struct tracer *tracer, struct harness_daemon *daemon);
 
@@ -53,8 +55,8 @@ void tracer_seize(struct tracer *tracer, struct harness_daemon *daemon);
  */
 bool tracer_run(struct tracer *tracer, size_t at, int fd, bool (*is_over)(void *arg), void *arg);
 
-/* It is not traced any more, and runs. */
-void tracer_let_go(struct tracer *tracer);
+/* It is not traced any more, and runs on with that signal as the next thing it meets; 0: with none. */
+void tracer_let_go(struct tracer *tracer, int signal);
 
 /* What it stands at, or was killed at: "after linkat", or the number of a system call. Valid until the next call. */
 const char *tracer_describe(const struct tracer_stop *stop);
