@@ -19,19 +19,28 @@
 #define TICK_SECONDS	5
 #define EXTEND_SECONDS	30		/* more than the ticks are apart, also where we get little of a CPU */
 
+/* Whether there are any left. What files segments have is closed first. */
+static bool
+ending_has_leftovers(struct provisioner *provisioner)
+{
+	return leftovers_leave(provisioner->leftovers, !provisioner_runs_errands(provisioner));
+}
+
 static void
 ending_on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	static const struct timeval delay = { .tv_sec = TICK_SECONDS };
 	struct ending *ending = arg;
-	bool has_leftovers = leftovers_leave_names(ending->provisioner->leftovers);
+	bool has_leftovers = ending_has_leftovers(ending->provisioner);
 	bool runs_errands = provisioner_runs_errands(ending->provisioner);
 
 	if (!runs_errands && !has_leftovers && !backend_names_wait()) {
 		(void)event_base_loopbreak(ending->base);
 		return;
 	}
-	if (!runs_errands && clock_monotonic_ns() >= ending->names_until_ns) {
+	if (runs_errands)
+		ending->names_until_ns = clock_monotonic_ns() + NAMES_SECONDS * NS_PER_SEC;
+	if (clock_monotonic_ns() >= ending->names_until_ns) {
 		log_write(MESSAGE_NOT_REMOVED, NULL, "names in " BACKEND_SHM_DIR " could not be removed within %d seconds, since %s: the next "
 		    "start removes them", NAMES_SECONDS,
 		    backend_names_wait() ? "somebody keeps the directory's lock" : "segmentd-audit is still at one of them");
@@ -64,6 +73,7 @@ ending_begin(struct ending *ending, struct event_base *base, struct registry *re
 	struct segment *segment, *next;
 	bool has_leftovers;
 
+	leftovers_end(registry->host.provisioner->leftovers);
 	for (segment = TAILQ_FIRST(&registry->in_order); segment; segment = next) {
 		next = TAILQ_NEXT(segment, entry);
 		segment_succeed(segment, NULL);
@@ -72,7 +82,7 @@ ending_begin(struct ending *ending, struct event_base *base, struct registry *re
 			continue;
 		segment_remove(segment, true);
 	}
-	has_leftovers = leftovers_leave_names(registry->host.provisioner->leftovers);
+	has_leftovers = ending_has_leftovers(registry->host.provisioner);
 	/* Also of segments that were removed before. */
 	if (!has_leftovers && !provisioner_runs_errands(registry->host.provisioner) && !backend_names_wait())
 		return false;

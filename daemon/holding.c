@@ -438,7 +438,10 @@ holding_release(struct holding *holding, struct releases *releases, bool first)
 		return;
 	}
 	holding_release_control(holding, releases);
-	if (holding->is_adopted && releases->keep && !releases->is_closing) {
+	/* It was not closed as it should have been, and we come to that no more. */
+	if (holding->took_row && releases->is_closing)
+		holding->object.entry->record = NULL;
+	if ((holding->is_adopted || holding->took_row) && releases->keep && !releases->is_closing) {
 		holding_pay_back(holding);
 		releases->keep(holding, releases->keep_arg);
 		return;

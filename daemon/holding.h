@@ -40,6 +40,7 @@ struct holding {
 	bool is_elsewhere;		/* not on the nodes that were asked for, or not spread over them so */
 	bool asks_again;		/* it was not alone, and of that one's leaving nothing tells; or the kernel could not say */
 	bool is_adopted;		/* an earlier daemon's, and not ready here yet: if that fails it is kept, and not given back */
+	bool took_row;			/* of an earlier daemon, whose file it opens anew: likewise at our end, and else given back */
 	uint64_t generation;		/* of its segment; what was adopted has brought its own */
 	uint32_t creator;		/* likewise, by uid; 0: the configuration */
 	struct charge charges[HOLDING_CHARGE_N];

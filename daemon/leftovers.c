@@ -76,6 +76,14 @@ leftover_set_kept(struct leftover *leftover, bool is_kept)
 	leftovers->n_kept += leftover->is_told;
 }
 
+void
+leftover_tell_stays(struct leftover *leftover, const char *why)
+{
+	if (!leftover->is_told)
+		leftover_log(leftover, MESSAGE_NOT_REMOVED, "it cannot be looked at, and stays: %s", why);
+	leftover_set_kept(leftover, true);
+}
+
 /* What is left of it in the record, and in its holding, is the caller's. */
 void
 leftover_free(struct leftover *leftover)
@@ -232,10 +240,8 @@ leftover_look(struct leftover *leftover)
 	if (leftover->leftovers->is_ending || leftover->is_leaving || (segment && !leftover->is_refused))
 		return;
 	r = leftover_prove(leftover, !segment, text, sizeof(text));
-	if (r < 0 && !leftover->is_told)
-		leftover_log(leftover, MESSAGE_NOT_REMOVED, "it cannot be looked at, and stays: %s", text);
 	if (r < 0)
-		leftover_set_kept(leftover, true);
+		leftover_tell_stays(leftover, text);
 	if (r)
 		return;
 	if (holding_is_alone(&leftover->holding)) {
@@ -537,15 +543,32 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
 	return -EBUSY;
 }
 
+/*
+ * What was to be opened anew had been in use when the killed daemon's end came: who closes it as if it never had been would leave
+ * its mark, of which nobody would know any more.
+ */
+static void
+leftover_take_back(struct leftover *leftover, struct holding *holding)
+{
+	leftover->entry = *holding->object.entry;
+	holding_leave(holding);
+}
+
 void
 leftovers_keep(struct holding *holding, void *arg)
 {
 	struct leftovers *leftovers = arg;
-	struct leftover *leftover = leftover_new(leftovers);
+	bool is_kept = holding->is_adopted || leftovers->is_ending;
+	bool took_row = holding->took_row;
+	struct leftover *leftover = is_kept ? leftover_new(leftovers) : NULL;
 
-	holding->is_adopted = false;
+	holding->is_adopted = holding->took_row = false;
 	if (!leftover) {
 		holding_release(holding, leftovers->releases, false);
+		return;
+	}
+	if (took_row) {
+		leftover_take_back(leftover, holding);
 		return;
 	}
 	leftover->holding = *holding;

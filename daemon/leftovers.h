@@ -71,11 +71,14 @@ enum {
 
 int leftovers_init(struct leftovers *leftovers, struct event_base *base, struct kernelcount *kernelcount,
     struct releases *releases);
+/* Before the segments end: from now on nothing is looked at but to be let go. Accepts NULL. */
+void leftovers_end(struct leftovers *leftovers);
 /*
- * At the end, while the loop goes on: those whose names workers take away are let go. True: not all yet, since somebody is at one of
- * them; when he is done, that is told as of any, and this is called again. Accepts NULL.
+ * At the end, while the loop goes on: those whose names workers take away are let go, and files are closed as they should have been,
+ * once no segment has any. True: not all yet, since somebody is at one of them, or segments have files; when that is over, it is told
+ * as of any, and this is called again. Accepts NULL.
  */
-bool leftovers_leave_names(struct leftovers *leftovers);
+bool leftovers_leave(struct leftovers *leftovers, bool may_open_files);
 /* The names of those that are kept go, as all others' do at the end: who has them keeps the memory. */
 void leftovers_deinit(struct leftovers *leftovers);
 
@@ -134,12 +137,14 @@ void leftover_free(struct leftover *leftover);
 void leftover_log(const struct leftover *leftover, int message, const char *format, ...) BASE_PRINTF(3, 4);
 /* Tells those who follow events. */
 void leftover_post(const struct leftover *leftover, enum protocol_orphan what);
+/* Nothing can be said of it, and it stays: why, once. */
+void leftover_tell_stays(struct leftover *leftover, const char *why);
 /* Somebody has it, and it is kept: who, as soon as that is known. */
 void leftover_tell_kept(struct leftover *leftover);
 /* It is removed, by the kernel's word: all that is known of it. */
 void leftover_tell_removed(const struct leftover *leftover);
 
-/* As releases' keep(): what was adopted, and did not become ready, is a leftover again. */
+/* As releases' keep(): what was adopted, and did not become ready, is a leftover again; at the end also whose row alone was taken. */
 void leftovers_keep(struct holding *holding, void *arg);
 
 /* Whether there is one that others find by this. */

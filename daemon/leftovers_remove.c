@@ -204,29 +204,48 @@ leftovers_remove(struct leftover *leftover, const char *why)
 	leftovers_ask(leftovers);
 }
 
+/* As leftovers_leave(); it may be freed. */
+static bool
+leftover_leave(struct leftover *leftover, bool may_open_files)
+{
+	const struct backend *backend = backend_of_row(&leftover->entry.row);
+	struct leftovers *leftovers = leftover->leftovers;
+	char text[FINDINGS_TEXT_SIZE];
+	int r;
+
+	if (!backend || !(backend->features & (BACKEND_DURABLE | BACKEND_LINKED)))
+		return false;
+	/* A segment that is just ending may have it: its row is that one's, too. */
+	if (leftover->is_asked || (backend->features & BACKEND_DURABLE && !may_open_files))
+		return true;
+	r = leftover_prove(leftover, leftovers->is_settling, text, sizeof(text));
+	if (r < 0)
+		leftover_tell_stays(leftover, text);
+	if (r)
+		return r == LEFTOVERS_E_OPENING;
+	holding_release(&leftover->holding, leftovers->releases, false);
+	leftover_free(leftover);
+	return false;
+}
+
+void
+leftovers_end(struct leftovers *leftovers)
+{
+	if (leftovers && leftovers->registry)
+		leftovers->is_ending = true;
+}
+
 bool
-leftovers_leave_names(struct leftovers *leftovers)
+leftovers_leave(struct leftovers *leftovers, bool may_open_files)
 {
 	struct leftover *leftover, *next;
-	char text[FINDINGS_TEXT_SIZE];
 	bool is_any_left = false;
 
-	if (!leftovers || !leftovers->registry)
+	if (!leftovers || !leftovers->is_ending)
 		return false;
-	leftovers->is_ending = true;
 	for (leftover = TAILQ_FIRST(&leftovers->list); leftover; leftover = next) {
-		const struct backend *backend = backend_of_row(&leftover->entry.row);
-		int r;
-
 		next = TAILQ_NEXT(leftover, list_entry);
-		if (!backend || !(backend->features & BACKEND_LINKED))
-			continue;
-		r = leftover->is_asked ? LEFTOVERS_E_OPENING : leftover_prove(leftover, leftovers->is_settling, text, sizeof(text));
-		is_any_left |= r == LEFTOVERS_E_OPENING;
-		if (r)
-			continue;
-		holding_release(&leftover->holding, leftovers->releases, false);
-		leftover_free(leftover);
+		is_any_left |= leftover_leave(leftover, may_open_files);
 	}
 	return is_any_left;
 }
@@ -242,8 +261,9 @@ leftovers_remove_deinit(struct leftovers *leftovers)
 
 		next = TAILQ_NEXT(leftover, list_entry);
 		/* What workers would have to open, or to rid of its name, stays in the record, for the next start. */
-		if (!backend || !(backend->features & (BACKEND_DURABLE | BACKEND_LINKED)))
-			(void)leftover_prove(leftover, false, text, sizeof(text));
+		if ((!backend || !(backend->features & (BACKEND_DURABLE | BACKEND_LINKED))) &&
+		    leftover_prove(leftover, false, text, sizeof(text)) < 0)
+			leftover_tell_stays(leftover, text);
 	}
 	free(take_ptr(leftovers->removal));
 }

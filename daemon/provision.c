@@ -272,6 +272,7 @@ provision_create_object(struct provision *provision, const struct backend *backe
 		birth.left = leftovers_row(leftovers, definition);
 	if (r == 0)
 		r = backend->create(definition, &birth, &provision->holding->object, provision->text, sizeof(provision->text));
+	provision->holding->took_row = r == 0 && birth.left && !birth.left->record;
 	if (leftovers)
 		leftovers_row_taken(leftovers, definition);
 	(void)definition_unref(definition);

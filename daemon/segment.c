@@ -390,7 +390,7 @@ segment_provisioned(struct segment *segment, int r, bool is_held, const char *te
 		segment_enter(segment, PROTOCOL_FAILED);
 		return;
 	}
-	segment->holding.is_adopted = false;
+	segment->holding.is_adopted = segment->holding.took_row = false;
 	segment_recover_strays(segment);
 	if (*note)
 		events_post(segment->host->events, PROTOCOL_EVENT_UNCLEAN, segment, -1, NULL, 0, 0);

@@ -123,11 +123,15 @@ run_held(enum killing_phase phase, const struct killing_kind *kind, bool is_held
 static void
 run(enum killing_phase phase, const struct killing_kind *kind)
 {
-	if ((phase != KILLING_CREATE && kind->is_only_made) || (!harness_is_full() && !kind->is_quick))
+	bool is_left = phase == KILLING_TAKE_OVER || phase == KILLING_CLEAR;
+	/* Only workers can close a file that was left: that is another way to go. */
+	bool is_quick = kind->is_quick || (is_left && kind->by == KILLING_BY_PATH);
+
+	if ((phase != KILLING_CREATE && kind->is_only_made) || (!harness_is_full() && !is_quick))
 		return;
 	killing_prepare();
 	run_held(phase, kind, true);
-	if (phase == KILLING_TAKE_OVER || phase == KILLING_CLEAR)
+	if (is_left)
 		run_held(phase, kind, false);
 }
 
