@@ -404,9 +404,12 @@ auditor_cancel(struct auditor_question *question)
 		TAILQ_REMOVE(&auditor->queue, question, entry);
 		return;
 	}
-	/* Whoever was asked would go on answering what nobody wants any more. */
+	/*
+	 * Whoever was asked would go on answering what nobody wants any more. But who is just removing something is not torn from it:
+	 * what has no name for that moment would stay without.
+	 */
 	auditor->current = NULL;
-	auditor_disconnect(auditor, true);
+	auditor_disconnect(auditor, question->kind != AUDIT_JUDGE);
 	auditor_schedule(auditor);
 }
 
@@ -448,7 +451,7 @@ auditor_deinit(struct auditor *auditor)
 
 	if (!auditor->base)
 		return;
-	/* Who is just removing something is not torn from it: what has no name for that moment would stay without. */
+	/* As one that is cancelled. */
 	auditor_disconnect(auditor, false);
 	/* Who asked goes after us, and may cancel all the same. */
 	if (auditor->current)

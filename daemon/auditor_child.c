@@ -15,7 +15,7 @@
 #include "daemon/auditor.h"
 
 #define END_MS		2000	/* until a process that was hung up on is killed */
-#define FINISH_MS	300	/* at the daemon's end, until it is killed */
+#define FINISH_MS	2000	/* at the daemon's end, until it is killed: a removal on a machine with load takes some 100 ms */
 #define REAP_MS		1000	/* of all of them at the daemon's end */
 
 #ifndef P_PIDFD

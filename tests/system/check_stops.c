@@ -335,6 +335,34 @@ START_TEST(ended_while_segmentd_audit_removes_one)
 }
 END_TEST
 
+/* What others left behind: it is removed, or it has its name. */
+START_TEST(ended_while_an_orphan_is_removed)
+{
+	static const char rules[] = "orphans = ( { posix = \"/left*\"; after = \"100ms\"; action = \"remove\"; } );";
+	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
+	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	cleanup_close int fd = -1;
+	struct world world;
+
+	world_enter();
+	harness_daemon_start(&daemon, NULL, rules);
+	fd = open("/dev/shm/left", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	close_fd(&fd);
+	/* By then its name is gone, or is about to go, and it is decided some 10 ms later. */
+	for (world_look(&world); world.n_objects != 1 || world_find(&world, "left"); world_look(&world))
+		harness_assert(clock_monotonic_ns() < deadline_ns, "nobody removes it: %s", world_describe(&world));
+	ck_assert_int_eq(kill(daemon.pid, SIGTERM), 0);
+	ck_assert_int_eq(harness_daemon_await_exit(&daemon), 0);
+	world_look(&world);
+	harness_assert(world.n_objects == 0 || (world.n_objects == 1 && world_find(&world, "left")), "there is %s", world_describe(&world));
+	(void)unlink("/dev/shm/left");
+	world_await_empty("after its end");
+	world_await_childless("after its end");
+	harness_daemon_remove(&daemon);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -355,6 +383,7 @@ main(void)
 		tcase = tcase_create("audit");
 		tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 		tcase_add_loop_test(tcase, ended_while_segmentd_audit_removes_one, 0, ENDING_HOW_N);
+		tcase_add_test(tcase, ended_while_an_orphan_is_removed);
 		suite_add_tcase(suite, tcase);
 	}
 	if (!harness_is_full())
