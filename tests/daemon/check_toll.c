@@ -21,6 +21,7 @@
 #define OTHER		1002
 #define MANY		400		/* of each; below what a process may have open */
 #define MARKS		12000
+#define CLOSES_MAX	200		/* of which two in a row are slow by the time that this thread had */
 #define ALL_MAX		100		/* descriptors of clients, of the daemon's */
 
 static struct event_base *base;
@@ -149,8 +150,16 @@ START_TEST(who_closes_slowly_twice_is_closed_late)
 		ck_assert_int_eq(fcntl(marks_fd, F_OFD_SETLK, &(struct flock) { .l_type = F_RDLCK, .l_start = 2 * i, .l_len = 1 }), 0);
 	toll_close(&toll, 0, open_marked(marks_fd));
 	ck_assert(!toll_closes_late(&toll));
-	toll_close(&toll, 0, open_marked(marks_fd));
-	ck_assert(toll_closes_late(&toll));
+	/*
+	 * In a virtual machine the kernel takes off a thread's time what the host has had of the CPU since it last asked, also before that:
+	 * of 700 us now and then 3 are left, and it begins anew.
+	 */
+	for (unsigned i = 1; i < CLOSES_MAX && toll.n_slow_closes < 2; i++) {
+		ck_assert(!toll_closes_late(&toll));
+		toll_close(&toll, 0, open_marked(marks_fd));
+	}
+	ck_assert_uint_eq(toll.n_slow_closes, 2);
+	ck_assert_uint_ne(toll.closes_late_until_ns, 0);
 	(void)close(marks_fd);
 	/* The time is up. The first that is quick ends it. */
 	toll.closes_late_until_ns = clock_monotonic_ns() - 1;
