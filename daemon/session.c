@@ -423,11 +423,13 @@ session_new(struct session_host *host, int fd)
 	return r;
 }
 
-void
+int
 session_resume(struct session *session)
 {
-	if (session->has_ended || session_listen(session))
-		session_end(session);
+	if (!session->has_ended)
+		return session_listen(session);
+	session_end(session);
+	return 0;
 }
 
 struct session *

@@ -162,8 +162,8 @@ struct session_past {
  * its peer is not hung up.
  */
 int session_revive(struct session_host *host, const struct session_past *past, int fd, struct session **ret_session);
-/* The session may be freed: what it is told then is that it ended. */
-void session_resume(struct session *session);
+/* The session may be freed: what it is told then is that it ended. 0, or -ENOMEM: it cannot be heard of, and is as it was. */
+int session_resume(struct session *session);
 
 /* The serial of the request that is first in its queue; 0: there is none. What it is has not been looked at. */
 uint64_t session_pending_serial(const struct session *session);

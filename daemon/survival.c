@@ -424,11 +424,12 @@ survival_resume_segment(struct survival *survival, struct past_segment *past)
 	segment_resume(past->segment);
 }
 
-/* Counts are the kernel's from here on. */
-static void
+/* Counts are the kernel's from here on. 0, or a negative errno: the next start does it all again. */
+static int
 survival_resume(struct survival *survival)
 {
 	struct past *past = survival->past;
+	int r = 0;
 
 	for (size_t i = 0; i < past->n_attachments; i++)
 		if (past->attachments[i].attachment)
@@ -436,9 +437,14 @@ survival_resume(struct survival *survival)
 	for (size_t i = 0; i < past->n_segments; i++)
 		if (past->segments[i].segment)
 			survival_resume_segment(survival, &past->segments[i]);
-	for (size_t i = 0; i < past->n_sessions; i++)
-		if (past->sessions[i].session)
-			session_resume(past->sessions[i].session);
+	for (size_t i = 0; r == 0 && i < past->n_sessions; i++) {
+		if (!past->sessions[i].session)
+			continue;
+		r = session_resume(past->sessions[i].session);
+		if (r)
+			(void)survival_leave_session(&past->sessions[i].row, r);
+	}
+	return r;
 }
 
 void
@@ -548,9 +554,10 @@ survival_restore(struct survival *survival, const struct conf *conf, bool *ret_d
 		    "connections, %zu attachments%s", n_segments, past->n_segments, n_sessions, past->n_sessions,
 		    past->n_attachments, survival->n_awaited ? "; the memory of others is awaited from clients" : "");
 	past_close_fds(past);
-	survival_resume(survival);
-	survival_forget_past(survival);
-	return 0;
+	r = survival_resume(survival);
+	if (r == 0)
+		survival_forget_past(survival);
+	return r;
 }
 
 int

@@ -310,10 +310,21 @@ expect_same(struct harness_conn *watcher, const char *name, unsigned char *bytes
 	(void)harness_detach(watcher, &segment.attached);
 }
 
+/* Its connection goes on, too, but by a refusal. */
+static void
+expect_connected(const struct kind *kind, struct client *client)
+{
+	struct protocol_segment row;
+	int r = kind->is_end || injector_is_lasting(&injector) ? 0 : harness_find(&client->conn, names[0], &row);
+
+	harness_assert(r == 0, "its connection was lost: %s; failed: %s", strerror(-r), injector_describe(&injector));
+}
+
 /* It has lost nothing but perhaps its connection. */
 static void
-release(struct client *client, struct harness_conn *watcher)
+release(const struct kind *kind, struct client *client, struct harness_conn *watcher)
 {
+	expect_connected(kind, client);
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(names); i++) {
 		if (is_lost(names[i]))
 			n_lost++;
@@ -389,7 +400,7 @@ fail_at(const struct points_row *row, uint64_t at)
 		harness_assert(rows[i].state == PROTOCOL_READY, "'%s' is in state %u; failed: %s", rows[i].name, rows[i].state,
 		    injector_describe(&injector));
 	if (kind->ended_by && kind->ended_by != SIGTERM)
-		release(&client, &watcher);
+		release(kind, &client, &watcher);
 	harness_close(&watcher);
 	injector_end(&injector, stop, NULL);
 	return has_failed;
