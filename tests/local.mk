@@ -4,6 +4,7 @@
 # those that wait among those that compute, and all others in the order of the folders below.
 if HAVE_CHECK
 check_PROGRAMS += \
+	tests/system/check_stopsnext tests/system/check_stopsclear tests/system/check_stops tests/system/check_stopsend \
 	tests/system/check_hung tests/system/check_killsend tests/system/check_orphans tests/system/check_killsnext \
 	tests/system/check_kills tests/faults/check_calls tests/system/check_reload tests/soak/check_soak tests/system/check_lockowners \
 	tests/system/check_killsclear tests/system/check_survivaldeaths tests/system/check_quiet tests/daemon/check_parcels \

@@ -443,7 +443,6 @@ tests_system_check_killsclear_SOURCES = tests/system/check_kills.c $(SYSTEM_KILL
 tests_system_check_killsclear_CFLAGS = $(SYSTEM_CFLAGS) -DKILLS_PART=KILLING_CLEAR -DKILLS_N=1
 tests_system_check_killsclear_LDADD = $(HARNESS_LIBS) client/libsegment.la
 
-check_PROGRAMS += tests/system/check_stops tests/system/check_stopsend tests/system/check_stopsnext tests/system/check_stopsclear
 tests_system_check_stops_SOURCES = tests/system/check_stops.c $(SYSTEM_KILLING)
 tests_system_check_stops_CFLAGS = $(SYSTEM_CFLAGS) -DSTOPS_PART=KILLING_CREATE -DSTOPS_N=2
 tests_system_check_stops_LDADD = $(HARNESS_LIBS) client/libsegment.la
