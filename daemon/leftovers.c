@@ -518,6 +518,15 @@ leftovers_adopt(struct leftovers *leftovers, const struct definition *definition
 		leftover_let_go(leftover, why, "; another one is made");
 		return LEFTOVERS_E_NONE;
 	}
+	/*
+	 * Whose contents end with its last client is handed to nobody else since a worker of the killed daemon, which was just ending
+	 * them, is not gone yet.
+	 */
+	if (!why && is_held && leftovers_are_fresh(leftovers) && leftover_misfit(leftover, definition, false, clause, sizeof(clause))) {
+		(void)leftovers_wait(leftovers, leftover, text, text_size);
+		leftovers_set_wait(leftovers, WAIT_MS);
+		return -EBUSY;
+	}
 	if (!why) {
 		leftover_hand_over(leftover, is_held, holding);
 		return 0;
