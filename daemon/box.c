@@ -67,10 +67,8 @@ box_is_renewing(const struct box *box)
 static void
 box_add_timer(struct event *event, uint64_t ns)
 {
-	struct timeval wait = { .tv_sec = (time_t)(ns / NS_PER_SEC), .tv_usec = (suseconds_t)(ns % NS_PER_SEC / 1000) };
-
 	if (!evtimer_pending(event, NULL))
-		timer_add(event, &wait);
+		timer_add_ns(event, ns);
 }
 
 /* As soon as it may be. A wish is never dropped: it may be the last, of a segment whose memory the box alone keeps. */

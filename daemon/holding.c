@@ -385,10 +385,8 @@ release_begin(struct release *release, bool first)
 static void
 release_look_later(struct release *release)
 {
-	const struct timeval delay = { .tv_sec = release->look_ms / 1000, .tv_usec = release->look_ms % 1000 * 1000 };
-
+	timer_add_ns(&release->look_event, release->look_ms * NS_PER_MS);
 	release->look_ms = (unsigned)min_u64(2 * (uint64_t)release->look_ms, LOOK_MAX_MS);
-	timer_add(&release->look_event, &delay);
 }
 
 static void

@@ -120,15 +120,9 @@ kernelcount_set_timer(struct kernelcount *kernelcount)
 {
 	uint64_t now_ns = clock_monotonic_ns();
 	uint64_t next_ns = kernelcount_next_ns(kernelcount, now_ns);
-	struct timeval delay = { 0 };
 
-	if (next_ns == UINT64_MAX)
-		return;
-	if (next_ns > now_ns) {
-		delay.tv_sec = (time_t)((next_ns - now_ns) / NS_PER_SEC);
-		delay.tv_usec = (suseconds_t)((next_ns - now_ns) % NS_PER_SEC / 1000);
-	}
-	timer_add(&kernelcount->due_event, &delay);
+	if (next_ns != UINT64_MAX)
+		timer_add_ns(&kernelcount->due_event, next_ns > now_ns ? next_ns - now_ns : 0);
 }
 
 /* Works on what is due in one queue. The time is up: false. */

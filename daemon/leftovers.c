@@ -25,13 +25,12 @@ static bool leftover_on_close(struct kernelcount_watch *watch, uint64_t until_ns
 void
 leftovers_set_wait(struct leftovers *leftovers, unsigned ms)
 {
-	const struct timeval delay = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
 	uint64_t until_ns = clock_monotonic_ns() + ms * NS_PER_MS;
 
 	if (evtimer_pending(&leftovers->wait_event, NULL) && leftovers->wait_until_ns <= until_ns)
 		return;
 	leftovers->wait_until_ns = until_ns;
-	timer_add(&leftovers->wait_event, &delay);
+	timer_add_ns(&leftovers->wait_event, ms * NS_PER_MS);
 }
 
 void

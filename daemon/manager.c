@@ -258,10 +258,7 @@ manager_start_watchdog(struct manager *manager)
 
 	if (!ms)
 		return 0;
-	manager->watchdog_interval = (struct timeval) {
-		.tv_sec = (time_t)(ms / 1000),
-		.tv_usec = (suseconds_t)(ms % 1000 * 1000),
-	};
+	manager->watchdog_interval = timer_delay(ms * NS_PER_MS);
 	return evtimer_add(&manager->watchdog_event, &manager->watchdog_interval) ? -ENOMEM : 0;
 }
 

@@ -39,16 +39,6 @@ orphans_rest_ns(uint64_t spent_ns, uint64_t at_least_ns)
 	return max_u64(at_least_ns, REST_FACTOR * spent_ns);
 }
 
-void
-orphans_set_timer(struct event *event, uint64_t delay_ns)
-{
-	/* Not too early: it would have to wait once more. */
-	uint64_t us = (delay_ns + 999) / 1000;
-	const struct timeval delay = { .tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000) };
-
-	timer_add(event, &delay);
-}
-
 /* Questions. */
 
 struct orphans_ask *
@@ -166,7 +156,7 @@ orphans_on_garbage(evutil_socket_t fd, short what, void *arg)
 	struct orphans *orphans = arg;
 
 	if (!orphans_names_free_some(&orphans->garbage, clock_monotonic_ns() + TURN_NS))
-		orphans_set_timer(&orphans->garbage_event, 0);
+		timer_add_ns(&orphans->garbage_event, 0);
 }
 
 void
@@ -176,7 +166,7 @@ orphans_throw_away(struct orphans *orphans, struct orphans_names *names)
 	(void)orphans_names_free_some(&orphans->garbage, UINT64_MAX);
 	orphans->garbage = *names;
 	*names = (struct orphans_names) { 0 };
-	orphans_set_timer(&orphans->garbage_event, 0);
+	timer_add_ns(&orphans->garbage_event, 0);
 }
 
 void

@@ -125,7 +125,6 @@ uint64_t orphans_backoff_ns(const struct conf_orphan *rule, unsigned n_tries);
 uint64_t orphans_spent_ns(void);
 /* How long to rest after so much of it. */
 uint64_t orphans_rest_ns(uint64_t spent_ns, uint64_t at_least_ns);
-void orphans_set_timer(struct event *event, uint64_t delay_ns);
 /* Takes over what is to be given back. */
 void orphans_throw_away(struct orphans *orphans, struct orphans_names *names);
 

@@ -15,6 +15,7 @@
 
 #include "base/base.h"
 #include "daemon/orphans_posix.h"
+#include "daemon/timer.h"
 
 #define READ_REST_NS	(100 * NS_PER_MS)	/* between two bursts of events that are read, at least */
 #define READ_AGAIN_NS	NS_PER_SEC		/* between two reads while the kernel does not tell of anything */
@@ -191,7 +192,7 @@ posix_on_scan(struct orphans_scan *scan, int r, const char *text, void *arg)
 
 	if (r)
 		posix_put_off_scan(posix, r, text);
-	orphans_set_timer(&posix->turn_event, 0);
+	timer_add_ns(&posix->turn_event, 0);
 }
 
 /* Begins one, if that is due. Whether there are names of one. */
@@ -323,7 +324,7 @@ orphans_posix_plan(struct orphans_posix *posix)
 	if (next_ns == UINT64_MAX)
 		(void)evtimer_del(&posix->turn_event);
 	else
-		orphans_set_timer(&posix->turn_event, next_ns > now_ns ? next_ns - now_ns : 0);
+		timer_add_ns(&posix->turn_event, next_ns > now_ns ? next_ns - now_ns : 0);
 }
 
 static void

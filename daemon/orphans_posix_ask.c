@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "daemon/orphans_posix.h"
+#include "daemon/timer.h"
 #include "host/object.h"
 
 #define LOOKS_MAX	2		/* at a name that the kernel cannot say anything of without waiting */
@@ -216,5 +217,5 @@ orphans_posix_on_end(struct orphans_ask *ask)
 	posix->is_settling = true;
 	posix->settle_bytes = n > 0 ? (uint64_t)n : 0;
 	posix->n_settled = 0;
-	orphans_set_timer(&posix->turn_event, 0);
+	timer_add_ns(&posix->turn_event, 0);
 }

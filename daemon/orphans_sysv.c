@@ -13,6 +13,7 @@
 #include "base/base.h"
 #include "daemon/hash.h"
 #include "daemon/orphans.h"
+#include "daemon/timer.h"
 
 #define TURN_NS		(NS_PER_MS / 2)		/* of work in one turn of the loop */
 #define LOOK_MIN_NS	NS_PER_SEC		/* between two looks, at least */
@@ -191,7 +192,7 @@ sysv_plan(struct orphans_sysv *sysv)
 			delay_ns = min_u64(delay_ns, sysv->next_ns > now_ns ? sysv->next_ns - now_ns : 0);
 		delay_ns = max_u64(delay_ns, orphans_rest_ns(sysv->look_ns, LOOK_MIN_NS));
 	}
-	orphans_set_timer(&sysv->event, delay_ns);
+	timer_add_ns(&sysv->event, delay_ns);
 }
 
 static void
@@ -332,7 +333,7 @@ orphans_sysv_new(struct orphans *orphans, struct orphans_sysv **ret_sysv)
 		(void)orphans_sysv_free(sysv);
 		return -ENOMEM;
 	}
-	orphans_set_timer(&sysv->event, 0);
+	timer_add_ns(&sysv->event, 0);
 	*ret_sysv = sysv;
 	return 0;
 }
@@ -357,7 +358,7 @@ orphans_sysv_renew(struct orphans_sysv *sysv)
 		return;
 	/* What was not asked yet is of the old ones. */
 	orphans_ask_clear(sysv->ask);
-	orphans_set_timer(&sysv->event, 0);
+	timer_add_ns(&sysv->event, 0);
 }
 
 size_t

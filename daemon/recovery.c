@@ -187,19 +187,13 @@ recovery_walk(struct recovery *recovery, struct recovery_pass *pass, uint64_t un
 static void
 recovery_arm(struct recovery *recovery, uint64_t at_ns)
 {
-	uint64_t now_ns, wait_ns;
-	struct timeval delay;
+	uint64_t now_ns;
 
 	if (at_ns >= recovery->armed_ns)
 		return;
 	recovery->armed_ns = at_ns;
 	now_ns = clock_monotonic_ns();
-	wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
-	delay = (struct timeval) {
-		.tv_sec = (time_t)(wait_ns / NS_PER_SEC),
-		.tv_usec = (suseconds_t)(wait_ns % NS_PER_SEC / 1000),
-	};
-	timer_add(&recovery->turn_event, &delay);
+	timer_add_ns(&recovery->turn_event, at_ns > now_ns ? at_ns - now_ns : 0);
 }
 
 /* Those whose delay is over go on now. */

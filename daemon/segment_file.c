@@ -93,11 +93,10 @@ file_set_timer(struct segment_file *file)
 {
 	const struct definition *definition = file->segment->definition;
 	uint64_t ms = definition->sync_ms;
-	const struct timeval delay = { .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000) };
 
 	/* A reload may have made it another one. */
 	if (definition->sync && (!evtimer_pending(&file->timer, NULL) || file->timer_ms != ms))
-		timer_add(&file->timer, &delay);
+		timer_add_ns(&file->timer, ms * NS_PER_MS);
 	file->timer_ms = ms;
 }
 

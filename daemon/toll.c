@@ -136,14 +136,8 @@ toll_end(struct toll *toll, struct tolls *tolls, uint64_t begun_ns, uint32_t n_a
 static void
 tolls_rest(struct tolls *tolls, uint64_t cost_ns)
 {
-	uint64_t rest_ns = min_u64(CLOSE_REST_FACTOR * cost_ns, REST_MAX_NS);
-	struct timeval delay = {
-		.tv_sec = (time_t)(rest_ns / NS_PER_SEC),
-		.tv_usec = (suseconds_t)(rest_ns % NS_PER_SEC / 1000),
-	};
-
 	if (tolls->n_closings)
-		timer_add(&tolls->event, &delay);
+		timer_add_ns(&tolls->event, min_u64(CLOSE_REST_FACTOR * cost_ns, REST_MAX_NS));
 }
 
 static void

@@ -298,16 +298,12 @@ static void
 who_schedule(struct who *who)
 {
 	uint64_t now_ns = clock_monotonic_ns(), wait_ns = who->rest_until_ns > now_ns ? who->rest_until_ns - now_ns : 0;
-	struct timeval delay;
 
 	if (TAILQ_EMPTY(&who->ending) && (!TAILQ_EMPTY(&who->asked) || !who_has_waiting(who)))
 		return;
 	if (who->n_at_once || !TAILQ_EMPTY(&who->ending))
 		wait_ns = 0;
-	delay = (struct timeval) {
-		.tv_sec = (time_t)(wait_ns / NS_PER_SEC), .tv_usec = (suseconds_t)(wait_ns % NS_PER_SEC / 1000),
-	};
-	timer_add(&who->timer, &delay);
+	timer_add_ns(&who->timer, wait_ns);
 }
 
 static void

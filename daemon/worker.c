@@ -108,12 +108,7 @@ worker_on_death(evutil_socket_t fd, short what, void *arg)
 static void
 worker_look_in(struct worker *worker, uint64_t ns)
 {
-	const struct timeval delay = {
-		.tv_sec = (time_t)(ns / NS_PER_SEC),
-		.tv_usec = (suseconds_t)(ns % NS_PER_SEC / 1000),
-	};
-
-	timer_add(&worker->stuck_event, &delay);
+	timer_add_ns(&worker->stuck_event, ns);
 }
 
 static void
