@@ -175,10 +175,10 @@ disk_n_stuck(pid_t parent, pid_t *ret_last)
 pid_t
 disk_await_stuck(pid_t parent)
 {
-	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	pid_t pid;
 
-	while (clock_monotonic_ns() < deadline)
+	while (harness_clock_ns() < deadline)
 		if (disk_n_stuck(parent, &pid))
 			return pid;
 	harness_fail("nobody waits for the disk");

@@ -24,12 +24,8 @@ void
 harness_await_readable(int fd, const char *what)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-	int r;
 
-	do
-		r = poll(&poll_fd, 1, HARNESS_TIMEOUT_MS);
-	while (r < 0 && errno == EINTR);
-	harness_assert(r == 1, "waited %d ms for %s", HARNESS_TIMEOUT_MS, what);
+	harness_assert(harness_poll(&poll_fd, 1, HARNESS_TIMEOUT_MS) == 1, "waited %d ms for %s", HARNESS_TIMEOUT_MS, what);
 }
 
 /*
@@ -40,7 +36,7 @@ int
 harness_await_state(pid_t pid, int options, const char *what)
 {
 	const struct timespec look = { .tv_nsec = LOOK_MS * 1000000 };
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	sigset_t child, before;
 	int status = 0;
 	pid_t got;
@@ -48,7 +44,7 @@ harness_await_state(pid_t pid, int options, const char *what)
 	(void)sigemptyset(&child);
 	(void)sigaddset(&child, SIGCHLD);
 	(void)pthread_sigmask(SIG_BLOCK, &child, &before);
-	while ((got = waitpid(pid, &status, options | WNOHANG)) == 0 && clock_monotonic_ns() < until_ns)
+	while ((got = waitpid(pid, &status, options | WNOHANG)) == 0 && harness_clock_ns() < until_ns)
 		(void)sigtimedwait(&child, NULL, &look);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	harness_assert(got >= 0, "waitpid for %s: %s", what, strerror(errno));

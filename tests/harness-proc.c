@@ -109,7 +109,7 @@ await_child(pid_t pid, int timeout_ms)
 	}
 	/* Of those that ended already one is gone by now, or is reaped soon. */
 	if (n_fds && n_fds == n)
-		(void)poll(fds, n_fds, timeout_ms);
+		(void)harness_poll(fds, n_fds, timeout_ms);
 	for (size_t i = 0; i < n_fds; i++)
 		(void)close(fds[i].fd);
 }
@@ -117,7 +117,7 @@ await_child(pid_t pid, int timeout_ms)
 void
 harness_usage_await(struct harness_conn *conn, pid_t pid, const struct harness_usage *before)
 {
-	uint64_t deadline = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline = harness_clock_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
 	struct protocol_segment rows[256];
 	struct harness_usage now;
 
@@ -130,7 +130,7 @@ harness_usage_await(struct harness_conn *conn, pid_t pid, const struct harness_u
 			return;
 		if (now.children > before->children)
 			await_child(pid, AWAIT_CHILD_MS);
-	} while (clock_monotonic_ns() < deadline);
+	} while (harness_clock_ns() < deadline);
 	harness_fail("the daemon leaks: fds %zu, were %zu; memfds %zu, were %zu; sockets %zu, were %zu; maps %zu, were %zu; "
 	    "children %zu, were %zu", now.fds, before->fds, now.memfds, before->memfds, now.sockets, before->sockets,
 	    now.maps, before->maps, now.children, before->children);

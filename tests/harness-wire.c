@@ -67,7 +67,7 @@ harness_receive(int fd, struct harness_reply *reply)
 
 	reply->n_fds = 0;
 	reply->size = 0;
-	if (poll(&poll_fd, 1, HARNESS_TIMEOUT_MS) == 0)
+	if (harness_poll(&poll_fd, 1, HARNESS_TIMEOUT_MS) == 0)
 		return -ETIMEDOUT;
 	n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
 	if (n < 0)
@@ -379,7 +379,7 @@ harness_wait(struct harness_conn *conn, const char *name)
 void
 harness_await_counts(struct harness_conn *conn, const char *name, unsigned readers, unsigned writers)
 {
-	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct protocol_segment row;
 
 	/* The daemon learns of an end by an event; a round trip or two later it has handled that. */
@@ -389,7 +389,7 @@ harness_await_counts(struct harness_conn *conn, const char *name, unsigned reade
 		harness_assert(r == 0, "%s: %s", name, strerror(-r));
 		if (row.readers == readers && row.writers == writers)
 			return;
-		harness_assert(clock_monotonic_ns() < deadline, "%s: %u readers and %u writers, not %u and %u",
+		harness_assert(harness_clock_ns() < deadline, "%s: %u readers and %u writers, not %u and %u",
 		    name, row.readers, row.writers, readers, writers);
 	}
 }
@@ -397,7 +397,7 @@ harness_await_counts(struct harness_conn *conn, const char *name, unsigned reade
 void
 harness_await_gone(struct harness_conn *conn, const char *name)
 {
-	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct protocol_segment row;
 
 	for (;;) {
@@ -406,7 +406,7 @@ harness_await_gone(struct harness_conn *conn, const char *name)
 		if (r == -ENOENT)
 			return;
 		harness_assert(r == 0, "%s: %s", name, strerror(-r));
-		harness_assert(clock_monotonic_ns() < deadline, "%s is still there, in state %u, with %u and %u",
+		harness_assert(harness_clock_ns() < deadline, "%s is still there, in state %u, with %u and %u",
 		    name, row.state, row.readers, row.writers);
 	}
 }

@@ -428,17 +428,17 @@ harness_daemon_hangup(struct harness_daemon *daemon)
 void
 harness_daemon_await_ready(struct harness_daemon *daemon)
 {
-	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	for (;;) {
 		struct pollfd fds[2] = {
 			{ .fd = daemon->notify_fd, .events = POLLIN },
 			{ .fd = daemon->pidfd, .events = POLLIN },
 		};
-		uint64_t now = clock_monotonic_ns();
+		uint64_t now = harness_clock_ns();
 
 		harness_assert(now < deadline, "the daemon was not ready after %d ms", HARNESS_TIMEOUT_MS);
-		(void)poll(fds, 2, (int)((deadline - now) / NS_PER_MS) + 1);
+		(void)harness_poll(fds, 2, (int)((deadline - now) / NS_PER_MS) + 1);
 		if (fds[0].revents && harness_daemon_hear(daemon))
 			return;
 		if (fds[1].revents)
@@ -509,10 +509,10 @@ harness_daemon_log(const struct harness_daemon *daemon)
 void
 harness_daemon_await_log(const struct harness_daemon *daemon, const char *text)
 {
-	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	while (!strstr(harness_daemon_log(daemon), text)) {
-		harness_assert(clock_monotonic_ns() < deadline, "the log does not say '%s'", text);
+		harness_assert(harness_clock_ns() < deadline, "the log does not say '%s'", text);
 		(void)poll(NULL, 0, 1);		/* a file gives no event of its growth that poll sees */
 	}
 }

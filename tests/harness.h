@@ -5,7 +5,7 @@
  * points, a connection that may send any bytes, and the kernel's view of both in /proc. For Check's forked tests: a test
  * that ends leaves no process behind, since Check kills its process group.
  *
- * Nothing here sleeps. What waits, waits for an event, at most HARNESS_TIMEOUT_MS, and then fails the test with the
+ * Nothing here sleeps. What waits, waits for an event, at most HARNESS_TIMEOUT_MS of harness_clock_ns(), and then fails the test with the
  * daemon's log. In a client process a failure is printed and ends that process, which fails the test that awaits it.
  */
 #ifndef TESTS_HARNESS_H
@@ -20,10 +20,11 @@
 
 #include "base/base.h"
 #include "client/protocol.h"
+#include "tests/harness-clock.h"
 
 #define HARNESS_TIMEOUT_MS	30000
 #define HARNESS_LEAK_TIMEOUT_MS	20000		/* by then the daemon has given back what it will */
-#define HARNESS_TEST_TIMEOUT_S	(harness_is_full() ? 120 : 45)	/* of a test, for tcase_set_timeout */
+#define HARNESS_TEST_TIMEOUT_S	(harness_is_full() ? 240 : 120)	/* of a test, for tcase_set_timeout; by the clock */
 #define HARNESS_STORM_S		3		/* of a storm that is not the full check's */
 #define HARNESS_NOBODY		65534		/* a uid that the daemon does not run as; numbers need no database */
 #define HARNESS_HANDED_MAX	128		/* descriptors that a manager hands down */

@@ -169,11 +169,11 @@ harness_segment_owner(const struct harness_segment *segment, unsigned lock)
 void
 harness_segment_await_owner(const struct harness_segment *segment, unsigned lock, uint32_t id)
 {
-	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	/* The daemon wakes only who waits in the word, which a test that looks must not change. */
 	while (harness_segment_owner(segment, lock) != id) {
-		harness_assert(clock_monotonic_ns() < deadline, "lock %u has the word %#x, not %#x", lock,
+		harness_assert(harness_clock_ns() < deadline, "lock %u has the word %#x, not %#x", lock,
 		    harness_segment_word(segment, lock), id);
 		(void)sched_yield();
 	}

@@ -388,12 +388,8 @@ harness_manager_await_ready(struct harness_manager *manager)
 		{ .fd = manager->daemon.pidfd, .events = POLLIN },
 	};
 	uint64_t n;
-	int r;
 
-	do
-		r = poll(fds, 2, HARNESS_TIMEOUT_MS);
-	while (r < 0 && errno == EINTR);
-	harness_assert(r > 0, "the daemon was not ready after %d ms", HARNESS_TIMEOUT_MS);
+	harness_assert(harness_poll(fds, 2, HARNESS_TIMEOUT_MS) > 0, "the daemon was not ready after %d ms", HARNESS_TIMEOUT_MS);
 	if (!fds[0].revents)
 		harness_fail("the daemon ended with %d before it was ready", harness_daemon_await_exit(&manager->daemon));
 	(void)!read(manager->news_fd, &n, sizeof(n));

@@ -77,12 +77,12 @@ static void
 begin_late(struct harness_child *child, int flags)
 {
 	static int open_flags;
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	open_flags = flags;
 	harness_child_start(child, open_late, &open_flags);
 	while (!(flags & O_NONBLOCK) && !is_awaited()) {
-		harness_assert(clock_monotonic_ns() < until_ns, "waited %d ms for somebody to wait for the lease", HARNESS_TIMEOUT_MS);
+		harness_assert(harness_clock_ns() < until_ns, "waited %d ms for somebody to wait for the lease", HARNESS_TIMEOUT_MS);
 		(void)sched_yield();
 	}
 }

@@ -27,7 +27,7 @@ install() {
 	is "it is as it was started: Result" "$(property segmentd.service Result)" success
 	is "at the next boot, too" "$(enabled segmentd.service) $(enabled segmentd.socket)" "enabled enabled"
 	is "segmentd-audit waits for its administrator" "$(enabled segmentd-audit.socket)" disabled
-	check "clients are served" timeout 30 segmentctl wait market-data scoreboard cache
+	check "clients are served" timeout 120 segmentctl wait market-data scoreboard cache
 	is "the daemon's user has no shell and no home" "$(getent passwd segmentd | cut -d: -f6,7)" "/:/usr/sbin/nologin"
 	is "no file of theirs is of another user" \
 		"$(dpkg -L segmentd segmentctl libsegment1 libsegment-dev | sort -u | xargs -d '\n' stat -c %U 2>/dev/null | sort -u)" root
@@ -51,7 +51,7 @@ upgrade() {
 	is "the daemon runs" "$(systemctl is-active segmentd.service)" active
 	if [ "$(main_pid)" != "$pid" ]; then passed "it is another"; else failed "it is another: $pid"; fi
 	is "its socket is the same" "$(inode /run/segmentd/segmentd.sock)" "$socket"
-	check "clients are served" timeout 30 segmentctl wait market-data scoreboard cache
+	check "clients are served" timeout 120 segmentctl wait market-data scoreboard cache
 	is "with what was written before" "$(segmentctl read scoreboard 0 9)" 'as it was'
 	is "and those who were attached still are" "$(writers scoreboard) $(pgrep -x -u anna sleep)" "1 $client"
 	is "the configuration is its administrator's" "$(tail -n 1 /etc/segmentd/segmentd.conf)" '# of the administrator'

@@ -22,7 +22,7 @@ is_active() { [ "$(systemctl is-active segmentd.service)" = active ]; }
 is_another() { p=$(main_pid); [ "$p" != "$1" ] && [ "$p" != 0 ]; }
 kill_daemon() { systemctl kill --kill-who=main -s "$1" segmentd.service; }
 # Until all is there: who asks while there is no daemon is answered by the next.
-served() { segmentctl wait --timeout 60s $segments $held; }
+served() { segmentctl wait --timeout 120s $segments $held; }
 random() { od -An -N2 -tu2 /dev/urandom | awk -v below="$1" '{ print $1 % below }'; }
 # A moment of no meaning, up to 0.2 s: what is killed then is in the middle of whatever.
 moment() { sleep "0.$(printf %03d "$(random 200)")"; }
@@ -141,7 +141,7 @@ has_writers() { [ "$(figure writers "$1")" -ge "$2" ]; }
 start_lister() {
 	n=0
 	while [ ! -e /run/enough ]; do
-		if ! timeout 60 setpriv --reuid="$1" --regid="$1" --init-groups nice -n 10 segmentctl list >/dev/null 2>"/run/list.$1"; then
+		if ! timeout 120 setpriv --reuid="$1" --regid="$1" --init-groups nice -n 10 segmentctl list >/dev/null 2>"/run/list.$1"; then
 			mv "/run/list.$1" "/run/list-failed.$1"
 			break
 		fi

@@ -22,7 +22,7 @@
 #define SLOT_BYTES	(4 * KIB)
 #define CONSTANT_AT	(256 * KIB)
 #define CREATED_BYTES	(64 * KIB)
-#define HANG_S		60		/* no request takes so long, however crowded the machine */
+#define HANG_S		120		/* no request takes so long, however crowded the machine, and though it stands still for a while */
 #define WORKER_EVERY	4		/* one of so many clients is in sections all the time, and never waits for a daemon */
 
 struct area {

@@ -15,7 +15,7 @@ start() {
 		"$(verify segmentd.service segmentd.socket segmentd-audit.socket segmentd-audit@.service && echo yes)" yes
 	check "the sockets start" systemctl start segmentd.socket segmentd-audit.socket
 	is "nobody has asked yet" "$(systemctl is-active segmentd.service)" inactive
-	check "the first client starts the daemon" timeout 30 segmentctl wait market-data scoreboard cache
+	check "the first client starts the daemon" timeout 120 segmentctl wait market-data scoreboard cache
 	is "it is up then" "$(systemctl is-active segmentd.service)" active
 	check "it says how it is" await 5 says_status '3 segments ready'
 	pid=$(main_pid)
@@ -260,7 +260,7 @@ reload() {
 	is "the daemon is up as before" "$(systemctl is-active segmentd.service) $(main_pid)" "active $pid"
 	echo 'segments = ( { name = "good"; size = "1MiB"; placement = "prefer"; mode = "0666"; } );' >"$conf/segments.d/bad.conf"
 	check "systemctl reload does what is said now" systemctl reload segmentd.service
-	check "and the segment is there" timeout 10 segmentctl wait good
+	check "and the segment is there" timeout 120 segmentctl wait good
 	rm "$conf/segments.d/bad.conf"
 	check "and takes it away again" systemctl reload segmentd.service
 	is "as it was" "$(names env)" "cache market-data scoreboard "
@@ -295,7 +295,7 @@ kinds() {
 	systemctl daemon-reload
 	check "the daemon restarts" systemctl restart segmentd.service
 	segmentctl retry kind-elsewhere >/dev/null 2>&1
-	check "with that it is ready, too" timeout 30 segmentctl wait kind-elsewhere
+	check "with that it is ready, too" timeout 120 segmentctl wait kind-elsewhere
 	is "and so are the others" "$(states)" "kind-elsewhere ready ${wanted#*failed }"
 	rm "$conf/segments.d/kinds.conf"
 	check "nothing of them is declared any more" systemctl reload segmentd.service
@@ -338,7 +338,7 @@ client() {
 	systemctl daemon-reload
 	is "systemd can read the example of a client's unit, without a warning" "$(verify scoreboard.service && echo yes)" yes
 	check "it stops" systemctl stop segmentd.service
-	check "the client starts, and the daemon before it" timeout 30 systemctl start scoreboard.service
+	check "the client starts, and the daemon before it" timeout 120 systemctl start scoreboard.service
 	check "it is attached" await 10 has_writers scoreboard 1
 	client=$(property scoreboard.service MainPID)
 	check "the daemon restarts" systemctl restart segmentd.service
@@ -367,7 +367,7 @@ invalid() {
 	check "it is tried again, but not without end" test "$(($(n_starts) - before))" -le 2
 	rm "$conf/segments.d/bad.conf"
 	check "and by itself it runs when they are mended" await 20 is_another 0
-	check "as ever" timeout 10 segmentctl wait market-data
+	check "as ever" timeout 120 segmentctl wait market-data
 	pid=$(main_pid)
 }
 
@@ -381,7 +381,7 @@ deaths() {
 	printf again | as anna segmentctl write scoreboard
 	kill -9 "$pid"
 	check "one that was killed comes back" await 20 is_another "$pid"
-	check "and serves" timeout 10 segmentctl wait market-data
+	check "and serves" timeout 120 segmentctl wait market-data
 	is "what was written before" "$(as bert segmentctl read scoreboard 0 5)" again
 	pid=$(main_pid)
 	mkdir -p /run/systemd/system/segmentd.service.d
@@ -409,7 +409,7 @@ deaths() {
 		check "it starts" systemctl start segmentd.service
 		is "with nothing in it" "$(as bert segmentctl read scoreboard 0 5 | tr '\0' 0)" 00000
 	else
-		check "a client starts it again" timeout 30 segmentctl wait market-data
+		check "a client starts it again" timeout 120 segmentctl wait market-data
 	fi
 	check "all of it stops" systemctl stop segmentd.socket segmentd.service segmentd-audit.socket
 	check "no socket is left" test ! -e /run/segmentd/segmentd.sock -a ! -e /run/segmentd-audit.sock

@@ -542,7 +542,7 @@ main(void)
 	Suite *suite = suite_create("lockdeath");
 	TCase *tcase = tcase_create("lockdeath");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, killed_owner_is_recovered_from_without_a_daemon);
 	tcase_add_test(tcase, who_wakes_all_the_time_keeps_nobody_from_asking);

@@ -607,7 +607,7 @@ main(void)
 	Suite *suite = suite_create("lockring");
 	TCase *tcase = tcase_create("lockring");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, kernel_is_pointed_at_the_bell_while_it_is_held);
 	tcase_add_loop_test(tcase, dead_owners_lock_is_had_at_once, 0, BASE_ARRAY_SIZE(ways));

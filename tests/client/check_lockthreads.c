@@ -412,7 +412,7 @@ main(void)
 	Suite *suite = suite_create("lockthreads");
 	TCase *tcase = tcase_create("lockthreads");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, threads_exclude_each_other);
 	tcase_add_test(tcase, own_attachment_is_never_robbed);

@@ -93,7 +93,7 @@ run(struct program *program, int signal)
 	};
 
 	while (!program->what) {
-		harness_assert(poll(fds, BASE_ARRAY_SIZE(fds), HARNESS_TIMEOUT_MS) > 0, "nothing happens");
+		harness_assert(harness_poll(fds, BASE_ARRAY_SIZE(fds), HARNESS_TIMEOUT_MS) > 0, "nothing happens");
 		if (fds[0].revents) {
 			int r = segment_dispatch(program->client, on_event, program);
 

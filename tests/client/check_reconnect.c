@@ -377,7 +377,7 @@ main(void)
 	Suite *suite = suite_create("reconnect");
 	TCase *tcase = tcase_create("reconnect");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, broken_connection_is_made_anew_and_mappings_stay);
 	tcase_add_test(tcase, request_is_repeated_once_and_no_daemon_is_enotconn);
 	tcase_add_test(tcase, connection_that_was_never_answered_is_tried_again);

@@ -398,7 +398,7 @@ main(void)
 	Suite *suite = suite_create("segment");
 	TCase *tcase = tcase_create("segment");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, attach_create_and_detach_say_what_they_mean);
 	tcase_add_test(tcase, arguments_are_checked_before_the_daemon_is_asked);
 	tcase_add_test(tcase, no_daemon_is_said_at_connect);

@@ -110,10 +110,10 @@ state_of(pid_t pid)
 void
 locker_await_state(pid_t pid, char state)
 {
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	while (state_of(pid) != state) {
-		harness_assert(clock_monotonic_ns() < until_ns, "process %d is in state %c instead of %c", pid,
+		harness_assert(harness_clock_ns() < until_ns, "process %d is in state %c instead of %c", pid,
 		    state_of(pid), state);
 		(void)sched_yield();
 	}
@@ -122,10 +122,10 @@ locker_await_state(pid_t pid, char state)
 void
 locker_await_bits(pthread_mutex_t *mutex, uint32_t bits)
 {
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	while ((mutex_word(mutex) & bits) != bits) {
-		harness_assert(clock_monotonic_ns() < until_ns, "the word is %#x, without %#x", mutex_word(mutex), bits);
+		harness_assert(harness_clock_ns() < until_ns, "the word is %#x, without %#x", mutex_word(mutex), bits);
 		(void)sched_yield();
 	}
 }

@@ -262,10 +262,10 @@ expect_progress(struct world *world)
 
 	if (n != world->n_transfers) {
 		world->n_transfers = n;
-		world->progress_ns = clock_monotonic_ns();
+		world->progress_ns = harness_clock_ns();
 		return;
 	}
-	harness_assert(clock_monotonic_ns() - world->progress_ns < STANDSTILL_NS,
+	harness_assert(harness_clock_ns() - world->progress_ns < STANDSTILL_NS,
 	    "nobody gets on: the words are %#x %#x %#x %#x", (unsigned)storm->bank->groups[0].mutex.__data.__lock,
 	    (unsigned)storm->bank->groups[1].mutex.__data.__lock, (unsigned)storm->bank->groups[2].mutex.__data.__lock,
 	    (unsigned)storm->bank->groups[3].mutex.__data.__lock);
@@ -297,7 +297,7 @@ void
 mutexstorm_run(struct mutexstorm *arg)
 {
 	uint64_t until_ns = clock_monotonic_ns() + arg->seconds * NS_PER_SEC;
-	struct world world = { .random = arg->seed, .progress_ns = clock_monotonic_ns() };
+	struct world world = { .random = arg->seed, .progress_ns = harness_clock_ns() };
 
 	storm = arg;
 	for (unsigned i = 0; i < N_CLIENTS; i++)

@@ -296,7 +296,7 @@ main(void)
 	Suite *suite = suite_create("conf/combinations");
 	TCase *tc = tcase_create("combinations");
 
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, what_cannot_be_is_refused_and_all_else_is_taken, 0, 8);
 	tcase_add_loop_test(tc, it_is_said_what_to_write_instead, 0, BASE_ARRAY_SIZE(sentences));
 	suite_add_tcase(suite, tc);

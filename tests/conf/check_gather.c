@@ -269,7 +269,7 @@ main(void)
 	TCase *tcase = tcase_create("gather");
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, files_and_texts_are_the_same);
 	tcase_add_test(tcase, problems_name_the_files_themselves);
 	tcase_add_test(tcase, syntax_is_found_at_its_place);

@@ -438,7 +438,7 @@ main(void)
 	TCase *tc = tcase_create("files");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, empty_file_is_all_defaults);
 	tcase_add_test(tc, files_are_read_in_order_of_their_names);
 	tcase_add_test(tc, missing_segments_d_is_none);

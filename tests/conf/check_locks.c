@@ -298,7 +298,7 @@ main(void)
 	Suite *suite = suite_create("conf/locks");
 	TCase *tc = tcase_create("locks");
 
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, is_refused_for_one_reason, 0, BASE_ARRAY_SIZE(bad));
 	tcase_add_loop_test(tc, is_good, 0, BASE_ARRAY_SIZE(good));
 	tcase_add_test(tc, what_was_not_said_is_filled_in);

@@ -368,7 +368,7 @@ main(void)
 	Suite *suite = suite_create("pack");
 	TCase *tcase = tcase_create("pack");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, every_key_comes_back);
 	tcase_add_test(tcase, whole_configuration_comes_back);
 	tcase_add_test(tcase, problems_come_back);

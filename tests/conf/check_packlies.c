@@ -363,7 +363,7 @@ main(void)
 	Suite *suite = suite_create("packlies");
 	TCase *tcase = tcase_create("packlies");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, what_cannot_be_is_refused);
 	tcase_add_test(tcase, spoiled_bytes_are_refused);
 	tcase_add_test(tcase, spoiled_definitions_are_refused);

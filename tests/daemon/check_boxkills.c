@@ -150,7 +150,7 @@ await_end(pid_t pid)
 
 	ck_assert_int_ge(pidfd, 0);
 	do {
-		harness_assert(poll(fds, 2, HARNESS_TIMEOUT_MS) > 0, "a daemon neither ends nor says anything");
+		harness_assert(harness_poll(fds, 2, HARNESS_TIMEOUT_MS) > 0, "a daemon neither ends nor says anything");
 		harness_manager_hear(&box_rig_manager);
 	} while (!fds[0].revents);
 	harness_manager_hear(&box_rig_manager);

@@ -286,7 +286,7 @@ make_suite(void)
 	Suite *suite = suite_create("conformdeaths");
 	TCase *tcase = tcase_create("conformdeaths");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_loop_test(tcase, what_a_dead_process_made_is_known_again, 0, CONFORM_ROWS);
 	tcase_add_loop_test(tcase, what_differs_in_anything_is_another, 0, CONFORM_ROWS);
 	tcase_add_loop_test(tcase, an_intent_is_proved_by_who_made_it_and_when, 0, CONFORM_ROWS);

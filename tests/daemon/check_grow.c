@@ -302,7 +302,7 @@ grow_suite(void)
 	TCase *tcase = tcase_create("grow");
 
 	tcase_add_checked_fixture(tcase, grow_setup, grow_teardown);
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, grown_it_has_more_and_lost_nothing);
 	tcase_add_test(tcase, grown_in_small_steps_its_books_are_right);
 	tcase_add_test(tcase, grown_it_is_of_huge_pages_as_asked);

@@ -283,7 +283,7 @@ growfail_suite(void)
 	TCase *tcase = tcase_create("growfail");
 
 	tcase_add_checked_fixture(tcase, grow_setup, grow_teardown);
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, what_cannot_be_had_fails_at_once_and_says_why);
 	tcase_add_test(tcase, killed_worker_leaves_the_old_size_and_no_page_more);
 	tcase_add_test(tcase, cancelled_while_it_is_locked_it_gives_back_what_was_locked);

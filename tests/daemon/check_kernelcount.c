@@ -237,7 +237,7 @@ main(void)
 	Suite *suite = suite_create("kernelcount");
 	TCase *tcase = tcase_create("kernelcount");
 
-	tcase_set_timeout(tcase, 20);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_loop_test(tcase, mark_is_held_by_a_mapping_alone, 0, 2);
 	tcase_add_test(tcase, lease_knows_holders_that_no_mark_shows);
 	tcase_add_test(tcase, locked_slot_cannot_be_marked_and_its_neighbour_can);

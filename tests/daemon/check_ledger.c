@@ -417,7 +417,7 @@ make_suite(void)
 	Suite *suite = suite_create("ledger");
 	TCase *tcase = tcase_create("ledger");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, rows_are_there_again_after_a_kill_and_gone_after_their_end);
 	tcase_add_test(tcase, without_rows_the_file_is_removed);
 	tcase_add_test(tcase, what_was_not_put_again_is_lost_with_the_commit_and_not_before);

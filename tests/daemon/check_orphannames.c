@@ -279,7 +279,7 @@ main(int argc, char **argv)
 		return worker_main();
 	suite = suite_create("daemon/orphannames");
 	tcase = tcase_create("orphannames");
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, only_regular_files_of_one_name_are_asked_about);
 	tcase_add_test(tcase, what_is_mounted_on_a_name_holds_nobody_up);
 	tcase_add_test(tcase, what_was_there_before_is_found);

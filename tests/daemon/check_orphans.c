@@ -310,7 +310,7 @@ main(int argc, char **argv)
 		return worker_main();
 	suite = suite_create("daemon/orphans");
 	tcase = tcase_create("orphans");
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, object_is_told_of_once);
 	tcase_add_test(tcase, what_is_removed_is_forgotten);
 	tcase_add_loop_test(tcase, what_came_under_the_name_meanwhile_is_looked_at, 0, 2);

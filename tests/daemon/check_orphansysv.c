@@ -280,7 +280,7 @@ main(void)
 	Suite *suite = suite_create("daemon/orphansysv");
 	TCase *tcase = tcase_create("orphansysv");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, unattached_is_due_by_the_kernels_times);
 	tcase_add_test(tcase, attached_and_doomed_are_no_candidates);
 	tcase_add_test(tcase, all_that_a_rule_says_must_be_true);

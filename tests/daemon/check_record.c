@@ -387,7 +387,7 @@ make_suite(void)
 	Suite *suite = suite_create("record");
 	TCase *tcase = tcase_create("record");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, rows_are_there_again_after_a_kill_and_gone_after_their_end);
 	tcase_add_test(tcase, a_row_that_is_free_is_used_again);
 	tcase_add_test(tcase, without_a_record_nothing_is_entered);

@@ -180,7 +180,7 @@ main(void)
 	Suite *suite = suite_create("refresh");
 	TCase *tcase = tcase_create("refresh");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, some_are_asked_in_a_turn);
 	tcase_add_test(tcase, nobody_is_refused_before_all_were_asked);
 	tcase_add_test(tcase, those_far_behind_have_their_turn);

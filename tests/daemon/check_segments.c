@@ -613,7 +613,7 @@ segments_suite(void)
 	TCase *tcase = tcase_create("life");
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, ready_means_resident_and_locked);
 	tcase_add_test(tcase, what_cannot_fit_fails_at_once_and_others_are_served);
 	tcase_add_test(tcase, promises_count_together);

@@ -22,6 +22,7 @@
 #define MANY		400		/* of each; below what a process may have open */
 #define MARKS		12000
 #define CLOSES_MAX	200		/* of which two in a row are slow by the time that this thread had */
+#define TRIES		10
 #define ALL_MAX		100		/* descriptors of clients, of the daemon's */
 
 static struct event_base *base;
@@ -175,10 +176,13 @@ open_lingering(void)
 	const struct linger linger = { .l_onoff = 1, .l_linger = 1 };
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), little = 4096;
 	socklen_t length = sizeof(address);
 	char page[4096] = { 0 };
 
+	/* Little in between: what is there is freed at the close, in its time. */
+	ck_assert_int_eq(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)), 0);
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)), 0);
 	ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, length), 0);
 	ck_assert_int_eq(listen(listener, 1), 0);
 	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &length), 0);
@@ -189,17 +193,41 @@ open_lingering(void)
 	return fd;
 }
 
-/* As where others had the CPU meanwhile. */
-START_TEST(time_that_others_had_proves_nothing)
+static uint64_t
+thread_ns(void)
+{
+	struct timespec time;
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+	return (uint64_t)time.tv_sec * NS_PER_SEC + (uint64_t)time.tv_nsec;
+}
+
+/* Two that wait, one after the other. Whether they are taken for slow ones. */
+static bool
+close_lingering_twice(uint64_t *ret_most_ns)
 {
 	struct toll toll = { 0 };
 
+	*ret_most_ns = 0;
 	for (unsigned i = 0; i < 2; i++) {
-		uint64_t begun_ns = clock_monotonic_ns();
+		int fd = open_lingering();
+		uint64_t begun_ns = clock_monotonic_ns(), begun_thread_ns = thread_ns();
 
-		toll_close(&toll, 0, open_lingering());
+		toll_close(&toll, 0, fd);
+		*ret_most_ns = max_u64(*ret_most_ns, thread_ns() - begun_thread_ns);
 		ck_assert_uint_gt(clock_monotonic_ns() - begun_ns, NS_PER_SEC / 2);
-		ck_assert(!toll_closes_late(&toll));
+	}
+	return toll_closes_late(&toll);
+}
+
+/* As where others had the CPU meanwhile. What interrupts the thread in its own time counts as its: then it is tried anew. */
+START_TEST(time_that_others_had_proves_nothing)
+{
+	uint64_t most_ns;
+
+	for (unsigned i = 0; close_lingering_twice(&most_ns); i++) {
+		ck_assert_uint_gt(most_ns, NS_PER_MS / 10);
+		ck_assert_uint_lt(i, TRIES);
 	}
 }
 END_TEST
@@ -210,7 +238,7 @@ main(void)
 	Suite *suite = suite_create("toll");
 	TCase *tcase = tcase_create("toll");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, what_waits_is_charged_until_it_is_closed);
 	tcase_add_test(tcase, many_that_cost_nothing_go_in_one_turn);
 	tcase_add_test(tcase, what_waits_at_the_end_is_closed_and_given_back);

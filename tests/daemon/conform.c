@@ -13,6 +13,7 @@
 #include "daemon/procfd.h"
 #include "tests/daemon/conform.h"
 #include "tests/daemon/null.h"
+#include "tests/harness-clock.h"
 #include "tests/suite_run.h"
 
 #define SOON_MS	2000		/* by then what is counted seldom was counted again */
@@ -425,9 +426,9 @@ conform_finish(void)
 void
 conform_expect_resident(uint64_t bytes)
 {
-	uint64_t until_ns = clock_monotonic_ns() + SOON_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + SOON_MS * NS_PER_MS;
 
-	while (conform.row->resident_bytes(&conform.object) != bytes && clock_monotonic_ns() < until_ns)
+	while (conform.row->resident_bytes(&conform.object) != bytes && harness_clock_ns() < until_ns)
 		;
 	ck_assert_uint_eq(conform.row->resident_bytes(&conform.object), bytes);
 }

@@ -189,7 +189,7 @@ rig_main(char **argv, const char *name, void (*add_tests)(TCase *tcase))
 	if (streq(argv[0], JOB_ARGV0))
 		return worker_main();
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	add_tests(tcase);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);

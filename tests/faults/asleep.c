@@ -43,14 +43,14 @@ is_asleep(pid_t pid)
 static bool
 await(pid_t pid)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	for (unsigned n = 0; n < N_ASLEEP; n = is_asleep(pid) ? n + 1 : 0) {
 		char state = state_of(pid);
 
 		if (state == 'Z' || state == 'X')
 			return false;
-		harness_assert(clock_monotonic_ns() < deadline_ns, "pid %d does not come to rest", (int)pid);
+		harness_assert(harness_clock_ns() < deadline_ns, "pid %d does not come to rest", (int)pid);
 		(void)ppoll(NULL, 0, &(struct timespec) { .tv_nsec = LOOK_NS }, NULL);
 	}
 	return true;

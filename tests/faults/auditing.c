@@ -81,7 +81,7 @@ ask_who(struct faults_scene *scene, const char *name)
 static int
 ask_who_until_all(struct faults_scene *scene, const char *name)
 {
-	uint64_t since_ns = clock_monotonic_ns();
+	uint64_t since_ns = harness_clock_ns();
 	int r;
 
 	do
@@ -181,7 +181,7 @@ auditing_prepare_idle(struct faults_scene *scene)
 int
 auditing_idle(struct faults_scene *scene)
 {
-	uint64_t since_ns = clock_monotonic_ns();
+	uint64_t since_ns = harness_clock_ns();
 
 	if (!await_ends_of(scene, scene->manager.daemon.pid, since_ns) ||
 	    (scene->manager.daemon.audit_pid && !await_ends_of(scene, scene->manager.daemon.audit_pid, since_ns)))
@@ -192,14 +192,14 @@ auditing_idle(struct faults_scene *scene)
 void
 auditing_settle_who(struct faults_scene *scene)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	int r;
 
 	harness_await_counts(&scene->watcher, "m", 0, 0);
 	/* As above. */
 	do
 		r = ask_who_by(scene, &scene->watcher, "m");
-	while (r == -EAGAIN && clock_monotonic_ns() < deadline_ns);
+	while (r == -EAGAIN && harness_clock_ns() < deadline_ns);
 	harness_assert(r == 0, "who has it is not told afterwards: %s; failed: %s", strerror(-r),
 	    injector_describe(&scene->injector));
 	auditing_end(scene);

@@ -34,7 +34,7 @@ bringing_unwanted(struct faults_scene *scene)
 		(void)harness_send(conn.fd, &request, sizeof(request), fds, 1);
 		(void)close(fds[0]);
 		do
-			harness_assert(poll(&end, 1, HARNESS_TIMEOUT_MS) > 0, "it is not hung up on; failed: %s",
+			harness_assert(harness_poll(&end, 1, HARNESS_TIMEOUT_MS) > 0, "it is not hung up on; failed: %s",
 			    injector_describe(&scene->injector));
 		while (recv(conn.fd, reply, sizeof(reply), 0) > 0);
 	}
@@ -128,7 +128,7 @@ bringing_stuck(struct faults_scene *scene)
 int
 bringing_nothing(struct faults_scene *scene)
 {
-	uint64_t since_ns = clock_monotonic_ns();
+	uint64_t since_ns = harness_clock_ns();
 	pid_t pids[16];
 
 	while (harness_children(scene->manager.daemon.pid, pids, BASE_ARRAY_SIZE(pids))) {
@@ -150,9 +150,9 @@ is_memory(int id)
 static bool
 await_removed(int id, uint64_t ms)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + ms * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + ms * NS_PER_MS;
 
-	while (is_memory(id) && clock_monotonic_ns() < deadline_ns)
+	while (is_memory(id) && harness_clock_ns() < deadline_ns)
 		(void)poll(NULL, 0, 10);
 	return !is_memory(id);
 }
@@ -180,7 +180,7 @@ bringing_foreign(struct faults_scene *scene)
 	harness_assert(!await_removed(attached.shm_id, FOREIGN_MS), "it was removed while somebody had it; failed: %s",
 	    injector_describe(&scene->injector));
 	(void)shmdt(memory);
-	since_ns = clock_monotonic_ns();
+	since_ns = harness_clock_ns();
 	while (r == 0 && is_memory(attached.shm_id)) {
 		if (!injector_awaits(&scene->injector, since_ns, REMOVED_MS))
 			r = -ETIMEDOUT;

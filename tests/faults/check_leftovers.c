@@ -248,7 +248,7 @@ begin(const struct kind *kind)
 static bool
 await_gone(uint64_t ms)
 {
-	uint64_t since_ns = clock_monotonic_ns();
+	uint64_t since_ns = harness_clock_ns();
 
 	while (!is_gone() && injector_awaits(&injector, since_ns, ms))
 		(void)poll(NULL, 0, 1);
@@ -407,7 +407,7 @@ fail_in_stop(void)
 static void
 let_go(void)
 {
-	uint64_t since_ns = clock_monotonic_ns();
+	uint64_t since_ns = harness_clock_ns();
 
 	while (!strstr(harness_daemon_log(&daemon_), "but somebody has it") && injector_awaits(&injector, since_ns, HELD_MS))
 		(void)poll(NULL, 0, 1);

@@ -198,7 +198,7 @@ library_run_events(void)
 	/* Another client's is told. */
 	r = r ? r : library_attach("m", USED, NULL);
 	if (r == 0) {
-		harness_assert(poll(&fd, 1, EVENT_MS) != 0, "nothing was told; failed: %s", injector_describe(&injector));
+		harness_assert(harness_poll(&fd, 1, EVENT_MS) != 0, "nothing was told; failed: %s", injector_describe(&injector));
 		r = library_must_say(segment_dispatch(client, ignore, NULL));
 	}
 	(void)segment_detach(segment);
@@ -434,7 +434,7 @@ START_TEST(one_fails_in_the_library)
 	}
 	harness_usage_read(daemon->pid, &before);
 	fail_all();
-	deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	harness_await_counts(&watcher, "m", 0, 0);
 	harness_await_counts(&watcher, "y", 0, 0);
 	harness_await_counts(&watcher, "f", 0, 0);
@@ -442,7 +442,7 @@ START_TEST(one_fails_in_the_library)
 	harness_await_counts(&watcher, "z", 0, 0);
 	harness_await_counts(&watcher, "l", 0, 0);
 	while (harness_list(&watcher, list, BASE_ARRAY_SIZE(list)) > N_DECLARED)
-		harness_assert(clock_monotonic_ns() < deadline_ns, "'%s' is left", list[N_DECLARED].name);
+		harness_assert(harness_clock_ns() < deadline_ns, "'%s' is left", list[N_DECLARED].name);
 	harness_usage_await(&watcher, daemon->pid, &before);
 	injector_deinit(&injector);
 	harness_daemon_stop(daemon);

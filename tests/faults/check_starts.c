@@ -117,7 +117,7 @@ waits_for_others(void)
 static char
 await_outcome(uint64_t before)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct pollfd fd = { .fd = manager.daemon.pidfd, .events = POLLIN };
 	bool is_ready, has_failed;
 
@@ -132,7 +132,7 @@ await_outcome(uint64_t before)
 			return is_ready ? 'r' : 'f';
 		if (waits_for_others())
 			return 'w';
-		harness_assert(clock_monotonic_ns() < deadline_ns, "it does not become ready, and does not end; failed: %s",
+		harness_assert(harness_clock_ns() < deadline_ns, "it does not become ready, and does not end; failed: %s",
 		    injector_describe(&injector));
 	}
 }
@@ -187,7 +187,7 @@ fail_in_end(const struct kind *kind, unsigned variant, uint64_t at)
 
 	injector_arm(&injector, kind->target, variant, at);
 	(void)kill(manager.daemon.pid, kind->ended_by);
-	harness_assert(poll(&fd, 1, HARNESS_TIMEOUT_MS) == 1, "it does not end; failed: %s", injector_describe(&injector));
+	harness_assert(harness_poll(&fd, 1, HARNESS_TIMEOUT_MS) == 1, "it does not end; failed: %s", injector_describe(&injector));
 	status = harness_daemon_await_exit(&manager.daemon);
 	harness_manager_hear(&manager);
 	injector_disarm(&injector);

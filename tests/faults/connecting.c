@@ -131,7 +131,7 @@ void
 connecting_gather_crowd(struct faults_scene *scene)
 {
 	cleanup_close int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS, n = 0, most = 0;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS, n = 0, most = 0;
 
 	for (size_t i = 0; i < ENDED; i++) {
 		/* Those, too, that come after one that was found stuck. */
@@ -140,7 +140,7 @@ connecting_gather_crowd(struct faults_scene *scene)
 	}
 	/* On a machine with load one of them may have been faster. */
 	while (n < ENDED && n >= most) {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "only %ju have ended", (uintmax_t)n);
+		harness_assert(harness_clock_ns() < deadline_ns, "only %ju have ended", (uintmax_t)n);
 		bringing_stop_workers(scene);
 		most = n;
 		n = scene_n_charged(scene, "ended");
@@ -170,7 +170,7 @@ find_other(pid_t parent, const pid_t *before, size_t n_before)
 static bool
 await_other(const struct faults_scene *scene, const pid_t *before, size_t n_before)
 {
-	uint64_t since_ns = clock_monotonic_ns();
+	uint64_t since_ns = harness_clock_ns();
 	bool has_come = false;
 
 	for (;;) {

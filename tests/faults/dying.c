@@ -216,7 +216,7 @@ dying_settle_mutex_file(struct faults_scene *scene)
 void
 dying_settle_mutex(struct faults_scene *scene)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	bool may_stay = injector_is_lasting(&scene->injector);
 	struct harness_segment segment;
 	pthread_mutex_t *mutex;
@@ -226,7 +226,7 @@ dying_settle_mutex(struct faults_scene *scene)
 	harness_segment_open(&scene->watcher, "g", &segment);
 	mutex = (pthread_mutex_t *)(void *)(segment.data + MUTEX_AT);
 	while ((*(volatile unsigned char *)&segment.data[MUTEX_ZEROED] && !may_stay) || (r = pthread_mutex_trylock(mutex)) == EBUSY)
-		harness_assert(clock_monotonic_ns() < deadline_ns, "its bytes are not zeroed, or it has its mutex still; failed: %s",
+		harness_assert(harness_clock_ns() < deadline_ns, "its bytes are not zeroed, or it has its mutex still; failed: %s",
 		    injector_describe(&scene->injector));
 	if (r == EOWNERDEAD)
 		r = pthread_mutex_consistent(mutex);
@@ -240,7 +240,7 @@ dying_settle_mutex(struct faults_scene *scene)
 void
 dying_prepare_poison(struct faults_scene *scene)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct victim victim = { .scene = scene, .name = "g", .logged_bytes = SMALL_BYTES };
 	struct protocol_lock row = { 0 };
 
@@ -249,7 +249,7 @@ dying_prepare_poison(struct faults_scene *scene)
 	while (!(row.flags & PROTOCOL_LOCK_POISONED)) {
 		int n = harness_locks(&scene->watcher, "g", &row, 1);
 
-		harness_assert(n == 1 && clock_monotonic_ns() < deadline_ns, "%d locks, flags %#x", n, row.flags);
+		harness_assert(n == 1 && harness_clock_ns() < deadline_ns, "%d locks, flags %#x", n, row.flags);
 	}
 }
 

@@ -72,10 +72,10 @@ leave_file(struct faults_scene *scene, size_t length, const char *boot, pid_t pi
 static void
 await_removed(const struct faults_scene *scene, const char *name)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	while (access(path_of(scene, name), F_OK) == 0)
-		harness_assert(clock_monotonic_ns() < deadline_ns, "'%s' lies beside it; failed: %s", name,
+		harness_assert(harness_clock_ns() < deadline_ns, "'%s' lies beside it; failed: %s", name,
 		    injector_describe(&scene->injector));
 }
 

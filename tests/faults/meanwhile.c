@@ -315,7 +315,7 @@ find_audit(pid_t daemon)
 void
 meanwhile_ask_audit(struct harness_manager *manager)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct protocol_who request = { .name = "m" };
 	pid_t pid;
 
@@ -323,7 +323,7 @@ meanwhile_ask_audit(struct harness_manager *manager)
 	harness_fill(&asker, &request.header, PROTOCOL_WHO, sizeof(request));
 	harness_assert(harness_send(asker.fd, &request, sizeof(request), NULL, 0) == sizeof(request), "send: %s", strerror(errno));
 	while (!(pid = find_audit(manager->daemon.pid)))
-		harness_assert(clock_monotonic_ns() < deadline_ns, "nobody is asked");
+		harness_assert(harness_clock_ns() < deadline_ns, "nobody is asked");
 	(void)kill(pid, SIGSTOP);
 }
 

@@ -198,7 +198,7 @@ linger(struct faults_scene *scene)
 	harness_close(&conn);
 	if (r)
 		return r;
-	for (since_ns = clock_monotonic_ns(); injector_awaits(&scene->injector, since_ns, LINGER_MS); (void)poll(NULL, 0, 1))
+	for (since_ns = harness_clock_ns(); injector_awaits(&scene->injector, since_ns, LINGER_MS); (void)poll(NULL, 0, 1))
 		if (shmctl(attached.shm_id, IPC_STAT, &status))
 			return 0;
 	return -ETIMEDOUT;
@@ -214,12 +214,12 @@ settle_linger(struct faults_scene *scene)
 static void
 end_workers(struct faults_scene *scene)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	pid_t pid = scene->manager.daemon.pid, pids[16];
 	size_t n;
 
 	while ((n = harness_children(pid, pids, BASE_ARRAY_SIZE(pids)))) {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "a worker that has died is not reaped");
+		harness_assert(harness_clock_ns() < deadline_ns, "a worker that has died is not reaped");
 		for (size_t i = 0; i < n; i++)
 			(void)kill(pids[i], SIGKILL);
 	}
@@ -294,7 +294,7 @@ follow(struct faults_scene *scene)
 static int
 return_to(struct harness_conn *conn, const struct protocol_attached *attached)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct harness_reply reply;
 	int r;
 
@@ -302,7 +302,7 @@ return_to(struct harness_conn *conn, const struct protocol_attached *attached)
 		struct protocol_return request = { .generation = attached->generation, .attachment = attached->attachment };
 
 		r = harness_ask(conn, PROTOCOL_RETURN, &request.header, sizeof(request), &reply);
-		harness_assert(r != -EBUSY || clock_monotonic_ns() < deadline_ns, "its connection has gone, and has it still");
+		harness_assert(r != -EBUSY || harness_clock_ns() < deadline_ns, "its connection has gone, and has it still");
 	} while (r == -EBUSY);
 	return r;
 }

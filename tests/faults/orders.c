@@ -356,7 +356,7 @@ is_synced(struct harness_conn *conn, uint64_t since_ns)
 static int
 await_synced(struct faults_scene *scene, struct harness_conn *conn, uint64_t ms)
 {
-	uint64_t begun_ns = clock_monotonic_ns();
+	uint64_t begun_ns = harness_clock_ns();
 	int r;
 
 	while ((r = is_synced(conn, stored_ns)) == 0 && injector_awaits(&scene->injector, begun_ns, ms))

@@ -40,13 +40,13 @@ limit_fds(pid_t pid, rlim_t n)
 static int
 be_refused(struct faults_scene *scene, rlim_t n_more)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	pid_t pid = scene->manager.daemon.pid;
 	struct harness_conn conn;
 	int r;
 
 	do {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "who can have no more descriptors lets clients in; failed: %s",
+		harness_assert(harness_clock_ns() < deadline_ns, "who can have no more descriptors lets clients in; failed: %s",
 		    injector_describe(&scene->injector));
 		asleep_await(pid);
 		limit_fds(pid, lowest_free(pid) + n_more);

@@ -129,10 +129,10 @@ scene_n_charged(struct faults_scene *scene, const char *kind)
 void
 scene_await_uncharged(struct faults_scene *scene, const char *kind)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	while (scene_n_charged(scene, kind))
-		harness_assert(clock_monotonic_ns() < deadline_ns, "%s count still; failed: %s", kind,
+		harness_assert(harness_clock_ns() < deadline_ns, "%s count still; failed: %s", kind,
 		    injector_describe(&scene->injector));
 }
 

@@ -28,13 +28,13 @@ starting_expect_sentence(const struct harness_daemon *daemon, const struct injec
 static bool
 becomes_ready(struct harness_daemon *daemon, const struct injector *injector)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct pollfd fds[] = { { .fd = daemon->notify_fd, .events = POLLIN }, { .fd = daemon->pidfd, .events = POLLIN } };
 
 	do {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "it is not ready, and does not end; failed: %s",
+		harness_assert(harness_clock_ns() < deadline_ns, "it is not ready, and does not end; failed: %s",
 		    injector_describe(injector));
-		(void)poll(fds, BASE_ARRAY_SIZE(fds), HARNESS_TIMEOUT_MS);
+		(void)harness_poll(fds, BASE_ARRAY_SIZE(fds), HARNESS_TIMEOUT_MS);
 		if (harness_daemon_hear(daemon))
 			return true;
 	} while (!fds[1].revents);

@@ -36,9 +36,9 @@ strays_prepare_posix(struct faults_scene *scene)
 static bool
 is_stray_gone(const char *path, uint64_t ms)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + ms * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + ms * NS_PER_MS;
 
-	while (access(path, F_OK) == 0 && clock_monotonic_ns() < deadline_ns)
+	while (access(path, F_OK) == 0 && harness_clock_ns() < deadline_ns)
 		(void)poll(NULL, 0, 1);
 	return access(path, F_OK) != 0;
 }
@@ -55,7 +55,7 @@ leave_stray(const char *path)
 static int
 await_sweep(struct faults_scene *scene, const char *path)
 {
-	uint64_t since_ns = clock_monotonic_ns();
+	uint64_t since_ns = harness_clock_ns();
 
 	while (!is_stray_gone(path, 0) && injector_awaits(&scene->injector, since_ns, STRAY_MS))
 		(void)poll(NULL, 0, 1);
@@ -142,9 +142,9 @@ has_memory(uint32_t key)
 static bool
 is_memory_gone(uint32_t key, uint64_t ms)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + ms * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + ms * NS_PER_MS;
 
-	while (has_memory(key) && clock_monotonic_ns() < deadline_ns)
+	while (has_memory(key) && harness_clock_ns() < deadline_ns)
 		(void)poll(NULL, 0, 1);
 	return !has_memory(key);
 }
@@ -166,7 +166,7 @@ strays_prepare_sysv(struct faults_scene *scene)
 int
 strays_sweep_sysv(struct faults_scene *scene)
 {
-	uint64_t since_ns = clock_monotonic_ns();
+	uint64_t since_ns = harness_clock_ns();
 
 	make_memory(FIRST_KEY);
 	while (has_memory(FIRST_KEY) && injector_awaits(&scene->injector, since_ns, STRAY_SYSV_MS))
@@ -479,14 +479,14 @@ strays_list_left(struct faults_scene *scene)
 void
 strays_settle_left(struct faults_scene *scene)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct listed listed;
 	int r;
 
 	/* The one before may be at it still, as its last. */
 	do
 		r = ask(scene, NULL, 0, &listed);
-	while (r == 0 && !listed.rows[0].what && clock_monotonic_ns() < deadline_ns);
+	while (r == 0 && !listed.rows[0].what && harness_clock_ns() < deadline_ns);
 	harness_assert(r == 0 && listed.rows[0].what && !is_gone(0), "afterwards it has not its name back: %s; failed: %s", strerror(-r),
 	    injector_describe(&scene->injector));
 	harness_assert(is_stray_gone(quarantine, HARNESS_TIMEOUT_MS), "afterwards something is left in quarantine; failed: %s",

@@ -114,13 +114,26 @@ set_call(pid_t pid, bool is_prevented, int64_t result)
 #endif
 }
 
+/* What a sanitizer has handlers for, as soon as it is loaded; it goes on to ask the kernel by the C library. */
+static bool
+is_of_fault(uint64_t signal)
+{
+#ifdef WITH_SANITIZERS
+	return signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE;
+#else
+	(void)signal;
+	return false;
+#endif
+}
+
 /* The loader is not ours: what a program does itself begins with this. */
 static bool
 is_beginning(const struct traced *one, const struct __ptrace_syscall_info *info)
 {
 	if (one->target == FAULTS_WORKER)
 		return info->entry.nr == SYS_prctl && info->entry.args[0] == PR_SET_NAME;
-	return info->entry.nr == SYS_prctl || info->entry.nr == SYS_getsockopt || info->entry.nr == SYS_socket || info->entry.nr == SYS_rt_sigaction;
+	return info->entry.nr == SYS_prctl || info->entry.nr == SYS_getsockopt || info->entry.nr == SYS_socket ||
+	    (info->entry.nr == SYS_rt_sigaction && !is_of_fault(info->entry.args[0]));
 }
 
 /* Sanitizers ask the kernel by themselves, from their library or from the program, where the C library asks for all others; they abort. */
@@ -350,11 +363,11 @@ static void
 tell(struct harness_child *tracer, const char *word)
 {
 	struct pollfd fd = { .fd = tracer->control, .events = POLLIN };
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	harness_say(tracer->control, word);
 	do {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "the tracer does not hear");
+		harness_assert(harness_clock_ns() < deadline_ns, "the tracer does not hear");
 		(void)kill(tracer->pid, SIGUSR1);
 	} while (poll(&fd, 1, 1) == 0);
 	harness_expect(tracer->control, "done");

@@ -18,7 +18,7 @@
 
 #include "tests/fuzz/fuzz.h"
 
-#define INPUT_SECONDS	60	/* that one may take at most, on a machine that does much besides */
+#define INPUT_SECONDS	120	/* that one may take at most, on a machine that does much besides, or stands still for a while */
 #define GENERATION_MAX	8	/* changes on top of each other before it begins with the corpus again */
 #define KEPT_MAX	256	/* inputs of its own that it goes on from */
 

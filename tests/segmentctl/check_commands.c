@@ -429,7 +429,7 @@ main(void)
 	Suite *suite = suite_create("segmentctl-commands");
 	TCase *tcase = tcase_create("commands");
 
-	tcase_set_timeout(tcase, 30);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, NULL, stop_fake);
 	tcase_add_test(tcase, list_follows_all_pages);
 	tcase_add_test(tcase, list_shows_states_and_escapes_names);

@@ -190,7 +190,7 @@ main(void)
 	Suite *suite = suite_create("segmentctl-contents");
 	TCase *tcase = tcase_create("contents");
 
-	tcase_set_timeout(tcase, 30);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, start, stop);
 	tcase_add_test(tcase, read_prints_all_or_a_range);
 	tcase_add_test(tcase, ranges_beyond_the_end_are_refused);

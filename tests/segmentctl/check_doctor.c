@@ -368,7 +368,7 @@ main(void)
 	Suite *suite = suite_create("segmentctl-doctor");
 	TCase *tcase = tcase_create("doctor");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_unchecked_fixture(tcase, tree_make_top, tree_remove_top);
 	tcase_add_checked_fixture(tcase, doctor_put_host, NULL);
 	tcase_add_test(tcase, everything_fits);

@@ -518,7 +518,7 @@ main(void)
 	Suite *suite = suite_create("segmentctl-doctor-left");
 	TCase *tcase = tcase_create("left");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_unchecked_fixture(tcase, tree_make_top, tree_remove_top);
 	tcase_add_checked_fixture(tcase, doctor_put_host, direct_drop_rows);
 	tcase_add_test(tcase, objects_that_are_there);

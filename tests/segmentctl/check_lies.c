@@ -459,7 +459,7 @@ main(void)
 	Suite *suite = suite_create("segmentctl-lies");
 	TCase *tcase = tcase_create("lies");
 
-	tcase_set_timeout(tcase, 30);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, NULL, lies_stop);
 	tcase_add_loop_test(tcase, rows_are_checked, 0, 7);
 	tcase_add_test(tcase, texts_of_clients_are_checked);

@@ -303,7 +303,7 @@ main(void)
 	Suite *suite = suite_create("segmentctl-planlies");
 	TCase *tcase = tcase_create("planlies");
 
-	tcase_set_timeout(tcase, 30);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, NULL, lies_stop);
 	tcase_add_loop_test(tcase, lines_of_plans_are_checked, 0, 19);
 	tcase_add_test(tcase, another_daemon_is_asked_again);

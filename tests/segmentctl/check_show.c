@@ -341,7 +341,7 @@ main(void)
 	Suite *suite = suite_create("segmentctl-show");
 	TCase *tcase = tcase_create("show");
 
-	tcase_set_timeout(tcase, 30);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, NULL, stop_fake);
 	tcase_add_test(tcase, show_has_all_of_one);
 	tcase_add_test(tcase, show_names_who_has_it);

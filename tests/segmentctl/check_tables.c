@@ -257,7 +257,7 @@ main(void)
 	Suite *suite = suite_create("segmentctl-tables");
 	TCase *tcase = tcase_create("tables");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, start, stop);
 	tcase_add_test(tcase, columns_give_way_to_names);
 	tcase_add_test(tcase, what_is_cut_shows_it);

@@ -183,7 +183,7 @@ main(void)
 	Suite *suite = suite_create("segmentctl-usage");
 	TCase *tcase = tcase_create("usage");
 
-	tcase_set_timeout(tcase, 30);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, wrong_command_lines_say_what_is_wrong);
 	tcase_add_test(tcase, names_that_cannot_be_are_wrong_usage);
 	tcase_add_test(tcase, errors_are_a_document_with_json);

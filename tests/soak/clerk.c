@@ -56,13 +56,13 @@ run_command(const struct command *command, int out)
 static size_t
 read_output(const struct command *command, pid_t pid, int in)
 {
-	uint64_t end_ns = clock_monotonic_ns() + 2 * HARNESS_TIMEOUT_MS * NS_PER_MS;
-	uint64_t until_ns = command->is_endless ? clock_monotonic_ns() + FOLLOW_MS * NS_PER_MS : end_ns;
+	uint64_t end_ns = harness_clock_ns() + 2 * HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = command->is_endless ? harness_clock_ns() + FOLLOW_MS * NS_PER_MS : end_ns;
 	size_t len = 0;
 
 	for (;;) {
 		struct pollfd poll_fd = { .fd = in, .events = POLLIN };
-		uint64_t now_ns = clock_monotonic_ns();
+		uint64_t now_ns = harness_clock_ns();
 		ssize_t n;
 
 		if (now_ns >= until_ns) {
@@ -70,7 +70,7 @@ read_output(const struct command *command, pid_t pid, int in)
 			(void)kill(pid, SIGTERM);
 			until_ns = now_ns + FOLLOW_MS * NS_PER_MS;
 		}
-		if (poll(&poll_fd, 1, (int)((until_ns - now_ns) / NS_PER_MS) + 1) <= 0)
+		if (harness_poll(&poll_fd, 1, (int)((until_ns - now_ns) / NS_PER_MS) + 1) <= 0)
 			continue;
 		if (command->is_endless && len == OUTPUT_MAX)
 			len = 0;

@@ -388,7 +388,7 @@ operator_watch(struct operator *operator)
 	if (n != operator->n_watchdog)
 		operator->watchdog_ns = now_ns;
 	operator->n_watchdog = n;
-	harness_assert(now_ns - operator->watchdog_ns < WATCHDOG_S * NS_PER_SEC, "%.1f s after the beginning the daemon has not told its "
+	harness_assert(harness_passed_ns(operator->watchdog_ns) < WATCHDOG_S * NS_PER_SEC, "%.1f s after the beginning the daemon has not told its "
 	    "watchdog for %" PRIu64 " ms", soak_clock(), (now_ns - operator->watchdog_ns) / NS_PER_MS);
 }
 

@@ -72,13 +72,13 @@ compare(struct operator *operator, const struct stat *objects)
 static void
 expect_counts(struct operator *operator)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + WAIT_NS;
+	uint64_t deadline_ns = harness_clock_ns() + WAIT_NS;
 	struct stat objects[N_COUNTED];
 	const char *differs;
 
 	look_at_objects(operator, objects);
 	while (*(differs = compare(operator, objects))) {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "%.1f s after the beginning, at a quiet point: %s", soak_clock(), differs);
+		harness_assert(harness_clock_ns() < deadline_ns, "%.1f s after the beginning, at a quiet point: %s", soak_clock(), differs);
 		(void)poll(NULL, 0, 10);
 	}
 	soak_count_by(SOAK_COUNTS, N_COUNTED);
@@ -127,11 +127,11 @@ compare_with_baseline(const struct quiet *quiet, struct operator *operator)
 static void
 await_baseline(const struct quiet *quiet, struct operator *operator)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + WAIT_NS;
+	uint64_t deadline_ns = harness_clock_ns() + WAIT_NS;
 	const char *differs;
 
 	while (*(differs = compare_with_baseline(quiet, operator))) {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "%.1f s after the beginning, when all have gone: %s", soak_clock(), differs);
+		harness_assert(harness_clock_ns() < deadline_ns, "%.1f s after the beginning, when all have gone: %s", soak_clock(), differs);
 		(void)poll(NULL, 0, 10);
 	}
 }
@@ -140,7 +140,7 @@ await_baseline(const struct quiet *quiet, struct operator *operator)
 static void
 await_tidy_world(const struct operator *operator)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + WAIT_NS;
+	uint64_t deadline_ns = harness_clock_ns() + WAIT_NS;
 	static struct world world;
 	size_t n_foreign;
 
@@ -152,7 +152,7 @@ await_tidy_world(const struct operator *operator)
 		for (size_t i = 0; i < world.n_objects; i++)
 			n_foreign += !streq(world.objects[i].name, "soak-hall") && !streq(world.objects[i].name, "soak-strand");
 		n_foreign += world.n_memories > 1 ? world.n_memories - 1 : 0;
-		harness_assert(clock_monotonic_ns() < deadline_ns, "%.1f s after the beginning, when all have gone, this is left: %s",
+		harness_assert(harness_clock_ns() < deadline_ns, "%.1f s after the beginning, when all have gone, this is left: %s",
 		    soak_clock(), world_describe(&world));
 		(void)poll(NULL, 0, 10);
 	} while (n_foreign);
@@ -161,7 +161,7 @@ await_tidy_world(const struct operator *operator)
 static void
 expect_no_zombie(const struct operator *operator)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + WAIT_NS;
+	uint64_t deadline_ns = harness_clock_ns() + WAIT_NS;
 	pid_t children[64];
 	bool is_found;
 
@@ -179,7 +179,7 @@ expect_no_zombie(const struct operator *operator)
 				;
 			is_found |= strncmp(line, "State:\tZ", 8) == 0;
 		}
-		harness_assert(!is_found || clock_monotonic_ns() < deadline_ns, "the daemon has a child that it does not reap");
+		harness_assert(!is_found || harness_clock_ns() < deadline_ns, "the daemon has a child that it does not reap");
 		if (is_found)
 			(void)poll(NULL, 0, 10);
 	} while (is_found);

@@ -16,7 +16,8 @@
 #include "tests/sweep/path.h"
 #include "tests/sweep/waiting.h"
 
-#define PATIENCE_MS	20000	/* of a machine that is busy; nothing that works waits for it */
+#define LOOK_MS		100
+#define LOOKS_MAX	200	/* of a machine that is busy, or stands still for one of them; nothing that works waits for it */
 #define BAD_MAX		3
 
 enum { SLEEPER_WAITER, SLEEPER_THIRD };
@@ -118,9 +119,13 @@ static bool
 third_has_had_it(void)
 {
 	struct pollfd pollfd = { .fd = third.from_fd, .events = POLLIN };
+	unsigned n = 0;
 	char byte;
 
-	return poll(&pollfd, 1, PATIENCE_MS) == 1 && read(third.from_fd, &byte, 1) == 1;
+	while (poll(&pollfd, 1, LOOK_MS) != 1)
+		if (++n == LOOKS_MAX)
+			return false;
+	return read(third.from_fd, &byte, 1) == 1;
 }
 
 /* What the daemon does when the ends of the waiter and of its mortal owner are seen. */

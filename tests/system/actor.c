@@ -464,7 +464,7 @@ actor_do(struct actor *actor, const char *format, ...)
 static void
 await_proc(const struct actor *actor, const char *file, const char *begin, const char *or_begin, const char *what)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	char path[64], text[4096];
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)actor->pid, file);
@@ -477,7 +477,7 @@ await_proc(const struct actor *actor, const char *file, const char *begin, const
 		text[n > 0 ? n + 1 : 1] = 0;
 		if (strstr(text, begin) || strstr(text, or_begin))
 			return;
-		harness_assert(clock_monotonic_ns() < deadline_ns, "actor %d does not %s: '%s'", (int)actor->pid, what, text);
+		harness_assert(harness_clock_ns() < deadline_ns, "actor %d does not %s: '%s'", (int)actor->pid, what, text);
 		(void)poll(NULL, 0, 1);
 	}
 }
@@ -505,13 +505,13 @@ void
 actor_tell_to_sleep(struct actor *actor, const char *lock, unsigned n)
 {
 	static const char key[] = "voluntary_ctxt_switches:";
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS, before;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS, before;
 
 	/* It waits for words, and so its next sleep is the first for the lock. */
 	before = harness_status_figure(actor->pid, key);
 	actor_tell(actor, "lock %s", lock);
 	while (harness_status_figure(actor->pid, key) < before + n) {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "actor %d does not sleep again and again", (int)actor->pid);
+		harness_assert(harness_clock_ns() < deadline_ns, "actor %d does not sleep again and again", (int)actor->pid);
 		harness_assert(!actor_has_answered(actor), "actor %d had not to wait for the lock", (int)actor->pid);
 		(void)poll(NULL, 0, 1);
 	}
@@ -570,13 +570,13 @@ void
 actor_await_recoveries(struct harness_conn *conn, const char *segment, const char *lock, uint64_t n,
     struct protocol_lock *ret_row)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	for (;;) {
 		actor_look(conn, segment, lock, ret_row);
 		if (ret_row->n_recoveries == n)
 			return;
-		harness_assert(clock_monotonic_ns() < deadline_ns, "lock '%s' was recovered %ju times, and not %ju", lock,
+		harness_assert(harness_clock_ns() < deadline_ns, "lock '%s' was recovered %ju times, and not %ju", lock,
 		    (uintmax_t)ret_row->n_recoveries, (uintmax_t)n);
 	}
 }

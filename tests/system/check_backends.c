@@ -195,12 +195,12 @@ is_counted(const struct life *life, const struct protocol_segment *row, uint64_t
 static void
 expect_had(struct life *life, uint64_t size_bytes)
 {
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct protocol_segment row = find(life);
 	struct harness_reply shown;
 
 	while (!is_counted(life, &row, size_bytes)) {
-		harness_assert(clock_monotonic_ns() < until_ns, "of %ju bytes %ju are resident, %ju locked, and 0x%x differs",
+		harness_assert(harness_clock_ns() < until_ns, "of %ju bytes %ju are resident, %ju locked, and 0x%x differs",
 		    (uintmax_t)size_bytes, (uintmax_t)row.resident_bytes, (uintmax_t)row.locked_bytes, row.differs);
 		row = find(life);
 	}
@@ -223,12 +223,12 @@ expect_had(struct life *life, uint64_t size_bytes)
 static void
 expect_counts(struct life *life, unsigned readers, unsigned writers)
 {
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	harness_await_counts(&life->conn, "it", readers, writers);
 	/* A process that is ending, or a worker at its pages, is another by the kernel's own count. */
 	while (find(life).others)
-		harness_assert(clock_monotonic_ns() < until_ns, "there are %u others", find(life).others);
+		harness_assert(harness_clock_ns() < until_ns, "there are %u others", find(life).others);
 }
 
 static void

@@ -249,20 +249,20 @@ cpu_ns(struct start *start)
 static void
 await_half(const struct start *start)
 {
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	while (allocated(start) < large_bytes(start) / 2)
-		harness_assert(clock_monotonic_ns() < until_ns, "half of it is not made in time");
+		harness_assert(harness_clock_ns() < until_ns, "half of it is not made in time");
 }
 
 /* Waits until all workers are at it, and stops them there; false: it was through before they were seen. */
 static bool
 catch_workers(struct start *start)
 {
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	do {
-		harness_assert(clock_monotonic_ns() < until_ns, "%zu workers are at it: %s", count_mapped(start),
+		harness_assert(harness_clock_ns() < until_ns, "%zu workers are at it: %s", count_mapped(start),
 		    harness_daemon_log(&start->daemon));
 		if (strstr(harness_daemon_log(&start->daemon), "'large' ("))
 			return false;
@@ -426,7 +426,7 @@ START_TEST(a_stop_cancels_while_all_workers_are_at_it)
 		signal_workers(&start, SIGCONT);
 	}
 	for (size_t i = 0; i < WORKERS; i++)
-		harness_assert(poll(&ends[i], 1, HARNESS_TIMEOUT_MS) == 1, "a worker does not end");
+		harness_assert(harness_poll(&ends[i], 1, HARNESS_TIMEOUT_MS) == 1, "a worker does not end");
 	tell_time(&start, "stop", begun_ns);
 	harness_assert(allocated(&start) < large_bytes(&start), "it was there before it could be cancelled");
 	ck_assert_int_eq(harness_daemon_await_exit(&start.daemon), 0);
@@ -442,7 +442,7 @@ END_TEST
 static void
 expect_status(struct start *start, struct protocol_segment *row)
 {
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS / 4;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS / 4;
 	char done[32], total[32], line[128];
 
 	for (;;) {
@@ -460,7 +460,7 @@ expect_status(struct start *start, struct protocol_segment *row)
 		ck_assert(!harness_daemon_hear(&start->daemon));
 		if (streq(start->daemon.status, line))
 			break;
-		harness_assert(clock_monotonic_ns() < until_ns, "'%s' is said, not '%s'", start->daemon.status, line);
+		harness_assert(harness_clock_ns() < until_ns, "'%s' is said, not '%s'", start->daemon.status, line);
 		(void)poll(&pollfd, 1, 100);
 	}
 	printf("STATUS=%s\n", line);
@@ -476,7 +476,7 @@ expect_extended(struct start *start, unsigned n_before)
 	while (start->daemon.n_status < until) {
 		struct pollfd pollfd = { .fd = start->daemon.notify_fd, .events = POLLIN };
 
-		harness_assert(poll(&pollfd, 1, HARNESS_TIMEOUT_MS) == 1, "nothing is said any more");
+		harness_assert(harness_poll(&pollfd, 1, HARNESS_TIMEOUT_MS) == 1, "nothing is said any more");
 		(void)harness_daemon_hear(&start->daemon);
 	}
 	ck_assert_uint_eq(start->daemon.n_extended, n_extended);

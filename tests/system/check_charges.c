@@ -46,11 +46,11 @@ await_nothing_charged(const struct suite_scene *scene)
 		{ "clients", 2 }, { "descriptors", 4 }, { "attachments", 0 }, { "subscriptions", 0 }, { "segments", 0 },
 		{ "bytes", 0 }, { "in_flight", 0 }, { "unread", 0 }, { "memory", 0 }, { "ended", 0 }, { "deaths", 0 }, { "ends", 0 },
 	};
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(rows); i++)
 		for (uint64_t n; (n = charged(&scene->daemon, rows[i].kind)) != rows[i].own;)
-			harness_assert(clock_monotonic_ns() < until_ns, "%" PRIu64 " %s are charged, not %" PRIu64, n, rows[i].kind,
+			harness_assert(harness_clock_ns() < until_ns, "%" PRIu64 " %s are charged, not %" PRIu64, n, rows[i].kind,
 			    rows[i].own);
 }
 
@@ -401,7 +401,7 @@ leave_unread(int control, void *arg)
 		}
 		ck_assert_int_eq(harness_send(conns[i].fd, request.bytes, size, NULL, 0), (ssize_t)size);
 		poll_fd = (struct pollfd) { .fd = conns[i].fd, .events = POLLIN };
-		ck_assert_int_eq(poll(&poll_fd, 1, HARNESS_TIMEOUT_MS), 1);
+		ck_assert_int_eq(harness_poll(&poll_fd, 1, HARNESS_TIMEOUT_MS), 1);
 	}
 	harness_say(control, "unread");
 	harness_expect(control, "end");
@@ -448,10 +448,10 @@ END_TEST
 static void
 await_charged(const struct suite_scene *scene, const char *kind, uint64_t wanted)
 {
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	for (uint64_t n; (n = charged(&scene->daemon, kind)) != wanted;)
-		harness_assert(clock_monotonic_ns() < until_ns, "%" PRIu64 " %s are charged, not %" PRIu64, n, kind, wanted);
+		harness_assert(harness_clock_ns() < until_ns, "%" PRIu64 " %s are charged, not %" PRIu64, n, kind, wanted);
 }
 
 /* May own locks, has closed its connection, and lives. */

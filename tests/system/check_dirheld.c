@@ -183,6 +183,19 @@ expect_state(struct harness_conn *conn, const char *name, uint32_t state)
 	harness_assert(row.state == state, "%s: %u", name, row.state);
 }
 
+/* Whether it is at a name: one that has just begun may wait for its own program to be read. */
+static bool
+is_at_name(pid_t pid)
+{
+	cleanup_fclose FILE *f = NULL;
+	char path[64];
+	long call = -1;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
+	f = fopen(path, "re");
+	return f && fscanf(f, "%ld", &call) == 1 && (call == SYS_linkat || call == SYS_unlinkat);
+}
+
 /* Until one of the daemon's workers waits for what no signal ends. */
 static void
 await_waiting_worker(void)
@@ -193,7 +206,7 @@ await_waiting_worker(void)
 		size_t n = harness_children(daemon_.pid, children, BASE_ARRAY_SIZE(children));
 
 		for (size_t i = 0; i < n; i++)
-			if (is_waiting(children[i], children[i]))
+			if (is_waiting(children[i], children[i]) && is_at_name(children[i]))
 				return;
 		(void)sched_yield();
 	}

@@ -134,7 +134,7 @@ main(void)
 	Suite *suite = suite_create("fair service");
 	TCase *tcase = tcase_create("uids");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, uid_with_one_connection_is_served_as_one_with_hundreds);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);

@@ -8,10 +8,16 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 
 #include "tests/harness.h"
 
 #define PAGE	4096
+#define WAIT_MS		1500
+#define INTO_WAIT_MS	300
+#define STOPPED_MS	1700
+#define STEP_MS		1000			/* what the harness's clock counts of a standstill */
 
 struct object {
 	int fd;
@@ -155,6 +161,91 @@ START_TEST(usage_counts_what_was_opened)
 }
 END_TEST
 
+static void
+begin_signals(void (*handler)(int signal), int ms, int then_ms)
+{
+	const struct itimerval timer = {
+		.it_value = { .tv_usec = ms * 1000 }, .it_interval = { .tv_usec = then_ms * 1000 },
+	};
+
+	harness_assert(sigaction(SIGALRM, &(struct sigaction) { .sa_handler = handler }, NULL) == 0, "sigaction: %s", strerror(errno));
+	harness_assert(setitimer(ITIMER_REAL, &timer, NULL) == 0, "setitimer: %s", strerror(errno));
+}
+
+static void
+ignore_signal(int signal)
+{
+	(void)signal;
+}
+
+static void
+interrupted_wait(int control, void *arg)
+{
+	uint64_t begun_ns = clock_monotonic_ns(), clock_ns = harness_clock_ns();
+
+	begin_signals(ignore_signal, 50, 50);
+	harness_assert(harness_poll(NULL, 0, INTO_WAIT_MS) == 0, "poll: %s", strerror(errno));
+	harness_assert(clock_monotonic_ns() - begun_ns >= INTO_WAIT_MS * NS_PER_MS &&
+	    harness_clock_ns() - clock_ns >= INTO_WAIT_MS * NS_PER_MS, "a signal ended the wait");
+	harness_assert(harness_poll(&(struct pollfd) { .fd = -1 }, 1, 0) == 0, "poll: %s", strerror(errno));
+	/* Sooner or later: this process might be kept waiting itself. */
+	for (begun_ns = clock_monotonic_ns(); harness_passed_ns(begun_ns) < NS_PER_MS;)
+		;
+	ck_assert_uint_eq(harness_passed_ns(clock_monotonic_ns() + NS_PER_SEC), 0);
+}
+
+START_TEST(a_wait_ends_after_its_time_and_not_by_a_signal)
+{
+	struct harness_child child = HARNESS_CHILD_NULL;
+	struct pollfd end;
+
+	harness_child_start(&child, interrupted_wait, NULL);
+	/* The same as what others wait with, which ends as soon as something comes. */
+	end = (struct pollfd) { .fd = child.pidfd, .events = POLLIN };
+	ck_assert_int_eq(harness_poll(&end, 1, -1), 1);
+	ck_assert_int_eq(end.revents, POLLIN);
+	ck_assert_int_eq(harness_poll(&end, 1, 0), 1);
+	harness_child_await_success(&child);
+}
+END_TEST
+
+static void
+stop_oneself(int signal)
+{
+	(void)signal;
+	(void)raise(SIGSTOP);
+}
+
+static void
+stopped_wait(int control, void *arg)
+{
+	uint64_t begun_ns = clock_monotonic_ns(), clock_ns = harness_clock_ns(), passed_ns, counted_ns;
+
+	begin_signals(stop_oneself, INTO_WAIT_MS, 0);
+	harness_assert(harness_poll(NULL, 0, WAIT_MS) == 0, "poll: %s", strerror(errno));
+	passed_ns = clock_monotonic_ns() - begun_ns;
+	counted_ns = harness_clock_ns() - clock_ns;
+	harness_assert(counted_ns >= WAIT_MS * NS_PER_MS, "the wait of %d ms ended after %ju", WAIT_MS, (uintmax_t)(counted_ns / NS_PER_MS));
+	harness_assert(passed_ns >= counted_ns + (STOPPED_MS - STEP_MS) * NS_PER_MS, "of %ju ms %ju are counted, and %d it stood still",
+	    (uintmax_t)(passed_ns / NS_PER_MS), (uintmax_t)(counted_ns / NS_PER_MS), STOPPED_MS);
+	counted_ns = harness_passed_ns(begun_ns);
+	passed_ns = clock_monotonic_ns() - begun_ns;
+	harness_assert(counted_ns + STOPPED_MS * NS_PER_MS <= passed_ns, "of %ju ms %ju are since it stood still",
+	    (uintmax_t)(passed_ns / NS_PER_MS), (uintmax_t)(counted_ns / NS_PER_MS));
+}
+
+START_TEST(of_a_standstill_a_step_is_counted)
+{
+	struct harness_child child = HARNESS_CHILD_NULL;
+
+	harness_child_start(&child, stopped_wait, NULL);
+	ck_assert(WIFSTOPPED(harness_await_state(child.pid, WUNTRACED, "a client process to stop")));
+	(void)poll(NULL, 0, STOPPED_MS);	/* the standstill itself */
+	ck_assert_int_eq(kill(child.pid, SIGCONT), 0);
+	harness_child_await_success(&child);
+}
+END_TEST
+
 START_TEST(a_failed_assertion)
 {
 	harness_assert(1 + 1 == 3, "this failure is expected");
@@ -221,6 +312,8 @@ main(void)
 	tcase_add_test(tcase, a_wrong_word_fails_the_client);
 	tcase_add_test(tcase, a_killed_client_is_seen_as_killed);
 	tcase_add_test(tcase, usage_counts_what_was_opened);
+	tcase_add_test(tcase, a_wait_ends_after_its_time_and_not_by_a_signal);
+	tcase_add_test(tcase, of_a_standstill_a_step_is_counted);
 	tcase_add_test(tcase, what_should_fail_fails);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);

@@ -148,7 +148,7 @@ START_TEST(descriptors_left_unread_hold_up_nobody)
 	size = suite_fill_attach(&request, ++conn.serial);
 	ck_assert_int_eq(harness_send(conn.fd, &request, size, NULL, 0), (int)size);
 	ready = (struct pollfd) { .fd = conn.fd, .events = POLLIN };
-	harness_assert(poll(&ready, 1, PATIENCE_MS) == 1, "another uid is not served");
+	harness_assert(harness_poll(&ready, 1, PATIENCE_MS) == 1, "another uid is not served");
 	/* Two for each attachment that it might have, and ours. Who only detaches is not heard before it has read. */
 	in_flight = suite_figure(&daemon, "segmentd_charged{kind=\"in_flight\"}");
 	harness_assert(in_flight > (_i == 0 ? 0 : 256) && in_flight <= 513, "%" PRIu64 " are in flight", in_flight);

@@ -28,14 +28,14 @@ is_by_name(const struct killing *killing)
 static void
 await_segment(struct killing *killing)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct harness_reply shown;
 	int r = harness_wait(&killing->conn, "s");
 
 	if (r != PROTOCOL_READY && killing->is_mapping && (killing->kind->has_locks || killing->phase == KILLING_DRAIN)) {
 		killing_expect_guest_whole(killing);
 		killing_end_guest(killing);
-		while (r != PROTOCOL_READY && clock_monotonic_ns() < deadline_ns)
+		while (r != PROTOCOL_READY && harness_clock_ns() < deadline_ns)
 			r = harness_wait(&killing->conn, "s");
 	}
 	ck_assert_int_eq(harness_show(&killing->conn, "s", &shown), 0);
@@ -46,14 +46,14 @@ await_segment(struct killing *killing)
 static void
 await_decision(struct killing *killing)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
 	const struct world_object *object, *old_object = world_find(&killing->before, "s");
 	struct world world;
 
 	if (!killing->is_undecided)
 		return;
 	for (world_look(&world); world.n_objects > 1; world_look(&world)) {
-		killing_expect(killing, clock_monotonic_ns() < deadline_ns, "there is %s", world_describe(&world));
+		killing_expect(killing, harness_clock_ns() < deadline_ns, "there is %s", world_describe(&world));
 		(void)poll(NULL, 0, 1);
 	}
 	object = world_find(&world, "s");

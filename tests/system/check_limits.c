@@ -469,10 +469,10 @@ END_TEST
 static void
 await_log(struct harness_daemon *daemon, const char *text)
 {
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	while (!strstr(harness_daemon_log(daemon), text)) {
-		ck_assert_uint_lt(clock_monotonic_ns(), until_ns);
+		ck_assert_uint_lt(harness_clock_ns(), until_ns);
 		(void)harness_daemon_hear(daemon);
 		(void)sched_yield();
 	}
@@ -558,7 +558,7 @@ START_TEST(segments_beyond_the_descriptors_fail_with_a_reason_that_names_them)
 	struct harness_daemon daemon;
 	struct harness_conn conn = HARNESS_CONN_NULL;
 	struct protocol_segment row;
-	size_t len, n_failed, n_ready;
+	size_t len, n_failed, n_ready, n_shown = 0;
 
 	len = (size_t)snprintf(text, sizeof(text), "segments = (\n");
 	for (int i = 0; i < N; i++)
@@ -578,13 +578,15 @@ START_TEST(segments_beyond_the_descriptors_fail_with_a_reason_that_names_them)
 
 		(void)snprintf(name, sizeof(name), "s%d", i);
 		(void)harness_wait(&conn, name);
+		ck_assert_int_eq(harness_find(&conn, name, &row), 0);
+		n_shown += row.state == PROTOCOL_FAILED;
 	}
 	n_ready = count_text(harness_daemon_log(&daemon), "(4 KiB) is ready");
 	n_failed = count_text(harness_daemon_log(&daemon), "RLIMIT_NOFILE is 64 (its hard limit 64)");
 	harness_assert(n_ready + n_failed == N && n_ready > 4 && n_failed >= N - N_FDS,
 	    "%zu are ready, %zu failed of %d", n_ready, n_failed, N);
-	ck_assert_int_eq(harness_find(&conn, "s99", &row), 0);
-	ck_assert_int_eq(row.state, PROTOCOL_FAILED);
+	/* Any of them may be ready, also the last: where no store was found meanwhile there are some descriptors more. */
+	ck_assert_uint_eq(n_shown, n_failed);
 	harness_close(&conn);
 	harness_daemon_stop(&daemon);
 }

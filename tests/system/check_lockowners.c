@@ -122,11 +122,11 @@ expect_not_robbed(struct scene *scene)
 static void
 await_unsupervised(struct scene *scene)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct protocol_segment row;
 
 	do {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "the daemon has not noticed the end of a connection");
+		harness_assert(harness_clock_ns() < deadline_ns, "the daemon has not noticed the end of a connection");
 		harness_assert(harness_find(&scene->conn, "one", &row) == 0, "segment 'one' is lost");
 	} while (row.unsupervised != 1);
 }

@@ -34,10 +34,10 @@ expect_failed(struct harness_conn *conn, const char *name, const char *text)
 static void
 await_usage_below(struct harness_conn *conn, const struct group *group, uint64_t bytes)
 {
-	uint64_t until_ns = clock_monotonic_ns() + 5 * NS_PER_SEC;
+	uint64_t until_ns = harness_clock_ns() + 5 * NS_PER_SEC;
 	struct protocol_segment rows[4];
 
-	while (group_usage(group) >= bytes && clock_monotonic_ns() < until_ns)
+	while (group_usage(group) >= bytes && harness_clock_ns() < until_ns)
 		(void)harness_list(conn, rows, BASE_ARRAY_SIZE(rows));
 	harness_assert(group_usage(group) < bytes, "%" PRIu64 " bytes are still in use", group_usage(group));
 }

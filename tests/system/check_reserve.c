@@ -149,7 +149,7 @@ typedef void (*feast_watch_fn)(struct feast *feast, void *arg);
 static void
 feast_eat(struct feast *feast, feast_watch_fn watch, void *arg)
 {
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS, left;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS, left;
 	struct protocol_segment row;
 	bool is_there;
 
@@ -158,7 +158,7 @@ feast_eat(struct feast *feast, feast_watch_fn watch, void *arg)
 		feast->n_bites++;
 		left = meal_left(feast->meal);
 		do {
-			harness_assert(clock_monotonic_ns() < until_ns, "it comes to no end after %u bites", feast->n_bites);
+			harness_assert(harness_clock_ns() < until_ns, "it comes to no end after %u bites", feast->n_bites);
 			if (watch)
 				watch(feast, arg);
 		} while ((is_there = harness_find(&feast->conn, "t-large", &row) == 0) && row.state == PROTOCOL_PROVISIONING &&

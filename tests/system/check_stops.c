@@ -340,7 +340,7 @@ START_TEST(ended_while_an_orphan_is_removed)
 {
 	static const char rules[] = "orphans = ( { posix = \"/left*\"; after = \"100ms\"; action = \"remove\"; } );";
 	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	cleanup_close int fd = -1;
 	struct world world;
 
@@ -351,7 +351,7 @@ START_TEST(ended_while_an_orphan_is_removed)
 	close_fd(&fd);
 	/* By then its name is gone, or is about to go, and it is decided some 10 ms later. */
 	for (world_look(&world); world.n_objects != 1 || world_find(&world, "left"); world_look(&world))
-		harness_assert(clock_monotonic_ns() < deadline_ns, "nobody removes it: %s", world_describe(&world));
+		harness_assert(harness_clock_ns() < deadline_ns, "nobody removes it: %s", world_describe(&world));
 	ck_assert_int_eq(kill(daemon.pid, SIGTERM), 0);
 	ck_assert_int_eq(harness_daemon_await_exit(&daemon), 0);
 	world_look(&world);

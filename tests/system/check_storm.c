@@ -350,12 +350,12 @@ reap(void)
 static void
 compare_segment(struct world *world, size_t i, const struct harness_scan *scan)
 {
-	uint64_t until_ns = clock_monotonic_ns() + 10 * NS_PER_SEC;
+	uint64_t until_ns = harness_clock_ns() + 10 * NS_PER_SEC;
 	struct protocol_segment row;
 
 	do
 		harness_assert(harness_find(&world->conn, segments[i], &row) == 0, "segment '%s' is lost", segments[i]);
-	while ((row.readers != scan->readers || row.writers != scan->writers) && clock_monotonic_ns() < until_ns);
+	while ((row.readers != scan->readers || row.writers != scan->writers) && harness_clock_ns() < until_ns);
 	harness_assert(row.readers == scan->readers && row.writers == scan->writers,
 	    "segment '%s': the daemon counts %u readers and %u writers, /proc shows %zu and %zu (%zu fds, %zu maps)",
 	    segments[i], row.readers, row.writers, scan->readers, scan->writers, scan->fds, scan->maps);

@@ -36,11 +36,11 @@ open_session(struct harness_conn *session)
 static void
 expect_locked(const char *name, const struct surviving_view *before)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct protocol_segment row;
 
 	do {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "%ju bytes are locked, they were %ju, and %ju of %ju resident",
+		harness_assert(harness_clock_ns() < deadline_ns, "%ju bytes are locked, they were %ju, and %ju of %ju resident",
 		    (uintmax_t)row.locked_bytes, (uintmax_t)before->row.locked_bytes, (uintmax_t)row.resident_bytes,
 		    (uintmax_t)before->row.resident_bytes);
 		ck_assert_int_eq(harness_find(&conn, name, &row), 0);

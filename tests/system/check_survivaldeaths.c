@@ -182,10 +182,10 @@ unsupervised(const char *name)
 static void
 await_unsupervised(const char *name, uint32_t n)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	while (unsupervised(name) != n)
-		harness_assert(clock_monotonic_ns() < deadline_ns, "%u are unsupervised, not %u", unsupervised(name), n);
+		harness_assert(harness_clock_ns() < deadline_ns, "%u are unsupervised, not %u", unsupervised(name), n);
 }
 
 /* It inherited what its parent had, which has died; with the parent's lock, or without one. */
@@ -285,10 +285,10 @@ END_TEST
 static void
 await_usage_below(const struct group *group, uint64_t bytes, const char *when)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
 
 	while (group_usage(group) >= bytes) {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "%s %ju bytes are in use, and not less than %ju", when,
+		harness_assert(harness_clock_ns() < deadline_ns, "%s %ju bytes are in use, and not less than %ju", when,
 		    (uintmax_t)group_usage(group), (uintmax_t)bytes);
 		(void)poll(NULL, 0, 5);		/* memory that goes gives no event */
 	}

@@ -92,12 +92,12 @@ expect_guest_whole(struct outliving *scene)
 static void
 await_clients(struct outliving *scene)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
 	struct protocol_client clients[SURVIVING_ROWS];
 	int n;
 
 	while ((n = harness_clients(&scene->watch, clients, SURVIVING_ROWS)) != scene->view.n_clients)
-		outliving_expect(scene, clock_monotonic_ns() < deadline_ns, "%d are connected", n);
+		outliving_expect(scene, harness_clock_ns() < deadline_ns, "%d are connected", n);
 }
 
 /* What the configuration was read from is noted where that is old enough to be told apart from what comes later. */

@@ -381,7 +381,7 @@ START_TEST(a_state_dir_that_is_full)
 			/* Of the one or the other there may be enough by now. */
 			struct pollfd fds[2] = { { manager.news_fd, POLLIN, 0 }, { manager.daemon.pidfd, POLLIN, 0 } };
 
-			ck_assert_int_gt(poll(fds, 2, HARNESS_TIMEOUT_MS), 0);
+			ck_assert_int_gt(harness_poll(fds, 2, HARNESS_TIMEOUT_MS), 0);
 			ck_assert_int_eq(unlink(state_file("ballast")), 0);
 			if (fds[1].revents) {
 				ck_assert_int_eq(harness_daemon_await_exit(&manager.daemon), 1);

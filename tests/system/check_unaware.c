@@ -112,12 +112,12 @@ count(const char *prefix, char *ret_name, size_t size)
 static void
 await_count(const char *prefix, size_t n)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct world world;
 
 	while (count(prefix, NULL, 0) != n) {
 		world_look(&world);
-		harness_assert(clock_monotonic_ns() < deadline_ns, "there are not %zu of %s*: %s", n, prefix, world_describe(&world));
+		harness_assert(harness_clock_ns() < deadline_ns, "there are not %zu of %s*: %s", n, prefix, world_describe(&world));
 		(void)poll(NULL, 0, 1);
 	}
 }
@@ -220,7 +220,7 @@ ask_postgres(const char *sql)
 static void
 start_postgres(void)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	char path[320];
 	const char *const argv[] = {
 		path, "-D", postgres.dir, "-k", postgres.dir, "-c", "listen_addresses=", "-c", "fsync=off",
@@ -231,7 +231,7 @@ start_postgres(void)
 	(void)snprintf(path, sizeof(path), "%s/postgres", postgres.bin);
 	start(&postgres.server, postgres.uid, postgres.gid, argv);
 	while (run("pg_isready", (const char *const[]){ "-q", "-h", postgres.dir, "-U", "test", "-d", "postgres", NULL }) != 0) {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "PostgreSQL does not start");
+		harness_assert(harness_clock_ns() < deadline_ns, "PostgreSQL does not start");
 		(void)poll(NULL, 0, 20);
 	}
 }

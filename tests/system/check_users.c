@@ -83,7 +83,7 @@ leave_unread(struct harness_conn *conn)
 	struct pollfd poll_fd = { .fd = conn->fd, .events = POLLIN };
 
 	harness_assert(harness_send(conn->fd, request.bytes, size, NULL, 0) == (ssize_t)size, "send: %s", strerror(errno));
-	harness_assert(poll(&poll_fd, 1, HARNESS_TIMEOUT_MS) == 1, "no reply came");
+	harness_assert(harness_poll(&poll_fd, 1, HARNESS_TIMEOUT_MS) == 1, "no reply came");
 }
 
 static void
@@ -141,11 +141,11 @@ ask_users(struct harness_conn *conn, struct protocol_user *all, struct protocol_
 static size_t
 await_read(struct harness_conn *conn, struct protocol_user *all, struct protocol_user *rows, uint64_t n_unread)
 {
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	size_t n;
 
 	while ((n = ask_users(conn, all, rows), all->charges[PROTOCOL_CHARGED_IN_FLIGHT].used) != n_unread)
-		harness_assert(clock_monotonic_ns() < until_ns, "%" PRIu64 " are in flight, not %" PRIu64,
+		harness_assert(harness_clock_ns() < until_ns, "%" PRIu64 " are in flight, not %" PRIu64,
 		    all->charges[PROTOCOL_CHARGED_IN_FLIGHT].used, n_unread);
 	return n;
 }
@@ -267,13 +267,13 @@ count_beside(const struct protocol_user *row)
 static void
 await_alone(struct harness_conn *conn)
 {
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	static struct protocol_user rows[ROWS];
 	struct protocol_user all;
 	size_t n;
 
 	while ((n = ask_users(conn, &all, rows)) > 1 || count_beside(&rows[0]) || count_beside(&all))
-		harness_assert(clock_monotonic_ns() < until_ns, "%zu uids hold something, the last %" PRIu32, n, rows[n - 1].uid);
+		harness_assert(harness_clock_ns() < until_ns, "%zu uids hold something, the last %" PRIu32, n, rows[n - 1].uid);
 	ck_assert_uint_eq(rows[0].uid, geteuid());
 }
 
@@ -318,7 +318,7 @@ END_TEST
 /* A process that lives has hung up: for a moment its death is awaited, and its attachments' ends are remembered. */
 START_TEST(who_hung_up_is_charged_until_it_is_forgotten)
 {
-	uint64_t until_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t until_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	static struct protocol_user rows[ROWS];
 	struct harness_conn conn, listener, visitor;
 	struct harness_daemon daemon;
@@ -333,7 +333,7 @@ START_TEST(who_hung_up_is_charged_until_it_is_forgotten)
 	subscribe(&conn, &listener, true);
 	/* Where a second goes by between the end and the answer, it is tried again. */
 	do {
-		harness_assert(clock_monotonic_ns() < until_ns, "no end was told");
+		harness_assert(harness_clock_ns() < until_ns, "no end was told");
 		harness_open(&visitor, daemon.socket);
 		for (size_t i = 0; i < BASE_ARRAY_SIZE(fds); i++)
 			fds[i] = suite_attach(&visitor, "desk", SUITE_READ);

@@ -222,11 +222,11 @@ filing_crash(void)
 void
 filing_await_synced(uint64_t since_ns)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct harness_reply reply;
 
 	do {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "it was not written back");
+		harness_assert(harness_clock_ns() < deadline_ns, "it was not written back");
 		ck_assert_int_eq(harness_show(&filing.conn, "s", &reply), 0);
 		ck_assert_uint_ne(reply.shown.file_flags & PROTOCOL_SHOWN_FILE, 0);
 		(void)poll(NULL, 0, 1);		/* that it was done gives no event */

@@ -112,10 +112,10 @@ killing_end_guest(struct killing *killing)
 void
 killing_await_end(struct killing *killing)
 {
-	uint64_t begun_ns = clock_monotonic_ns();
+	uint64_t begun_ns = harness_clock_ns();
 	int r = harness_daemon_await_exit(&killing->daemon);
 
-	killing->end_ns = clock_monotonic_ns() - begun_ns;
+	killing->end_ns = harness_clock_ns() - begun_ns;
 	killing_expect(killing, r == 0, "after SIGTERM it ended with %d", r);
 }
 
@@ -433,11 +433,11 @@ killing_has_mark(const struct killing *killing)
 void
 killing_await_cleared(struct killing *killing)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
 
 	world_await_empty(killing_describe(killing));
 	while (killing_has_mark(killing)) {
-		killing_expect(killing, clock_monotonic_ns() < deadline_ns, "the file's mark is left");
+		killing_expect(killing, harness_clock_ns() < deadline_ns, "the file's mark is left");
 		(void)poll(NULL, 0, 1);
 	}
 }

@@ -125,10 +125,10 @@ lasting_log(struct harness_manager *manager, size_t from)
 void
 lasting_await_log(struct harness_manager *manager, size_t from, const char *text)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	while (!strstr(lasting_log(manager, from), text)) {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "since then the log has not said '%s', but:\n%s", text,
+		harness_assert(harness_clock_ns() < deadline_ns, "since then the log has not said '%s', but:\n%s", text,
 		    lasting_log(manager, from));
 		(void)poll(NULL, 0, 1);		/* a file gives no event of its growth that poll sees */
 	}

@@ -76,9 +76,9 @@ pool_borrow(void)
 static void
 pool_restore(uint64_t page_bytes, unsigned node, uint64_t n_pages)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + 5 * NS_PER_SEC;
+	uint64_t deadline_ns = harness_clock_ns() + 5 * NS_PER_SEC;
 
-	while (pool_pages(page_bytes, node) != n_pages && clock_monotonic_ns() < deadline_ns) {
+	while (pool_pages(page_bytes, node) != n_pages && harness_clock_ns() < deadline_ns) {
 		if (pool_write(page_bytes, node, n_pages) < 0)
 			return;
 		(void)sched_yield();

@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
 
 #include "tests/system/suite.h"
 
@@ -32,7 +34,7 @@ suite_is_worker(pid_t pid)
 pid_t
 suite_worker(const struct harness_daemon *daemon)
 {
-	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	pid_t pids[64];
 
 	for (;;) {
@@ -43,7 +45,7 @@ suite_worker(const struct harness_daemon *daemon)
 			if (suite_is_worker(pids[n]))
 				return pids[n];
 		}
-		harness_assert(clock_monotonic_ns() < deadline, "no worker came");
+		harness_assert(harness_clock_ns() < deadline, "no worker came");
 		(void)poll(NULL, 0, 1);		/* a child of another process gives no event */
 	}
 }
@@ -74,6 +76,20 @@ suite_worker_stop(const struct harness_daemon *daemon)
 
 	harness_assert(kill(pid, SIGSTOP) == 0, "kill: %s", strerror(errno));
 	return pid;
+}
+
+void
+suite_stand_still(const struct harness_daemon *daemon, unsigned ms)
+{
+	const struct timespec time = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * (long)NS_PER_MS };
+	int status;
+
+	harness_assert(kill(daemon->pid, SIGSTOP) == 0, "kill: %s", strerror(errno));
+	status = harness_await_state(daemon->pid, WUNTRACED, "its stop");
+	harness_assert(WIFSTOPPED(status), "it did not stop");
+	/* No event is waited for: that none comes is what is shown. */
+	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+	harness_assert(kill(daemon->pid, SIGCONT) == 0, "kill: %s", strerror(errno));
 }
 
 void

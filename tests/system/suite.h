@@ -16,6 +16,9 @@ pid_t suite_worker(const struct harness_daemon *daemon);
 /* Its only worker stands still from here on. The daemon kills it after 10 seconds. */
 pid_t suite_worker_stop(const struct harness_daemon *daemon);
 
+/* The daemon is stopped, and goes on when the clock has gone on by so much: to it that is a machine that stood still. */
+void suite_stand_still(const struct harness_daemon *daemon, unsigned ms);
+
 /* What a process has a descriptor of, under a name that has this in it, by a path that opens nothing. -1: it has none. */
 int suite_object(pid_t pid, const char *name);
 

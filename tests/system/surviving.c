@@ -227,7 +227,7 @@ surviving_hear(struct harness_conn *conn, struct harness_reply *ret_reply)
 void
 surviving_await_gone(struct harness_conn *conn, const char *name)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct protocol_show request = { 0 };
 	struct harness_reply reply;
 
@@ -236,7 +236,7 @@ surviving_await_gone(struct harness_conn *conn, const char *name)
 		surviving_send(conn, PROTOCOL_SHOW, &request.header, sizeof(request));
 		if (surviving_hear(conn, &reply) == -ENOENT)
 			return;
-		harness_assert(clock_monotonic_ns() < deadline_ns, "'%s' does not go: state %u, %u writers, %u of them unsupervised", name,
+		harness_assert(harness_clock_ns() < deadline_ns, "'%s' does not go: state %u, %u writers, %u of them unsupervised", name,
 		    reply.shown.segment.state, reply.shown.segment.writers, reply.shown.segment.unsupervised);
 	}
 }
@@ -256,7 +256,7 @@ surviving_restart(struct harness_manager *manager, struct harness_conn *pulse, i
 void
 surviving_expect_no_more(const struct harness_manager *manager, const struct harness_usage *before, unsigned round)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
 	struct harness_usage now;
 
 	for (;;) {
@@ -264,7 +264,7 @@ surviving_expect_no_more(const struct harness_manager *manager, const struct har
 		if (now.fds <= before->fds && now.memfds <= before->memfds && now.sockets <= before->sockets &&
 		    now.maps <= before->maps + MAPS_MORE)
 			return;
-		harness_assert(clock_monotonic_ns() < deadline_ns, "after %u restarts: %zu fds, %zu memfds, %zu sockets, %zu maps; after "
+		harness_assert(harness_clock_ns() < deadline_ns, "after %u restarts: %zu fds, %zu memfds, %zu sockets, %zu maps; after "
 		    "the first %zu, %zu, %zu, %zu", round, now.fds, now.memfds, now.sockets, now.maps, before->fds, before->memfds,
 		    before->sockets, before->maps);
 		(void)poll(NULL, 0, 1);
@@ -274,10 +274,10 @@ surviving_expect_no_more(const struct harness_manager *manager, const struct har
 void
 surviving_await_tidy(struct harness_manager *manager)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
 
 	while (harness_manager_count(manager, "") != SURVIVING_STORED) {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "%u entries stay in the store",
+		harness_assert(harness_clock_ns() < deadline_ns, "%u entries stay in the store",
 		    harness_manager_count(manager, ""));
 		(void)poll(NULL, 0, 1);
 	}

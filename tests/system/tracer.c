@@ -166,7 +166,7 @@ may_wait(const struct tracer *tracer)
 static bool
 await_stop(struct tracer *tracer, int fd, bool (*is_over)(void *arg), void *arg, int *ret_status)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	for (;;) {
 		struct pollfd fds[2] = { { .fd = tracer->signals, .events = POLLIN }, { .fd = fd, .events = POLLIN } };
@@ -179,8 +179,8 @@ await_stop(struct tracer *tracer, int fd, bool (*is_over)(void *arg), void *arg,
 		harness_assert(pid >= 0, "waitpid: %s", strerror(errno));
 		if (pid == tracer->pid)
 			return true;
-		harness_assert(clock_monotonic_ns() < deadline_ns, "the daemon does nothing, and it is not over");
-		(void)poll(fds, 2, fd < 0 ? ASK_MS : HARNESS_TIMEOUT_MS);
+		harness_assert(harness_clock_ns() < deadline_ns, "the daemon does nothing, and it is not over");
+		(void)harness_poll(fds, 2, fd < 0 ? ASK_MS : HARNESS_TIMEOUT_MS);
 		if ((fd < 0 || fds[1].revents) && is_over(arg))
 			return false;
 	}

@@ -125,14 +125,14 @@ world_find_key(const struct world *world, uint32_t key)
 bool
 world_await(const struct world *wanted, struct world *ret_world)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
 
 	for (;;) {
 		world_look(ret_world);
 		if (ret_world->n_objects == wanted->n_objects && ret_world->n_memories == wanted->n_memories &&
 		    ret_world->used_blocks == wanted->used_blocks && ret_world->used_inodes == wanted->used_inodes)
 			return true;
-		if (clock_monotonic_ns() >= deadline_ns)
+		if (harness_clock_ns() >= deadline_ns)
 			return false;
 		(void)poll(NULL, 0, 1);		/* nothing tells of an end that closes the last of it */
 	}
@@ -149,10 +149,10 @@ world_await_empty(const char *when)
 void
 world_await_childless(const char *when)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_LEAK_TIMEOUT_MS * NS_PER_MS;
 
 	while (waitpid(-1, NULL, __WALL | WNOHANG) >= 0) {
-		harness_assert(clock_monotonic_ns() < deadline_ns, "%s a process is left", when);
+		harness_assert(harness_clock_ns() < deadline_ns, "%s a process is left", when);
 		(void)poll(NULL, 0, 1);
 	}
 }

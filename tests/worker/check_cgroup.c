@@ -164,7 +164,7 @@ main(void)
 	Suite *suite = suite_create("daemon/worker at a cgroup's limit");
 	TCase *tcase = tcase_create("cgroup");
 
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_unchecked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, limit_is_named_before_it_is_met, JOB_PAGES_BASE, JOB_PAGES_AUTO + 1);
 	tcase_add_loop_test(tcase, limit_met_costs_the_worker_alone, JOB_PAGES_BASE, JOB_PAGES_AUTO + 1);

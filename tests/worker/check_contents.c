@@ -166,7 +166,7 @@ main(void)
 	TCase *tcase = tcase_create("contents");
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, pieces_make_a_whole);
 	tcase_add_test(tcase, one_that_shrank_is_no_contents);
 	tcase_add_test(tcase, one_that_grew_is_no_contents);

@@ -111,7 +111,7 @@ make_suite(void)
 	TCase *tcase = tcase_create("worker/cut");
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, pages_are_made_and_given_back);
 	tcase_add_test(tcase, mutexes_are_recovered);
 	suite_add_tcase(suite, tcase);

@@ -416,7 +416,7 @@ main(void)
 	Suite *suite = suite_create("daemon/populate");
 	TCase *tcase = tcase_create("populate");
 
-	tcase_set_timeout(tcase, 30);
+	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, base_pages_with_a_tail);
 	tcase_add_test(tcase, huge_pages_where_the_host_lets_us);
 	tcase_add_test(tcase, pieces_of_a_sealed_object);

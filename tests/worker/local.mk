@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 if HAVE_CHECK
-WORKER_HARNESS = tests/worker/harness.c tests/worker/harness.h
+WORKER_HARNESS = tests/worker/harness.c tests/worker/harness.h tests/harness-clock.c tests/harness-clock.h
 WORKER_TEST_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 WORKER_TEST_LIBS = daemon/worker/libworker.la client/libcontrol.la host/libhost.la conf/libconf.la $(CHECK_LIBS)
 
