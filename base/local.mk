@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-noinst_HEADERS += base/base.h
+noinst_HEADERS += base/allotment.h base/base.h

@@ -25,6 +25,7 @@
 #define ERRNO_MAX	4095
 
 #define TRIES_NS		(10 * NS_PER_SEC)
+#define TRIES_STEP_NS		(2 * NS_PER_SEC)	/* of one try, it counts for no more */
 #define TRIES_AT_ONCE		3
 #define TRY_LATER_MAX_NS	(100 * NS_PER_MS)
 
@@ -447,16 +448,13 @@ connection_close(struct connection *connection)
 bool
 connection_may_try_again(struct connection *connection, struct connection_tries *tries, int r)
 {
-	uint64_t now_ns;
 	struct timespec later = { 0 };
 
 	if (r != -ENOTCONN || connection->version)
 		return false;
-	now_ns = clock_monotonic_ns();
-	if (!tries->until_ns)
-		tries->until_ns = now_ns + TRIES_NS;
-	tries->n++;
-	if (now_ns >= tries->until_ns) {
+	if (!tries->n++)
+		allotment_begin(&tries->time, TRIES_NS, TRIES_STEP_NS);
+	if (!allotment_look(&tries->time)) {
 		(void)fail(connection, r, "segmentd hung up before it answered, %u times within %u s: is it being restarted over and "
 		    "over? Its log says why", tries->n, (unsigned)(TRIES_NS / NS_PER_SEC));
 		return false;

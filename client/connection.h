@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+#include "base/allotment.h"
 #include "client/protocol.h"
 
 #define CONNECTION_ERROR_SIZE	1024
@@ -59,7 +60,7 @@ void connection_close(struct connection *connection);
  * aside yet. Nothing that was asked has happened, and who comes next may be killed as well.
  */
 struct connection_tries {
-	uint64_t until_ns;		/* monotonic; 0: none has failed */
+	struct allotment time;		/* once one has failed */
 	unsigned n;			/* that have */
 };
 

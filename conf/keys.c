@@ -80,7 +80,7 @@ static const struct keys_row rows[] = {
 	  .reload = KEYS_LIVE, .fallback = "\"3s\"",
 	  .help = "How long a start awaits from clients, at their next call, memory without a name that they have from a daemon which was "
 	      "killed, where no service manager has it. Its segments are declared so long, and who wants to attach waits; \"0s\": "
-	      "they are made anew at once." },
+	      "they are made anew at once. Where the daemon or the whole machine stood still, a quarter of a second of that counts at most." },
 	{ KEYS_DAEMON, "workers", KEYS_TYPE_UINT, AT(conf_daemon, workers), .max = 256,
 	  .reload = KEYS_LIVE, .fallback = "0",
 	  .help = "Worker processes that provision memory at once; 0: one a CPU." },
@@ -237,7 +237,8 @@ static const struct keys_row rows[] = {
 	  .help = "persistent: it is there as long as the daemon is. attached: it ends with its last attachment." },
 	{ KEYS_DEFINITION, "linger", KEYS_TYPE_TIME, BOTH, AT(definition, linger_ms),
 	  .max = UNITS_TIME_MAX_MS, .reload = KEYS_LIVE, .fallback = "\"0s\"",
-	  .help = "How long a segment with lifetime attached stays after its last attachment ended." },
+	  .help = "How long a segment with lifetime attached stays after its last attachment ended. Where the daemon or the whole machine "
+	      "stood still, that counts for a quarter of it at most." },
 	{ KEYS_DEFINITION, "scrub", KEYS_TYPE_BOOL, BOTH, AT(definition, scrub),
 	  .reload = KEYS_LIVE, .fallback = "false",
 	  .help = "When its last attachment ends, its memory is given back and new, zeroed memory is provisioned." },

@@ -16,6 +16,7 @@
 #include "daemon/auditor.h"
 #include "daemon/timer.h"
 
+#define STEP_MS		1000	/* of all times here, at most, for who stood still */
 #define IDLE_MS		2000	/* until a connection that nobody uses is closed */
 #define CHILDREN_MAX	4	/* more that do not end, even killed, wait for what no new one would get past */
 #define ROWS_MAX	(UINT64_C(4) << 20)	/* of one answer: nobody honest gets so far in the time there is */
@@ -25,9 +26,8 @@ static void auditor_on_readable(evutil_socket_t fd, short what, void *arg);
 void
 auditor_set_timer(struct auditor *auditor, unsigned ms)
 {
-	const struct timeval delay = { .tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
-
-	timer_add(&auditor->timer, &delay);
+	allotment_begin(&auditor->time, ms * NS_PER_MS, min_u64(STEP_MS * NS_PER_MS, ms * NS_PER_MS / 4));
+	timer_add_ns(&auditor->timer, allotment_look(&auditor->time));
 }
 
 /* What is next: a question, or nothing for a while. */
@@ -363,8 +363,11 @@ static void
 auditor_on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct auditor *auditor = arg;
+	uint64_t left_ns = allotment_look(&auditor->time);
 
-	if (auditor->current)
+	if (left_ns)
+		timer_add_ns(&auditor->timer, left_ns);
+	else if (auditor->current)
 		auditor_fail(auditor, -ETIME, true);
 	else if (TAILQ_EMPTY(&auditor->queue))
 		auditor_disconnect(auditor, false);

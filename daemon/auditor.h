@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "base/allotment.h"
 #include "host/audit.h"
 
 #define AUDITOR_LIMIT_MS	((AUDIT_SECONDS + 5) * 1000)	/* of a question: segmentd-audit has given up by itself before */
@@ -71,6 +72,7 @@ struct auditor {
 	char *message;			/* room for one, while connected */
 	struct event read_event;
 	struct event timer;		/* runs while there are questions, or a connection that is idle */
+	struct allotment time;		/* until the timer does what it runs for */
 	struct auditor_question *current;	/* that was sent */
 	uint64_t n_rows;		/* of its answer so far */
 	bool has_answer;		/* a message of it has come */

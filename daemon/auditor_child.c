@@ -13,7 +13,9 @@
 
 #include "base/base.h"
 #include "daemon/auditor.h"
+#include "daemon/timer.h"
 
+#define STEP_MS		500	/* of these, for who stood still */
 #define END_MS		2000	/* until a process that was hung up on is killed */
 #define FINISH_MS	2000	/* at the daemon's end, until it is killed: a removal on a machine with load takes some 100 ms */
 #define REAP_MS		1000	/* of all of them at the daemon's end */
@@ -28,6 +30,7 @@ struct auditor_child {
 	int pidfd;
 	struct event pidfd_event;
 	struct event kill_event;
+	struct allotment time;		/* once it was hung up on */
 	LIST_ENTRY(auditor_child) entry;
 };
 
@@ -62,12 +65,21 @@ auditor_on_child_end(evutil_socket_t fd, short what, void *arg)
 	auditor->is_crowded = false;
 }
 
+/* Kills it in time; or now, where that cannot be. */
+static void
+auditor_child_kill_late(struct auditor_child *child)
+{
+	uint64_t left_ns = allotment_look(&child->time);
+	const struct timeval next = timer_delay(left_ns);
+
+	if (!left_ns || evtimer_add(&child->kill_event, &next))
+		(void)kill(child->pid, SIGKILL);
+}
+
 static void
 auditor_on_child_late(evutil_socket_t fd, short what, void *arg)
 {
-	const struct auditor_child *child = arg;
-
-	(void)kill(child->pid, SIGKILL);
+	auditor_child_kill_late(arg);
 }
 
 int
@@ -101,10 +113,8 @@ auditor_child_new(struct auditor *auditor, pid_t pid)
 void
 auditor_child_hang_up(struct auditor_child *child, bool at_once)
 {
-	static const struct timeval end = { .tv_sec = END_MS / 1000, .tv_usec = END_MS % 1000 * 1000 };
-
-	if (at_once || evtimer_add(&child->kill_event, &end))
-		(void)kill(child->pid, SIGKILL);
+	allotment_begin(&child->time, at_once ? 0 : END_MS * NS_PER_MS, STEP_MS * NS_PER_MS);
+	auditor_child_kill_late(child);
 }
 
 size_t
@@ -120,36 +130,37 @@ auditor_pids(const struct auditor *auditor, pid_t *pids, size_t max)
 }
 
 static void
-auditor_child_await(const struct auditor_child *child, uint64_t until_ns)
+auditor_child_await(const struct auditor_child *child, struct allotment *time)
 {
 	struct pollfd pollfd = { .fd = child->pidfd, .events = POLLIN };
-	uint64_t now_ns = clock_monotonic_ns();
-	int ms = now_ns < until_ns ? (int)((until_ns - now_ns) / NS_PER_MS) : 0;
+	uint64_t left_ns;
 
-	while (poll(&pollfd, 1, ms) < 0 && errno == EINTR)
+	while ((left_ns = allotment_look(time)) && poll(&pollfd, 1, (int)(left_ns / NS_PER_MS) + 1) <= 0)
 		;
 }
 
 /* Who does not end in time is not waited for: with us it loses its parent, and whoever takes it over reaps it. */
 static void
-auditor_child_reap(const struct auditor_child *child, uint64_t until_ns)
+auditor_child_reap(const struct auditor_child *child, struct allotment *time)
 {
-	auditor_child_await(child, until_ns);
+	auditor_child_await(child, time);
 	(void)waitpid(child->pid, NULL, WNOHANG);
 }
 
 void
 auditor_children_end(struct auditor *auditor)
 {
-	uint64_t now_ns = clock_monotonic_ns(), until_ns = now_ns + REAP_MS * NS_PER_MS;
+	struct allotment time;
 	struct auditor_child *child;
 
+	allotment_begin(&time, FINISH_MS * NS_PER_MS, STEP_MS * NS_PER_MS);
 	LIST_FOREACH(child, &auditor->children, entry)
-		auditor_child_await(child, now_ns + FINISH_MS * NS_PER_MS);
+		auditor_child_await(child, &time);
 	LIST_FOREACH(child, &auditor->children, entry)
 		(void)kill(child->pid, SIGKILL);
+	allotment_begin(&time, REAP_MS * NS_PER_MS, STEP_MS * NS_PER_MS);
 	while ((child = LIST_FIRST(&auditor->children))) {
-		auditor_child_reap(child, until_ns);
+		auditor_child_reap(child, &time);
 		auditor_child_free(child);
 	}
 }

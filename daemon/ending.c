@@ -26,6 +26,13 @@ ending_has_leftovers(struct provisioner *provisioner)
 	return leftovers_leave(provisioner->leftovers, !provisioner_runs_errands(provisioner));
 }
 
+/* The service manager's own clock is not ours to stop: it is told at each tick. */
+static void
+ending_allot(struct allotment *allotment, unsigned seconds)
+{
+	allotment_begin(allotment, seconds * NS_PER_SEC, TICK_SECONDS * NS_PER_SEC);
+}
+
 static void
 ending_on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -39,15 +46,15 @@ ending_on_tick(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	if (runs_errands)
-		ending->names_until_ns = clock_monotonic_ns() + NAMES_SECONDS * NS_PER_SEC;
-	if (clock_monotonic_ns() >= ending->names_until_ns) {
+		ending_allot(&ending->names, NAMES_SECONDS);
+	if (!allotment_look(&ending->names)) {
 		log_write(MESSAGE_NOT_REMOVED, NULL, "names in " BACKEND_SHM_DIR " could not be removed within %d seconds, since %s: the next "
 		    "start removes them", NAMES_SECONDS,
 		    backend_names_wait() ? "somebody keeps the directory's lock" : "segmentd-audit is still at one of them");
 		(void)event_base_loopbreak(ending->base);
 		return;
 	}
-	if (clock_monotonic_ns() >= ending->until_ns) {
+	if (!allotment_look(&ending->files)) {
 		log_write(MESSAGE_FILE_UNWRITTEN, NULL, "the contents of files could not be written within %d seconds: the marks beside them stay",
 		    LIMIT_SECONDS);
 		(void)event_base_loopbreak(ending->base);
@@ -90,9 +97,9 @@ ending_begin(struct ending *ending, struct event_base *base, struct registry *re
 		.base = base,
 		.registry = registry,
 		.provisioner = registry->host.provisioner,
-		.until_ns = clock_monotonic_ns() + LIMIT_SECONDS * NS_PER_SEC,
-		.names_until_ns = clock_monotonic_ns() + NAMES_SECONDS * NS_PER_SEC,
 	};
+	ending_allot(&ending->files, LIMIT_SECONDS);
+	ending_allot(&ending->names, NAMES_SECONDS);
 	ending->provisioner->on_room = ending_on_room;
 	ending->provisioner->on_room_arg = ending;
 	if (evtimer_assign(&ending->tick, base, ending_on_tick, ending))

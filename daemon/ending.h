@@ -7,6 +7,7 @@
 #ifndef DAEMON_ENDING_H
 #define DAEMON_ENDING_H
 
+#include "base/allotment.h"
 #include "daemon/registry.h"
 
 struct ending {
@@ -14,8 +15,8 @@ struct ending {
 	struct registry *registry;
 	struct provisioner *provisioner;
 	struct event tick;
-	uint64_t until_ns;		/* monotonic: the last moment */
-	uint64_t names_until_ns;	/* where nothing else is waited for */
+	struct allotment files;		/* what there is for all */
+	struct allotment names;		/* where nothing else is waited for */
 };
 
 /*

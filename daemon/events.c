@@ -18,6 +18,7 @@
 #define FLUSH_REST_NS	NS_PER_MS	/* between two flushes: of many deaths at once the pump tells */
 #define PUMP_SENDS	16		/* for one subscriber, before the next one's turn */
 #define SILENT_NS	(10 * NS_PER_SEC)	/* without reading, and */
+#define SILENT_STEP_NS	NS_PER_SEC
 #define SILENT_EVENTS	65536		/* so many lost meanwhile: it is given up */
 
 static_assert((EVENTS_KEPT & (EVENTS_KEPT - 1)) == 0, "numbers are taken modulo EVENTS_KEPT");
@@ -108,8 +109,7 @@ subscriber_undue(struct events_subscriber *subscriber)
 bool
 events_is_silent(const struct events_subscriber *subscriber)
 {
-	return subscriber->lost >= SILENT_EVENTS && subscriber->full_since_ns &&
-	    clock_monotonic_ns() - subscriber->full_since_ns >= SILENT_NS;
+	return subscriber->lost >= SILENT_EVENTS && subscriber->was_full && !subscriber->silence.left_ns;
 }
 
 static void
@@ -131,6 +131,8 @@ events_queue(struct events_draft *draft, struct events_subscriber *subscriber)
 	slot = events_slot(events->n_posted);
 	subscriber->pending[slot / 64] |= UINT64_C(1) << slot % 64;
 	subscriber->n_pending++;
+	if (subscriber->was_full && subscriber->silence.left_ns)
+		(void)allotment_look(&subscriber->silence);
 	/* It is tried once more: its owner ends it, unless it has room by then. */
 	if (subscriber->is_full && events_is_silent(subscriber))
 		subscriber->is_full = false;
@@ -328,12 +330,14 @@ subscriber_send(struct events_subscriber *subscriber)
 		/* One that cannot be reached is full for good: its end is on its way to its owner. */
 		if (events->send(subscriber, &event)) {
 			subscriber->is_full = true;
-			if (!subscriber->full_since_ns)
-				subscriber->full_since_ns = clock_monotonic_ns();
+			if (!subscriber->was_full)
+				allotment_begin(&subscriber->silence, SILENT_NS, SILENT_STEP_NS);
+			subscriber->was_full = true;
 			return false;
 		}
 		events->n_sent++;
-		subscriber->lost = subscriber->full_since_ns = 0;
+		subscriber->lost = 0;
+		subscriber->was_full = false;
 		if (event.kind == PROTOCOL_EVENT_LOST)
 			return false;
 		subscriber_clear(subscriber, events_slot(subscriber->next++));

@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "base/allotment.h"
 #include "client/protocol.h"
 #include "conf/definition.h"
 #include "daemon/accounts.h"
@@ -34,7 +35,8 @@ struct events_subscriber {
 	bool sees_all;			/* of every segment that it may attach; else of those it is attached to */
 	bool is_administrator;		/* it may attach whatever there is */
 	bool is_full;			/* nothing can be sent until events_on_room() */
-	uint64_t full_since_ns;		/* monotonic; 0: something could be sent since */
+	bool was_full;			/* and nothing could be sent since: it has this time for reading */
+	struct allotment silence;
 	bool is_due;
 	uint64_t next;			/* no event before this number is pending */
 	uint64_t last;			/* the last one that was queued for it */

@@ -16,23 +16,24 @@
 
 /* How long it cannot be stuck yet, for want of CPU time used. */
 static uint64_t
-patience_next(const struct patience *patience)
+patience_next(struct patience *patience, uint64_t now_ns)
 {
 	uint64_t left_ns = patience->limit_ns - (patience->cpu_ns - patience->begun_cpu_ns);
 
-	return max_u64(min_u64(patience->limit_ns / LOOKS, left_ns), LOOK_MIN_NS);
+	patience->looked_ns = now_ns;
+	patience->next_ns = max_u64(min_u64(patience->limit_ns / LOOKS, left_ns), LOOK_MIN_NS);
+	return patience->next_ns;
 }
 
-void
+uint64_t
 patience_start(struct patience *patience, uint64_t limit_ns, const struct patience_sight *sight)
 {
 	*patience = (struct patience) {
 		.limit_ns = limit_ns,
 		.begun_cpu_ns = sight->cpu_ns,
 		.cpu_ns = sight->cpu_ns,
-		.moved_ns = sight->now_ns,
-		.went_on_ns = sight->now_ns,
 	};
+	return patience_next(patience, sight->now_ns);
 }
 
 uint64_t
@@ -40,16 +41,17 @@ patience_judge(struct patience *patience, const struct patience_sight *sight)
 {
 	bool has_moved = sight->cpu_ns > patience->cpu_ns;
 
+	patience->clock_ns += min_u64(sight->now_ns - patience->looked_ns, patience->next_ns);
 	if (has_moved)
 		patience->cpu_ns = sight->cpu_ns;
 	if (has_moved || sight->is_runnable)
-		patience->moved_ns = patience->went_on_ns = sight->now_ns;
-	else if (sight->is_behind_others && sight->now_ns - patience->went_on_ns < BEHIND_TIMES * patience->limit_ns)
-		patience->moved_ns = sight->now_ns;
+		patience->moved_ns = patience->went_on_ns = patience->clock_ns;
+	else if (sight->is_behind_others && patience->clock_ns - patience->went_on_ns < BEHIND_TIMES * patience->limit_ns)
+		patience->moved_ns = patience->clock_ns;
 	if (patience->cpu_ns - patience->begun_cpu_ns >= patience->limit_ns ||
-	    sight->now_ns - patience->moved_ns >= patience->limit_ns)
+	    patience->clock_ns - patience->moved_ns >= patience->limit_ns)
 		return 0;
-	return patience_next(patience);
+	return patience_next(patience, sight->now_ns);
 }
 
 uint64_t
@@ -58,8 +60,7 @@ patience_begin(struct patience *patience, uint64_t limit_ns, pid_t pid)
 	/* Each job is begun so, and most are done before they are looked at: no file is opened for them. */
 	const struct patience_sight sight = { .now_ns = clock_monotonic_ns(), .cpu_ns = process_cpu_ns(pid) };
 
-	patience_start(patience, limit_ns, &sight);
-	return patience_next(patience);
+	return patience_start(patience, limit_ns, &sight);
 }
 
 uint64_t

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 
+#include "base/allotment.h"
 #include "client/protocol.h"
 #include "daemon/attachment.h"
 #include "daemon/box.h"
@@ -111,6 +112,7 @@ struct segment {
 	struct segment_watch *watch;	/* once somebody has been attached */
 	struct segment_file *file;	/* where its contents are kept on a disk; else NULL */
 	struct event *linger;
+	struct allotment linger_time;	/* while that runs */
 	struct event *count;		/* asks again who has it: the kernel's own count tells of no change. Or NULL */
 
 	struct ledger_segment_entry row;

@@ -9,6 +9,9 @@
 
 #include "base/base.h"
 #include "daemon/segment_parts.h"
+#include "daemon/timer.h"
+
+#define LINGER_STEPS	4	/* of its time: who comes back for it is not late by having stood still (base/allotment.h) */
 
 static bool
 segment_ends_unattached(const struct segment *segment)
@@ -17,10 +20,8 @@ segment_ends_unattached(const struct segment *segment)
 }
 
 static void
-segment_on_linger(evutil_socket_t fd, short what, void *arg)
+segment_end_lingering(struct segment *segment)
 {
-	struct segment *segment = arg;
-
 	if (segment->state != PROTOCOL_READY || segment_n_attached(segment))
 		return;
 	/* Somebody maps it whom no mark shows: the end of that one's last description asks again. */
@@ -30,20 +31,40 @@ segment_on_linger(evutil_socket_t fd, short what, void *arg)
 		segment_ask_again(segment);
 }
 
+/* Without memory for a timer it ends at once, which is the safe side of keeping it for ever. */
+static void
+segment_linger_for(struct segment *segment, uint64_t ns)
+{
+	const struct timeval delay = timer_delay(ns);
+
+	if (!segment->linger || evtimer_add(segment->linger, &delay))
+		segment_end_lingering(segment);
+}
+
+static void
+segment_on_linger(evutil_socket_t fd, short what, void *arg)
+{
+	struct segment *segment = arg;
+	uint64_t ns = allotment_look(&segment->linger_time);
+
+	if (ns)
+		segment_linger_for(segment, ns);
+	else
+		segment_end_lingering(segment);
+}
+
 static void
 segment_linger(struct segment *segment)
 {
-	uint64_t ms = segment->definition->linger_ms;
-	struct timeval delay = { .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000) };
+	uint64_t ns = segment->definition->linger_ms * NS_PER_MS;
 
 	/* Since its last attachment ended, and not since somebody looked again. */
 	if (segment->linger && evtimer_pending(segment->linger, NULL))
 		return;
 	if (!segment->linger)
 		segment->linger = evtimer_new(segment->host->base, segment_on_linger, segment);
-	/* Without memory for a timer it ends at once, which is the safe side of keeping it for ever. */
-	if (!segment->linger || evtimer_add(segment->linger, &delay))
-		segment_on_linger(-1, 0, segment);
+	allotment_begin(&segment->linger_time, ns, ns / LINGER_STEPS);
+	segment_linger_for(segment, allotment_look(&segment->linger_time));
 }
 
 /* To who comes without us. Where it cannot be closed, what is due comes all the same, only later perhaps. */

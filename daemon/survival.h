@@ -9,6 +9,7 @@
 #ifndef DAEMON_SURVIVAL_H
 #define DAEMON_SURVIVAL_H
 
+#include "base/allotment.h"
 #include "daemon/box.h"
 #include "daemon/ledger.h"
 #include "daemon/leftovers.h"
@@ -27,7 +28,8 @@ struct survival {
 	unsigned n_awaited;		/* segments were, of clients: then the past is kept until the event */
 	struct event await_event;
 	uint64_t await_ms;
-	uint64_t awaited_since_ns;
+	bool awaits;			/* they are, for as long as this is not over */
+	struct allotment await;
 };
 
 #define SURVIVAL_NULL	{ .ledger = LEDGER_NULL }

@@ -18,7 +18,10 @@
 #include "daemon/survival_await.h"
 #include "daemon/survival_steps.h"
 #include "daemon/survival_tell.h"
+#include "daemon/timer.h"
 #include "host/process.h"
+
+#define AWAIT_STEP_NS	(NS_PER_SEC / 4)
 
 static bool
 await_process_lives(const struct ledger_attachment *row)
@@ -136,9 +139,8 @@ await_give_up(struct survival *survival, struct segment *segment)
 }
 
 static void
-survival_on_await(evutil_socket_t fd, short what, void *arg)
+survival_give_up(struct survival *survival)
 {
-	struct survival *survival = arg;
 	struct past *past = survival->past;
 
 	for (size_t i = 0; i < past->n_segments; i++) {
@@ -153,13 +155,35 @@ survival_on_await(evutil_socket_t fd, short what, void *arg)
 	survival->past = past_free(past);
 }
 
+/* What cannot be told to end begins no more. */
+static void
+survival_await_for(struct survival *survival, uint64_t ns)
+{
+	const struct timeval next = timer_delay(ns);
+
+	if (evtimer_add(&survival->await_event, &next))
+		survival_give_up(survival);
+}
+
+static void
+survival_on_await(evutil_socket_t fd, short what, void *arg)
+{
+	struct survival *survival = arg;
+	uint64_t ns = allotment_look(&survival->await);
+
+	if (ns)
+		survival_await_for(survival, ns);
+	else
+		survival_give_up(survival);
+}
+
 bool
 survival_await_begin(struct survival *survival)
 {
 	if (!survival->n_awaited)
 		return false;
-	survival->awaited_since_ns = clock_monotonic_ns();
 	(void)evtimer_assign(&survival->await_event, survival->base, survival_on_await, survival);
+	survival->awaits = true;
 	survival_set_await(survival, survival->await_ms);
 	return true;
 }
@@ -167,16 +191,17 @@ survival_await_begin(struct survival *survival)
 void
 survival_set_await(struct survival *survival, uint64_t ms)
 {
-	uint64_t was_ms = (clock_monotonic_ns() - survival->awaited_since_ns) / NS_PER_MS;
-	uint64_t left_ms = ms > was_ms ? ms - was_ms : 0;
-	const struct timeval left = {
-		.tv_sec = (time_t)(left_ms / 1000), .tv_usec = (suseconds_t)(left_ms % 1000 * 1000),
-	};
+	uint64_t ns = ms * NS_PER_MS, was_ns = 0;
 
+	if (survival->await.step_ns) {
+		(void)allotment_look(&survival->await);
+		was_ns = survival->await_ms * NS_PER_MS - survival->await.left_ns;
+	}
 	survival->await_ms = ms;
-	/* What cannot be told to end begins no more. */
-	if (survival->past && survival->awaited_since_ns && evtimer_add(&survival->await_event, &left))
-		survival_on_await(-1, 0, survival);
+	if (!survival->past || !survival->awaits)
+		return;
+	allotment_begin(&survival->await, ns - min_u64(ns, was_ns), AWAIT_STEP_NS);
+	survival_await_for(survival, allotment_look(&survival->await));
 }
 
 uint32_t

@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "base/allotment.h"
 #include "base/base.h"
 
 #define SLACK_SECONDS	5		/* beyond AUDIT_SECONDS: until it has started, on a host that is busy */
@@ -313,29 +314,27 @@ struct asking {
 	int fd;
 	const struct audit_question *question;
 	const void *rows;		/* of the question */
-	uint64_t deadline_ns;
+	struct allotment time;
 	uint64_t n_rows;		/* that came */
 	_Alignas(8) char message[AUDIT_MESSAGE_BYTES];
 };
 
 /* Until the descriptor is ready, or hung up: what comes next then says so. */
 static int
-wait_for(const struct asking *asking, short events)
+wait_for(struct asking *asking, short events)
 {
 	struct pollfd pfd = { .fd = asking->fd, .events = events };
+	uint64_t left_ns;
 
-	for (;;) {
-		uint64_t now_ns = clock_monotonic_ns();
-		int n;
+	while ((left_ns = allotment_look(&asking->time))) {
+		int n = poll(&pfd, 1, (int)(left_ns / NS_PER_MS) + 1);
 
-		if (now_ns >= asking->deadline_ns)
-			return -ETIME;
-		n = poll(&pfd, 1, (int)((asking->deadline_ns - now_ns) / NS_PER_MS) + 1);
 		if (n > 0)
 			return 0;
 		if (n < 0 && errno != EINTR)
 			return -errno;
 	}
+	return -ETIME;
 }
 
 static int
@@ -436,7 +435,7 @@ audit_ask(int fd, const struct audit_question *question, const void *rows, int (
 	asking->question = question;
 	asking->rows = rows;
 	asking->n_rows = 0;
-	asking->deadline_ns = clock_monotonic_ns() + (AUDIT_SECONDS + SLACK_SECONDS) * NS_PER_SEC;
+	allotment_begin(&asking->time, (AUDIT_SECONDS + SLACK_SECONDS) * NS_PER_SEC, NS_PER_SEC);
 	r = send_question(asking);
 	do {
 		if (r == 0)

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "base/allotment.h"
 #include "daemon/audit/minder.h"
 
 #define LOOK_MS	100			/* at how it goes, while it works */
@@ -35,12 +36,22 @@ minder_end(struct minder_progress *progress)
 	progress->since_ns = 0;
 }
 
+/* Looked at again and again, also by a parent that was itself kept from it (base/allotment.h). */
+struct stand {
+	uint64_t since_ns;		/* as in struct minder_progress, when it was seen last */
+	struct allotment time;
+};
+
 static bool
-stands_still(const struct minder_progress *progress, uint64_t limit_ns)
+stands_still(struct stand *stand, const struct minder_progress *progress, uint64_t limit_ns)
 {
 	uint64_t since_ns = progress->since_ns;
 
-	return since_ns && clock_monotonic_ns() > since_ns + limit_ns;
+	if (since_ns != stand->since_ns) {
+		stand->since_ns = since_ns;
+		allotment_begin(&stand->time, limit_ns, 2 * (LOOK_MS * NS_PER_MS));
+	}
+	return since_ns && !allotment_look(&stand->time);
 }
 
 /* Until it ends, by itself or since it stood still: waitpid's status. */
@@ -49,10 +60,11 @@ await_child(const struct minder_progress *progress, uint64_t limit_ns, pid_t pid
 {
 	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0), status = 0;
 	struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };
+	struct stand stand = { 0 };
 
 	*ret_is_stuck = false;
 	while (pidfd >= 0 && poll(&poll_fd, 1, LOOK_MS) <= 0)
-		if (stands_still(progress, limit_ns)) {
+		if (stands_still(&stand, progress, limit_ns)) {
 			*ret_is_stuck = true;
 			(void)kill(pid, SIGKILL);
 			break;

@@ -31,12 +31,14 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
+#include "base/allotment.h"
 #include "daemon/audit/cpus.h"
 #include "daemon/audit/quarantine.h"
 #include "daemon/audit/removal.h"
 #include "daemon/audit/stray_posix.h"
 
 #define LOOKS_AT_ONCE	4			/* right after the name is gone: who is just opening it comes then */
+#define STEPS		8	/* of each of these times: who stood still, with the machine, is not late (base/allotment.h) */
 #define GRACE_NS	(30 * NS_PER_MS)
 #define CPUS_NS		(200 * NS_PER_MS)	/* beyond that, for all CPUs to come to their schedulers */
 #define GRACE_ALONE_NS	(100 * NS_PER_MS)	/* and where that does not come to be known */
@@ -222,12 +224,11 @@ await_opener(const struct removal *removal, int fd, uint64_t ns)
  * (true), or nothing is left to wait for.
  */
 static bool
-await_all(struct removal *removal, int fd, uint64_t ns)
+await_all_for(struct removal *removal, int fd, struct allotment *time)
 {
-	uint64_t until_ns = clock_monotonic_ns() + ns, now_ns;
+	uint64_t left_ns;
 
-	while ((any_is(removal, STATE_TAKEN) || any_is(removal, STATE_WANTED)) && (now_ns = clock_monotonic_ns()) < until_ns) {
-		uint64_t left_ns = until_ns - now_ns;
+	while ((any_is(removal, STATE_TAKEN) || any_is(removal, STATE_WANTED)) && (left_ns = allotment_look(time))) {
 		bool is_ready = await_opener(removal, fd, any_is(removal, STATE_WANTED) ? min_u64(left_ns, RETRY_NS) : left_ns);
 
 		look_at_all(removal);
@@ -237,20 +238,26 @@ await_all(struct removal *removal, int fd, uint64_t ns)
 	return false;
 }
 
+static void
+await_all(struct removal *removal, uint64_t ns)
+{
+	struct allotment time;
+
+	allotment_begin(&time, ns, ns / STEPS);
+	(void)await_all_for(removal, -1, &time);
+}
+
 /* 1: all CPUs have come to their schedulers since; 0: that does not come to be known, or nobody waits for it any more. */
 static int
 ask_cpus(struct removal *removal)
 {
-	uint64_t until_ns = clock_monotonic_ns() + CPUS_NS, now_ns;
+	struct allotment time;
 	int r = removal->cpus_fd < 0 ? 0 : cpus_ask() < 0 ? 0 : -EAGAIN;
 
-	while (r == -EAGAIN && (now_ns = clock_monotonic_ns()) < until_ns) {
-		if (await_all(removal, removal->cpus_fd, until_ns - now_ns))
-			r = cpus_answer();
-		else if (!any_is(removal, STATE_TAKEN))
-			return 0;
-	}
-	if (r == -EAGAIN)
+	allotment_begin(&time, CPUS_NS, CPUS_NS / STEPS);
+	while (r == -EAGAIN && await_all_for(removal, removal->cpus_fd, &time))
+		r = cpus_answer();
+	if (r == -EAGAIN && any_is(removal, STATE_TAKEN))
 		cpus_give_up();
 	return r > 0;
 }
@@ -259,7 +266,7 @@ static void
 await_cpus(struct removal *removal)
 {
 	if (!ask_cpus(removal))
-		(void)await_all(removal, -1, GRACE_ALONE_NS);
+		await_all(removal, GRACE_ALONE_NS);
 	look_at_all(removal);
 }
 
@@ -303,13 +310,13 @@ run(struct removal *removal)
 	removal->error = quarantine_make(&removal->quarantine, removal->dir_fd);
 	for (size_t i = 0; i < removal->n; i++)
 		begin(removal, i);
-	(void)await_all(removal, -1, GRACE_NS);
+	await_all(removal, GRACE_NS);
 	if (any_is(removal, STATE_TAKEN))
 		await_cpus(removal);
 	for (size_t i = 0; i < removal->n; i++)
 		if (removal->works[i].state == STATE_TAKEN)
 			remove_taken(removal, i);
-	(void)await_all(removal, -1, PATIENCE_NS);
+	await_all(removal, PATIENCE_NS);
 	for (size_t i = 0; i < removal->n; i++)
 		if (removal->works[i].state == STATE_WANTED)
 			end_wanted(removal, i);

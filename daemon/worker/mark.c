@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "base/allotment.h"
 #include "base/base.h"
 #include "daemon/worker/cancel.h"
 #include "daemon/worker/mark.h"
@@ -64,10 +65,11 @@ mark_holder(int fd)
 int
 mark_await_free(int fd, pid_t *ret_pid)
 {
-	uint64_t begun_ns = clock_monotonic_ns();
+	struct allotment time;
 
+	allotment_begin(&time, AWAIT_SECONDS * NS_PER_SEC, 2 * (AWAIT_MS * NS_PER_MS));
 	while (flock(fd, LOCK_EX | LOCK_NB)) {
-		bool is_own, may_go;
+		bool is_own, may_go, is_late = !allotment_look(&time);
 		pid_t pid;
 
 		if (errno != EWOULDBLOCK)
@@ -75,7 +77,8 @@ mark_await_free(int fd, pid_t *ret_pid)
 		pid = mark_holder(fd);
 		is_own = pid == getppid();
 		may_go = pid && (is_own || (kill(pid, 0) && errno == ESRCH));
-		if (!may_go || clock_monotonic_ns() - begun_ns > (is_own ? OWN_SECONDS : AWAIT_SECONDS) * NS_PER_SEC) {
+		is_late = is_late || (is_own && time.left_ns < (AWAIT_SECONDS - OWN_SECONDS) * NS_PER_SEC);
+		if (!may_go || is_late) {
 			*ret_pid = pid;
 			return -EBUSY;
 		}

@@ -442,6 +442,28 @@ START_TEST(silence_ends_at_the_limit)
 }
 END_TEST
 
+/* The clock goes on, and nobody looks: what had no chance to answer is not late. */
+START_TEST(standstill_is_no_silence)
+{
+	const struct timespec standstill = { .tv_sec = 1 };
+	struct asked *asked;
+	uint64_t begun_ns;
+
+	auditor.limit_ms = 400;
+	play("silent");
+	asked = ask(3, false);
+	while (!auditor.current)
+		ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
+	(void)nanosleep(&standstill, NULL);
+	begun_ns = clock_monotonic_ns();
+	expect(asked, -ETIME, "in time");
+	ck_assert_uint_ge(clock_monotonic_ns() - begun_ns, 200 * NS_PER_MS);
+	auditor.limit_ms = FAR_MS;
+	play("good");
+	expect_served();
+}
+END_TEST
+
 /* As long as rows come they are taken, but not for longer than the limit. */
 START_TEST(endless_rows_end_at_the_limit)
 {
@@ -662,6 +684,7 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, too_long_a_message_is_no_answer);
 	tcase_add_test(tcase, answer_that_nobody_asked_for_is_none);
 	tcase_add_test(tcase, silence_ends_at_the_limit);
+	tcase_add_test(tcase, standstill_is_no_silence);
 	tcase_add_test(tcase, endless_rows_end_at_the_limit);
 	tcase_add_test(tcase, death_fails_its_question_and_no_other);
 	tcase_add_test(tcase, who_ended_while_nobody_asked_is_started_again);

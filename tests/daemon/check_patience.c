@@ -26,13 +26,17 @@
 #define CPUS_MAX	1024
 #define NICE_MOST	19
 
-/* One look after the other: what is seen so many milliseconds after the start, and whether that is stuck. */
+/*
+ * One look after the other: what is seen so many milliseconds after the start, and whether that is stuck. Between them it is looked at
+ * whenever that is due, and seen as it will be, but for what it has used.
+ */
 struct look {
 	unsigned at_ms;
 	unsigned cpu_ms;		/* used since the start */
 	bool is_runnable;
 	bool is_stuck;
 	bool is_behind_others;
+	bool stood_still;		/* the machine, from the look before this one on: there is none between them */
 };
 
 static const struct {
@@ -46,20 +50,39 @@ static const struct {
 	{ "worked, then stopped", { { 2000, 1900, false, false }, { 9999, 1900, false, false }, { 10000, 1900, false, true } } },
 	{ "spins", { { 2000, 2000, true, false }, { 7990, 7990, true, false }, { 8000, 8000, true, true } } },
 	{ "spins in its turn", { { 8000, 800, true, false }, { 79000, 7900, true, false }, { 80000, 8000, true, true } } },
-	{ "waits behind others", { { 8000, 0, false, false, true }, { 47999, 0, false, false, true }, { 56000, 0, false, true, true } } },
+	{ "waits behind others", { { 8000, 0, false, false, true }, { 47999, 0, false, false, true }, { 55999, 0, false, true, true } } },
 	{ "waits behind others, then for itself", { { 20000, 0, false, false, true }, { 27999, 0, false, false, false },
 	    { 28000, 0, false, true, false } } },
 	{ "waits behind others in its turn", { { 40000, 1, false, false, true }, { 87999, 1, false, false, true },
-	    { 96000, 1, false, true, true } } },
+	    { 95999, 1, false, true, true } } },
+	{ "has a machine that stood still", { { 2000, 0, false, false }, { 90000, 0, false, false, false, true },
+	    { 93999, 0, false, false }, { 94000, 0, false, true } } },
+	{ "has one that stands still again and again", { { 10000, 0, false, false, false, true }, { 20000, 0, false, false, false, true },
+	    { 30000, 0, false, false, false, true }, { 40000, 0, false, true, false, true } } },
+	{ "waits behind others, and the machine stood still", { { 38000, 0, false, false, true }, { 98000, 0, false, false, true, true },
+	    { 111999, 0, false, false, true }, { 112000, 0, false, true, true } } },
 	{ "spins and sleeps", { { 8000, 4000, false, false }, { 16000, 8000, false, true } } },
 };
+
+/* Whenever it is due. */
+static void
+look_before(struct patience *patience, const struct patience_sight *sight, uint64_t cpu_ns, uint64_t again_ns, const char *what)
+{
+	struct patience_sight before = *sight;
+
+	before.cpu_ns = cpu_ns;
+	for (before.now_ns = patience->looked_ns + again_ns; before.now_ns < sight->now_ns; before.now_ns += again_ns) {
+		again_ns = patience_judge(patience, &before);
+		ck_assert_msg(again_ns, "%s: after %llu ms", what, (unsigned long long)((before.now_ns - START) / NS_PER_MS));
+	}
+}
 
 START_TEST(what_is_seen_is_judged)
 {
 	const struct patience_sight begun = { .now_ns = START, .cpu_ns = 5 * NS_PER_SEC };
 	struct patience patience;
+	uint64_t cpu_ns = begun.cpu_ns, again_ns = patience_start(&patience, LIMIT, &begun);
 
-	patience_start(&patience, LIMIT, &begun);
 	for (const struct look *look = rows[_i].looks; look->at_ms; look++) {
 		const struct patience_sight sight = {
 			.now_ns = START + look->at_ms * NS_PER_MS,
@@ -67,8 +90,11 @@ START_TEST(what_is_seen_is_judged)
 			.is_runnable = look->is_runnable,
 			.is_behind_others = look->is_behind_others,
 		};
-		uint64_t again_ns = patience_judge(&patience, &sight);
 
+		if (!look->stood_still)
+			look_before(&patience, &sight, cpu_ns, again_ns, rows[_i].what);
+		again_ns = patience_judge(&patience, &sight);
+		cpu_ns = sight.cpu_ns;
 		ck_assert_msg((again_ns == 0) == look->is_stuck, "%s: after %u ms", rows[_i].what, look->at_ms);
 		if (look->is_stuck)
 			break;
@@ -86,7 +112,7 @@ START_TEST(without_a_cpu_clock_its_time_is_the_walls)
 	    after = { .now_ns = START + LIMIT };
 	struct patience patience;
 
-	patience_start(&patience, LIMIT, &begun);
+	look_before(&patience, &before, 0, patience_start(&patience, LIMIT, &begun), "without a CPU clock");
 	ck_assert_uint_ne(patience_judge(&patience, &before), 0);
 	ck_assert_uint_eq(patience_judge(&patience, &after), 0);
 }

@@ -135,6 +135,39 @@ play_nothing(struct auditfake *fake)
 {
 }
 
+/* As R, S, T in proc(5). */
+static char
+state_of(pid_t pid)
+{
+	char path[64], state = 0;
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	file = fopen(path, "re");
+	if (!file || fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 0;
+	if (file)
+		(void)fclose(file);
+	return state;
+}
+
+/* Stands still itself, and so does who asks, which is the first to go on, and waits again. */
+static void
+play_standstill(struct auditfake *fake)
+{
+	const struct timespec time = { .tv_sec = AUDIT_SECONDS + 5, .tv_nsec = 100 * NS_PER_MS };
+	pid_t asker = getppid();
+
+	if (kill(asker, SIGSTOP))
+		_exit(1);
+	/* No event is waited for: that none comes is what is shown. */
+	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+	(void)kill(asker, SIGCONT);
+	while (state_of(asker) != 'S')
+		;
+	auditfake_answer(fake, NULL, 0, 0);
+}
+
 /* Neither a hang-up nor a signal that can be caught moves it. */
 static void
 play_deaf(struct auditfake *fake)
@@ -200,6 +233,7 @@ static const struct auditfake_part parts[] = {
 	{ "gifts", play_gifts },
 	{ "environment", play_environment },
 	{ "nothing", play_nothing },
+	{ "standstill", play_standstill },
 	{ "deaf", play_deaf },
 	{ "count", play_count },
 	{ 0 }
@@ -345,6 +379,17 @@ START_TEST(silence_has_an_end)
 		harness_skip("a quarter of a minute of waiting is the full check's");
 	ck_assert_int_eq(ask("nothing", false, &taken, &end), -ETIME);
 	ck_assert_uint_ge(clock_monotonic_ns() - begun_ns, AUDIT_SECONDS * NS_PER_SEC);
+}
+END_TEST
+
+START_TEST(standing_still_is_no_silence)
+{
+	struct taken taken = { 0 };
+	struct audit_answer end;
+
+	if (!harness_is_full())
+		harness_skip("a quarter of a minute of standing still is the full check's");
+	ck_assert_int_eq(ask("standstill", false, &taken, &end), 0);
 }
 END_TEST
 
@@ -533,6 +578,7 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, descriptors_that_come_along_are_dropped);
 	tcase_add_test(tcase, question_that_fits_no_message_is_not_sent);
 	tcase_add_test(tcase, silence_has_an_end);
+	tcase_add_test(tcase, standing_still_is_no_silence);
 	tcase_add_test(tcase, program_inherits_nothing);
 	tcase_add_test(tcase, program_dies_with_its_asker);
 	tcase_add_test(tcase, socket_is_asked_first_and_a_full_one_blocks_nobody);

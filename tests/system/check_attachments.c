@@ -42,12 +42,12 @@ attach(struct harness_conn *conn, const char *name, uint32_t access, struct prot
 static void
 expect_unsupervised(struct harness_conn *conn, const char *name, unsigned n)
 {
-	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 	struct protocol_segment row;
 
 	do
 		ck_assert_int_eq(harness_find(conn, name, &row), 0);
-	while (row.unsupervised != n && clock_monotonic_ns() < deadline);
+	while (row.unsupervised != n && harness_clock_ns() < deadline);
 	harness_assert(row.unsupervised == n, "%u unsupervised, not %u", row.unsupervised, n);
 }
 

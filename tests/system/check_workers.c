@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "tests/harness.h"
+#include "tests/system/suite.h"
 
 #define SIZE	(8 * MIB)
 #define READ	PROTOCOL_ACCESS_READ
@@ -57,11 +57,11 @@ process_state(pid_t pid)
 static void
 stop_process(pid_t pid)
 {
-	uint64_t deadline = clock_monotonic_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	uint64_t deadline = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
 
 	ck_assert_int_eq(kill(pid, SIGSTOP), 0);
 	while (process_state(pid) != 'T')
-		harness_assert(clock_monotonic_ns() < deadline, "the worker does not stop");
+		harness_assert(harness_clock_ns() < deadline, "the worker does not stop");
 }
 
 /* How long a turn of it on a CPU is. 0: the kernel has one length for all. */
@@ -196,6 +196,27 @@ START_TEST(stopped_worker_goes_on)
 }
 END_TEST
 
+/* It had no more time than the daemon, which is the first to go on. */
+START_TEST(worker_is_not_stuck_where_the_machine_stood_still)
+{
+	struct scene scene;
+	struct harness_reply reply;
+
+	set_scene(&scene);
+	suite_stand_still(&scene.daemon, 11000);
+	expect_serving(&scene.conn);
+	ck_assert_int_eq(process_state(scene.worker), 'T');
+	ck_assert_int_eq(kill(scene.worker, SIGCONT), 0);
+	ck_assert_int_gt(harness_receive(scene.creator.fd, &reply), 0);
+	harness_assert(reply.header.status == 0, "it is not created: %s", reply.bytes + sizeof(reply.header));
+	ck_assert_uint_eq(reply.n_fds, 1);
+	ck_assert_int_eq(close(reply.fds[0]), 0);
+	harness_await_gone(&scene.conn, "job-a");
+	harness_usage_await(&scene.conn, scene.daemon.pid, &scene.before);
+	harness_daemon_stop(&scene.daemon);
+}
+END_TEST
+
 /* With --now and without: nobody has it, so that there is nothing to wait for. */
 START_TEST(segment_is_removed_while_it_is_created)
 {
@@ -245,9 +266,9 @@ START_TEST(daemon_stops_with_its_worker_stuck)
 	set_scene(&scene);
 	worker = (int)syscall(SYS_pidfd_open, scene.worker, 0);
 	ck_assert_int_ge(worker, 0);
-	begin_ns = clock_monotonic_ns();
+	begin_ns = harness_clock_ns();
 	harness_daemon_stop(&scene.daemon);
-	harness_assert(clock_monotonic_ns() - begin_ns < 5 * NS_PER_SEC, "it took more than 5 s to stop");
+	harness_assert(harness_clock_ns() - begin_ns < 5 * NS_PER_SEC, "it took more than 5 s to stop");
 	harness_await_readable(worker, "the worker's end");
 }
 END_TEST
@@ -408,6 +429,7 @@ main(void)
 	tcase_add_test(tcase, killed_worker_costs_its_segment);
 	tcase_add_test(tcase, stuck_worker_costs_its_segment);
 	tcase_add_test(tcase, stopped_worker_goes_on);
+	tcase_add_test(tcase, worker_is_not_stuck_where_the_machine_stood_still);
 	tcase_add_loop_test(tcase, segment_is_removed_while_it_is_created, 0, 2);
 	tcase_add_test(tcase, creator_that_dies_meanwhile_leaves_nothing);
 	tcase_add_test(tcase, daemon_stops_with_its_worker_stuck);

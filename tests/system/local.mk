@@ -297,7 +297,7 @@ tests_system_check_access_SOURCES = tests/system/check_access.c
 tests_system_check_access_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_access_LDADD = $(HARNESS_LIBS)
 
-tests_system_check_workers_SOURCES = tests/system/check_workers.c
+tests_system_check_workers_SOURCES = tests/system/check_workers.c $(SYSTEM_SUITE)
 tests_system_check_workers_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_workers_LDADD = $(HARNESS_LIBS)
 
@@ -307,6 +307,11 @@ check_PROGRAMS += tests/system/check_events
 tests_system_check_events_SOURCES = tests/system/check_events.c $(SYSTEM_TELLING) $(SYSTEM_SUITE)
 tests_system_check_events_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_events_LDADD = $(HARNESS_LIBS)
+
+check_PROGRAMS += tests/system/check_standstill
+tests_system_check_standstill_SOURCES = tests/system/check_standstill.c $(SYSTEM_TELLING) $(SYSTEM_SUITE)
+tests_system_check_standstill_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_standstill_LDADD = client/libsegment.la $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_eventfloods
 tests_system_check_eventfloods_SOURCES = tests/system/check_eventfloods.c $(SYSTEM_TELLING) $(SYSTEM_SUITE)
