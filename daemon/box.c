@@ -95,17 +95,6 @@ box_run_short(struct box *box)
 	box_want_renewal(box);
 }
 
-/* Its ends are not ours any more; what the manager may have of it is to be removed. */
-static void
-pair_leave(struct box_pair *pair)
-{
-	pair->leaves = true;
-	if (event_initialized(&pair->closed_event))
-		(void)event_del(&pair->closed_event);
-	close_fd(&pair->ends[BOX_A]);
-	close_fd(&pair->ends[BOX_B]);
-}
-
 static const char *
 box_remedy(int error)
 {
@@ -127,7 +116,7 @@ box_lose_pair(struct box *box, struct box_pair *pair, int error)
 	bool was_kept = pair->is_kept;
 	bool may_log = log_allowed(&limit);
 
-	pair_leave(pair);
+	box_pair_leave(pair);
 	if (was_kept) {
 		if (may_log)
 			log_write(MESSAGE_UNSAVED, NULL, "the service manager has emptied its store: what is to outlive the daemon is "
@@ -254,7 +243,7 @@ box_say_pair(struct box *box, struct box_pair *pair)
 		r = box_fill(box, pair);
 		/* It goes without a further word. */
 		if (r) {
-			pair_leave(pair);
+			box_pair_leave(pair);
 			box_run_short(box);
 			return 0;
 		}
@@ -383,32 +372,6 @@ box_on_renew(evutil_socket_t fd, short what, void *arg)
 		box_renew(box);
 }
 
-/* Of what is filled and kept the newest makes all before it needless. */
-static void
-box_remove_older(struct box *box)
-{
-	struct box_pair *pair;
-	bool is_older = false;
-
-	TAILQ_FOREACH_REVERSE(pair, &box->pairs, box_pairs, entry) {
-		if (is_older && !pair->leaves)
-			pair_leave(pair);
-		is_older |= pair->is_filled && pair->is_kept && !pair->leaves;
-	}
-}
-
-/* Of daemons that were killed one after the other, each before its renewal was through: or the store would run full. */
-static void
-box_remove_empty(struct box *box)
-{
-	struct box_pair *pair;
-
-	TAILQ_FOREACH(pair, &box->pairs, entry) {
-		if (!pair->is_used)
-			pair_leave(pair);
-	}
-}
-
 static void
 box_on_barrier(evutil_socket_t fd, short what, void *arg)
 {
@@ -424,7 +387,7 @@ box_on_barrier(evutil_socket_t fd, short what, void *arg)
 		else
 			pair->is_kept = true;
 	}
-	box_remove_older(box);
+	box_pairs_leave_older(&box->pairs);
 	box_advance(box, true);
 	if (box->renews && !box_is_renewing(box)) {
 		box->renews = false;
@@ -456,8 +419,6 @@ box_begin(struct box *box)
 	if (!box_is_usable(box) || box->is_begun)
 		return;
 	box->is_begun = true;
-	box_remove_empty(box);
-	box_remove_older(box);
 	box_renew(box);
 }
 
@@ -577,7 +538,7 @@ box_forget(struct box *box)
 		return;
 	box->is_begun = false;
 	TAILQ_FOREACH(pair, &box->pairs, entry)
-		pair_leave(pair);
+		box_pair_leave(pair);
 	for (unsigned i = 0; box_say_pairs(box, false) == -EAGAIN && i < FORGET_TRIES; i++)
 		(void)poll(NULL, 0, AGAIN_MS);
 }

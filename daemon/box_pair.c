@@ -59,17 +59,48 @@ box_pair_new(uint64_t n, struct box_pair **ret_pair)
 	return 0;
 }
 
+void
+box_pair_leave(struct box_pair *pair)
+{
+	pair->leaves = true;
+	if (event_initialized(&pair->closed_event))
+		(void)event_del(&pair->closed_event);
+	close_fd(&pair->ends[BOX_A]);
+	close_fd(&pair->ends[BOX_B]);
+}
+
 struct box_pair *
 box_pair_free(struct box_pair *pair)
 {
 	if (!pair)
 		return NULL;
-	if (event_initialized(&pair->closed_event))
-		(void)event_del(&pair->closed_event);
-	close_fd(&pair->ends[BOX_A]);
-	close_fd(&pair->ends[BOX_B]);
+	box_pair_leave(pair);
 	free(pair);
 	return NULL;
+}
+
+void
+box_pairs_leave_older(struct box_pairs *pairs)
+{
+	struct box_pair *pair;
+	bool is_older = false;
+
+	TAILQ_FOREACH_REVERSE(pair, pairs, box_pairs, entry) {
+		if (is_older && !pair->leaves)
+			box_pair_leave(pair);
+		is_older |= pair->is_filled && pair->is_kept && !pair->leaves;
+	}
+}
+
+void
+box_pairs_leave_empty(struct box_pairs *pairs)
+{
+	struct box_pair *pair;
+
+	TAILQ_FOREACH(pair, pairs, entry) {
+		if (!pair->is_used)
+			box_pair_leave(pair);
+	}
 }
 
 int

@@ -62,6 +62,13 @@ struct box_pair {
 int box_pair_new(uint64_t n, struct box_pair **ret_pair);
 struct box_pair *box_pair_free(struct box_pair *pair);
 
+/* Its ends are not ours any more; what the manager may have of it is to be removed. */
+void box_pair_leave(struct box_pair *pair);
+/* Of what is filled and kept the newest makes all before it needless. */
+void box_pairs_leave_older(struct box_pairs *pairs);
+/* Of daemons that were killed one after the other, each before its renewal was through: or the store would run full. */
+void box_pairs_leave_empty(struct box_pairs *pairs);
+
 void box_pair_name(uint64_t n, enum box_side side, char *ret_name);
 /* Whether it is a name of an end. */
 bool box_pair_parse_name(const char *name, uint64_t *ret_n, enum box_side *ret_side);

@@ -40,6 +40,7 @@ struct box_message {
 	};
 	size_t size;			/* as it was sent */
 	bool is_cut;			/* descriptors of it did not come */
+	bool is_known;			/* newer pairs have all that is in it: its descriptors were left out */
 	unsigned n_fds;
 	int fds[BOX_MESSAGE_FDS];
 };
@@ -49,6 +50,7 @@ struct box_peek {
 	size_t n, size;
 	uint64_t n_missing;		/* descriptors that could not be had */
 	bool is_limited;		/* since too many are open */
+	size_t n_known;			/* of newer pairs than that which is being read, sorted, one of each label */
 	box_tell_fn tell;
 	void *arg;
 };
@@ -105,9 +107,9 @@ end_is_alone(int fd)
 	return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLHUP) != 0;
 }
 
-/* The next message at offset: 1; 0: there is none; or a negative errno. */
+/* The next message at offset, with its descriptors if they are wanted: 1; 0: there is none; or a negative errno. */
 static int
-message_peek(int fd, uint64_t *offset, struct box_message *ret_message)
+message_peek(int fd, bool wants_fds, uint64_t *offset, struct box_message *ret_message)
 {
 	union {
 		struct cmsghdr header;
@@ -115,7 +117,8 @@ message_peek(int fd, uint64_t *offset, struct box_message *ret_message)
 	} control;
 	struct iovec part = { ret_message->bytes, sizeof(ret_message->bytes) };
 	struct msghdr msg = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+		.msg_iov = &part, .msg_iovlen = 1,
+		.msg_control = wants_fds ? &control : NULL, .msg_controllen = wants_fds ? sizeof(control) : 0,
 	};
 	int at = (int)*offset;
 	ssize_t n;
@@ -164,6 +167,113 @@ message_is_ours(const struct box_message *message, struct box_faults *faults)
 }
 
 static int
+compare_labels(const struct box_label *x, const struct box_label *y)
+{
+	if (x->kind != y->kind)
+		return x->kind < y->kind ? -1 : 1;
+	return x->id != y->id ? (x->id < y->id ? -1 : 1) : 0;
+}
+
+/* By kind and id; of one label what was put last comes first. */
+static int
+compare_items(const void *a, const void *b)
+{
+	const struct box_item *x = a, *y = b;
+	int r = compare_labels(&x->label, &y->label);
+
+	if (r)
+		return r;
+	if (x->n != y->n)
+		return x->n > y->n ? -1 : 1;
+	return x->place > y->place ? -1 : x->place < y->place;
+}
+
+static void
+peek_close(struct box_peek *peek, size_t from)
+{
+	for (size_t i = from; i < peek->n; i++)
+		close_fd(&peek->items[i].fd);
+}
+
+/* As a filling is that nobody has put into since. */
+static bool
+peek_is_sorted(const struct box_peek *peek)
+{
+	for (size_t i = 1; i < peek->n; i++) {
+		if (compare_items(&peek->items[i - 1], &peek->items[i]) > 0)
+			return false;
+	}
+	return true;
+}
+
+/* Leaves one item of each label. */
+static void
+peek_sort(struct box_peek *peek)
+{
+	size_t n = 0;
+
+	if (!peek_is_sorted(peek))
+		qsort(peek->items, peek->n, sizeof(*peek->items), compare_items);
+	for (size_t i = 0; i < peek->n; i++) {
+		struct box_item *item = &peek->items[i];
+
+		if (n && compare_labels(&peek->items[n - 1].label, &item->label) == 0)
+			close_fd(&item->fd);
+		else
+			peek->items[n++] = *item;
+	}
+	peek->n = n;
+}
+
+static struct box_label
+message_label(const struct box_message *message, unsigned i)
+{
+	const struct box_wire_label *wire = &message->labels[i];
+
+	return (struct box_label) { .kind = wire->kind, .id = (uint64_t)wire->id_high << 32 | wire->id_low };
+}
+
+static int
+compare_label(const void *key, const void *element)
+{
+	const struct box_label *label = key;
+	const struct box_item *item = element;
+
+	return compare_labels(label, &item->label);
+}
+
+static bool
+peek_knows_all(const struct box_peek *peek, const struct box_message *message)
+{
+	for (unsigned i = 0; i < message->header.n_labels; i++) {
+		const struct box_label label = message_label(message, i);
+
+		if (!peek->n_known || !bsearch(&label, peek->items, peek->n_known, sizeof(*peek->items), compare_label))
+			return false;
+	}
+	return true;
+}
+
+/* As message_peek(); without its descriptors where each would be a second one of its item. */
+static int
+peek_message(const struct box_peek *peek, int fd, uint64_t *offset, struct box_message *ret_message)
+{
+	struct box_faults faults = { 0 };
+	uint64_t at = *offset;
+	int r;
+
+	if (peek->n_known) {
+		r = message_peek(fd, false, offset, ret_message);
+		ret_message->is_known = r > 0 && message_is_ours(ret_message, &faults) && peek_knows_all(peek, ret_message);
+		if (r <= 0 || ret_message->is_known)
+			return r;
+		*offset = at;
+	}
+	ret_message->is_known = false;
+	return message_peek(fd, true, offset, ret_message);
+}
+
+static int
 peek_reserve(struct box_peek *peek, size_t n)
 {
 	size_t size = peek->size ? peek->size : 1024;
@@ -194,11 +304,8 @@ peek_take_message(struct box_peek *peek, uint64_t n, uint64_t place, struct box_
 	if (peek_reserve(peek, n_items))
 		return -ENOMEM;
 	for (unsigned i = 0; i < n_items; i++) {
-		const struct box_wire_label *wire = &message->labels[i];
-
 		peek->items[peek->n++] = (struct box_item) {
-			.label = { .kind = wire->kind, .id = (uint64_t)wire->id_high << 32 | wire->id_low },
-			.n = n, .place = place + i, .fd = take_fd(&message->fds[i]),
+			.label = message_label(message, i), .n = n, .place = place + i, .fd = take_fd(&message->fds[i]),
 		};
 	}
 	return 0;
@@ -244,13 +351,13 @@ peek_end(struct box_peek *peek, struct box_pair *pair, enum box_side side, int f
 	for (unsigned i = 0; i < MESSAGES_MAX; i++, place += BOX_MESSAGE_FDS) {
 		bool is_ours;
 
-		r = message_peek(fd, &offset, &message);
+		r = peek_message(peek, fd, &offset, &message);
 		if (r <= 0)
 			break;
 		pair->is_used = true;
 		is_ours = message_is_ours(&message, &faults);
 		pair->is_filled |= is_ours && message.header.flags == BOX_WIRE_FILLED;
-		r = is_ours ? peek_take_message(peek, pair->n, place, &message, &faults) : 0;
+		r = is_ours && !message.is_known ? peek_take_message(peek, pair->n, place, &message, &faults) : 0;
 		message_close(&message);
 		if (r)
 			return r;
@@ -326,8 +433,9 @@ peek_entry(struct box *box, struct box_peek *peek, uint64_t n, enum box_side sid
 	return 0;
 }
 
+/* Both its ends, or what there is of it; none of these is ours: 0. */
 static int
-peek_inherited(struct box *box, struct box_peek *peek, struct inherited *inherited)
+peek_pair(struct box *box, struct box_peek *peek, struct inherited *inherited, uint64_t pair_n)
 {
 	for (unsigned i = 0; i < inherited->n; i++) {
 		struct inherited_entry *entry = &inherited->entries[i];
@@ -336,7 +444,7 @@ peek_inherited(struct box *box, struct box_peek *peek, struct inherited *inherit
 		uint64_t n;
 		int r;
 
-		if (entry->fd < 0 || !box_pair_parse_name(entry->name, &n, &side))
+		if (entry->fd < 0 || !box_pair_parse_name(entry->name, &n, &side) || n != pair_n)
 			continue;
 		r = is_end(entry->fd);
 		if (r < 0)
@@ -354,56 +462,36 @@ peek_inherited(struct box *box, struct box_peek *peek, struct inherited *inherit
 	return 0;
 }
 
-/* By kind and id; of one label what was put last comes first. */
+/* The highest number of a pair below that one. 0: there is none. */
+static uint64_t
+pair_number_below(const struct inherited *inherited, uint64_t below)
+{
+	uint64_t highest = 0, n;
+	enum box_side side;
+
+	for (unsigned i = 0; i < inherited->n; i++) {
+		if (inherited->entries[i].fd >= 0 && box_pair_parse_name(inherited->entries[i].name, &n, &side) && n < below)
+			highest = max_u64(highest, n);
+	}
+	return highest;
+}
+
+/*
+ * The newest first. A daemon that was killed before it had removed those that its own makes needless leaves most items more than
+ * once: who takes them over needs hardly more descriptors for that than it would without.
+ */
 static int
-compare_items(const void *a, const void *b)
+peek_inherited(struct box *box, struct box_peek *peek, struct inherited *inherited)
 {
-	const struct box_item *x = a, *y = b;
+	for (uint64_t n = UINT64_MAX; (n = pair_number_below(inherited, n)) != 0;) {
+		int r = peek_pair(box, peek, inherited, n);
 
-	if (x->label.kind != y->label.kind)
-		return x->label.kind < y->label.kind ? -1 : 1;
-	if (x->label.id != y->label.id)
-		return x->label.id < y->label.id ? -1 : 1;
-	if (x->n != y->n)
-		return x->n > y->n ? -1 : 1;
-	return x->place > y->place ? -1 : x->place < y->place;
-}
-
-static void
-peek_close(struct box_peek *peek, size_t from)
-{
-	for (size_t i = from; i < peek->n; i++)
-		close_fd(&peek->items[i].fd);
-}
-
-/* As a filling is that nobody has put into since. */
-static bool
-peek_is_sorted(const struct box_peek *peek)
-{
-	for (size_t i = 1; i < peek->n; i++) {
-		if (compare_items(&peek->items[i - 1], &peek->items[i]) > 0)
-			return false;
+		if (r)
+			return r;
+		peek_sort(peek);
+		peek->n_known = peek->n;
 	}
-	return true;
-}
-
-/* Leaves one item of each label. */
-static void
-peek_sort(struct box_peek *peek)
-{
-	size_t n = 0;
-
-	if (!peek_is_sorted(peek))
-		qsort(peek->items, peek->n, sizeof(*peek->items), compare_items);
-	for (size_t i = 0; i < peek->n; i++) {
-		struct box_item *item = &peek->items[i];
-
-		if (n && peek->items[n - 1].label.kind == item->label.kind && peek->items[n - 1].label.id == item->label.id)
-			close_fd(&item->fd);
-		else
-			peek->items[n++] = *item;
-	}
-	peek->n = n;
+	return 0;
 }
 
 /* With none to spare nothing at all could be served: the last ones, of sessions first, are let go. They stay where they are. */
@@ -453,13 +541,13 @@ box_peek(struct box *box, struct inherited *inherited, box_take_fn take, box_tel
 	if (!box->base)
 		return 0;
 	r = peek_inherited(box, &peek, inherited);
-	if (r == 0) {
-		peek_sort(&peek);
+	if (r == 0)
 		peek_spare(&peek);
-	}
 	box->is_limited = peek.is_limited;
 	box->n_missing = peek.n_missing;
 	box_leave_staying(box);
+	box_pairs_leave_empty(&box->pairs);
+	box_pairs_leave_older(&box->pairs);
 	for (; r == 0 && i < peek.n; i++)
 		r = take(&peek.items[i].label, take_fd(&peek.items[i].fd), arg);
 	peek_close(&peek, i);

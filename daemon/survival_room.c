@@ -13,6 +13,7 @@
 
 #include "base/base.h"
 #include "daemon/attachment.h"
+#include "daemon/box_pair.h"
 #include "daemon/survival.h"
 #include "daemon/survival_past.h"
 #include "daemon/survival_room.h"
@@ -96,6 +97,18 @@ room_to_close(const struct room *room)
 	return n;
 }
 
+/* The pair that is filled next: whoever is killed meanwhile leaves it to the next one besides. */
+static uint64_t
+room_of_box(const struct box *box)
+{
+	const struct box_pair *pair;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(pair, &box->pairs, entry)
+		n += !pair->leaves;
+	return n < 2 ? BOX_SIDE_N : 0;
+}
+
 /* A new one gets the lowest number that is free: ours are below the highest of what was read, or below that. */
 static int
 room_highest_fd(const struct past *past)
@@ -143,7 +156,7 @@ survival_judge_room(const struct survival *survival, char *text, size_t text_siz
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) || (!room.is_limited && !needed))
 		return 0;
-	needed += START_FDS;
+	needed += START_FDS + room_of_box(&survival->box);
 	if (!room.is_limited && (uint64_t)highest + needed < limit.rlim_cur)
 		return 0;
 	used = room_used(highest) - room_to_close(&room);

@@ -367,6 +367,34 @@ START_TEST(what_is_too_much_stays)
 }
 END_TEST
 
+/* Of daemons that were killed before they had removed what was before theirs. */
+START_TEST(what_is_there_often_takes_no_more_descriptors)
+{
+	struct rlimit limit, low;
+	unsigned n = 400;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	low = limit;
+	low.rlim_cur = 2 * n;		/* half of them is the test's own */
+	box_rig_make_many(&rig, 1, n);
+	for (unsigned i = 1; i <= 3; i++) {
+		struct box_pair *pair = make_pair(i);
+
+		for (unsigned k = 0; k < n; k++)
+			put_into(pair, k % 2 ? BOX_A : BOX_B, &rig.items[(k * i) % n]);
+		(void)box_pair_free(pair);
+	}
+	box_rig_inherit(&rig);
+	low.rlim_cur += box_rig_count_fds() - n + 8;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	ck_assert_int_eq(box_rig_peek(&rig), 0);
+	box_rig_expect_all(&rig, false);
+	ck_assert_uint_eq(rig.n_taken, n);
+	ck_assert_uint_eq(rig.n_told, 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -383,6 +411,7 @@ main(void)
 	tcase_add_test(tcase, other_things_by_our_names_are_not_taken);
 	tcase_add_test(tcase, who_takes_may_end_it);
 	tcase_add_test(tcase, what_is_too_much_stays);
+	tcase_add_test(tcase, what_is_there_often_takes_no_more_descriptors);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }

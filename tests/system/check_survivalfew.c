@@ -177,7 +177,38 @@ START_TEST(the_least_that_is_let_pass_loses_nothing)
 	least = expect_refusal(limits[BASE_ARRAY_SIZE(limits) - 1]) - WORK_FDS;
 	ck_assert_uint_eq(expect_refusal(least - 1), least + WORK_FDS);
 	expect_all(launch(least));
-	/* Whoever could have so many can have them again. */
+	end();
+}
+END_TEST
+
+/* It has stored its box, and does not know that it is: what the daemon before it stored is there, too. */
+static void
+end_within_renewal(rlim_t limit)
+{
+	size_t length;
+
+	harness_manager_set_deaf(&manager, true);
+	length = launch(limit);
+	lasting_await_log(&manager, length, "taken over from the segmentd before this one");
+	lasting_await_log(&manager, length, "ready after");
+	ck_assert_int_eq(kill(manager.daemon.pid, SIGKILL), 0);
+	ck_assert_int_eq(harness_daemon_await_exit(&manager.daemon), -SIGKILL);
+	harness_manager_set_deaf(&manager, false);
+	harness_manager_hear(&manager);
+}
+
+/* Also whoever comes after one that was killed while it had stored a box, and not removed the one before. */
+START_TEST(whoever_could_have_so_many_can_have_them_again)
+{
+	rlim_t least;
+
+	begin();
+	least = expect_refusal(limits[BASE_ARRAY_SIZE(limits) - 1]) - WORK_FDS;
+	for (unsigned i = 0; i < 3; i++) {
+		end_within_renewal(least);
+		ck_assert_uint_eq(harness_manager_count(&manager, "box-"), 4);
+	}
+	expect_all(launch(least));
 	(void)harness_manager_end(&manager, SIGKILL);
 	expect_all(launch(least));
 	end();
@@ -219,6 +250,7 @@ main(void)
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S);
 	tcase_add_loop_test(tcase, with_the_figure_that_is_told_nothing_is_lost, 0, (int)BASE_ARRAY_SIZE(limits));
 	tcase_add_test(tcase, the_least_that_is_let_pass_loses_nothing);
+	tcase_add_test(tcase, whoever_could_have_so_many_can_have_them_again);
 	tcase_add_test(tcase, the_hard_limit_is_what_counts);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
