@@ -69,10 +69,7 @@ auditor_on_child_end(evutil_socket_t fd, short what, void *arg)
 static void
 auditor_child_kill_late(struct auditor_child *child)
 {
-	uint64_t left_ns = allotment_look(&child->time);
-	const struct timeval next = timer_delay(left_ns);
-
-	if (!left_ns || evtimer_add(&child->kill_event, &next))
+	if (timer_is_over(&child->kill_event, &child->time))
 		(void)kill(child->pid, SIGKILL);
 }
 

@@ -31,25 +31,12 @@ segment_end_lingering(struct segment *segment)
 		segment_ask_again(segment);
 }
 
-/* Without memory for a timer it ends at once, which is the safe side of keeping it for ever. */
-static void
-segment_linger_for(struct segment *segment, uint64_t ns)
-{
-	const struct timeval delay = timer_delay(ns);
-
-	if (!segment->linger || evtimer_add(segment->linger, &delay))
-		segment_end_lingering(segment);
-}
-
 static void
 segment_on_linger(evutil_socket_t fd, short what, void *arg)
 {
 	struct segment *segment = arg;
-	uint64_t ns = allotment_look(&segment->linger_time);
 
-	if (ns)
-		segment_linger_for(segment, ns);
-	else
+	if (timer_is_over(segment->linger, &segment->linger_time))
 		segment_end_lingering(segment);
 }
 
@@ -64,7 +51,9 @@ segment_linger(struct segment *segment)
 	if (!segment->linger)
 		segment->linger = evtimer_new(segment->host->base, segment_on_linger, segment);
 	allotment_begin(&segment->linger_time, ns, ns / LINGER_STEPS);
-	segment_linger_for(segment, allotment_look(&segment->linger_time));
+	/* Without memory for a timer it ends at once, which is the safe side of keeping it for ever. */
+	if (!segment->linger || !timer_begin_allotted(segment->linger, &segment->linger_time))
+		segment_end_lingering(segment);
 }
 
 /* To who comes without us. Where it cannot be closed, what is due comes all the same, only later perhaps. */

@@ -155,25 +155,12 @@ survival_give_up(struct survival *survival)
 	survival->past = past_free(past);
 }
 
-/* What cannot be told to end begins no more. */
-static void
-survival_await_for(struct survival *survival, uint64_t ns)
-{
-	const struct timeval next = timer_delay(ns);
-
-	if (evtimer_add(&survival->await_event, &next))
-		survival_give_up(survival);
-}
-
 static void
 survival_on_await(evutil_socket_t fd, short what, void *arg)
 {
 	struct survival *survival = arg;
-	uint64_t ns = allotment_look(&survival->await);
 
-	if (ns)
-		survival_await_for(survival, ns);
-	else
+	if (timer_is_over(&survival->await_event, &survival->await))
 		survival_give_up(survival);
 }
 
@@ -201,7 +188,9 @@ survival_set_await(struct survival *survival, uint64_t ms)
 	if (!survival->past || !survival->awaits)
 		return;
 	allotment_begin(&survival->await, ns - min_u64(ns, was_ns), AWAIT_STEP_NS);
-	survival_await_for(survival, allotment_look(&survival->await));
+	/* What cannot be told to end begins no more. */
+	if (!timer_begin_allotted(&survival->await_event, &survival->await))
+		survival_give_up(survival);
 }
 
 uint32_t

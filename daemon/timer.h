@@ -10,6 +10,8 @@
 #include <event2/event.h>
 #include <stdint.h>
 
+#include "base/allotment.h"
+
 static inline void
 timer_add(struct event *event, const struct timeval *delay)
 {
@@ -32,6 +34,25 @@ timer_add_ns(struct event *event, uint64_t ns)
 	const struct timeval delay = timer_delay(ns);
 
 	timer_add(event, &delay);
+}
+
+/* The event comes when what others are given is to be looked at next, also where that is now. Else not: it cannot be waited for. */
+static inline bool
+timer_begin_allotted(struct event *event, struct allotment *time)
+{
+	const struct timeval delay = timer_delay(allotment_look(time));
+
+	return evtimer_add(event, &delay) == 0;
+}
+
+/* For that event: whether it is over, or cannot be waited for. Else the event comes again. */
+static inline bool
+timer_is_over(struct event *event, struct allotment *time)
+{
+	uint64_t left_ns = allotment_look(time);
+	const struct timeval delay = timer_delay(left_ns);
+
+	return !left_ns || evtimer_add(event, &delay);
 }
 
 #endif
