@@ -38,7 +38,7 @@ seconds_asked(void)
 	const char *text = getenv("SOAK_MINUTES");
 	double minutes = text ? strtod(text, NULL) : 0;
 
-	return minutes > 0 ? (uint64_t)(minutes * 60) : harness_is_full() ? 30 : 12;
+	return minutes > 0 ? (uint64_t)(minutes * 60) : harness_is_full() ? 30 : 8;
 }
 
 static bool

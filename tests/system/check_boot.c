@@ -96,7 +96,7 @@ large_bytes(const struct start *start)
 {
 	if (is_file(start->kind) || start->kind == &kinds[KIND_POOL])
 		return 512 * MIB;
-	return harness_is_full() ? 4 * GIB : 2 * GIB;
+	return harness_is_full() ? 4 * GIB : GIB;
 }
 
 static void

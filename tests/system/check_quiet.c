@@ -12,7 +12,7 @@
 #include "tests/harness.h"
 
 #define REST_MS		3000
-#define N_CYCLES	100000		/* in a full check; every day one in five */
+#define N_CYCLES	100000		/* in a full check; every day one in ten */
 #define N_SAMPLES	2000
 #define N_AT_ONCE	1000		/* limits.attachments below */
 #define LARGE_BYTES	(6 * GIB)	/* in a full check */
@@ -79,7 +79,7 @@ START_TEST(cycles_of_attach_and_detach_do_not_make_it_grow)
 	static int fds[N_AT_ONCE];
 	struct harness_usage usage;
 	uint64_t rss_kib, grown_kib;
-	unsigned n = harness_has_sanitizers() ? N_CYCLES / 50 : harness_is_full() ? N_CYCLES : N_CYCLES / 5;
+	unsigned n = harness_has_sanitizers() ? N_CYCLES / 50 : harness_is_full() ? N_CYCLES : N_CYCLES / 10;
 
 	if (n < N_CYCLES)
 		printf("LEFT OUT: there are %u cycles; CHECK_FULL=1 makes %u\n", n, N_CYCLES);
