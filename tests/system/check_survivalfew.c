@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 
 #include "tests/harness_locks.h"
+#include "tests/system/apart.h"
 #include "tests/system/lasting.h"
 #include "tests/system/surviving.h"
 
@@ -45,10 +46,11 @@ hold(struct harness_conn *conn, struct harness_segment *segment)
 	harness_segment_open(conn, "vault", segment);
 }
 
-/* A crowd, and a daemon that was killed. */
+/* A crowd, and a daemon that was killed. What lies in flight counts against the limit, too, of all programs of a uid. */
 static void
 begin(void)
 {
+	apart_enter();
 	harness_manager_start(&manager, NULL, BODY);
 	lasting_arrive(&desk, &manager, "desk");
 	hold(&holder, &held);

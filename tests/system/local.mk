@@ -133,7 +133,7 @@ tests_system_check_survivalbad_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_survivalbad_LDADD = $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_survivalfew
-tests_system_check_survivalfew_SOURCES = tests/system/check_survivalfew.c $(LASTING_SUITE)
+tests_system_check_survivalfew_SOURCES = tests/system/check_survivalfew.c $(LASTING_SUITE) tests/system/apart.h
 tests_system_check_survivalfew_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_survivalfew_LDADD = $(HARNESS_LIBS)
 
@@ -385,7 +385,7 @@ tests_system_check_subscribers_LDADD = $(HARNESS_LIBS)
 SYSTEM_STRANGER = tests/system/stranger.h
 
 check_PROGRAMS += tests/system/check_sysv
-tests_system_check_sysv_SOURCES = tests/system/check_sysv.c $(SYSTEM_STRANGER) $(SYSTEM_SUITE)
+tests_system_check_sysv_SOURCES = tests/system/check_sysv.c $(SYSTEM_STRANGER) $(SYSTEM_SUITE) tests/system/apart.h
 tests_system_check_sysv_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_sysv_LDADD = $(HARNESS_LIBS)
 
