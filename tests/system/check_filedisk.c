@@ -258,7 +258,8 @@ START_TEST(stopped_in_its_making_it_was_never_there)
 	harness_daemon_launch(&filing.daemon);
 	worker = suite_worker_stop(&filing.daemon);
 	ck_assert_int_eq(kill(filing.daemon.pid, SIGTERM), 0);
-	ck_assert_int_eq(kill(worker, SIGCONT), 0);
+	/* Or the daemon has ended it by now. */
+	(void)kill(worker, SIGCONT);
 	ck_assert_int_eq(harness_daemon_await_exit(&filing.daemon), 0);
 	if (!strstr(harness_daemon_log(&filing.daemon), "'s' (40 MiB) is ready")) {
 		ck_assert_uint_eq(count_files(), 0);
