@@ -8,6 +8,7 @@
 
 #include "tests/harness_manager.h"
 #include "tests/system/telling.h"
+#include "tests/system/tracer.h"
 
 #define N_BURIED	40
 
@@ -248,9 +249,13 @@ START_TEST(ready_is_told_to_who_waits_for_it)
 	struct suite_scene scene;
 	pid_t worker;
 
-	harness_daemon_start(&scene.daemon, "workers = 1;",
+	tracer_skip_unless_permitted();
+	harness_daemon_prepare(&scene.daemon, "workers = 1;",
 	    "segments = ( { name = \"slow\"; size = \"64MiB\"; required = false; mlock = false; } );");
-	worker = suite_worker_stop(&scene.daemon);
+	tracer_arm(&scene.daemon);
+	harness_daemon_launch(&scene.daemon);
+	worker = tracer_hold_worker(&scene.daemon);
+	harness_daemon_await_ready(&scene.daemon);
 	harness_open(&conn, scene.daemon.socket);
 	telling_follow(&scene, &events, &conn);
 	ck_assert_int_eq(harness_attach(&conn, "slow", SUITE_READ, NULL, NULL), -EAGAIN);

@@ -12,6 +12,7 @@
 #include "tests/system/suite.h"
 #include "tests/system/surviving.h"
 #include "tests/system/telling.h"
+#include "tests/system/tracer.h"
 #include "tests/system/world.h"
 
 #define SEED	11
@@ -250,19 +251,31 @@ END_TEST
 
 /* Requests */
 
+static pid_t worker;
+
 /* A daemon that provisions "slow", and whose worker stands still. */
 static void
 start_slow(void)
 {
+	tracer_skip_unless_permitted();
 	harness_manager_prepare(&manager, "workers = 1;", SLOW);
+	tracer_arm(&manager.daemon);
 	harness_manager_launch(&manager);
+	worker = tracer_hold_worker(&manager.daemon);
 	harness_manager_await_ready(&manager);
-	(void)suite_worker_stop(&manager.daemon);
 	open_session(&pulse);
 	open_session(&conn);
 }
 
-/* It was stopped in time: what is asked for is not answered yet. */
+static void
+restart_slow(int signal)
+{
+	surviving_restart(&manager, &pulse, signal);
+	/* One that the daemon has not ended goes by itself when it looks. */
+	(void)kill(worker, SIGCONT);
+}
+
+/* What is asked for is not answered yet. */
 static void
 expect_unanswered(struct harness_conn *session)
 {
@@ -278,7 +291,7 @@ START_TEST(a_client_that_waits_is_answered_by_the_next)
 	start_slow();
 	surviving_send(&conn, PROTOCOL_WAIT, &request.header, sizeof(request));
 	expect_unanswered(&conn);
-	surviving_restart(&manager, &pulse, signals[_i]);
+	restart_slow(signals[_i]);
 	ck_assert_int_eq(surviving_hear(&conn, &reply), 0);
 	ck_assert_uint_eq(reply.waited.state, PROTOCOL_READY);
 	surviving_expect_quiet(&conn);
@@ -313,7 +326,7 @@ START_TEST(a_client_that_attaches_what_is_being_made_gets_it)
 	actor_start_idle(&actor, manager.daemon.socket);
 	actor_tell(&actor, "attach slow %u", 2);
 	await_refusal(&actor);
-	surviving_restart(&manager, &pulse, signals[_i]);
+	restart_slow(signals[_i]);
 	ck_assert_int_eq(actor_hear(&actor), 0);
 	ck_assert_int_eq(harness_find(&conn, "slow", &row), 0);
 	ck_assert_uint_eq(row.writers, 1);
@@ -334,7 +347,7 @@ START_TEST(what_is_being_created_is_created_once)
 	start_slow();
 	suite_send_create(&conn, "t-1", 32 << 20);
 	expect_unanswered(&conn);
-	surviving_restart(&manager, &pulse, signals[_i]);
+	restart_slow(signals[_i]);
 	ck_assert_int_eq(surviving_hear(&conn, &reply), 0);
 	attached = reply.attached;
 	ck_assert_uint_eq(reply.n_fds, 1);

@@ -12,9 +12,11 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "tests/system/suite.h"
 #include "tests/system/tracer.h"
 
 #define OPTIONS		(PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD)
+#define OPTIONS_FAMILY	(PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC)
 #define SYSCALL_STOP	(SIGTRAP | 0x80)
 #define ASK_MS		1
 
@@ -266,6 +268,45 @@ tracer_let_go(struct tracer *tracer, int signal)
 	}
 	harness_assert(ptrace(PTRACE_DETACH, tracer->pid, NULL, signal) == 0, "ptrace: %s", strerror(errno));
 	tracer->is_running = false;
+}
+
+/* The next stop of the daemon, or of a child that it has made. */
+static pid_t
+await_family(int *ret_status)
+{
+	uint64_t deadline_ns = harness_clock_ns() + HARNESS_TIMEOUT_MS * NS_PER_MS;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, ret_status, __WALL | WNOHANG)) == 0) {
+		harness_assert(harness_clock_ns() < deadline_ns, "the daemon starts no worker");
+		(void)poll(NULL, 0, ASK_MS);
+	}
+	harness_assert(pid > 0 && WIFSTOPPED(*ret_status), "%d ended with %#x, and there was no worker", (int)pid,
+	    (unsigned)*ret_status);
+	return pid;
+}
+
+pid_t
+tracer_hold_worker(struct harness_daemon *daemon)
+{
+	struct tracer tracer = { .pid = daemon->pid, .is_running = true };
+	pid_t pid = daemon->pid;
+	int status, signal = 0;
+
+	daemon->before_exec_arg = NULL;
+	harness_assert(waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status), "the daemon did not stop at its exec, but ended "
+	    "with %#x", (unsigned)status);
+	harness_assert(ptrace(PTRACE_SETOPTIONS, pid, NULL, OPTIONS_FAMILY) == 0, "ptrace: %s", strerror(errno));
+	do {
+		harness_assert(ptrace(PTRACE_CONT, pid, NULL, signal) == 0, "ptrace: %s", strerror(errno));
+		pid = await_family(&status);
+		/* A child begins with a stop of ours. */
+		signal = status >> 16 || WSTOPSIG(status) == SIGSTOP ? 0 : WSTOPSIG(status);
+	} while (pid == daemon->pid || status >> 16 != PTRACE_EVENT_EXEC);
+	harness_assert(suite_is_worker(pid), "the daemon's first child is no worker");
+	harness_assert(kill(pid, SIGSTOP) == 0 && ptrace(PTRACE_DETACH, pid, NULL, 0) == 0, "ptrace: %s", strerror(errno));
+	tracer_let_go(&tracer, 0);
+	return pid;
 }
 
 const char *

@@ -58,6 +58,12 @@ bool tracer_run(struct tracer *tracer, size_t at, int fd, bool (*is_over)(void *
 /* It is not traced any more, and runs on with that signal as the next thing it meets; 0: with none. */
 void tracer_let_go(struct tracer *tracer, int signal);
 
+/*
+ * Of a daemon that was armed and launched, and has one worker: it goes on, and its first child, which is that worker, stands still
+ * before its first instruction. Whatever it was to do is not done before it gets SIGCONT; the daemon kills it after 10 seconds.
+ */
+pid_t tracer_hold_worker(struct harness_daemon *daemon);
+
 /* What it stands at, or was killed at: "after linkat", or the number of a system call. Valid until the next call. */
 const char *tracer_describe(const struct tracer_stop *stop);
 
