@@ -151,6 +151,17 @@ begin(struct harness_child *holder, const char *body)
 	begin_with(holder, hold, NULL, body);
 }
 
+/* It is there: who looks for what is not there waits for the directory, and for good once that is held. */
+static void
+await_ready(const char *name)
+{
+	struct harness_conn conn;
+
+	harness_open(&conn, daemon_.socket);
+	suite_ready(&conn, name);
+	harness_close(&conn);
+}
+
 /* For a second, in which whoever waited for the directory would not. */
 static void
 expect_served(void)
@@ -371,6 +382,7 @@ START_TEST(who_waits_for_a_killed_daemon_is_waited_for)
 	struct harness_conn conn;
 
 	begin(&holder, DESK_AND(POSIX("book")));
+	await_ready("book");
 	take_lock(&holder);
 	(void)reloading_hangup(&daemon_, NULL, DESK_AND(POSIX("book") ", " POSIX("late")));
 	await_waiting_worker();
@@ -397,6 +409,7 @@ START_TEST(who_waits_for_a_killed_daemon_leaves_nothing)
 	char names[256];
 
 	begin(&holder, DESK_AND(POSIX("book")));
+	await_ready("book");
 	take_lock(&holder);
 	(void)reloading_hangup(&daemon_, NULL, DESK_AND(POSIX("book") ", " POSIX("late")));
 	await_waiting_worker();
