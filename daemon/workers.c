@@ -407,17 +407,18 @@ workers_on_dispatch(evutil_socket_t fd, short what, void *arg)
 	workers_dispatch(arg);
 }
 
-/* Ends workers without a job. */
+/* Ends workers without a job. Where there was one since the last look the next is likely soon, and would wait for another worker. */
 static void
 workers_on_idle(evutil_socket_t fd, short what, void *arg)
 {
 	static const struct timeval idle = { .tv_sec = IDLE_SECONDS };
 	struct workers *workers = arg;
 	struct worker *worker;
-	bool is_busy = false;
+	bool is_busy = workers->n_jobs != workers->idle_n_jobs;
 
 	LIST_FOREACH(worker, &workers->list, entry)
 		is_busy = is_busy || worker->job;
+	workers->idle_n_jobs = workers->n_jobs;
 	if (is_busy) {
 		timer_add(&workers->idle_event, &idle);
 		return;

@@ -62,6 +62,7 @@ struct workers {
 	struct rounds waiting;		/* of jobs that can; one of them after each of the former that is a user's doing */
 	bool owes_waiting;
 	struct event idle_event;	/* ends idle workers, once */
+	uint64_t idle_n_jobs;		/* n_jobs when that looked last */
 	struct event dispatch_event;
 	struct event calm_event;	/* tells that fewer are lost */
 	unsigned n_hindered;		/* tries, one after the other, in which the kernel let nothing be sent */

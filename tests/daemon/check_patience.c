@@ -336,6 +336,43 @@ START_TEST(starved_worker_is_not_stuck)
 }
 END_TEST
 
+static void
+look_for_idle(struct event_base *base, struct workers *workers)
+{
+	event_active(&workers->idle_event, EV_TIMEOUT, 0);
+	ck_assert_int_eq(event_base_loop(base, EVLOOP_NONBLOCK), 0);
+}
+
+/* Whenever it is that idle ones are looked for: between two jobs that follow each other the worker stays. */
+START_TEST(who_has_just_worked_is_not_idle)
+{
+	struct event_base *base = event_base_new();
+	struct workers workers;
+	struct errand errand;
+	pid_t worker = 0;
+	int fd = memfd_create("busy", MFD_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, 4096), 0);
+	workers_init(&workers, base, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		run(base, &workers, &errand, fd, 4096, 0);
+		ck_assert(errand.has_result);
+		if (i)
+			ck_assert_int_eq(only_child(), worker);
+		worker = only_child();
+		look_for_idle(base, &workers);
+	}
+	/* And then it goes. */
+	look_for_idle(base, &workers);
+	while (workers.n)
+		ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
+	(void)close(fd);
+	workers_deinit(&workers);
+	event_base_free(base);
+}
+END_TEST
+
 START_TEST(stopped_worker_is_stuck)
 {
 	struct event_base *base = event_base_new();
@@ -382,6 +419,7 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, short_cpus_are_seen);
 	tcase_add_test(tcase, who_spins_is_found);
 	tcase_add_test(tcase, starved_worker_is_not_stuck);
+	tcase_add_test(tcase, who_has_just_worked_is_not_idle);
 	tcase_add_test(tcase, stopped_worker_is_stuck);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
