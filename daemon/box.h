@@ -88,7 +88,7 @@ int box_init(struct box *box, struct event_base *base, box_fill_fn fill, void *a
  * Takes the pairs out of what was handed down, and gives a copy of each of their items to take(), by kind and id; of a label
  * that is there more than once the item that was put last. What cannot be read is told: a pair of a newer segmentd, or with
  * more than this process may have open, stays in the store for the next daemon. 0, or what take() or memory, also the kernel's,
- * ended it with.
+ * ended it with; or -EACCES, -EPERM: somebody forbids reading.
  */
 int box_peek(struct box *box, struct inherited *inherited, box_take_fn take, box_tell_fn tell, void *arg);
 

@@ -243,12 +243,18 @@ compare_label(const void *key, const void *element)
 }
 
 static bool
+peek_knows(const struct box_peek *peek, const struct box_label *label)
+{
+	return peek->n_known && bsearch(label, peek->items, peek->n_known, sizeof(*peek->items), compare_label);
+}
+
+static bool
 peek_knows_all(const struct box_peek *peek, const struct box_message *message)
 {
 	for (unsigned i = 0; i < message->header.n_labels; i++) {
 		const struct box_label label = message_label(message, i);
 
-		if (!peek->n_known || !bsearch(&label, peek->items, peek->n_known, sizeof(*peek->items), compare_label))
+		if (!peek_knows(peek, &label))
 			return false;
 	}
 	return true;
@@ -291,22 +297,30 @@ peek_reserve(struct box_peek *peek, size_t n)
 	return 0;
 }
 
-/* Takes its descriptors, which are in the order of its labels: those that did not come are the last. */
+/*
+ * Takes its descriptors, which are in the order of its labels: those that did not come are the last. What newer pairs have is left to
+ * message_close(), at once: beside something that has ended since there may be all that lives.
+ */
 static int
 peek_take_message(struct box_peek *peek, uint64_t n, uint64_t place, struct box_message *message, struct box_faults *faults)
 {
 	unsigned n_labels = message->header.n_labels, n_items = (unsigned)min_u64(n_labels, message->n_fds);
 
-	if (message->is_cut)
-		faults->n_missing += n_labels - n_items;
-	else if (n_labels != message->n_fds)
+	if (!message->is_cut && n_labels != message->n_fds)
 		faults->n_uneven++;
 	if (peek_reserve(peek, n_items))
 		return -ENOMEM;
-	for (unsigned i = 0; i < n_items; i++) {
-		peek->items[peek->n++] = (struct box_item) {
-			.label = message_label(message, i), .n = n, .place = place + i, .fd = take_fd(&message->fds[i]),
-		};
+	for (unsigned i = 0; i < n_labels; i++) {
+		const struct box_label label = message_label(message, i);
+
+		if (peek_knows(peek, &label))
+			continue;
+		if (i < n_items)
+			peek->items[peek->n++] = (struct box_item) {
+				.label = label, .n = n, .place = place + i, .fd = take_fd(&message->fds[i]),
+			};
+		else if (message->is_cut)
+			faults->n_missing++;
 	}
 	return 0;
 }
@@ -337,6 +351,12 @@ peek_tell_faults(struct box_peek *peek, const char *name, const struct box_fault
 		    "its log; they stay in the service manager's store", name, faults->n_missing);
 }
 
+static bool
+peek_is_forbidden(int r)
+{
+	return r == -EACCES || r == -EPERM;
+}
+
 /* Reads one queue into what is known of the pair. 0 or a negative errno. */
 static int
 peek_end(struct box_peek *peek, struct box_pair *pair, enum box_side side, int fd)
@@ -362,11 +382,14 @@ peek_end(struct box_peek *peek, struct box_pair *pair, enum box_side side, int f
 		if (r)
 			return r;
 	}
-	/* What the kernel has no room for now the next start may find. */
+	/* What the kernel has no room for now, or lets nobody read, the next start may find; what is not read goes from the store. */
 	if (r == -ENOMEM || r == -ENOBUFS || r == -EINTR)
 		return r;
 	if (r < 0)
-		peek_tell(peek, "'%s' cannot be read: %s", name, strerror(-r));
+		peek_tell(peek, "'%s' cannot be read: %s%s", name, strerror(-r), peek_is_forbidden(r) ? "; a security module or a "
+		    "filter of system calls may forbid it" : "");
+	if (peek_is_forbidden(r))
+		return r;
 	if (faults.n_missing && !fds_are_left(fd))
 		peek->is_limited = true;
 	peek->n_missing += faults.n_missing;

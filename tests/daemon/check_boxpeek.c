@@ -10,8 +10,11 @@
 #include <inttypes.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "tests/daemon/box_rig.h"
+#include "tests/system/lacking.h"
 
 static struct box_rig rig;
 
@@ -395,6 +398,71 @@ START_TEST(what_is_there_often_takes_no_more_descriptors)
 }
 END_TEST
 
+/* Of each message of the older pair one item has ended since: what comes with it is there already. */
+START_TEST(what_has_ended_since_brings_nothing_else_twice)
+{
+	struct rlimit limit, low;
+	unsigned n = BOX_MESSAGE_FDS, n_dead = 6;
+	struct box_label labels[BOX_MESSAGE_FDS];
+	struct box_pair *old, *young;
+	int fds[BOX_MESSAGE_FDS];
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	box_rig_make_many(&rig, 1, n + n_dead);
+	old = make_pair(1);
+	young = make_pair(2);
+	for (unsigned i = 0; i <= n_dead; i++) {
+		for (unsigned k = 0; k < n; k++) {
+			const struct box_rig_item *item = &rig.items[k == 0 && i < n_dead ? n + i : k];
+
+			labels[k] = item->label;
+			fds[k] = item->fd;
+		}
+		ck_assert_int_eq(box_pair_send(i < n_dead ? old : young, BOX_A, labels, fds, n), 0);
+	}
+	(void)box_pair_free(old);
+	(void)box_pair_free(young);
+	for (unsigned i = 0; i < n_dead; i++)
+		rig.items[n + i].lives = false;
+	box_rig_inherit(&rig);
+	low = limit;
+	low.rlim_cur = box_rig_count_fds() + 2 * n + n_dead + 8;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	ck_assert_int_eq(box_rig_peek(&rig), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	box_rig_expect_all(&rig, true);
+	ck_assert_uint_eq(rig.n_taken, n + n_dead);
+	ck_assert_uint_eq(rig.n_told, 0);
+}
+END_TEST
+
+/* A profile or a filter that is too narrow: nothing is taken over, and nothing is gone once it is mended. */
+START_TEST(what_nobody_may_read_ends_the_start)
+{
+	struct lacking peeking = { SYS_setsockopt, 2, SO_PEEK_OFF, false, EACCES };
+	struct box_pair *pair = make_pair(1);
+	int status;
+	pid_t pid;
+
+	box_rig_make_many(&rig, 1, 3);
+	for (unsigned i = 0; i < 3; i++)
+		put_into(pair, BOX_A, &rig.items[i]);
+	(void)box_pair_free(pair);
+	box_rig_inherit(&rig);
+	pid = harness_fork();
+	if (pid == 0) {
+		lacking_deny(&peeking);
+		harness_assert(box_rig_peek(&rig) == -EACCES && rig.n_taken == 0, "%ju were read", (uintmax_t)rig.n_taken);
+		box_rig_expect_told(&rig, "'box-1-a' cannot be read: Permission denied; a security module or a filter");
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(box_rig_peek(&rig), 0);
+	box_rig_expect_all(&rig, false);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -412,6 +480,8 @@ main(void)
 	tcase_add_test(tcase, who_takes_may_end_it);
 	tcase_add_test(tcase, what_is_too_much_stays);
 	tcase_add_test(tcase, what_is_there_often_takes_no_more_descriptors);
+	tcase_add_test(tcase, what_has_ended_since_brings_nothing_else_twice);
+	tcase_add_test(tcase, what_nobody_may_read_ends_the_start);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
 }

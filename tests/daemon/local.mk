@@ -32,7 +32,7 @@ tests_daemon_check_boxkills_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_boxkills_LDADD = $(HARNESS_LIBS) $(DAEMON_TEST_LIBS)
 
 check_PROGRAMS += tests/daemon/check_boxpeek
-tests_daemon_check_boxpeek_SOURCES = tests/daemon/check_boxpeek.c $(BOX_RIG)
+tests_daemon_check_boxpeek_SOURCES = tests/daemon/check_boxpeek.c tests/system/lacking.c tests/system/lacking.h $(BOX_RIG)
 tests_daemon_check_boxpeek_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_boxpeek_LDADD = $(HARNESS_LIBS) $(DAEMON_TEST_LIBS)
 
