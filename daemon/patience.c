@@ -41,7 +41,8 @@ patience_judge(struct patience *patience, const struct patience_sight *sight)
 {
 	bool has_moved = sight->cpu_ns > patience->cpu_ns;
 
-	patience->clock_ns += min_u64(sight->now_ns - patience->looked_ns, patience->next_ns);
+	/* Also of a look that was to come soon, for the CPU time: or each by a loop that is busy, and late for it, would lengthen the limit. */
+	patience->clock_ns += min_u64(sight->now_ns - patience->looked_ns, max_u64(patience->next_ns, patience->limit_ns / LOOKS));
 	if (has_moved)
 		patience->cpu_ns = sight->cpu_ns;
 	if (has_moved || sight->is_runnable)

@@ -106,6 +106,22 @@ START_TEST(what_is_seen_is_judged)
 }
 END_TEST
 
+/* Who had nearly all of its CPU time is looked at often: each look by a loop that is busy is late, and the limit is what it was. */
+START_TEST(a_busy_loop_prolongs_nothing)
+{
+	const struct patience_sight begun = { .now_ns = START };
+	struct patience_sight sight = { .now_ns = START + LIMIT, .cpu_ns = LIMIT - NS_PER_MS };
+	const uint64_t late_ns = 50 * NS_PER_MS;
+	struct patience patience;
+	uint64_t again_ns;
+
+	(void)patience_start(&patience, LIMIT, &begun);
+	while ((again_ns = patience_judge(&patience, &sight)))
+		sight.now_ns += again_ns + late_ns;
+	ck_assert_uint_le(sight.now_ns - START, 2 * LIMIT + late_ns + LIMIT / 4);
+}
+END_TEST
+
 START_TEST(without_a_cpu_clock_its_time_is_the_walls)
 {
 	const struct patience_sight begun = { .now_ns = START }, before = { .now_ns = START + LIMIT - 1 },
@@ -413,6 +429,7 @@ main(int argc, char **argv)
 	tcase = tcase_create("patience");
 	tcase_set_timeout(tcase, 120);
 	tcase_add_loop_test(tcase, what_is_seen_is_judged, 0, BASE_ARRAY_SIZE(rows));
+	tcase_add_test(tcase, a_busy_loop_prolongs_nothing);
 	tcase_add_test(tcase, without_a_cpu_clock_its_time_is_the_walls);
 	tcase_add_test(tcase, processes_are_seen_as_they_are);
 	tcase_add_test(tcase, who_waits_in_the_kernel_is_seen);
