@@ -363,11 +363,10 @@ static void
 auditor_on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct auditor *auditor = arg;
-	uint64_t left_ns = allotment_look(&auditor->time);
 
-	if (left_ns)
-		timer_add_ns(&auditor->timer, left_ns);
-	else if (auditor->current)
+	if (!timer_is_over(&auditor->timer, &auditor->time))
+		return;
+	if (auditor->current)
 		auditor_fail(auditor, -ETIME, true);
 	else if (TAILQ_EMPTY(&auditor->queue))
 		auditor_disconnect(auditor, false);

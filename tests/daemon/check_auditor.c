@@ -464,6 +464,55 @@ START_TEST(standstill_is_no_silence)
 }
 END_TEST
 
+static void
+on_far(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+}
+
+static void *
+realloc_nothing(void *memory, size_t size)
+{
+	(void)memory;
+	(void)size;
+	return NULL;
+}
+
+/* Nor does the loop turn on the spot until the limit is over: what had room among the timers lost it to others, and there is no more. */
+START_TEST(without_memory_for_a_timer_nobody_waits)
+{
+	const struct timeval far = { .tv_sec = FAR_MS };
+	struct event timers[64];
+	struct asked *asked;
+	uint64_t begun_ns;
+	unsigned n = 0;
+
+	auditor.limit_ms = 3000;
+	play("silent");
+	asked = ask(3, false);
+	while (!auditor.current)
+		ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
+	ck_assert_int_eq(evtimer_del(&auditor.timer), 0);
+	event_set_mem_functions(malloc, realloc_nothing, free);
+	do
+		ck_assert_int_eq(evtimer_assign(&timers[n], base, on_far, NULL), 0);
+	while (evtimer_add(&timers[n], &far) == 0 && ++n < BASE_ARRAY_SIZE(timers));
+	ck_assert_uint_lt(n, BASE_ARRAY_SIZE(timers));
+	event_active(&auditor.timer, EV_TIMEOUT, 1);
+	begun_ns = clock_monotonic_ns();
+	expect(asked, -ETIME, "in time");
+	ck_assert_uint_lt(clock_monotonic_ns() - begun_ns, 2 * NS_PER_SEC);
+	event_set_mem_functions(malloc, realloc, free);
+	while (n--)
+		ck_assert_int_eq(evtimer_del(&timers[n]), 0);
+	auditor.limit_ms = FAR_MS;
+	play("good");
+	expect_served();
+}
+END_TEST
+
 /* As long as rows come they are taken, but not for longer than the limit. */
 START_TEST(endless_rows_end_at_the_limit)
 {
@@ -685,6 +734,7 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, answer_that_nobody_asked_for_is_none);
 	tcase_add_test(tcase, silence_ends_at_the_limit);
 	tcase_add_test(tcase, standstill_is_no_silence);
+	tcase_add_test(tcase, without_memory_for_a_timer_nobody_waits);
 	tcase_add_test(tcase, endless_rows_end_at_the_limit);
 	tcase_add_test(tcase, death_fails_its_question_and_no_other);
 	tcase_add_test(tcase, who_ended_while_nobody_asked_is_started_again);
