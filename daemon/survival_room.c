@@ -20,6 +20,7 @@
 #include "host/file.h"
 
 #define START_FDS	4		/* that a start has open besides, for a moment or for good */
+#define CHANGE_FDS	2		/* of a change of who may open an object, which waits for a worker (backend/posix_change.c) */
 #define WORK_FDS	96		/* what a daemon does well with besides: its workers, the box's next pair, new clients */
 
 /* is_limited: what did not come has to be reckoned by the rows alone. */
@@ -41,6 +42,13 @@ room_is_restored(const struct room *room, const struct past_segment *segment)
 	    room_has(room, BOX_SEGMENT_DATA, segment->row.generation);
 }
 
+/* Who may open an object by name is said anew, which whoever has it keeps from being done at once. */
+static bool
+room_is_changed_late(const struct room *room, const struct past_segment *segment)
+{
+	return backend_has(segment->definition->backend, BACKEND_LINKED) && past_first_attachment(room->past, segment->row.generation);
+}
+
 /* What readers get of its control memory; of a file, its path. */
 static uint64_t
 room_of_segments(const struct room *room)
@@ -51,7 +59,8 @@ room_of_segments(const struct room *room)
 		const struct past_segment *segment = &room->past->segments[i];
 
 		if (room_is_restored(room, segment))
-			n += (segment->row.control_bytes != 0) + backend_has(segment->definition->backend, BACKEND_DURABLE);
+			n += (segment->row.control_bytes != 0) + backend_has(segment->definition->backend, BACKEND_DURABLE) +
+			    (room_is_changed_late(room, segment) ? CHANGE_FDS : 0);
 	}
 	return n;
 }
@@ -154,7 +163,8 @@ survival_judge_room(const struct survival *survival, char *text, size_t text_siz
 	int highest = room_highest_fd(room.past);
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) || (!room.is_limited && !needed))
+	/* Also where nothing is needed for what was there: without a descriptor to say so with a daemon is never ready. */
+	if (getrlimit(RLIMIT_NOFILE, &limit) || (!room.is_limited && !room.past->n_segments && !room.past->n_sessions))
 		return 0;
 	needed += START_FDS + room_of_box(&survival->box);
 	if (!room.is_limited && (uint64_t)highest + needed < limit.rlim_cur)

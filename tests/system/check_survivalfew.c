@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -20,6 +21,7 @@
 #define N_CONNS		100
 #define N_DETACHED	20		/* who have the vault mapped, and no connection any more */
 #define N_GUESTS	2
+#define N_OBJECTS	16
 #define WORK_FDS	96		/* that the figure has more than the least */
 
 static struct harness_manager manager;
@@ -92,6 +94,8 @@ expect_refusal(rlim_t limit)
 	char text[64];
 
 	harness_assert(harness_daemon_await_exit(&manager.daemon) == 1, "with %ju descriptors it starts", (uintmax_t)limit);
+	/* Of its queue there is only so much. */
+	harness_manager_hear(&manager);
 	log = lasting_log(&manager, length);
 	(void)snprintf(text, sizeof(text), "may have no more than %ju descriptors open", (uintmax_t)limit);
 	reloading_expect(log, text);
@@ -217,6 +221,102 @@ START_TEST(whoever_could_have_so_many_can_have_them_again)
 }
 END_TEST
 
+/* Segments that nobody is connected to; and what costs more the more of them are had. */
+static const struct kind {
+	bool is_posix;
+	unsigned n_guests;
+} kinds[] = {
+	{ false, 0 },
+	{ true, N_OBJECTS },
+};
+
+static void
+configure(const struct kind *kind)
+{
+	char body[N_OBJECTS * 256] = "segments = ( ";
+	size_t n = strlen(body);
+
+	for (unsigned i = 0; i < N_OBJECTS; i++) {
+		char keys[128] = "prefault = false;";
+
+		if (kind->is_posix)
+			(void)snprintf(keys, sizeof(keys), "backend = \"posix\"; object = \"/segmentd-few-%ld-%u\";", (long)getpid(), i);
+		n += (size_t)snprintf(body + n, sizeof(body) - n, "%s{ name = \"s%u\"; size = \"64KiB\"; page_size = \"base\"; mlock = false; %s }",
+		    i ? ", " : "", i, keys);
+	}
+	(void)snprintf(body + n, sizeof(body) - n, " );\n");
+	harness_daemon_configure(&manager.daemon, "memory_reserve = \"0\";", body);
+}
+
+static unsigned
+count_fds(void)
+{
+	struct harness_usage usage;
+
+	harness_usage_read(manager.daemon.pid, &usage);
+	return (unsigned)usage.fds;
+}
+
+/* It is ready; or it has ended, and told how many are enough. */
+static bool
+is_let_in(size_t length)
+{
+	struct pollfd fds[] = { { .fd = manager.news_fd, .events = POLLIN }, { .fd = manager.daemon.pidfd, .events = POLLIN } };
+
+	harness_assert(harness_poll(fds, 2, HARNESS_TIMEOUT_MS) > 0, "with %ju descriptors it is neither ready nor ends: %s",
+	    (uintmax_t)nofile, lasting_log(&manager, length));
+	if (fds[0].revents) {
+		harness_manager_await_ready(&manager);
+		return true;
+	}
+	ck_assert_int_eq(harness_daemon_await_exit(&manager.daemon), 1);
+	reloading_expect(lasting_log(&manager, length), "raise LimitNOFILE= of the service to ");
+	return false;
+}
+
+START_TEST(who_is_not_told_a_figure_has_enough)
+{
+	const struct kind *kind = &kinds[_i];
+	struct lasting_guest guests[N_OBJECTS];
+	rlim_t limit, least;
+	size_t length;
+
+	harness_manager_prepare(&manager, NULL, "");
+	configure(kind);
+	harness_manager_launch(&manager);
+	harness_manager_await_ready(&manager);
+	for (unsigned i = 0; i < kind->n_guests; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "s%u", i);
+		lasting_arrive(&guests[i], &manager, name);
+	}
+	least = count_fds() - N_OBJECTS / 2;
+	(void)harness_manager_end(&manager, SIGKILL);
+	for (limit = least;; limit++) {
+		length = launch(limit);
+		if (is_let_in(length))
+			break;
+		harness_manager_hear(&manager);
+	}
+	ck_assert_uint_gt(limit, least);
+	reloading_expect(lasting_log(&manager, length), "taken over from the segmentd before this one: 16 of 16 segments");
+	harness_note("of %u segments%s the least is %ju", N_OBJECTS, kind->n_guests ? " that are had" : "", (uintmax_t)limit);
+	/* Work needs more, and the next one may have that. */
+	(void)harness_manager_end(&manager, SIGKILL);
+	manager.daemon.before_exec = NULL;
+	length = lasting_log_length(&manager);
+	harness_manager_launch(&manager);
+	harness_manager_await_ready(&manager);
+	reloading_expect(lasting_log(&manager, length), "taken over from the segmentd before this one: 16 of 16 segments");
+	for (unsigned i = 0; i < kind->n_guests; i++)
+		lasting_expect_same(&guests[i]);
+	for (unsigned i = 0; i < kind->n_guests; i++)
+		lasting_leave(&guests[i]);
+	harness_manager_stop(&manager);
+}
+END_TEST
+
 /* Its soft limit it raises itself, as far as it may. */
 static void
 lower_soft(void *arg)
@@ -253,6 +353,7 @@ main(void)
 	tcase_add_loop_test(tcase, with_the_figure_that_is_told_nothing_is_lost, 0, (int)BASE_ARRAY_SIZE(limits));
 	tcase_add_test(tcase, the_least_that_is_let_pass_loses_nothing);
 	tcase_add_test(tcase, whoever_could_have_so_many_can_have_them_again);
+	tcase_add_loop_test(tcase, who_is_not_told_a_figure_has_enough, 0, (int)BASE_ARRAY_SIZE(kinds));
 	tcase_add_test(tcase, the_hard_limit_is_what_counts);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
