@@ -80,7 +80,8 @@ static const struct keys_row rows[] = {
 	  .reload = KEYS_LIVE, .fallback = "\"3s\"",
 	  .help = "How long a start awaits from clients, at their next call, memory without a name that they have from a daemon which was "
 	      "killed, where no service manager has it. Its segments are declared so long, and who wants to attach waits; \"0s\": "
-	      "they are made anew at once. Where the daemon or the whole machine stood still, a quarter of a second of that counts at most." },
+	      "they are made anew at once. Where the daemon or the whole machine stood still, a quarter of a second of that counts at most, "
+	      "or a twelfth of the whole." },
 	{ KEYS_DAEMON, "workers", KEYS_TYPE_UINT, AT(conf_daemon, workers), .max = 256,
 	  .reload = KEYS_LIVE, .fallback = "0",
 	  .help = "Worker processes that provision memory at once; 0: one a CPU." },

@@ -22,6 +22,7 @@
 #include "host/process.h"
 
 #define AWAIT_STEP_NS	(NS_PER_SEC / 4)
+#define AWAIT_STEPS	12		/* no more, where it is so long: the daemon may be idle meanwhile */
 
 static bool
 await_process_lives(const struct ledger_attachment *row)
@@ -187,7 +188,7 @@ survival_set_await(struct survival *survival, uint64_t ms)
 	survival->await_ms = ms;
 	if (!survival->past || !survival->awaits)
 		return;
-	allotment_begin(&survival->await, ns - min_u64(ns, was_ns), AWAIT_STEP_NS);
+	allotment_begin(&survival->await, ns - min_u64(ns, was_ns), max_u64(AWAIT_STEP_NS, ns / AWAIT_STEPS));
 	/* What cannot be told to end begins no more. */
 	if (!timer_begin_allotted(&survival->await_event, &survival->await))
 		survival_give_up(survival);

@@ -72,6 +72,44 @@ START_TEST(at_rest_it_does_not_wake)
 }
 END_TEST
 
+/* Memory that a client has from a daemon which was killed, for an hour, and a segment that lingers for as long. */
+START_TEST(awaiting_it_does_not_wake)
+{
+	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
+	struct harness_conn conn = HARNESS_CONN_NULL;
+	struct protocol_attached attached;
+	struct protocol_segment row;
+	uint64_t before;
+	int fd, lingering;
+
+	harness_daemon_start(&daemon, "await_returns = \"1h\";", "segments = ({ name = \"small\"; size = \"64KiB\"; required = false; });"
+	    "templates = ({ name = \"t-\"; max_size = \"64KiB\"; linger = \"1h\"; });");
+	harness_open(&conn, daemon.socket);
+	ck_assert_int_eq(harness_wait(&conn, "small"), PROTOCOL_READY);
+	ck_assert_int_eq(harness_attach(&conn, "small", PROTOCOL_ACCESS_READ, &attached, &fd), 0);
+	harness_daemon_kill(&daemon);
+	harness_close(&conn);
+	harness_daemon_launch(&daemon);
+	harness_daemon_await_ready(&daemon);
+	harness_open(&conn, daemon.socket);
+	ck_assert_int_eq(harness_create(&conn, "t-a", 4096, &attached, &lingering), 0);
+	close_fd(&lingering);
+	ck_assert_int_eq(harness_detach(&conn, &attached), 0);
+	harness_await_counts(&conn, "t-a", 0, 0);
+	/* As above. */
+	let_rest(&daemon, 4000);
+	before = switches(daemon.pid);
+	let_rest(&daemon, REST_MS * (int)harness_scale());
+	ck_assert_uint_eq(switches(daemon.pid) - before, 0);
+	ck_assert_int_eq(harness_find(&conn, "small", &row), 0);
+	ck_assert_int_eq(row.state, PROTOCOL_DECLARED);
+	ck_assert_int_eq(harness_find(&conn, "t-a", &row), 0);
+	close_fd(&fd);
+	harness_close(&conn);
+	harness_daemon_stop(&daemon);
+}
+END_TEST
+
 START_TEST(cycles_of_attach_and_detach_do_not_make_it_grow)
 {
 	struct harness_daemon daemon = HARNESS_DAEMON_NULL;
@@ -230,6 +268,7 @@ main(void)
 
 	tcase_set_timeout(tcase, HARNESS_TEST_TIMEOUT_S * (double)harness_scale());
 	tcase_add_test(tcase, at_rest_it_does_not_wake);
+	tcase_add_test(tcase, awaiting_it_does_not_wake);
 	tcase_add_test(tcase, cycles_of_attach_and_detach_do_not_make_it_grow);
 	tcase_add_test(tcase, a_large_segment_holds_up_nobody);
 	suite_add_tcase(suite, tcase);
