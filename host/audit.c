@@ -296,7 +296,7 @@ audit_is_sound(const void *message, size_t size, const struct audit_question *qu
 		return false;
 	memcpy(&answer, message, sizeof(answer));
 	if (answer.version != AUDIT_VERSION || answer.kind != question->kind || answer.serial != question->serial ||
-	    answer.flags & ~(AUDIT_MORE | AUDIT_INCOMPLETE) || answer.result > 0 || !text_ends(answer.text, sizeof(answer.text)))
+	    answer.flags & ~(AUDIT_MORE | AUDIT_INCOMPLETE | AUDIT_UNSETTLED) || answer.result > 0 || !text_ends(answer.text, sizeof(answer.text)))
 		return false;
 	/* One that failed says nothing else; and one without rows is the last, or there would be no end. */
 	if ((answer.result < 0 && answer.n_rows) || (!answer.n_rows && answer.flags & AUDIT_MORE))

@@ -27,10 +27,11 @@
 #define AUDIT_CONTAINER_SIZE	80
 #define AUDIT_TEXT_SIZE		512
 #define AUDIT_SECONDS		10		/* of a question, until the program ends itself */
+#define AUDIT_QUARANTINES	"/dev/shm/.segmentd-quarantine-*"	/* to tell people where what a removal has begun waits */
 
 enum audit_kind {
 	AUDIT_WHO = 1,			/* audit_object rows -> audit_holder rows: all processes that map or have open one of them */
-	AUDIT_LIST,			/* no rows -> audit_stray rows: all objects of this host's /dev/shm and IPC namespace */
+	AUDIT_LIST,			/* no rows -> audit_stray rows: all objects of this host's /dev/shm and IPC namespace, and in quarantine */
 	AUDIT_JUDGE,			/* audit_candidate rows -> an audit_stray row for each, in their order */
 };
 
@@ -81,6 +82,7 @@ static_assert(sizeof(struct audit_question) == 24, "audit_question");
 
 #define AUDIT_MORE		0x1u	/* another message of this answer follows */
 #define AUDIT_INCOMPLETE	0x2u	/* time, memory or descriptors were short: there may be more that were not looked at */
+#define AUDIT_UNSETTLED		0x4u	/* AUDIT_LIST, AUDIT_JUDGE: what a removal has begun waits in quarantine for the next question */
 
 struct audit_answer {
 	uint32_t version;
@@ -131,7 +133,7 @@ enum audit_verdict {
 	AUDIT_GONE,			/* there is none of that name or id */
 	AUDIT_UNFIT,			/* no object of the kind: a directory, fifo, socket, symbolic link, or a file of several names */
 	AUDIT_REMOVED,			/* nobody held it, and it was removed */
-	AUDIT_KEPT,			/* nobody held it, and it could not be removed: error */
+	AUDIT_KEPT,			/* nobody held it, and it could not be removed: error. Of AUDIT_LIST: it waits in quarantine */
 };
 
 enum audit_proof {

@@ -219,7 +219,7 @@ is_shown(const struct orphans *orphans, const struct orphan *row)
 {
 	if (orphans->n_wanted)
 		return row->is_meant;
-	return row->stray.verdict == AUDIT_UNHELD || orphans->ctl->options & SEGMENTCTL_OPTION_ALL;
+	return row->stray.verdict == AUDIT_UNHELD || row->stray.verdict == AUDIT_KEPT || orphans->ctl->options & SEGMENTCTL_OPTION_ALL;
 }
 
 static int
@@ -256,6 +256,7 @@ choose(struct orphans *orphans)
 			orphans->n_unheld++;
 			orphans->resident_bytes += row->stray.resident_bytes;
 		}
+		orphans->n_kept += row->stray.verdict == AUDIT_KEPT;
 		orphans->rows[n++] = *row;
 		/* What is named and cannot be removed is told like what was not. */
 		if (row->is_meant && row->stray.verdict != AUDIT_UNHELD) {

@@ -39,6 +39,7 @@ struct orphans {
 	size_t size;			/* room for rows */
 	size_t n_unheld;		/* of those that are shown, which are the first */
 	uint64_t resident_bytes;	/* of the unheld */
+	size_t n_kept;			/* of those that are shown, which wait in quarantine */
 	size_t n_unknown;		/* that could not be judged, shown or not */
 	struct audit_answer end;	/* of the answer */
 };

@@ -65,6 +65,12 @@ format_proof(const struct audit_stray *stray, char *buf, size_t size)
 {
 	bool is_held = stray->verdict == AUDIT_HELD;
 
+	/* In a list, and before its removal: there only what waits is kept. */
+	if (stray->verdict == AUDIT_KEPT) {
+		(void)snprintf(buf, size, "in quarantine: %s", stray->error == -EEXIST ? "another has its name" :
+		    stray->error == -EACCES ? "another user's to settle" : "not settled yet");
+		return;
+	}
 	switch (stray->proof) {
 	case AUDIT_BY_LEASE:
 		(void)snprintf(buf, size, is_held ? "write lease refused" : "write lease granted");
@@ -149,6 +155,10 @@ print_lacks(const struct orphans *orphans)
 	} else if (orphans->n_unknown) {
 		fprintf(stderr, "segmentctl: %zu object%s could not be judged\n", orphans->n_unknown, orphans->n_unknown == 1 ? "" : "s");
 	}
+	if (orphans->n_kept)
+		fprintf(stderr, "segmentctl: %zu object%s in quarantine (" AUDIT_QUARANTINES "/ID/) for the end of a removal: each has its name "
+		    "back once that is free, or is removed once nobody has it, when segmentd-audit is asked again\n", orphans->n_kept,
+		    orphans->n_kept == 1 ? " waits" : "s wait");
 	if (end->flags & AUDIT_INCOMPLETE)
 		fputs("segmentctl: not all was looked at, for want of time, memory or descriptors: there may be more\n", stderr);
 }
@@ -201,6 +211,12 @@ describe_result(const struct orphan *row, char *buf, size_t size)
 	case AUDIT_UNFIT:
 		(void)snprintf(buf, size, "a directory, fifo, socket, symbolic link, or a file of several names: no shared memory");
 		break;
+	case AUDIT_KEPT:
+		if (row->error == -EEXIST || row->stray.verdict == AUDIT_KEPT) {
+			(void)snprintf(buf, size, "it waits in quarantine for its name, which another has, or for nobody to have it");
+			break;
+		}
+		/* fall through */
 	default:
 		(void)snprintf(buf, size, "%s", row->error ? strerror(-row->error) : "no reason was given");
 		break;
@@ -330,6 +346,7 @@ add_all(const struct orphans *orphans, struct json *json)
 	json_close_array(json);
 	json_add_number(json, "orphans", orphans->n_unheld);
 	json_add_number(json, "wasted", orphans->resident_bytes);
+	json_add_number(json, "quarantined", orphans->n_kept);
 	json_add_number(json, "not_judged", orphans->n_unknown);
 	json_add_string(json, "lacking", orphans->n_unknown && *end->text ? end->text : NULL);
 	json_add_bool(json, "complete", !(end->flags & AUDIT_INCOMPLETE));

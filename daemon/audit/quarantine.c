@@ -340,3 +340,90 @@ quarantine_settle(int dir_fd, uint64_t ns)
 	say_waiting(&settling);
 	return is_all;
 }
+
+/* What waits. */
+
+struct listing {
+	int dir_fd;			/* of the objects' directory */
+	int fd;				/* of the quarantine */
+	bool is_ours;
+	const char *number;		/* of the directory in it */
+	int (*take)(const struct audit_stray *stray, void *arg);
+	void *arg;
+};
+
+static int
+list_entry(const struct listing *listing, const char *name)
+{
+	struct audit_stray stray;
+	struct stat named;
+	char path[PATH_SIZE];
+
+	format_path(path, sizeof(path), name, (ino_t)strtoull(listing->number, NULL, 10));
+	stray_posix_judge(listing->fd, path, &stray, NULL);
+	if (!S_ISREG(stray.mode))
+		return 0;
+	(void)snprintf(stray.name, sizeof(stray.name), "%s", name);
+	stray.verdict = AUDIT_KEPT;
+	stray.error = !listing->is_ours ? -EACCES : object_stat(listing->dir_fd, name, &named) == 0 ? -EEXIST : -EAGAIN;
+	return listing->take(&stray, listing->arg);
+}
+
+static int
+list_number(const struct listing *listing)
+{
+	__attribute__((cleanup(close_directory))) DIR *dir = NULL;
+	int fd = openat(listing->fd, listing->number, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r = 0;
+	const struct dirent *entry;
+
+	dir = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!dir)
+		close_fd(&fd);
+	while (dir && r == 0 && (entry = readdir(dir)))
+		if (!streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
+			r = list_entry(listing, entry->d_name);
+	return r;
+}
+
+/* Opens one whose run has ended, whose-ever it is. */
+static int
+open_ended(int dir_fd, const char *name, bool *ret_is_ours)
+{
+	cleanup_close int fd = -1;
+	int opened = object_open(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK);
+	struct stat status;
+
+	if (opened < 0)
+		return opened;
+	fd = opened;
+	if (fstat(fd, &status))
+		return -errno;
+	if ((status.st_mode & 07777) != 0700)
+		return -EPERM;
+	if (flock(fd, LOCK_SH | LOCK_NB))
+		return -errno;
+	(void)flock(fd, LOCK_UN);
+	*ret_is_ours = status.st_uid == geteuid();
+	return take_fd(&fd);
+}
+
+int
+quarantine_list(int dir_fd, const char *name, int (*take)(const struct audit_stray *stray, void *arg), void *arg)
+{
+	__attribute__((cleanup(close_directory))) DIR *dir = NULL;
+	struct listing listing = { .dir_fd = dir_fd, .take = take, .arg = arg };
+	cleanup_close int fd = open_ended(dir_fd, name, &listing.is_ours);
+	int own_fd = fd >= 0 ? openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1, r = 0;
+	const struct dirent *entry;
+
+	dir = own_fd >= 0 ? fdopendir(own_fd) : NULL;
+	if (!dir)
+		close_fd(&own_fd);
+	listing.fd = fd;
+	while (dir && r == 0 && (entry = readdir(dir))) {
+		listing.number = entry->d_name;
+		if (strspn(entry->d_name, "0123456789") == strlen(entry->d_name))
+			r = list_number(&listing);
+	}
+	return r;
+}

@@ -16,6 +16,7 @@
 #include <sys/types.h>
 
 #include "base/base.h"
+#include "host/audit.h"
 
 struct quarantine {
 	int dir_fd;			/* of the objects' directory; not owned */
@@ -54,5 +55,12 @@ int quarantine_remove(struct quarantine *quarantine, const char *name, ino_t ino
  * is to be looked at: then it returns false. What looks like a quarantine and is not ours, or is that of one that lives, is left alone.
  */
 bool quarantine_settle(int dir_fd, uint64_t ns);
+
+/*
+ * Gives each object that waits in the quarantine of that name to take(), as AUDIT_KEPT and why: -EEXIST: another has its name; -EACCES:
+ * only a run of the user whose it is settles it; -EAGAIN: the next run does. What a run that lives has is not told of, since that
+ * sees to it at once. Ends early with what take() returned, if that is not 0.
+ */
+int quarantine_list(int dir_fd, const char *name, int (*take)(const struct audit_stray *stray, void *arg), void *arg);
 
 #endif

@@ -331,6 +331,12 @@ removal_settle(int dir_fd)
 		has_leftovers = !quarantine_settle(dir_fd, SETTLE_NS);
 }
 
+bool
+removal_has_leftovers(void)
+{
+	return has_leftovers;
+}
+
 void
 removal_settle_last(void)
 {

@@ -30,6 +30,9 @@ void removal_run(int dir_fd, const struct removal_item *items, size_t n);
  */
 void removal_settle(int dir_fd);
 
+/* Whether that left something, or a removal since has: for the next question. */
+bool removal_has_leftovers(void);
+
 /*
  * The same when nobody asks any more: what went wrong a moment ago may well work now, what had no name may have it back, and otherwise
  * it would all wait for the next who asks, who may never come.

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 
 #include "daemon/audit/answer.h"
+#include "daemon/audit/quarantine.h"
 #include "daemon/audit/stray_posix.h"
 #include "daemon/audit/question.h"
 #include "daemon/audit/removal.h"
@@ -55,6 +56,33 @@ end(struct answer *answer, uint64_t wanted)
 
 /* Listing. */
 
+struct listing {
+	const struct question *question;
+	struct answer *answer;
+};
+
+static int
+take_quarantined(const struct audit_stray *stray, void *arg)
+{
+	const struct listing *listing = arg;
+
+	if (clock_monotonic_ns() > listing->question->until_ns)
+		return -ETIME;
+	return add(listing->answer, stray);
+}
+
+/* 0, or the negative errno with which the asker went away. */
+static int
+list_quarantine(const struct question *question, struct answer *answer, int dir_fd, const char *name)
+{
+	struct listing listing = { question, answer };
+	int r = quarantine_list(dir_fd, name, take_quarantined, &listing);
+
+	if (r == -ETIME)
+		answer->head.flags |= AUDIT_INCOMPLETE;
+	return r == -ETIME ? 0 : r;
+}
+
 static int
 list_posix(const struct question *question, struct answer *answer)
 {
@@ -81,13 +109,17 @@ list_posix(const struct question *question, struct answer *answer)
 			break;
 		}
 		stray_posix_judge(dirfd(dir), entry->d_name, &stray, NULL);
-		/* One that went away meanwhile is not there to be listed, nor is a quarantine; a file of such a name is. */
-		if (stray.verdict != AUDIT_GONE && !(S_ISDIR(stray.mode) && stray_posix_is_quarantine(entry->d_name)))
+		/* Of a quarantine what is in it, but a file of such a name itself; what went away meanwhile is not there to be listed. */
+		if (S_ISDIR(stray.mode) && stray_posix_is_quarantine(entry->d_name))
+			r = list_quarantine(question, answer, dirfd(dir), entry->d_name);
+		else if (stray.verdict != AUDIT_GONE)
 			r = add(answer, &stray);
 	}
 	/* At its end there is no error. */
 	if (r == 0 && !entry && errno)
 		answer->head.flags |= AUDIT_INCOMPLETE;
+	if (removal_has_leftovers())
+		answer->head.flags |= AUDIT_UNSETTLED;
 	return 0;
 }
 
@@ -160,6 +192,7 @@ struct judging {
 	struct removal_item removals[REMOVAL_MAX];
 	size_t n_removals;
 	bool is_incomplete;
+	bool is_unsettled;
 };
 
 /* Those that are not to be removed; the others are gathered. */
@@ -186,6 +219,7 @@ judge_all_posix(struct judging *judging)
 	}
 	if (judging->n_removals)
 		removal_run(dir_fd, judging->removals, judging->n_removals);
+	judging->is_unsettled = r == 0 && removal_has_leftovers();
 }
 
 static void
@@ -221,6 +255,8 @@ strays_judge(const struct question *question, struct answer *answer)
 	judge_all_sysv(&judging);
 	if (judging.is_incomplete)
 		answer->head.flags |= AUDIT_INCOMPLETE;
+	if (judging.is_unsettled)
+		answer->head.flags |= AUDIT_UNSETTLED;
 	for (uint32_t i = 0; r == 0 && i < question->head->n_rows; i++)
 		r = add(answer, &judging.strays[i]);
 	return r < 0 ? r : end(answer, RIGHTS_JUDGE | RIGHTS_REMOVE);

@@ -182,13 +182,83 @@ START_TEST(what_somebody_has_waits_for_its_name)
 	rig_make("object", geteuid(), 0600);
 	other = rig_inode("object");
 	settle();
+	ck_assert(rig.end.flags & AUDIT_UNSETTLED);
 	ck_assert_uint_eq(rig_inode("object"), other);
 	ck_assert(rig_exists(QUARANTINE));
 	ck_assert_int_eq(unlink("object"), 0);
 	settle();
+	ck_assert(!(rig.end.flags & AUDIT_UNSETTLED));
 	ck_assert_uint_eq(rig_inode("object"), inode);
 	ck_assert_uint_eq(rig_count(), 1);
 	(void)close(fd);
+}
+END_TEST
+
+static const struct audit_stray *
+find_kept(const char *name)
+{
+	const struct audit_stray *found = NULL;
+
+	for (size_t i = 0; i < rig.n_rows; i++)
+		if (rig.strays[i].verdict == AUDIT_KEPT) {
+			ck_assert_ptr_null(found);
+			found = &rig.strays[i];
+		}
+	if (found)
+		ck_assert_str_eq(found->name, name);
+	return found;
+}
+
+/* It has memory, and nobody else could see it. */
+START_TEST(what_waits_is_listed)
+{
+	const struct audit_stray *kept;
+	ino_t inode;
+	int fd;
+
+	rig_make("object", geteuid(), 0600);
+	inode = rig_inode("object");
+	fd = open("object", O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	leave("object", inode);
+	rig_make("object", geteuid(), 0600);
+	rig_start();
+	ck_assert_uint_eq(rig_list(AUDIT_QUESTION_POSIX), 2);
+	ck_assert(rig.end.flags & AUDIT_UNSETTLED);
+	kept = find_kept("object");
+	ck_assert_ptr_nonnull(kept);
+	ck_assert_uint_eq(kept->inode, inode);
+	ck_assert_int_eq(kept->error, -EEXIST);
+	ck_assert_uint_eq(kept->size_bytes, 8);
+	(void)close(fd);
+	ck_assert_uint_eq(rig_list(AUDIT_QUESTION_POSIX), 1);
+	ck_assert(!(rig.end.flags & AUDIT_UNSETTLED));
+	ck_assert_ptr_null(find_kept("object"));
+	rig_stop();
+}
+END_TEST
+
+/* It was somebody's run without our rights, and is listed for who may look; but not what a run that lives has for the moment. */
+START_TEST(what_waits_for_another_users_run_is_listed)
+{
+	const struct audit_stray *kept;
+	ino_t inode;
+	int fd;
+
+	harness_need_root();
+	inode = make_and_leave("object");
+	ck_assert_int_eq(chown(QUARANTINE, HARNESS_NOBODY, HARNESS_NOBODY), 0);
+	rig_start();
+	ck_assert_uint_eq(rig_list(AUDIT_QUESTION_POSIX), 1);
+	kept = find_kept("object");
+	ck_assert_ptr_nonnull(kept);
+	ck_assert_uint_eq(kept->inode, inode);
+	ck_assert_int_eq(kept->error, -EACCES);
+	fd = open(QUARANTINE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+	ck_assert_uint_eq(rig_list(AUDIT_QUESTION_POSIX), 0);
+	(void)close(fd);
+	rig_stop();
 }
 END_TEST
 
@@ -444,6 +514,8 @@ main(void)
 	tcase_add_test(tests, what_could_not_be_removed_is_at_its_end);
 	tcase_add_test(tests, what_has_lost_its_name_is_removed_when_nobody_has_it);
 	tcase_add_test(tests, what_somebody_has_waits_for_its_name);
+	tcase_add_test(tests, what_waits_is_listed);
+	tcase_add_test(tests, what_waits_for_another_users_run_is_listed);
 	tcase_add_test(tests, many_that_wait_are_told_of_in_one_line);
 	tcase_add_test(tests, what_was_never_to_be_removed_is_not);
 	tcase_add_test(tests, other_things_than_files_have_their_names_back);
