@@ -42,6 +42,7 @@ struct orphans {
 	size_t n_kept;			/* of those that are shown, which wait in quarantine */
 	size_t n_unknown;		/* that could not be judged, shown or not */
 	struct audit_answer end;	/* of the answer */
+	bool is_cut_off;		/* a removal, by the end of who was asked, or an answer that is none */
 };
 
 /* As a command line names it: "/NAME", "0xKEY", or "id:N" of a private segment. Not escaped. */

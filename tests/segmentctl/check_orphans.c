@@ -168,6 +168,28 @@ play_dying(struct auditfake *fake)
 	answer_list(fake, "", 0);
 }
 
+/* Ends over a removal, and the next one has settled what it left. */
+static void
+play_recovering(struct auditfake *fake)
+{
+	if (fake->question.n_rows)
+		play_dying(fake);
+	else if (fake->question.kind == AUDIT_JUDGE)
+		auditfake_answer(fake, NULL, 0, 0);
+	else
+		answer_list(fake, "", 0);
+}
+
+/* One object waits in quarantine, and another has its name. */
+static void
+play_keeping(struct auditfake *fake)
+{
+	struct audit_stray rows[] = { auditfake_posix("twice", AUDIT_KEPT), auditfake_posix("twice", AUDIT_HELD) };
+
+	rows[0].error = -EEXIST;
+	auditfake_answer(fake, rows, BASE_ARRAY_SIZE(rows), AUDIT_UNSETTLED);
+}
+
 static void
 play_lying(struct auditfake *fake)
 {
@@ -194,6 +216,8 @@ static const struct auditfake_part parts[] = {
 	{ "many", play_many },
 	{ "failing", play_failing },
 	{ "dying", play_dying },
+	{ "recovering", play_recovering },
+	{ "keeping", play_keeping },
 	{ "lying", play_lying },
 	{ "deaf", play_deaf },
 	{ 0 }
@@ -534,6 +558,27 @@ START_TEST(many_are_removed_in_several_questions)
 }
 END_TEST
 
+START_TEST(what_waits_in_quarantine_is_listed_and_not_removed)
+{
+	const struct run *run;
+
+	auditfake_choose("keeping");
+	run = run_segmentctl("orphans", NULL);
+	ck_assert_int_eq(run->status, SEGMENTCTL_DONE);
+	assert_has(run->out, "in quarantine: another has its name");
+	assert_has(run->out, "no orphan: ");
+	assert_lacks(run->out, "held");
+	assert_has(run->err, "1 object waits in quarantine (/dev/shm/.segmentd-quarantine-*/ID/)");
+	run = RUN("--json");
+	assert_has(run->out, "\"verdict\": \"kept\"");
+	assert_has(run->out, "\"quarantined\": 1");
+	run = RUN("--remove", "--yes", "/twice");
+	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
+	assert_has(run->out, "kept     /twice: it waits in quarantine");
+	assert_has(run->out, "held     /twice: somebody has it now");
+}
+END_TEST
+
 /* Failures. */
 
 START_TEST(auditor_that_fails_lies_or_is_not_there_is_told)
@@ -554,6 +599,12 @@ START_TEST(auditor_that_fails_lies_or_is_not_there_is_told)
 	run = RUN("--remove", "--yes");
 	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
 	assert_has(run->err, "ended before it had answered");
+	assert_has(run->err, "what it was removing may wait without its name in /dev/shm/.segmentd-quarantine-*");
+	auditfake_choose("recovering");
+	run = RUN("--remove", "--yes");
+	ck_assert_int_eq(run->status, SEGMENTCTL_FAILED);
+	assert_has(run->err, "ended before it had answered");
+	assert_lacks(run->err, "may wait");
 	auditfake_choose("of nobody");
 	ck_assert_int_eq(run_segmentctl("orphans", NULL)->status, SEGMENTCTL_FAILED);
 	(void)setenv("SEGMENTD_AUDIT", "/nonexistent/audit", 1);
@@ -592,6 +643,7 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, what_stayed_is_told_with_its_reason_and_status);
 	tcase_add_test(tcase, what_is_held_is_never_asked_for);
 	tcase_add_test(tcase, many_are_removed_in_several_questions);
+	tcase_add_test(tcase, what_waits_in_quarantine_is_listed_and_not_removed);
 	tcase_add_test(tcase, auditor_that_fails_lies_or_is_not_there_is_told);
 	suite_add_tcase(suite, tcase);
 	return harness_run(suite);
