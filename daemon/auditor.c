@@ -249,7 +249,7 @@ auditor_go_on(struct auditor *auditor)
 	TAILQ_REMOVE(&auditor->queue, question, entry);
 	auditor->current = question;
 	auditor->n_rows = 0;
-	auditor->has_answer = false;
+	auditor->has_answer = auditor->was_read = false;
 	auditor_set_timer(auditor, auditor->limit_ms);
 }
 
@@ -263,6 +263,11 @@ auditor_fail(struct auditor *auditor, int r, bool at_once)
 	};
 	bool is_again = question && r == -ECONNRESET && !auditor->has_answer && !(question->was_tried && auditor->is_own);
 
+	/* What one has begun to remove another, of another user, does not find; it would say that it is gone. */
+	if (is_again && question->was_tried && question->kind == AUDIT_JUDGE && auditor->was_read)
+		is_again = false;
+	if (question && question->kind == AUDIT_JUDGE)
+		auditor_unsettled_note(auditor, question);
 	/* A unit that does not start answers by hanging up: then it is as if it were not there. */
 	auditor->avoids_socket = is_again && question->was_tried;
 	auditor->current = NULL;
@@ -338,6 +343,8 @@ auditor_take(struct auditor *auditor, size_t size)
 		.is_own = auditor->is_own,
 	};
 	auditor->current = NULL;
+	if (question->kind == AUDIT_JUDGE && answer.result == 0)
+		auditor_unsettled_hear(auditor, answer.flags & AUDIT_UNSETTLED);
 	auditor_schedule(auditor);
 	auditor_end_question(auditor, question, &end);
 }
@@ -350,6 +357,8 @@ auditor_on_readable(evutil_socket_t fd, short what, void *arg)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	/* An end with something unread is an error (ECONNRESET). */
+	auditor->was_read = n == 0;
 	if (n <= 0)
 		auditor_fail(auditor, -ECONNRESET, false);
 	else if (n > AUDIT_MESSAGE_BYTES || !auditor->current)
@@ -424,7 +433,9 @@ auditor_init(struct auditor *auditor, struct event_base *base, const char *socke
 	auditor->socket = socket ? strdup(socket) : NULL;
 	if (socket && !auditor->socket)
 		return -ENOMEM;
-	return evtimer_assign(&auditor->timer, base, auditor_on_timer, auditor) ? -ENOMEM : 0;
+	if (evtimer_assign(&auditor->timer, base, auditor_on_timer, auditor))
+		return -ENOMEM;
+	return auditor_unsettled_init(auditor);
 }
 
 void
@@ -461,6 +472,7 @@ auditor_deinit(struct auditor *auditor)
 	TAILQ_FOREACH(question, &auditor->queue, entry)
 		question->auditor = NULL;
 	auditor_children_end(auditor);
+	auditor_unsettled_deinit(auditor);
 	if (event_initialized(&auditor->timer))
 		(void)event_del(&auditor->timer);
 	free(take_ptr(auditor->socket));

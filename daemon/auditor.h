@@ -60,6 +60,22 @@ struct auditor_question {
 
 TAILQ_HEAD(auditor_queue, auditor_question);
 
+/*
+ * What a removal has begun and nobody has finished: segmentd-audit ended over it, or could not finish what it found. It is asked
+ * again until nothing is left, since what waits in quarantine is seen by nobody else.
+ */
+struct auditor_unsettled {
+	bool is_any;
+	bool is_own;			/* by a process of ours: neither settles what the other's user has left */
+	bool is_told;
+	uint64_t retry_ns;		/* before the next attempt */
+	uint32_t n;			/* objects that were being removed; 0: it is not known which */
+	uint64_t inode;			/* of the first of them */
+	char name[AUDIT_NAME_SIZE];
+	struct event timer;
+	struct auditor_question question;	/* about nothing: who judges settles first */
+};
+
 struct auditor {
 	struct event_base *base;
 	char *socket;			/* of segmentd-audit; NULL: there is none for us */
@@ -76,6 +92,7 @@ struct auditor {
 	struct auditor_question *current;	/* that was sent */
 	uint64_t n_rows;		/* of its answer so far */
 	bool has_answer;		/* a message of it has come */
+	bool was_read;			/* it was, by one that has ended since */
 	struct auditor_queue queue;
 	LIST_HEAD(, auditor_child) children;	/* that were not reaped yet */
 	unsigned n_children;
@@ -83,6 +100,7 @@ struct auditor {
 	uint64_t last_serial;
 	uint64_t n_questions;		/* counters, for metrics */
 	uint64_t n_failures;
+	struct auditor_unsettled unsettled;
 };
 
 /* socket: a path, or NULL. 0 or -ENOMEM. One that is zero, but for fd, may be deinitialised. */
@@ -106,6 +124,14 @@ size_t auditor_pids(const struct auditor *auditor, pid_t *pids, size_t max);
 /* Between its own files. */
 
 void auditor_set_timer(struct auditor *auditor, unsigned ms);
+
+/* 0 or -ENOMEM. */
+int auditor_unsettled_init(struct auditor *auditor);
+void auditor_unsettled_deinit(struct auditor *auditor);
+/* Who was asked it ended, or is of no use any more, before it had answered all. */
+void auditor_unsettled_note(struct auditor *auditor, const struct auditor_question *question);
+/* Who judged has answered. */
+void auditor_unsettled_hear(struct auditor *auditor, bool is_any);
 
 /* Takes a process over, as the one behind fd. 0; or a negative errno: it was killed and reaped. */
 int auditor_child_new(struct auditor *auditor, pid_t pid);

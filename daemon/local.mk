@@ -9,7 +9,7 @@ daemon_libdaemon_la_SOURCES = \
 	daemon/access.c daemon/access.h \
 	daemon/accounts.c daemon/accounts.h \
 	daemon/attachment.c daemon/attachment.h \
-	daemon/auditor.c daemon/auditor.h daemon/auditor_child.c \
+	daemon/auditor.c daemon/auditor.h daemon/auditor_child.c daemon/auditor_unsettled.c \
 	daemon/backend/backend.c daemon/backend/backend.h daemon/backend/table.c \
 	daemon/backend/file.c daemon/backend/memfd.c daemon/backend/sysv.c \
 	daemon/backend/posix.c daemon/backend/posix.h \

@@ -124,3 +124,22 @@ log_allowed(struct log_limit *limit)
 	limit->n_logged++;
 	return true;
 }
+
+const char *
+log_quote(char *buf, size_t size, const char *text)
+{
+	size_t n = 0;
+
+	buf[n++] = '"';
+	for (; *text && n + 6 < size; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
+			buf[n++] = (char)c;
+		else
+			n += (size_t)snprintf(buf + n, 5, "\\x%02x", c);
+	}
+	buf[n++] = '"';
+	buf[n] = '\0';
+	return buf;
+}

@@ -53,6 +53,9 @@ void log_close(void);
  */
 void log_write(int message, const struct log_about *about, const char *format, ...) BASE_PRINTF(3, 4);
 
+/* A name that is not ours, for a sentence; as in C: every byte is there, and none can begin a line or end the quotes. */
+const char *log_quote(char *buf, size_t size, const char *text);
+
 /* Whether the place may log now; when it may again after silence, it first says how much was left out. */
 bool log_allowed(struct log_limit *limit);
 

@@ -23,25 +23,6 @@ struct told {
 	char rule[64 + 512];
 };
 
-/* As in C: every byte is there, and none can begin a line or end the quotes. */
-static void
-quote(char *buf, size_t size, const char *text)
-{
-	size_t n = 0;
-
-	buf[n++] = '"';
-	for (; *text && n + 6 < size; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
-			buf[n++] = (char)c;
-		else
-			n += (size_t)snprintf(buf + n, 5, "\\x%02x", c);
-	}
-	buf[n++] = '"';
-	buf[n] = '\0';
-}
-
 static void
 tell_posix(const struct orphans_ask *ask, size_t i, struct told *told)
 {
@@ -50,8 +31,7 @@ tell_posix(const struct orphans_ask *ask, size_t i, struct told *told)
 	char quoted[4 + 4 * AUDIT_NAME_SIZE];
 
 	(void)snprintf(told->name, sizeof(told->name), "/%s", ask->candidates[i].name);
-	quote(quoted, sizeof(quoted), told->name);
-	(void)snprintf(told->what, sizeof(told->what), "POSIX object %s", quoted);
+	(void)snprintf(told->what, sizeof(told->what), "POSIX object %s", log_quote(quoted, sizeof(quoted), told->name));
 	(void)snprintf(told->since, sizeof(told->since), ask->is_seen[i] ? "last closed %" PRIu64 " s ago" :
 	    "not closed by anybody since it was first looked at, %" PRIu64 " s ago", age_s);
 	told->proof = stray->proof == AUDIT_BY_LEASE ? "the kernel granted a write lease, so no process has it open or maps it" : "";

@@ -92,6 +92,7 @@ METRICS_VALUE(leftovers_taken, requests->provisioner->leftovers->n_adopted)
 METRICS_VALUE(leftovers_removed, requests->provisioner->leftovers->n_removed)
 METRICS_VALUE(audits, requests->who->auditor->n_questions)
 METRICS_VALUE(audits_failed, requests->who->auditor->n_failures)
+METRICS_VALUE(audits_unsettled, requests->who->auditor->unsettled.is_any)
 METRICS_VALUE(box_live, requests->box ? box_n_live(requests->box) : 0)
 METRICS_VALUE(box_dead, requests->box ? requests->box->n_dead : 0)
 METRICS_VALUE(box_renewals, requests->box ? requests->box->n_renewals : 0)
@@ -148,6 +149,7 @@ static const struct metrics_row metrics_table[] = {
 	{ "segmentd_leftovers_removed", METRICS_COUNTER, NULL, "And removed, since nobody had them.", metrics_leftovers_removed },
 	{ "segmentd_audits", METRICS_COUNTER, NULL, "Questions to segmentd-audit.", metrics_audits },
 	{ "segmentd_audits_failed", METRICS_COUNTER, NULL, "Of them that it did not answer.", metrics_audits_failed },
+	{ "segmentd_audits_unsettled", METRICS_GAUGE, NULL, "1: what it was removing waits in quarantine; else 0.", metrics_audits_unsettled },
 	{ "segmentd_box_descriptors", METRICS_GAUGE, NULL, "Put aside to outlive the daemon.", metrics_box_live },
 	{ "segmentd_box_dead", METRICS_GAUGE, NULL, "Put aside and needless, until the box is renewed.", metrics_box_dead },
 	{ "segmentd_box_renewals", METRICS_COUNTER, NULL, "Times that all was put aside anew.", metrics_box_renewals },

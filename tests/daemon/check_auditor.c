@@ -187,6 +187,17 @@ fake_fail(struct fake *fake)
 	fake_send(fake);
 }
 
+/* Who is to remove something ends over it; who is asked about nothing has settled all, or not. */
+static void
+fake_judge(struct fake *fake, uint32_t flags)
+{
+	if (fake->question.n_rows)
+		_exit(3);
+	fake_fill(fake, 0);
+	fake->answer.header.flags = flags;
+	fake_send(fake);
+}
+
 static void
 fake_play(struct fake *fake, const char *part)
 {
@@ -207,7 +218,12 @@ fake_play(struct fake *fake, const char *part)
 		fake_fail(fake);
 	else if (streq(part, "dying"))
 		_exit(3);
-	else
+	else if (streq(part, "torn"))
+		fake_judge(fake, 0);
+	else if (streq(part, "unsettled")) {
+		fake_judge(fake, AUDIT_UNSETTLED);
+		_exit(0);
+	} else
 		fake_lie(fake, part);
 	if (streq(part, "once"))
 		_exit(0);
@@ -241,7 +257,10 @@ fake_main(void)
 struct asked {
 	struct auditor_question question;
 	struct event_base *base;
-	struct audit_object objects[1000];
+	union {
+		struct audit_object objects[1000];
+		struct audit_candidate candidate;
+	};
 	uint32_t n_rows;
 	uint32_t wanted_rows;		/* after which it is cancelled, from within; 0: never */
 	bool is_done;
@@ -301,6 +320,20 @@ ask(uint32_t n_rows, bool can_wait)
 	ck_assert_ptr_nonnull(asked);
 	asked->question = (struct auditor_question) {
 		.kind = AUDIT_WHO, .n_rows = n_rows, .rows = asked->objects, .can_wait = can_wait, .take = take, .done = done,
+	};
+	auditor_ask(&auditor, &asked->question);
+	return asked;
+}
+
+static struct asked *
+ask_removal(uint32_t flags)
+{
+	struct asked *asked = calloc(1, sizeof(*asked));
+
+	ck_assert_ptr_nonnull(asked);
+	asked->candidate = (struct audit_candidate) { .what = AUDIT_POSIX, .flags = flags, .inode = 5, .shm_id = -1, .name = "x\ny" };
+	asked->question = (struct auditor_question) {
+		.kind = AUDIT_JUDGE, .n_rows = 1, .rows = &asked->candidate, .can_wait = true, .take = take_anything, .done = done,
 	};
 	auditor_ask(&auditor, &asked->question);
 	return asked;
@@ -551,6 +584,51 @@ START_TEST(who_ended_while_nobody_asked_is_started_again)
 }
 END_TEST
 
+/* Who asked is told that it failed, and what is in quarantine since is not left there. */
+START_TEST(removal_that_is_cut_off_is_settled_at_once)
+{
+	play("torn");
+	expect(ask_removal(AUDIT_CANDIDATE_REMOVE), -ECONNRESET, "ended before");
+	ck_assert(auditor.unsettled.is_any);
+	while (auditor.unsettled.is_any)
+		ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
+	ck_assert(!auditor.unsettled.is_told);
+	ck_assert_uint_eq(auditor.n_questions, 2);
+	ck_assert_uint_eq(auditor.n_failures, 1);
+	/* Who only looked took no name. */
+	expect(ask_removal(0), -ECONNRESET, "ended before");
+	ck_assert(!auditor.unsettled.is_any);
+	ck_assert_uint_eq(auditor.n_questions, 3);
+}
+END_TEST
+
+START_TEST(what_is_not_settled_is_told_and_asked_about_again)
+{
+	struct auditor_unsettled *unsettled = &auditor.unsettled;
+
+	play("torn");
+	expect(ask_removal(AUDIT_CANDIDATE_REMOVE), -ECONNRESET, "ended before");
+	if (_i)
+		play("unsettled");
+	else
+		ck_assert_int_eq(setenv("SEGMENTD_AUDIT", "/nonexistent/segmentd-audit", 1), 0);
+	for (uint64_t seconds = 10; seconds <= 20; seconds *= 2) {
+		while (unsettled->retry_ns != seconds * NS_PER_SEC)
+			ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
+		ck_assert(unsettled->is_any && unsettled->is_told && evtimer_pending(&unsettled->timer, NULL));
+		event_active(&unsettled->timer, EV_TIMEOUT, 1);
+	}
+	play("torn");
+	ck_assert_int_eq(setenv("SEGMENTD_AUDIT", "/proc/self/exe", 1), 0);
+	while (unsettled->is_any) {
+		if (!unsettled->question.auditor)
+			event_active(&unsettled->timer, EV_TIMEOUT, 1);
+		ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
+	}
+	ck_assert(!unsettled->is_told && !evtimer_pending(&unsettled->timer, NULL));
+}
+END_TEST
+
 START_TEST(missing_program_is_told)
 {
 	ck_assert_int_eq(setenv("SEGMENTD_AUDIT", "/nonexistent/segmentd-audit", 1), 0);
@@ -684,6 +762,30 @@ START_TEST(socket_is_asked_where_there_is_one)
 }
 END_TEST
 
+/* Another one, of another user perhaps, does not find what the service's has begun to remove: that one is asked again. */
+START_TEST(removal_that_the_service_has_begun_is_no_other_process_s)
+{
+	char dir[] = "/tmp/segmentd-auditor-XXXXXX", path[64], arg0[] = "segmentd-audit";
+	pid_t server;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	(void)snprintf(path, sizeof(path), "%s/socket", dir);
+	auditor_set_socket(&auditor, path);
+	ck_assert_int_eq(unsetenv("SEGMENTD_AUDIT"), 0);
+	play("torn");
+	server = serve(path, arg0);
+	expect(ask_removal(AUDIT_CANDIDATE_REMOVE), -ECONNRESET, "ended before");
+	while (auditor.unsettled.is_any)
+		ck_assert_int_eq(event_base_loop(base, EVLOOP_ONCE), 0);
+	ck_assert(!auditor.is_own);
+	ck_assert_uint_eq(auditor.n_questions, 2);
+	ck_assert_int_eq(kill(server, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(server, NULL, 0), server);
+	(void)unlink(path);
+	(void)rmdir(dir);
+}
+END_TEST
+
 /* As a unit that does not start: whoever connects is hung up on. The program is asked, and the socket again the next time. */
 START_TEST(socket_that_hangs_up_is_none)
 {
@@ -745,6 +847,9 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, cancelling_does_not_pile_up_processes);
 	tcase_add_test(tcase, socket_is_asked_where_there_is_one);
 	tcase_add_test(tcase, socket_that_hangs_up_is_none);
+	tcase_add_test(tcase, removal_that_is_cut_off_is_settled_at_once);
+	tcase_add_loop_test(tcase, what_is_not_settled_is_told_and_asked_about_again, 0, 2);
+	tcase_add_test(tcase, removal_that_the_service_has_begun_is_no_other_process_s);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

@@ -417,6 +417,12 @@ tests_system_check_orphans_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_BUILT='"$(abs_top_b
 tests_system_check_orphans_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_orphans_LDADD = $(AUDIT_RIG_LIBS)
 
+check_PROGRAMS += tests/system/check_unsettled
+tests_system_check_unsettled_SOURCES = tests/system/check_unsettled.c $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
+tests_system_check_unsettled_CPPFLAGS = $(AM_CPPFLAGS) -DAUDIT_BUILT='"$(abs_top_builddir)/daemon/audit/segmentd-audit"'
+tests_system_check_unsettled_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_unsettled_LDADD = $(AUDIT_RIG_LIBS)
+
 check_PROGRAMS += tests/system/check_leftsysv
 tests_system_check_leftsysv_SOURCES = tests/system/check_leftsysv.c $(SYSTEM_SURVIVOR) $(SYSTEM_STRANGER) $(SYSTEM_RELOADING) $(SYSTEM_SUITE)
 tests_system_check_leftsysv_CFLAGS = $(SYSTEM_CFLAGS)
