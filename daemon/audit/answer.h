@@ -4,6 +4,7 @@
 #ifndef DAEMON_AUDIT_ANSWER_H
 #define DAEMON_AUDIT_ANSWER_H
 
+#include "base/allotment.h"
 #include "base/base.h"
 #include "host/audit.h"
 
@@ -11,6 +12,7 @@ struct answer {
 	int fd;
 	int error;			/* of sending: nothing is sent afterwards */
 	size_t row_size;
+	struct allotment time;		/* for the work at it */
 	struct audit_answer head;	/* of the message that is being filled; n_seen and n_hidden are counted in it */
 	_Alignas(8) char message[AUDIT_MESSAGE_BYTES];
 };

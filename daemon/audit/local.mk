@@ -3,7 +3,7 @@
 libexec_PROGRAMS += daemon/audit/segmentd-audit
 noinst_LTLIBRARIES += daemon/audit/libaudit.la
 
-daemon_audit_libaudit_la_CFLAGS = $(AM_CFLAGS)
+daemon_audit_libaudit_la_CFLAGS = $(AM_CFLAGS) -pthread
 daemon_audit_libaudit_la_SOURCES = \
 	daemon/audit/answer.c daemon/audit/answer.h \
 	daemon/audit/cpus.c daemon/audit/cpus.h \
@@ -19,10 +19,11 @@ daemon_audit_libaudit_la_SOURCES = \
 	daemon/audit/rights.c daemon/audit/rights.h \
 	daemon/audit/strays.c daemon/audit/strays.h \
 	daemon/audit/stray_sysv.c daemon/audit/stray_sysv.h \
+	daemon/audit/watchdog.c daemon/audit/watchdog.h \
 	daemon/audit/who.c daemon/audit/who.h
 daemon_audit_libaudit_la_LIBADD = host/libhost.la
 
 daemon_audit_segmentd_audit_SOURCES = daemon/audit/main.c
 daemon_audit_segmentd_audit_CFLAGS = $(AM_CFLAGS)
-daemon_audit_segmentd_audit_LDFLAGS = $(AM_LDFLAGS) $(PIE_LDFLAGS)
+daemon_audit_segmentd_audit_LDFLAGS = $(AM_LDFLAGS) $(PIE_LDFLAGS) -pthread
 daemon_audit_segmentd_audit_LDADD = daemon/audit/libaudit.la

@@ -20,6 +20,7 @@
 #include "daemon/audit/minder.h"
 #include "daemon/audit/question.h"
 #include "daemon/audit/removal.h"
+#include "daemon/audit/watchdog.h"
 
 #define EXIT_USAGE	2
 #define GROUPS_MAX	1024		/* of a peer: beyond that the kernel's answer is not asked for */
@@ -131,9 +132,9 @@ serve_questions(int fd)
 			continue;
 		if (n <= 0)
 			return n < 0 && errno != ECONNRESET ? EXIT_FAILURE : EXIT_SUCCESS;
-		(void)alarm(AUDIT_SECONDS);
+		watchdog_begin();
 		r = question_serve(answer, fd, message, (size_t)n);
-		(void)alarm(0);
+		watchdog_end();
 		if (r == -EPIPE || r == -ECONNRESET)
 			return EXIT_SUCCESS;
 		if (r < 0)
@@ -146,7 +147,7 @@ serve(int fd)
 {
 	int status = serve_questions(fd);
 
-	(void)alarm(AUDIT_SECONDS);
+	watchdog_begin();
 	removal_settle_last();
 	return status;
 }

@@ -10,6 +10,7 @@
 
 /* The rest of AUDIT_SECONDS is for what was begun by then, and for the asker to take the answer. */
 #define WORK_NS	(AUDIT_SECONDS * NS_PER_SEC * 7 / 10)
+#define STEPS	8			/* of that, for who stood still (base/allotment.h) */
 
 struct kind {
 	size_t row_size;		/* of its rows; 0: it has none */
@@ -64,11 +65,17 @@ question_fault(const struct audit_question *head, const struct kind *kind, const
 	return NULL;
 }
 
+bool
+question_is_late(const struct question *question)
+{
+	return !allotment_look(question->time);
+}
+
 int
 question_serve(struct answer *answer, int fd, const void *message, size_t size)
 {
 	const struct audit_question *head = message;
-	struct question question = { .head = head, .rows = head + 1, .until_ns = clock_monotonic_ns() + WORK_NS };
+	struct question question = { .head = head, .rows = head + 1, .time = &answer->time };
 	static const struct audit_question nothing;
 	const struct kind *kind;
 	const char *fault;
@@ -93,5 +100,6 @@ question_serve(struct answer *answer, int fd, const void *message, size_t size)
 		return -EPROTO;
 	}
 	answer_begin(answer, fd, head, kind->answer_row_size);
+	allotment_begin(&answer->time, WORK_NS, WORK_NS / STEPS);
 	return kind->serve(&question, answer);
 }

@@ -7,14 +7,18 @@
 #include "base/base.h"
 #include "host/audit.h"
 
+struct allotment;
 struct answer;
 
-/* A question that was found sound, and until when it may be worked on. */
+/* A question that was found sound, and for how long it may be worked on. */
 struct question {
 	const struct audit_question *head;
 	const void *rows;		/* aligned for any of them */
-	uint64_t until_ns;		/* of the monotonic clock: what is not looked at by then is left out, and said to be */
+	struct allotment *time;		/* shared by all who work on it: what is not looked at when it is over is left out, and said to be */
 };
+
+/* Whether its time is over; looked at again and again. */
+bool question_is_late(const struct question *question);
 
 /*
  * Answers one message, of size bytes at an address that is a multiple of 8. 0; -EPROTO: it was no question, and was told so, after

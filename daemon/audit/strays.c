@@ -66,7 +66,7 @@ take_quarantined(const struct audit_stray *stray, void *arg)
 {
 	const struct listing *listing = arg;
 
-	if (clock_monotonic_ns() > listing->question->until_ns)
+	if (question_is_late(listing->question))
 		return -ETIME;
 	return add(listing->answer, stray);
 }
@@ -104,7 +104,7 @@ list_posix(const struct question *question, struct answer *answer)
 
 		if (streq(entry->d_name, ".") || streq(entry->d_name, ".."))
 			continue;
-		if (n++ % LOOKS_A_CLOCK == 0 && clock_monotonic_ns() > question->until_ns) {
+		if (n++ % LOOKS_A_CLOCK == 0 && question_is_late(question)) {
 			answer->head.flags |= AUDIT_INCOMPLETE;
 			break;
 		}
@@ -135,7 +135,7 @@ list_sysv(const struct question *question, struct answer *answer)
 		struct audit_stray stray;
 		int r;
 
-		if (place % LOOKS_A_CLOCK == 0 && clock_monotonic_ns() > question->until_ns) {
+		if (place % LOOKS_A_CLOCK == 0 && question_is_late(question)) {
 			answer->head.flags |= AUDIT_INCOMPLETE;
 			return;
 		}
@@ -233,7 +233,7 @@ judge_all_sysv(struct judging *judging)
 			continue;
 		if (!resident)
 			resident = stray_sysv_resident_new();
-		if (clock_monotonic_ns() > judging->question->until_ns) {
+		if (question_is_late(judging->question)) {
 			judging->is_incomplete = true;
 			leave_out(&candidates[i], -ETIME, &judging->strays[i]);
 		} else {

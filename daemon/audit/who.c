@@ -255,7 +255,7 @@ look_at_process(struct who *who, int proc_fd, const char *name)
 		return 0;
 	}
 	who->process_fd = fd;
-	who->until_ns = min_u64(clock_monotonic_ns() + PROCESS_NS, who->question->until_ns);
+	who->until_ns = clock_monotonic_ns() + PROCESS_NS;
 	minder_begin(who->progress, (uint64_t)who->pid);
 	who->answer->head.n_seen++;
 	r = look_at_maps(who, "maps");
@@ -328,7 +328,7 @@ look_at_all(struct who *who, DIR *proc)
 		who->pid = (pid_t)strtol(entry->d_name, NULL, 10);
 		if ((uint64_t)who->pid <= done || who->pid == who->own || who->pid == getpid())
 			continue;
-		if (clock_monotonic_ns() > who->question->until_ns) {
+		if (question_is_late(who->question)) {
 			who->answer->head.flags |= AUDIT_INCOMPLETE;
 			break;
 		}

@@ -26,6 +26,11 @@ tests_audit_check_removalstorm_SOURCES = tests/audit/check_removalstorm.c
 tests_audit_check_removalstorm_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_audit_check_removalstorm_LDADD = $(AUDIT_RIG_LIBS)
 
+check_PROGRAMS += tests/audit/check_standstill
+tests_audit_check_standstill_SOURCES = tests/audit/check_standstill.c
+tests_audit_check_standstill_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_audit_check_standstill_LDADD = $(AUDIT_RIG_LIBS)
+
 check_PROGRAMS += tests/audit/check_question
 tests_audit_check_question_SOURCES = tests/audit/check_question.c
 tests_audit_check_question_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
