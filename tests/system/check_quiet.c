@@ -62,8 +62,8 @@ START_TEST(at_rest_it_does_not_wake)
 	for (int i = 0; i < 100; i++)
 		attach_and_close(&conn);
 	harness_await_counts(&conn, "small", 0, 0);
-	/* Echoes of the last close, and the end of the workers that were kept for more work. */
-	let_rest(&daemon, 4000);
+	/* Echoes of the last close, and the end of the workers that were kept for more work: four seconds. */
+	let_rest(&daemon, 6000);
 	before = switches(daemon.pid);
 	let_rest(&daemon, REST_MS * (int)harness_scale());
 	ck_assert_uint_eq(switches(daemon.pid) - before, 0);
@@ -97,7 +97,7 @@ START_TEST(awaiting_it_does_not_wake)
 	ck_assert_int_eq(harness_detach(&conn, &attached), 0);
 	harness_await_counts(&conn, "t-a", 0, 0);
 	/* As above. */
-	let_rest(&daemon, 4000);
+	let_rest(&daemon, 6000);
 	before = switches(daemon.pid);
 	let_rest(&daemon, REST_MS * (int)harness_scale());
 	ck_assert_uint_eq(switches(daemon.pid) - before, 0);
