@@ -206,16 +206,19 @@ exposure() {
 is_held_by() { as segmentd segmentctl show "$1" | grep -q "$2"; }
 is_asked() { [ "$(cat "/proc/$(pgrep -o segmentd-audit)/comm" 2>/dev/null)" = segmentd-audit ]; }
 is_gone() { [ ! -e "$1" ]; }
+has_watchdog() { [ "$(ls "/proc/$pid/task" | wc -l)" -eq 2 ]; }
 
 audit() {
 	is "who may ask" "$(stat -c '%a %U %G' /run/segmentd-audit.sock)" "660 root segmentd"
-	perl -e 'use Socket; socket(S, AF_UNIX, SOCK_SEQPACKET, 0) && connect(S, pack_sockaddr_un($ARGV[0])) or die; sleep 1000' \
-		/run/segmentd-audit.sock &
+	# A question about nothing: version, kind, serial, flags, rows.
+	perl -e 'use Socket; socket(S, AF_UNIX, SOCK_SEQPACKET, 0) && connect(S, pack_sockaddr_un($ARGV[0])) &&
+		send(S, pack("LLQLL", 1, 3, 1, 0, 0), 0) or die; sleep 1000' /run/segmentd-audit.sock &
 	check "a connection has a unit of its own" await 10 is_asked
 	pid=$(pgrep -o segmentd-audit)
 	like "which is the template's" "$(cat "/proc/$pid/cgroup")" '*/segmentd-audit@*.service'
 	is "its capabilities" "$(of_status CapEff) $(of_status CapBnd)" "000000001028000c 000000001028000c"
 	is "no new privileges, and a filter" "$(of_status NoNewPrivs) $(of_status Seccomp)" "1 2"
+	check "its filter lets it have the thread that is its watchdog" await 10 has_watchdog
 	is "its network and its mounts are its own, and System V is the host's" \
 		"$(same_namespace net) $(same_namespace mnt) $(same_namespace ipc)" "own own same"
 	is "it writes /dev/shm only" "$(mounted /) $(mounted /etc) $(mounted /dev/shm)" "ro ro rw"
