@@ -288,41 +288,57 @@ START_TEST(what_is_required_is_made_first)
 }
 END_TEST
 
-/* Each is one piece, and each has a worker before any of them is done. */
+/* An idle one: what it is given is not done before it goes on. */
+static pid_t
+stop_idle_worker(void)
+{
+	pid_t worker;
+
+	ck_assert_uint_eq(children(&worker, 1), 1);
+	ck_assert_int_eq(kill(worker, SIGSTOP), 0);
+	return worker;
+}
+
+/* Each is one piece, and the first one's worker stands still. */
 START_TEST(what_is_small_is_made_side_by_side)
 {
-	const struct segment *one, *two;
+	struct segment *one, *two;
+	pid_t worker;
 
-	test.definitions[1] = define("two", SIZE);
-	test.conf.n_segments = 2;
-	one = declare_only();
-	two = registry_find(&test.registry, "two");
-	while (!two->provision || !two->provision->pieces[0].job.worker)
+	ck_assert_int_eq(declare()->state, PROTOCOL_READY);
+	worker = stop_idle_worker();
+	ck_assert_int_eq(create("a", MIB, &one), 0);
+	ck_assert_int_eq(create("b", MIB, &two), 0);
+	while (two->state == PROTOCOL_DECLARED || two->state == PROTOCOL_PROVISIONING)
 		turn();
+	ck_assert_int_eq(two->state, PROTOCOL_READY);
 	ck_assert_int_eq(one->state, PROTOCOL_PROVISIONING);
 	ck_assert_ptr_nonnull(one->provision->pieces[0].job.worker);
-	ck_assert_ptr_ne(one->provision->pieces[0].job.worker, two->provision->pieces[0].job.worker);
-	while (one->state == PROTOCOL_PROVISIONING || two->state == PROTOCOL_PROVISIONING)
+	ck_assert_int_eq(kill(worker, SIGCONT), 0);
+	while (one->state == PROTOCOL_PROVISIONING)
 		turn();
 	ck_assert_int_eq(one->state, PROTOCOL_READY);
-	ck_assert_int_eq(two->state, PROTOCOL_READY);
 }
 END_TEST
 
 START_TEST(killed_worker_fails_its_segment_alone)
 {
-	pid_t pids[4];
-	struct segment *segment = declare_only(), *other;
+	struct segment *other = declare(), *segment;
+	pid_t worker;
 
-	while (children(pids, BASE_ARRAY_SIZE(pids)) == 0)
+	ck_assert_int_eq(other->state, PROTOCOL_READY);
+	worker = stop_idle_worker();
+	ck_assert_int_eq(create("a", SIZE, &segment), 0);
+	while (!segment->provision->pieces[0].job.worker)
 		turn();
-	ck_assert_int_eq(kill(pids[0], SIGKILL), 0);
+	ck_assert_int_eq(kill(worker, SIGKILL), 0);
 	while (segment->state == PROTOCOL_PROVISIONING)
 		turn();
 	ck_assert_int_eq(segment->state, PROTOCOL_FAILED);
 	ck_assert_ptr_nonnull(segment->reason);
 	ck_assert_uint_eq(test.workers.n_deaths, 1);
 	ck_assert_uint_eq(test.provisioner.budget.promised_bytes, 0);
+	ck_assert_int_eq(other->state, PROTOCOL_READY);
 	segment_remove(segment, true);
 	ck_assert_int_eq(create("b", SIZE, &other), 0);
 	while (other->state == PROTOCOL_PROVISIONING)
