@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "tests/system/apart.h"
 #include "tests/system/suite.h"
 
 #define MARKS		((off_t)1 << 40)	/* where the daemon's marks begin */
@@ -197,6 +198,8 @@ START_TEST(a_daemon_that_can_send_nothing_says_so)
 	struct harness_conn conn;
 	int pair[2];
 
+	/* Those of others of this uid would be in the way after ours, and ours in others'. */
+	apart_enter();
 	harness_daemon_prepare(&daemon, NULL, "templates = ( { name = \"t-\"; max_size = \"1MiB\"; max_count = 4; mlock = false; } );");
 	daemon.before_exec = limit_fds;
 	harness_daemon_launch(&daemon);

@@ -319,7 +319,7 @@ tests_system_check_eventfloods_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_eventfloods_LDADD = $(HARNESS_LIBS)
 
 check_PROGRAMS += tests/system/check_inflight
-tests_system_check_inflight_SOURCES = tests/system/check_inflight.c $(SYSTEM_SUITE)
+tests_system_check_inflight_SOURCES = tests/system/check_inflight.c $(SYSTEM_SUITE) tests/system/apart.h
 tests_system_check_inflight_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_inflight_LDADD = $(HARNESS_LIBS)
 
