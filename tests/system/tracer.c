@@ -255,8 +255,11 @@ tracer_let_go(struct tracer *tracer, int signal)
 {
 	int status;
 
-	/* It is stopped by a signal that it never gets, but that one in its place; its system calls until then do not count. */
-	harness_assert(kill(tracer->pid, SIGSTOP) == 0, "kill: %s", strerror(errno));
+	/*
+	 * It is stopped by a signal that it never gets, but that one in its place; its system calls until then do not count. A thread that
+	 * is not traced would get the signal, and all of them stay stopped.
+	 */
+	harness_assert(syscall(SYS_tgkill, tracer->pid, tracer->pid, SIGSTOP) == 0, "tgkill: %s", strerror(errno));
 	for (;;) {
 		if (!tracer->is_running)
 			(void)ptrace(PTRACE_CONT, tracer->pid, NULL, NULL);
