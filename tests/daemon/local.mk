@@ -15,7 +15,7 @@ tests_daemon_check_accounts_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_accounts_LDADD = $(DAEMON_TEST_LIBS)
 
 check_PROGRAMS += tests/daemon/check_auditor
-tests_daemon_check_auditor_SOURCES = tests/daemon/check_auditor.c
+tests_daemon_check_auditor_SOURCES = tests/daemon/check_auditor.c tests/daemon/auditor_fake.c tests/daemon/auditor_fake.h
 tests_daemon_check_auditor_CFLAGS = $(DAEMON_TEST_CFLAGS)
 tests_daemon_check_auditor_LDADD = $(DAEMON_TEST_LIBS)
 
