@@ -169,16 +169,26 @@ START_TEST(what_has_lost_its_name_is_removed_when_nobody_has_it)
 }
 END_TEST
 
+/* While somebody has it. */
+static ino_t
+leave_held(const char *name, int *ret_fd)
+{
+	ino_t inode;
+
+	rig_make(name, geteuid(), 0600);
+	inode = rig_inode(name);
+	*ret_fd = open(name, O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(*ret_fd, 0);
+	leave(name, inode);
+	return inode;
+}
+
 START_TEST(what_somebody_has_waits_for_its_name)
 {
 	ino_t inode, other;
 	int fd;
 
-	rig_make("object", geteuid(), 0600);
-	inode = rig_inode("object");
-	fd = open("object", O_RDWR | O_CLOEXEC);
-	ck_assert_int_ge(fd, 0);
-	leave("object", inode);
+	inode = leave_held("object", &fd);
 	rig_make("object", geteuid(), 0600);
 	other = rig_inode("object");
 	settle();
@@ -216,11 +226,7 @@ START_TEST(what_waits_is_listed)
 	ino_t inode;
 	int fd;
 
-	rig_make("object", geteuid(), 0600);
-	inode = rig_inode("object");
-	fd = open("object", O_RDWR | O_CLOEXEC);
-	ck_assert_int_ge(fd, 0);
-	leave("object", inode);
+	inode = leave_held("object", &fd);
 	rig_make("object", geteuid(), 0600);
 	rig_start();
 	ck_assert_uint_eq(rig_list(AUDIT_QUESTION_POSIX), 2);

@@ -179,20 +179,27 @@ START_TEST(stuck_worker_costs_its_segment)
 }
 END_TEST
 
+static void
+expect_going_on(struct scene *scene)
+{
+	struct harness_reply reply;
+
+	ck_assert_int_eq(kill(scene->worker, SIGCONT), 0);
+	ck_assert_int_gt(harness_receive(scene->creator.fd, &reply), 0);
+	harness_assert(reply.header.status == 0, "it is not created: %s", reply.bytes + sizeof(reply.header));
+	ck_assert_uint_eq(reply.n_fds, 1);
+	ck_assert_int_eq(close(reply.fds[0]), 0);
+	harness_await_gone(&scene->conn, "job-a");
+	harness_usage_await(&scene->conn, scene->daemon.pid, &scene->before);
+	harness_daemon_stop(&scene->daemon);
+}
+
 START_TEST(stopped_worker_goes_on)
 {
 	struct scene scene;
-	struct harness_reply reply;
 
 	set_scene(&scene);
-	ck_assert_int_eq(kill(scene.worker, SIGCONT), 0);
-	ck_assert_int_gt(harness_receive(scene.creator.fd, &reply), 0);
-	ck_assert_int_eq(reply.header.status, 0);
-	ck_assert_uint_eq(reply.n_fds, 1);
-	ck_assert_int_eq(close(reply.fds[0]), 0);
-	harness_await_gone(&scene.conn, "job-a");
-	harness_usage_await(&scene.conn, scene.daemon.pid, &scene.before);
-	harness_daemon_stop(&scene.daemon);
+	expect_going_on(&scene);
 }
 END_TEST
 
@@ -200,20 +207,12 @@ END_TEST
 START_TEST(worker_is_not_stuck_where_the_machine_stood_still)
 {
 	struct scene scene;
-	struct harness_reply reply;
 
 	set_scene(&scene);
 	suite_stand_still(&scene.daemon, 11000);
 	expect_serving(&scene.conn);
 	ck_assert_int_eq(process_state(scene.worker), 'T');
-	ck_assert_int_eq(kill(scene.worker, SIGCONT), 0);
-	ck_assert_int_gt(harness_receive(scene.creator.fd, &reply), 0);
-	harness_assert(reply.header.status == 0, "it is not created: %s", reply.bytes + sizeof(reply.header));
-	ck_assert_uint_eq(reply.n_fds, 1);
-	ck_assert_int_eq(close(reply.fds[0]), 0);
-	harness_await_gone(&scene.conn, "job-a");
-	harness_usage_await(&scene.conn, scene.daemon.pid, &scene.before);
-	harness_daemon_stop(&scene.daemon);
+	expect_going_on(&scene);
 }
 END_TEST
 
