@@ -379,9 +379,12 @@ list_number(const struct listing *listing)
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
 	if (!dir)
 		close_fd(&fd);
-	while (dir && r == 0 && (entry = readdir(dir)))
-		if (!streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
+	/* Anybody may have made it, with as much in it that is nothing as the file system has room for. */
+	while (dir && r == 0 && (entry = readdir(dir))) {
+		r = listing->take(NULL, listing->arg);
+		if (r == 0 && !streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
 			r = list_entry(listing, entry->d_name);
+	}
 	return r;
 }
 
@@ -422,7 +425,8 @@ quarantine_list(int dir_fd, const char *name, int (*take)(const struct audit_str
 	listing.fd = fd;
 	while (dir && r == 0 && (entry = readdir(dir))) {
 		listing.number = entry->d_name;
-		if (strspn(entry->d_name, "0123456789") == strlen(entry->d_name))
+		r = take(NULL, arg);
+		if (r == 0 && strspn(entry->d_name, "0123456789") == strlen(entry->d_name))
 			r = list_number(&listing);
 	}
 	return r;

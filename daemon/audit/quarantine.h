@@ -59,7 +59,7 @@ bool quarantine_settle(int dir_fd, uint64_t ns);
 /*
  * Gives each object that waits in the quarantine of that name to take(), as AUDIT_KEPT and why: -EEXIST: another has its name; -EACCES:
  * only a run of the user whose it is settles it; -EAGAIN: the next run does. What a run that lives has is not told of, since that
- * sees to it at once. Ends early with what take() returned, if that is not 0.
+ * sees to it at once. Ends early with what take() returned, if that is not 0; it is asked so, with NULL, also where nothing is found.
  */
 int quarantine_list(int dir_fd, const char *name, int (*take)(const struct audit_stray *stray, void *arg), void *arg);
 

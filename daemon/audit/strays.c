@@ -68,7 +68,7 @@ take_quarantined(const struct audit_stray *stray, void *arg)
 
 	if (question_is_late(listing->question))
 		return -ETIME;
-	return add(listing->answer, stray);
+	return stray ? add(listing->answer, stray) : 0;
 }
 
 /* 0, or the negative errno with which the asker went away. */

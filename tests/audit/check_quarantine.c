@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -17,6 +18,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "daemon/audit/quarantine.h"
 #include "tests/audit/rig.h"
 
 #define QUARANTINE	".segmentd-quarantine-00000001"
@@ -330,6 +332,35 @@ START_TEST(other_things_than_files_have_their_names_back)
 }
 END_TEST
 
+static int
+ask_until(const struct audit_stray *stray, void *arg)
+{
+	unsigned *left = arg;
+
+	ck_assert_ptr_null(stray);
+	return *left && --*left ? 0 : -ETIME;
+}
+
+/* As many as anybody likes to make: who lists is asked at each of them whether there is time. */
+START_TEST(what_is_nothing_takes_no_time_that_is_over)
+{
+	cleanup_close int dir_fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	unsigned left = 100;
+	char path[64];
+
+	ck_assert_int_eq(mkdir(QUARANTINE, 0700), 0);
+	for (unsigned i = 1; i <= 200; i++) {
+		(void)snprintf(path, sizeof(path), QUARANTINE "/%u", i);
+		ck_assert_int_eq(mkdir(path, 0700), 0);
+	}
+	ck_assert_int_eq(quarantine_list(dir_fd, QUARANTINE, ask_until, &left), -ETIME);
+	ck_assert_uint_eq(left, 0);
+	left = UINT_MAX;
+	ck_assert_int_eq(quarantine_list(dir_fd, QUARANTINE, ask_until, &left), 0);
+	ck_assert_uint_ge(UINT_MAX - left, 400);
+}
+END_TEST
+
 START_TEST(what_is_not_our_quarantine_is_left_alone)
 {
 	(void)make_and_leave("object");
@@ -528,6 +559,7 @@ main(void)
 	tcase_add_test(tests, what_is_not_our_quarantine_is_left_alone);
 	tcase_add_test(tests, quarantine_of_one_that_lives_is_left_alone);
 	tcase_add_test(tests, what_we_did_not_leave_stays);
+	tcase_add_test(tests, what_is_nothing_takes_no_time_that_is_over);
 	tcase_add_test(tests, quarantine_is_no_object);
 	tcase_add_test(tests, file_that_is_called_as_a_quarantine_is_an_object);
 	tcase_add_test(tests, killed_at_any_system_call_it_leaves_nothing_behind);
